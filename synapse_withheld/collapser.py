@@ -1,0 +1,303 @@
+"""Decide about each batch before it is stored, and remember what was stored.
+
+A batch goes in, what to store comes out; afterwards the index is brought up to
+date and what was superseded is tidied. Whatever fails here, the batch is stored.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Awaitable, Callable, Protocol
+
+import attrs
+
+from synapse_withheld import decision as decisions
+from synapse_withheld.batch import (
+    Candidate,
+    LocalMessages,
+    ObservedBatch,
+    find_candidates,
+    users_to_keep_whole,
+    without,
+)
+from synapse_withheld.config import Config
+from synapse_withheld.decision import COLLAPSE, Decision, decide
+from synapse_withheld.failures import Failures
+from synapse_withheld.index import Index, MailboxKey, Superseded, Watch
+from synapse_withheld.metrics import Metrics
+from synapse_withheld.notice import Notice, read_withheld
+from synapse_withheld.reading import Reader
+from synapse_withheld.store import QueuedRow
+from synapse_withheld.tidying import Tidier
+from synapse_withheld.waiting import (
+    PATIENCE_S,
+    PatienceEndedError,
+    Runtime,
+    SenderLocks,
+)
+
+# Stores a batch; what it returns is passed on.
+Write = Callable[[LocalMessages], Awaitable[Any]]
+
+
+class Homeserver(Protocol):
+    """What the collapser asks the homeserver, none of it with a statement."""
+
+    def device_list_id(self) -> int:
+        """Return the position of the device list stream."""
+
+    def keeps_messages(self, user_id: str) -> bool:
+        """Say whether the reader of a user's mailboxes never acknowledges."""
+
+
+@attrs.frozen
+class Verdict:
+    """What was decided about a notice for one mailbox."""
+
+    candidate: Candidate
+    mailbox: MailboxKey
+    decision: Decision
+
+
+@attrs.define
+class Plan:
+    """What becomes of a batch."""
+
+    kept: LocalMessages
+    verdicts: list[Verdict] = attrs.Factory(list)
+    watches: list[Watch] = attrs.Factory(list)
+    release: Callable[[], None] = lambda: None
+
+
+@attrs.define
+class Collapser:
+    """The rule at work on batches of withheld messages."""
+
+    config: Config
+    index: Index
+    reader: Reader
+    tidier: Tidier
+    homeserver: Homeserver
+    runtime: Runtime
+    metrics: Metrics
+    failures: Failures
+    locks: SenderLocks
+
+    async def store(
+        self, messages: LocalMessages, write: Write, origin: str | None
+    ) -> Any:
+        """Store a batch of withheld messages without what need not be stored.
+
+        Args:
+            messages: The batch: messages of one sender for local devices.
+            write: Stores a batch as Synapse does.
+            origin: The server the batch came from; `None` for a local client.
+
+        Returns:
+            What `write` returned.
+        """
+        plan = await self._plan(messages, origin)
+        try:
+            result = await write(plan.kept)
+        except BaseException:
+            # Whether the rows were written is not known.
+            self._guard(lambda: self._forget(plan))
+            raise
+        else:
+            self._guard(lambda: self._settle(plan))
+            return result
+        finally:
+            plan.release()
+
+    async def _plan(self, messages: LocalMessages, origin: str | None) -> Plan:
+        started = self.runtime.seconds()
+        plan = Plan(kept=messages)
+        try:
+            candidates = self._find(messages, origin)
+            if candidates:
+                plan.verdicts = await self._judge(plan, candidates)
+                self._carry_out(plan, messages)
+                self.metrics.decided_in(self.runtime.seconds() - started)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("decide", error)
+            self._guard(lambda: self._forget(plan))
+            plan.kept, plan.verdicts, plan.watches = messages, [], []
+        return plan
+
+    def _find(self, messages: LocalMessages, origin: str | None) -> list[Candidate]:
+        source = "local" if origin is None else "federation"
+
+        def read(message: dict[str, Any]) -> Notice | None:
+            sender = message["sender"]
+            code, notice = read_withheld(
+                sender,
+                message["type"],
+                message["content"],
+                merge_scopes=self.config.merge_scopes,
+            )
+            self.metrics.message(code, source)
+            if notice is not None and not is_from(sender, origin):
+                self._count(decisions.SPOOFED_SENDER)
+                return None
+            return notice
+
+        return find_candidates(messages, read)
+
+    async def _judge(self, plan: Plan, candidates: list[Candidate]) -> list[Verdict]:
+        """Decide, holding the sender's lock; without answers in time, deliver."""
+        try:
+            plan.release = await self.locks.acquire(
+                candidates[0].notice.pair.sender, PATIENCE_S
+            )
+            return await self._decide_all(candidates)
+        except PatienceEndedError:
+            decision = decisions.WAITED
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("statement", error)
+            decision = decisions.FAILED
+        return [
+            Verdict(each, (each.user_id, each.device_id), decision)
+            for each in candidates
+        ]
+
+    async def _decide_all(self, candidates: list[Candidate]) -> list[Verdict]:
+        devices = await self.reader.devices(
+            {each.user_id for each in candidates if each.lone_wildcard}
+        )
+        targets = [
+            (candidate, mailbox)
+            for candidate in candidates
+            for mailbox in candidate.mailboxes(devices)
+        ]
+        fresh = await self.reader.learn([mailbox for _, mailbox in targets])
+        rows = await self.reader.queued(
+            [
+                (mailbox, watch.stream_id)
+                for candidate, mailbox in targets
+                if mailbox not in fresh
+                and (watch := self.index.queued(mailbox, candidate.notice.pair))
+            ]
+        )
+        # Nothing awaits from here until the batch is handed on: what the index
+        # says now is what the decisions rest on.
+        return [
+            Verdict(candidate, mailbox, self._decide(candidate, mailbox, fresh, rows))
+            for candidate, mailbox in targets
+        ]
+
+    def _decide(
+        self,
+        candidate: Candidate,
+        mailbox: MailboxKey,
+        fresh: set[MailboxKey],
+        rows: dict[tuple[MailboxKey, int], QueuedRow],
+    ) -> Decision:
+        notice = candidate.notice
+        if not self.index.knows(mailbox):
+            return decisions.UNKNOWN_DEVICE
+        queued = self.index.queued(mailbox, notice.pair)
+        if queued is None:
+            has_room = self.index.has_room(mailbox, notice.pair)
+            return decisions.FIRST if has_room else decisions.NO_ROOM
+        if mailbox in fresh and not queued.complete:
+            return decisions.UNWATCHED
+        decided = decide(notice, queued, rows.get((mailbox, queued.stream_id)))
+        if decided.action == COLLAPSE and self.homeserver.keeps_messages(mailbox[0]):
+            return decisions.NEVER_ACKNOWLEDGED
+        return decided
+
+    def _carry_out(self, plan: Plan, messages: LocalMessages) -> None:
+        collapsed = self._fully_collapsed(plan, messages)
+        plan.verdicts = [
+            attrs.evolve(verdict, decision=decisions.WILDCARD)
+            if verdict.decision.action == COLLAPSE
+            and id(verdict.candidate) not in collapsed
+            else verdict
+            for verdict in plan.verdicts
+        ]
+        taken_out = collapsed.values() if self.config.enforces else ()
+        plan.kept = without(messages, taken_out)
+        device_list_id = self.homeserver.device_list_id()
+        for verdict in plan.verdicts:
+            if verdict.decision.action != COLLAPSE:
+                notice = verdict.candidate.notice
+                plan.watches.append(
+                    self.index.begin(verdict.mailbox, notice, device_list_id)
+                )
+
+    def _fully_collapsed(
+        self, plan: Plan, messages: LocalMessages
+    ) -> dict[int, Candidate]:
+        """Return the candidates that no mailbox needs, by identity."""
+        collapsed: dict[int, Candidate] = {}
+        needed: set[int] = set()
+        for verdict in plan.verdicts:
+            candidate = verdict.candidate
+            if verdict.decision.action == COLLAPSE:
+                collapsed[id(candidate)] = candidate
+            else:
+                needed.add(id(candidate))
+        for key in needed:
+            collapsed.pop(key, None)
+        whole = users_to_keep_whole(messages, collapsed.values())
+        return {
+            key: candidate
+            for key, candidate in collapsed.items()
+            if candidate.user_id not in whole
+        }
+
+    def _settle(self, plan: Plan) -> None:
+        """Remember what was stored, count, and tidy what it superseded."""
+        if not isinstance(plan.kept, ObservedBatch):
+            return
+        stream_id = plan.kept.stream_id
+        superseded: list[Superseded] = []
+        watches, plan.watches = plan.watches, []
+        for watch in watches:
+            if stream_id is None:
+                self.index.abandon(watch)
+            else:
+                superseded += self.index.settle(watch, stream_id)
+        if self.config.enforces:
+            self.tidier.add(superseded)
+        for verdict in plan.verdicts:
+            if verdict.decision.action == COLLAPSE:
+                self.metrics.collapsed_bytes(stored_size(verdict.candidate.message))
+            elif stream_id is None:
+                self._count(decisions.ALREADY_RECEIVED)
+                continue
+            self._count(verdict.decision)
+
+    def _forget(self, plan: Plan) -> None:
+        """Forget the mailboxes of a batch: nothing is known of them any more."""
+        watches, plan.watches = plan.watches, []
+        for watch in watches:
+            self.index.abandon(watch)
+            self.index.forget(watch.mailbox)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("record", error)
+            # What the index says may be wrong now.
+            self.index.clear()
+
+    def _count(self, decision: Decision) -> None:
+        self.metrics.decision(decision.action, decision.reason)
+
+
+def is_from(user_id: str, origin: str | None) -> bool:
+    """Say whether a user is on the server that a batch came from."""
+    return origin is None or user_id.partition(":")[2] == origin
+
+
+def stored_size(message: dict[str, Any]) -> int:
+    """Return how many bytes of JSON Synapse stores for a message.
+
+    0 for one that cannot be encoded, however its sender managed that.
+    """
+    try:
+        return len(json.dumps(message, separators=(",", ":")))
+    except (RecursionError, TypeError, ValueError):
+        return 0

@@ -1,0 +1,166 @@
+"""The module's configuration and its worded errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, Mapping
+
+import attrs
+
+MODES = ("enforce", "observe")
+REPEATS = ("queued", "session")
+ON_UNKNOWN = ("deliver", "refuse")
+
+# Synapse's own units for durations, in milliseconds.
+_DURATION = re.compile(r"(\d+)([smhdwy]?)", re.ASCII)
+_UNIT_MS = {
+    "": 1,
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+    "y": 31_536_000_000,
+}
+
+
+class InvalidConfigError(ValueError):
+    """A key of the module's configuration is unknown or has a wrong value."""
+
+
+@attrs.frozen
+class Config:
+    """What an operator chose; each attribute is a key of the `config:` mapping.
+
+    Attributes:
+        mode: `enforce`, or `observe` to decide and count but change nothing.
+        repeat: `queued`: a notice that was read may be repeated.
+        session_hold_ms: With `repeat: session`, how long a delivered notice
+            stands for later ones, in milliseconds.
+        outbox: Whether notices that wait for other servers collapse too.
+        merge_scopes: Whether notices about different sessions stand for each
+            other.
+        max_mailboxes: How many mailboxes are remembered at once.
+        max_pairs_per_mailbox: How many pairs are remembered in one mailbox.
+        max_pairs_per_sender: How many pairs of one sender are remembered in one
+            mailbox.
+        max_pairs: How many pairs are remembered at once.
+        on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
+            are not the ones tested, `refuse` to stop it.
+    """
+
+    mode: str = "enforce"
+    repeat: str = "queued"
+    session_hold_ms: int = 86_400_000
+    outbox: bool = True
+    merge_scopes: bool = True
+    max_mailboxes: int = 100_000
+    max_pairs_per_mailbox: int = 20_000
+    max_pairs_per_sender: int = 100
+    max_pairs: int = 1_000_000
+    on_unknown_synapse: str = "deliver"
+
+    @property
+    def enforces(self) -> bool:
+        """Say whether decisions are carried out, not only counted."""
+        return self.mode == "enforce"
+
+
+def parse(config: object) -> Config:
+    """Read the `config:` mapping of the module's entry in `homeserver.yaml`.
+
+    Args:
+        config: What YAML made of the mapping; `None` where there is none.
+
+    Raises:
+        InvalidConfigError: A key is unknown or its value is not usable. The
+            message names the key, what was found and what would be right.
+    """
+    if config is None:
+        config = {}
+    if not isinstance(config, Mapping):
+        raise InvalidConfigError(
+            f"synapse_withheld: 'config' must be a mapping of keys to values, "
+            f"found {_describe(config)}"
+        )
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        if key not in _PARSERS:
+            known = ", ".join(_PARSERS)
+            raise InvalidConfigError(
+                f"synapse_withheld: unknown key {key!r}; the known keys are: {known}"
+            )
+        attribute, read = _PARSERS[key]
+        values[attribute] = read(key, value)
+    return Config(**values)
+
+
+def _choice(*allowed: str) -> Callable[[str, object], str]:
+    def read(key: str, value: object) -> str:
+        if not isinstance(value, str) or value not in allowed:
+            raise _wrong(key, value, "one of: " + ", ".join(allowed))
+        return value
+
+    return read
+
+
+def _repeat(key: str, value: object) -> str:
+    repeat = _choice(*REPEATS)(key, value)
+    if repeat == "session":
+        raise InvalidConfigError(
+            "synapse_withheld: 'repeat: session' is not available in this version; "
+            "use 'repeat: queued', the default"
+        )
+    return repeat
+
+
+def _boolean(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(key, value, "true or false")
+    return value
+
+
+def _count(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise _wrong(key, value, "a whole number, 1 or more")
+    return value
+
+
+def _duration_ms(key: str, value: object) -> int:
+    right = "a duration such as 24h, 30m or 7d, or a number of milliseconds, above 0"
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise _wrong(key, value, right)
+    parts = _DURATION.fullmatch(str(value))
+    if parts is None:
+        raise _wrong(key, value, right)
+    duration_ms = int(parts[1]) * _UNIT_MS[parts[2]]
+    if duration_ms < 1:
+        raise _wrong(key, value, right)
+    return duration_ms
+
+
+def _wrong(key: str, value: object, right: str) -> InvalidConfigError:
+    return InvalidConfigError(
+        f"synapse_withheld: '{key}' must be {right}; found {_describe(value)}"
+    )
+
+
+def _describe(value: object) -> str:
+    shown = repr(value)
+    # A pasted secret or a whole file must not end up in the log.
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return f"{shown} ({type(value).__name__})"
+
+
+_PARSERS: dict[str, tuple[str, Callable[[str, object], Any]]] = {
+    "mode": ("mode", _choice(*MODES)),
+    "repeat": ("repeat", _repeat),
+    "session_hold": ("session_hold_ms", _duration_ms),
+    "outbox": ("outbox", _boolean),
+    "merge_scopes": ("merge_scopes", _boolean),
+    "max_mailboxes": ("max_mailboxes", _count),
+    "max_pairs_per_mailbox": ("max_pairs_per_mailbox", _count),
+    "max_pairs_per_sender": ("max_pairs_per_sender", _count),
+    "max_pairs": ("max_pairs", _count),
+    "on_unknown_synapse": ("on_unknown_synapse", _choice(*ON_UNKNOWN)),
+}

@@ -1,0 +1,163 @@
+"""Every metric, on Synapse's own metrics listener.
+
+No label ever holds a user, a device or a room.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from prometheus_client import Counter, Gauge, Histogram
+
+try:
+    from synapse.metrics import SERVER_NAME_LABEL
+except ImportError:  # Synapse before 1.136 has no such label.
+    SERVER_NAME_LABEL = ""
+
+_SERVER = [SERVER_NAME_LABEL] if SERVER_NAME_LABEL else []
+
+MESSAGES = Counter(
+    "synapse_withheld_messages_total",
+    "Withheld messages that reached this process, by their code and where they "
+    "came from (local: a client of this server; federation: another server)",
+    [*_SERVER, "code", "source"],
+)
+DECISIONS = Counter(
+    "synapse_withheld_decisions_total",
+    "Notices by what was done with them (deliver: stored; collapse: not stored, a "
+    "queued one already says it; supersede: stored, the queued one deleted) and "
+    "why; in observe mode, what would have been done",
+    [*_SERVER, "decision", "queue", "reason"],
+)
+COLLAPSED_BYTES = Counter(
+    "synapse_withheld_collapsed_bytes_total",
+    "Bytes of message JSON that were not stored because their notices collapsed",
+    [*_SERVER, "queue"],
+)
+REARMED = Counter(
+    "synapse_withheld_rearmed_total",
+    "Pairs whose next notice is new again because of an Olm message, by its "
+    "direction (to_recipient: from the notice's sender; to_sender: the answer)",
+    [*_SERVER, "direction"],
+)
+TIDIED = Counter(
+    "synapse_withheld_tidied_rows_total",
+    "Queued rows deleted because a newer notice of their pair is in the mailbox",
+    [*_SERVER, "queue"],
+)
+DECISION_SECONDS = Histogram(
+    "synapse_withheld_decision_seconds",
+    "Time from a batch with notices arriving to the decision about them, waits "
+    "included",
+    _SERVER,
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0),
+)
+FAILURES = Counter(
+    "synapse_withheld_failures_total",
+    "Failures of the module, by stage; the messages concerned were stored as "
+    "Synapse without the module would have",
+    [*_SERVER, "stage"],
+)
+TRACKED_PAIRS = Gauge(
+    "synapse_withheld_tracked_pairs",
+    "Pairs of sender device and recipient device that are remembered",
+    _SERVER,
+)
+TRACKED_MAILBOXES = Gauge(
+    "synapse_withheld_tracked_mailboxes",
+    "Mailboxes that are remembered",
+    _SERVER,
+)
+ACTIVE = Gauge(
+    "synapse_withheld_active",
+    "1 where this process acts on to-device messages; 0 where it does not: it is "
+    "not the writer, this Synapse is unknown to the module, or the module stands "
+    "aside after failures",
+    _SERVER,
+)
+INFO = Gauge(
+    "synapse_withheld_info",
+    "Always 1; the labels tell the module's version and configuration",
+    [*_SERVER, "version", "mode", "repeat"],
+)
+
+ALL = (
+    MESSAGES,
+    DECISIONS,
+    COLLAPSED_BYTES,
+    REARMED,
+    TIDIED,
+    DECISION_SECONDS,
+    FAILURES,
+    TRACKED_PAIRS,
+    TRACKED_MAILBOXES,
+    ACTIVE,
+    INFO,
+)
+
+STAGES = ("decide", "statement", "record", "rearm", "tidy")
+INBOX = "inbox"
+
+
+class Metrics:
+    """The metrics of one homeserver."""
+
+    def __init__(self, server_name: str) -> None:
+        self._server = {SERVER_NAME_LABEL: server_name} if SERVER_NAME_LABEL else {}
+        for stage in STAGES:
+            # Present from the start, so that a rate sees the first failure.
+            FAILURES.labels(stage=stage, **self._server)
+        self._decision_seconds = self._plain(DECISION_SECONDS)
+
+    def message(self, code: str, source: str) -> None:
+        """Count a withheld message."""
+        MESSAGES.labels(code=code, source=source, **self._server).inc()
+
+    def decision(self, decision: str, reason: str) -> None:
+        """Count what was done with a notice and why."""
+        labels = {"decision": decision, "queue": INBOX, "reason": reason}
+        DECISIONS.labels(**labels, **self._server).inc()
+
+    def collapsed_bytes(self, size: int) -> None:
+        """Count bytes that were not stored."""
+        COLLAPSED_BYTES.labels(queue=INBOX, **self._server).inc(size)
+
+    def rearmed(self, direction: str, pairs: int) -> None:
+        """Count pairs that an Olm message re-armed."""
+        REARMED.labels(direction=direction, **self._server).inc(pairs)
+
+    def tidied(self, rows: int) -> None:
+        """Count superseded rows that were deleted."""
+        TIDIED.labels(queue=INBOX, **self._server).inc(rows)
+
+    def decided_in(self, seconds: float) -> None:
+        """Note how long the decision about a batch took."""
+        self._decision_seconds.observe(seconds)
+
+    def failure(self, stage: str) -> None:
+        """Count a failure of ours."""
+        FAILURES.labels(stage=stage, **self._server).inc()
+
+    def watch(
+        self,
+        *,
+        pairs: Callable[[], int],
+        mailboxes: Callable[[], int],
+        active: Callable[[], bool],
+    ) -> None:
+        """Read the gauges from where their values live, at each scrape."""
+        self._plain(TRACKED_PAIRS).set_function(pairs)
+        self._plain(TRACKED_MAILBOXES).set_function(mailboxes)
+        self._plain(ACTIVE).set_function(active)
+
+    def inactive(self) -> None:
+        """Say that this process does not act."""
+        self._plain(ACTIVE).set(0)
+
+    def info(self, version: str, mode: str, repeat: str) -> None:
+        """Tell the module's version and configuration."""
+        labels = {"version": version, "mode": mode, "repeat": repeat}
+        INFO.labels(**labels, **self._server).set(1)
+
+    def _plain(self, metric: Any) -> Any:
+        return metric.labels(**self._server) if self._server else metric

@@ -1,0 +1,137 @@
+"""The module as Synapse loads it: reads the config, wires the parts together."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from synapse.module_api import ModuleApi
+from synapse.module_api.errors import ConfigError
+
+from synapse_withheld import config as configuration
+from synapse_withheld.collapser import Collapser
+from synapse_withheld.config import Config
+from synapse_withheld.failures import Failures
+from synapse_withheld.index import Index, Limits
+from synapse_withheld.interception import (
+    AlreadyLoadedError,
+    SynapseInternals,
+    UnknownSynapseError,
+    spoofs_possible,
+    synapse_version,
+)
+from synapse_withheld.metrics import Metrics
+from synapse_withheld.reading import Reader
+from synapse_withheld.store import Store
+from synapse_withheld.tidying import Tidier
+from synapse_withheld.traffic import Traffic
+from synapse_withheld.version import VERSION
+from synapse_withheld.waiting import SenderLocks
+
+logger = logging.getLogger(__name__)
+
+
+class WithheldModule:
+    """Keeps mailboxes free of duplicate withheld notices, where it is the writer."""
+
+    def __init__(self, config: Config, api: ModuleApi) -> None:
+        """Begin to intercept, if this process writes to-device messages.
+
+        Args:
+            config: What `parse_config` returned.
+            api: Synapse's module API.
+
+        Raises:
+            ConfigError: The module is loaded twice, or this Synapse's internals
+                are unknown and the operator asked to refuse such a Synapse.
+        """
+        metrics = Metrics(api.server_name)
+        metrics.inactive()
+        metrics.info(VERSION, config.mode, config.repeat)
+        try:
+            synapse = SynapseInternals(api)
+        except AlreadyLoadedError as error:
+            raise ConfigError(str(error)) from error
+        except UnknownSynapseError as error:
+            _stay_out(config, error)
+            return
+        if synapse.process_name not in synapse.writers:
+            logger.info(
+                "synapse_withheld does not act in this process: it is %s, and "
+                "to-device messages are written by %s",
+                synapse.process_name,
+                ", ".join(synapse.writers),
+            )
+            return
+        synapse.intercept(_wire(config, synapse, metrics))
+        logger.info(
+            "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
+            VERSION,
+            config.mode,
+            synapse_version(),
+        )
+
+    @staticmethod
+    def parse_config(config: Any) -> Config:
+        """Read the module's `config:` mapping.
+
+        Raises:
+            ConfigError: It is not usable; the message says what would be right.
+        """
+        try:
+            return configuration.parse(config)
+        except configuration.InvalidConfigError as error:
+            raise ConfigError(str(error)) from error
+
+
+def _stay_out(config: Config, error: UnknownSynapseError) -> None:
+    message = (
+        f"synapse_withheld does not know the internals of Synapse "
+        f"{synapse_version()} ({error})"
+    )
+    if config.on_unknown_synapse == "refuse":
+        raise ConfigError(
+            f"{message}; with 'on_unknown_synapse: deliver' Synapse starts and the "
+            f"module does not act"
+        ) from error
+    logger.error("%s; it does not act and every message is stored as usual", message)
+
+
+def _wire(config: Config, synapse: SynapseInternals, metrics: Metrics) -> Traffic:
+    runtime = synapse.runtime()
+    index = Index(
+        Limits(
+            mailboxes=config.max_mailboxes,
+            pairs=config.max_pairs,
+            pairs_per_mailbox=config.max_pairs_per_mailbox,
+            pairs_per_sender=config.max_pairs_per_sender,
+        ),
+        spoofs_possible=spoofs_possible(synapse_version()),
+    )
+    store = Store(synapse.run_statement)
+    failures = Failures(metrics, runtime.seconds, stand_aside=index.clear)
+    tidier = Tidier(index, store, metrics, failures, runtime, synapse.stream_token)
+    reader = Reader(
+        index,
+        store,
+        runtime,
+        found=tidier.add if config.enforces else lambda _: None,
+        merge_scopes=config.merge_scopes,
+    )
+    collapser = Collapser(
+        config,
+        index,
+        reader,
+        tidier,
+        homeserver=synapse,
+        runtime=runtime,
+        metrics=metrics,
+        failures=failures,
+        locks=SenderLocks(runtime),
+    )
+    metrics.watch(
+        pairs=lambda: index.pairs,
+        mailboxes=lambda: len(index),
+        active=lambda: not failures.standing_aside,
+    )
+    return Traffic(collapser, index, metrics, failures)

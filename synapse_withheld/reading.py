@@ -1,0 +1,136 @@
+"""Ask the database about mailboxes, shared between senders and with patience."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Collection, Iterable
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
+
+from synapse_withheld.index import Index, Mailbox, MailboxKey, Superseded
+from synapse_withheld.notice import WITHHELD_TYPES, Notice, read_withheld
+from synapse_withheld.store import MailboxReading, QueuedRow, StatementError, Store
+from synapse_withheld.waiting import (
+    PATIENCE_S,
+    PatienceEndedError,
+    Runtime,
+    Shared,
+    wait_up_to,
+)
+
+# How many first readings run at once: they must not crowd out Synapse's own
+# statements, nor hold much memory together.
+READINGS_AT_ONCE = 2
+
+
+@attrs.define
+class Reader:
+    """What is in the mailboxes.
+
+    Attributes:
+        found: Called with rows that a first reading found to be superseded.
+    """
+
+    index: Index
+    store: Store
+    runtime: Runtime
+    found: Callable[[list[Superseded]], None]
+    merge_scopes: bool
+    _readings: dict[MailboxKey, Shared] = attrs.field(factory=dict, init=False)
+    _at_once: DeferredSemaphore = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the semaphore that bounds the readings."""
+        self._at_once = DeferredSemaphore(READINGS_AT_ONCE)
+
+    async def devices(self, user_ids: Collection[str]) -> dict[str, list[str]]:
+        """Return the devices of users, without a statement for none."""
+        if not user_ids:
+            return {}
+        devices: dict[str, list[str]] = await self._ask(
+            self.store.read_devices, user_ids
+        )
+        return devices
+
+    async def queued(
+        self, rows: Collection[tuple[MailboxKey, int]]
+    ) -> dict[tuple[MailboxKey, int], QueuedRow]:
+        """Return those of the rows that are queued, without a statement for none."""
+        if not rows:
+            return {}
+        queued: dict[tuple[MailboxKey, int], QueuedRow] = await self._ask(
+            self.store.read_queued, rows
+        )
+        return queued
+
+    async def learn(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
+        """Make the index know mailboxes, as far as their devices exist.
+
+        Returns:
+            Those that were read for it just now.
+
+        Raises:
+            PatienceEndedError: It takes too long; it goes on in the background.
+        """
+        unknown = {key: None for key in mailboxes if not self.index.knows(key)}
+        unread = [key for key in unknown if key not in self._readings]
+        if unread:
+            self._start_reading(unread)
+        readings = {id(self._readings[key]): self._readings[key] for key in unknown}
+        if readings:
+            all_read = DeferredList([each.wait() for each in readings.values()])
+            for _, error in await wait_up_to(self.runtime, PATIENCE_S, all_read):
+                if error is not None:
+                    raise error
+        return set(unknown)
+
+    async def _ask(self, statement: Callable[[Any], Awaitable[Any]], about: Any) -> Any:
+        answer = self.runtime.in_background(statement, about)
+        try:
+            return await wait_up_to(self.runtime, PATIENCE_S, answer)
+        except PatienceEndedError as error:
+            raise StatementError(str(error)) from error
+
+    def _start_reading(self, unread: Iterable[MailboxKey]) -> None:
+        opened = {key: self.index.begin_reading(key) for key in unread}
+        done: Deferred[Exception | None] = Deferred()
+        self._readings.update(dict.fromkeys(opened, Shared(done)))
+        self.runtime.as_process("withheld_first_reading", self._read, opened, done)
+
+    async def _read(
+        self, opened: dict[MailboxKey, Mailbox], done: Deferred[Exception | None]
+    ) -> None:
+        """Read mailboxes; `done` fires with what went wrong, `None` if nothing did."""
+        failure = None
+        readings: dict[MailboxKey, MailboxReading] = {}
+        await self.runtime.yieldable(self._at_once.acquire())
+        try:
+            readings = await self.store.read_mailboxes(opened)
+        except Exception as error:  # noqa: BLE001 whoever waits for it hears of it
+            failure = error
+        for key, mailbox in opened.items():
+            self._remember(key, mailbox, readings.get(key))
+            self._readings.pop(key, None)
+        with self.runtime.apart():
+            self._at_once.release()
+            done.callback(failure)
+
+    def _remember(
+        self, key: MailboxKey, mailbox: Mailbox, reading: MailboxReading | None
+    ) -> None:
+        notices = None
+        if reading is not None:
+            notices = [
+                (stream_id, notice)
+                for stream_id, message in reading.messages
+                if (notice := self._recognise(message)) is not None
+            ]
+        self.found(self.index.end_reading(key, mailbox, notices))
+
+    def _recognise(self, message: dict[str, Any]) -> Notice | None:
+        message_type, sender = message.get("type"), message.get("sender")
+        if message_type not in WITHHELD_TYPES or not isinstance(sender, str):
+            return None
+        return read_withheld(
+            sender, message_type, message.get("content"), merge_scopes=self.merge_scopes
+        )[1]

@@ -1,0 +1,89 @@
+"""Delete superseded rows, after their newer row is in the mailbox for all to see."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Callable, Iterable
+
+import attrs
+
+from synapse_withheld.failures import Failures
+from synapse_withheld.index import Index, MailboxKey, Superseded
+from synapse_withheld.metrics import Metrics
+from synapse_withheld.store import MOST_DELETED, Store
+from synapse_withheld.waiting import Runtime
+
+# How many rows may wait to be deleted. Beyond, their mailboxes are forgotten:
+# the next notice reads them again and finds what is left.
+MOST_WAITING = 10_000
+
+# The newer row may be stored while an earlier stream ID is still being written;
+# until then readers do not see it. In seconds.
+LOOK_AGAIN_S = 0.05
+LOOKS = 200
+
+
+@attrs.define
+class Tidier:
+    """A queue of rows to delete, worked off in the background in order.
+
+    Attributes:
+        stream_token: The position up to which readers see the stream.
+    """
+
+    index: Index
+    store: Store
+    metrics: Metrics
+    failures: Failures
+    runtime: Runtime
+    stream_token: Callable[[], int]
+    _waiting: deque[Superseded] = attrs.field(factory=deque, init=False)
+    _running: bool = attrs.field(default=False, init=False)
+
+    def add(self, superseded: Iterable[Superseded]) -> None:
+        """Queue rows to be deleted."""
+        for row in superseded:
+            if len(self._waiting) < MOST_WAITING:
+                self._waiting.append(row)
+            else:
+                self.index.forget(row.mailbox)
+        if self._waiting and not self._running:
+            self._running = True
+            self.runtime.as_process("withheld_tidy", self._work)
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                await self._delete(await self._next_batch())
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("tidy", error)
+        finally:
+            self._running = False
+
+    async def _delete(self, batch: list[Superseded]) -> None:
+        deleted = 0
+        try:
+            deleted = await self.store.delete_superseded(batch) if batch else 0
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("tidy", error)
+        self.metrics.tidied(deleted)
+        if deleted < len(batch):
+            # Somebody else deleted a row, or the newer one was never stored: the
+            # next reading tells what is there.
+            self._forget({row.mailbox for row in batch})
+
+    async def _next_batch(self) -> list[Superseded]:
+        size = min(len(self._waiting), MOST_DELETED)
+        batch = [self._waiting.popleft() for _ in range(size)]
+        for _ in range(LOOKS):
+            if self.stream_token() >= max(row.newer_stream_id for row in batch):
+                break
+            await self.runtime.sleep(LOOK_AGAIN_S)
+        else:
+            self._forget({row.mailbox for row in batch})
+            return []
+        return batch
+
+    def _forget(self, mailboxes: Iterable[MailboxKey]) -> None:
+        for mailbox in mailboxes:
+            self.index.forget(mailbox)

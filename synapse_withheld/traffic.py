@@ -1,0 +1,136 @@
+"""Sort batches by their type: notices to the collapser, Olm messages to the index.
+
+Everything else is passed on after one look-up.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import attrs
+
+from synapse_withheld.batch import WILDCARD, LocalMessages
+from synapse_withheld.collapser import Collapser, Write, is_from
+from synapse_withheld.failures import Failures
+from synapse_withheld.index import Index
+from synapse_withheld.metrics import Metrics
+from synapse_withheld.notice import OLM_TYPE, WITHHELD_TYPES, read_olm
+
+# One Olm message, as far as it re-arms: recipient user, recipient device, sender,
+# the sender's key and the recipient's keys.
+Mark = "tuple[str, str, str, str | None, Any]"
+
+TO_RECIPIENT = "to_recipient"
+TO_SENDER = "to_sender"
+
+
+@attrs.define
+class Traffic:
+    """All to-device messages on their way to the store."""
+
+    collapser: Collapser
+    index: Index
+    metrics: Metrics
+    failures: Failures
+
+    async def to_local(
+        self, messages: LocalMessages, write: Write, origin: str | None = None
+    ) -> Any:
+        """Store a batch for local devices.
+
+        Args:
+            messages: Messages of one sender and one type.
+            write: Stores a batch as Synapse does.
+            origin: The server it came from; `None` for a local client.
+
+        Returns:
+            What `write` returned.
+        """
+        message_type = _type_of(messages)
+        if message_type == OLM_TYPE:
+            marks = self._read_local(messages, origin)
+            self._rearm(marks, count=True)
+            try:
+                return await write(messages)
+            finally:
+                self._rearm(marks)
+        if message_type in WITHHELD_TYPES and not self.failures.standing_aside:
+            return await self.collapser.store(messages, write, origin)
+        return await write(messages)
+
+    def marks_to_remote(self, edus: Mapping[str, Any]) -> list[Any]:
+        """Return what Olm messages for other servers re-arm.
+
+        Args:
+            edus: `{destination: EDU content}`.
+        """
+        marks: list[Any] = []
+        try:
+            for edu in edus.values():
+                if edu["type"] == OLM_TYPE:
+                    for user_id, by_device in edu["messages"].items():
+                        for device_id, content in by_device.items():
+                            olm = read_olm(content)
+                            if olm is not None:
+                                marks.append((user_id, device_id, edu["sender"], *olm))
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self._missed_some(error)
+        return marks
+
+    def rearm(self, marks: list[Any], *, count: bool = False) -> None:
+        """Re-arm the pairs that Olm messages passed between; before and after storing.
+
+        Before, so that no notice collapses once the message is on its way; after,
+        for notices that were stored meanwhile and may come before it.
+
+        Args:
+            marks: What the messages say of their ends.
+            count: Whether to count what is re-armed.
+        """
+        self._rearm(marks, count=count)
+
+    def _read_local(self, messages: LocalMessages, origin: str | None) -> list[Any]:
+        marks: list[Any] = []
+        try:
+            for user_id, by_device in messages.items():
+                for device_id, message in by_device.items():
+                    olm = read_olm(message["content"])
+                    if olm is not None and is_from(message["sender"], origin):
+                        marks.append((user_id, device_id, message["sender"], *olm))
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self._missed_some(error)
+        return marks
+
+    def _rearm(self, marks: list[Any], *, count: bool = False) -> None:
+        index = self.index
+        to_recipient = to_sender = 0
+        try:
+            for user_id, device_id, sender, sender_key, recipient_keys in marks:
+                if sender_key is not None:
+                    if device_id == WILDCARD:
+                        to_recipient += index.rearm_user(user_id, sender, (sender_key,))
+                    else:
+                        to_recipient += index.rearm_device(
+                            (user_id, device_id), sender, sender_key
+                        )
+                if recipient_keys:
+                    to_sender += index.rearm_user(sender, user_id, recipient_keys)
+            if count and to_recipient:
+                self.metrics.rearmed(TO_RECIPIENT, to_recipient)
+            if count and to_sender:
+                self.metrics.rearmed(TO_SENDER, to_sender)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self._missed_some(error)
+
+    def _missed_some(self, error: Exception) -> None:
+        self.failures.note("rearm", error)
+        self.index.clear()
+
+
+def _type_of(messages: LocalMessages) -> str | None:
+    """Return the type of a batch: that of its first message, since all share it."""
+    for by_device in messages.values():
+        for message in by_device.values():
+            message_type: str = message["type"]
+            return message_type
+    return None

@@ -1,0 +1,3 @@
+"""The module's version."""
+
+VERSION = "0.1.0"
