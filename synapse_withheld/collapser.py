@@ -13,6 +13,7 @@ import attrs
 
 from synapse_withheld import decision as decisions
 from synapse_withheld.batch import (
+    WILDCARD,
     Candidate,
     LocalMessages,
     ObservedBatch,
@@ -58,6 +59,11 @@ class Verdict:
     mailbox: MailboxKey
     decision: Decision
 
+    @property
+    def is_blind(self) -> bool:
+        """Say whether it is for devices that nobody looked up."""
+        return self.candidate.lone_wildcard and self.mailbox[1] == WILDCARD
+
 
 @attrs.define
 class Plan:
@@ -67,6 +73,8 @@ class Plan:
     verdicts: list[Verdict] = attrs.Factory(list)
     watches: list[Watch] = attrs.Factory(list)
     release: Callable[[], None] = lambda: None
+    # Whether what is stored of it will not be watched.
+    failed: bool = False
 
 
 @attrs.define
@@ -101,10 +109,10 @@ class Collapser:
             result = await write(plan.kept)
         except BaseException:
             # Whether the rows were written is not known.
-            self._guard(lambda: self._forget(plan))
+            self._guard(lambda: self._forget(plan, messages))
             raise
         else:
-            self._guard(lambda: self._settle(plan))
+            self._guard(lambda: self._settle(plan, messages))
             return result
         finally:
             plan.release()
@@ -120,8 +128,7 @@ class Collapser:
                 self.metrics.decided_in(self.runtime.seconds() - started)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
-            self._guard(lambda: self._forget(plan))
-            plan.kept, plan.verdicts, plan.watches = messages, [], []
+            plan.kept, plan.verdicts, plan.failed = messages, [], True
         return plan
 
     def _find(self, messages: LocalMessages, origin: str | None) -> list[Candidate]:
@@ -190,7 +197,7 @@ class Collapser:
         candidate: Candidate,
         mailbox: MailboxKey,
         fresh: set[MailboxKey],
-        rows: dict[tuple[MailboxKey, int], QueuedRow],
+        rows: dict[tuple[MailboxKey, int], QueuedRow | None],
     ) -> Decision:
         notice = candidate.notice
         if not self.index.knows(mailbox):
@@ -201,7 +208,13 @@ class Collapser:
             return decisions.FIRST if has_room else decisions.NO_ROOM
         if mailbox in fresh and not queued.complete:
             return decisions.UNWATCHED
-        decided = decide(notice, queued, rows.get((mailbox, queued.stream_id)))
+        row = (mailbox, queued.stream_id)
+        if row not in rows:
+            # Stored by a batch that did not wait its turn, after the look.
+            return decisions.UNWATCHED
+        decided = decide(notice, queued, rows[row])
+        if decided is decisions.NOT_QUEUED:
+            self.index.drop(mailbox, notice.pair)
         if decided.action == COLLAPSE and self.homeserver.keeps_messages(mailbox[0]):
             return decisions.NEVER_ACKNOWLEDGED
         return decided
@@ -246,8 +259,10 @@ class Collapser:
             if candidate.user_id not in whole
         }
 
-    def _settle(self, plan: Plan) -> None:
+    def _settle(self, plan: Plan, messages: LocalMessages) -> None:
         """Remember what was stored, count, and tidy what it superseded."""
+        if plan.failed:
+            self._forget(plan, messages)
         if not isinstance(plan.kept, ObservedBatch):
             return
         stream_id = plan.kept.stream_id
@@ -260,20 +275,29 @@ class Collapser:
                 superseded += self.index.settle(watch, stream_id)
         if self.config.enforces:
             self.tidier.add(superseded)
+        self._count_verdicts(plan, stored=stream_id is not None)
+        if any(verdict.is_blind for verdict in plan.verdicts):
+            self._forget(plan, messages)
+
+    def _count_verdicts(self, plan: Plan, *, stored: bool) -> None:
         for verdict in plan.verdicts:
             if verdict.decision.action == COLLAPSE:
                 self.metrics.collapsed_bytes(stored_size(verdict.candidate.message))
-            elif stream_id is None:
-                self._count(decisions.ALREADY_RECEIVED)
-                continue
-            self._count(verdict.decision)
+                self._count(verdict.decision)
+            else:
+                self._count(verdict.decision if stored else decisions.ALREADY_RECEIVED)
 
-    def _forget(self, plan: Plan) -> None:
-        """Forget the mailboxes of a batch: nothing is known of them any more."""
+    def _forget(self, plan: Plan, messages: LocalMessages) -> None:
+        """Forget the mailboxes of a batch: something in them was not watched."""
         watches, plan.watches = plan.watches, []
         for watch in watches:
             self.index.abandon(watch)
-            self.index.forget(watch.mailbox)
+        for user_id, by_device in messages.items():
+            for device_id in by_device:
+                if device_id == WILDCARD:
+                    self.index.forget_user(user_id)
+                else:
+                    self.index.forget((user_id, device_id))
 
     def _guard(self, step: Callable[[], None]) -> None:
         try:

@@ -170,6 +170,16 @@ class Index:
             superseded += self._add(mailbox, watch)
         return superseded
 
+    def drop(self, key: MailboxKey, pair: Pair) -> None:
+        """Forget a pair whose notice is not queued any more."""
+        mailbox = self._mailboxes[key]
+        of_sender = mailbox.senders[pair.sender]
+        self._release(of_sender.pop(pair))
+        if not of_sender:
+            del mailbox.senders[pair.sender]
+        mailbox.pairs -= 1
+        self.pairs -= 1
+
     def forget(self, key: MailboxKey) -> None:
         """Forget a mailbox: its next notice reads it again."""
         for mailboxes in (self._mailboxes, self._being_read):
@@ -179,6 +189,12 @@ class Index:
                     for watch in watches.values():
                         self._release(watch)
                 self.pairs -= mailbox.pairs
+
+    def forget_user(self, user_id: str) -> None:
+        """Forget all mailboxes of a user; walks all that are remembered."""
+        for key in [*self._mailboxes, *self._being_read]:
+            if key[0] == user_id:
+                self.forget(key)
 
     def clear(self) -> None:
         """Forget everything, for instance because some time was not watched."""

@@ -1,4 +1,4 @@
-"""The module as Synapse loads it: reads the config, wires the parts together."""
+"""The module as Synapse loads it: reads the config, says where it acts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import config as configuration
-from synapse_withheld.collapser import Collapser
 from synapse_withheld.config import Config
-from synapse_withheld.failures import Failures
-from synapse_withheld.index import Index, Limits
 from synapse_withheld.interception import (
     AlreadyLoadedError,
     SynapseInternals,
@@ -21,12 +18,8 @@ from synapse_withheld.interception import (
     synapse_version,
 )
 from synapse_withheld.metrics import Metrics
-from synapse_withheld.reading import Reader
-from synapse_withheld.store import Store
-from synapse_withheld.tidying import Tidier
-from synapse_withheld.traffic import Traffic
 from synapse_withheld.version import VERSION
-from synapse_withheld.waiting import SenderLocks
+from synapse_withheld.wiring import wire
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +56,9 @@ class WithheldModule:
                 ", ".join(synapse.writers),
             )
             return
-        synapse.intercept(_wire(config, synapse, metrics))
+        synapse.intercept(
+            wire(config, synapse, metrics, spoofs_possible(synapse_version()))
+        )
         logger.info(
             "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
             VERSION,
@@ -95,43 +90,3 @@ def _stay_out(config: Config, error: UnknownSynapseError) -> None:
             f"module does not act"
         ) from error
     logger.error("%s; it does not act and every message is stored as usual", message)
-
-
-def _wire(config: Config, synapse: SynapseInternals, metrics: Metrics) -> Traffic:
-    runtime = synapse.runtime()
-    index = Index(
-        Limits(
-            mailboxes=config.max_mailboxes,
-            pairs=config.max_pairs,
-            pairs_per_mailbox=config.max_pairs_per_mailbox,
-            pairs_per_sender=config.max_pairs_per_sender,
-        ),
-        spoofs_possible=spoofs_possible(synapse_version()),
-    )
-    store = Store(synapse.run_statement)
-    failures = Failures(metrics, runtime.seconds, stand_aside=index.clear)
-    tidier = Tidier(index, store, metrics, failures, runtime, synapse.stream_token)
-    reader = Reader(
-        index,
-        store,
-        runtime,
-        found=tidier.add if config.enforces else lambda _: None,
-        merge_scopes=config.merge_scopes,
-    )
-    collapser = Collapser(
-        config,
-        index,
-        reader,
-        tidier,
-        homeserver=synapse,
-        runtime=runtime,
-        metrics=metrics,
-        failures=failures,
-        locks=SenderLocks(runtime),
-    )
-    metrics.watch(
-        pairs=lambda: index.pairs,
-        mailboxes=lambda: len(index),
-        active=lambda: not failures.standing_aside,
-    )
-    return Traffic(collapser, index, metrics, failures)

@@ -54,14 +54,15 @@ class Reader:
 
     async def queued(
         self, rows: Collection[tuple[MailboxKey, int]]
-    ) -> dict[tuple[MailboxKey, int], QueuedRow]:
-        """Return those of the rows that are queued, without a statement for none."""
+    ) -> dict[tuple[MailboxKey, int], QueuedRow | None]:
+        """Tell of rows how they are queued, `None` for those that are not.
+
+        Without a statement where no row is asked for.
+        """
         if not rows:
             return {}
-        queued: dict[tuple[MailboxKey, int], QueuedRow] = await self._ask(
-            self.store.read_queued, rows
-        )
-        return queued
+        queued = await self._ask(self.store.read_queued, rows)
+        return {row: queued.get(row) for row in rows}
 
     async def learn(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         """Make the index know mailboxes, as far as their devices exist.

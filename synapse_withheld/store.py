@@ -251,11 +251,10 @@ def withheld_delete_superseded(
     The task would end early, and strand what is left, if rows vanished under it.
     """
     sql = f"""
-        WITH superseded(user_id, device_id, stream_id, newer_id, named_in_task) AS (
-            VALUES {_tuples(len(superseded), 5)}
-        )
         DELETE FROM device_inbox
         WHERE (user_id, device_id, stream_id) IN (
+            WITH superseded(user_id, device_id, stream_id, newer_id, named_in_task)
+            AS (VALUES {_tuples(len(superseded), 5)})
             SELECT s.user_id, s.device_id, s.stream_id FROM superseded AS s
             WHERE EXISTS (
                 SELECT 1 FROM device_inbox AS newer

@@ -68,9 +68,20 @@ class Tidier:
             self.failures.note("tidy", error)
         self.metrics.tidied(deleted)
         if deleted < len(batch):
-            # Somebody else deleted a row, or the newer one was never stored: the
-            # next reading tells what is there.
-            self._forget({row.mailbox for row in batch})
+            await self._look_into(batch)
+
+    async def _look_into(self, batch: list[Superseded]) -> None:
+        """Forget mailboxes whose newer row is not there, as when it was never stored.
+
+        Where it is there, the older row was acknowledged in the meantime.
+        """
+        newer = {(row.mailbox, row.newer_stream_id) for row in batch}
+        queued = {}
+        try:
+            queued = await self.store.read_queued(newer)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("tidy", error)
+        self._forget({mailbox for mailbox, _ in newer - queued.keys()})
 
     async def _next_batch(self) -> list[Superseded]:
         size = min(len(self._waiting), MOST_DELETED)

@@ -1,0 +1,1 @@
+"""Real Synapses on loopback: for the demonstration and for the tests."""

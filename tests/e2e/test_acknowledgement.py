@@ -1,0 +1,75 @@
+"""A notice counts as queued until a sync acknowledges it."""
+
+from __future__ import annotations
+
+from pytest_twisted import ensureDeferred
+
+from tests.harness.mailbox import counted, mailbox
+from tests.harness.messages import PLAIN, make_message
+from tests.harness.stage import Two
+
+
+@ensureDeferred
+async def test_acknowledged_notice_is_delivered_again(two: Two) -> None:
+    """With `repeat: queued` a notice that was read may be repeated."""
+    await two.send(two.notice(reason="first"))
+    assert await two.recipient.drain() == (
+        [make_message(two.sender.user_id, two.notice(reason="first"))],
+        2,
+    )
+    assert mailbox(two.homeserver, two.recipient) == []
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice(reason="second")) == 200
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, two.notice(reason="second"))
+    ]
+    assert decided == {"deliver": 1}
+
+
+@ensureDeferred
+async def test_answered_but_unacknowledged_notice_is_still_queued(two: Two) -> None:
+    """An answer may be lost: a sync with the old token gives the notice again."""
+    before = await two.recipient.sync()
+    since = before["next_batch"]
+    await two.send(two.notice())
+    queued = [make_message(two.sender.user_id, two.notice())]
+    answered = await two.recipient.sync(since)
+    assert answered["to_device"]["events"] == queued
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice(reason="again")) == 200
+        assert mailbox(two.homeserver, two.recipient) == queued
+    assert decided == {"collapse": 1}
+    # A filter makes the request another one, so that no cache answers it.
+    repeated = await two.recipient.sync(since, timeout_ms=1)
+    assert repeated["to_device"]["events"] == queued
+
+
+@ensureDeferred
+async def test_acknowledged_up_to_the_notice_only(two: Two) -> None:
+    """Acknowledging what came before a notice leaves it queued."""
+    await two.send({"number": 1}, PLAIN)
+    answered = await two.recipient.sync()
+    await two.send(two.notice())
+    await two.recipient.sync(answered["next_batch"])
+    queued = [make_message(two.sender.user_id, two.notice())]
+    assert mailbox(two.homeserver, two.recipient) == queued
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice(reason="again")) == 200
+        assert mailbox(two.homeserver, two.recipient) == queued
+    assert decided == {"collapse": 1}
+
+
+@ensureDeferred
+async def test_superseding_after_an_answer_loses_nothing(two: Two) -> None:
+    """What supersedes an answered notice is given by the next sync."""
+    since = (await two.recipient.sync())["next_batch"]
+    await two.send(two.notice())
+    answered = await two.recipient.sync(since)
+    newest = two.notice(sender_key="A" * 43)
+    async with counted(two.homeserver) as decided:
+        assert await two.send(newest) == 200
+    assert decided == {"supersede": 1}
+    next_answer = await two.recipient.sync(answered["next_batch"])
+    assert next_answer["to_device"]["events"] == [
+        make_message(two.sender.user_id, newest)
+    ]

@@ -1,0 +1,184 @@
+"""What is delivered, what collapses, what supersedes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from pytest_twisted import ensureDeferred
+
+from tests.harness.mailbox import counted, mailbox, stored
+from tests.harness.messages import (
+    OLDER_WITHHELD,
+    PLAIN,
+    WITHHELD,
+    make_key,
+    make_message,
+)
+from tests.harness.polling import eventually
+from tests.harness.stage import Two, send
+
+if TYPE_CHECKING:
+    from synapse_withheld.demo.homeserver import Homeserver
+
+
+@ensureDeferred
+async def test_first_notice_is_delivered_as_it_is(two: Two) -> None:
+    """The first notice of a pair is stored, with every key the sender put there."""
+    notice = two.notice(unknown={"nested": [1, None, "ü"]})
+    async with counted(two.homeserver) as decided:
+        assert await two.send(notice) == 200
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, notice)
+    ]
+    assert decided == {"deliver": 1}
+
+
+@ensureDeferred
+async def test_repeated_notice_collapses(two: Two) -> None:
+    """Of a notice that is repeated, the first stays and nothing else is stored."""
+    await two.send(two.notice())
+    first = stored(two.homeserver, two.recipient.user_id, two.recipient.device_id)
+    async with counted(two.homeserver) as decided:
+        for _ in range(5):
+            assert await two.send(two.notice()) == 200
+        assert len(first) == 1
+        assert (
+            stored(two.homeserver, two.recipient.user_id, two.recipient.device_id)
+            == first
+        )
+    assert decided == {"collapse": 5}
+
+
+@pytest.mark.parametrize("key", ["reason", "org.matrix.msgid"])
+@ensureDeferred
+async def test_copies_that_differ_in_what_says_nothing_collapse(
+    two: Two, key: str
+) -> None:
+    """The reason and the message ID differ from copy to copy; the first stays."""
+    first = two.notice(**{key: "first"})
+    await two.send(first)
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice(**{key: "second"})) == 200
+        assert mailbox(two.homeserver, two.recipient) == [
+            make_message(two.sender.user_id, first)
+        ]
+    assert decided == {"collapse": 1}
+
+
+@ensureDeferred
+async def test_new_sender_key_of_a_device_supersedes(two: Two) -> None:
+    """A client that lost its crypto store has a new key; the old one is dead."""
+    await two.send(two.notice())
+    newest = two.notice(sender_key=make_key("after the store was lost"))
+    async with counted(two.homeserver) as decided:
+        assert await two.send(newest) == 200
+        await eventually(
+            lambda: mailbox(two.homeserver, two.recipient),
+            [make_message(two.sender.user_id, newest)],
+        )
+        assert await two.send(newest) == 200
+    assert decided == {"supersede": 1, "collapse": 1}
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, newest)
+    ]
+
+
+@ensureDeferred
+async def test_notices_of_other_devices_and_keys_do_not_collapse(two: Two) -> None:
+    """Another device, and another key where no device is named, is another pair."""
+    notices = [
+        two.notice(),
+        two.notice(from_device="OTHERDEV"),
+        two.notice(from_device=None),
+        two.notice(from_device=None, sender_key=make_key("another device")),
+    ]
+    async with counted(two.homeserver) as decided:
+        for notice in notices:
+            assert await two.send(notice) == 200
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, notice) for notice in notices
+    ]
+    assert decided == {"deliver": 4}
+
+
+@ensureDeferred
+async def test_device_id_that_looks_like_a_key_is_not_one(two: Two) -> None:
+    """Finding 7: identities by device and by key are of different kinds."""
+    by_key = two.notice(from_device=None)
+    by_device = two.notice(from_device=two.sender_key)
+    for notice in (by_key, by_device):
+        assert await two.send(notice) == 200
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, by_key),
+        make_message(two.sender.user_id, by_device),
+    ]
+
+
+@ensureDeferred
+async def test_two_senders_with_one_key_do_not_collapse(
+    two: Two, homeserver: Homeserver
+) -> None:
+    """What one user says never stands for what another says."""
+    other = await homeserver.register(f"other-{two.sender.user_id[1:].split(':')[0]}")
+    notice = two.notice()
+    await two.send(notice)
+    async with counted(homeserver) as decided:
+        assert await send(other, two.recipient, notice) == 200
+    assert mailbox(homeserver, two.recipient) == [
+        make_message(two.sender.user_id, notice),
+        make_message(other.user_id, notice),
+    ]
+    assert decided == {"deliver": 1}
+
+
+@ensureDeferred
+async def test_stable_and_older_type_are_separate_pairs(two: Two) -> None:
+    """Some recipients understand only one of the types; each keeps one notice."""
+    types = (WITHHELD, OLDER_WITHHELD, WITHHELD, OLDER_WITHHELD)
+    async with counted(two.homeserver) as decided:
+        for message_type in types:
+            assert await two.send(two.notice(), message_type) == 200
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, two.notice(), WITHHELD),
+        make_message(two.sender.user_id, two.notice(), OLDER_WITHHELD),
+    ]
+    assert decided == {"deliver": 2, "collapse": 2}
+
+
+@ensureDeferred
+async def test_other_messages_stay_in_their_order(two: Two) -> None:
+    """Around notices that collapse, every other message is stored as it came."""
+    expected = []
+    for number in range(6):
+        assert await two.send({"number": number}, PLAIN) == 200
+        expected.append(make_message(two.sender.user_id, {"number": number}, PLAIN))
+        if number == 0:
+            expected.append(make_message(two.sender.user_id, two.notice()))
+        assert await two.send(two.notice()) == 200
+    assert mailbox(two.homeserver, two.recipient) == expected
+
+
+@ensureDeferred
+async def test_devices_of_one_request_are_decided_about_one_by_one(
+    two: Two, homeserver: Homeserver
+) -> None:
+    """Of a request to two devices, only what the second lacks is stored."""
+    await two.send(two.notice())
+    second = await two.recipient.login(device_id="SECOND")
+    contents = {
+        two.recipient.device_id: two.notice(reason="again"),
+        second.device_id: two.notice(reason="new here"),
+    }
+    async with counted(homeserver) as decided:
+        status = await two.sender.send_to_device(
+            WITHHELD, {two.recipient.user_id: contents}
+        )
+    assert status == 200
+    assert mailbox(homeserver, two.recipient) == [
+        make_message(two.sender.user_id, two.notice())
+    ]
+    assert mailbox(homeserver, second) == [
+        make_message(two.sender.user_id, contents[second.device_id])
+    ]
+    assert decided == {"collapse": 1, "deliver": 1}

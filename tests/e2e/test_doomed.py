@@ -1,0 +1,178 @@
+"""Finding 5: rows that a device deletion is about to delete do not count as queued."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from pytest_twisted import ensureDeferred
+
+from synapse_withheld.demo.homeserver import Client, Homeserver
+from tests.harness.mailbox import counted, mailbox, stream_ids
+from tests.harness.messages import PLAIN, make_message
+from tests.harness.polling import eventually
+from tests.harness.stage import Two, everything_tidied
+
+TASK = "delete_device_messages"
+BACKLOG = 8_000
+
+
+def schedule_deletion(
+    homeserver: Homeserver, user_id: str, device_id: str, up_to_stream_id: int
+) -> None:
+    """Write the task that Synapse writes when a device was deleted.
+
+    As one that ran before a crash does, it waits until Synapse looks for such.
+    """
+    now = int(time.time() * 1000)
+    params = {
+        "user_id": user_id,
+        "device_id": device_id,
+        "up_to_stream_id": up_to_stream_id,
+    }
+    text = json.dumps(params, separators=(",", ":"))
+    homeserver.query(
+        """
+        INSERT INTO scheduled_tasks
+            (id, action, status, timestamp, resource_id, params, result, error)
+        VALUES (?, ?, 'active', ?, ?, ?, NULL, NULL) RETURNING id
+        """,
+        (f"{user_id}-{device_id}", TASK, now, device_id, text),
+    )
+
+
+def tasks(homeserver: Homeserver, device_id: str) -> list[Any]:
+    """Return the unfinished deletions of messages for devices of that ID."""
+    return homeserver.query(
+        """
+        SELECT id FROM scheduled_tasks
+        WHERE action = ? AND resource_id = ? AND status IN ('scheduled', 'active')
+        """,
+        (TASK, device_id),
+    )
+
+
+@ensureDeferred
+async def test_notice_beside_a_doomed_row_is_delivered(two: Two) -> None:
+    """While the task is there, its rows are neither queued nor ours to delete."""
+    await two.send(two.notice(reason="doomed"))
+    (doomed,) = stream_ids(two.homeserver, two.recipient)
+    schedule_deletion(two.homeserver, two.recipient.user_id, "AWAY", doomed)
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice(reason="for the new device")) == 200
+        assert await two.send(two.notice(reason="again")) == 200
+    await everything_tidied(two.homeserver)
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, two.notice(reason="doomed")),
+        make_message(two.sender.user_id, two.notice(reason="for the new device")),
+    ]
+    assert decided == {"deliver": 1, "collapse": 1}
+
+
+@ensureDeferred
+async def test_deletion_for_another_user_dooms_nothing(
+    two: Two, homeserver: Homeserver
+) -> None:
+    """Devices of two users may have one ID; a task names its user."""
+    await two.send(two.notice())
+    (queued,) = stream_ids(homeserver, two.recipient)
+    schedule_deletion(homeserver, two.sender.user_id, "AWAY", queued)
+    async with counted(homeserver) as decided:
+        assert await two.send(two.notice()) == 200
+    assert stream_ids(homeserver, two.recipient) == [queued]
+    assert decided == {"collapse": 1}
+
+
+@ensureDeferred
+async def test_rows_after_the_deletion_are_queued(
+    two: Two, homeserver: Homeserver
+) -> None:
+    """A task dooms what came before it only."""
+    await two.send({"number": 1}, PLAIN)
+    (before,) = stream_ids(homeserver, two.recipient)
+    await two.send(two.notice())
+    schedule_deletion(homeserver, two.recipient.user_id, "AWAY", before)
+    async with counted(homeserver) as decided:
+        assert await two.send(two.notice()) == 200
+    assert decided == {"collapse": 1}
+
+
+@ensureDeferred
+async def test_changed_device_list_supersedes(two: Two) -> None:
+    """The device may have been deleted and made again before any task was written."""
+    await two.send(two.notice(reason="before"))
+    await two.recipient.upload_keys()
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice(reason="after")) == 200
+        await eventually(
+            lambda: mailbox(two.homeserver, two.recipient),
+            [make_message(two.sender.user_id, two.notice(reason="after"))],
+        )
+        assert await two.send(two.notice(reason="again")) == 200
+    assert decided == {"supersede": 1, "collapse": 1}
+
+
+async def log_in_again(two: Two) -> Client:
+    """Log the recipient out, and in again under the same device ID."""
+    await two.recipient.logout()
+    return await two.recipient.login(device_id=two.recipient.device_id)
+
+
+@ensureDeferred
+async def test_device_made_again_gets_its_notice_before_the_task_is_visible(
+    two: Two,
+) -> None:
+    """Between deleting a device and scheduling its task, the row looks queued."""
+    await two.send(two.notice(reason="doomed"))
+    ((stream_id, text, instance),) = two.homeserver.query(
+        """
+        SELECT stream_id, message_json, instance_name FROM device_inbox
+        WHERE user_id = ?
+        """,
+        (two.recipient.user_id,),
+    )
+    again = await log_in_again(two)
+    await eventually(lambda: mailbox(two.homeserver, again), [])
+    two.homeserver.query(
+        """
+        INSERT INTO device_inbox
+            (user_id, device_id, stream_id, message_json, instance_name)
+        VALUES (?, ?, ?, ?, ?) RETURNING stream_id
+        """,
+        (again.user_id, again.device_id, stream_id, text, instance),
+    )
+    two.homeserver.query(
+        "DELETE FROM scheduled_tasks WHERE resource_id = ? RETURNING id", ("AWAY",)
+    )
+    assert await two.send(two.notice(reason="for the new device")) == 200
+    expected = make_message(two.sender.user_id, two.notice(reason="for the new device"))
+    await eventually(lambda: mailbox(two.homeserver, again), [expected])
+
+
+@ensureDeferred
+async def test_device_made_again_during_the_deletion_gets_its_notice(two: Two) -> None:
+    """With thousands of messages to delete, the deletion takes a while."""
+    await two.send(two.notice(reason="doomed"))
+    # Before the notice, so that it is the last of all to be deleted.
+    two.homeserver.query(
+        """
+        WITH RECURSIVE number(n) AS (
+            SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?
+        )
+        INSERT INTO device_inbox
+            (user_id, device_id, stream_id, message_json, instance_name)
+        SELECT i.user_id, i.device_id, -n, '{}', i.instance_name
+        FROM number, device_inbox AS i
+        WHERE i.user_id = ? RETURNING stream_id
+        """,
+        (BACKLOG, two.recipient.user_id),
+    )
+    again = await log_in_again(two)
+    under_way = tasks(two.homeserver, "AWAY")
+    newest = make_message(two.sender.user_id, two.notice(reason="for the new device"))
+    assert await two.send(two.notice(reason="for the new device")) == 200
+    assert newest in mailbox(two.homeserver, again)
+    assert under_way, "the deletion was over before anything could race with it"
+    await eventually(lambda: tasks(two.homeserver, "AWAY"), [])
+    assert mailbox(two.homeserver, again) == [newest]

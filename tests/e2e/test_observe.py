@@ -1,0 +1,64 @@
+"""With `mode: observe` the module counts and changes nothing."""
+
+from __future__ import annotations
+
+from pytest_twisted import async_fixture, ensureDeferred
+
+from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.mailbox import counted, mailbox, total
+from tests.harness.messages import WITHHELD, make_key, make_message
+from tests.harness.stage import Stage, two_on
+
+
+@async_fixture(scope="module")
+async def observing(stage: Stage) -> Homeserver:
+    """Run a Synapse that only observes."""
+    return await stage.start({"mode": "observe"})
+
+
+@ensureDeferred
+async def test_observing_changes_nothing_and_counts(observing: Homeserver) -> None:
+    """Every notice is stored; the decisions are those that would have been made."""
+    two = await two_on(observing)
+    new_key = two.notice(sender_key=make_key("another key"))
+    notices = [*[two.notice()] * 3, *[new_key] * 2]
+    async with counted(observing) as decided:
+        for notice in notices:
+            assert await two.send(notice) == 200
+    assert decided == {"deliver": 1, "collapse": 3, "supersede": 1}
+    assert mailbox(observing, two.recipient) == [
+        make_message(two.sender.user_id, notice) for notice in notices
+    ]
+
+
+@ensureDeferred
+async def test_observing_leaves_wildcards_alone(observing: Homeserver) -> None:
+    """A notice to `*` that would collapse is stored for every device."""
+    two = await two_on(observing)
+    second = await two.recipient.login(device_id="SECOND")
+    for _ in range(3):
+        assert (
+            await two.sender.send_to_device(
+                WITHHELD, {two.recipient.user_id: {"*": two.notice()}}
+            )
+            == 200
+        )
+    expected = [make_message(two.sender.user_id, two.notice())] * 3
+    assert mailbox(observing, two.recipient) == expected
+    assert mailbox(observing, second) == expected
+
+
+@ensureDeferred
+async def test_observing_deletes_nothing(observing: Homeserver) -> None:
+    """Rows found by the first reading after a restart stay, too."""
+    two = await two_on(observing)
+    for _ in range(3):
+        assert await two.send(two.notice()) == 200
+    await observing.restart()
+    assert await two.send(two.notice()) == 200
+    assert await two.send(two.notice()) == 200
+    queued = mailbox(observing, two.recipient)
+    assert queued == [make_message(two.sender.user_id, two.notice())] * 5
+    metrics = await observing.metrics()
+    assert total(metrics, "synapse_withheld_tidied_rows_total") == 0
+    assert total(metrics, "synapse_withheld_info", mode="observe") == 1

@@ -1,0 +1,171 @@
+"""What was queued before the module watched: collapsed on first touch, never lost."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from pytest_twisted import async_fixture, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredList
+
+from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.mailbox import counted, failures, mailbox
+from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.polling import eventually
+from tests.harness.stage import Stage, everything_tidied, two_on
+
+
+@async_fixture(scope="module")
+async def restarted(stage: Stage) -> Homeserver:
+    """Run a Synapse to be restarted and killed."""
+    return await stage.start({})
+
+
+@ensureDeferred
+async def test_backlog_from_before_a_restart_collapses(restarted: Homeserver) -> None:
+    """Olm messages may have been missed meanwhile: the newest notice stays."""
+    two = await two_on(restarted)
+    other = two.notice(from_device="OTHERDEV")
+    await two.send(two.notice(reason="before"))
+    await two.send({"number": 1}, PLAIN)
+    await two.send(other)
+    await restarted.restart()
+    async with counted(restarted) as decided:
+        assert await two.send(two.notice(reason="after")) == 200
+        await eventually(
+            lambda: mailbox(restarted, two.recipient),
+            [
+                make_message(two.sender.user_id, {"number": 1}, PLAIN),
+                make_message(two.sender.user_id, other),
+                make_message(two.sender.user_id, two.notice(reason="after")),
+            ],
+        )
+        assert await two.send(two.notice(reason="again")) == 200
+    assert decided == {"supersede": 1, "collapse": 1}
+
+
+@ensureDeferred
+async def test_sync_repeated_after_a_crash_gives_the_notice(
+    restarted: Homeserver,
+) -> None:
+    """What was answered and not acknowledged is answered again, newest only."""
+    two = await two_on(restarted)
+    since = (await two.recipient.sync())["next_batch"]
+    await two.send(two.notice(reason="before"))
+    before = [make_message(two.sender.user_id, two.notice(reason="before"))]
+    assert (await two.recipient.sync(since))["to_device"]["events"] == before
+    await restarted.kill()
+    await restarted.start()
+    assert (await two.recipient.sync(since))["to_device"]["events"] == before
+    assert await two.send(two.notice(reason="after")) == 200
+    after = [make_message(two.sender.user_id, two.notice(reason="after"))]
+    await eventually(lambda: mailbox(restarted, two.recipient), after)
+    repeated = await two.recipient.sync(since, timeout_ms=1)
+    assert repeated["to_device"]["events"] == after
+
+
+@ensureDeferred
+async def test_storm_that_ends_with_a_crash_leaves_one_notice(
+    restarted: Homeserver,
+) -> None:
+    """Killed in the middle: what was answered 200 is there, and the pair heals."""
+    two = await two_on(restarted)
+    answered: dict[int, list[int]] = defaultdict(list)
+    enough: Deferred[None] = Deferred()
+
+    async def keep_sending(worker: int) -> None:
+        for number in range(10_000):
+            # A new key now and then: superseding is what a crash may interrupt.
+            key = make_key(f"{worker} {number // 3}")
+            await two.send(two.notice(sender_key=key))
+            content = {"worker": worker, "number": number}
+            if await two.send(content, PLAIN) != 200:
+                return
+            answered[worker].append(number)
+            if sum(map(len, answered.values())) >= 100 and not enough.called:
+                enough.callback(None)
+
+    workers = [Deferred.fromCoroutine(keep_sending(worker)) for worker in range(8)]
+    ended = DeferredList(workers, consumeErrors=True)
+    await enough
+    await restarted.kill()
+    # Each worker ends with an error: nobody answers any more.
+    assert [succeeded for succeeded, _ in await ended] == [False] * 8
+    await restarted.start()
+    newest = two.notice(sender_key=make_key("after the crash"))
+    assert await two.send(newest) == 200
+    await everything_tidied(restarted)
+    queued = mailbox(restarted, two.recipient)
+    assert [message for message in queued if message["type"] == WITHHELD] == [
+        make_message(two.sender.user_id, newest)
+    ]
+    assert _answered_but_lost(queued, answered) == {}
+
+
+def _answered_but_lost(
+    queued: list[dict[str, Any]], answered: dict[int, list[int]]
+) -> dict[int, list[int]]:
+    """Compare in order; the last message of a worker may be there unanswered."""
+    there: dict[int, list[int]] = defaultdict(list)
+    for message in queued:
+        if message["type"] == PLAIN:
+            there[message["content"]["worker"]].append(message["content"]["number"])
+    return {
+        worker: numbers
+        for worker, numbers in answered.items()
+        if there[worker][: len(numbers)] != numbers
+        or len(there[worker]) > len(numbers) + 1
+    }
+
+
+@ensureDeferred
+async def test_backlog_from_before_installation_collapses(own_stage: Stage) -> None:
+    """The first notice of any pair cleans what stock Synapse let pile up."""
+    stock = own_stage.make(None)
+    await own_stage.run(stock)
+    two = await two_on(stock)
+    older = [two.notice(reason=f"copy {number}") for number in range(30)]
+    for number, notice in enumerate(older):
+        await two.send(notice)
+        if number % 10 == 0:
+            await two.send({"number": number}, PLAIN)
+        await two.send(two.notice(from_device="OTHERDEV", reason=str(number)))
+    assert len(mailbox(stock, two.recipient)) == 63
+    installed = await _install(stock)
+    assert await two.send(two.notice(reason="newest")) == 200
+    await eventually(
+        lambda: mailbox(installed, two.recipient),
+        [
+            *(
+                make_message(two.sender.user_id, {"number": number}, PLAIN)
+                for number in (0, 10, 20)
+            ),
+            make_message(
+                two.sender.user_id, two.notice(from_device="OTHERDEV", reason="29")
+            ),
+            make_message(two.sender.user_id, two.notice(reason="newest")),
+        ],
+    )
+    assert await failures(installed) == 0
+
+
+async def _install(stock: Homeserver) -> Homeserver:
+    """Restart a stock Synapse with the module."""
+    await stock.stop()
+    stock.module = {}
+    await stock.start()
+    return stock
+
+
+def test_lost_messages_would_be_seen() -> None:
+    """A gap, a wrong order and too many unanswered messages are all losses."""
+
+    def queued(*numbers: int) -> list[dict[str, Any]]:
+        return [
+            make_message("@a:b", {"worker": 1, "number": number}, PLAIN)
+            for number in numbers
+        ]
+
+    assert _answered_but_lost(queued(0, 1, 2), {1: [0, 1]}) == {}
+    for numbers in ((0,), (1, 0), (0, 2), (0, 1, 2, 3)):
+        assert _answered_but_lost(queued(*numbers), {1: [0, 1]}) == {1: [0, 1]}

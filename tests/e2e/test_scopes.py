@@ -1,0 +1,81 @@
+"""Notices about one room and session beside notices about everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_twisted import async_fixture, ensureDeferred
+
+from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.mailbox import counted, mailbox
+from tests.harness.messages import make_message
+from tests.harness.polling import eventually
+from tests.harness.stage import Stage, Two, two_on
+
+
+def scope(number: int) -> dict[str, Any]:
+    """Return what a scoped notice says of its scope."""
+    return {"room_id": f"!room{number}:withheld.test", "session_id": f"session{number}"}
+
+
+@ensureDeferred
+async def test_scoped_then_unscoped_supersedes(two: Two) -> None:
+    """A notice about everything says more than the queued one about a session."""
+    await two.send(two.notice(**scope(1)))
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice()) == 200
+        await eventually(
+            lambda: mailbox(two.homeserver, two.recipient),
+            [make_message(two.sender.user_id, two.notice())],
+        )
+    assert decided == {"supersede": 1}
+
+
+@ensureDeferred
+async def test_unscoped_then_scoped_collapses(two: Two) -> None:
+    """A queued notice about everything covers one about a session."""
+    await two.send(two.notice())
+    async with counted(two.homeserver) as decided:
+        assert await two.send(two.notice(**scope(1))) == 200
+        assert mailbox(two.homeserver, two.recipient) == [
+            make_message(two.sender.user_id, two.notice())
+        ]
+    assert decided == {"collapse": 1}
+
+
+@ensureDeferred
+async def test_notices_about_many_sessions_collapse(two: Two) -> None:
+    """A recipient may apply any of them to everything sent before."""
+    async with counted(two.homeserver) as decided:
+        for number in range(5):
+            assert await two.send(two.notice(**scope(number))) == 200
+        assert mailbox(two.homeserver, two.recipient) == [
+            make_message(two.sender.user_id, two.notice(**scope(0)))
+        ]
+    assert decided == {"deliver": 1, "collapse": 4}
+
+
+@async_fixture(scope="module")
+async def apart(stage: Stage) -> Homeserver:
+    """Run a Synapse that keeps scopes apart."""
+    return await stage.start({"merge_scopes": False})
+
+
+@ensureDeferred
+async def test_without_merging_scopes_stay_apart(apart: Homeserver) -> None:
+    """With `merge_scopes: false` each room and session keeps its own notice."""
+    two = await two_on(apart)
+    notices = [
+        two.notice(**scope(1)),
+        two.notice(**scope(2)),
+        two.notice(room_id="!room1:withheld.test"),
+        two.notice(session_id="session1"),
+        two.notice(),
+    ]
+    async with counted(apart) as decided:
+        for notice in notices * 2:
+            assert await two.send(notice) == 200
+        assert mailbox(apart, two.recipient) == [
+            make_message(two.sender.user_id, notice) for notice in notices
+        ]
+    assert decided == {"deliver": 5, "collapse": 5}

@@ -1,0 +1,123 @@
+"""Notices to `*`, all devices of a user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_twisted import async_fixture, ensureDeferred
+
+from synapse_withheld.demo.homeserver import Client
+from tests.harness.mailbox import counted, mailbox, mailbox_of
+from tests.harness.messages import PLAIN, WITHHELD, make_message
+from tests.harness.polling import eventually
+from tests.harness.stage import Two
+
+
+@async_fixture
+async def second(two: Two) -> Client:
+    """Log the recipient in on a second device."""
+    return await two.recipient.login(device_id="SECOND")
+
+
+async def broadcast(two: Two, contents: dict[str, Any]) -> int:
+    """Send contents by device ID to the recipient."""
+    return await two.sender.send_to_device(WITHHELD, {two.recipient.user_id: contents})
+
+
+@ensureDeferred
+async def test_repeated_wildcard_notice_collapses(two: Two, second: Client) -> None:
+    """Once every device has the notice, a repeated one stores nothing."""
+    queued = [make_message(two.sender.user_id, two.notice())]
+    async with counted(two.homeserver) as decided:
+        for _ in range(3):
+            assert await broadcast(two, {"*": two.notice()}) == 200
+        assert mailbox(two.homeserver, two.recipient) == queued
+        assert mailbox(two.homeserver, second) == queued
+    assert decided == {"deliver": 2, "collapse": 4}
+
+
+@ensureDeferred
+async def test_wildcard_notice_collapses_beside_a_direct_one(two: Two) -> None:
+    """It makes no difference how a notice was addressed."""
+    await two.send(two.notice())
+    async with counted(two.homeserver) as decided:
+        assert await broadcast(two, {"*": two.notice(reason="again")}) == 200
+        assert await two.send(two.notice(reason="and again")) == 200
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, two.notice())
+    ]
+    assert decided == {"collapse": 2}
+
+
+@ensureDeferred
+async def test_wildcard_notice_that_one_device_lacks_reaches_it(
+    two: Two, second: Client
+) -> None:
+    """A message for all devices goes to all or none; then each keeps the newest."""
+    await two.send(two.notice(reason="first"))
+    assert await broadcast(two, {"*": two.notice(reason="all")}) == 200
+    newest = [make_message(two.sender.user_id, two.notice(reason="all"))]
+    await eventually(lambda: mailbox(two.homeserver, second), newest)
+    await eventually(lambda: mailbox(two.homeserver, two.recipient), newest)
+
+
+@ensureDeferred
+async def test_mixed_wildcard_is_what_stock_makes_of_it(
+    two: Two, second: Client
+) -> None:
+    """Finding 3: of `{"*": …, "A": …}` stock stores A's alone, so `*` never broadcasts."""
+    both = {"*": two.notice(reason="all"), two.recipient.device_id: two.notice()}
+    queued = [make_message(two.sender.user_id, two.notice())]
+    for _ in range(3):
+        assert await broadcast(two, both) == 200
+        await eventually(lambda: mailbox(two.homeserver, two.recipient), queued)
+        assert mailbox(two.homeserver, second) == []
+    assert mailbox_of(two.homeserver, two.recipient.user_id, "*") == []
+
+
+@ensureDeferred
+async def test_wildcard_to_a_user_without_devices_is_nothing(two: Two) -> None:
+    """There is no device to tell, and no failure."""
+    nobody = "@nobody-here:withheld.test"
+    status = await two.sender.send_to_device(WITHHELD, {nobody: {"*": two.notice()}})
+    assert status == 200
+    assert two.homeserver.query(
+        "SELECT device_id FROM device_inbox WHERE user_id = ?", (nobody,)
+    ) == []
+
+
+@ensureDeferred
+async def test_hidden_devices_get_nothing(two: Two) -> None:
+    """Synapse keeps cross-signing keys as hidden devices; `*` is not for them."""
+    two.homeserver.query(
+        """
+        INSERT INTO devices (user_id, device_id, display_name, hidden)
+        VALUES (?, 'HIDDEN', 'a key', ?) RETURNING device_id
+        """,
+        (two.recipient.user_id, True),
+    )
+    contents = {"HIDDEN": two.notice(), two.recipient.device_id: two.notice()}
+    for _ in range(2):
+        assert await broadcast(two, contents) == 200
+        assert await broadcast(two, {"*": two.notice()}) == 200
+    assert mailbox_of(two.homeserver, two.recipient.user_id, "HIDDEN") == []
+    assert mailbox(two.homeserver, two.recipient) == [
+        make_message(two.sender.user_id, two.notice())
+    ]
+
+
+@ensureDeferred
+async def test_wildcards_of_other_types_reach_every_device(
+    two: Two, second: Client
+) -> None:
+    """A message that no rule names is stored for each device each time."""
+    for number in range(2):
+        await two.sender.send_to_device(
+            PLAIN, {two.recipient.user_id: {"*": {"number": number}}}
+        )
+    expected = [
+        make_message(two.sender.user_id, {"number": number}, PLAIN)
+        for number in range(2)
+    ]
+    assert mailbox(two.homeserver, two.recipient) == expected
+    assert mailbox(two.homeserver, second) == expected

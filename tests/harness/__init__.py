@@ -1,0 +1,1 @@
+"""What the tests play and wait with."""

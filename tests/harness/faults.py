@@ -1,0 +1,98 @@
+"""A second Synapse module, for tests only: it makes the first one's statements fail.
+
+A JSON file in the homeserver's directory says how, and can change while Synapse
+runs: `{"fault": "error"}`, `{"fault": "hang", "seconds": 3}` or
+`{"fault": "close"}`, with `"only"` to name the statements meant by the beginning
+of their description. Without the file nothing fails.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+FAULTS_MODULE = "tests.harness.faults.FaultsModule"
+OURS = "withheld_"
+
+
+class Faults:
+    """The file through which a test says what fails."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep the path of the file, which need not exist yet."""
+        self.path = path
+
+    def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
+        """Let statements fail from now on."""
+        content = json.dumps({"fault": fault, "only": only, "seconds": seconds})
+        # In one step, so that Synapse never reads half of it.
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(content)
+        temporary.replace(self.path)
+
+    def clear(self) -> None:
+        """Let no statement fail from now on."""
+        self.path.unlink(missing_ok=True)
+
+    def of(self, description: str) -> dict[str, Any] | None:
+        """Return the fault that a statement is to meet."""
+        try:
+            fault: dict[str, Any] = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            return None
+        return fault if description.startswith(fault["only"]) else None
+
+    def module(self) -> dict[str, Any]:
+        """Return the entry for `modules:` in `homeserver.yaml`."""
+        return {"module": FAULTS_MODULE, "config": {"file": str(self.path)}}
+
+
+class FaultsModule:
+    """Wraps how Synapse runs statements; does nothing else."""
+
+    def __init__(self, config: Faults, api: object) -> None:
+        """Do nothing: the work is done when the configuration is read."""
+
+    @staticmethod
+    def parse_config(config: dict[str, Any]) -> Faults:
+        """Wrap `runInteraction`, before any other module can have taken hold of it."""
+        faults = Faults(Path(config["file"]))
+        _install(faults)
+        return faults
+
+
+def _install(faults: Faults) -> None:
+    from synapse.storage.database import DatabasePool
+
+    original = DatabasePool.runInteraction
+
+    async def run_interaction(
+        self: DatabasePool, desc: str, func: Callable[..., Any], *args: Any, **kw: Any
+    ) -> Any:
+        if not desc.startswith(OURS):
+            return await original(self, desc, func, *args, **kw)
+
+        def faulty(txn: Any, *inner: Any, **named: Any) -> Any:
+            fault = faults.of(desc)
+            if fault is not None:
+                _meet(txn, fault)
+            return func(txn, *inner, **named)
+
+        return await original(self, desc, faulty, *args, **kw)
+
+    DatabasePool.runInteraction = run_interaction  # type: ignore[method-assign]
+
+
+def _meet(txn: Any, fault: dict[str, Any]) -> None:
+    """Do in the database thread what the fault says."""
+    if fault["fault"] == "error":
+        txn.execute("SELECT missing FROM withheld_no_such_table", ())
+    elif fault["fault"] == "hang":
+        time.sleep(fault["seconds"])
+    elif fault["fault"] == "close":
+        # The cursor's connection, as a database that went away leaves it.
+        txn.txn.connection.close()
+    else:
+        raise ValueError(f"no such fault: {fault['fault']!r}")

@@ -1,0 +1,223 @@
+"""A remote homeserver, played by the test.
+
+It answers Synapse over HTTPS with a certificate of its own making, proves who it
+is with a signing key that Synapse fetches from it, and sends signed transactions.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timedelta, timezone
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import treq
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from signedjson.key import encode_verify_key_base64, generate_signing_key
+from signedjson.key import get_verify_key as verify_key_of
+from signedjson.sign import sign_json
+from twisted.internet import reactor as default_reactor
+from twisted.internet.ssl import PrivateCertificate
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IListeningPort
+    from twisted.web.server import Request
+
+    from synapse_withheld.demo.homeserver import Homeserver
+
+# Let Synapse talk to a server on this machine without asking any other.
+FEDERATION_CONFIG: dict[str, Any] = {
+    "federation_verify_certificates": False,
+    "ip_range_blacklist": [],
+    "trusted_key_servers": [],
+    "suppress_key_server_warning": True,
+}
+
+_DAY_MS = 86_400_000
+_LOOPBACK = "127.0.0.1"
+
+
+class RemoteServer:
+    """A homeserver on a free loopback port, named after it.
+
+    Attributes:
+        server_name: `127.0.0.1:PORT`, once started.
+        received: The EDUs that Synapse sent, in order of arrival.
+    """
+
+    def __init__(self) -> None:
+        """Make the server's signing key; `start` makes the rest."""
+        self.server_name = ""
+        self.received: list[dict[str, Any]] = []
+        self._key = generate_signing_key("test")
+        self._key_id = f"{self._key.alg}:{self._key.version}"
+        self._transactions = count(time.time_ns())
+        self._port: IListeningPort | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        reactor = cast("Any", default_reactor)
+        site = Site(_Answers(self))
+        options = self_signed_certificate().options()
+        self._port = reactor.listenSSL(0, site, options, interface=_LOOPBACK)
+        self.server_name = f"{_LOOPBACK}:{self._port.getHost().port}"
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._port is not None:
+            await cast("Any", self._port.stopListening())
+            self._port = None
+
+    def user(self, localpart: str) -> str:
+        """Return the ID of a user of this server."""
+        return f"@{localpart}:{self.server_name}"
+
+    async def send_edu(
+        self,
+        homeserver: Homeserver,
+        sender: str,
+        message_type: str,
+        messages: dict[str, dict[str, dict[str, Any]]],
+        message_id: str | None = None,
+    ) -> tuple[int, Any]:
+        """Send one EDU of to-device messages, in a transaction of its own.
+
+        Args:
+            homeserver: The server to send it to.
+            sender: The user ID it claims, of this server or not.
+            message_type: The type of the messages.
+            messages: Contents by user ID and device ID.
+            message_id: To repeat an earlier EDU; by default a new one.
+
+        Returns:
+            The status and the answer; the EDU need not be processed yet.
+        """
+        transaction_id = str(next(self._transactions))
+        edu = {
+            "edu_type": "m.direct_to_device",
+            "content": {
+                "sender": sender,
+                "type": message_type,
+                "message_id": message_id or f"message-{transaction_id}",
+                "messages": messages,
+            },
+        }
+        return await self._put(
+            homeserver,
+            f"/_matrix/federation/v1/send/{quote(transaction_id, safe='')}",
+            {
+                "origin": self.server_name,
+                "origin_server_ts": int(time.time() * 1000),
+                "pdus": [],
+                "edus": [edu],
+            },
+        )
+
+    def sign(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document with this server's signature."""
+        signed: dict[str, Any] = sign_json(document, self.server_name, self._key)
+        return signed
+
+    def keys(self) -> dict[str, Any]:
+        """Return what `/_matrix/key/v2/server` answers."""
+        verify_key = encode_verify_key_base64(verify_key_of(self._key))
+        return self.sign(
+            {
+                "server_name": self.server_name,
+                "valid_until_ts": int(time.time() * 1000) + _DAY_MS,
+                "verify_keys": {self._key_id: {"key": verify_key}},
+                "old_verify_keys": {},
+            }
+        )
+
+    async def _put(
+        self, homeserver: Homeserver, path: str, content: dict[str, Any]
+    ) -> tuple[int, Any]:
+        signed = self.sign(
+            {
+                "method": "PUT",
+                "uri": path,
+                "origin": self.server_name,
+                "destination": homeserver.server_name,
+                "content": content,
+            }
+        )
+        signature = signed["signatures"][self.server_name][self._key_id]
+        response = await treq.put(
+            homeserver.base_url + path,
+            json=content,
+            headers={
+                "Authorization": f'X-Matrix origin="{self.server_name}",'
+                f'destination="{homeserver.server_name}",'
+                f'key="{self._key_id}",sig="{signature}"'
+            },
+            persistent=False,
+        )
+        return response.code, await treq.json_content(response)
+
+
+class _Answers(Resource):
+    """What the remote homeserver answers."""
+
+    isLeaf = True
+
+    def __init__(self, server: RemoteServer) -> None:
+        super().__init__()
+        self._server = server
+
+    def render_GET(self, request: Request) -> bytes:
+        """Tell the keys; know no user, room or device."""
+        if _path(request).startswith("/_matrix/key/v2/server"):
+            return _answer(request, 200, self._server.keys())
+        return _answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
+
+    def render_PUT(self, request: Request) -> bytes:
+        """Keep the EDUs of a transaction."""
+        if not _path(request).startswith("/_matrix/federation/v1/send/"):
+            return self.render_GET(request)
+        transaction = json.load(cast("Any", request.content))
+        self._server.received += transaction.get("edus", [])
+        return _answer(request, 200, {"pdus": {}})
+
+    render_POST = render_GET
+
+
+def _path(request: Request) -> str:
+    return cast("bytes", request.path).decode()
+
+
+def _answer(request: Request, status: int, body: dict[str, Any]) -> bytes:
+    request.setResponseCode(status)
+    request.setHeader(b"Content-Type", b"application/json")
+    return json.dumps(body).encode()
+
+
+def self_signed_certificate() -> PrivateCertificate:
+    """Make a certificate that nobody but its maker vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    pem += key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return PrivateCertificate.loadPEM(pem)
