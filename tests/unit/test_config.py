@@ -1,0 +1,92 @@
+"""The configuration and its worded errors."""
+
+from __future__ import annotations
+
+import pytest
+from synapse.module_api.errors import ConfigError
+
+from synapse_withheld import WithheldModule
+from synapse_withheld.config import Config, InvalidConfigError, parse
+
+
+@pytest.mark.parametrize("empty", [None, {}])
+def test_no_config_is_the_default(empty: object) -> None:
+    """Every key is optional."""
+    assert Config() == parse(empty)
+
+
+def test_every_key_is_read() -> None:
+    """Each key ends in an attribute of its own."""
+    written = {
+        "mode": "observe",
+        "repeat": "queued",
+        "session_hold": "2h",
+        "outbox": False,
+        "merge_scopes": False,
+        "max_mailboxes": 1,
+        "max_pairs_per_mailbox": 2,
+        "max_pairs_per_sender": 3,
+        "max_pairs": 4,
+        "on_unknown_synapse": "refuse",
+    }
+
+    assert (
+        Config("observe", "queued", 7_200_000, False, False, 1, 2, 3, 4, "refuse")
+        == parse(written)
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "expected_ms"),
+    [("24h", 86_400_000), ("30m", 1_800_000), ("7d", 604_800_000), ("5s", 5000)]
+    + [("1w", 604_800_000), ("1y", 31_536_000_000), (1500, 1500), ("1500", 1500)],
+)
+def test_durations_are_as_synapse_writes_them(written: object, expected_ms: int) -> None:
+    """A unit, or milliseconds."""
+    assert expected_ms == parse({"session_hold": written}).session_hold_ms
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ({"mode": "off"}, "'mode' must be one of: enforce, observe; found 'off' (str)"),
+        ({"mode": True}, "'mode' must be one of: enforce, observe; found True (bool)"),
+        ({"outbox": "yes"}, "'outbox' must be true or false; found 'yes' (str)"),
+        ({"merge_scopes": 1}, "'merge_scopes' must be true or false; found 1 (int)"),
+        ({"max_pairs": 0}, "'max_pairs' must be a whole number, 1 or more; found 0"),
+        ({"max_pairs": True}, "'max_pairs' must be a whole number"),
+        ({"max_mailboxes": "9"}, "'max_mailboxes' must be a whole number"),
+        ({"session_hold": "24 hours"}, "'session_hold' must be a duration such as 24h"),
+        ({"session_hold": "0s"}, "'session_hold' must be a duration"),
+        ({"session_hold": -5}, "'session_hold' must be a duration"),
+        ({"session_hold": True}, "'session_hold' must be a duration"),
+        ({"session_hold": "٣h"}, "'session_hold' must be a duration"),
+        ({"on_unknown_synapse": "x"}, "must be one of: deliver, refuse"),
+        ({"repeat": "always"}, "'repeat' must be one of: queued, session"),
+        ({"repeat": "session"}, "'repeat: session' is not available in this version"),
+        ({"modus": "enforce"}, "unknown key 'modus'; the known keys are: mode, repeat,"),
+        (["mode"], "'config' must be a mapping of keys to values, found ['mode'] (list)"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_be_right(
+    written: object, says: str
+) -> None:
+    """The error names the key, what was found and what would be right."""
+    with pytest.raises(InvalidConfigError) as raised:
+        parse(written)
+
+    assert says in str(raised.value)
+
+
+def test_a_long_value_is_cut_in_the_error() -> None:
+    """A file pasted in the wrong place does not end up in the log."""
+    with pytest.raises(InvalidConfigError) as raised:
+        parse({"mode": "x" * 1000})
+
+    assert len(str(raised.value)) < 200
+
+
+def test_synapse_sees_a_config_error() -> None:
+    """Synapse stops with its own kind of error."""
+    with pytest.raises(ConfigError, match="unknown key"):
+        WithheldModule.parse_config({"modus": 1})

@@ -1,0 +1,224 @@
+"""Recognising withheld messages and Olm messages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synapse_withheld.notice import Notice, Pair, covers, read_olm, read_withheld
+
+STABLE = "m.room_key.withheld"
+OLDER = "org.matrix.room_key.withheld"
+SAMPLES = Path(__file__).parent.parent / "samples" / "no_olm.jsonl"
+
+
+def content(**overrides: Any) -> dict[str, Any]:
+    """Return the content of a notice in the specification's form."""
+    notice = {"algorithm": "m.megolm.v1.aes-sha2", "code": "m.no_olm"}
+    return {**notice, "sender_key": "K" * 43, **overrides}
+
+
+def read(contents: object, *, merge_scopes: bool = True) -> tuple[str, Notice | None]:
+    """Read a withheld message of the stable type from one sender."""
+    return read_withheld("@s:hs", STABLE, contents, merge_scopes=merge_scopes)
+
+
+def notice(contents: object, *, merge_scopes: bool = True) -> Notice:
+    """Read what has to be a notice."""
+    found = read(contents, merge_scopes=merge_scopes)[1]
+    assert found is not None
+    return found
+
+
+def test_every_recorded_message_is_a_notice() -> None:
+    """What real clients sent is recognised, with its sender device."""
+    recorded = [json.loads(line)["message"] for line in SAMPLES.read_text().splitlines()]
+
+    devices = []
+    for message in recorded:
+        code, found = read_withheld(
+            message["sender"], message["type"], message["content"], merge_scopes=True
+        )
+        assert code == "m.no_olm"
+        assert found is not None
+        devices.append(found.pair.device)
+
+    expected = [
+        f"device:{message['content']['from_device']}"
+        if "from_device" in message["content"]
+        else f"key:{message['content']['sender_key']}"
+        for message in recorded
+    ]
+    assert expected == devices
+    assert len(recorded) == 25
+
+
+def test_what_only_tells_copies_apart_makes_no_difference() -> None:
+    """Copies differ in `org.matrix.msgid` and `reason`."""
+    one = notice(content(reason="a", **{"org.matrix.msgid": "1"}))
+    other = notice(content(reason="b", **{"org.matrix.msgid": "2"}))
+
+    assert one == other
+
+
+def test_a_device_id_that_looks_like_a_key_is_not_one() -> None:
+    """Finding 7: the two kinds of identity never meet."""
+    by_key = notice(content())
+    by_device = notice(content(from_device="K" * 43))
+
+    assert by_key.pair != by_device.pair
+
+
+def test_the_types_never_stand_for_each_other() -> None:
+    """Some senders send both, for recipients that understand one."""
+    pairs = {
+        found.pair
+        for message_type in (STABLE, OLDER)
+        if (found := read_withheld("@s:hs", message_type, content(), merge_scopes=True)[1])
+    }
+
+    assert len(pairs) == 2
+
+
+@pytest.mark.parametrize("merge_scopes", [True, False])
+def test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart(
+    merge_scopes: bool,  # noqa: FBT001 a parameter of the test
+) -> None:
+    """`merge_scopes` decides."""
+    one = notice(content(room_id="!r", session_id="1"), merge_scopes=merge_scopes)
+    other = notice(content(room_id="!r", session_id="2"), merge_scopes=merge_scopes)
+
+    assert merge_scopes == (one.pair == other.pair)
+    assert one.scoped
+    assert other.scoped
+
+
+@pytest.mark.parametrize(
+    ("contents", "code"),
+    [
+        (content(code="m.blacklisted"), "m.blacklisted"),
+        (content(code="m.unverified"), "m.unverified"),
+        (content(code="m.unauthorised"), "m.unauthorised"),
+        (content(code="m.unavailable"), "m.unavailable"),
+        (content(code="com.example.secret"), "other"),
+        (content(code=None), "malformed"),
+        (content(code=["m.no_olm"]), "malformed"),
+        ({}, "malformed"),
+        ("m.no_olm", "malformed"),
+        (None, "malformed"),
+        (content(algorithm="m.megolm.v2"), "malformed"),
+        (content(algorithm=None), "malformed"),
+        (content(algorithm=["m.megolm.v1.aes-sha2"]), "malformed"),
+        (content(sender_key=None), "malformed"),
+        (content(sender_key=7), "malformed"),
+        (content(sender_key=""), "malformed"),
+        (content(sender_key="K" * 65), "malformed"),
+        (content(from_device=7), "malformed"),
+        (content(from_device=""), "malformed"),
+        (content(from_device="D" * 256), "malformed"),
+        (content(room_id={}), "malformed"),
+        (content(session_id="S" * 256), "malformed"),
+    ],
+)
+def test_what_is_no_notice_is_named_and_left_alone(contents: object, code: str) -> None:
+    """Other codes and malformed messages are counted only."""
+    assert (code, None) == read(contents)
+
+
+def test_null_says_the_same_as_a_missing_key() -> None:
+    """Some senders write what they have not as null."""
+    assert notice(content()) == notice(
+        content(from_device=None, room_id=None, session_id=None)
+    )
+
+
+def test_the_longest_real_identifiers_are_accepted() -> None:
+    """The bounds themselves are inside."""
+    found = notice(content(sender_key="K" * 64, from_device="D" * 255))
+
+    assert found.sender_key == "K" * 64
+
+
+notices = st.builds(
+    Notice,
+    pair=st.builds(
+        Pair,
+        sender=st.sampled_from("ab"),
+        device=st.sampled_from(["device:D", "key:K"]),
+        message_type=st.sampled_from([STABLE, OLDER]),
+        scope=st.sampled_from([None, (None, "1")]),
+    ),
+    sender_key=st.sampled_from("KL"),
+    scoped=st.booleans(),
+)
+
+
+@given(notices, notices, notices)
+def test_covers_is_transitive(first: Notice, second: Notice, third: Notice) -> None:
+    """What says all that is said by what says all, says all."""
+    if covers(first, second) and covers(second, third):
+        assert covers(first, third)
+
+
+@given(notices, notices)
+def test_covers_never_relates_two_pairs_or_keys(one: Notice, other: Notice) -> None:
+    """Only the same pair with the same key can be covered."""
+    if covers(one, other):
+        assert (one.pair, one.sender_key) == (other.pair, other.sender_key)
+
+
+@given(notices)
+def test_a_notice_covers_its_like(one: Notice) -> None:
+    """A copy adds nothing."""
+    assert covers(one, one)
+
+
+def test_an_unscoped_notice_covers_a_scoped_one_and_not_the_other_way() -> None:
+    """It applies to everything; a scoped one does not."""
+    unscoped, scoped = notice(content()), notice(content(session_id="1"))
+
+    assert covers(unscoped, scoped)
+    assert not covers(scoped, unscoped)
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        (
+            {"algorithm": "m.olm.v1.x", "sender_key": "K", "ciphertext": {"A": 1}},
+            ("K", {"A": 1}.keys()),
+        ),
+        ({"algorithm": "m.olm.v2"}, (None, ())),
+        ({"algorithm": "m.olm.v1", "sender_key": 1, "ciphertext": []}, (None, ())),
+        ({"algorithm": "m.megolm.v1.aes-sha2", "sender_key": "K"}, None),
+        ({"algorithm": 1}, None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_an_olm_message_tells_its_ends(contents: object, expected: object) -> None:
+    """Whatever a sender made of it."""
+    assert expected == read_olm(contents)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+contents_of_all_kinds = st.dictionaries(
+    st.sampled_from(["algorithm", "code", "sender_key", "from_device", "ciphertext"]),
+    anything | st.sampled_from(["m.no_olm", "m.megolm.v1.aes-sha2", "m.olm.v1"]),
+)
+
+
+@given(anything | contents_of_all_kinds, st.booleans())
+def test_no_content_raises(contents: object, merge_scopes: bool) -> None:  # noqa: FBT001 a parameter of the test
+    """Recognition takes whatever JSON can hold."""
+    read(contents, merge_scopes=merge_scopes)
+    read_olm(contents)
