@@ -74,6 +74,7 @@ class ModelHomeserver:
         self.service_users: set[str] = set()
         self.next_stream_id = 1
         self.next_device_list_id = 1
+        self.committed: set[int] = set()
         self._in_flight: set[int] = set()
 
     # What the module asks.
@@ -139,6 +140,8 @@ class ModelHomeserver:
         self._in_flight.add(stream_id)
         try:
             await self._step("store", lambda: self._insert(stream_id, messages, edu))
+            # Others see the rows before whoever stored them goes on.
+            await self._step("stored", lambda: None)
         finally:
             self._in_flight.discard(stream_id)
         return stream_id
@@ -146,6 +149,7 @@ class ModelHomeserver:
     def _insert(
         self, stream_id: int, messages: LocalMessages, edu: tuple[str, str] | None
     ) -> None:
+        self.committed.add(stream_id)
         if edu is not None:
             if self.rows("SELECT 1 FROM device_federation_inbox WHERE (origin, message_id) = (?, ?)", *edu):
                 return
