@@ -7,7 +7,7 @@ date and what was superseded is tidied. Whatever fails here, the batch is stored
 from __future__ import annotations
 
 import json
-from typing import Any, Awaitable, Callable, Protocol
+from typing import Any, Awaitable, Callable
 
 import attrs
 
@@ -22,13 +22,12 @@ from synapse_withheld.batch import (
     without,
 )
 from synapse_withheld.config import Config
-from synapse_withheld.decision import COLLAPSE, Decision, decide
+from synapse_withheld.decision import COLLAPSE, Decision
 from synapse_withheld.failures import Failures
-from synapse_withheld.index import Index, MailboxKey, Superseded, Watch
+from synapse_withheld.index import Index, Superseded, Watch
+from synapse_withheld.judging import Homeserver, Judge, Verdict
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, read_withheld
-from synapse_withheld.reading import Reader
-from synapse_withheld.store import QueuedRow
 from synapse_withheld.tidying import Tidier
 from synapse_withheld.waiting import (
     PATIENCE_S,
@@ -39,30 +38,6 @@ from synapse_withheld.waiting import (
 
 # Stores a batch; what it returns is passed on.
 Write = Callable[[LocalMessages], Awaitable[Any]]
-
-
-class Homeserver(Protocol):
-    """What the collapser asks the homeserver, none of it with a statement."""
-
-    def device_list_id(self) -> int:
-        """Return the position of the device list stream."""
-
-    def keeps_messages(self, user_id: str) -> bool:
-        """Say whether the reader of a user's mailboxes never acknowledges."""
-
-
-@attrs.frozen
-class Verdict:
-    """What was decided about a notice for one mailbox."""
-
-    candidate: Candidate
-    mailbox: MailboxKey
-    decision: Decision
-
-    @property
-    def is_blind(self) -> bool:
-        """Say whether it is for devices that nobody looked up."""
-        return self.candidate.lone_wildcard and self.mailbox[1] == WILDCARD
 
 
 @attrs.define
@@ -83,7 +58,7 @@ class Collapser:
 
     config: Config
     index: Index
-    reader: Reader
+    judge: Judge
     tidier: Tidier
     homeserver: Homeserver
     runtime: Runtime
@@ -156,7 +131,7 @@ class Collapser:
             plan.release = await self.locks.acquire(
                 candidates[0].notice.pair.sender, PATIENCE_S
             )
-            return await self._decide_all(candidates)
+            return await self.judge.judge(candidates)
         except PatienceEndedError:
             decision = decisions.WAITED
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
@@ -166,58 +141,6 @@ class Collapser:
             Verdict(each, (each.user_id, each.device_id), decision)
             for each in candidates
         ]
-
-    async def _decide_all(self, candidates: list[Candidate]) -> list[Verdict]:
-        devices = await self.reader.devices(
-            {each.user_id for each in candidates if each.lone_wildcard}
-        )
-        targets = [
-            (candidate, mailbox)
-            for candidate in candidates
-            for mailbox in candidate.mailboxes(devices)
-        ]
-        fresh = await self.reader.learn([mailbox for _, mailbox in targets])
-        rows = await self.reader.queued(
-            [
-                (mailbox, watch.stream_id)
-                for candidate, mailbox in targets
-                if mailbox not in fresh
-                and (watch := self.index.queued(mailbox, candidate.notice.pair))
-            ]
-        )
-        # Nothing awaits from here until the batch is handed on: what the index
-        # says now is what the decisions rest on.
-        return [
-            Verdict(candidate, mailbox, self._decide(candidate, mailbox, fresh, rows))
-            for candidate, mailbox in targets
-        ]
-
-    def _decide(
-        self,
-        candidate: Candidate,
-        mailbox: MailboxKey,
-        fresh: set[MailboxKey],
-        rows: dict[tuple[MailboxKey, int], QueuedRow | None],
-    ) -> Decision:
-        notice = candidate.notice
-        if not self.index.knows(mailbox):
-            return decisions.UNKNOWN_DEVICE
-        queued = self.index.queued(mailbox, notice.pair)
-        if queued is None:
-            has_room = self.index.has_room(mailbox, notice.pair)
-            return decisions.FIRST if has_room else decisions.NO_ROOM
-        if mailbox in fresh and not queued.complete:
-            return decisions.UNWATCHED
-        row = (mailbox, queued.stream_id)
-        if row not in rows:
-            # Stored by a batch that did not wait its turn, after the look.
-            return decisions.UNWATCHED
-        decided = decide(notice, queued, rows[row])
-        if decided is decisions.NOT_QUEUED:
-            self.index.drop(mailbox, notice.pair)
-        if decided.action == COLLAPSE and self.homeserver.keeps_messages(mailbox[0]):
-            return decisions.NEVER_ACKNOWLEDGED
-        return decided
 
     def _carry_out(self, plan: Plan, messages: LocalMessages) -> None:
         collapsed = self._fully_collapsed(plan, messages)

@@ -132,6 +132,19 @@ class Index:
             and mailbox.pairs < self._limits.pairs
         )
 
+    def in_the_way_of(self, key: MailboxKey, pair: Pair) -> list[Watch]:
+        """Return what is remembered in a mailbox where a pair has no room, oldest first.
+
+        Only that of its sender, where the sender is the one with too much.
+        """
+        mailbox = self._mailboxes.get(key)
+        if mailbox is None or self.has_room(key, pair):
+            return []
+        of_sender = mailbox.senders.get(pair.sender, {})
+        if len(of_sender) >= self._limits.pairs_per_sender:
+            return list(of_sender.values())
+        return [each for some in mailbox.senders.values() for each in some.values()]
+
     def begin_reading(self, key: MailboxKey) -> Mailbox:
         """Note what is stored in a mailbox while its queued notices are read."""
         mailbox = self._being_read[key] = Mailbox()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, Protocol
 
-from synapse_withheld.collapser import Collapser, Homeserver
+from synapse_withheld.collapser import Collapser
 from synapse_withheld.config import Config
 from synapse_withheld.failures import Failures
 from synapse_withheld.index import Index, Limits
+from synapse_withheld.judging import Homeserver, Judge
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.reading import Reader
 from synapse_withheld.store import Store
@@ -68,7 +69,7 @@ def wire(
     collapser = Collapser(
         config,
         index,
-        reader,
+        Judge(index, reader, synapse),
         tidier,
         homeserver=synapse,
         runtime=runtime,

@@ -400,3 +400,24 @@ def test_one_request_to_a_thousand_devices_makes_few_statements() -> None:
     assert ["withheld_read_mailboxes"] * 5 == ours[:5]
     assert ["withheld_read_queued"] * 10 == ours[5:15]
     assert ["withheld_delete_superseded"] * 7 == ours[15:]
+
+
+def test_what_was_read_makes_room_for_new_pairs() -> None:
+    """A device that lives on does not use up its limits."""
+    play = Play(max_pairs_per_sender=2)
+    for device in "AB":
+        play.send({**NOTICE, "from_device": device})
+    play.hs.acknowledge(RECIPIENT, "R", play.hs.stream_token())
+    for _ in range(2):
+        play.send({**NOTICE, "from_device": "C"})
+
+    assert [3] == play.queued()
+
+
+def test_beyond_a_limit_notices_are_delivered_untracked() -> None:
+    """As long as what is remembered is queued."""
+    play = Play(max_pairs_per_sender=2)
+    for device in "ABCCA":
+        play.send({**NOTICE, "from_device": device})
+
+    assert [1, 2, 3, 4] == play.queued()
