@@ -11,6 +11,9 @@ MODES = ("enforce", "observe")
 REPEATS = ("queued", "session")
 ON_UNKNOWN = ("deliver", "refuse")
 
+# How much of a wrong value an error shows, in characters.
+MOST_SHOWN = 60
+
 # Synapse's own units for durations, in milliseconds.
 _DURATION = re.compile(r"(\d+)([smhdwy]?)", re.ASCII)
 _UNIT_MS = {
@@ -148,7 +151,8 @@ def _wrong(key: str, value: object, right: str) -> InvalidConfigError:
 def _describe(value: object) -> str:
     shown = repr(value)
     # A pasted secret or a whole file must not end up in the log.
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    if len(shown) > MOST_SHOWN:
+        shown = shown[:MOST_SHOWN] + "..."
     return f"{shown} ({type(value).__name__})"
 
 

@@ -65,7 +65,9 @@ ALL = (
 )
 
 
-def decide(notice: Notice, queued: Watch, row: QueuedRow | None) -> Decision:
+def decide(  # noqa: PLR0911 a return for each clause of the rule
+    notice: Notice, queued: Watch, row: QueuedRow | None
+) -> Decision:
     """Decide about a notice whose pair has a notice in the index.
 
     Args:

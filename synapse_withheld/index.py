@@ -133,9 +133,10 @@ class Index:
         )
 
     def in_the_way_of(self, key: MailboxKey, pair: Pair) -> list[Watch]:
-        """Return what is remembered in a mailbox where a pair has no room, oldest first.
+        """Return what takes the room that a pair does not have, oldest first.
 
-        Only that of its sender, where the sender is the one with too much.
+        That is what its sender has in the mailbox, or where the sender has little,
+        what everybody has.
         """
         mailbox = self._mailboxes.get(key)
         if mailbox is None or self.has_room(key, pair):
@@ -284,9 +285,7 @@ class Index:
     def _get(self, key: MailboxKey) -> Mailbox | None:
         return self._mailboxes.get(key) or self._being_read.get(key)
 
-    def _new_watch(
-        self, key: MailboxKey, notice: Notice, device_list_id: int
-    ) -> Watch:
+    def _new_watch(self, key: MailboxKey, notice: Notice, device_list_id: int) -> Watch:
         link = self._links.setdefault(_link_key(key, notice), Link())
         link.users += 1
         return Watch(key, notice, device_list_id, link, link.olm_messages)

@@ -107,7 +107,8 @@ class SynapseInternals:
             raise UnknownSynapseError("; ".join(differences) or "no list of writers")
         if hasattr(getattr(store, _WRITES_ROWS), _MARK):
             raise AlreadyLoadedError(
-                "synapse_withheld: the module is loaded twice; name it once in 'modules'"
+                "synapse_withheld: the module is loaded twice; 'modules' must name "
+                "it once"
             )
 
     @property
@@ -178,7 +179,10 @@ class SynapseInternals:
 
 def _differences(store: Any) -> list[str]:
     """Return how the store's methods differ from the ones that were tested."""
-    expected = {**_EVERYWHERE, **(_TOGETHER if hasattr(store, _TOGETHER_NAME) else _APART)}
+    expected = {
+        **_EVERYWHERE,
+        **(_TOGETHER if hasattr(store, _TOGETHER_NAME) else _APART),
+    }
     differences = []
     for name, parameters in expected.items():
         # The class's own: another module may have wrapped the object's.
@@ -257,7 +261,10 @@ def _together(traffic: Traffic, synapse: SynapseInternals, original: Any) -> Any
     async def add_messages(
         local_messages_by_user_then_device: Any, remote_messages_by_destination: Any
     ) -> Any:
-        local, remote = local_messages_by_user_then_device, remote_messages_by_destination
+        local, remote = (
+            local_messages_by_user_then_device,
+            remote_messages_by_destination,
+        )
 
         async def write(kept: LocalMessages) -> Any:
             if local and not kept and not remote:

@@ -132,4 +132,3 @@ class Judge:
         if decided.action == COLLAPSE and self.homeserver.keeps_messages(mailbox[0]):
             return decisions.NEVER_ACKNOWLEDGED
         return decided
-

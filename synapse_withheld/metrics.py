@@ -10,9 +10,11 @@ from typing import Any, Callable
 from prometheus_client import Counter, Gauge, Histogram
 
 try:
-    from synapse.metrics import SERVER_NAME_LABEL
-except ImportError:  # Synapse before 1.136 has no such label.
-    SERVER_NAME_LABEL = ""
+    from synapse.metrics import SERVER_NAME_LABEL as _LABEL
+except ImportError:  # Synapse before 1.135 has no such label.
+    _LABEL = ""
+
+SERVER_NAME_LABEL: str = _LABEL
 
 _SERVER = [SERVER_NAME_LABEL] if SERVER_NAME_LABEL else []
 

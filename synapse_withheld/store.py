@@ -123,7 +123,7 @@ class Store:
         return queued
 
     async def delete_superseded(self, superseded: Sequence[Superseded]) -> int:
-        """Delete rows whose newer row is in the mailbox, at most `MOST_DELETED` of them.
+        """Delete rows whose newer row is in the mailbox, at most `MOST_DELETED`.
 
         Returns:
             How many were deleted.
@@ -281,7 +281,9 @@ def _as_readings(
     rows: Sequence[tuple[Any, ...]],
 ) -> dict[MailboxKey, MailboxReading]:
     doomed_up_to = _as_dooms(row[4] for row in rows if row[0] == "task")
-    readings = {(row[1], row[2]): MailboxReading() for row in rows if row[0] == "device"}
+    readings = {
+        (row[1], row[2]): MailboxReading() for row in rows if row[0] == "device"
+    }
     for kind, user_id, device_id, stream_id, text in rows:
         key = (user_id, device_id)
         if kind == "message" and key in readings:

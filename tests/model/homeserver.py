@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -151,13 +151,16 @@ class ModelHomeserver:
     ) -> None:
         self.committed.add(stream_id)
         if edu is not None:
-            if self.rows("SELECT 1 FROM device_federation_inbox WHERE (origin, message_id) = (?, ?)", *edu):
+            known = "SELECT origin, message_id FROM device_federation_inbox"
+            if edu in self.rows(known):
                 return
             self.rows("INSERT INTO device_federation_inbox VALUES (?, ?)", *edu)
         for user_id, by_device in messages.items():
             known = self.devices(user_id)
             lone_wildcard = list(by_device) == ["*"]
-            for device_id in known if lone_wildcard else [d for d in by_device if d in known]:
+            for device_id in (
+                known if lone_wildcard else [d for d in by_device if d in known]
+            ):
                 message = by_device["*" if lone_wildcard else device_id]
                 self.rows(
                     "INSERT INTO device_inbox VALUES (?, ?, ?, ?)",

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
 
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
@@ -153,7 +154,7 @@ def test_finding_2_a_failed_write_forgets_the_mailbox() -> None:
     play.hs.take_step(error=RuntimeError("the connection was lost"))
 
     assert not play.index.knows((RECIPIENT, "R"))
-    request.addErrback(lambda failure: failure.trap(RuntimeError))
+    request.addErrback(Failure.trap, RuntimeError)
     play.send(NOTICE)
     assert [2, 4] == play.queued()
 

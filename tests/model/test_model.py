@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     rule,
 )
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
 
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
@@ -97,7 +98,15 @@ class Model(RuleBasedStateMachine):
         from_device=from_devices,
         scope=scopes,
     )
-    def send_notice(self, sender, message_type, to, key, from_device, scope) -> None:  # type: ignore[no-untyped-def]
+    def send_notice(
+        self,
+        sender: str,
+        message_type: str,
+        to: str,
+        key: str,
+        from_device: str | None,
+        scope: str | None,
+    ) -> None:
         """Send a notice."""
         content = {
             "algorithm": "m.megolm.v1.aes-sha2",
@@ -226,7 +235,7 @@ class Model(RuleBasedStateMachine):
         for request in self.sent:
             if request.ended is None:
                 for device, seen in request.seen.items():
-                    seen |= queued[device]
+                    seen.update(queued[device])
 
     def _mailbox(self, device: str) -> dict[int, dict[str, Any]]:
         return dict(self.hs.mailbox(RECIPIENT, device))
@@ -340,7 +349,7 @@ class Model(RuleBasedStateMachine):
             return
         for answer in self.answers:
             assert answer.called
-            answer.addErrback(lambda failure: failure.trap(StatementError))
+            answer.addErrback(Failure.trap, StatementError)
         self._check_messages()
         self._check_at_rest()
 

@@ -30,18 +30,27 @@ def test_every_key_is_read() -> None:
         "on_unknown_synapse": "refuse",
     }
 
-    assert (
-        Config("observe", "queued", 7_200_000, False, False, 1, 2, 3, 4, "refuse")
-        == parse(written)
-    )
+    assert Config(
+        "observe", "queued", 7_200_000, False, False, 1, 2, 3, 4, "refuse"
+    ) == parse(written)
 
 
 @pytest.mark.parametrize(
     ("written", "expected_ms"),
-    [("24h", 86_400_000), ("30m", 1_800_000), ("7d", 604_800_000), ("5s", 5000)]
-    + [("1w", 604_800_000), ("1y", 31_536_000_000), (1500, 1500), ("1500", 1500)],
+    [
+        ("24h", 86_400_000),
+        ("30m", 1_800_000),
+        ("7d", 604_800_000),
+        ("5s", 5000),
+        ("1w", 604_800_000),
+        ("1y", 31_536_000_000),
+        (1500, 1500),
+        ("1500", 1500),
+    ],
 )
-def test_durations_are_as_synapse_writes_them(written: object, expected_ms: int) -> None:
+def test_durations_are_as_synapse_writes_them(
+    written: object, expected_ms: int
+) -> None:
     """A unit, or milliseconds."""
     assert expected_ms == parse({"session_hold": written}).session_hold_ms
 
@@ -64,8 +73,14 @@ def test_durations_are_as_synapse_writes_them(written: object, expected_ms: int)
         ({"on_unknown_synapse": "x"}, "must be one of: deliver, refuse"),
         ({"repeat": "always"}, "'repeat' must be one of: queued, session"),
         ({"repeat": "session"}, "'repeat: session' is not available in this version"),
-        ({"modus": "enforce"}, "unknown key 'modus'; the known keys are: mode, repeat,"),
-        (["mode"], "'config' must be a mapping of keys to values, found ['mode'] (list)"),
+        (
+            {"modus": "enforce"},
+            "unknown key 'modus'; the known keys are: mode, repeat,",
+        ),
+        (
+            ["mode"],
+            "'config' must be a mapping of keys to values, found ['mode'] (list)",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(

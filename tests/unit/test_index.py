@@ -24,9 +24,7 @@ def index(*, spoofs_possible: bool = False, **limits: int) -> Index:
     return Index(Limits(**each), spoofs_possible=spoofs_possible)
 
 
-def learn(
-    of: Index, key: MailboxKey, *found: tuple[int, Notice]
-) -> list[Superseded]:
+def learn(of: Index, key: MailboxKey, *found: tuple[int, Notice]) -> list[Superseded]:
     """Read a mailbox."""
     return of.end_reading(key, of.begin_reading(key), found)
 

@@ -67,9 +67,14 @@ class Together(_Everywhere):
     """The store of Synapse 1.98 to 1.153."""
 
     async def add_messages_to_device_inbox(
-        self, local_messages_by_user_then_device: Any, remote_messages_by_destination: Any
+        self,
+        local_messages_by_user_then_device: Any,
+        remote_messages_by_destination: Any,
     ) -> int:
-        local, remote = local_messages_by_user_then_device, remote_messages_by_destination
+        local, remote = (
+            local_messages_by_user_then_device,
+            remote_messages_by_destination,
+        )
         self.called.append((local, remote))
         return 1
 
@@ -125,12 +130,12 @@ def active() -> float:
     """Return the gauge."""
     labels = {SERVER_NAME_LABEL: "hs"} if SERVER_NAME_LABEL else {}
     metric = ACTIVE.labels(**labels) if labels else ACTIVE
-    return float(metric.collect()[0].samples[0].value)
+    return float(next(iter(metric.collect())).samples[0].value)
 
 
 def test_what_is_left_of_a_batch_is_stored_and_its_users_are_woken() -> None:
     """Synapse wakes the users that are left in the dict it passed."""
-    messages = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
+    messages: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
     store = intercepted(Apart(), Traffic(kept={"@a:hs": {"A": {}}}))
 
     asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
@@ -141,7 +146,7 @@ def test_what_is_left_of_a_batch_is_stored_and_its_users_are_woken() -> None:
 
 def test_with_nothing_left_of_a_local_batch_nothing_is_written() -> None:
     """The answer is the stream's current position."""
-    messages = {"@a:hs": {"A": {}}}
+    messages: Any = {"@a:hs": {"A": {}}}
     store = intercepted(Apart(), Traffic(kept={}))
 
     answer = asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
@@ -190,7 +195,7 @@ def test_messages_for_other_servers_rearm_before_and_after() -> None:
     """And pass untouched."""
     traffic = Traffic()
     store = intercepted(Apart(), traffic)
-    edus = {"there": {}}
+    edus: Any = {"there": {}}
 
     asyncio.run(store.add_remote_messages_from_client_to_device_inbox(edus))
 
@@ -262,11 +267,18 @@ def test_loading_it_twice_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("version", "possible"),
-    [("1.98.0", True), ("1.157.1", True), ("1.157.2", False), ("1.163.2", False)]
-    + [("1.164.0rc1", False), ("unknown", True), ("2.0.0", False)],
+    [
+        ("1.98.0", True),
+        ("1.157.1", True),
+        ("1.157.2", False),
+        ("1.163.2", False),
+        ("1.164.0rc1", False),
+        ("unknown", True),
+        ("2.0.0", False),
+    ],
 )
 def test_old_versions_may_have_stored_spoofed_senders(
-    version: str, possible: bool  # noqa: FBT001 a parameter of the test
+    version: str, possible: bool
 ) -> None:
     """In doubt they may."""
     assert possible == spoofs_possible(version)

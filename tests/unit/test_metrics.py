@@ -27,7 +27,7 @@ def test_the_page_and_the_code_name_the_same_metrics() -> None:
     """Name, type and labels."""
     in_code = []
     for metric in ALL:
-        described = metric.describe()[0]
+        described = next(iter(metric.describe()))
         suffix = "_total" if described.type == "counter" else ""
         labels = [name for name in metric._labelnames if name != SERVER_NAME_LABEL]
         in_code.append([described.name + suffix, described.type, ", ".join(labels)])

@@ -37,7 +37,9 @@ def notice(contents: object, *, merge_scopes: bool = True) -> Notice:
 
 def test_every_recorded_message_is_a_notice() -> None:
     """What real clients sent is recognised, with its sender device."""
-    recorded = [json.loads(line)["message"] for line in SAMPLES.read_text().splitlines()]
+    recorded = [
+        json.loads(line)["message"] for line in SAMPLES.read_text().splitlines()
+    ]
 
     devices = []
     for message in recorded:
@@ -79,7 +81,11 @@ def test_the_types_never_stand_for_each_other() -> None:
     pairs = {
         found.pair
         for message_type in (STABLE, OLDER)
-        if (found := read_withheld("@s:hs", message_type, content(), merge_scopes=True)[1])
+        if (
+            found := read_withheld("@s:hs", message_type, content(), merge_scopes=True)[
+                1
+            ]
+        )
     }
 
     assert len(pairs) == 2
@@ -87,7 +93,7 @@ def test_the_types_never_stand_for_each_other() -> None:
 
 @pytest.mark.parametrize("merge_scopes", [True, False])
 def test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart(
-    merge_scopes: bool,  # noqa: FBT001 a parameter of the test
+    merge_scopes: bool,
 ) -> None:
     """`merge_scopes` decides."""
     one = notice(content(room_id="!r", session_id="1"), merge_scopes=merge_scopes)
@@ -218,7 +224,7 @@ contents_of_all_kinds = st.dictionaries(
 
 
 @given(anything | contents_of_all_kinds, st.booleans())
-def test_no_content_raises(contents: object, merge_scopes: bool) -> None:  # noqa: FBT001 a parameter of the test
+def test_no_content_raises(contents: object, merge_scopes: bool) -> None:
     """Recognition takes whatever JSON can hold."""
     read(contents, merge_scopes=merge_scopes)
     read_olm(contents)
