@@ -251,9 +251,11 @@ class Index:
             How many pairs it re-armed.
         """
         mailbox = self._get(key)
-        watches = list(mailbox.senders.get(sender, {}).values()) if mailbox else []
-        if self._in_flight:
-            watches += self._in_flight.get((key, sender), [])
+        of_sender = mailbox.senders.get(sender) if mailbox else None
+        if not of_sender and not self._in_flight:
+            return 0  # nearly always
+        watches = list(of_sender.values()) if of_sender else []
+        watches += self._in_flight.get((key, sender), [])
         rearmed = 0
         for watch in watches:
             if watch.notice.sender_key == sender_key and not watch.rearmed_directly:

@@ -5,7 +5,7 @@ Everything else is passed on after one look-up.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Collection, Mapping, Optional, Tuple
 
 import attrs
 
@@ -17,8 +17,8 @@ from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import OLM_TYPE, WITHHELD_TYPES, read_olm
 
 # One Olm message, as far as it re-arms: recipient user, recipient device, sender,
-# the sender's key and the recipient's keys.
-Mark = "tuple[str, str, str, str | None, Any]"
+# the sender's key, the recipient's keys.
+Mark = Tuple[str, str, str, Optional[str], Collection[str]]
 
 TO_RECIPIENT = "to_recipient"
 TO_SENDER = "to_sender"
@@ -58,13 +58,13 @@ class Traffic:
             return await self.collapser.store(messages, write, origin)
         return await write(messages)
 
-    def marks_to_remote(self, edus: Mapping[str, Any]) -> list[Any]:
+    def marks_to_remote(self, edus: Mapping[str, Any]) -> list[Mark]:
         """Return what Olm messages for other servers re-arm.
 
         Args:
             edus: `{destination: EDU content}`.
         """
-        marks: list[Any] = []
+        marks: list[Mark] = []
         try:
             for edu in edus.values():
                 if edu["type"] == OLM_TYPE:
@@ -77,7 +77,7 @@ class Traffic:
             self._missed_some(error)
         return marks
 
-    def rearm(self, marks: list[Any], *, count: bool = False) -> None:
+    def rearm(self, marks: list[Mark], *, count: bool = False) -> None:
         """Re-arm the pairs that Olm messages passed between; before and after storing.
 
         Before, so that no notice collapses once the message is on its way; after,
@@ -89,8 +89,8 @@ class Traffic:
         """
         self._rearm(marks, count=count)
 
-    def _read_local(self, messages: LocalMessages, origin: str | None) -> list[Any]:
-        marks: list[Any] = []
+    def _read_local(self, messages: LocalMessages, origin: str | None) -> list[Mark]:
+        marks: list[Mark] = []
         try:
             for user_id, by_device in messages.items():
                 for device_id, message in by_device.items():
@@ -101,7 +101,7 @@ class Traffic:
             self._missed_some(error)
         return marks
 
-    def _rearm(self, marks: list[Any], *, count: bool = False) -> None:
+    def _rearm(self, marks: list[Mark], *, count: bool = False) -> None:
         index = self.index
         to_recipient = to_sender = 0
         try:

@@ -151,8 +151,8 @@ class ModelHomeserver:
     ) -> None:
         self.committed.add(stream_id)
         if edu is not None:
-            known = "SELECT origin, message_id FROM device_federation_inbox"
-            if edu in self.rows(known):
+            sql = "SELECT origin, message_id FROM device_federation_inbox"
+            if edu in self.rows(sql):
                 return
             self.rows("INSERT INTO device_federation_inbox VALUES (?, ?)", *edu)
         for user_id, by_device in messages.items():

@@ -210,7 +210,11 @@ def test_the_total_of_pairs_is_bounded() -> None:
 @pytest.mark.parametrize("limit", ["pairs_per_mailbox", "pairs_per_sender"])
 def test_beyond_its_limit_nothing_more_is_remembered(limit: str) -> None:
     """What is remembered stays."""
-    of = index(**{limit: 2})
+    of = (
+        index(pairs_per_mailbox=2)
+        if limit == "pairs_per_mailbox"
+        else index(pairs_per_sender=2)
+    )
     learn(of, R1)
     for number, device in enumerate("ABC"):
         assert of.has_room(R1, notice(device).pair) == (device != "C")
