@@ -9,8 +9,8 @@ from typing import Any, Callable, Dict, Iterable
 
 import attrs
 
-from synapse_withheld.index import MailboxKey
 from synapse_withheld.notice import Notice
+from synapse_withheld.watch import MailboxKey
 
 # {user ID: {device ID: {"content", "type", "sender"}}}, as Synapse's store takes
 # messages for local devices.

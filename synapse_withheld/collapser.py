@@ -24,7 +24,7 @@ from synapse_withheld.batch import (
 from synapse_withheld.config import Config
 from synapse_withheld.decision import COLLAPSE, Decision
 from synapse_withheld.failures import Failures
-from synapse_withheld.index import Index, Superseded, Watch
+from synapse_withheld.index import Index
 from synapse_withheld.judging import Homeserver, Judge, Verdict
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, read_withheld
@@ -35,6 +35,7 @@ from synapse_withheld.waiting import (
     Runtime,
     SenderLocks,
 )
+from synapse_withheld.watch import Superseded, Watch
 
 # Stores a batch; what it returns is passed on.
 Write = Callable[[LocalMessages], Awaitable[Any]]

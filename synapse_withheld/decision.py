@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import attrs
 
-from synapse_withheld.index import Watch
 from synapse_withheld.notice import Notice, covers
-from synapse_withheld.store import QueuedRow
+from synapse_withheld.statements import QueuedRow
+from synapse_withheld.watch import Watch
 
 
 @attrs.frozen

@@ -9,9 +9,10 @@ import attrs
 from synapse_withheld import decision as decisions
 from synapse_withheld.batch import WILDCARD, Candidate
 from synapse_withheld.decision import COLLAPSE, Decision, decide
-from synapse_withheld.index import Index, MailboxKey, Watch
+from synapse_withheld.index import Index
 from synapse_withheld.reading import Reader
-from synapse_withheld.store import QueuedRow
+from synapse_withheld.statements import QueuedRow
+from synapse_withheld.watch import MailboxKey, Watch
 
 # How many remembered rows a request may have looked up to make room for its own.
 MOST_LOOKED_UP_FOR_ROOM = 100

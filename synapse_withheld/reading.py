@@ -7,9 +7,10 @@ from typing import Any, Awaitable, Callable, Collection, Iterable
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
-from synapse_withheld.index import Index, Mailbox, MailboxKey, Superseded
+from synapse_withheld.index import Index
 from synapse_withheld.notice import WITHHELD_TYPES, Notice, read_withheld
-from synapse_withheld.store import MailboxReading, QueuedRow, StatementError, Store
+from synapse_withheld.statements import MailboxReading, QueuedRow
+from synapse_withheld.store import StatementError, Store
 from synapse_withheld.waiting import (
     PATIENCE_S,
     PatienceEndedError,
@@ -17,6 +18,7 @@ from synapse_withheld.waiting import (
     Shared,
     wait_up_to,
 )
+from synapse_withheld.watch import Mailbox, MailboxKey, Superseded
 
 # How many first readings run at once: they must not crowd out Synapse's own
 # statements, nor hold much memory together.

@@ -8,10 +8,12 @@ from typing import Callable, Iterable
 import attrs
 
 from synapse_withheld.failures import Failures
-from synapse_withheld.index import Index, MailboxKey, Superseded
+from synapse_withheld.index import Index
 from synapse_withheld.metrics import Metrics
-from synapse_withheld.store import MOST_DELETED, Store
+from synapse_withheld.statements import MOST_DELETED
+from synapse_withheld.store import Store
 from synapse_withheld.waiting import Runtime
+from synapse_withheld.watch import MailboxKey, Superseded
 
 # How many rows may wait to be deleted. Beyond, their mailboxes are forgotten:
 # the next notice reads them again and finds what is left.

@@ -7,7 +7,7 @@ from typing import Any, Callable, Protocol
 from synapse_withheld.collapser import Collapser
 from synapse_withheld.config import Config
 from synapse_withheld.failures import Failures
-from synapse_withheld.index import Index, Limits
+from synapse_withheld.index import Index
 from synapse_withheld.judging import Homeserver, Judge
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.reading import Reader
@@ -15,6 +15,7 @@ from synapse_withheld.store import Store
 from synapse_withheld.tidying import Tidier
 from synapse_withheld.traffic import Traffic
 from synapse_withheld.waiting import Runtime, SenderLocks
+from synapse_withheld.watch import Limits
 
 
 class Surroundings(Homeserver, Protocol):

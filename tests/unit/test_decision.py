@@ -7,9 +7,9 @@ import pytest
 
 from synapse_withheld import decision
 from synapse_withheld.decision import Decision, decide
-from synapse_withheld.index import Link, Watch
 from synapse_withheld.notice import Notice, Pair
-from synapse_withheld.store import QueuedRow
+from synapse_withheld.statements import QueuedRow
+from synapse_withheld.watch import Link, Watch
 
 PAIR = Pair("@s:hs", "device:S", "m.room_key.withheld")
 NOTICE = Notice(PAIR, "key", scoped=False)

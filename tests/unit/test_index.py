@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from synapse_withheld.index import Index, Limits, MailboxKey, Superseded, Watch
+from synapse_withheld.index import Index
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.watch import Limits, MailboxKey, Superseded, Watch
 
 R1: MailboxKey = ("@r:hs", "R1")
 R2: MailboxKey = ("@r:hs", "R2")
