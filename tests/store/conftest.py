@@ -46,22 +46,14 @@ class Database:
     def __init__(self, connection: Any, name: str) -> None:
         self.name = name
         self.executed: list[tuple[str, Sequence[Any]]] = []
+        self.rowcount = -1
         self._cursor = connection.cursor()
-
-    @property
-    def rowcount(self) -> int:
-        """Return how many rows the last statement changed."""
-        changed: int = self._cursor.rowcount
-        return changed
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """Run a statement."""
         self.executed.append((sql, parameters))
         self._cursor.execute(self._own(sql), tuple(parameters))
-
-    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement for each row."""
-        self._cursor.executemany(self._own(sql), rows)
+        self.rowcount = self._cursor.rowcount
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows."""
