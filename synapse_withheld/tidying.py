@@ -63,11 +63,15 @@ class Tidier:
             self._running = False
 
     async def _delete(self, batch: list[Superseded]) -> None:
-        deleted = 0
+        if not batch:
+            return
         try:
-            deleted = await self.store.delete_superseded(batch) if batch else 0
+            deleted = await self.store.delete_superseded(batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("tidy", error)
+            # What is left over is found when the mailboxes are next read.
+            self._forget({row.mailbox for row in batch})
+            return
         self.metrics.tidied(deleted)
         if deleted < len(batch):
             await self._look_into(batch)

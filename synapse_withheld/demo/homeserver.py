@@ -17,6 +17,7 @@ from twisted.internet import defer, reactor, task
 
 from synapse_withheld.demo import settings
 from synapse_withheld.demo.matrix import Client, Password, register
+from synapse_withheld.demo.together import cancellable
 
 READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 10.0
@@ -47,7 +48,7 @@ class Homeserver:
     _ports: settings.Ports
     _process: subprocess.Popen[bytes] | None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 all but the directory are named and optional
         self,
         directory: Path,
         *,
@@ -142,8 +143,7 @@ class Homeserver:
             `name{label="value",…}` with sorted labels, without the server's name,
             to the sample's value.
         """
-        response = await treq.get(self.metrics_url)
-        text = await response.text()
+        text = await cancellable(_get(self.metrics_url))
         samples = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -224,8 +224,9 @@ class Homeserver:
             if process is None or process.poll() is not None:
                 break
             try:
-                response = await treq.get(f"{self.base_url}/_matrix/client/versions")
-                await response.content()
+                await cancellable(_get(f"{self.base_url}/_matrix/client/versions"))
+            except defer.CancelledError:
+                raise
             except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
                 await _sleep(LOOK_EVERY_S)
                 continue
@@ -245,5 +246,10 @@ class Homeserver:
         process.wait()
 
 
+async def _get(url: str) -> str:
+    response = await treq.get(url)
+    return await response.text()
+
+
 def _sleep(seconds: float) -> defer.Deferred[None]:
-    return task.deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]
+    return task.deferLater(reactor, seconds, lambda: None)

@@ -13,6 +13,7 @@ import attrs
 import treq
 
 from synapse_withheld.demo.olm import OlmDevice
+from synapse_withheld.demo.together import cancellable
 
 # All users are throw-away users on a loopback server.
 _PASSWORD = "a password for nobody"  # noqa: S105
@@ -63,7 +64,9 @@ class Client:
     user_id: str
     device_id: str
     access_token: str = attrs.field(repr=False)
-    _transactions: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
+    _transactions: itertools.count[int] = attrs.field(
+        factory=itertools.count, init=False
+    )
     # Synapse remembers transactions and answers for a while.
     _run: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
 
@@ -119,11 +122,10 @@ class Client:
         Raises:
             MatrixError: The server did not answer 200.
         """
-        # A parameter that differs keeps Synapse from answering out of its cache.
+        # A filter that differs keeps Synapse from answering out of its cache.
         params = {
             "timeout": str(timeout_ms),
-            "filter": _SMALL_FILTER,
-            "n": str(next(self._transactions)),
+            "filter": _SMALL_FILTER % (next(self._transactions) + 1),
         }
         if since is not None:
             params["since"] = since
@@ -172,7 +174,7 @@ class Client:
 
 
 # Rooms and presence cost time and say nothing here.
-_SMALL_FILTER = '{"room":{"rooms":[]},"presence":{"types":[]}}'
+_SMALL_FILTER = '{"room":{"rooms":[]},"presence":{"types":[],"limit":%d}}'
 
 
 async def _succeed(base_url: str, method: str, path: str, json: Any = None) -> Any:
@@ -182,7 +184,7 @@ async def _succeed(base_url: str, method: str, path: str, json: Any = None) -> A
     return body
 
 
-async def _request(  # noqa: PLR0913 the parts of a request
+async def _request(  # noqa: PLR0913, PLR0917 the parts of a request
     base_url: str,
     method: str,
     path: str,
@@ -190,12 +192,18 @@ async def _request(  # noqa: PLR0913 the parts of a request
     params: Mapping[str, str] | None = None,
     access_token: str | None = None,
 ) -> tuple[int, Any]:
-    headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-    response = await treq.request(
-        method, base_url + path, json=json, params=params, headers=headers
-    )
-    try:
-        body = await response.json()
-    except ValueError:
-        body = {}
-    return response.code, body
+    headers: dict[bytes | str, bytes | str] = {}
+    if access_token:
+        headers["Authorization"] = f"Bearer {access_token}"
+
+    async def exchange() -> tuple[int, Any]:
+        response = await treq.request(
+            method, base_url + path, json=json, params=params, headers=headers
+        )
+        try:
+            body = await response.json()
+        except ValueError:
+            body = {}
+        return response.code, body
+
+    return await cancellable(exchange())

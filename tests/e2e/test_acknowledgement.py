@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pytest_twisted import ensureDeferred
-
 from tests.harness.mailbox import counted, mailbox
 from tests.harness.messages import PLAIN, make_message
+from tests.harness.reactor import in_reactor
 from tests.harness.stage import Two
 
 
-@ensureDeferred
+@in_reactor
 async def test_acknowledged_notice_is_delivered_again(two: Two) -> None:
     """With `repeat: queued` a notice that was read may be repeated."""
     await two.send(two.notice(reason="first"))
@@ -26,7 +25,7 @@ async def test_acknowledged_notice_is_delivered_again(two: Two) -> None:
     assert decided == {"deliver": 1}
 
 
-@ensureDeferred
+@in_reactor
 async def test_answered_but_unacknowledged_notice_is_still_queued(two: Two) -> None:
     """An answer may be lost: a sync with the old token gives the notice again."""
     before = await two.recipient.sync()
@@ -39,12 +38,12 @@ async def test_answered_but_unacknowledged_notice_is_still_queued(two: Two) -> N
         assert await two.send(two.notice(reason="again")) == 200
         assert mailbox(two.homeserver, two.recipient) == queued
     assert decided == {"collapse": 1}
-    # A filter makes the request another one, so that no cache answers it.
+    # Another timeout makes it another request, which no cache answers.
     repeated = await two.recipient.sync(since, timeout_ms=1)
     assert repeated["to_device"]["events"] == queued
 
 
-@ensureDeferred
+@in_reactor
 async def test_acknowledged_up_to_the_notice_only(two: Two) -> None:
     """Acknowledging what came before a notice leaves it queued."""
     await two.send({"number": 1}, PLAIN)
@@ -59,7 +58,7 @@ async def test_acknowledged_up_to_the_notice_only(two: Two) -> None:
     assert decided == {"collapse": 1}
 
 
-@ensureDeferred
+@in_reactor
 async def test_superseding_after_an_answer_loses_nothing(two: Two) -> None:
     """What supersedes an answered notice is given by the next sync."""
     since = (await two.recipient.sync())["next_batch"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from pytest_twisted import ensureDeferred
 
 from tests.harness.mailbox import counted, mailbox, stored
 from tests.harness.messages import (
@@ -16,13 +15,14 @@ from tests.harness.messages import (
     make_message,
 )
 from tests.harness.polling import eventually
-from tests.harness.stage import Two, send
+from tests.harness.reactor import in_reactor
+from tests.harness.stage import Two, log_in, send
 
 if TYPE_CHECKING:
     from synapse_withheld.demo.homeserver import Homeserver
 
 
-@ensureDeferred
+@in_reactor
 async def test_first_notice_is_delivered_as_it_is(two: Two) -> None:
     """The first notice of a pair is stored, with every key the sender put there."""
     notice = two.notice(unknown={"nested": [1, None, "ü"]})
@@ -34,7 +34,7 @@ async def test_first_notice_is_delivered_as_it_is(two: Two) -> None:
     assert decided == {"deliver": 1}
 
 
-@ensureDeferred
+@in_reactor
 async def test_repeated_notice_collapses(two: Two) -> None:
     """Of a notice that is repeated, the first stays and nothing else is stored."""
     await two.send(two.notice())
@@ -51,7 +51,7 @@ async def test_repeated_notice_collapses(two: Two) -> None:
 
 
 @pytest.mark.parametrize("key", ["reason", "org.matrix.msgid"])
-@ensureDeferred
+@in_reactor
 async def test_copies_that_differ_in_what_says_nothing_collapse(
     two: Two, key: str
 ) -> None:
@@ -66,7 +66,7 @@ async def test_copies_that_differ_in_what_says_nothing_collapse(
     assert decided == {"collapse": 1}
 
 
-@ensureDeferred
+@in_reactor
 async def test_new_sender_key_of_a_device_supersedes(two: Two) -> None:
     """A client that lost its crypto store has a new key; the old one is dead."""
     await two.send(two.notice())
@@ -84,7 +84,7 @@ async def test_new_sender_key_of_a_device_supersedes(two: Two) -> None:
     ]
 
 
-@ensureDeferred
+@in_reactor
 async def test_notices_of_other_devices_and_keys_do_not_collapse(two: Two) -> None:
     """Another device, and another key where no device is named, is another pair."""
     notices = [
@@ -102,7 +102,7 @@ async def test_notices_of_other_devices_and_keys_do_not_collapse(two: Two) -> No
     assert decided == {"deliver": 4}
 
 
-@ensureDeferred
+@in_reactor
 async def test_device_id_that_looks_like_a_key_is_not_one(two: Two) -> None:
     """Finding 7: identities by device and by key are of different kinds."""
     by_key = two.notice(from_device=None)
@@ -115,7 +115,7 @@ async def test_device_id_that_looks_like_a_key_is_not_one(two: Two) -> None:
     ]
 
 
-@ensureDeferred
+@in_reactor
 async def test_two_senders_with_one_key_do_not_collapse(
     two: Two, homeserver: Homeserver
 ) -> None:
@@ -132,7 +132,7 @@ async def test_two_senders_with_one_key_do_not_collapse(
     assert decided == {"deliver": 1}
 
 
-@ensureDeferred
+@in_reactor
 async def test_stable_and_older_type_are_separate_pairs(two: Two) -> None:
     """Some recipients understand only one of the types; each keeps one notice."""
     types = (WITHHELD, OLDER_WITHHELD, WITHHELD, OLDER_WITHHELD)
@@ -146,7 +146,7 @@ async def test_stable_and_older_type_are_separate_pairs(two: Two) -> None:
     assert decided == {"deliver": 2, "collapse": 2}
 
 
-@ensureDeferred
+@in_reactor
 async def test_other_messages_stay_in_their_order(two: Two) -> None:
     """Around notices that collapse, every other message is stored as it came."""
     expected = []
@@ -159,13 +159,13 @@ async def test_other_messages_stay_in_their_order(two: Two) -> None:
     assert mailbox(two.homeserver, two.recipient) == expected
 
 
-@ensureDeferred
+@in_reactor
 async def test_devices_of_one_request_are_decided_about_one_by_one(
     two: Two, homeserver: Homeserver
 ) -> None:
     """Of a request to two devices, only what the second lacks is stored."""
     await two.send(two.notice())
-    second = await two.recipient.login(device_id="SECOND")
+    second = await log_in(two.recipient, "SECOND")
     contents = {
         two.recipient.device_id: two.notice(reason="again"),
         second.device_id: two.notice(reason="new here"),

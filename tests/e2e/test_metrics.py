@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pytest_twisted import ensureDeferred
-
 from synapse_withheld import __version__
 from tests.harness.mailbox import mailbox, total
 from tests.harness.messages import ENCRYPTED, make_key, make_olm_lookalike
+from tests.harness.reactor import in_reactor
 from tests.harness.stage import Two, everything_tidied
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ SERIES = {
 }
 
 
-@ensureDeferred
+@in_reactor
 async def test_metrics_have_the_names_and_labels_of_the_table(two: Two) -> None:
     """A name or a label that changes would break dashboards."""
     await two.send(two.notice())
@@ -48,7 +47,7 @@ async def test_metrics_have_the_names_and_labels_of_the_table(two: Two) -> None:
     assert found == SERIES
 
 
-@ensureDeferred
+@in_reactor
 async def test_no_label_names_anybody(two: Two) -> None:
     """Neither users nor devices nor rooms are told to who may read metrics."""
     await two.send(two.notice(room_id="!secret:withheld.test"))
@@ -60,7 +59,7 @@ async def test_no_label_names_anybody(two: Two) -> None:
                 ).replace("spoofed_sender", "")
 
 
-@ensureDeferred
+@in_reactor
 async def test_gauges_tell_the_state(homeserver: Homeserver, two: Two) -> None:
     """The module acts, says its version and mode, and counts what it remembers."""
     before = await homeserver.metrics()
@@ -80,7 +79,7 @@ async def test_gauges_tell_the_state(homeserver: Homeserver, two: Two) -> None:
     assert (pairs, mailboxes) == (2, 1)
 
 
-@ensureDeferred
+@in_reactor
 async def test_collapsed_bytes_are_those_of_the_row(two: Two) -> None:
     """A collapsed notice counts as many bytes as its row would have had."""
     name = "synapse_withheld_collapsed_bytes_total"
@@ -98,7 +97,7 @@ async def test_collapsed_bytes_are_those_of_the_row(two: Two) -> None:
     assert after - before == len(text.encode())
 
 
-@ensureDeferred
+@in_reactor
 async def test_no_failures_after_all_of_this(homeserver: Homeserver) -> None:
     """Nothing of the above was a failure of the module."""
     await everything_tidied(homeserver)
@@ -108,7 +107,7 @@ async def test_no_failures_after_all_of_this(homeserver: Homeserver) -> None:
     assert len([each for each in stages if "_total" in each]) > 0
 
 
-@ensureDeferred
+@in_reactor
 async def test_mailbox_helper_sees_what_a_sync_gives(two: Two) -> None:
     """What the tests read from the database is what the recipient would get."""
     await two.send(two.notice())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pytest_twisted import async_fixture, ensureDeferred
-
 from synapse_withheld.demo.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox, total
 from tests.harness.messages import WITHHELD, make_key, make_message
-from tests.harness.stage import Stage, two_on
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.stage import Stage, log_in, two_on
 
 
 @async_fixture(scope="module")
@@ -16,7 +15,7 @@ async def observing(stage: Stage) -> Homeserver:
     return await stage.start({"mode": "observe"})
 
 
-@ensureDeferred
+@in_reactor
 async def test_observing_changes_nothing_and_counts(observing: Homeserver) -> None:
     """Every notice is stored; the decisions are those that would have been made."""
     two = await two_on(observing)
@@ -31,11 +30,11 @@ async def test_observing_changes_nothing_and_counts(observing: Homeserver) -> No
     ]
 
 
-@ensureDeferred
+@in_reactor
 async def test_observing_leaves_wildcards_alone(observing: Homeserver) -> None:
     """A notice to `*` that would collapse is stored for every device."""
     two = await two_on(observing)
-    second = await two.recipient.login(device_id="SECOND")
+    second = await log_in(two.recipient, "SECOND")
     for _ in range(3):
         assert (
             await two.sender.send_to_device(
@@ -48,7 +47,7 @@ async def test_observing_leaves_wildcards_alone(observing: Homeserver) -> None:
     assert mailbox(observing, second) == expected
 
 
-@ensureDeferred
+@in_reactor
 async def test_observing_deletes_nothing(observing: Homeserver) -> None:
     """Rows found by the first reading after a restart stay, too."""
     two = await two_on(observing)

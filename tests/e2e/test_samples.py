@@ -8,12 +8,13 @@ from typing import Any
 
 import attrs
 import pytest
-from pytest_twisted import ensureDeferred
 
-from synapse_withheld.demo.homeserver import Client, Homeserver
+from synapse_withheld.demo.homeserver import Homeserver
+from synapse_withheld.demo.matrix import Client
 from tests.harness.mailbox import counted, mailbox
 from tests.harness.messages import make_message
 from tests.harness.polling import eventually
+from tests.harness.reactor import in_reactor
 from tests.harness.stage import new_name, send
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "no_olm.jsonl"
@@ -60,9 +61,7 @@ def read_samples(client: str) -> list[dict[str, Any]]:
 def test_recordings_are_all_of_the_samples() -> None:
     """Every line of the samples is in exactly one recording."""
     lines = [json.loads(line) for line in SAMPLES.read_text().splitlines()]
-    covered = [
-        line for each in RECORDINGS for line in read_samples(each.client)
-    ]
+    covered = [line for each in RECORDINGS for line in read_samples(each.client)]
     assert [len(read_samples(each.client)) for each in RECORDINGS] == [
         each.sent for each in RECORDINGS
     ]
@@ -90,7 +89,7 @@ async def replay(
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda each: each.client)
-@ensureDeferred
+@in_reactor
 async def test_recorded_notices_collapse_and_supersede(
     homeserver: Homeserver, recording: Recording
 ) -> None:
@@ -103,7 +102,7 @@ async def test_recorded_notices_collapse_and_supersede(
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda each: each.client)
-@ensureDeferred
+@in_reactor
 async def test_copies_of_recorded_notices_collapse(
     homeserver: Homeserver, recording: Recording
 ) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_twisted import async_fixture, ensureDeferred
-
 from synapse_withheld.demo.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox
 from tests.harness.messages import make_message
 from tests.harness.polling import eventually
+from tests.harness.reactor import async_fixture, in_reactor
 from tests.harness.stage import Stage, Two, two_on
 
 
@@ -18,7 +17,7 @@ def scope(number: int) -> dict[str, Any]:
     return {"room_id": f"!room{number}:withheld.test", "session_id": f"session{number}"}
 
 
-@ensureDeferred
+@in_reactor
 async def test_scoped_then_unscoped_supersedes(two: Two) -> None:
     """A notice about everything says more than the queued one about a session."""
     await two.send(two.notice(**scope(1)))
@@ -31,7 +30,7 @@ async def test_scoped_then_unscoped_supersedes(two: Two) -> None:
     assert decided == {"supersede": 1}
 
 
-@ensureDeferred
+@in_reactor
 async def test_unscoped_then_scoped_collapses(two: Two) -> None:
     """A queued notice about everything covers one about a session."""
     await two.send(two.notice())
@@ -43,7 +42,7 @@ async def test_unscoped_then_scoped_collapses(two: Two) -> None:
     assert decided == {"collapse": 1}
 
 
-@ensureDeferred
+@in_reactor
 async def test_notices_about_many_sessions_collapse(two: Two) -> None:
     """A recipient may apply any of them to everything sent before."""
     async with counted(two.homeserver) as decided:
@@ -61,7 +60,7 @@ async def apart(stage: Stage) -> Homeserver:
     return await stage.start({"merge_scopes": False})
 
 
-@ensureDeferred
+@in_reactor
 async def test_without_merging_scopes_stay_apart(apart: Homeserver) -> None:
     """With `merge_scopes: false` each room and session keeps its own notice."""
     two = await two_on(apart)

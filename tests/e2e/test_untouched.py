@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pytest_twisted import ensureDeferred
 
 from tests.harness.mailbox import (
     ACTIVE,
@@ -16,7 +15,8 @@ from tests.harness.mailbox import (
     total,
 )
 from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
-from tests.harness.stage import Two
+from tests.harness.reactor import in_reactor
+from tests.harness.stage import Two, log_in
 
 MESSAGES = "synapse_withheld_messages_total"
 GONE = object()
@@ -60,7 +60,7 @@ async def check_untouched(two: Two, content: dict[str, Any], code: str) -> None:
 
 
 @pytest.mark.parametrize("change", MALFORMED.values(), ids=MALFORMED)
-@ensureDeferred
+@in_reactor
 async def test_malformed_messages_are_untouched(
     two: Two, change: dict[str, Any]
 ) -> None:
@@ -71,13 +71,13 @@ async def test_malformed_messages_are_untouched(
 
 
 @pytest.mark.parametrize(("code", "counted_as"), OTHER_CODES.items())
-@ensureDeferred
+@in_reactor
 async def test_other_codes_are_untouched(two: Two, code: str, counted_as: str) -> None:
     """Only `m.no_olm` is collapsed."""
     await check_untouched(two, two.notice(code=code), counted_as)
 
 
-@ensureDeferred
+@in_reactor
 async def test_other_types_are_untouched(two: Two) -> None:
     """What looks like a notice under another type is not one."""
     async with counted(two.homeserver) as decided:
@@ -90,7 +90,7 @@ async def test_other_types_are_untouched(two: Two) -> None:
     assert decided == {}
 
 
-@ensureDeferred
+@in_reactor
 async def test_longest_key_and_device_are_those_of_a_notice(two: Two) -> None:
     """At the very bounds a notice is well-formed."""
     notice = two.notice(sender_key="A" * 64, from_device="D" * 255)
@@ -101,7 +101,7 @@ async def test_longest_key_and_device_are_those_of_a_notice(two: Two) -> None:
     ]
 
 
-@ensureDeferred
+@in_reactor
 async def test_large_notices_collapse_like_others(two: Two) -> None:
     """A long reason and deeply nested content are nothing that the module looks at."""
     nested: Any = []
@@ -115,7 +115,7 @@ async def test_large_notices_collapse_like_others(two: Two) -> None:
     ]
 
 
-@ensureDeferred
+@in_reactor
 async def test_notice_to_a_device_that_does_not_exist_is_not_remembered(
     two: Two,
 ) -> None:
@@ -124,7 +124,7 @@ async def test_notice_to_a_device_that_does_not_exist_is_not_remembered(
     for _ in range(2):
         assert await two.sender.send_to_device(WITHHELD, contents) == 200
     assert mailbox_of(two.homeserver, two.recipient.user_id, "NOT-YET") == []
-    later = await two.recipient.login(device_id="NOT-YET")
+    later = await log_in(two.recipient, "NOT-YET")
     async with counted(two.homeserver) as decided:
         assert await two.sender.send_to_device(WITHHELD, contents) == 200
     assert mailbox(two.homeserver, later) == [
@@ -134,9 +134,11 @@ async def test_notice_to_a_device_that_does_not_exist_is_not_remembered(
 
 
 @pytest.mark.parametrize(
-    "poison", ["\0", "A\0B", "\ud800", "D" * 100_000], ids=["nul", "nul2", "half", "long"]
+    "poison",
+    ["\0", "A\0B", "\ud800", "D" * 100_000],
+    ids=["nul", "nul2", "half", "long"],
 )
-@ensureDeferred
+@in_reactor
 async def test_poisoned_device_ids_switch_nothing_off(two: Two, poison: str) -> None:
     """Finding 4: what a driver refuses is answered as on stock, and is no failure."""
     failed_before = await failures(two.homeserver)
@@ -153,7 +155,7 @@ async def test_poisoned_device_ids_switch_nothing_off(two: Two, poison: str) -> 
     assert total(await two.homeserver.metrics(), ACTIVE) == 1
 
 
-@ensureDeferred
+@in_reactor
 async def test_keys_with_strange_characters_collapse(two: Two) -> None:
     """A key that holds a NUL or half a surrogate pair never reaches a statement."""
     failed_before = await failures(two.homeserver)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_twisted import async_fixture, ensureDeferred
-
-from synapse_withheld.demo.homeserver import Client
+from synapse_withheld.demo.matrix import Client
 from tests.harness.mailbox import counted, mailbox, mailbox_of
 from tests.harness.messages import PLAIN, WITHHELD, make_message
 from tests.harness.polling import eventually
-from tests.harness.stage import Two
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.stage import Two, log_in
 
 
-@async_fixture
+@async_fixture()
 async def second(two: Two) -> Client:
     """Log the recipient in on a second device."""
-    return await two.recipient.login(device_id="SECOND")
+    return await log_in(two.recipient, "SECOND")
 
 
 async def broadcast(two: Two, contents: dict[str, Any]) -> int:
@@ -24,7 +23,7 @@ async def broadcast(two: Two, contents: dict[str, Any]) -> int:
     return await two.sender.send_to_device(WITHHELD, {two.recipient.user_id: contents})
 
 
-@ensureDeferred
+@in_reactor
 async def test_repeated_wildcard_notice_collapses(two: Two, second: Client) -> None:
     """Once every device has the notice, a repeated one stores nothing."""
     queued = [make_message(two.sender.user_id, two.notice())]
@@ -36,7 +35,7 @@ async def test_repeated_wildcard_notice_collapses(two: Two, second: Client) -> N
     assert decided == {"deliver": 2, "collapse": 4}
 
 
-@ensureDeferred
+@in_reactor
 async def test_wildcard_notice_collapses_beside_a_direct_one(two: Two) -> None:
     """It makes no difference how a notice was addressed."""
     await two.send(two.notice())
@@ -49,7 +48,7 @@ async def test_wildcard_notice_collapses_beside_a_direct_one(two: Two) -> None:
     assert decided == {"collapse": 2}
 
 
-@ensureDeferred
+@in_reactor
 async def test_wildcard_notice_that_one_device_lacks_reaches_it(
     two: Two, second: Client
 ) -> None:
@@ -61,11 +60,11 @@ async def test_wildcard_notice_that_one_device_lacks_reaches_it(
     await eventually(lambda: mailbox(two.homeserver, two.recipient), newest)
 
 
-@ensureDeferred
+@in_reactor
 async def test_mixed_wildcard_is_what_stock_makes_of_it(
     two: Two, second: Client
 ) -> None:
-    """Finding 3: of `{"*": …, "A": …}` stock stores A's alone, so `*` never broadcasts."""
+    """Finding 3: of `{"*": …, "A": …}` stock stores A's alone; `*` never broadcasts."""
     both = {"*": two.notice(reason="all"), two.recipient.device_id: two.notice()}
     queued = [make_message(two.sender.user_id, two.notice())]
     for _ in range(3):
@@ -75,24 +74,27 @@ async def test_mixed_wildcard_is_what_stock_makes_of_it(
     assert mailbox_of(two.homeserver, two.recipient.user_id, "*") == []
 
 
-@ensureDeferred
+@in_reactor
 async def test_wildcard_to_a_user_without_devices_is_nothing(two: Two) -> None:
     """There is no device to tell, and no failure."""
     nobody = "@nobody-here:withheld.test"
     status = await two.sender.send_to_device(WITHHELD, {nobody: {"*": two.notice()}})
     assert status == 200
-    assert two.homeserver.query(
-        "SELECT device_id FROM device_inbox WHERE user_id = ?", (nobody,)
-    ) == []
+    assert (
+        two.homeserver.query(
+            "SELECT device_id FROM device_inbox WHERE user_id = ?", (nobody,)
+        )
+        == []
+    )
 
 
-@ensureDeferred
+@in_reactor
 async def test_hidden_devices_get_nothing(two: Two) -> None:
     """Synapse keeps cross-signing keys as hidden devices; `*` is not for them."""
     two.homeserver.query(
         """
         INSERT INTO devices (user_id, device_id, display_name, hidden)
-        VALUES (?, 'HIDDEN', 'a key', ?) RETURNING device_id
+        VALUES (?, 'HIDDEN', 'a key', ?)
         """,
         (two.recipient.user_id, True),
     )
@@ -106,7 +108,7 @@ async def test_hidden_devices_get_nothing(two: Two) -> None:
     ]
 
 
-@ensureDeferred
+@in_reactor
 async def test_wildcards_of_other_types_reach_every_device(
     two: Two, second: Client
 ) -> None:

@@ -44,9 +44,14 @@ class Faults:
             return None
         return fault if description.startswith(fault["only"]) else None
 
-    def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`."""
-        return {"module": FAULTS_MODULE, "config": {"file": str(self.path)}}
+    def module(self, aside_for_s: float) -> dict[str, Any]:
+        """Return the entry for `modules:` in `homeserver.yaml`.
+
+        Args:
+            aside_for_s: For how long the module stands aside, in seconds.
+        """
+        config = {"file": str(self.path), "aside_for_s": aside_for_s}
+        return {"module": FAULTS_MODULE, "config": config}
 
 
 class FaultsModule:
@@ -58,13 +63,17 @@ class FaultsModule:
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Faults:
         """Wrap `runInteraction`, before any other module can have taken hold of it."""
+        # Only Synapse's process has any use for these.
+        from synapse_withheld import failures  # noqa: PLC0415
+
         faults = Faults(Path(config["file"]))
         _install(faults)
+        failures.ASIDE_FOR_S = config["aside_for_s"]
         return faults
 
 
 def _install(faults: Faults) -> None:
-    from synapse.storage.database import DatabasePool
+    from synapse.storage.database import DatabasePool  # noqa: PLC0415 the same
 
     original = DatabasePool.runInteraction
 

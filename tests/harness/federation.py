@@ -23,22 +23,14 @@ from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
 from twisted.internet import reactor as default_reactor
 from twisted.internet.ssl import PrivateCertificate
+from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IListeningPort
     from twisted.web.server import Request
 
     from synapse_withheld.demo.homeserver import Homeserver
-
-# Let Synapse talk to a server on this machine without asking any other.
-FEDERATION_CONFIG: dict[str, Any] = {
-    "federation_verify_certificates": False,
-    "ip_range_blacklist": [],
-    "trusted_key_servers": [],
-    "suppress_key_server_warning": True,
-}
 
 _DAY_MS = 86_400_000
 _LOOPBACK = "127.0.0.1"
@@ -59,20 +51,22 @@ class RemoteServer:
         self._key = generate_signing_key("test")
         self._key_id = f"{self._key.alg}:{self._key.version}"
         self._transactions = count(time.time_ns())
-        self._port: IListeningPort | None = None
+        self._port: Any = None
 
     async def start(self) -> None:
         """Listen."""
-        reactor = cast("Any", default_reactor)
-        site = Site(_Answers(self))
-        options = self_signed_certificate().options()
-        self._port = reactor.listenSSL(0, site, options, interface=_LOOPBACK)
+        # Most of Twisted's web server and certificates has no types.
+        reactor, make_site = cast("Any", default_reactor), cast("Any", Site)
+        certificate: Any = self_signed_certificate()
+        self._port = reactor.listenSSL(
+            0, make_site(_Answers(self)), certificate.options(), interface=_LOOPBACK
+        )
         self.server_name = f"{_LOOPBACK}:{self._port.getHost().port}"
 
     async def stop(self) -> None:
         """Stop listening."""
         if self._port is not None:
-            await cast("Any", self._port.stopListening())
+            await self._port.stopListening()
             self._port = None
 
     def user(self, localpart: str) -> str:
@@ -153,11 +147,9 @@ class RemoteServer:
         response = await treq.put(
             homeserver.base_url + path,
             json=content,
-            headers={
-                "Authorization": f'X-Matrix origin="{self.server_name}",'
-                f'destination="{homeserver.server_name}",'
-                f'key="{self._key_id}",sig="{signature}"'
-            },
+            headers=_authorization(
+                self.server_name, homeserver, self._key_id, signature
+            ),
             persistent=False,
         )
         return response.code, await treq.json_content(response)
@@ -166,19 +158,19 @@ class RemoteServer:
 class _Answers(Resource):
     """What the remote homeserver answers."""
 
-    isLeaf = True
+    isLeaf = True  # noqa: N815 Twisted's name
 
     def __init__(self, server: RemoteServer) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._server = server
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
         """Tell the keys; know no user, room or device."""
         if _path(request).startswith("/_matrix/key/v2/server"):
             return _answer(request, 200, self._server.keys())
         return _answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
 
-    def render_PUT(self, request: Request) -> bytes:
+    def render_PUT(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
         """Keep the EDUs of a transaction."""
         if not _path(request).startswith("/_matrix/federation/v1/send/"):
             return self.render_GET(request)
@@ -186,14 +178,24 @@ class _Answers(Resource):
         self._server.received += transaction.get("edus", [])
         return _answer(request, 200, {"pdus": {}})
 
-    render_POST = render_GET
+    render_POST = render_GET  # noqa: N815 Twisted's name
+
+
+def _authorization(
+    origin: str, homeserver: Homeserver, key_id: str, signature: str
+) -> Headers:
+    value = (
+        f'X-Matrix origin="{origin}",destination="{homeserver.server_name}",'
+        f'key="{key_id}",sig="{signature}"'
+    )
+    return Headers({"Authorization": [value]})
 
 
 def _path(request: Request) -> str:
-    return cast("bytes", request.path).decode()
+    return request.path.decode()
 
 
-def _answer(request: Request, status: int, body: dict[str, Any]) -> bytes:
+def _answer(request: Any, status: int, body: dict[str, Any]) -> bytes:
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"application/json")
     return json.dumps(body).encode()
@@ -220,4 +222,5 @@ def self_signed_certificate() -> PrivateCertificate:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    return PrivateCertificate.loadPEM(pem)
+    load: Any = PrivateCertificate.loadPEM
+    return cast("PrivateCertificate", load(pem))

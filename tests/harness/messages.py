@@ -19,7 +19,9 @@ def make_key(seed: str) -> str:
     return base64.b64encode(digest).decode().rstrip("=")
 
 
-def make_notice(sender_key: str, from_device: str | None, **more: Any) -> dict[str, Any]:
+def make_notice(
+    sender_key: str, from_device: str | None, **more: Any
+) -> dict[str, Any]:
     """Return the content of a notice, as current clients send it."""
     content = {
         "algorithm": "m.megolm.v1.aes-sha2",

@@ -17,7 +17,7 @@ LOOK_AGAIN_S = 0.05
 
 def pause(seconds: float = LOOK_AGAIN_S) -> Deferred[None]:
     """Return a deferred that fires after some seconds."""
-    return deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]
+    return deferLater(reactor, seconds, lambda: None)
 
 
 async def eventually(look: Callable[[], T], expected: T) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Callable
 import attrs
 import yaml
 
-from synapse_withheld.demo.homeserver import Client, Homeserver
-from tests.harness.federation import FEDERATION_CONFIG
+from synapse_withheld.demo.homeserver import Homeserver
+from synapse_withheld.demo.matrix import Client
 from tests.harness.mailbox import mailbox
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
 from tests.harness.polling import eventually
@@ -28,6 +28,14 @@ RUNNING: list[Homeserver] = []
 _NAMES = count()
 
 
+@attrs.frozen
+class Site:
+    """Where a homeserver keeps its data."""
+
+    directory: Path
+    database: dict[str, Any] | None
+
+
 @attrs.define
 class Stage:
     """Homeservers on one kind of database.
@@ -42,37 +50,35 @@ class Stage:
     new_database: Callable[[], dict[str, Any] | None]
     _started: list[Homeserver] = attrs.field(factory=list, init=False)
 
-    def make(
-        self, module: dict[str, Any] | None, config: dict[str, Any] | None = None
+    def site(self) -> Site:
+        """Return an empty directory and database."""
+        return Site(self.new_directory(), self.new_database())
+
+    async def start(
+        self,
+        module: dict[str, Any] | None,
+        config: dict[str, Any] | None = None,
+        site: Site | None = None,
     ) -> Homeserver:
-        """Prepare a homeserver on a new database.
+        """Start a homeserver; `end` stops it.
 
         Args:
             module: The module's `config:`; `None` for stock Synapse.
             config: More of `homeserver.yaml`.
+            site: Where an earlier one, stopped meanwhile, left its data.
         """
-        directory = self.new_directory()
-        return Homeserver(
-            directory,
+        site = site or self.site()
+        homeserver = Homeserver(
+            site.directory,
             module=module,
-            database=self.new_database(),
-            config={**FEDERATION_CONFIG, **(config or {})},
+            database=site.database,
+            config=config,
             server_name=SERVER_NAME,
         )
-
-    async def start(
-        self, module: dict[str, Any] | None, config: dict[str, Any] | None = None
-    ) -> Homeserver:
-        """Start a homeserver on a new database; `end` stops it."""
-        homeserver = self.make(module, config)
-        await self.run(homeserver)
-        return homeserver
-
-    async def run(self, homeserver: Homeserver) -> None:
-        """Start a prepared homeserver; `end` stops it."""
         self._started.append(homeserver)
         RUNNING.append(homeserver)
         await homeserver.start()
+        return homeserver
 
     async def end(self) -> None:
         """Stop what was started here."""
@@ -120,9 +126,7 @@ class Two:
         }
         return make_notice(**values)
 
-    async def send(
-        self, content: dict[str, Any], message_type: str = WITHHELD
-    ) -> int:
+    async def send(self, content: dict[str, Any], message_type: str = WITHHELD) -> int:
         """Send a message from sender to recipient; return the answer's status."""
         return await send(self.sender, self.recipient, content, message_type)
 
@@ -137,6 +141,11 @@ async def send(
     return await sender.send_to_device(
         message_type, {recipient.user_id: {recipient.device_id: content}}
     )
+
+
+async def log_in(client: Client, device_id: str) -> Client:
+    """Log a user in on another device, or again on a device logged out before."""
+    return await Client.login(client.base_url, client.user_id, device_id=device_id)
 
 
 async def two_on(homeserver: Homeserver) -> Two:

@@ -422,3 +422,19 @@ def test_beyond_a_limit_notices_are_delivered_untracked() -> None:
         play.send({**NOTICE, "from_device": device})
 
     assert [1, 2, 3, 4] == play.queued()
+
+
+def test_a_failed_deletion_heals_with_the_next_notice() -> None:
+    """The mailbox is forgotten, so that it is read again."""
+    play = Play()
+    play.send(NOTICE)
+    play.begin({**NOTICE, "sender_key": "new"})
+    play.hs.take_step()
+    play.hs.take_step()
+    play.hs.take_step()
+    assert play.steps() == ["withheld_delete_superseded"]
+    play.hs.take_step(error=RuntimeError("the database failed"))
+    assert [1, 2] == play.queued()
+
+    play.send({**NOTICE, "sender_key": "newer"})
+    assert [3] == play.queued()

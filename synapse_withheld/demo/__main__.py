@@ -1,0 +1,135 @@
+"""Show what the module does: `python -m synapse_withheld.demo`.
+
+Exits with 0 if everything that has to hold did, 1 if something did not, 2 if it
+could not be shown, 130 if it was interrupted before its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Sequence
+
+import attrs
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+
+from synapse_withheld.demo.demonstration import compare, two_homeservers
+from synapse_withheld.demo.homeserver import HomeserverError
+from synapse_withheld.demo.keeping import invitation
+from synapse_withheld.demo.matrix import MatrixError
+from synapse_withheld.demo.progress import Progress
+
+HELD, DID_NOT_HOLD, NOT_SHOWN, INTERRUPTED = 0, 1, 2, 130
+
+# Twisted decides at run time what kind it is.
+reactor: Any = installed_reactor
+
+
+@attrs.frozen
+class Options:
+    """What the command line says."""
+
+    keep: bool
+    markdown: bool
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m synapse_withheld.demo",
+        description="Drive two Synapses with the same traffic, one with the module.",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="let the Synapse with the module run on until Ctrl-C",
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table as Markdown"
+    )
+    parsed = parser.parse_args(arguments)
+    return Options(keep=parsed.keep, markdown=parsed.markdown)
+
+
+async def demonstrate(directory: Path, options: Options, progress: Progress) -> int:
+    """Run the demonstration; return the exit code."""
+    started = perf_counter()
+    progress.say("Starting a stock Synapse and one with the module.")
+    async with two_homeservers(directory) as (stock, module):
+        outcome = await compare(stock, module, progress, markdown=options.markdown)
+        for check in outcome.checks:
+            progress.say(f"  {check.verdict}")
+        progress.say(f"Done in {perf_counter() - started:.0f} s.")
+        print(outcome.table, flush=True)
+        if options.keep:
+            await stock.stop()
+            for line in invitation(module, outcome.cast):
+                progress.say(line)
+            await _until_interrupted(progress)
+        held = all(check.holds for check in outcome.checks)
+        return HELD if held else DID_NOT_HOLD
+
+
+async def _until_interrupted(progress: Progress) -> None:
+    progress.say("It runs until Ctrl-C, which stops it and deletes its data.")
+    # To be interrupted is how this is meant to end.
+    with suppress(CancelledError):
+        await Deferred()
+    progress.say("Stopping.")
+
+
+@attrs.define
+class Run:
+    """The demonstration while the reactor runs."""
+
+    options: Options
+    progress: Progress
+    code: int = INTERRUPTED
+    _running: Deferred[None] | None = attrs.field(default=None, init=False)
+
+    def begin(self, directory: Path) -> None:
+        """Begin; the reactor stops when it has ended."""
+        self._running = ensureDeferred(self._run(directory))
+        self._running.addBoth(lambda _: reactor.stop())
+
+    def interrupt(self) -> None:
+        """Let it stop what it started, and end."""
+        running, self._running = self._running, None
+        # A second Ctrl-C must not cut the stopping short.
+        if running is not None:
+            running.cancel()
+
+    async def _run(self, directory: Path) -> None:
+        try:
+            self.code = await demonstrate(directory, self.options, self.progress)
+        except CancelledError:
+            self.progress.say("Interrupted.")
+        except (HomeserverError, MatrixError) as error:
+            self.progress.say(str(error))
+            self.code = NOT_SHOWN
+        except Exception:  # noqa: BLE001 shown, whatever it is
+            traceback.print_exc()
+            self.code = NOT_SHOWN
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the demonstration with a reactor; return the exit code."""
+    run = Run(parse(arguments), Progress(sys.stderr))
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, lambda *_: reactor.callFromThread(run.interrupt))
+    with tempfile.TemporaryDirectory(prefix="withheld-demo-") as directory:
+        reactor.callWhenRunning(run.begin, Path(directory))
+        # Twisted's own handlers would end the reactor before Synapse has ended.
+        reactor.run(installSignalHandlers=False)
+    return run.code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,115 @@
+"""The demonstration, from starting two Synapses to comparing them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import AsyncIterator, Mapping
+
+import attrs
+
+from synapse_withheld.demo import checks
+from synapse_withheld.demo.checks import Check, Pair
+from synapse_withheld.demo.driving import Cast, play, register_all
+from synapse_withheld.demo.homeserver import Homeserver
+from synapse_withheld.demo.measuring import Measured, measure, settle
+from synapse_withheld.demo.progress import Progress
+from synapse_withheld.demo.table import make_rows, render
+from synapse_withheld.demo.together import together
+from synapse_withheld.demo.traffic import AWAY, TABLET, Traffic, make_traffic, user_id
+
+SERVER_NAME = "withheld.test"
+
+
+@attrs.frozen
+class Outcome:
+    """What the demonstration showed.
+
+    Attributes:
+        table: The table as text.
+        checks: What has to hold.
+        cast: Who took part on the homeserver with the module.
+    """
+
+    table: str
+    checks: tuple[Check, ...]
+    cast: Cast
+
+
+@asynccontextmanager
+async def two_homeservers(
+    directory: Path,
+) -> AsyncIterator[tuple[Homeserver, Homeserver]]:
+    """Start a stock Synapse and one with the module; stop them in the end."""
+    pair = (
+        Homeserver(directory / "stock", server_name=SERVER_NAME),
+        Homeserver(directory / "module", module={}, server_name=SERVER_NAME),
+    )
+    try:
+        await together(*(each.start() for each in pair))
+        yield pair
+    finally:
+        await together(*(each.stop() for each in pair))
+
+
+async def compare(
+    stock: Homeserver,
+    module: Homeserver,
+    progress: Progress,
+    *,
+    markdown: bool,
+) -> Outcome:
+    """Drive both with the same traffic and compare what is left."""
+    traffic = make_traffic(SERVER_NAME)
+    notices, room_keys = len(traffic.notices), len(traffic.room_keys)
+    casts = await together(
+        *(register_all(each, traffic.recipient) for each in (stock, module))
+    )
+    progress.say(f"Sending {notices:,} notices and {room_keys} room keys to each.")
+    progress.total = 2 * (notices + room_keys)
+    failed = await together(*(play(traffic, cast, progress.sent) for cast in casts))
+    progress.say("Letting the device that was away catch up on each.")
+    await settle(module, casts[1].away, casts[1].tablet)
+    # One after the other: they are timed.
+    on_stock, on_module = [
+        await measure(homeserver, cast.away, cast.tablet, failures)
+        for homeserver, cast, failures in zip((stock, module), casts, failed)
+    ]
+    return Outcome(
+        render(make_rows(on_stock, on_module), markdown=markdown),
+        check(traffic, on_stock, on_module),
+        casts[1],
+    )
+
+
+def check(traffic: Traffic, stock: Measured, module: Measured) -> tuple[Check, ...]:
+    """Check all that has to hold."""
+    room_keys = [
+        {
+            "content": send.content,
+            "sender": user_id(send.sender, SERVER_NAME),
+            "type": send.message_type,
+        }
+        for send in traffic.room_keys
+    ]
+    return (
+        checks.one_notice_per_pair(module.mailboxes),
+        checks.newest_of_each_pair(module.mailboxes, last_keys(traffic)),
+        checks.same_rows(stock.mailboxes[AWAY], module.mailboxes[AWAY], len(room_keys)),
+        checks.same_delivery(
+            stock.catchup.messages, module.catchup.messages, room_keys
+        ),
+        checks.no_failed_sends({"stock": stock.failed, "module": module.failed}),
+        checks.module_acted(module.metrics),
+    )
+
+
+def last_keys(traffic: Traffic) -> Mapping[str, Mapping[Pair, str]]:
+    """Return for each device which pairs sent it notices, and their last key."""
+    keys: dict[str, dict[Pair, str]] = defaultdict(dict)
+    for send in traffic.notices:
+        pair = checks.pair_of(user_id(send.sender, SERVER_NAME), send.content)
+        for device_id in (AWAY, TABLET) if send.device_id == "*" else (send.device_id,):
+            keys[device_id][pair] = send.content["sender_key"]
+    return keys

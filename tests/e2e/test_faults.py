@@ -1,0 +1,180 @@
+"""Our own statements fail while messages flow: nothing is lost, all answers are 200."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, AsyncIterator
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred, gatherResults
+
+from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.faults import OURS, Faults
+from tests.harness.mailbox import ACTIVE, failures, mailbox, total
+from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.polling import eventually, until
+from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.stage import Stage, Two, everything_tidied, two_on
+
+PROJECT = Path(__file__).parent.parent.parent
+ASIDE_FOR_S = 2.0
+
+
+@attrs.frozen
+class Faulty:
+    """A Synapse whose module's statements can be made to fail."""
+
+    homeserver: Homeserver
+    faults: Faults
+
+    async def active(self) -> float:
+        """Return whether the module acts."""
+        return total(await self.homeserver.metrics(), ACTIVE)
+
+
+@async_yield_fixture(scope="module")
+async def faulty(stage: Stage) -> AsyncIterator[Faulty]:
+    """Run a Synapse with the module and the faults."""
+    site = stage.site()
+    faults = Faults(site.directory / "faults.json")
+    config = {"modules": [faults.module(ASIDE_FOR_S)]}
+    with pytest.MonkeyPatch.context() as environment:
+        # Synapse's process is to find the faults.
+        environment.setenv("PYTHONPATH", str(PROJECT))
+        yield Faulty(await stage.start({}, config, site), faults)
+
+
+@async_yield_fixture()
+async def healthy(faulty: Faulty) -> AsyncIterator[Faulty]:
+    """Give a test a Synapse without faults, whatever the test before left."""
+    faulty.faults.clear()
+    await until(faulty.active, lambda active: active == 1)
+    yield faulty
+    faulty.faults.clear()
+
+
+async def flow(two: Two, rounds: int) -> list[dict[str, Any]]:
+    """Send notices and other messages in turn; return the others as stock has them."""
+    others = []
+    for number in range(rounds):
+        # Twice the same, then a new key: all that can be decided.
+        key = make_key(f"{two.sender_key} {number // 2}")
+        assert await two.send(two.notice(sender_key=key)) == 200
+        assert await two.send({"number": number}, PLAIN) == 200
+        others.append(make_message(two.sender.user_id, {"number": number}, PLAIN))
+    return others
+
+
+async def check_flow(faulty: Faulty, pairs: int, rounds: int) -> list[Two]:
+    """Send between some people at once; check that nothing is lost.
+
+    Returns:
+        Those people.
+    """
+    people = [await two_on(faulty.homeserver) for _ in range(pairs)]
+    sent = await gatherResults(
+        [Deferred.fromCoroutine(flow(two, rounds)) for two in people]
+    )
+    for two, others in zip(people, sent):
+        queued = mailbox(faulty.homeserver, two.recipient)
+        assert [each for each in queued if each["type"] == PLAIN] == others
+        notices = [each for each in queued if each["type"] == WITHHELD]
+        newest = two.notice(
+            sender_key=make_key(f"{two.sender_key} {(rounds - 1) // 2}")
+        )
+        # Kept, as stock does, or superseded; the newest key is there at any rate.
+        assert make_message(two.sender.user_id, newest) in notices
+    return people
+
+
+async def check_heals(faulty: Faulty, people: list[Two]) -> None:
+    """With the faults gone, the next notice leaves one, without another failure."""
+    faulty.faults.clear()
+    await until(faulty.active, lambda active: active == 1)
+    # What was begun under the faults ends first.
+    await everything_tidied(faulty.homeserver)
+    failed = await failures(faulty.homeserver)
+    for two in people:
+        newest = two.notice(sender_key=make_key("healed"))
+        assert await two.send(newest) == 200
+
+        def notices(two: Two = two) -> list[dict[str, Any]]:
+            queued = mailbox(faulty.homeserver, two.recipient)
+            return [each for each in queued if each["type"] == WITHHELD]
+
+        await eventually(notices, [make_message(two.sender.user_id, newest)])
+    assert await failures(faulty.homeserver) == failed
+
+
+@in_reactor
+async def test_failing_deletions_lose_nothing(healthy: Faulty) -> None:
+    """What could not be deleted stays, until a later notice finds it.
+
+    First of all, with too few failures to stand aside: nothing is forgotten then
+    but what this failure makes us forget.
+    """
+    failed = await failures(healthy.homeserver)
+    healthy.faults.set("error", only="withheld_delete_superseded")
+    people = await check_flow(healthy, pairs=2, rounds=4)
+
+    async def now_failed() -> int:
+        return await failures(healthy.homeserver)
+
+    await until(now_failed, lambda now: now > failed)
+    await check_heals(healthy, people)
+
+
+@pytest.mark.parametrize(
+    "only", [OURS, "withheld_read_mailboxes", "withheld_read_queued"]
+)
+@in_reactor
+async def test_failing_reads_store_everything(healthy: Faulty, only: str) -> None:
+    """Without an answer of the database notices are delivered; then we stand aside."""
+    failed = await failures(healthy.homeserver)
+    healthy.faults.set("error", only=only)
+    people = await check_flow(healthy, pairs=6, rounds=6)
+    assert await failures(healthy.homeserver) > failed
+    await check_heals(healthy, people)
+
+
+@in_reactor
+async def test_hanging_statements_lose_nothing(healthy: Faulty) -> None:
+    """A message waits for our statement only so long."""
+    failed = await failures(healthy.homeserver)
+    healthy.faults.set("hang", seconds=2.5)
+    people = await check_flow(healthy, pairs=1, rounds=3)
+    assert await failures(healthy.homeserver) > failed
+    await check_heals(healthy, people)
+
+
+# SQLite has no connection that anybody else could close.
+@pytest.mark.parametrize("new_database", ["postgres"], indirect=True)
+@in_reactor
+async def test_closed_connections_lose_nothing(healthy: Faulty) -> None:
+    """A connection closed under our statement is no failure of Synapse's."""
+    failed = await failures(healthy.homeserver)
+    healthy.faults.set("close")
+    people = await check_flow(healthy, pairs=4, rounds=6)
+    assert await failures(healthy.homeserver) > failed
+    await check_heals(healthy, people)
+
+
+@in_reactor
+async def test_standing_aside_ends(healthy: Faulty) -> None:
+    """After enough failures the module leaves everything to Synapse, for a while."""
+    two = await two_on(healthy.homeserver)
+    healthy.faults.set("error")
+    sent = 0
+    while await healthy.active() == 1:
+        assert await two.send(two.notice()) == 200
+        sent += 1
+        assert sent <= 20
+    assert len(mailbox(healthy.homeserver, two.recipient)) == sent
+    healthy.faults.clear()
+    await until(healthy.active, lambda active: active == 1)
+    assert await two.send(two.notice(reason="newest")) == 200
+    await eventually(
+        lambda: mailbox(healthy.homeserver, two.recipient),
+        [make_message(two.sender.user_id, two.notice(reason="newest"))],
+    )

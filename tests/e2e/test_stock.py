@@ -1,0 +1,80 @@
+"""Beside a stock Synapse: what is left is stored byte for byte as it stores it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.mailbox import stored
+from tests.harness.messages import (
+    ENCRYPTED,
+    PLAIN,
+    WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.polling import eventually
+from tests.harness.reactor import in_reactor
+from tests.harness.stage import Stage, log_in, new_name
+
+KEY = make_key("beside stock")
+ODD = {"ü\u2028": [1.5, None, True, {"z": 1, "a": {}}], "": "\n\x7f", "n": 2**53}
+
+
+def traffic(user_id: str) -> list[tuple[str, dict[str, dict[str, Any]], bool]]:
+    """Return type, contents by user and device, and whether it is to be stored."""
+
+    def to(**contents: Any) -> dict[str, dict[str, Any]]:
+        names = {"every": "*"}
+        return {user_id: {names.get(key, key): each for key, each in contents.items()}}
+
+    notice = make_notice(KEY, "SENDERDEV", **ODD)
+    scoped = {**notice, "room_id": "!a:b", "session_id": "c"}
+    return [
+        (PLAIN, to(AWAY=ODD, SECOND={}), True),
+        (WITHHELD, to(AWAY=notice), True),
+        (WITHHELD, to(AWAY=notice), False),
+        (WITHHELD, to(SECOND=notice, NOWHERE=notice), True),
+        (WITHHELD, to(SECOND=scoped, AWAY=notice), False),
+        (WITHHELD, to(every=notice), False),
+        (WITHHELD, to(AWAY={**notice, "code": "m.unavailable"}, SECOND=ODD), True),
+        (PLAIN, to(every=ODD), True),
+        (WITHHELD, {"@nobody:withheld.test": {"*": notice}, user_id: {}}, True),
+        (ENCRYPTED, to(AWAY=make_olm_lookalike(make_key("x"), make_key("y"))), True),
+        (WITHHELD, to(AWAY=make_notice(KEY, "OTHERDEV", **ODD)), True),
+        (ENCRYPTED, to(every={**ODD, "algorithm": "m.olm.none"}), True),
+        (WITHHELD, to(AWAY={**notice, "reason": "again"}), False),
+    ]
+
+
+@in_reactor
+async def test_what_is_stored_is_stored_as_on_stock(
+    homeserver: Homeserver, own_stage: Stage
+) -> None:
+    """The same traffic, without what collapses, leaves the same bytes on stock."""
+    stock = await own_stage.start(None)
+    names = (new_name("sender"), new_name("recipient"))
+    both = [
+        await run_traffic(homeserver, names, everything=True),
+        await run_traffic(stock, names, everything=False),
+    ]
+    with_module, without = both
+    assert with_module == without
+    assert [len(rows) for rows in without] == [7, 5]
+
+
+async def run_traffic(
+    homeserver: Homeserver, names: tuple[str, str], *, everything: bool
+) -> list[list[str]]:
+    """Send the traffic, or what is to be stored of it; return the mailboxes' rows."""
+    sender = await homeserver.register(names[0], device_id="SENDERDEV")
+    away = await homeserver.register(names[1], device_id="AWAY")
+    await log_in(away, "SECOND")
+    for message_type, contents, is_stored in traffic(away.user_id):
+        if everything or is_stored:
+            assert await sender.send_to_device(message_type, contents) == 200
+    await eventually(lambda: bool(stored(homeserver, away.user_id, "AWAY")), True)
+    return [
+        stored(homeserver, away.user_id, device_id) for device_id in ("AWAY", "SECOND")
+    ]

@@ -1,0 +1,165 @@
+"""Many connections at once on PostgreSQL, where a careless module fails requests."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
+
+import pytest
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.harness.mailbox import failures, mailbox
+from tests.harness.messages import (
+    ENCRYPTED,
+    WITHHELD,
+    make_key,
+    make_message,
+    make_olm_lookalike,
+)
+from tests.harness.polling import eventually
+from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.stage import Stage, Two, everything_tidied, two_on
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synapse_withheld.demo.homeserver import Homeserver
+    from synapse_withheld.demo.postgres import PostgresServer
+
+CONNECTIONS = 32
+MESSAGES = 2_000
+
+
+@async_yield_fixture(scope="module")
+async def on_postgres(
+    new_directory: Callable[[], Path], postgres: PostgresServer
+) -> AsyncIterator[Homeserver]:
+    """Run a Synapse with the module on PostgreSQL."""
+    stage = Stage(new_directory, postgres.database)
+    try:
+        yield await stage.start({})
+    finally:
+        await stage.end()
+
+
+async def storm(
+    two: Two,
+    message: Callable[[int, int], tuple[str, dict[str, Any]]],
+    messages: int = MESSAGES,
+) -> list[int]:
+    """Send messages over many connections, each sending one after the other.
+
+    Args:
+        two: Who sends to whom.
+        message: Returns type and content of a connection's message by number.
+        messages: How many, over all connections.
+
+    Returns:
+        The statuses of the answers.
+    """
+    statuses: list[int] = []
+    left = count()
+
+    async def keep_sending(connection: int) -> None:
+        for number in count():
+            if next(left) >= messages:
+                return
+            message_type, content = message(connection, number)
+            statuses.append(await two.send(content, message_type))
+
+    await gatherResults(
+        [Deferred.fromCoroutine(keep_sending(each)) for each in range(CONNECTIONS)]
+    )
+    return statuses
+
+
+def serialization_failures(homeserver: Homeserver) -> list[str]:
+    """Return the lines of Synapse's log that tell of a lost race in the database."""
+    lines = homeserver.log_path.read_text(errors="replace").splitlines()
+    return [line for line in lines if "could not serialize" in line]
+
+
+@in_reactor
+async def test_storm_of_notices_leaves_exactly_one(on_postgres: Homeserver) -> None:
+    """Every answer is 200, and of 2,000 notices the first is there."""
+    two = await two_on(on_postgres)
+    statuses = await storm(two, lambda *_: (WITHHELD, two.notice()))
+    assert statuses == [200] * MESSAGES
+    await eventually(
+        lambda: mailbox(on_postgres, two.recipient),
+        [make_message(two.sender.user_id, two.notice())],
+    )
+    assert serialization_failures(on_postgres) == []
+    assert await failures(on_postgres) == 0
+
+
+@in_reactor
+async def test_storm_of_notices_and_olm_messages_keeps_every_olm_message(
+    on_postgres: Homeserver,
+) -> None:
+    """Half of them re-arm: all of those stay, in order, beside one notice."""
+    two = await two_on(on_postgres)
+
+    def message(connection: int, number: int) -> tuple[str, dict[str, Any]]:
+        if number % 2:
+            return WITHHELD, two.notice(reason=f"{connection} {number}")
+        body = f"{connection} {number}"
+        olm = make_olm_lookalike(two.sender_key, make_key("recipient"), body)
+        return ENCRYPTED, olm
+
+    statuses = await storm(two, message)
+    assert statuses == [200] * MESSAGES
+    await everything_tidied(on_postgres)
+    queued = mailbox(on_postgres, two.recipient)
+    assert len([each for each in queued if each["type"] == WITHHELD]) == 1
+    check_order(queued, len(statuses))
+    assert serialization_failures(on_postgres) == []
+    assert await failures(on_postgres) == 0
+
+
+def check_order(queued: list[dict[str, Any]], sent: int) -> None:
+    """Check that of each connection every second message is there, in order."""
+    by_connection: dict[int, list[int]] = {}
+    for each in queued:
+        if each["type"] == ENCRYPTED:
+            (ciphertext,) = each["content"]["ciphertext"].values()
+            connection, number = map(int, ciphertext["body"].split())
+            by_connection.setdefault(connection, []).append(number)
+    for numbers in by_connection.values():
+        assert numbers == list(range(0, 2 * len(numbers), 2))
+    # Each connection begins with an Olm message, so some have one more of them.
+    olm_messages = sum(map(len, by_connection.values()))
+    assert sent / 2 <= olm_messages <= sent / 2 + len(by_connection) / 2 + 1
+
+
+@in_reactor
+async def test_storm_of_superseding_notices_leaves_one(on_postgres: Homeserver) -> None:
+    """Where every notice has a new key, each deletion races with the next write."""
+    two = await two_on(on_postgres)
+    notices = [two.notice(sender_key=make_key(f"{each}")) for each in range(8)]
+    statuses = await storm(
+        two,
+        lambda connection, number: (WITHHELD, notices[(connection + number) % 8]),
+        messages=600,
+    )
+    assert statuses == [200] * 600
+    await everything_tidied(on_postgres)
+    (left,) = mailbox(on_postgres, two.recipient)
+    assert left in [make_message(two.sender.user_id, each) for each in notices]
+    assert serialization_failures(on_postgres) == []
+    assert await failures(on_postgres) == 0
+
+
+def test_lost_olm_messages_would_be_seen() -> None:
+    """A gap and a wrong order are noticed."""
+
+    def queued(*numbers: int) -> list[dict[str, Any]]:
+        return [
+            make_message("@a:b", make_olm_lookalike("k", "r", f"1 {number}"), ENCRYPTED)
+            for number in numbers
+        ]
+
+    check_order(queued(0, 2, 4), sent=6)
+    for numbers in ((0, 4), (2, 0), (0,)):
+        with pytest.raises(AssertionError):
+            check_order(queued(*numbers), sent=6)
