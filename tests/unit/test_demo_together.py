@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from synapse_withheld.demo.together import together
+from synapse_withheld.demo.together import cancellable, together
 
 
 async def wait(deferred: Deferred[int]) -> int:
@@ -56,4 +56,36 @@ def test_cancelling_cancels_all_and_waits_for_their_end(cleans_up: bool) -> None
     if cleans_up:
         assert failures == []
         cleaned.callback(None)
+    assert isinstance(failures[0].value, CancelledError)
+
+
+async def translate(deferred: Deferred[int]) -> int:
+    """Wait as Twisted's HTTP client does: a cancelled request is a broken one."""
+    try:
+        return await deferred
+    except CancelledError as error:
+        raise ConnectionError from error
+
+
+def test_cancellable_passes_results_and_failures_on() -> None:
+    """Where nothing is cancelled it makes no difference."""
+    results: list[int] = []
+    failures: list[Failure] = []
+    good, bad = Deferred[int](), Deferred[int]()
+    cancellable(wait(good)).addCallback(results.append)
+    cancellable(wait(bad)).addErrback(failures.append)
+    good.callback(1)
+    bad.errback(ValueError("bad"))
+    assert results == [1]
+    assert isinstance(failures[0].value, ValueError)
+
+
+def test_cancelled_is_cancelled_whatever_the_coroutine_makes_of_it() -> None:
+    """Or who goes on after a broken connection would go on after Ctrl-C."""
+    waiting = Deferred[int]()
+    failures: list[Failure] = []
+    running = cancellable(translate(waiting))
+    running.addErrback(failures.append)
+    running.cancel()
+    assert waiting.called
     assert isinstance(failures[0].value, CancelledError)
