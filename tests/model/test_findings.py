@@ -438,3 +438,19 @@ def test_a_failed_deletion_heals_with_the_next_notice() -> None:
 
     play.send({**NOTICE, "sender_key": "newer"})
     assert [3] == play.queued()
+
+
+def test_a_monstrous_notice_costs_no_more_than_a_small_one() -> None:
+    """Only the keys that the rule needs are looked at; the rest is Synapse's."""
+    play = Play()
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    play.send({**NOTICE, "reason": "x" * 5_000_000})
+    request = play.begin({**NOTICE, "reason": nested})
+    assert play.steps() == ["withheld_read_queued"]
+    play.hs.take_step()
+
+    assert request.called
+    assert [1] == play.queued()
+    assert play.index.knows((RECIPIENT, "R"))

@@ -133,7 +133,7 @@ def active() -> float:
     return float(next(iter(metric.collect())).samples[0].value)
 
 
-def test_what_is_left_of_a_batch_is_stored_and_its_users_are_woken() -> None:
+def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken() -> None:
     """Synapse wakes the users that are left in the dict it passed."""
     messages: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
     store = intercepted(Apart(), Traffic(kept={"@a:hs": {"A": {}}}))
