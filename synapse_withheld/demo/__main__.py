@@ -14,7 +14,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 import attrs
 from twisted.internet import reactor as installed_reactor
@@ -31,6 +31,21 @@ HELD, DID_NOT_HOLD, NOT_SHOWN, INTERRUPTED = 0, 1, 2, 130
 # Twisted decides at run time what kind it is.
 reactor: Any = installed_reactor
 
+LOG_LINES = 20
+
+_EPILOG = """\
+example:
+  python -m synapse_withheld.demo --markdown > table.md
+
+The table goes to standard output, everything else to standard error.
+
+exit codes:
+  0    everything that has to hold did
+  1    something did not: see the lines that begin with FAILED
+  2    it could not be shown: see the end of the logs
+  130  it was interrupted before its end
+"""
+
 
 @attrs.frozen
 class Options:
@@ -45,6 +60,8 @@ def parse(arguments: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="python -m synapse_withheld.demo",
         description="Drive two Synapses with the same traffic, one with the module.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--keep",
@@ -111,12 +128,25 @@ class Run:
             self.code = await demonstrate(directory, self.options, self.progress)
         except CancelledError:
             self.progress.say("Interrupted.")
-        except (HomeserverError, MatrixError) as error:
+        except HomeserverError as error:
+            # It ends with the end of the log.
             self.progress.say(str(error))
             self.code = NOT_SHOWN
-        except Exception:  # noqa: BLE001 shown, whatever it is
-            traceback.print_exc()
+        except Exception as error:  # noqa: BLE001 shown, whatever it is
+            if isinstance(error, MatrixError):
+                self.progress.say(str(error))
+            else:
+                traceback.print_exc()
+            for text in log_tails(directory):
+                self.progress.say(text)
             self.code = NOT_SHOWN
+
+
+def log_tails(directory: Path) -> Iterator[str]:
+    """Return the end of the log of each homeserver in a directory."""
+    for path in sorted(directory.glob("*/homeserver.log")):
+        lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        yield "\n".join([f"The end of the log of {path.parent.name}:", *lines])
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,10 +11,12 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import attrs
 
-from synapse_withheld.demo.traffic import WITHHELD
+from synapse_withheld.demo.traffic import OLDER_WITHHELD, WITHHELD
 
-# Sender and what tells its device: `from_device`, or the key where there is none.
-Pair = tuple[str, str]
+# Sender, what tells its device (`from_device`, or the key where there is none), type.
+Pair = tuple[str, str, str]
+
+NOTICE_TYPES = (WITHHELD, OLDER_WITHHELD)
 
 ACTIVE = "synapse_withheld_active"
 FAILURES = "synapse_withheld_failures_total"
@@ -45,19 +47,19 @@ class Check:
         return f"FAILED: {self.fact}: {self.trouble}"
 
 
-def pair_of(sender: str, content: Mapping[str, Any]) -> Pair:
-    """Return which sender device a notice is from."""
+def pair_of(sender: str, message_type: str, content: Mapping[str, Any]) -> Pair:
+    """Return which sender device a notice is from, and of which type it is."""
     if "from_device" in content:
-        return sender, f"device {content['from_device']}"
-    return sender, f"key {content['sender_key']}"
+        return sender, f"device {content['from_device']}", message_type
+    return sender, f"key {content['sender_key']}", message_type
 
 
 def copies(rows: Iterable[str]) -> dict[Pair, int]:
     """Return the pairs with more than one notice among rows, and how many."""
     counted = Counter(
-        pair_of(message["sender"], message["content"])
+        pair_of(message["sender"], message["type"], message["content"])
         for message in map(json.loads, rows)
-        if message["type"] == WITHHELD
+        if message["type"] in NOTICE_TYPES
     )
     return {pair: count for pair, count in counted.items() if count > 1}
 
@@ -138,13 +140,14 @@ def module_acted(metrics: Mapping[str, float]) -> Check:
 
 def _keys(rows: Iterable[str]) -> Iterable[tuple[Pair, str]]:
     for message in map(json.loads, rows):
-        if message["type"] == WITHHELD:
+        if message["type"] in NOTICE_TYPES:
             content = message["content"]
-            yield pair_of(message["sender"], content), content["sender_key"]
+            pair = pair_of(message["sender"], message["type"], content)
+            yield pair, content["sender_key"]
 
 
 def _others(rows: Iterable[str]) -> list[str]:
-    return [text for text in rows if json.loads(text)["type"] != WITHHELD]
+    return [text for text in rows if json.loads(text)["type"] not in NOTICE_TYPES]
 
 
 def _canonical(message: Mapping[str, Any]) -> str:

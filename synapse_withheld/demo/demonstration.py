@@ -109,7 +109,8 @@ def last_keys(traffic: Traffic) -> Mapping[str, Mapping[Pair, str]]:
     """Return for each device which pairs sent it notices, and their last key."""
     keys: dict[str, dict[Pair, str]] = defaultdict(dict)
     for send in traffic.notices:
-        pair = checks.pair_of(user_id(send.sender, SERVER_NAME), send.content)
+        sender = user_id(send.sender, SERVER_NAME)
+        pair = checks.pair_of(sender, send.message_type, send.content)
         for device_id in (AWAY, TABLET) if send.device_id == "*" else (send.device_id,):
             keys[device_id][pair] = send.content["sender_key"]
     return keys

@@ -27,6 +27,7 @@ def invitation(homeserver: Homeserver, cast: Cast) -> Iterable[str]:
     yield f"Sender      {sender.user_id}  access token {sender.access_token}"
     yield f"Recipient   {away.user_id}  access token {away.access_token}"
     yield f"Process ID  {homeserver.pid}"
+    yield f"Settings    {homeserver.log_path.with_name('homeserver.yaml')}"
     yield ""
     yield "Send a notice (run it again: the second one collapses):"
     yield f"  curl -X PUT -H 'Authorization: Bearer {sender.access_token}' \\"

@@ -1,7 +1,8 @@
 """What is sent in the demonstration: the same messages for every homeserver.
 
-One device is away. A friend has an Olm session with it and sends it room keys.
-Four others have none, and say so over and over, each as a client of its kind does.
+One device is away. Two friends have an Olm session with it and send it room keys.
+Six others have none, and say so over and over, each as a client of its kind does;
+one of these gets a session now and then, and loses it again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 import attrs
 from vodozemac import GroupSession
@@ -25,18 +26,25 @@ AWAY = "AWAY"
 TABLET = "TABLET"
 
 FRIEND = "friend"
+COLLEAGUE = "colleague"
 REPEATS = "repeats"  # the same notice again and again
 LOSES_KEYS = "loses_keys"  # the same device with a new key, again and again
 PER_SESSION = "per_session"  # a notice for each room and session
 TO_ALL = "to_all"  # a notice to all devices at once
-SENDERS = (FRIEND, REPEATS, LOSES_KEYS, PER_SESSION, TO_ALL)
+LEGACY = "legacy"  # numbered notices of both types that do not name their device
+REARMED = "rearmed"  # the same notice again and again, and a room key now and then
+FRIENDS = (FRIEND, COLLEAGUE)
+SENDERS = (*FRIENDS, REPEATS, LOSES_KEYS, PER_SESSION, TO_ALL, LEGACY, REARMED)
 
 WITHHELD = "m.room_key.withheld"
+OLDER_WITHHELD = "org.matrix.room_key.withheld"
 ENCRYPTED = "m.room.encrypted"
 
 # How many notices a client with a new key sends before it loses that one too.
 PER_KEY = 8
 ROOMS = 12
+# In every how many rounds the one with a session now and then has it.
+REARMED_EVERY = 3
 
 
 @attrs.frozen
@@ -113,13 +121,10 @@ def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> 
         name: OlmDevice(user_id(name, server_name), device_id(name)) for name in SENDERS
     }
     recipient = OlmDevice(user_id(RECIPIENT, server_name), AWAY)
-    sources = {
-        REPEATS: _repeats(devices[REPEATS]),
-        LOSES_KEYS: _loses_keys(devices[LOSES_KEYS]),
-        PER_SESSION: _per_session(devices[PER_SESSION], rng),
-        TO_ALL: _to_all(devices[TO_ALL], rng),
+    sources = _sources(devices, rng)
+    sessions = {
+        name: devices[name].establish(recipient) for name in (*FRIENDS, REARMED)
     }
-    sessions = {name: devices[name].establish(recipient) for name in (FRIEND, REPEATS)}
     rounds = tuple(
         _round(number, _part(notices, number), sources, sessions, rng)
         for number in range(ROUNDS)
@@ -130,18 +135,33 @@ def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> 
 def _round(
     number: int,
     notices: int,
-    sources: Mapping[str, Iterator[Send]],
+    sources: Sequence[Iterator[Send]],
     sessions: Mapping[str, OlmSession],
     rng: random.Random,
 ) -> Round:
     lanes = tuple(
         tuple(itertools.islice(source, count))
-        for source, count in zip(sources.values(), _share(notices, rng))
+        for source, count in zip(sources, _share(notices, len(sources), rng))
     )
-    # One of those who had no session gets one, half-way: its next notice is news.
-    senders = (FRIEND, REPEATS) if number == ROUNDS // 2 else (FRIEND,)
+    # Its next notice is news; the storm of the others is not.
+    has_session = number % REARMED_EVERY == REARMED_EVERY - 1
+    senders = (*FRIENDS, REARMED) if has_session else FRIENDS
     keys = tuple(_room_key(name, sessions[name], rng) for name in senders)
     return Round(lanes, keys)
+
+
+def _sources(
+    devices: Mapping[str, OlmDevice], rng: random.Random
+) -> list[Iterator[Send]]:
+    """Return the endless notices of each sender that has no session."""
+    return [
+        _repeats(REPEATS, devices[REPEATS]),
+        _loses_keys(devices[LOSES_KEYS]),
+        _per_session(devices[PER_SESSION], rng),
+        _to_all(devices[TO_ALL]),
+        _legacy(devices[LEGACY], rng),
+        _repeats(REARMED, devices[REARMED]),
+    ]
 
 
 def _part(notices: int, number: int) -> int:
@@ -149,16 +169,16 @@ def _part(notices: int, number: int) -> int:
     return notices * (number + 1) // ROUNDS - notices * number // ROUNDS
 
 
-def _share(total: int, rng: random.Random) -> tuple[int, ...]:
-    """Split a number among the four senders, unevenly, with at least one each."""
-    cuts = sorted(rng.sample(range(1, total), 3))
+def _share(total: int, senders: int, rng: random.Random) -> tuple[int, ...]:
+    """Split a number among senders, unevenly, with at least one each."""
+    cuts = sorted(rng.sample(range(1, total), senders - 1))
     return tuple(end - start for start, end in zip([0, *cuts], [*cuts, total]))
 
 
-def _repeats(device: OlmDevice) -> Iterator[Send]:
+def _repeats(sender: str, device: OlmDevice) -> Iterator[Send]:
     notice = device.notice()
     while True:
-        yield Send(REPEATS, WITHHELD, AWAY, notice)
+        yield Send(sender, WITHHELD, AWAY, notice)
 
 
 def _loses_keys(device: OlmDevice) -> Iterator[Send]:
@@ -177,12 +197,19 @@ def _per_session(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
         yield Send(PER_SESSION, WITHHELD, AWAY, notice)
 
 
-def _to_all(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
+def _to_all(device: OlmDevice) -> Iterator[Send]:
+    notice = device.notice()
     while True:
-        # An older client: it numbers its messages and does not name its device.
-        msgid = f"{rng.getrandbits(128):032x}"
-        notice = device.notice(from_device=None, **{"org.matrix.msgid": msgid})
         yield Send(TO_ALL, WITHHELD, "*", notice)
+
+
+def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
+    while True:
+        # Some versions of the older matrix-js-sdk send both types.
+        for message_type in (WITHHELD, OLDER_WITHHELD):
+            msgid = f"{rng.getrandbits(128):032x}"
+            notice = device.notice(from_device=None, **{"org.matrix.msgid": msgid})
+            yield Send(LEGACY, message_type, AWAY, notice)
 
 
 def _room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:

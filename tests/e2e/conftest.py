@@ -56,7 +56,7 @@ def homeserver(
     """Run a Synapse with the module as it is by default."""
     stage = Stage(new_directory, new_database)
     config = {
-        "experimental_features": {"msc3814_enabled": True},
+        "experimental_features": {"msc3814_enabled": True, "msc2697_enabled": False},
         **with_bridge(new_directory()),
     }
     try:

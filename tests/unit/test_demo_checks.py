@@ -7,10 +7,11 @@ from typing import Any
 
 from synapse_withheld.demo import checks
 from synapse_withheld.demo.checks import ACTIVE, FAILURES, Check
+from synapse_withheld.demo.traffic import OLDER_WITHHELD
 from tests.harness.messages import ENCRYPTED, WITHHELD, make_message, make_notice
 
 SENDER = "@a:withheld.test"
-PAIR = (SENDER, "device DEV")
+PAIR = (SENDER, "device DEV", WITHHELD)
 
 
 def row(message: dict[str, Any]) -> str:
@@ -40,6 +41,17 @@ def test_two_notices_of_a_pair_are_found() -> None:
     assert checks.copies(rows) == {PAIR: 2}
     assert not checks.one_notice_per_pair({"AWAY": rows}).holds
     assert checks.one_notice_per_pair({"AWAY": rows[1:], "TABLET": rows[1:]}).holds
+
+
+def test_the_two_types_are_two_pairs() -> None:
+    """Neither stands for the other, and neither counts as another message."""
+    older = row(make_message(SENDER, make_notice("k", "DEV"), OLDER_WITHHELD))
+    assert checks.copies([notice(), older]) == {}
+    assert not checks.one_notice_per_pair({"AWAY": [older, older]}).holds
+    assert not checks.newest_of_each_pair(
+        {"AWAY": [older]}, {"AWAY": {PAIR: "k"}}
+    ).holds
+    assert checks.same_rows([older], [], 0).holds
 
 
 def test_other_messages_are_no_copies() -> None:
