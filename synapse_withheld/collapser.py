@@ -127,8 +127,14 @@ class Collapser:
         return find_candidates(messages, read)
 
     async def _judge(self, plan: Plan, candidates: list[Candidate]) -> list[Verdict]:
-        """Decide, holding the sender's lock; without answers in time, deliver."""
+        """Decide, holding the sender's lock if anything is to be stored.
+
+        Without answers in time, all of it is.
+        """
         try:
+            verdicts = await self.judge.collapse_at_once(candidates)
+            if verdicts is not None:
+                return verdicts
             plan.release = await self.locks.acquire(
                 candidates[0].notice.pair.sender, PATIENCE_S
             )

@@ -222,25 +222,25 @@ def _from_remote(traffic: Traffic, original: Any) -> Any:
     async def add_messages_from_remote(
         origin: str, message_id: str, local_messages_by_user_then_device: Any
     ) -> Any:
+        local = local_messages_by_user_then_device
         # An EDU of which nothing is left is still stored, for its message_id.
-        async def write(kept: LocalMessages) -> Any:
-            return await original(origin, message_id, kept)
-
-        return await _store_and_trim(
-            traffic, local_messages_by_user_then_device, write, origin
-        )
+        write = functools.partial(original, origin, message_id)
+        if traffic.decides_about(local):
+            return await _store_and_trim(traffic, local, write, origin)
+        return await traffic.to_local(local, write, origin)
 
     return add_messages_from_remote
 
 
 def _to_local(traffic: Traffic, synapse: SynapseInternals, original: Any) -> Any:
-    async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
-        async def write(kept: LocalMessages) -> Any:
-            if local_messages_by_user_then_device and not kept:
-                return synapse.stream_token()
-            return await original(kept)
+    async def write(kept: LocalMessages) -> Any:
+        return await original(kept) if kept else synapse.stream_token()
 
-        return await _store_and_trim(traffic, local_messages_by_user_then_device, write)
+    async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
+        local = local_messages_by_user_then_device
+        if traffic.decides_about(local):
+            return await _store_and_trim(traffic, local, write)
+        return await traffic.to_local(local, original)
 
     return add_local_messages
 
@@ -267,12 +267,14 @@ def _together(traffic: Traffic, synapse: SynapseInternals, original: Any) -> Any
         )
 
         async def write(kept: LocalMessages) -> Any:
-            if local and not kept and not remote:
-                return synapse.stream_token()
-            return await original(kept, remote)
+            if kept or remote or not local:
+                return await original(kept, remote)
+            return synapse.stream_token()
 
         async def add_both(_: Any) -> Any:
-            return await _store_and_trim(traffic, local, write)
+            if traffic.decides_about(local):
+                return await _store_and_trim(traffic, local, write)
+            return await traffic.to_local(local, write)
 
         return await _to_remote(traffic, add_both)(remote)
 

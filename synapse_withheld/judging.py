@@ -42,6 +42,9 @@ class Verdict:
         return self.candidate.lone_wildcard and self.mailbox[1] == WILDCARD
 
 
+# What a row would have to be for a duplicate to collapse.
+_AS_IF_QUEUED = QueuedRow(device_list_id=0, kept_by_reader=False)
+
 Target = Tuple[Candidate, MailboxKey]
 
 # By mailbox and stream ID; `None` for a row that is not queued.
@@ -55,6 +58,33 @@ class Judge:
     index: Index
     reader: Reader
     homeserver: Homeserver
+
+    async def collapse_at_once(
+        self, candidates: list[Candidate]
+    ) -> list[Verdict] | None:
+        """Decide about a batch that is nothing but duplicates, as most are.
+
+        Nothing of it will be stored, so it needs no lock: any number of them can be
+        looked up side by side.
+
+        Returns:
+            The verdicts, or `None` if something of the batch is to be stored.
+
+        Raises:
+            StatementError: A statement failed or took too long.
+        """
+        targets = [(each, (each.user_id, each.device_id)) for each in candidates]
+        rows = []
+        for candidate, mailbox in targets:
+            queued = self.index.queued(mailbox, candidate.notice.pair)
+            if queued is None or candidate.lone_wildcard:
+                return None
+            if decide(candidate.notice, queued, _AS_IF_QUEUED) != decisions.DUPLICATE:
+                return None
+            rows.append((mailbox, queued.stream_id))
+        verdicts = self._verdicts(targets, set(), await self.reader.queued(rows))
+        needed = any(each.decision.action != COLLAPSE for each in verdicts)
+        return None if needed else verdicts
 
     async def judge(self, candidates: list[Candidate]) -> list[Verdict]:
         """Decide about each notice of a batch, for each of its mailboxes.
@@ -85,6 +115,15 @@ class Judge:
         # Nothing awaits from here until the batch is handed on: what the index
         # says now is what the decisions rest on.
         self._make_room(crowd, rows)
+        verdicts = self._verdicts(targets, fresh, rows)
+        for verdict in verdicts:
+            if verdict.decision == decisions.NOT_QUEUED:
+                self.index.drop(verdict.mailbox, verdict.candidate.notice.pair)
+        return verdicts
+
+    def _verdicts(
+        self, targets: Iterable[Target], fresh: set[MailboxKey], rows: Rows
+    ) -> list[Verdict]:
         return [
             Verdict(candidate, mailbox, self._decide(candidate, mailbox, fresh, rows))
             for candidate, mailbox in targets
@@ -128,8 +167,6 @@ class Judge:
             # Stored by a batch that did not wait its turn, after the look.
             return decisions.UNWATCHED
         decided = decide(notice, queued, rows[row])
-        if decided is decisions.NOT_QUEUED:
-            self.index.drop(mailbox, notice.pair)
         if decided.action == COLLAPSE and self.homeserver.keeps_messages(mailbox[0]):
             return decisions.NEVER_ACKNOWLEDGED
         return decided

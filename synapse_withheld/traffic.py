@@ -33,6 +33,10 @@ class Traffic:
     metrics: Metrics
     failures: Failures
 
+    def decides_about(self, messages: LocalMessages) -> bool:
+        """Say whether less than the whole batch may be stored; others just pass."""
+        return _type_of(messages) in WITHHELD_TYPES
+
     async def to_local(
         self, messages: LocalMessages, write: Write, origin: str | None = None
     ) -> Any:

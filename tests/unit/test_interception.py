@@ -95,6 +95,9 @@ class Traffic:
         self.kept = kept
         self.rearmed: list[Any] = []
 
+    def decides_about(self, messages: Any) -> bool:
+        return bool(messages)
+
     async def to_local(self, messages: Any, write: Any, origin: Any = None) -> Any:
         self.origin = origin
         return await write(messages if self.kept is None else self.kept)
