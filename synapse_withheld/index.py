@@ -192,17 +192,12 @@ class Index:
         Returns:
             How many pairs it re-armed.
         """
-        mailbox = self._get(key)
-        of_sender = mailbox.senders.get(sender) if mailbox else None
-        if not of_sender and not self._in_flight:
-            return 0  # nearly always
-        watches = list(of_sender.values()) if of_sender else []
-        watches += self._in_flight.get((key, sender), [])
         rearmed = 0
-        for watch in watches:
-            if watch.notice.sender_key == sender_key and not watch.rearmed_directly:
-                watch.rearmed_directly = True
-                rearmed += 1
+        mailbox = self._get(key)
+        if mailbox is not None and sender in mailbox.senders:
+            rearmed += _rearm(mailbox.senders[sender].values(), sender_key)
+        if self._in_flight:
+            rearmed += _rearm(self._in_flight.get((key, sender), ()), sender_key)
         return rearmed
 
     def rearm_user(
@@ -286,3 +281,12 @@ class Index:
 
 def _link_key(key: MailboxKey, notice: Notice) -> tuple[str, str, str]:
     return (key[0], notice.pair.sender, notice.sender_key)
+
+
+def _rearm(watches: Iterable[Watch], sender_key: str) -> int:
+    rearmed = 0
+    for watch in watches:
+        if watch.notice.sender_key == sender_key and not watch.rearmed_directly:
+            watch.rearmed_directly = True
+            rearmed += 1
+    return rearmed
