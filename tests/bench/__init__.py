@@ -1,0 +1,1 @@
+"""What the module costs and saves, beside stock Synapse in the same run."""

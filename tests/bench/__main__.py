@@ -1,0 +1,114 @@
+"""Run the benchmark: `python -m tests.bench`.
+
+The tables go to standard output, talk to standard error. Exits with 0 if all targets
+about counts are met, 1 if one is not, 2 if something could not be measured, 130 if it
+was interrupted. Timings never fail the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import AsyncIterator, Sequence
+
+import attrs
+
+from synapse_withheld.demo.together import together
+from tests.bench import code, duplicates, ordinary, storm
+from tests.bench.counting import settled
+from tests.bench.lanes import Lane, two_lanes
+from tests.bench.report import Findings, Target, failed, render, summary
+from tests.bench.running import run
+from tests.bench.sizes import FULL, QUICK, Sizes
+
+PARTS = ("code", "duplicates", "ordinary", "storm")
+MET, NOT_MET = 0, 1
+
+
+@attrs.frozen
+class Options:
+    """What the command line says."""
+
+    parts: tuple[str, ...]
+    sizes: Sizes
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description="Compare what the module costs and saves with stock Synapse.",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="see that it runs; not for the numbers"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="PART",
+        choices=PARTS,
+        action="append",
+        help=f"measure one part, may be repeated: {', '.join(PARTS)}",
+    )
+    parsed = parser.parse_args(arguments)
+    parts = tuple(part for part in PARTS if part in (parsed.only or PARTS))
+    return Options(parts, QUICK if parsed.quick else FULL)
+
+
+def say(text: str) -> None:
+    """Tell how far it is."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 that is what it is for
+
+
+async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
+    """Measure one part after the other."""
+    sizes, parts = options.sizes, options.parts
+    if "code" in parts:
+        # Before anything else runs on this machine on our account.
+        say("Timing the module's own code.")
+        yield code.measure(sizes)
+    if "duplicates" in parts or "ordinary" in parts:
+        say("Starting two Synapses that log their statements.")
+        async with two_lanes(directory / "counting", log_statements=True) as lanes:
+            await _settled(lanes)
+            if "duplicates" in parts:
+                say("Counting what duplicates cost.")
+                yield await duplicates.measure(lanes, sizes)
+            if "ordinary" in parts:
+                say("Counting the statements of ordinary requests.")
+                yield await ordinary.measure(lanes, sizes)
+    if "storm" in parts:
+        say("Starting two Synapses on new databases.")
+        async with two_lanes(directory / "storm", log_statements=False) as lanes:
+            await _settled(lanes)
+            say("Sending storms of duplicates.")
+            yield await storm.measure(lanes, sizes, say)
+
+
+async def _settled(lanes: Sequence[Lane]) -> None:
+    await together(*(settled(lane.homeserver) for lane in lanes))
+
+
+async def bench(options: Options) -> int:
+    """Measure and print; return the exit code."""
+    started = time.monotonic()
+    targets: list[Target] = []
+    with tempfile.TemporaryDirectory(prefix="withheld-bench-") as directory:
+        async for findings in measure(options, Path(directory)):
+            targets += findings.targets
+            for table in findings.tables:
+                _show(render(table))
+    _show(render(summary(targets)))
+    say(f"Done in {time.monotonic() - started:.0f} s.")
+    return NOT_MET if failed(targets) else MET
+
+
+def _show(text: str) -> None:
+    print(text + "\n", flush=True)  # noqa: T201 data goes to standard output
+
+
+if __name__ == "__main__":
+    chosen = parse(sys.argv[1:])
+    sys.exit(run(lambda: bench(chosen)))

@@ -1,0 +1,58 @@
+"""How much of everything is measured."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Sizes:
+    """How much of everything is measured.
+
+    Attributes:
+        windows: How many windows of duplicates are counted.
+        notices: How many duplicates there are in each.
+        devices: How many devices a large request is for.
+        requests: How many requests of each kind are counted.
+        pairs: How many pairs the index holds when it is full.
+        repeats: How often each timing of code is repeated.
+        rounds: How often each storm is repeated.
+        seconds: How long a storm lasts.
+        most: How many requests a storm has at most.
+    """
+
+    windows: int
+    notices: int
+    devices: int
+    requests: int
+    pairs: int
+    repeats: int
+    rounds: int
+    seconds: float
+    most: int
+
+
+FULL = Sizes(
+    windows=8,
+    notices=25,
+    devices=1_000,
+    requests=5,
+    pairs=100_000,
+    repeats=60,
+    rounds=5,
+    seconds=3.0,
+    most=3_000,
+)
+
+# Enough to see that everything runs, not for numbers.
+QUICK = Sizes(
+    windows=2,
+    notices=10,
+    devices=300,
+    requests=2,
+    pairs=10_000,
+    repeats=10,
+    rounds=1,
+    seconds=1.0,
+    most=300,
+)
