@@ -17,14 +17,14 @@ from typing import AsyncIterator, Sequence
 import attrs
 
 from synapse_withheld.demo.together import together
-from tests.bench import code, duplicates, ordinary, storm
+from tests.bench import code, duplicates, memory, ordinary, storm
 from tests.bench.counting import settled
 from tests.bench.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
 from tests.bench.running import run
 from tests.bench.sizes import FULL, QUICK, Sizes
 
-PARTS = ("code", "duplicates", "ordinary", "storm")
+PARTS = ("code", "memory", "duplicates", "ordinary", "storm")
 MET, NOT_MET = 0, 1
 
 
@@ -69,6 +69,9 @@ async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
         # Before anything else runs on this machine on our account.
         say("Timing the module's own code.")
         yield code.measure(sizes)
+    if "memory" in parts:
+        say("Weighing the index.")
+        yield memory.measure(sizes)
     if "duplicates" in parts or "ordinary" in parts:
         say("Starting two Synapses that log their statements.")
         async with two_lanes(directory / "counting", log_statements=True) as lanes:
