@@ -43,6 +43,8 @@ class Index:
         self._links: dict[tuple[str, str, str], Link] = {}
         self._in_flight: dict[tuple[MailboxKey, str], list[Watch]] = {}
         self.pairs = 0
+        # How many watches ever began.
+        self.begun = 0
 
     def __len__(self) -> int:
         """Count the mailboxes that are remembered."""
@@ -227,6 +229,7 @@ class Index:
     def _new_watch(self, key: MailboxKey, notice: Notice, device_list_id: int) -> Watch:
         link = self._links.setdefault(_link_key(key, notice), Link())
         link.users += 1
+        self.begun += 1
         return Watch(key, notice, device_list_id, link, link.olm_messages)
 
     def _end(self, watch: Watch) -> Mailbox | None:

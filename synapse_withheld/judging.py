@@ -82,7 +82,7 @@ class Judge:
             if decide(candidate.notice, queued, _AS_IF_QUEUED) != decisions.DUPLICATE:
                 return None
             rows.append((mailbox, queued.stream_id))
-        verdicts = self._verdicts(targets, set(), await self.reader.queued(rows))
+        verdicts = self._verdicts(targets, await self.reader.queued(rows))
         needed = any(each.decision.action != COLLAPSE for each in verdicts)
         return None if needed else verdicts
 
@@ -115,17 +115,15 @@ class Judge:
         # Nothing awaits from here until the batch is handed on: what the index
         # says now is what the decisions rest on.
         self._make_room(crowd, rows)
-        verdicts = self._verdicts(targets, fresh, rows)
+        verdicts = self._verdicts(targets, rows)
         for verdict in verdicts:
             if verdict.decision == decisions.NOT_QUEUED:
                 self.index.drop(verdict.mailbox, verdict.candidate.notice.pair)
         return verdicts
 
-    def _verdicts(
-        self, targets: Iterable[Target], fresh: set[MailboxKey], rows: Rows
-    ) -> list[Verdict]:
+    def _verdicts(self, targets: Iterable[Target], rows: Rows) -> list[Verdict]:
         return [
-            Verdict(candidate, mailbox, self._decide(candidate, mailbox, fresh, rows))
+            Verdict(candidate, mailbox, self._decide(candidate, mailbox, rows))
             for candidate, mailbox in targets
         ]
 
@@ -150,7 +148,6 @@ class Judge:
         self,
         candidate: Candidate,
         mailbox: MailboxKey,
-        fresh: set[MailboxKey],
         rows: Rows,
     ) -> Decision:
         notice = candidate.notice
@@ -160,11 +157,10 @@ class Judge:
         if queued is None:
             has_room = self.index.has_room(mailbox, notice.pair)
             return decisions.FIRST if has_room else decisions.NO_ROOM
-        if mailbox in fresh and not queued.complete:
-            return decisions.UNWATCHED
         row = (mailbox, queued.stream_id)
         if row not in rows:
-            # Stored by a batch that did not wait its turn, after the look.
+            # Found by a first reading just now, or stored by a batch that did not
+            # wait its turn.
             return decisions.UNWATCHED
         decided = decide(notice, queued, rows[row])
         if decided.action == COLLAPSE and self.homeserver.keeps_messages(mailbox[0]):

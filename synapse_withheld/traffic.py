@@ -53,11 +53,14 @@ class Traffic:
         message_type = _type_of(messages)
         if message_type == OLM_TYPE:
             marks = self._read_local(messages, origin)
+            begun = self.index.begun
             self._rearm(marks, count=True)
             try:
                 return await write(messages)
             finally:
-                self._rearm(marks)
+                # What was watched before is marked already.
+                if self.index.begun != begun:
+                    self._rearm(marks)
         if message_type in WITHHELD_TYPES and not self.failures.standing_aside:
             return await self.collapser.store(messages, write, origin)
         return await write(messages)

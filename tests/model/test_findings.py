@@ -94,6 +94,7 @@ def test_finding_1_a_retransmission_deletes_nothing() -> None:
     play.send(NOTICE, **edu)
 
     assert [1] == play.queued()
+    assert not play.index._in_flight
 
 
 def test_finding_1_a_row_that_was_rolled_back_supersedes_nothing() -> None:
@@ -372,6 +373,17 @@ def test_a_wildcard_is_stored_whole_or_not_at_all() -> None:
     assert ([2], [2]) == (play.queued(), play.queued("R2"))
 
 
+def test_a_device_that_is_called_like_a_wildcard_stands_for_itself() -> None:
+    """What it has says nothing about the other devices."""
+    play = Play()
+    play.hs.add_device(RECIPIENT, "*")
+    play.send(NOTICE, ["*", "GONE"])
+    assert ([], [1]) == (play.queued(), play.queued("*"))
+
+    play.send(NOTICE, "*")
+    assert ([2], [2]) == (play.queued(), play.queued("*"))
+
+
 def test_a_duplicate_costs_one_short_read() -> None:
     """And no write."""
     play = Play()
@@ -454,3 +466,18 @@ def test_a_monstrous_notice_costs_no_more_than_a_small_one() -> None:
     assert request.called
     assert [1] == play.queued()
     assert play.index.knows((RECIPIENT, "R"))
+
+
+def test_a_notice_after_an_acknowledged_one_is_stored_and_nothing_deleted() -> None:
+    """What was read needs no tidying."""
+    play = Play()
+    play.send(NOTICE)
+    play.hs.acknowledge(RECIPIENT, "R", 1)
+    play.begin(NOTICE)
+    names: list[str] = []
+    while play.hs.steps:
+        names += play.steps()[:1]
+        play.hs.take_step()
+
+    assert ["withheld_read_queued"] * 2 + ["store", "stored"] == names
+    assert [2] == play.queued()
