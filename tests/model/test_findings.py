@@ -481,3 +481,76 @@ def test_a_notice_after_an_acknowledged_one_is_stored_and_nothing_deleted() -> N
 
     assert ["withheld_read_queued"] * 2 + ["store", "stored"] == names
     assert [2] == play.queued()
+
+
+def test_an_olm_message_to_all_devices_rearms_each() -> None:
+    """A wildcard stands for all of them."""
+    play = Play()
+    play.send(NOTICE)
+    play.send(OLM, "*", message_type="m.room.encrypted")
+    play.send(NOTICE)
+
+    assert [2, 3] == play.queued()
+
+
+def test_while_it_stands_aside_everything_passes() -> None:
+    """Without a statement; and afterwards nothing is taken for watched."""
+    play = Play()
+    play.send(NOTICE)
+    for _ in range(5):
+        play.begin(NOTICE)
+        play.hs.take_step(error=RuntimeError("the database failed"))
+        play.hs.come_to_rest()
+    play.begin(NOTICE)
+    assert play.steps() == ["store"]
+    play.hs.come_to_rest()
+    before = len(play.queued())
+    assert before > 1
+
+    play.hs.clock.advance(60)
+    play.send(NOTICE)
+    assert 1 == len(play.queued())
+
+
+def test_a_superseded_row_goes_only_when_readers_see_the_newer_one() -> None:
+    """An earlier position may still be in flight."""
+    play = Play()
+    play.send(NOTICE)
+    slow = play.begin({"n": 1}, message_type="m.dummy")
+    play.begin({**NOTICE, "sender_key": "new"})
+    while len(play.hs.steps) > 1:
+        play.hs.take_step(-1)
+    assert play.steps() == ["store"]
+    assert [1, 3] == play.queued()
+
+    play.hs.come_to_rest()
+    assert slow.called
+    play.hs.clock.advance(0.05)
+    play.hs.come_to_rest()
+    assert [2, 3] == play.queued()
+
+
+def test_a_wildcard_whose_devices_are_not_known_is_found_again() -> None:
+    """What was stored for devices that nobody looked up is not left untracked."""
+    play = Play()
+    play.send(NOTICE)
+    play.begin(NOTICE, "*")
+    play.hs.take_step(error=RuntimeError("the database failed"))
+    play.hs.come_to_rest()
+    assert [1, 2] == play.queued()
+
+    play.send(NOTICE)
+    assert [3] == play.queued()
+
+
+def test_whatever_fails_in_a_decision_the_batch_is_stored() -> None:
+    """And its mailboxes are read again with the next notice."""
+    play = Play()
+    play.send(NOTICE)
+    working, play.hs.device_list_id = play.hs.device_list_id, lambda: 1 // 0  # type: ignore[method-assign]
+    play.send({**NOTICE, "sender_key": "new"})
+    assert [1, 2] == play.queued()
+
+    play.hs.device_list_id = working  # type: ignore[method-assign]
+    play.send({**NOTICE, "sender_key": "new"})
+    assert [3] == play.queued()

@@ -164,6 +164,7 @@ def test_finding_2_what_passes_while_a_notice_is_stored_rearms_it() -> None:
     direct, wide = of.begin(R1, notice(), 0), of.begin(R1, notice("T"), 0)
     of.rearm_device(R1, "@s:hs", "key")
     of.settle(direct, 5)
+    assert queued(of, R1, notice()).rearmed_directly
     of.rearm_user("@r:hs", "@s:hs", ["key"])
     of.settle(wide, 6)
 
