@@ -105,14 +105,16 @@ class Reader:
     ) -> None:
         """Read mailboxes; `done` fires with what went wrong, `None` if nothing did."""
         failure = None
-        readings: dict[MailboxKey, MailboxReading] = {}
         await self.runtime.yieldable(self._at_once.acquire())
         try:
             readings = await self.store.read_mailboxes(opened)
+            for key, mailbox in opened.items():
+                self._remember(key, mailbox, readings.get(key))
         except Exception as error:  # noqa: BLE001 whoever waits for it hears of it
             failure = error
-        for key, mailbox in opened.items():
-            self._remember(key, mailbox, readings.get(key))
+        for key in opened:
+            if failure is not None:
+                self.index.forget(key)
             self._readings.pop(key, None)
         with self.runtime.apart():
             self._at_once.release()
@@ -132,7 +134,10 @@ class Reader:
 
     def _recognise(self, message: dict[str, Any]) -> Notice | None:
         message_type, sender = message.get("type"), message.get("sender")
-        if message_type not in WITHHELD_TYPES or not isinstance(sender, str):
+        # Another server may have sent anything as a type.
+        if not isinstance(message_type, str) or not isinstance(sender, str):
+            return None
+        if message_type not in WITHHELD_TYPES:
             return None
         return read_withheld(
             sender, message_type, message.get("content"), merge_scopes=self.merge_scopes

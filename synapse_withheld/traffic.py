@@ -54,13 +54,13 @@ class Traffic:
         if message_type == OLM_TYPE:
             marks = self._read_local(messages, origin)
             begun = self.index.begun
-            self._rearm(marks, count=True)
+            self.rearm(marks, count=True)
             try:
                 return await write(messages)
             finally:
                 # What was watched before is marked already.
                 if self.index.begun != begun:
-                    self._rearm(marks)
+                    self.rearm(marks)
         if message_type in WITHHELD_TYPES and not self.failures.standing_aside:
             return await self.collapser.store(messages, write, origin)
         return await write(messages)
@@ -94,21 +94,6 @@ class Traffic:
             marks: What the messages say of their ends.
             count: Whether to count what is re-armed.
         """
-        self._rearm(marks, count=count)
-
-    def _read_local(self, messages: LocalMessages, origin: str | None) -> list[Mark]:
-        marks: list[Mark] = []
-        try:
-            for user_id, by_device in messages.items():
-                for device_id, message in by_device.items():
-                    olm = read_olm(message["content"])
-                    if olm is not None and is_from(message["sender"], origin):
-                        marks.append((user_id, device_id, message["sender"], *olm))
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self._missed_some(error)
-        return marks
-
-    def _rearm(self, marks: list[Mark], *, count: bool = False) -> None:
         index = self.index
         to_recipient = to_sender = 0
         try:
@@ -129,6 +114,18 @@ class Traffic:
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self._missed_some(error)
 
+    def _read_local(self, messages: LocalMessages, origin: str | None) -> list[Mark]:
+        marks: list[Mark] = []
+        try:
+            for user_id, by_device in messages.items():
+                for device_id, message in by_device.items():
+                    olm = read_olm(message["content"])
+                    if olm is not None and is_from(message["sender"], origin):
+                        marks.append((user_id, device_id, message["sender"], *olm))
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self._missed_some(error)
+        return marks
+
     def _missed_some(self, error: Exception) -> None:
         self.failures.note("rearm", error)
         self.index.clear()
@@ -138,6 +135,7 @@ def _type_of(messages: LocalMessages) -> str | None:
     """Return the type of a batch: that of its first message, since all share it."""
     for by_device in messages.values():
         for message in by_device.values():
-            message_type: str = message["type"]
-            return message_type
+            message_type = message["type"]
+            # Another server may have sent anything as a type.
+            return message_type if isinstance(message_type, str) else None
     return None

@@ -554,3 +554,32 @@ def test_whatever_fails_in_a_decision_the_batch_is_stored() -> None:
     play.hs.device_list_id = working  # type: ignore[method-assign]
     play.send({**NOTICE, "sender_key": "new"})
     assert [3] == play.queued()
+
+
+def test_a_type_that_is_no_string_is_stored_and_read_past() -> None:
+    """Another server may send one; it must neither fail nor stop a reading."""
+    play = Play()
+    strange: Any = ["m.room_key.withheld"]
+    for number in range(3):
+        edu = {"sender": "@s:there", "edu": ("there", str(number))}
+        play.send(NOTICE, message_type=strange, **edu)
+    play.send(NOTICE)
+    play.send(NOTICE)
+
+    assert [1, 2, 3, 4] == play.queued()
+
+
+def test_a_reading_that_fails_on_our_side_holds_up_no_other() -> None:
+    """It gives back its place, and the mailbox is read again with the next notice."""
+    play = Play()
+    reader = play.traffic.collapser.judge.reader
+    working = reader.found
+    reader.found = lambda _: 1 // 0  # type: ignore[assignment]
+    for _ in range(3):
+        play.send(NOTICE)
+        play.index.clear()
+    assert [1, 2, 3] == play.queued()
+
+    reader.found = working
+    play.send(NOTICE)
+    assert [4] == play.queued()
