@@ -5,7 +5,7 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable
+from typing import Any, Callable, Collection, Dict, Iterable
 
 import attrs
 
@@ -20,12 +20,16 @@ WILDCARD = "*"
 
 
 class ObservedBatch(Dict[str, Dict[str, Dict[str, Any]]]):
-    """Messages to be stored, and the stream ID at which their rows were written.
+    """Messages to be stored, and what was seen of that.
 
-    `None` where no row was: Synapse stores nothing of an EDU that it has already.
+    Attributes:
+        stream_id: At which their rows were written; `None` where no row was:
+            Synapse stores nothing of an EDU that it has already.
+        sharing: Users whose messages were written into one row with others.
     """
 
     stream_id: int | None = None
+    sharing: Collection[str] = ()
 
 
 @attrs.frozen
@@ -55,18 +59,24 @@ class Candidate:
 
 
 def find_candidates(
-    messages: LocalMessages, read: Callable[[dict[str, Any]], Notice | None]
+    messages: LocalMessages,
+    read: Callable[[dict[str, Any]], Notice | None],
+    *,
+    wildcards: bool = True,
 ) -> list[Candidate]:
     """Return the notices of a batch that may be decided about.
 
     Args:
         messages: The batch.
         read: Returns the notice that a message carries, if it is one.
+        wildcards: Whether messages to `*` may be.
     """
     candidates = []
     for user_id, by_device in messages.items():
         for device_id, message in by_device.items():
             notice = read(message)
+            if device_id == WILDCARD and not wildcards:
+                continue
             if notice and is_storable(user_id) and is_storable(device_id):
                 lone_wildcard = device_id == WILDCARD and len(by_device) == 1
                 candidates.append(

@@ -25,9 +25,10 @@ from synapse_withheld.config import Config
 from synapse_withheld.decision import COLLAPSE, Decision
 from synapse_withheld.failures import Failures
 from synapse_withheld.index import Index
-from synapse_withheld.judging import Homeserver, Judge, Verdict
+from synapse_withheld.judging import Judge, Verdict
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, read_withheld
+from synapse_withheld.queues import Queue
 from synapse_withheld.tidying import Tidier
 from synapse_withheld.waiting import (
     PATIENCE_S,
@@ -55,13 +56,18 @@ class Plan:
 
 @attrs.define
 class Collapser:
-    """The rule at work on batches of withheld messages."""
+    """The rule at work on batches of withheld messages for one queue.
+
+    Attributes:
+        device_list_id: The position of the device list stream that all reached.
+    """
 
     config: Config
+    queue: Queue
     index: Index
     judge: Judge
     tidier: Tidier
-    homeserver: Homeserver
+    device_list_id: Callable[[], int]
     runtime: Runtime
     metrics: Metrics
     failures: Failures
@@ -73,7 +79,7 @@ class Collapser:
         """Store a batch of withheld messages without what need not be stored.
 
         Args:
-            messages: The batch: messages of one sender for local devices.
+            messages: The batch: messages of one sender.
             write: Stores a batch as Synapse does.
             origin: The server the batch came from; `None` for a local client.
 
@@ -100,7 +106,7 @@ class Collapser:
             candidates = self._find(messages, origin)
             if candidates:
                 plan.verdicts = await self._judge(plan, candidates)
-                self._carry_out(plan, messages)
+                self._carry_out(plan, messages, started)
                 self.metrics.decided_in(self.runtime.seconds() - started)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
@@ -124,7 +130,8 @@ class Collapser:
                 return None
             return notice
 
-        return find_candidates(messages, read)
+        wildcards = self.queue.has_all_devices
+        return find_candidates(messages, read, wildcards=wildcards)
 
     async def _judge(self, plan: Plan, candidates: list[Candidate]) -> list[Verdict]:
         """Decide, holding the sender's lock if anything is to be stored.
@@ -149,7 +156,7 @@ class Collapser:
             for each in candidates
         ]
 
-    def _carry_out(self, plan: Plan, messages: LocalMessages) -> None:
+    def _carry_out(self, plan: Plan, messages: LocalMessages, started_s: float) -> None:
         collapsed = self._fully_collapsed(plan, messages)
         plan.verdicts = [
             attrs.evolve(verdict, decision=decisions.WILDCARD)
@@ -160,13 +167,13 @@ class Collapser:
         ]
         taken_out = collapsed.values() if self.config.enforces else ()
         plan.kept = without(messages, taken_out)
-        device_list_id = self.homeserver.device_list_id()
+        device_list_id = self.device_list_id()
         for verdict in plan.verdicts:
             if verdict.decision.action != COLLAPSE:
                 notice = verdict.candidate.notice
-                plan.watches.append(
-                    self.index.begin(verdict.mailbox, notice, device_list_id)
-                )
+                watch = self.index.begin(verdict.mailbox, notice, device_list_id)
+                watch.undelivered_s = started_s
+                plan.watches.append(watch)
 
     def _fully_collapsed(
         self, plan: Plan, messages: LocalMessages
@@ -202,6 +209,7 @@ class Collapser:
             if stream_id is None:
                 self.index.abandon(watch)
             else:
+                watch.alone = watch.mailbox[0] not in plan.kept.sharing
                 superseded += self.index.settle(watch, stream_id)
         if self.config.enforces:
             self.tidier.add(superseded)
@@ -212,7 +220,8 @@ class Collapser:
     def _count_verdicts(self, plan: Plan, *, stored: bool) -> None:
         for verdict in plan.verdicts:
             if verdict.decision.action == COLLAPSE:
-                self.metrics.collapsed_bytes(stored_size(verdict.candidate.message))
+                size = stored_size(verdict.candidate.message)
+                self.metrics.collapsed_bytes(self.queue.name, size)
                 self._count(verdict.decision)
             else:
                 self._count(verdict.decision if stored else decisions.ALREADY_RECEIVED)
@@ -238,7 +247,7 @@ class Collapser:
             self.index.clear()
 
     def _count(self, decision: Decision) -> None:
-        self.metrics.decision(decision.action, decision.reason)
+        self.metrics.decision(self.queue.name, decision.action, decision.reason)
 
 
 def is_from(user_id: str, origin: str | None) -> bool:

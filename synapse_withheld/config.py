@@ -37,7 +37,8 @@ class Config:
 
     Attributes:
         mode: `enforce`, or `observe` to decide and count but change nothing.
-        repeat: `queued`: a notice that was read may be repeated.
+        repeat: `queued`: a notice that was read may be repeated. `session`: not
+            before an Olm message passed, or the hold is over.
         session_hold_ms: With `repeat: session`, how long a delivered notice
             stands for later ones, in milliseconds.
         outbox: Whether notices that wait for other servers collapse too.
@@ -62,6 +63,14 @@ class Config:
     max_pairs_per_sender: int = 100
     max_pairs: int = 1_000_000
     on_unknown_synapse: str = "deliver"
+
+    @property
+    def hold_s(self) -> float | None:
+        """Return how long a delivered notice stands for later ones, in seconds.
+
+        `None` where it does not.
+        """
+        return self.session_hold_ms / 1000 if self.repeat == "session" else None
 
     @property
     def enforces(self) -> bool:
@@ -107,16 +116,6 @@ def _choice(*allowed: str) -> Callable[[str, object], str]:
     return read
 
 
-def _repeat(key: str, value: object) -> str:
-    repeat = _choice(*REPEATS)(key, value)
-    if repeat == "session":
-        raise InvalidConfigError(
-            "synapse_withheld: 'repeat: session' is not available in this version; "
-            "use 'repeat: queued', the default"
-        )
-    return repeat
-
-
 def _boolean(key: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise _wrong(key, value, "true or false")
@@ -158,7 +157,7 @@ def _describe(value: object) -> str:
 
 _PARSERS: dict[str, tuple[str, Callable[[str, object], Any]]] = {
     "mode": ("mode", _choice(*MODES)),
-    "repeat": ("repeat", _repeat),
+    "repeat": ("repeat", _choice(*REPEATS)),
     "session_hold": ("session_hold_ms", _duration_ms),
     "outbox": ("outbox", _boolean),
     "merge_scopes": ("merge_scopes", _boolean),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import attrs
 
 from synapse_withheld.notice import Notice, covers
-from synapse_withheld.statements import QueuedRow
+from synapse_withheld.statements import Row
 from synapse_withheld.watch import Watch
 
 
@@ -44,6 +44,7 @@ WILDCARD = Decision(SUPERSEDE, "wildcard")  # another device needs the same mess
 # Do not store it.
 COLLAPSE = "collapse"
 DUPLICATE = Decision(COLLAPSE, "duplicate")
+HELD = Decision(COLLAPSE, "held")  # with `repeat: session`: one was delivered
 
 ALL = (
     FIRST,
@@ -62,32 +63,44 @@ ALL = (
     NEVER_ACKNOWLEDGED,
     WILDCARD,
     DUPLICATE,
+    HELD,
 )
 
 
-def decide(  # noqa: PLR0911 a return for each clause of the rule
-    notice: Notice, queued: Watch, row: QueuedRow | None
+def decide(
+    notice: Notice, earlier: Watch, row: Row | None, *, held: bool = False
 ) -> Decision:
     """Decide about a notice whose pair has a notice in the index.
 
     Args:
         notice: The new notice.
-        queued: The watch of the earlier one.
-        row: The earlier one's row as it stands in the mailbox; `None` if it is not
-            queued any more.
+        earlier: The watch of the earlier one.
+        row: What became of the earlier one's row; `None` if its device does not
+            exist or is being deleted.
+        held: Whether the earlier one, once delivered, still stands for later ones:
+            never with `repeat: queued`, within the hold with `repeat: session`.
     """
-    if row is None:
+    if row is None or not (row.queued or held):
         return NOT_QUEUED
-    if not queued.complete:
+    news = _what_is_new(notice, earlier, row)
+    if row.queued:
+        return news or DUPLICATE
+    return NOT_QUEUED if news else HELD
+
+
+def _what_is_new(  # noqa: PLR0911 a return for each clause of the rule
+    notice: Notice, earlier: Watch, row: Row
+) -> Decision | None:
+    if not earlier.complete:
         return UNWATCHED
-    if queued.notice.sender_key != notice.sender_key:
+    if earlier.notice.sender_key != notice.sender_key:
         return NEW_KEY
-    if queued.rearmed:
+    if earlier.rearmed:
         return REARMED
-    if not covers(queued.notice, notice):
+    if not covers(earlier.notice, notice):
         return SCOPE
-    if row.device_list_id > queued.device_list_id:
+    if row.device_list_id > earlier.device_list_id:
         return DEVICE_CHANGED
     if row.kept_by_reader:
         return NEVER_ACKNOWLEDGED
-    return DUPLICATE
+    return None

@@ -269,7 +269,7 @@ class Index:
         return [Superseded(watch.mailbox, older.stream_id, newer.stream_id)]
 
     def _may_replace(self, older: Watch, newer: Watch) -> bool:
-        return (
+        return older.alone and (
             older.complete
             or not self._spoofs_possible
             or older.notice.sender_key == newer.notice.sender_key

@@ -21,8 +21,7 @@ from synapse.module_api import (
     run_in_background,
 )
 
-from synapse_withheld.batch import LocalMessages, ObservedBatch
-from synapse_withheld.collapser import Write
+from synapse_withheld import wrappers
 from synapse_withheld.traffic import Traffic
 from synapse_withheld.waiting import Runtime
 
@@ -53,6 +52,10 @@ _APART = {_LOCAL_NAME: (_LOCAL,), _REMOTE_NAME: (_REMOTE,)}
 _SPOOFS_DROPPED_SINCE = (1, 157, 2)
 
 _MARK = "_synapse_withheld_original"
+
+# What tells Synapse's own readers that an outbox has a new row, once it has.
+_OUTBOX_CHANGES = "_device_federation_outbox_stream_cache"
+_OUTBOX_CHANGED = "entity_has_changed"
 
 
 class UnknownSynapseError(Exception):
@@ -167,14 +170,19 @@ class SynapseInternals:
 
     def intercept(self, traffic: Traffic) -> None:
         """Wrap the methods that queue to-device messages."""
-        store = self._store
-        _wrap(store, _WRITES_ROWS, _observing)
-        _wrap(store, _FROM_REMOTE, functools.partial(_from_remote, traffic))
+        store, token = self._store, self.stream_token
+        from_remote = functools.partial(wrappers.from_remote, traffic)
+        to_local = functools.partial(wrappers.to_local, traffic, token)
+        to_remote = functools.partial(wrappers.to_remote, traffic, token)
+        together = functools.partial(wrappers.together, traffic, token)
+        _wrap(store, _WRITES_ROWS, wrappers.observing)
+        _wrap(store, _FROM_REMOTE, from_remote)
+        _wrap(getattr(store, _OUTBOX_CHANGES), _OUTBOX_CHANGED, wrappers.noting_row)
         if hasattr(store, _TOGETHER_NAME):
-            _wrap(store, _TOGETHER_NAME, functools.partial(_together, traffic, self))
+            _wrap(store, _TOGETHER_NAME, together)
         else:
-            _wrap(store, _LOCAL_NAME, functools.partial(_to_local, traffic, self))
-            _wrap(store, _REMOTE_NAME, functools.partial(_to_remote, traffic))
+            _wrap(store, _LOCAL_NAME, to_local)
+            _wrap(store, _REMOTE_NAME, to_remote)
 
 
 def _differences(store: Any) -> list[str]:
@@ -193,6 +201,9 @@ def _differences(store: Any) -> list[str]:
         found = tuple(inspect.signature(method).parameters)[1:]
         if found != parameters:
             differences.append(f"{name} takes {found}, not {parameters}")
+    changes = getattr(store, _OUTBOX_CHANGES, None)
+    if not callable(getattr(changes, _OUTBOX_CHANGED, None)):
+        differences.append(f"no {_OUTBOX_CHANGES}.{_OUTBOX_CHANGED}")
     return differences
 
 
@@ -201,99 +212,3 @@ def _wrap(store: Any, name: str, make: Callable[[Any], Any]) -> None:
     wrapper = functools.wraps(original)(make(original))
     setattr(wrapper, _MARK, original)
     setattr(store, name, wrapper)
-
-
-def _observing(original: Any) -> Any:
-    def add_rows(txn: Any, stream_id: int, messages_by_user_then_device: Any) -> None:
-        batch = messages_by_user_then_device
-        observed = isinstance(batch, ObservedBatch)
-        # Runs again at each attempt of the transaction, and not at all where
-        # Synapse finds that it has an EDU already.
-        if observed:
-            batch.stream_id = None
-        original(txn, stream_id, batch)
-        if observed:
-            batch.stream_id = stream_id
-
-    return add_rows
-
-
-def _from_remote(traffic: Traffic, original: Any) -> Any:
-    async def add_messages_from_remote(
-        origin: str, message_id: str, local_messages_by_user_then_device: Any
-    ) -> Any:
-        local = local_messages_by_user_then_device
-        # An EDU of which nothing is left is still stored, for its message_id.
-        write = functools.partial(original, origin, message_id)
-        if traffic.decides_about(local):
-            return await _store_and_trim(traffic, local, write, origin)
-        return await traffic.to_local(local, write, origin)
-
-    return add_messages_from_remote
-
-
-def _to_local(traffic: Traffic, synapse: SynapseInternals, original: Any) -> Any:
-    async def write(kept: LocalMessages) -> Any:
-        return await original(kept) if kept else synapse.stream_token()
-
-    async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
-        local = local_messages_by_user_then_device
-        if traffic.decides_about(local):
-            return await _store_and_trim(traffic, local, write)
-        return await traffic.to_local(local, original)
-
-    return add_local_messages
-
-
-def _to_remote(traffic: Traffic, original: Any) -> Any:
-    async def add_remote_messages(remote_messages_by_destination: Any) -> Any:
-        marks = traffic.marks_to_remote(remote_messages_by_destination)
-        traffic.rearm(marks, count=True)
-        try:
-            return await original(remote_messages_by_destination)
-        finally:
-            traffic.rearm(marks)
-
-    return add_remote_messages
-
-
-def _together(traffic: Traffic, synapse: SynapseInternals, original: Any) -> Any:
-    async def add_messages(
-        local_messages_by_user_then_device: Any, remote_messages_by_destination: Any
-    ) -> Any:
-        local, remote = (
-            local_messages_by_user_then_device,
-            remote_messages_by_destination,
-        )
-
-        async def write(kept: LocalMessages) -> Any:
-            if kept or remote or not local:
-                return await original(kept, remote)
-            return synapse.stream_token()
-
-        async def add_both(_: Any) -> Any:
-            if traffic.decides_about(local):
-                return await _store_and_trim(traffic, local, write)
-            return await traffic.to_local(local, write)
-
-        return await _to_remote(traffic, add_both)(remote)
-
-    return add_messages
-
-
-async def _store_and_trim(
-    traffic: Traffic, messages: LocalMessages, write: Write, origin: str | None = None
-) -> Any:
-    """Store a batch; leave in it only users with something new, whom Synapse wakes."""
-    stored = messages
-
-    async def write_kept(kept: LocalMessages) -> Any:
-        nonlocal stored
-        stored = kept
-        return await write(kept)
-
-    result = await traffic.to_local(messages, write_kept, origin)
-    if stored is not messages:
-        for user_id in messages.keys() - stored.keys():
-            del messages[user_id]
-    return result

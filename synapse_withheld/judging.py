@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, Optional, Protocol, Tuple
+from typing import Callable, Iterable, Tuple
 
 import attrs
 
@@ -10,22 +10,13 @@ from synapse_withheld import decision as decisions
 from synapse_withheld.batch import WILDCARD, Candidate
 from synapse_withheld.decision import COLLAPSE, Decision, decide
 from synapse_withheld.index import Index
-from synapse_withheld.reading import Reader
-from synapse_withheld.statements import QueuedRow
+from synapse_withheld.queues import Queue
+from synapse_withheld.reading import Reader, Rows
+from synapse_withheld.statements import Row
 from synapse_withheld.watch import MailboxKey, Watch
 
 # How many remembered rows a request may have looked up to make room for its own.
 MOST_LOOKED_UP_FOR_ROOM = 100
-
-
-class Homeserver(Protocol):
-    """What the collapser asks the homeserver, none of it with a statement."""
-
-    def device_list_id(self) -> int:
-        """Return the position of the device list stream."""
-
-    def keeps_messages(self, user_id: str) -> bool:
-        """Say whether the reader of a user's mailboxes never acknowledges."""
 
 
 @attrs.frozen
@@ -43,21 +34,30 @@ class Verdict:
 
 
 # What a row would have to be for a duplicate to collapse.
-_AS_IF_QUEUED = QueuedRow(device_list_id=0, kept_by_reader=False)
+_AS_IF_QUEUED = Row(queued=True)
 
 Target = Tuple[Candidate, MailboxKey]
-
-# By mailbox and stream ID; `None` for a row that is not queued.
-Rows = Dict[Tuple[MailboxKey, int], Optional[QueuedRow]]
 
 
 @attrs.define
 class Judge:
-    """The rule, with what it needs to know."""
+    """The rule, with what it needs to know.
 
+    Attributes:
+        queue: Which queue the notices are for.
+        keeps_messages: Says whether the reader of a user's mailboxes never
+            acknowledges, without a statement.
+        seconds: A clock that never goes back, in seconds.
+        hold_s: How long a delivered notice stands for later ones, in seconds;
+            `None` for not at all.
+    """
+
+    queue: Queue
     index: Index
     reader: Reader
-    homeserver: Homeserver
+    keeps_messages: Callable[[str], bool]
+    seconds: Callable[[], float]
+    hold_s: float | None
 
     async def collapse_at_once(
         self, candidates: list[Candidate]
@@ -140,8 +140,9 @@ class Judge:
     def _make_room(self, crowd: Iterable[Watch], rows: Rows) -> None:
         for watch in crowd:
             pair = watch.notice.pair
-            queued = rows.get((watch.mailbox, watch.stream_id))
-            if queued is None and self.index.queued(watch.mailbox, pair) is watch:
+            row = rows.get((watch.mailbox, watch.stream_id))
+            gone = row is None or not row.queued
+            if gone and self.index.queued(watch.mailbox, pair) is watch:
                 self.index.drop(watch.mailbox, pair)
 
     def _decide(
@@ -152,17 +153,26 @@ class Judge:
     ) -> Decision:
         notice = candidate.notice
         if not self.index.knows(mailbox):
-            return decisions.UNKNOWN_DEVICE
-        queued = self.index.queued(mailbox, notice.pair)
-        if queued is None:
+            return self.queue.unknown
+        earlier = self.index.queued(mailbox, notice.pair)
+        if earlier is None:
             has_room = self.index.has_room(mailbox, notice.pair)
             return decisions.FIRST if has_room else decisions.NO_ROOM
-        row = (mailbox, queued.stream_id)
-        if row not in rows:
+        if (mailbox, earlier.stream_id) not in rows:
             # Found by a first reading just now, or stored by a batch that did not
             # wait its turn.
             return decisions.UNWATCHED
-        decided = decide(notice, queued, rows[row])
-        if decided.action == COLLAPSE and self.homeserver.keeps_messages(mailbox[0]):
-            return decisions.NEVER_ACKNOWLEDGED
+        row = rows[mailbox, earlier.stream_id]
+        if row is not None and row.queued:
+            earlier.undelivered_s = max(earlier.undelivered_s, rows.asked_s)
+        decided = decide(notice, earlier, row, held=self._holds(earlier))
+        if decided.action == COLLAPSE and self.keeps_messages(mailbox[0]):
+            is_queued = decided == decisions.DUPLICATE
+            return decisions.NEVER_ACKNOWLEDGED if is_queued else decisions.NOT_QUEUED
         return decided
+
+    def _holds(self, earlier: Watch) -> bool:
+        """Say whether a notice, if it was delivered, was so within the hold."""
+        if self.hold_s is None:
+            return False
+        return self.seconds() - earlier.undelivered_s <= self.hold_s

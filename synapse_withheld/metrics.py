@@ -98,7 +98,6 @@ ALL = (
 )
 
 STAGES = ("decide", "statement", "record", "rearm", "tidy")
-INBOX = "inbox"
 
 
 class Metrics:
@@ -115,22 +114,22 @@ class Metrics:
         """Count a withheld message."""
         MESSAGES.labels(code=code, source=source, **self._server).inc()
 
-    def decision(self, decision: str, reason: str) -> None:
+    def decision(self, queue: str, decision: str, reason: str) -> None:
         """Count what was done with a notice and why."""
-        labels = {"decision": decision, "queue": INBOX, "reason": reason}
+        labels = {"decision": decision, "queue": queue, "reason": reason}
         DECISIONS.labels(**labels, **self._server).inc()
 
-    def collapsed_bytes(self, size: int) -> None:
+    def collapsed_bytes(self, queue: str, size: int) -> None:
         """Count bytes that were not stored."""
-        COLLAPSED_BYTES.labels(queue=INBOX, **self._server).inc(size)
+        COLLAPSED_BYTES.labels(queue=queue, **self._server).inc(size)
 
     def rearmed(self, direction: str, pairs: int) -> None:
         """Count pairs that an Olm message re-armed."""
         REARMED.labels(direction=direction, **self._server).inc(pairs)
 
-    def tidied(self, rows: int) -> None:
+    def tidied(self, queue: str, rows: int) -> None:
         """Count superseded rows that were deleted."""
-        TIDIED.labels(queue=INBOX, **self._server).inc(rows)
+        TIDIED.labels(queue=queue, **self._server).inc(rows)
 
     def decided_in(self, seconds: float) -> None:
         """Note how long the decision about a batch took."""

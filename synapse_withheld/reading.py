@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Collection, Iterable
+from typing import Any, Awaitable, Callable, Collection, Dict, Iterable, Optional, Tuple
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from synapse_withheld.index import Index
 from synapse_withheld.notice import WITHHELD_TYPES, Notice, read_withheld
-from synapse_withheld.statements import MailboxReading, QueuedRow
+from synapse_withheld.statements import MailboxReading, Row
 from synapse_withheld.store import StatementError, Store
 from synapse_withheld.waiting import (
     PATIENCE_S,
@@ -23,6 +23,21 @@ from synapse_withheld.watch import Mailbox, MailboxKey, Superseded
 # How many first readings run at once: they must not crowd out Synapse's own
 # statements, nor hold much memory together.
 READINGS_AT_ONCE = 2
+
+
+class Rows(Dict[Tuple[MailboxKey, int], Optional[Row]]):
+    """What became of rows, by mailbox and stream ID.
+
+    `None` for a row whose device does not exist or is being deleted.
+
+    Attributes:
+        asked_s: When the database was asked, in seconds of the runtime's clock.
+    """
+
+    def __init__(self, asked_s: float) -> None:
+        """Start with no row."""
+        super().__init__()
+        self.asked_s = asked_s
 
 
 @attrs.define
@@ -54,17 +69,13 @@ class Reader:
         )
         return devices
 
-    async def queued(
-        self, rows: Collection[tuple[MailboxKey, int]]
-    ) -> dict[tuple[MailboxKey, int], QueuedRow | None]:
-        """Tell of rows how they are queued, `None` for those that are not.
-
-        Without a statement where no row is asked for.
-        """
-        if not rows:
-            return {}
-        queued = await self._ask(self.store.read_queued, rows)
-        return {row: queued.get(row) for row in rows}
+    async def queued(self, rows: Collection[tuple[MailboxKey, int]]) -> Rows:
+        """Tell what became of rows, without a statement where none is asked for."""
+        answer = Rows(self.runtime.seconds())
+        if rows:
+            found = await self._ask(self.store.read_queued, rows)
+            answer.update((row, found.get(row)) for row in rows)
+        return answer
 
     async def learn(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         """Make the index know mailboxes, as far as their devices exist.

@@ -1,26 +1,24 @@
-"""Every SQL statement of the module.
+"""What the SQL statements of the inbox and of the outbox share.
 
-Each runs alone, outside Synapse's own transactions and in none of its own:
-on PostgreSQL at READ COMMITTED, where a row deleted by someone else meanwhile
+Each statement runs alone, outside Synapse's own transactions and in none of its
+own: on PostgreSQL at READ COMMITTED, where a row deleted by someone else meanwhile
 is no error. All work on SQLite and PostgreSQL alike.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Protocol, Sequence
+from typing import Any, Protocol, Sequence
 
 import attrs
-
-from synapse_withheld.watch import MailboxKey, Superseded
 
 # How many mailboxes or rows one statement names at most, so that it stays below
 # the 999 parameters that an old SQLite takes.
 MOST_KEYS = 200
 MOST_DELETED = 150
 
-# How far back a first reading looks: rows of one mailbox, and of all mailboxes
-# of one statement together.
+# How far back a first reading looks: rows of one mailbox or outbox, and of all of
+# one statement together.
 MOST_ROWS = 1000
 LEAST_ROWS = 50
 ROWS_OF_STATEMENT = 10_000
@@ -29,7 +27,8 @@ ROWS_OF_STATEMENT = 10_000
 # row not enough is read to parse it, so it is not recognised.
 MOST_OF_ROW = 2048
 
-_DOOMING_TASK = "delete_device_messages"
+# What the text of every row with a notice contains.
+NOTICE_PATTERN = "%m.no_olm%"
 
 
 class Transaction(Protocol):
@@ -46,7 +45,7 @@ class Transaction(Protocol):
 
 @attrs.frozen
 class MailboxReading:
-    """What a first reading found in one mailbox.
+    """What a first reading found for one mailbox.
 
     Attributes:
         messages: Stream ID and decoded message of the rows that may be notices,
@@ -57,181 +56,28 @@ class MailboxReading:
 
 
 @attrs.frozen
-class QueuedRow:
-    """A row that is queued: in the mailbox of a device that exists, not doomed.
+class Row:
+    """What became of a row that was stored: still queued, or delivered.
 
     Attributes:
-        device_list_id: The device list's stream ID of the device's last change,
-            0 if there is none.
+        queued: Whether the row is there. If not, its reader acknowledged it.
+        device_list_id: The device list's stream ID of the device's last change, as
+            far as it matters for the row; 0 if there is none.
         kept_by_reader: Whether its reader never acknowledges (dehydrated device).
     """
 
-    device_list_id: int
-    kept_by_reader: bool
+    queued: bool = True
+    device_list_id: int = 0
+    kept_by_reader: bool = False
 
 
-def withheld_read_devices(
-    txn: Transaction, user_ids: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Read `(user_id, device_id)` of all devices that are not hidden."""
-    sql = f"""
-        SELECT user_id, device_id FROM devices
-        WHERE user_id IN ({_marks(len(user_ids))}) AND NOT hidden
-    """  # noqa: S608 only question marks are put in
-    txn.execute(sql, tuple(user_ids))
-    return [(user_id, device_id) for user_id, device_id in txn.fetchall()]
+def depth_of_reading(count: int) -> int:
+    """Return how many rows of each are looked at when `count` are read at once."""
+    return max(LEAST_ROWS, min(MOST_ROWS, ROWS_OF_STATEMENT // count))
 
 
-def withheld_read_mailboxes(
-    txn: Transaction, mailboxes: Sequence[MailboxKey]
-) -> dict[MailboxKey, MailboxReading]:
-    """Read which devices exist, what may be notices in them, and what is doomed."""
-    sql = f"""
-        WITH mailbox(user_id, device_id) AS (VALUES {_tuples(len(mailboxes), 2)})
-        SELECT 'device', m.user_id, m.device_id, NULL, NULL
-        FROM mailbox AS m
-        INNER JOIN devices AS d
-            ON d.user_id = m.user_id AND d.device_id = m.device_id AND NOT d.hidden
-        UNION ALL
-        SELECT 'message', m.user_id, m.device_id, i.stream_id,
-            SUBSTR(i.message_json, 1, ?)
-        FROM mailbox AS m
-        INNER JOIN device_inbox AS i
-            ON i.user_id = m.user_id AND i.device_id = m.device_id
-        WHERE i.stream_id > COALESCE(
-            (
-                SELECT deep.stream_id FROM device_inbox AS deep
-                WHERE deep.user_id = m.user_id AND deep.device_id = m.device_id
-                ORDER BY deep.stream_id DESC LIMIT 1 OFFSET ?
-            ), 0)
-            AND SUBSTR(i.message_json, 1, ?) LIKE ?
-        UNION ALL
-        SELECT 'task', NULL, t.resource_id, NULL, t.params
-        FROM scheduled_tasks AS t
-        WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-            AND t.resource_id IN (SELECT device_id FROM mailbox)
-    """  # noqa: S608 only question marks are put in
-    depth = max(LEAST_ROWS, min(MOST_ROWS, ROWS_OF_STATEMENT // len(mailboxes)))
-    txn.execute(
-        sql,
-        (
-            *(part for mailbox in mailboxes for part in mailbox),
-            MOST_OF_ROW,
-            depth,
-            MOST_OF_ROW,
-            "%m.no_olm%",
-            _DOOMING_TASK,
-        ),
-    )
-    return _as_readings(txn.fetchall())
-
-
-def withheld_read_queued(
-    txn: Transaction, rows: Sequence[tuple[MailboxKey, int]]
-) -> dict[tuple[MailboxKey, int], QueuedRow]:
-    """Read which rows are there, how their devices stand, and what is doomed."""
-    sql = f"""
-        WITH queued(user_id, device_id, stream_id) AS (
-            VALUES {_tuples(len(rows), 3)}
-        )
-        SELECT 'row', q.user_id, q.device_id, q.stream_id,
-            (
-                SELECT MAX(l.stream_id) FROM device_lists_stream AS l
-                WHERE l.user_id = q.user_id AND l.device_id = q.device_id
-            ),
-            EXISTS (
-                SELECT 1 FROM dehydrated_devices AS h
-                WHERE h.user_id = q.user_id AND h.device_id = q.device_id
-            ),
-            NULL
-        FROM queued AS q
-        WHERE EXISTS (
-            SELECT 1 FROM device_inbox AS i
-            WHERE i.user_id = q.user_id AND i.device_id = q.device_id
-                AND i.stream_id = q.stream_id
-        )
-        AND EXISTS (
-            SELECT 1 FROM devices AS d
-            WHERE d.user_id = q.user_id AND d.device_id = q.device_id AND NOT d.hidden
-        )
-        UNION ALL
-        SELECT 'task', NULL, t.resource_id, NULL, NULL, NULL, t.params
-        FROM scheduled_tasks AS t
-        WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-            AND t.resource_id IN (SELECT device_id FROM queued)
-    """  # noqa: S608 only question marks are put in
-    named = [part for mailbox, stream_id in rows for part in (*mailbox, stream_id)]
-    txn.execute(sql, (*named, _DOOMING_TASK))
-    found = txn.fetchall()
-    doomed_up_to = _as_dooms(row[6] for row in found if row[0] == "task")
-    return {
-        ((user_id, device_id), stream_id): QueuedRow(device_list_id or 0, bool(kept))
-        for kind, user_id, device_id, stream_id, device_list_id, kept, _ in found
-        if kind == "row" and stream_id > doomed_up_to.get((user_id, device_id), 0)
-    }
-
-
-def withheld_delete_superseded(
-    txn: Transaction, superseded: Sequence[Superseded]
-) -> int:
-    """Delete rows by exact key where the newer row exists and no task dooms them.
-
-    The task would end early, and strand what is left, if rows vanished under it.
-    """
-    sql = f"""
-        DELETE FROM device_inbox
-        WHERE (user_id, device_id, stream_id) IN (
-            WITH superseded(user_id, device_id, stream_id, newer_id, named_in_task)
-            AS (VALUES {_tuples(len(superseded), 5)})
-            SELECT s.user_id, s.device_id, s.stream_id FROM superseded AS s
-            WHERE EXISTS (
-                SELECT 1 FROM device_inbox AS newer
-                WHERE newer.user_id = s.user_id AND newer.device_id = s.device_id
-                    AND newer.stream_id = s.newer_id AND s.newer_id > s.stream_id
-            )
-            AND NOT EXISTS (
-                SELECT 1 FROM scheduled_tasks AS t
-                WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-                    AND t.resource_id = s.device_id
-                    AND REPLACE(t.params, s.named_in_task, '') <> t.params
-            )
-        )
-    """  # noqa: S608 only question marks are put in
-    parameters: list[Any] = []
-    for row in superseded:
-        named_in_task = f'"user_id":{json.dumps(row.mailbox[0])}'
-        parameters += (*row.mailbox, row.stream_id, row.newer_stream_id, named_in_task)
-    txn.execute(sql, (*parameters, _DOOMING_TASK))
-    return txn.rowcount
-
-
-def _as_readings(
-    rows: Sequence[tuple[Any, ...]],
-) -> dict[MailboxKey, MailboxReading]:
-    doomed_up_to = _as_dooms(row[4] for row in rows if row[0] == "task")
-    readings = {
-        (row[1], row[2]): MailboxReading() for row in rows if row[0] == "device"
-    }
-    for kind, user_id, device_id, stream_id, text in rows:
-        key = (user_id, device_id)
-        if kind == "message" and key in readings:
-            message = _decode(text)
-            if message is not None and stream_id > doomed_up_to.get(key, 0):
-                readings[key].messages.append((stream_id, message))
-    for reading in readings.values():
-        reading.messages.sort(key=lambda message: -message[0])
-    return readings
-
-
-def _as_dooms(tasks: Iterable[str]) -> dict[MailboxKey, int]:
-    dooms: dict[MailboxKey, int] = {}
-    for params in map(json.loads, tasks):
-        key = (params["user_id"], params["device_id"])
-        dooms[key] = max(dooms.get(key, 0), params["up_to_stream_id"])
-    return dooms
-
-
-def _decode(text: str) -> dict[str, Any] | None:
+def decode(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a row holds, if it is one and whole."""
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):
@@ -239,9 +85,11 @@ def _decode(text: str) -> dict[str, Any] | None:
     return message if isinstance(message, dict) else None
 
 
-def _marks(count: int) -> str:
+def marks(count: int) -> str:
+    """Return question marks for as many parameters."""
     return ", ".join("?" * count)
 
 
-def _tuples(count: int, width: int) -> str:
-    return ", ".join([f"({_marks(width)})"] * count)
+def tuples(count: int, width: int) -> str:
+    """Return question marks for as many tuples of parameters."""
+    return ", ".join([f"({marks(width)})"] * count)

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Awaitable, Callable, Iterable, Sequence
 
-from synapse_withheld.statements import (
-    MOST_KEYS,
-    MailboxReading,
-    QueuedRow,
-    withheld_delete_superseded,
-    withheld_read_devices,
-    withheld_read_mailboxes,
-    withheld_read_queued,
-)
+from synapse_withheld.inbox_statements import withheld_read_devices
+from synapse_withheld.queues import Queue
+from synapse_withheld.statements import MOST_KEYS, MailboxReading, Row
 from synapse_withheld.watch import MailboxKey, Superseded
 
 # Awaitable: (description, function of a transaction and more arguments, those)
@@ -24,17 +18,19 @@ class StatementError(Exception):
 
 
 class Store:
-    """The statements, given a way to run one."""
+    """The statements about one queue, given a way to run one."""
 
-    def __init__(self, run: RunStatement) -> None:
+    def __init__(self, run: RunStatement, queue: Queue) -> None:
         """Keep what runs a statement.
 
         Args:
+            queue: What the statements are about.
             run: Awaitable `run(description, function, *arguments)`, which calls
                 `function(transaction, *arguments)` in a database thread and
                 commits by itself.
         """
         self._run_statement = run
+        self._queue = queue
 
     async def read_devices(self, user_ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the devices of each user that to-device messages can reach."""
@@ -51,20 +47,23 @@ class Store:
         """Read what may be notices in mailboxes, a bounded number of rows of each.
 
         Returns:
-            A reading for each mailbox whose device exists.
+            A reading for each mailbox whose device exists, as far as that is known.
         """
         readings: dict[MailboxKey, MailboxReading] = {}
         for some in _batches(mailboxes):
-            readings.update(await self._run(withheld_read_mailboxes, some))
+            readings.update(await self._run(self._queue.read_mailboxes, some))
         return readings
 
     async def read_queued(
         self, rows: Iterable[tuple[MailboxKey, int]]
-    ) -> dict[tuple[MailboxKey, int], QueuedRow]:
-        """Return those of the rows, named by mailbox and stream ID, that are queued."""
-        queued: dict[tuple[MailboxKey, int], QueuedRow] = {}
+    ) -> dict[tuple[MailboxKey, int], Row]:
+        """Tell what became of rows, named by mailbox and stream ID.
+
+        Those of devices that do not exist, or are being deleted, are left out.
+        """
+        queued: dict[tuple[MailboxKey, int], Row] = {}
         for some in _batches(rows):
-            queued.update(await self._run(withheld_read_queued, some))
+            queued.update(await self._run(self._queue.read_queued, some))
         return queued
 
     async def delete_superseded(self, superseded: Sequence[Superseded]) -> int:
@@ -73,7 +72,7 @@ class Store:
         Returns:
             How many were deleted.
         """
-        deleted: int = await self._run(withheld_delete_superseded, superseded)
+        deleted: int = await self._run(self._queue.delete_superseded, superseded)
         return deleted
 
     async def _run(self, function: Callable[..., Any], argument: Any) -> Any:

@@ -10,6 +10,7 @@ import attrs
 from synapse_withheld.failures import Failures
 from synapse_withheld.index import Index
 from synapse_withheld.metrics import Metrics
+from synapse_withheld.queues import Queue
 from synapse_withheld.statements import MOST_DELETED
 from synapse_withheld.store import Store
 from synapse_withheld.waiting import Runtime
@@ -30,9 +31,11 @@ class Tidier:
     """A queue of rows to delete, worked off in the background in order.
 
     Attributes:
+        queue: Which queue the rows are in.
         stream_token: The position up to which readers see the stream.
     """
 
+    queue: Queue
     index: Index
     store: Store
     metrics: Metrics
@@ -72,7 +75,7 @@ class Tidier:
             # What is left over is found when the mailboxes are next read.
             self._forget({row.mailbox for row in batch})
             return
-        self.metrics.tidied(deleted)
+        self.metrics.tidied(self.queue.name, deleted)
         if deleted < len(batch):
             await self._look_into(batch)
 
@@ -82,12 +85,13 @@ class Tidier:
         Where it is there, the older row was acknowledged in the meantime.
         """
         newer = {(row.mailbox, row.newer_stream_id) for row in batch}
-        queued = {}
+        rows = {}
         try:
-            queued = await self.store.read_queued(newer)
+            rows = await self.store.read_queued(newer)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("tidy", error)
-        self._forget({mailbox for mailbox, _ in newer - queued.keys()})
+        queued = {key for key, row in rows.items() if row.queued}
+        self._forget({mailbox for mailbox, _ in newer - queued})
 
     async def _next_batch(self) -> list[Superseded]:
         size = min(len(self._waiting), MOST_DELETED)

@@ -1,16 +1,23 @@
-"""Sort batches by their type: notices to the collapser, Olm messages to the index.
+"""Sort batches by their type: notices to the collapsers, Olm messages to the indexes.
 
 Everything else is passed on after one look-up.
 """
 
 from __future__ import annotations
 
-from typing import Any, Collection, Mapping, Optional, Tuple
+from typing import Any, Awaitable, Callable, Collection, Optional, Tuple
 
 import attrs
 
-from synapse_withheld.batch import WILDCARD, LocalMessages
+from synapse_withheld.batch import WILDCARD, LocalMessages, ObservedBatch
 from synapse_withheld.collapser import Collapser, Write, is_from
+from synapse_withheld.edus import (
+    Edus,
+    as_messages,
+    types_of,
+    users_sharing,
+    without_collapsed,
+)
 from synapse_withheld.failures import Failures
 from synapse_withheld.index import Index
 from synapse_withheld.metrics import Metrics
@@ -20,16 +27,26 @@ from synapse_withheld.notice import OLM_TYPE, WITHHELD_TYPES, read_olm
 # the sender's key, the recipient's keys.
 Mark = Tuple[str, str, str, Optional[str], Collection[str]]
 
+# Stores EDUs, and notes in the batch at which stream ID, if there is a batch.
+WriteEdus = Callable[[Edus, Optional[ObservedBatch]], Awaitable[Any]]
+
 TO_RECIPIENT = "to_recipient"
 TO_SENDER = "to_sender"
 
 
 @attrs.define
 class Traffic:
-    """All to-device messages on their way to the store."""
+    """All to-device messages on their way to the store.
 
-    collapser: Collapser
-    index: Index
+    Attributes:
+        inbox: Decides about notices for local devices.
+        outbox: Decides about notices for devices on other servers.
+        collapses_outbox: Whether it does, or all of them are stored.
+    """
+
+    inbox: Collapser
+    outbox: Collapser
+    collapses_outbox: bool
     metrics: Metrics
     failures: Failures
 
@@ -53,38 +70,71 @@ class Traffic:
         message_type = _type_of(messages)
         if message_type == OLM_TYPE:
             marks = self._read_local(messages, origin)
-            begun = self.index.begun
-            self.rearm(marks, count=True)
+            # What answers a notice goes the other way.
+            answered = self.inbox if origin is None else self.outbox
+            begun = self._begun()
+            self._rearm(marks, self.inbox.index, answered.index, count=True)
             try:
                 return await write(messages)
             finally:
                 # What was watched before is marked already.
-                if self.index.begun != begun:
-                    self.rearm(marks)
+                if self._begun() != begun:
+                    self._rearm(marks, self.inbox.index, answered.index)
         if message_type in WITHHELD_TYPES and not self.failures.standing_aside:
-            return await self.collapser.store(messages, write, origin)
+            return await self.inbox.store(messages, write, origin)
         return await write(messages)
 
-    def marks_to_remote(self, edus: Mapping[str, Any]) -> list[Mark]:
-        """Return what Olm messages for other servers re-arm.
+    async def to_remote(self, edus: Edus, write: WriteEdus) -> Any:
+        """Store EDUs for other servers.
 
         Args:
-            edus: `{destination: EDU content}`.
-        """
-        marks: list[Mark] = []
-        try:
-            for edu in edus.values():
-                if edu["type"] == OLM_TYPE:
-                    for user_id, by_device in edu["messages"].items():
-                        for device_id, content in by_device.items():
-                            olm = read_olm(content)
-                            if olm is not None:
-                                marks.append((user_id, device_id, edu["sender"], *olm))
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self._missed_some(error)
-        return marks
+            edus: EDUs of one sender and one type; they are not changed.
+            write: Stores EDUs as Synapse does.
 
-    def rearm(self, marks: list[Mark], *, count: bool = False) -> None:
+        Returns:
+            What `write` returned.
+        """
+        types = types_of(edus)
+        if OLM_TYPE in types:
+            marks = self._read_remote(edus)
+            begun = self._begun()
+            self._rearm(marks, self.outbox.index, self.inbox.index, count=True)
+            try:
+                return await write(edus, None)
+            finally:
+                if self._begun() != begun:
+                    self._rearm(marks, self.outbox.index, self.inbox.index)
+        if self.collapses_outbox and any(each in WITHHELD_TYPES for each in types):
+            messages = self._messages_of(edus)
+            if messages is not None and not self.failures.standing_aside:
+                return await self._collapse_edus(edus, messages, write)
+        return await write(edus, None)
+
+    async def _collapse_edus(
+        self, edus: Edus, messages: LocalMessages, write: WriteEdus
+    ) -> Any:
+        async def write_kept(kept: LocalMessages) -> Any:
+            if isinstance(kept, ObservedBatch):
+                left = without_collapsed(edus, kept)
+                kept.sharing = users_sharing(left)
+                return await write(left, kept)
+            return await write(edus, None)
+
+        return await self.outbox.store(messages, write_kept, None)
+
+    def _messages_of(self, edus: Edus) -> LocalMessages | None:
+        try:
+            return as_messages(edus)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("decide", error)
+            return None
+
+    def _begun(self) -> int:
+        return self.inbox.index.begun + self.outbox.index.begun
+
+    def _rearm(
+        self, marks: list[Mark], sent: Index, answered: Index, *, count: bool = False
+    ) -> None:
         """Re-arm the pairs that Olm messages passed between; before and after storing.
 
         Before, so that no notice collapses once the message is on its way; after,
@@ -92,21 +142,22 @@ class Traffic:
 
         Args:
             marks: What the messages say of their ends.
+            sent: The index of notices that go where the messages go.
+            answered: That of notices that go where the messages come from.
             count: Whether to count what is re-armed.
         """
-        index = self.index
         to_recipient = to_sender = 0
         try:
             for user_id, device_id, sender, sender_key, recipient_keys in marks:
                 if sender_key is not None:
                     if device_id == WILDCARD:
-                        to_recipient += index.rearm_user(user_id, sender, (sender_key,))
+                        to_recipient += sent.rearm_user(user_id, sender, (sender_key,))
                     else:
-                        to_recipient += index.rearm_device(
+                        to_recipient += sent.rearm_device(
                             (user_id, device_id), sender, sender_key
                         )
                 if recipient_keys:
-                    to_sender += index.rearm_user(sender, user_id, recipient_keys)
+                    to_sender += answered.rearm_user(sender, user_id, recipient_keys)
             if count and to_recipient:
                 self.metrics.rearmed(TO_RECIPIENT, to_recipient)
             if count and to_sender:
@@ -126,9 +177,25 @@ class Traffic:
             self._missed_some(error)
         return marks
 
+    def _read_remote(self, edus: Edus) -> list[Mark]:
+        marks: list[Mark] = []
+        try:
+            for edu in edus.values():
+                if edu["type"] != OLM_TYPE:
+                    continue
+                for user_id, by_device in edu["messages"].items():
+                    for device_id, content in by_device.items():
+                        olm = read_olm(content)
+                        if olm is not None:
+                            marks.append((user_id, device_id, edu["sender"], *olm))
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self._missed_some(error)
+        return marks
+
     def _missed_some(self, error: Exception) -> None:
         self.failures.note("rearm", error)
-        self.index.clear()
+        self.inbox.index.clear()
+        self.outbox.index.clear()
 
 
 def _type_of(messages: LocalMessages) -> str | None:

@@ -49,6 +49,11 @@ class Watch:
     stream_id: int = 0
     # Whether every Olm message since it was stored has been seen.
     complete: bool = True
+    # Whether its row holds nothing else, so that it may be deleted.
+    alone: bool = True
+    # When it was last known not to be delivered yet, in seconds of a clock that
+    # never goes back.
+    undelivered_s: float = 0.0
     # The mailbox as it was remembered when the watch began, until it ends.
     started_in: Mailbox | None = None
 

@@ -8,8 +8,9 @@ from synapse_withheld.collapser import Collapser
 from synapse_withheld.config import Config
 from synapse_withheld.failures import Failures
 from synapse_withheld.index import Index
-from synapse_withheld.judging import Homeserver, Judge
+from synapse_withheld.judging import Judge
 from synapse_withheld.metrics import Metrics
+from synapse_withheld.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.reading import Reader
 from synapse_withheld.store import Store
 from synapse_withheld.tidying import Tidier
@@ -18,7 +19,7 @@ from synapse_withheld.waiting import Runtime, SenderLocks
 from synapse_withheld.watch import Limits
 
 
-class Surroundings(Homeserver, Protocol):
+class Surroundings(Protocol):
     """What the parts need of the homeserver they run in."""
 
     def runtime(self) -> Runtime:
@@ -26,6 +27,12 @@ class Surroundings(Homeserver, Protocol):
 
     def stream_token(self) -> int:
         """Return the position up to which readers see to-device messages."""
+
+    def device_list_id(self) -> int:
+        """Return the position of the device list stream."""
+
+    def keeps_messages(self, user_id: str) -> bool:
+        """Say whether the reader of a user's mailboxes never acknowledges."""
 
     async def run_statement(
         self, description: str, function: Callable[..., Any], *arguments: Any
@@ -48,18 +55,56 @@ def wire(
         What all batches go through.
     """
     runtime = synapse.runtime()
-    index = Index(
-        Limits(
-            mailboxes=config.max_mailboxes,
-            pairs=config.max_pairs,
-            pairs_per_mailbox=config.max_pairs_per_mailbox,
-            pairs_per_sender=config.max_pairs_per_sender,
-        ),
-        spoofs_possible=spoofs_possible,
+    # An index each, so that notices for invented devices on other servers push
+    # nothing out of the one of the local devices.
+    inbox_index = _index(config, spoofs_possible=spoofs_possible)
+    outbox_index = _index(config, spoofs_possible=False)
+
+    def forget_all() -> None:
+        inbox_index.clear()
+        outbox_index.clear()
+
+    failures = Failures(metrics, runtime.seconds, stand_aside=forget_all)
+    parts = (config, synapse, runtime, metrics, failures)
+    metrics.watch(
+        pairs=lambda: inbox_index.pairs + outbox_index.pairs,
+        mailboxes=lambda: len(inbox_index) + len(outbox_index),
+        active=lambda: not failures.standing_aside,
     )
-    store = Store(synapse.run_statement)
-    failures = Failures(metrics, runtime.seconds, stand_aside=index.clear)
-    tidier = Tidier(index, store, metrics, failures, runtime, synapse.stream_token)
+    return Traffic(
+        _collapser(INBOX, inbox_index, synapse.keeps_messages, *parts),
+        # Whoever reads on another server, the outbox itself is acknowledged.
+        _collapser(OUTBOX, outbox_index, lambda _: False, *parts),
+        config.outbox,
+        metrics,
+        failures,
+    )
+
+
+def _index(config: Config, *, spoofs_possible: bool) -> Index:
+    limits = Limits(
+        mailboxes=config.max_mailboxes,
+        pairs=config.max_pairs,
+        pairs_per_mailbox=config.max_pairs_per_mailbox,
+        pairs_per_sender=config.max_pairs_per_sender,
+    )
+    return Index(limits, spoofs_possible=spoofs_possible)
+
+
+def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
+    queue: Queue,
+    index: Index,
+    keeps_messages: Callable[[str], bool],
+    config: Config,
+    synapse: Surroundings,
+    runtime: Runtime,
+    metrics: Metrics,
+    failures: Failures,
+) -> Collapser:
+    store = Store(synapse.run_statement, queue)
+    tidier = Tidier(
+        queue, index, store, metrics, failures, runtime, synapse.stream_token
+    )
     reader = Reader(
         index,
         store,
@@ -67,20 +112,17 @@ def wire(
         found=tidier.add if config.enforces else lambda _: None,
         merge_scopes=config.merge_scopes,
     )
-    collapser = Collapser(
+    judge = Judge(queue, index, reader, keeps_messages, runtime.seconds, config.hold_s)
+    return Collapser(
         config,
+        queue,
         index,
-        Judge(index, reader, synapse),
+        judge,
         tidier,
-        homeserver=synapse,
+        synapse.device_list_id,
         runtime=runtime,
         metrics=metrics,
         failures=failures,
+        # A lock each: a request for both queues holds them in this order.
         locks=SenderLocks(runtime),
     )
-    metrics.watch(
-        pairs=lambda: index.pairs,
-        mailboxes=lambda: len(index),
-        active=lambda: not failures.standing_aside,
-    )
-    return Traffic(collapser, index, metrics, failures)

@@ -13,12 +13,12 @@ from twisted.internet.task import Clock
 
 from synapse_withheld.batch import LocalMessages
 from synapse_withheld.config import Config
-from synapse_withheld.interception import _to_local
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.traffic import Traffic
 from synapse_withheld.waiting import Runtime
 from synapse_withheld.wiring import wire
+from synapse_withheld.wrappers import to_local
 from tests.bench.messages import DUMMY, SENDER_KEY, content
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
@@ -121,7 +121,7 @@ def measure(sizes: Sizes) -> Findings:
 def make_traffic(pairs: int) -> Traffic:
     """Wire the module; remember pairs of many senders in `LARGE` mailboxes."""
     traffic = wire(Config(), NoHomeserver(), Metrics("bench"), spoofs_possible=False)
-    index = traffic.index
+    index = traffic.inbox.index
     for number in range(LARGE if pairs else 0):
         key = mailbox(number)
         index.end_reading(key, index.begin_reading(key), [])
@@ -157,7 +157,7 @@ def time_batch(
         Without and with the wrapper around the store's method.
     """
     wrapped: Callable[[LocalMessages], Awaitable[Any]]
-    wrapped = _to_local(traffic, NoHomeserver(), write)  # type: ignore[arg-type]
+    wrapped = to_local(traffic, NoHomeserver().stream_token, write)
     steps = (
         lambda: drive(write(batch)),
         lambda: drive(traffic.to_local(batch, write)),

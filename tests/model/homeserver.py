@@ -8,6 +8,7 @@ in which a threaded database could answer can be played.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
 from typing import Any, Callable
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from synapse_withheld.batch import LocalMessages, ObservedBatch
+from synapse_withheld.edus import Edus
 from synapse_withheld.waiting import Runtime
 
 TABLES = """
@@ -27,10 +29,17 @@ TABLES = """
     CREATE TABLE device_inbox (
         user_id TEXT, device_id TEXT, stream_id INTEGER, message_json TEXT
     );
+    CREATE TABLE device_federation_outbox (
+        destination TEXT, stream_id INTEGER, messages_json TEXT
+    );
     CREATE TABLE scheduled_tasks (
         action TEXT, status TEXT, resource_id TEXT, params TEXT
     );
 """
+
+
+# Rows never change, and nobody changes what is read of them.
+_decode = functools.lru_cache(maxsize=1000)(json.loads)
 
 
 class Cursor:
@@ -115,7 +124,7 @@ class ModelHomeserver:
         """Run one of the module's statements, when the test takes the step."""
 
         def run() -> Any:
-            if name != "withheld_delete_superseded":
+            if not name.startswith("withheld_delete_superseded"):
                 return function(Cursor(self.database), *arguments)
             before = self.before_delete()
             result = function(Cursor(self.database), *arguments)
@@ -135,11 +144,37 @@ class ModelHomeserver:
             messages: The batch.
             edu: Origin and message ID of an inbound EDU.
         """
+        return await self._store(lambda at: self._insert(at, messages, edu))
+
+    async def store_edus(self, edus: Edus, batch: ObservedBatch | None) -> int:
+        """Store EDUs for other servers, as Synapse's store does.
+
+        Args:
+            edus: EDU content by destination.
+            batch: Where the stream ID is noted.
+        """
+
+        def insert(stream_id: int) -> None:
+            self.committed.add(stream_id)
+            for destination, edu in edus.items():
+                self.rows(
+                    "INSERT INTO device_federation_outbox VALUES (?, ?, ?)",
+                    destination,
+                    stream_id,
+                    json.dumps(edu, separators=(",", ":")),
+                )
+
+        stream_id = await self._store(insert)
+        if batch is not None:
+            batch.stream_id = stream_id
+        return stream_id
+
+    async def _store(self, insert: Callable[[int], None]) -> int:
         stream_id = self.next_stream_id
         self.next_stream_id += 1
         self._in_flight.add(stream_id)
         try:
-            await self._step("store", lambda: self._insert(stream_id, messages, edu))
+            await self._step("store", lambda: insert(stream_id))
             # Others see the rows before whoever stored them goes on.
             await self._step("stored", lambda: None)
         finally:
@@ -200,7 +235,25 @@ class ModelHomeserver:
             user_id,
             device_id,
         )
-        return [(stream_id, json.loads(text)) for stream_id, text in rows]
+        return [(stream_id, _decode(text)) for stream_id, text in rows]
+
+    def outbox(self, destination: str) -> list[tuple[int, dict[str, Any]]]:
+        """Return stream ID and EDU of all rows of an outbox, in order."""
+        rows = self.rows(
+            "SELECT stream_id, messages_json FROM device_federation_outbox "
+            "WHERE destination = ? ORDER BY stream_id",
+            destination,
+        )
+        return [(stream_id, _decode(text)) for stream_id, text in rows]
+
+    def delete_sent(self, destination: str, token: int) -> None:
+        """Delete what another server has acknowledged."""
+        self.rows(
+            "DELETE FROM device_federation_outbox "
+            "WHERE destination = ? AND stream_id <= ?",
+            destination,
+            token,
+        )
 
     def acknowledge(self, user_id: str, device_id: str, token: int) -> None:
         """Delete what a sync acknowledges."""

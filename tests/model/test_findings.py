@@ -9,78 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.wiring import wire
-from tests.model.homeserver import ModelHomeserver
-
-RECIPIENT = "@r:here"
-WITHHELD = "m.room_key.withheld"
-NOTICE = {
-    "algorithm": "m.megolm.v1.aes-sha2",
-    "code": "m.no_olm",
-    "sender_key": "key",
-    "from_device": "S1",
-}
-OLM = {"algorithm": "m.olm.v1", "sender_key": "key", "ciphertext": {}}
-
-
-class Play:
-    """A homeserver with the module, and requests to it."""
-
-    def __init__(self, *, spoofs_possible: bool = False, **config: Any) -> None:
-        self.hs = ModelHomeserver()
-        self.hs.add_device(RECIPIENT, "R")
-        self.config = Config(**config)
-        self.spoofs_possible = spoofs_possible
-        self.load()
-
-    def load(self) -> None:
-        """Load the module, as at a start."""
-        metrics = Metrics("findings")
-        self.traffic = wire(self.config, self.hs, metrics, self.spoofs_possible)
-
-    def begin(
-        self,
-        content: dict[str, Any],
-        to: str | list[str] = "R",
-        *,
-        message_type: str = WITHHELD,
-        sender: str = "@s:here",
-        edu: tuple[str, str] | None = None,
-        to_user: str = RECIPIENT,
-    ) -> Deferred[Any]:
-        """Begin a request; the test takes its steps."""
-        message = {"content": content, "type": message_type, "sender": sender}
-        batch = {to_user: dict.fromkeys([to] if isinstance(to, str) else to, message)}
-
-        async def write(kept: Any) -> Any:
-            return None if not kept and edu is None else await self.hs.store(kept, edu)
-
-        origin = edu[0] if edu else None
-        return ensureDeferred(self.traffic.to_local(batch, write, origin))
-
-    def send(self, *args: Any, **kwargs: Any) -> None:
-        """Make a request and take all its steps."""
-        request = self.begin(*args, **kwargs)
-        self.hs.come_to_rest()
-        assert request.called
-
-    def queued(self, device: str = "R") -> list[int]:
-        """Return the stream IDs of a mailbox."""
-        return [stream_id for stream_id, _ in self.hs.mailbox(RECIPIENT, device)]
-
-    def steps(self) -> list[str]:
-        """Return the names of the steps that wait."""
-        return [step.name for step in self.hs.steps]
-
-    @property
-    def index(self) -> Any:
-        """Return the module's index."""
-        return self.traffic.index
+from tests.model.play import NOTICE, OLM, RECIPIENT, WITHHELD, Play
 
 
 def test_finding_1_a_retransmission_deletes_nothing() -> None:
@@ -547,11 +478,12 @@ def test_whatever_fails_in_a_decision_the_batch_is_stored() -> None:
     """And its mailboxes are read again with the next notice."""
     play = Play()
     play.send(NOTICE)
-    working, play.hs.device_list_id = play.hs.device_list_id, lambda: 1 // 0  # type: ignore[method-assign]
+    inbox = play.traffic.inbox
+    working, inbox.device_list_id = inbox.device_list_id, lambda: 1 // 0
     play.send({**NOTICE, "sender_key": "new"})
     assert [1, 2] == play.queued()
 
-    play.hs.device_list_id = working  # type: ignore[method-assign]
+    inbox.device_list_id = working
     play.send({**NOTICE, "sender_key": "new"})
     assert [3] == play.queued()
 
@@ -572,7 +504,7 @@ def test_a_type_that_is_no_string_is_stored_and_read_past() -> None:
 def test_a_reading_that_fails_on_our_side_holds_up_no_other() -> None:
     """It gives back its place, and the mailbox is read again with the next notice."""
     play = Play()
-    reader = play.traffic.collapser.judge.reader
+    reader = play.traffic.inbox.judge.reader
     working = reader.found
     reader.found = lambda _: 1 // 0  # type: ignore[assignment]
     for _ in range(3):

@@ -31,6 +31,13 @@ TABLES = """
     CREATE INDEX device_inbox_user_stream_id
         ON device_inbox (user_id, device_id, stream_id);
     CREATE INDEX device_inbox_stream_id_user_id ON device_inbox (stream_id, user_id);
+    CREATE TABLE device_federation_outbox (
+        destination TEXT NOT NULL, stream_id BIGINT NOT NULL,
+        queued_ts BIGINT NOT NULL, messages_json TEXT NOT NULL, instance_name TEXT
+    );
+    CREATE INDEX device_federation_outbox_destination_id
+        ON device_federation_outbox (destination, stream_id);
+    CREATE INDEX device_federation_outbox_id ON device_federation_outbox (stream_id);
     CREATE TABLE scheduled_tasks (
         id TEXT PRIMARY KEY, action TEXT NOT NULL, status TEXT NOT NULL,
         resource_id TEXT, params TEXT

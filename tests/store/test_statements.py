@@ -1,4 +1,4 @@
-"""Each statement says and does what it should, on both databases."""
+"""Each statement about mailboxes says and does what it should, on both databases."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.statements import (
-    QueuedRow,
+from synapse_withheld.inbox_statements import (
     withheld_delete_superseded,
     withheld_read_devices,
     withheld_read_mailboxes,
     withheld_read_queued,
 )
+from synapse_withheld.statements import Row
 from synapse_withheld.watch import MailboxKey, Superseded
 from tests.store.conftest import Database
 
@@ -112,8 +112,8 @@ def test_a_row_that_cannot_be_parsed_is_passed_over(database: Database) -> None:
     assert [3] == [stream_id for stream_id, _ in messages]
 
 
-def test_a_queued_row_is_told_with_how_its_device_stands(database: Database) -> None:
-    """The device list's last change, and whether its reader acknowledges."""
+def test_a_row_is_told_with_how_its_device_stands(database: Database) -> None:
+    """Queued or not, the device's last change, whether its reader acknowledges."""
     for key in (R, Q):
         add_device(database, key)
         add_row(database, key, 5)
@@ -124,17 +124,17 @@ def test_a_queued_row_is_told_with_how_its_device_stands(database: Database) -> 
     database.execute("INSERT INTO dehydrated_devices VALUES (?, ?)", Q)
 
     expected = {
-        (R, 5): QueuedRow(device_list_id=9, kept_by_reader=False),
-        (Q, 5): QueuedRow(device_list_id=0, kept_by_reader=True),
+        (R, 5): Row(queued=True, device_list_id=9, kept_by_reader=False),
+        (Q, 5): Row(queued=True, device_list_id=0, kept_by_reader=True),
+        (R, 6): Row(queued=False, device_list_id=9, kept_by_reader=False),
     }
-    assert expected == withheld_read_queued(database, [(R, 5), (Q, 5)])
+    assert expected == withheld_read_queued(database, [(R, 5), (Q, 5), (R, 6)])
 
 
-@pytest.mark.parametrize("why", ["acknowledged", "no device", "hidden", "doomed"])
-def test_a_row_is_not_queued(database: Database, why: str) -> None:
+@pytest.mark.parametrize("why", ["no device", "hidden", "doomed"])
+def test_nothing_is_told_of_a_row(database: Database, why: str) -> None:
     """For each of these reasons by itself."""
-    if why != "acknowledged":
-        add_row(database, R, 5)
+    add_row(database, R, 5)
     if why != "no device":
         add_device(database, R, hidden=why == "hidden")
     if why == "doomed":

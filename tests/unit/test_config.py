@@ -72,7 +72,6 @@ def test_durations_are_as_synapse_writes_them(
         ({"session_hold": "٣h"}, "'session_hold' must be a duration"),
         ({"on_unknown_synapse": "x"}, "must be one of: deliver, refuse"),
         ({"repeat": "always"}, "'repeat' must be one of: queued, session"),
-        ({"repeat": "session"}, "'repeat: session' is not available in this version"),
         (
             {"modus": "enforce"},
             "unknown key 'modus'; the known keys are: mode, repeat,",

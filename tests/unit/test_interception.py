@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from synapse.module_api.errors import ConfigError
 
-from synapse_withheld import WithheldModule, interception
+from synapse_withheld import WithheldModule, interception, wrappers
 from synapse_withheld.batch import ObservedBatch
 from synapse_withheld.config import Config
 from synapse_withheld.interception import (
@@ -20,11 +20,22 @@ from synapse_withheld.interception import (
 from synapse_withheld.metrics import ACTIVE, SERVER_NAME_LABEL
 
 
+class Changes:
+    """What tells readers of the outboxes that there is something new."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def entity_has_changed(self, entity: str, stream_pos: int) -> None:
+        self.told.append((entity, stream_pos))
+
+
 class _Everywhere:
     """What the store has in every version."""
 
     def __init__(self) -> None:
         self.called: list[Any] = []
+        self._device_federation_outbox_stream_cache = Changes()
 
     async def add_messages_from_remote_to_device_inbox(
         self, origin: str, message_id: str, local_messages_by_user_then_device: Any
@@ -60,6 +71,9 @@ class Apart(_Everywhere):
         self, remote_messages_by_destination: Any
     ) -> int:
         self.called.append(remote_messages_by_destination)
+        for destination in remote_messages_by_destination:
+            changes = self._device_federation_outbox_stream_cache
+            changes.entity_has_changed(destination, len(self.called))
         return 1
 
 
@@ -88,12 +102,21 @@ class Renamed(Apart):
         return len(messages)
 
 
+class WithoutChanges(Apart):
+    """A Synapse whose outboxes' readers are told in another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self._device_federation_outbox_stream_cache
+
+
 class Traffic:
     """Takes out what the test says, and notes what passes."""
 
-    def __init__(self, kept: Any = None) -> None:
+    def __init__(self, kept: Any = None, kept_edus: Any = None) -> None:
         self.kept = kept
-        self.rearmed: list[Any] = []
+        self.kept_edus = kept_edus
+        self.batch = ObservedBatch()
 
     def decides_about(self, messages: Any) -> bool:
         return bool(messages)
@@ -102,11 +125,10 @@ class Traffic:
         self.origin = origin
         return await write(messages if self.kept is None else self.kept)
 
-    def marks_to_remote(self, edus: Any) -> list[Any]:
-        return list(edus)
-
-    def rearm(self, marks: Any, *, count: bool = False) -> None:
-        self.rearmed.append((marks, count))
+    async def to_remote(self, edus: Any, write: Any) -> Any:
+        if self.kept_edus is None:
+            return await write(edus, None)
+        return await write(self.kept_edus, self.batch)
 
 
 def api(store: Any, *, name: str = "master", writers: Any = ("master",)) -> Any:
@@ -178,32 +200,65 @@ def test_an_edu_of_which_nothing_is_left_is_still_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("remote", "called"),
-    [({}, []), ({"there": {}}, [({}, {"there": {}})])],
+    ("remote", "kept_edus", "called"),
+    [
+        ({}, None, []),
+        ({"there": {}}, None, [({}, {"there": {}})]),
+        ({"there": {}}, {}, []),
+        ({"there": {}, "far": {}}, {"far": {}}, [({}, {"far": {}})]),
+    ],
 )
-def test_the_older_shape_writes_what_is_for_other_servers(
-    remote: Any, called: Any
+def test_the_older_shape_writes_what_is_left_for_either(
+    remote: Any, kept_edus: Any, called: Any
 ) -> None:
-    """One call for both; nothing is lost of the remote half."""
-    traffic = Traffic(kept={})
-    store = intercepted(Together(), traffic)
+    """One call for both; nothing is lost of the half that has something left."""
+    store = intercepted(Together(), Traffic(kept={}, kept_edus=kept_edus))
 
     asyncio.run(store.add_messages_to_device_inbox({"@a:hs": {"A": {}}}, remote))
 
     assert called == store.called
-    assert [(list(remote), True), (list(remote), False)] == traffic.rearmed
 
 
-def test_messages_for_other_servers_rearm_before_and_after() -> None:
-    """And pass untouched."""
-    traffic = Traffic()
-    store = intercepted(Apart(), traffic)
+def test_the_older_shape_writes_an_empty_call_as_stock_synapse() -> None:
+    """Only what collapsed is left out."""
+    store = intercepted(Together(), Traffic())
+
+    asyncio.run(store.add_messages_to_device_inbox({}, {}))
+
+    assert [({}, {})] == store.called
+
+
+def test_edus_pass_untouched() -> None:
+    """The very object, where nothing was decided about them."""
+    store = intercepted(Apart(), Traffic())
     edus: Any = {"there": {}}
 
     asyncio.run(store.add_remote_messages_from_client_to_device_inbox(edus))
 
     assert store.called[0] is edus
-    assert [(["there"], True), (["there"], False)] == traffic.rearmed
+
+
+def test_the_row_of_an_edu_is_observed() -> None:
+    """Synapse tells its readers at which stream ID, once it is written."""
+    traffic = Traffic(kept_edus={"there": {}})
+    store = intercepted(Apart(), traffic)
+
+    asyncio.run(store.add_remote_messages_from_client_to_device_inbox({}))
+
+    assert traffic.batch.stream_id == 1
+    changes = store._device_federation_outbox_stream_cache
+    assert [("there", 1)] == changes.told
+    # Another task's row, meanwhile or later, is not this batch's.
+    changes.entity_has_changed("there", 2)
+    assert traffic.batch.stream_id == 1
+
+
+def test_with_nothing_left_of_an_edu_nothing_is_written() -> None:
+    """The answer is the stream's current position."""
+    store = intercepted(Apart(), Traffic(kept_edus={}))
+    method = store.add_remote_messages_from_client_to_device_inbox
+
+    assert (42, []) == (asyncio.run(method({"there": {}})), store.called)
 
 
 def test_rows_are_observed_afresh_at_each_attempt() -> None:
@@ -216,14 +271,16 @@ def test_rows_are_observed_afresh_at_each_attempt() -> None:
     failing = Apart()
     failing._add_messages_to_local_device_inbox_txn = None  # type: ignore[method-assign,assignment]
     interception._wrap(
-        failing, "_add_messages_to_local_device_inbox_txn", interception._observing
+        failing, "_add_messages_to_local_device_inbox_txn", wrappers.observing
     )
     with pytest.raises(TypeError):
         failing._add_messages_to_local_device_inbox_txn(None, 6, batch)
     assert batch.stream_id is None
 
 
-@pytest.mark.parametrize("store", [Renamed(), object(), _Everywhere()])
+@pytest.mark.parametrize(
+    "store", [Renamed(), object(), _Everywhere(), WithoutChanges()]
+)
 def test_an_unknown_synapse_is_left_alone(
     store: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -255,7 +312,8 @@ def test_only_the_writer_acts(caplog: pytest.LogCaptureFixture) -> None:
 
     assert "it is sync1, and to-device messages are written by todevice1" in caplog.text
     assert active() == 0
-    assert not vars(store).keys() - {"called"}
+    wrapped = vars(store).keys() | vars(store._device_federation_outbox_stream_cache)
+    assert not [name for name in wrapped if name.endswith(("inbox", "txn", "changed"))]
 
 
 def test_loading_it_twice_is_refused() -> None:

@@ -1,0 +1,214 @@
+"""`repeat: session`: what happens after a notice was delivered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.model.play import ABROAD, NOTICE, OLM, RECIPIENT, Play
+
+ENCRYPTED = "m.room.encrypted"
+HOUR_MS = 3_600_000
+
+
+def delivered(**config: Any) -> Play:
+    """Return a play in which a notice was stored, read and acknowledged."""
+    play = Play(repeat="session", session_hold_ms=HOUR_MS, **config)
+    play.send(NOTICE)
+    play.hs.acknowledge(RECIPIENT, "R", 1)
+    return play
+
+
+def test_a_delivered_notice_stands_for_later_ones() -> None:
+    """Until it is re-armed or the hold is over."""
+    play = delivered()
+    request = play.begin({**NOTICE, "reason": "again"})
+    assert play.steps() == ["withheld_read_queued"]
+    play.hs.come_to_rest()
+    assert request.called
+    assert [] == play.queued()
+
+    play.hs.clock.advance(3600.5)
+    play.send(NOTICE)
+    assert [2] == play.queued()
+
+
+def test_by_default_a_delivered_notice_may_be_repeated() -> None:
+    """`repeat: queued`."""
+    play = Play()
+    play.send(NOTICE)
+    play.hs.acknowledge(RECIPIENT, "R", 1)
+    play.send(NOTICE)
+
+    assert [2] == play.queued()
+
+
+def test_the_hold_begins_when_the_notice_was_last_seen_queued() -> None:
+    """It cannot have been delivered earlier."""
+    play = Play(repeat="session", session_hold_ms=HOUR_MS)
+    play.send(NOTICE)
+    play.hs.clock.advance(3000)
+    play.send(NOTICE)
+    play.hs.acknowledge(RECIPIENT, "R", 1)
+
+    play.hs.clock.advance(3000)
+    play.send(NOTICE)
+    assert [] == play.queued()
+
+    play.hs.clock.advance(1000)
+    play.send(NOTICE)
+    assert [2] == play.queued()
+
+
+def test_a_notice_that_collapses_does_not_prolong_the_hold() -> None:
+    """Or a sender who never stops would never be heard again."""
+    play = delivered()
+    for _ in range(4):
+        play.hs.clock.advance(1000)
+        play.send(NOTICE)
+
+    assert [2] == play.queued()
+
+
+@pytest.mark.parametrize("sender", ["@s:here", RECIPIENT])
+def test_an_olm_message_ends_the_hold(sender: str) -> None:
+    """In either direction."""
+    play = delivered()
+    play.hs.add_device("@s:here", "S1")
+    to_user = RECIPIENT if sender == "@s:here" else "@s:here"
+    content = {**OLM, "ciphertext": {"key": 0}}
+    device = "R" if sender == "@s:here" else "S1"
+    play.send(content, device, message_type=ENCRYPTED, sender=sender, to_user=to_user)
+    play.send(NOTICE)
+
+    assert 3 in play.queued()
+
+
+def test_another_key_ends_the_hold() -> None:
+    """The sender lost its keys."""
+    play = delivered()
+    play.send({**NOTICE, "sender_key": "new"})
+
+    assert [2] == play.queued()
+
+
+def test_an_unscoped_notice_is_delivered_after_a_scoped_one() -> None:
+    """The one that was delivered says less."""
+    play = Play(repeat="session")
+    play.send({**NOTICE, "session_id": "session"})
+    play.hs.acknowledge(RECIPIENT, "R", 1)
+    play.send({**NOTICE, "session_id": "another"})
+    assert [] == play.queued()
+
+    play.send(NOTICE)
+    assert [2] == play.queued()
+
+
+def test_a_device_made_again_is_told() -> None:
+    """Nothing that was delivered to its namesake counts."""
+    play = delivered()
+    play.hs.rows("DELETE FROM devices WHERE device_id = 'R'")
+    play.send(NOTICE)
+    play.hs.add_device(RECIPIENT, "R")
+    play.send(NOTICE)
+
+    assert [3] == play.queued()
+
+
+def test_a_device_that_changed_is_told() -> None:
+    """It may have been deleted and made again, unseen by any notice."""
+    play = delivered()
+    play.hs.change_device(RECIPIENT, "R")
+    play.send(NOTICE)
+
+    assert [2] == play.queued()
+
+
+def test_a_device_that_is_being_deleted_is_told() -> None:
+    """Its row may have been deleted unread."""
+    play = delivered()
+    params = {"user_id": RECIPIENT, "device_id": "R", "up_to_stream_id": 1}
+    task = ("delete_device_messages", "active", "R", json.dumps(params))
+    play.hs.rows("INSERT INTO scheduled_tasks VALUES (?, ?, ?, ?)", *task)
+    play.send(NOTICE)
+
+    assert [2] == play.queued()
+
+
+def test_a_restart_forgets_what_was_delivered() -> None:
+    """And so delivers once more."""
+    play = delivered()
+    play.load()
+    play.send(NOTICE)
+    assert [2] == play.queued()
+
+    play.hs.acknowledge(RECIPIENT, "R", 2)
+    play.send(NOTICE)
+    assert [] == play.queued()
+
+
+def test_what_was_found_by_reading_is_not_held() -> None:
+    """Nobody watched it, so an Olm message may have passed."""
+    play = Play(repeat="session")
+    play.send(NOTICE)
+    play.load()
+    play.send({**NOTICE, "from_device": "another"})
+    play.hs.acknowledge(RECIPIENT, "R", 2)
+    play.send(NOTICE)
+
+    assert [3] == play.queued()
+
+
+def test_what_an_application_service_reads_is_never_held() -> None:
+    """Should its rows go away, nobody knows why."""
+    play = delivered()
+    play.hs.service_users.add(RECIPIENT)
+    play.send(NOTICE)
+
+    assert [2] == play.queued()
+
+
+def test_what_is_remembered_of_deliveries_is_bounded() -> None:
+    """It makes room for what is queued."""
+    play = Play(repeat="session", max_pairs_per_sender=2)
+    for number in range(5):
+        play.send({**NOTICE, "from_device": f"S{number}"})
+        play.hs.acknowledge(RECIPIENT, "R", number + 1)
+
+    assert play.index.pairs <= 2
+    play.send({**NOTICE, "from_device": "S4"})
+    assert [] == play.queued()
+
+
+def test_all_devices_are_told_if_one_needs_it() -> None:
+    """`*` collapses only where each has it waiting or had it delivered."""
+    play = Play(repeat="session")
+    play.hs.add_device(RECIPIENT, "R2")
+    play.send(NOTICE, "*")
+    play.hs.acknowledge(RECIPIENT, "R", 1)
+    play.send(NOTICE, "*")
+    assert ([], [1]) == (play.queued(), play.queued("R2"))
+
+    play.hs.change_device(RECIPIENT, "R")
+    play.send(NOTICE, "*")
+    assert ([2], [2]) == (play.queued(), play.queued("R2"))
+
+
+def test_a_sent_notice_stands_for_later_ones_to_other_servers() -> None:
+    """What left the outbox was delivered to the other server."""
+    play = Play(repeat="session", session_hold_ms=HOUR_MS)
+    play.send_abroad(NOTICE)
+    play.hs.delete_sent("there", 1)
+    play.send_abroad(NOTICE)
+    assert [] == play.outbox()
+
+    play.hs.change_device(ABROAD, "A")
+    play.send_abroad(NOTICE)
+    assert [2] == play.outbox()
+
+    play.hs.delete_sent("there", 2)
+    play.send_abroad(OLM, message_type=ENCRYPTED)
+    play.send_abroad(NOTICE)
+    assert [3, 4] == play.outbox()
