@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import datetime, timedelta, timezone
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import treq
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from signedjson.key import encode_verify_key_base64, generate_signing_key
 from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
@@ -25,7 +20,9 @@ from twisted.internet import reactor as default_reactor
 from twisted.internet.ssl import PrivateCertificate
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
-from twisted.web.server import Site
+from twisted.web.server import NOT_DONE_YET, Site
+
+from synapse_withheld.demo.certificate import self_signed
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -42,12 +39,17 @@ class RemoteServer:
     Attributes:
         server_name: `127.0.0.1:PORT`, once started.
         received: The EDUs that Synapse sent, in order of arrival.
+        refuses: Whether it answers transactions with an error, as if it were down.
+        holds: Whether it keeps their EDUs but the answers back, until `answer`.
     """
 
     def __init__(self) -> None:
         """Make the server's signing key; `start` makes the rest."""
         self.server_name = ""
         self.received: list[dict[str, Any]] = []
+        self.refuses = False
+        self.holds = False
+        self._held: list[Request] = []
         self._key = generate_signing_key("test")
         self._key_id = f"{self._key.alg}:{self._key.version}"
         self._transactions = count(time.time_ns())
@@ -57,7 +59,8 @@ class RemoteServer:
         """Listen."""
         # Most of Twisted's web server and certificates has no types.
         reactor, make_site = cast("Any", default_reactor), cast("Any", Site)
-        certificate: Any = self_signed_certificate()
+        made, load = self_signed(), cast("Any", PrivateCertificate.loadPEM)
+        certificate = load(made.certificate + made.key)
         self._port = reactor.listenSSL(
             0, make_site(_Answers(self)), certificate.options(), interface=_LOOPBACK
         )
@@ -68,6 +71,34 @@ class RemoteServer:
         if self._port is not None:
             await self._port.stopListening()
             self._port = None
+
+    def answer(self) -> None:
+        """Give the answers that were held back, and hold no more."""
+        self.holds = False
+        held, self._held = self._held, []
+        for request in held:
+            finish: Any = request
+            finish.write(_answer(request, 200, {"pdus": {}}))
+            finish.finish()
+
+    def to_device(self) -> list[dict[str, Any]]:
+        """Return the contents of the EDUs with to-device messages, in order."""
+        return [
+            edu["content"]
+            for edu in self.received
+            if edu["edu_type"] == "m.direct_to_device"
+        ]
+
+    def take(self, request: Request) -> Any:
+        """Take a transaction, and return what Twisted is to answer."""
+        if self.refuses:
+            return _answer(request, 503, {"errcode": "M_UNKNOWN", "error": "Down"})
+        transaction = json.load(cast("Any", request.content))
+        self.received += transaction.get("edus", [])
+        if self.holds:
+            self._held.append(request)
+            return NOT_DONE_YET
+        return _answer(request, 200, {"pdus": {}})
 
     def user(self, localpart: str) -> str:
         """Return the ID of a user of this server."""
@@ -170,13 +201,11 @@ class _Answers(Resource):
             return _answer(request, 200, self._server.keys())
         return _answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
 
-    def render_PUT(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
+    def render_PUT(self, request: Request) -> Any:  # noqa: N802 Twisted's name
         """Keep the EDUs of a transaction."""
         if not _path(request).startswith("/_matrix/federation/v1/send/"):
             return self.render_GET(request)
-        transaction = json.load(cast("Any", request.content))
-        self._server.received += transaction.get("edus", [])
-        return _answer(request, 200, {"pdus": {}})
+        return self._server.take(request)
 
     render_POST = render_GET  # noqa: N815 Twisted's name
 
@@ -199,28 +228,3 @@ def _answer(request: Any, status: int, body: dict[str, Any]) -> bytes:
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"application/json")
     return json.dumps(body).encode()
-
-
-def self_signed_certificate() -> PrivateCertificate:
-    """Make a certificate that nobody but its maker vouches for."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM)
-    pem += key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    load: Any = PrivateCertificate.loadPEM
-    return cast("PrivateCertificate", load(pem))

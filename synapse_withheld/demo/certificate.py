@@ -1,0 +1,42 @@
+"""Make certificates that nobody but their maker vouches for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+@attrs.frozen
+class Certificate:
+    """A certificate and its private key, each as PEM."""
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+
+def self_signed() -> Certificate:
+    """Make a certificate for loopback, valid today."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form = serialization.PrivateFormat.PKCS8
+    return Certificate(
+        certificate.public_bytes(pem),
+        key.private_bytes(pem, form, serialization.NoEncryption()),
+    )

@@ -1,0 +1,271 @@
+"""Notices for another server, which is away, slow or back again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, AsyncIterator
+
+import attrs
+import pytest
+
+from synapse_withheld.demo.homeserver import Homeserver
+from synapse_withheld.demo.matrix import Client
+from tests.harness.federation import RemoteServer
+from tests.harness.mailbox import DECISIONS, total
+from tests.harness.messages import (
+    ENCRYPTED,
+    PLAIN,
+    WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.polling import eventually, pause
+from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.stage import Stage, new_name
+
+# Of pyOpenSSL, which Twisted hands the remote server's certificate to.
+pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+
+# A server that was away is tried again at the next occasion, not after minutes; in
+# milliseconds.
+IMPATIENT = {
+    "federation": {
+        "max_long_retries": 0,
+        "max_short_retries": 0,
+        "destination_min_retry_interval": 100,
+        "destination_max_retry_interval": 200,
+    }
+}
+
+
+NOTHING: list[dict[str, Any]] = []
+
+
+@attrs.define
+class Outward:
+    """A sender here, and a user with two devices on another server."""
+
+    homeserver: Homeserver
+    remote: RemoteServer
+    sender: Client
+    recipient: str
+    sender_key: str
+
+    def notice(self, **more: Any) -> dict[str, Any]:
+        """Return the sender's notice."""
+        values = {"sender_key": self.sender_key, "from_device": "SENDERDEV", **more}
+        return make_notice(**values)
+
+    async def send(
+        self, content: dict[str, Any], *device_ids: str, kind: str = WITHHELD
+    ) -> None:
+        """Send a message to devices of the recipient."""
+        messages = {self.recipient: dict.fromkeys(device_ids or ("A",), content)}
+        assert await self.sender.send_to_device(kind, messages) == 200
+
+    def outbox(self) -> list[dict[str, Any]]:
+        """Return the messages of each EDU that waits, by device."""
+        rows = self.homeserver.query(
+            "SELECT messages_json FROM device_federation_outbox "
+            "WHERE destination = ? ORDER BY stream_id",
+            (self.remote.server_name,),
+        )
+        return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
+
+    def received(self) -> list[dict[str, Any]]:
+        """Return the messages of each EDU that arrived, by device."""
+        return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
+
+    async def return_of_the_other(self) -> None:
+        """Let the other server take transactions again, and say so by sending one."""
+        self.remote.refuses = False
+        sender = self.remote.user("herald")
+        for _ in range(100):
+            await self.remote.send_edu(self.homeserver, sender, PLAIN, {})
+            if not self.outbox():
+                return
+            await pause()
+        assert self.outbox() == []
+
+
+@async_fixture(scope="module")
+async def outward_homeserver(stage: Stage) -> Homeserver:
+    """Run a Synapse that soon tries again."""
+    return await stage.start({}, IMPATIENT)
+
+
+@async_yield_fixture()
+async def outward(
+    outward_homeserver: Homeserver, remote: RemoteServer
+) -> AsyncIterator[Outward]:
+    """Play a server that is away."""
+    remote.refuses = True
+    name = new_name("outward")
+    sender = await outward_homeserver.register(name, device_id="SENDERDEV")
+    yield Outward(
+        outward_homeserver, remote, sender, remote.user("recipient"), make_key(name)
+    )
+    remote.answer()
+
+
+async def decided(homeserver: Homeserver) -> dict[str, int]:
+    """Return how many decisions of each kind were made about the outbox."""
+    metrics = await homeserver.metrics()
+    return {
+        decision: int(total(metrics, DECISIONS, decision=decision, queue="outbox"))
+        for decision in ("deliver", "collapse", "supersede")
+    }
+
+
+@in_reactor
+async def test_a_server_that_was_away_gets_one_notice_per_pair(
+    outward: Outward,
+) -> None:
+    """And every other message, in order."""
+    before = await decided(outward.homeserver)
+    numbers = [{"number": number} for number in range(3)]
+    for number in numbers:
+        await outward.send(outward.notice(reason=f"copy {number}"))
+        await outward.send(number, kind=PLAIN)
+        await outward.send(outward.notice(), "A", "B")
+    first = outward.notice(reason=f"copy {numbers[0]}")
+    expected = [
+        {"A": first},
+        {"A": numbers[0]},
+        {"B": outward.notice()},
+        {"A": numbers[1]},
+        {"A": numbers[2]},
+    ]
+    assert outward.outbox() == expected
+
+    await outward.return_of_the_other()
+
+    assert outward.received() == expected
+    after = await decided(outward.homeserver)
+    made = {key: after[key] - before[key] for key in after}
+    assert made == {"deliver": 2, "collapse": 7, "supersede": 0}
+
+
+@in_reactor
+async def test_a_sent_notice_is_sent_again(outward: Outward) -> None:
+    """With `repeat: queued` a notice that left the outbox may be repeated."""
+    outward.remote.refuses = False
+    for number in (1, 2):
+        await outward.send(outward.notice())
+        await eventually(lambda: len(outward.received()), number)
+        await eventually(outward.outbox, NOTHING)
+
+
+@in_reactor
+async def test_a_new_key_supersedes_what_waits_alone(outward: Outward) -> None:
+    """An EDU that holds more is left alone."""
+    await outward.send(outward.notice())
+    newer = outward.notice(sender_key=make_key("newer"))
+    await outward.send(newer)
+    await eventually(outward.outbox, [{"A": newer}])
+    await outward.send(newer, "A", "B")
+    await eventually(outward.outbox, [{"A": newer}, {"B": newer}])
+    await outward.send(outward.notice(), "C", "D")
+    await outward.send(newer, "C")
+    expected = [
+        {"A": newer},
+        {"B": newer},
+        {"C": outward.notice(), "D": outward.notice()},
+        {"C": newer},
+    ]
+    await eventually(outward.outbox, expected)
+
+    await outward.return_of_the_other()
+    assert outward.received() == expected
+
+
+@in_reactor
+@pytest.mark.parametrize("direction", ["to_recipient", "to_sender"])
+async def test_an_olm_message_rearms_what_waits(
+    outward: Outward, direction: str
+) -> None:
+    """To the device, or from the user: the next notice says something new."""
+    await outward.send(outward.notice())
+    await outward.send({"number": 1}, kind=PLAIN)
+    if direction == "to_recipient":
+        olm = make_olm_lookalike(outward.sender_key, make_key("theirs"))
+        await outward.send(olm, kind=ENCRYPTED)
+        between = [{"A": {"number": 1}}, {"A": olm}]
+    else:
+        olm = make_olm_lookalike(make_key("theirs"), outward.sender_key)
+        device = {outward.sender.user_id: {"SENDERDEV": olm}}
+        answer = await outward.remote.send_edu(
+            outward.homeserver, outward.recipient, ENCRYPTED, device
+        )
+        assert answer[0] == 200
+        await eventually_received(outward, olm)
+        between = [{"A": {"number": 1}}]
+    await outward.send(outward.notice(reason="new"))
+    await eventually(outward.outbox, [*between, {"A": outward.notice(reason="new")}])
+
+
+async def eventually_received(outward: Outward, content: dict[str, Any]) -> None:
+    """Wait until the sender has been given a message."""
+    for _ in range(100):
+        body = await outward.sender.sync()
+        if content in [each["content"] for each in body["to_device"]["events"]]:
+            return
+        await pause()
+    raise AssertionError("it did not arrive")
+
+
+@in_reactor
+async def test_what_is_being_sent_is_neither_lost_nor_doubled(
+    outward: Outward,
+) -> None:
+    """The row goes while its transmission is under way; its successor follows."""
+    outward.remote.refuses, outward.remote.holds = False, True
+    await outward.send(outward.notice(reason="on its way"))
+    await eventually(outward.received, [{"A": outward.notice(reason="on its way")}])
+    await outward.send(outward.notice(reason="a duplicate"))
+    newer = outward.notice(sender_key=make_key("newer"))
+    await outward.send(newer)
+    await outward.send({"number": 1}, kind=PLAIN)
+    await eventually(outward.outbox, [{"A": newer}, {"A": {"number": 1}}])
+
+    outward.remote.answer()
+
+    await eventually(outward.outbox, NOTHING)
+    assert outward.received() == [
+        {"A": outward.notice(reason="on its way")},
+        {"A": newer},
+        {"A": {"number": 1}},
+    ]
+
+
+@in_reactor
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_after_a_restart_the_newest_stays(outward: Outward, how: str) -> None:
+    """Nobody watched what waits, so the next notice supersedes it."""
+    await outward.send(outward.notice(reason="before"))
+    await outward.send({"number": 1}, kind=PLAIN)
+    await getattr(outward.homeserver, how)()
+    await outward.homeserver.start()
+    await outward.send(outward.notice(reason="after"))
+    expected = [{"A": {"number": 1}}, {"A": outward.notice(reason="after")}]
+    await eventually(outward.outbox, expected)
+    await outward.send(outward.notice(reason="again"))
+
+    await outward.return_of_the_other()
+    assert outward.received() == expected
+
+
+@in_reactor
+async def test_with_the_outbox_switched_off_every_copy_is_sent(
+    own_stage: Stage, remote: RemoteServer
+) -> None:
+    """`outbox: false`."""
+    homeserver = await own_stage.start({"outbox": False}, IMPATIENT)
+    remote.refuses = True
+    sender = await homeserver.register(new_name("outward"), device_id="SENDERDEV")
+    outward = Outward(homeserver, remote, sender, remote.user("r"), make_key("off"))
+    for _ in range(3):
+        await outward.send(outward.notice())
+
+    assert outward.outbox() == [{"A": outward.notice()}] * 3

@@ -1,0 +1,88 @@
+"""`repeat: session` on a real Synapse: what a device was given is not repeated."""
+
+from __future__ import annotations
+
+from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.mailbox import counted, mailbox
+from tests.harness.messages import ENCRYPTED, make_message, make_olm_lookalike
+from tests.harness.polling import pause
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.stage import Stage, Two, log_in, send, two_on
+
+HOLD_S = 3
+
+
+@async_fixture(scope="module")
+async def holding(stage: Stage) -> Homeserver:
+    """Run a Synapse that holds what was delivered."""
+    return await stage.start({"repeat": "session"})
+
+
+@async_fixture()
+async def held(holding: Homeserver) -> Two:
+    """Send a notice that the recipient reads and acknowledges."""
+    two = await two_on(holding)
+    await two.send(two.notice())
+    received, _ = await two.recipient.drain()
+    assert received == [make_message(two.sender.user_id, two.notice())]
+    return two
+
+
+@in_reactor
+async def test_a_notice_that_was_read_is_not_repeated(held: Two) -> None:
+    """Nothing has changed since."""
+    async with counted(held.homeserver) as decided:
+        for number in range(3):
+            assert await held.send(held.notice(reason=f"again {number}")) == 200
+    assert mailbox(held.homeserver, held.recipient) == []
+    assert decided == {"collapse": 3}
+
+
+@in_reactor
+async def test_after_an_olm_message_it_is(held: Two) -> None:
+    """The next notice says something new."""
+    olm = make_olm_lookalike(held.sender_key, "theirs")
+    await held.send(olm, ENCRYPTED)
+    await held.send(held.notice(reason="new"))
+    assert mailbox(held.homeserver, held.recipient) == [
+        make_message(held.sender.user_id, olm, ENCRYPTED),
+        make_message(held.sender.user_id, held.notice(reason="new")),
+    ]
+
+
+@in_reactor
+async def test_a_device_logged_in_again_under_its_id_is_told(held: Two) -> None:
+    """What its namesake read does not count."""
+    again = await log_in(held.recipient, "OTHER")
+    await held.recipient.logout()
+    recipient = await log_in(again, held.recipient.device_id)
+    assert await send(held.sender, recipient, held.notice(reason="new")) == 200
+    assert mailbox(held.homeserver, recipient) == [
+        make_message(held.sender.user_id, held.notice(reason="new"))
+    ]
+
+
+@in_reactor
+async def test_a_restart_forgets_and_delivers_once_more(held: Two) -> None:
+    """Then the hold begins anew."""
+    await held.homeserver.restart()
+    assert await held.send(held.notice(reason="after")) == 200
+    received, _ = await held.recipient.drain()
+    assert received == [make_message(held.sender.user_id, held.notice(reason="after"))]
+    assert await held.send(held.notice(reason="again")) == 200
+    assert mailbox(held.homeserver, held.recipient) == []
+
+
+@in_reactor
+async def test_when_the_hold_is_over_it_may_be_repeated(own_stage: Stage) -> None:
+    """`session_hold`."""
+    config = {"repeat": "session", "session_hold": f"{HOLD_S}s"}
+    homeserver = await own_stage.start(config)
+    two = await two_on(homeserver)
+    await two.send(two.notice())
+    await two.recipient.drain()
+    await pause(HOLD_S + 0.5)
+    assert await two.send(two.notice(reason="later")) == 200
+    assert mailbox(homeserver, two.recipient) == [
+        make_message(two.sender.user_id, two.notice(reason="later"))
+    ]
