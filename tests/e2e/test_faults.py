@@ -12,8 +12,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from synapse_withheld.demo.homeserver import Homeserver
 from synapse_withheld.interception import spoofs_possible, synapse_version
 from tests.harness.faults import OURS, Faults
+from tests.harness.federation import RemoteServer
 from tests.harness.mailbox import ACTIVE, failures, mailbox, total
 from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.outward import IMPATIENT, outward_from
 from tests.harness.polling import eventually, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
 from tests.harness.stage import Stage, Two, everything_tidied, two_on
@@ -39,7 +41,7 @@ async def faulty(stage: Stage) -> AsyncIterator[Faulty]:
     """Run a Synapse with the module and the faults."""
     site = stage.site()
     faults = Faults(site.directory / "faults.json")
-    config = {"modules": [faults.module(ASIDE_FOR_S)]}
+    config = {"modules": [faults.module(ASIDE_FOR_S)], **IMPATIENT}
     with pytest.MonkeyPatch.context() as environment:
         # Synapse's process is to find the faults.
         environment.setenv("PYTHONPATH", str(PROJECT))
@@ -150,6 +152,41 @@ async def test_hanging_statements_lose_nothing(healthy: Faulty) -> None:
     people = await check_flow(healthy, pairs=1, rounds=3)
     assert await failures(healthy.homeserver) > failed
     await check_heals(healthy, people)
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+@pytest.mark.parametrize(
+    "only",
+    [
+        OURS,
+        "withheld_read_outboxes",
+        "withheld_read_queued_edus",
+        "withheld_delete_superseded_edus",
+    ],
+)
+@in_reactor
+async def test_failing_statements_about_the_outbox_lose_nothing(
+    healthy: Faulty, remote: RemoteServer, only: str
+) -> None:
+    """All is sent in order when the other server is back, the newest key included."""
+    outward = await outward_from(healthy.homeserver, remote)
+    failed = await failures(healthy.homeserver)
+    healthy.faults.set("error", only=only)
+    others = [{"number": number} for number in range(6)]
+    for other in others:
+        key = make_key(f"{outward.sender_key} {other['number'] // 2}")
+        await outward.send(outward.notice(sender_key=key))
+        await outward.send(other, kind=PLAIN)
+    healthy.faults.clear()
+    await until(healthy.active, lambda active: active == 1)
+    assert await failures(healthy.homeserver) > failed
+
+    await outward.return_of_the_other()
+
+    received = [each["A"] for each in outward.received()]
+    assert [each for each in received if "number" in each] == others
+    newest = outward.notice(sender_key=make_key(f"{outward.sender_key} 2"))
+    assert newest in received
 
 
 # SQLite has no connection that anybody else could close.

@@ -2,91 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, AsyncIterator
 
-import attrs
 import pytest
 
 from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
 from tests.harness.federation import RemoteServer
 from tests.harness.mailbox import DECISIONS, total
 from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
-    WITHHELD,
     make_key,
-    make_notice,
     make_olm_lookalike,
 )
+from tests.harness.outward import IMPATIENT, NOTHING, Outward, outward_from
 from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
-from tests.harness.stage import Stage, new_name
+from tests.harness.stage import Stage
 
 # Of pyOpenSSL, which Twisted hands the remote server's certificate to.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-# A server that was away is tried again at the next occasion, not after minutes; in
-# milliseconds.
-IMPATIENT = {
-    "federation": {
-        "max_long_retries": 0,
-        "max_short_retries": 0,
-        "destination_min_retry_interval": 100,
-        "destination_max_retry_interval": 200,
-    }
-}
-
-
-NOTHING: list[dict[str, Any]] = []
-
-
-@attrs.define
-class Outward:
-    """A sender here, and a user with two devices on another server."""
-
-    homeserver: Homeserver
-    remote: RemoteServer
-    sender: Client
-    recipient: str
-    sender_key: str
-
-    def notice(self, **more: Any) -> dict[str, Any]:
-        """Return the sender's notice."""
-        values = {"sender_key": self.sender_key, "from_device": "SENDERDEV", **more}
-        return make_notice(**values)
-
-    async def send(
-        self, content: dict[str, Any], *device_ids: str, kind: str = WITHHELD
-    ) -> None:
-        """Send a message to devices of the recipient."""
-        messages = {self.recipient: dict.fromkeys(device_ids or ("A",), content)}
-        assert await self.sender.send_to_device(kind, messages) == 200
-
-    def outbox(self) -> list[dict[str, Any]]:
-        """Return the messages of each EDU that waits, by device."""
-        rows = self.homeserver.query(
-            "SELECT messages_json FROM device_federation_outbox "
-            "WHERE destination = ? ORDER BY stream_id",
-            (self.remote.server_name,),
-        )
-        return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
-
-    def received(self) -> list[dict[str, Any]]:
-        """Return the messages of each EDU that arrived, by device."""
-        return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
-
-    async def return_of_the_other(self) -> None:
-        """Let the other server take transactions again, and say so by sending one."""
-        self.remote.refuses = False
-        sender = self.remote.user("herald")
-        for _ in range(100):
-            await self.remote.send_edu(self.homeserver, sender, PLAIN, {})
-            if not self.outbox():
-                return
-            await pause()
-        assert self.outbox() == []
 
 
 @async_fixture(scope="module")
@@ -100,12 +35,7 @@ async def outward(
     outward_homeserver: Homeserver, remote: RemoteServer
 ) -> AsyncIterator[Outward]:
     """Play a server that is away."""
-    remote.refuses = True
-    name = new_name("outward")
-    sender = await outward_homeserver.register(name, device_id="SENDERDEV")
-    yield Outward(
-        outward_homeserver, remote, sender, remote.user("recipient"), make_key(name)
-    )
+    yield await outward_from(outward_homeserver, remote)
     remote.answer()
 
 
@@ -262,9 +192,7 @@ async def test_with_the_outbox_switched_off_every_copy_is_sent(
 ) -> None:
     """`outbox: false`."""
     homeserver = await own_stage.start({"outbox": False}, IMPATIENT)
-    remote.refuses = True
-    sender = await homeserver.register(new_name("outward"), device_id="SENDERDEV")
-    outward = Outward(homeserver, remote, sender, remote.user("r"), make_key("off"))
+    outward = await outward_from(homeserver, remote)
     for _ in range(3):
         await outward.send(outward.notice())
 
