@@ -17,14 +17,19 @@ from typing import AsyncIterator, Sequence
 import attrs
 
 from synapse_withheld.demo.together import together
-from tests.bench import code, duplicates, memory, ordinary, storm
+from tests.bench import code, duplicates, memory, ordinary, outbox, storm
 from tests.bench.counting import settled
 from tests.bench.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
 from tests.bench.running import run
 from tests.bench.sizes import FULL, QUICK, Sizes
 
-PARTS = ("code", "memory", "duplicates", "ordinary", "storm")
+COUNTED = {
+    "duplicates": duplicates.measure,
+    "ordinary": ordinary.measure,
+    "outbox": outbox.measure,
+}
+PARTS = ("code", "memory", *COUNTED, "storm")
 MET, NOT_MET = 0, 1
 
 
@@ -72,16 +77,14 @@ async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
     if "memory" in parts:
         say("Weighing the index.")
         yield memory.measure(sizes)
-    if "duplicates" in parts or "ordinary" in parts:
+    counted = [part for part in COUNTED if part in parts]
+    if counted:
         say("Starting two Synapses that log their statements.")
         async with two_lanes(directory / "counting", log_statements=True) as lanes:
             await _settled(lanes)
-            if "duplicates" in parts:
-                say("Counting what duplicates cost.")
-                yield await duplicates.measure(lanes, sizes)
-            if "ordinary" in parts:
-                say("Counting the statements of ordinary requests.")
-                yield await ordinary.measure(lanes, sizes)
+            for part in counted:
+                say(f"Counting: {part}.")
+                yield await COUNTED[part](lanes, sizes)
     if "storm" in parts:
         say("Starting two Synapses on new databases.")
         async with two_lanes(directory / "storm", log_statements=False) as lanes:

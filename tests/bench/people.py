@@ -9,7 +9,7 @@ import attrs
 
 from synapse_withheld.demo.matrix import Client
 from tests.bench.lanes import Lane
-from tests.bench.messages import content
+from tests.bench.messages import content, to_devices
 
 OK = 200
 
@@ -50,9 +50,18 @@ class People:
             FailedRequestError: It was not answered 200.
         """
         devices = device_ids or [self.recipient.device_id]
-        messages = {each: content(message_type) for each in devices}
+        await self.send_to(self.recipient.user_id, message_type, devices)
+
+    async def send_to(
+        self, user_id: str, message_type: str, device_ids: list[str]
+    ) -> None:
+        """Send a message to devices of any user, on another server as well.
+
+        Raises:
+            FailedRequestError: It was not answered 200.
+        """
         status = await self.sender.send_to_device(
-            message_type, {self.recipient.user_id: messages}
+            message_type, to_devices(message_type, user_id, device_ids)
         )
         if status != OK:
             raise FailedRequestError(f"{message_type}: {status}")
