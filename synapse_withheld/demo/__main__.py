@@ -20,7 +20,8 @@ import attrs
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
-from synapse_withheld.demo.demonstration import compare, two_homeservers
+from synapse_withheld.demo.demonstration import Outcome, compare, two_homeservers
+from synapse_withheld.demo.federation.demonstration import Abroad, federate
 from synapse_withheld.demo.homeserver import HomeserverError
 from synapse_withheld.demo.keeping import invitation
 from synapse_withheld.demo.matrix import MatrixError
@@ -53,13 +54,14 @@ class Options:
 
     keep: bool
     markdown: bool
+    federation: bool
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m synapse_withheld.demo",
-        description="Drive two Synapses with the same traffic, one with the module.",
+        description="Drive Synapses with the same traffic, some with the module.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -71,27 +73,41 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--markdown", action="store_true", help="print the table as Markdown"
     )
+    parser.add_argument(
+        "--federation",
+        action="store_true",
+        help="instead: four Synapses that federate, the receiving ones away meanwhile",
+    )
     parsed = parser.parse_args(arguments)
-    return Options(keep=parsed.keep, markdown=parsed.markdown)
+    if parsed.keep and parsed.federation:
+        parser.error("--keep shows one Synapse: leave out --federation")
+    return Options(parsed.keep, parsed.markdown, parsed.federation)
 
 
 async def demonstrate(directory: Path, options: Options, progress: Progress) -> int:
-    """Run the demonstration; return the exit code."""
+    """Run a demonstration; return the exit code."""
     started = perf_counter()
-    progress.say("Starting a stock Synapse and one with the module.")
-    async with two_homeservers(directory) as (stock, module):
-        outcome = await compare(stock, module, progress, markdown=options.markdown)
+
+    def show(outcome: Outcome | Abroad) -> int:
         for check in outcome.checks:
             progress.say(f"  {check.verdict}")
         progress.say(f"Done in {perf_counter() - started:.0f} s.")
         print(outcome.table, flush=True)
+        held = all(check.holds for check in outcome.checks)
+        return HELD if held else DID_NOT_HOLD
+
+    if options.federation:
+        return show(await federate(directory, progress, markdown=options.markdown))
+    progress.say("Starting a stock Synapse and one with the module.")
+    async with two_homeservers(directory) as (stock, module):
+        outcome = await compare(stock, module, progress, markdown=options.markdown)
+        code = show(outcome)
         if options.keep:
             await stock.stop()
             for line in invitation(module, outcome.cast):
                 progress.say(line)
             await _until_interrupted(progress)
-        held = all(check.holds for check in outcome.checks)
-        return HELD if held else DID_NOT_HOLD
+        return code
 
 
 async def _until_interrupted(progress: Progress) -> None:

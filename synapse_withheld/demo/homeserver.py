@@ -65,7 +65,7 @@ class Homeserver:
             module: The `config:` mapping of the module; `None` for a stock Synapse.
             database: Synapse's `database:` section; SQLite in the directory if
                 `None`.
-            config: More top-level keys of `homeserver.yaml`; `modules` is appended.
+            config: More of `homeserver.yaml`; modules and listeners are appended.
             server_name: The name in its user IDs.
             python: The interpreter of the environment that Synapse is installed in.
         """
@@ -196,12 +196,10 @@ class Homeserver:
         config = settings.homeserver(
             self._directory, self.server_name, self._ports, self._database
         )
-        modules = list(self._more.get("modules", ()))
         if self._module is not None:
             entry = {"module": "synapse_withheld.WithheldModule"}
-            modules.insert(0, {**entry, "config": self._module})
-        config.update(self._more)
-        config["modules"] = modules
+            config["modules"] = [{**entry, "config": self._module}]
+        settings.extend(config, self._more)
         (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
         settings.write_log_config(self._directory, self.log_path)
         settings.write_signing_key(self._directory)

@@ -13,6 +13,11 @@ import yaml
 
 REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
 
+LOOPBACK = "127.0.0.1"
+
+# What is a list in `homeserver.yaml` and gets more, not other, entries.
+_APPENDED = ("listeners", "modules")
+
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
 
 
@@ -26,12 +31,17 @@ class Ports:
 
 def free_ports() -> Ports:
     """Ask the kernel for ports that nobody uses."""
-    sockets = [socket.socket() for _ in range(2)]
+    client, metrics = free(2)
+    return Ports(client, metrics)
+
+
+def free(count: int) -> list[int]:
+    """Ask the kernel for different ports that nobody uses."""
+    sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        client, metrics = (each.getsockname()[1] for each in sockets)
-        return Ports(client, metrics)
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in sockets]
     finally:
         for each in sockets:
             each.close()
@@ -54,8 +64,8 @@ def homeserver(
         "signing_key_path": str(directory / "signing.key"),
         "log_config": str(directory / "log.yaml"),
         "listeners": [
-            _listener(ports.client, "http", ["client", "federation"]),
-            _listener(ports.metrics, "metrics", ["metrics"]),
+            listener(ports.client, "http", ["client", "federation"]),
+            listener(ports.metrics, "metrics", ["metrics"]),
         ],
         "enable_metrics": True,
         "database": database,
@@ -72,6 +82,25 @@ def homeserver(
         "federation_ip_range_blacklist": [],
         **_no_limits(),
     }
+
+
+def listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
+    """Return an entry of `listeners` on loopback."""
+    return {
+        "port": port,
+        "type": kind,
+        "bind_addresses": [LOOPBACK],
+        "resources": [{"names": resources, "compress": False}],
+    }
+
+
+def extend(config: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add more top-level keys to a `homeserver.yaml`.
+
+    Listeners and modules are added to those that are there; other keys replace.
+    """
+    lists = {key: [*config.get(key, ()), *more.get(key, ())] for key in _APPENDED}
+    config.update({**more, **lists})
 
 
 def write_log_config(directory: Path, log_path: Path) -> None:
@@ -101,15 +130,6 @@ def write_signing_key(directory: Path) -> None:
     if not path.exists():
         seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
         path.write_text(f"ed25519 a_test {seed}\n")
-
-
-def _listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
-    return {
-        "port": port,
-        "type": kind,
-        "bind_addresses": ["127.0.0.1"],
-        "resources": [{"names": resources, "compress": False}],
-    }
 
 
 def _no_limits() -> dict[str, Any]:

@@ -52,11 +52,21 @@ def make_rows(stock: Measured, module: Measured) -> list[Row]:
 def render(rows: Sequence[Row], *, markdown: bool) -> str:
     """Return the table as text, for a terminal or as Markdown."""
     cells = [HEADER, *((row.label, row.stock, row.module) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    return aligned(cells, markdown=markdown)
+
+
+def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
+    """Return lines of cells as text: labels to the left, all others to the right.
+
+    Args:
+        cells: Lines of equal length; the first is the header.
+        markdown: As Markdown instead of for a terminal.
+    """
+    widths = [max(map(len, column)) for column in zip(*cells)]
     lines = [_line(line, widths, markdown=markdown) for line in cells]
-    rule = "-" * widths[0], "-" * (widths[1] - 1) + ":", "-" * (widths[2] - 1) + ":"
-    if not markdown:
-        rule = "-" * widths[0], "-" * widths[1], "-" * widths[2]
+    rule = ["-" * width for width in widths]
+    if markdown:
+        rule[1:] = [f"{dashes[1:]}:" for dashes in rule[1:]]
     lines.insert(1, _line(rule, widths, markdown=markdown))
     return "\n".join(lines)
 
@@ -88,6 +98,6 @@ def _size(texts: Iterable[str]) -> int:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], *, markdown: bool) -> str:
-    label, stock, module = cells
-    padded = label.ljust(widths[0]), stock.rjust(widths[1]), module.rjust(widths[2])
+    label, *others = (cell.rjust(width) for cell, width in zip(cells, widths))
+    padded = cells[0].ljust(len(label)), *others
     return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded).rstrip()
