@@ -51,7 +51,8 @@ _APART = {_LOCAL_NAME: (_LOCAL,), _REMOTE_NAME: (_REMOTE,)}
 # that sent them.
 _SPOOFS_DROPPED_SINCE = (1, 157, 2)
 
-_MARK = "_synapse_withheld_original"
+# On the store, not on the wrappers: those of other modules may hide them.
+_MARK = "_synapse_withheld_intercepts"
 
 # What tells Synapse's own readers that an outbox has a new row, once it has.
 _OUTBOX_CHANGES = "_device_federation_outbox_stream_cache"
@@ -108,7 +109,7 @@ class SynapseInternals:
         differences = _differences(store)
         if differences or not isinstance(writers, list):
             raise UnknownSynapseError("; ".join(differences) or "no list of writers")
-        if hasattr(getattr(store, _WRITES_ROWS), _MARK):
+        if hasattr(store, _MARK):
             raise AlreadyLoadedError(
                 "synapse_withheld: the module is loaded twice; 'modules' must name "
                 "it once"
@@ -140,10 +141,11 @@ class SynapseInternals:
     def keeps_messages(self, user_id: str) -> bool:
         """Say whether an application service reads a user's mailboxes.
 
-        It reads by position, and its rows are never deleted.
+        It reads by position, and its rows are never deleted. One that asked for
+        no more than events of rooms reads none.
         """
         return any(
-            service.is_interested_in_user(user_id)
+            _reads_mailboxes(service) and service.is_interested_in_user(user_id)
             for service in self._store.get_app_services()
         )
 
@@ -172,6 +174,7 @@ class SynapseInternals:
         """Wrap the methods that queue to-device messages."""
         store, token = self._store, self.stream_token
         from_remote = functools.partial(wrappers.from_remote, traffic)
+        setattr(store, _MARK, True)
         to_local = functools.partial(wrappers.to_local, traffic, token)
         to_remote = functools.partial(wrappers.to_remote, traffic, token)
         together = functools.partial(wrappers.together, traffic, token)
@@ -207,8 +210,14 @@ def _differences(store: Any) -> list[str]:
     return differences
 
 
+def _reads_mailboxes(service: Any) -> bool:
+    """Say whether an application service may be given to-device messages."""
+    # One flag or both, depending on the version; in doubt it may.
+    flags = ("supports_ephemeral", "supports_unstable_ephemeral")
+    found = [getattr(service, flag) for flag in flags if hasattr(service, flag)]
+    return any(found) or not found
+
+
 def _wrap(store: Any, name: str, make: Callable[[Any], Any]) -> None:
     original = getattr(store, name)
-    wrapper = functools.wraps(original)(make(original))
-    setattr(wrapper, _MARK, original)
-    setattr(store, name, wrapper)
+    setattr(store, name, functools.wraps(original)(make(original)))

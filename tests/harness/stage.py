@@ -99,6 +99,9 @@ def with_bridge(directory: Path) -> dict[str, Any]:
                 "as_token": BRIDGE_TOKEN,
                 "hs_token": "unused",
                 "sender_localpart": "bridge",
+                # The stable name, and the one of older versions.
+                "receive_ephemeral": True,
+                "de.sorunome.msc2409.push_ephemeral": True,
                 "namespaces": {
                     "users": [{"exclusive": True, "regex": f"@{BRIDGED_USERS}.*"}]
                 },

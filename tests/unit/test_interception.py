@@ -316,6 +316,29 @@ def test_only_the_writer_acts(caplog: pytest.LogCaptureFixture) -> None:
     assert not [name for name in wrapped if name.endswith(("inbox", "txn", "changed"))]
 
 
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        ({"supports_ephemeral": True}, True),
+        ({"supports_ephemeral": False}, False),
+        ({"supports_ephemeral": False, "supports_unstable_ephemeral": True}, True),
+        ({}, True),
+    ],
+)
+def test_only_services_that_read_mailboxes_keep_messages(
+    flags: dict[str, bool], kept: bool
+) -> None:
+    """A bridge that asked for no more than events of rooms changes nothing."""
+    store = Apart()
+    mine = "@bridged:hs"
+    service = types.SimpleNamespace(is_interested_in_user=mine.__eq__, **flags)
+    store.get_app_services = lambda: [service]  # type: ignore[method-assign]
+    synapse = SynapseInternals(api(store))
+
+    assert synapse.keeps_messages(mine) is kept
+    assert not synapse.keeps_messages("@another:hs")
+
+
 def test_loading_it_twice_is_refused() -> None:
     """With a clear error."""
     store = Apart()
