@@ -115,12 +115,21 @@ class Traffic:
     ) -> Any:
         async def write_kept(kept: LocalMessages) -> Any:
             if isinstance(kept, ObservedBatch):
-                left = without_collapsed(edus, kept)
-                kept.sharing = users_sharing(left)
-                return await write(left, kept)
+                left = self._left_of(edus, kept)
+                if left is not None:
+                    return await write(left, kept)
             return await write(edus, None)
 
         return await self.outbox.store(messages, write_kept, None)
+
+    def _left_of(self, edus: Edus, kept: ObservedBatch) -> Edus | None:
+        try:
+            left = without_collapsed(edus, kept)
+            kept.sharing = users_sharing(left)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("decide", error)
+            return None
+        return left
 
     def _messages_of(self, edus: Edus) -> LocalMessages | None:
         try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from twisted.python.failure import Failure
 
+from synapse_withheld import traffic
 from tests.model.play import ABROAD, NOTICE, OLM, WITHHELD, Play
 
 ENCRYPTED = "m.room.encrypted"
@@ -221,6 +223,23 @@ def test_after_a_failed_look_up_the_newer_edu_stays() -> None:
 
     assert request.called
     assert [2] == play.outbox()
+
+
+def test_a_failure_while_an_edu_is_taken_apart_stores_it_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the request does not fail."""
+    play = Play()
+    play.send_abroad(NOTICE)
+    monkeypatch.setattr(traffic, "users_sharing", lambda _: 1 // 0)
+    play.send_abroad(NOTICE, ["A", "B"])
+    edus = [edu["messages"][ABROAD] for _, edu in play.hs.outbox("there")]
+    assert [["A"], ["A", "B"]] == [list(by_device) for by_device in edus]
+
+    monkeypatch.undo()
+    play.send_abroad(NOTICE, ["A", "B"])
+    edus = [edu["messages"][ABROAD] for _, edu in play.hs.outbox("there")]
+    assert [["A"], ["A", "B"], ["B"]] == [list(by_device) for by_device in edus]
 
 
 def test_edus_that_synapse_does_not_make_pass_as_they_are() -> None:
