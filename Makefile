@@ -6,9 +6,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 DEMO_INSTALLED = $(VENV)/.installed-demo
+MUTANTS_INSTALLED = $(VENV)/.installed-mutants
 ARGS ?=
 
-.PHONY: demo test lint types bench format clean
+.PHONY: demo test lint types bench breaks mutants format clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m synapse_withheld.demo $(ARGS)
@@ -18,6 +19,15 @@ test: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+breaks: $(INSTALLED)
+	$(BIN)/python -m tests.breaks $(ARGS)
+
+# Hypothesis tries the same examples each time where CI is set.
+mutants: $(MUTANTS_INSTALLED)
+	rm -rf mutants
+	CI=true $(BIN)/mutmut run $(ARGS)
+	$(BIN)/mutmut results
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -31,7 +41,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist mutants
 
 $(VENV):
 	$(PYTHON) -m venv $(VENV)
@@ -43,3 +53,7 @@ $(DEMO_INSTALLED): pyproject.toml | $(VENV)
 $(INSTALLED): pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(DEMO_INSTALLED)
+
+$(MUTANTS_INSTALLED): pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
+	touch $@

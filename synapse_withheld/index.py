@@ -24,7 +24,7 @@ from synapse_withheld.watch import (
 class Index:
     """Every mailbox that is remembered, the least recently used first."""
 
-    def __init__(self, limits: Limits, *, spoofs_possible: bool = False) -> None:
+    def __init__(self, limits: Limits, *, spoofs_possible: bool) -> None:
         """Start empty.
 
         Args:

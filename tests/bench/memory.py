@@ -26,7 +26,7 @@ def measure(sizes: Sizes) -> Findings:
 
 def weigh(pairs: int, pairs_of_mailbox: int) -> float:
     """Return how many bytes an index takes for each of its pairs."""
-    index = Index(Limits(pairs, pairs, pairs, pairs))
+    index = Index(Limits(pairs, pairs, pairs, pairs), spoofs_possible=False)
     tracemalloc.start()
     try:
         for number in range(pairs // pairs_of_mailbox):

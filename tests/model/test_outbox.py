@@ -67,6 +67,7 @@ def test_only_what_collapses_is_taken_out_of_an_edu() -> None:
     assert request.called
     expected = {ABROAD: {"A": NOTICE, "C": {"code": "m.other"}}}
     assert [{"there": {**edu, "messages": expected}}] == written
+    assert edu["messages"] is messages
     assert ["A", "B", "C"] == list(messages[ABROAD])
 
 

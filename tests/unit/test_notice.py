@@ -91,6 +91,30 @@ def test_the_types_never_stand_for_each_other() -> None:
     assert len(pairs) == 2
 
 
+def test_a_pair_is_of_the_sender_that_synapse_names() -> None:
+    """Nobody collapses somebody else's notices."""
+    one, other = (
+        read_withheld(sender, STABLE, content(), merge_scopes=True)[1]
+        for sender in ("@s:hs", "@t:hs")
+    )
+
+    assert one is not None
+    assert other is not None
+    assert ("@s:hs", "@t:hs") == (one.pair.sender, other.pair.sender)
+    assert one.pair != other.pair
+
+
+@pytest.mark.parametrize(
+    ("named", "scoped"),
+    [({}, False), ({"room_id": "!r"}, True), ({"session_id": "1"}, True)],
+)
+def test_a_room_alone_is_a_scope_and_so_is_a_session_alone(
+    named: dict[str, str], scoped: bool
+) -> None:
+    """The specification's form names neither."""
+    assert scoped == notice(content(**named)).scoped
+
+
 @pytest.mark.parametrize("merge_scopes", [True, False])
 def test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart(
     merge_scopes: bool,

@@ -1,0 +1,84 @@
+"""Breaks of re-arming: the section of that name in `docs/design.md`."""
+
+from __future__ import annotations
+
+from tests.breaks.model import Break
+
+_FINDINGS = "model/test_findings.py::"
+_CLAUSES = "model/test_clauses.py::"
+_INDEX = "unit/test_index.py::"
+_NOTICE = "unit/test_notice.py::"
+
+REARMING = (
+    Break(
+        "A direct Olm message re-arms its pair",
+        "index.py",
+        "watch.rearmed_directly = True",
+        "watch.rearmed_directly = False",
+        _INDEX + "test_an_olm_message_to_a_device_rearms_exactly_its_pair",
+    ),
+    Break(
+        "It has to have the pair's key",
+        "index.py",
+        "watch.notice.sender_key == sender_key and not",
+        "not",
+        _INDEX + "test_an_olm_message_to_a_device_rearms_exactly_its_pair",
+    ),
+    Break(
+        "An Olm message to `*` re-arms the pairs with all devices",
+        "traffic.py",
+        "if device_id == WILDCARD:",
+        "if False:",
+        _FINDINGS + "test_an_olm_message_to_all_devices_rearms_each",
+    ),
+    Break(
+        "One from the recipient re-arms the pairs of the keys it is for",
+        "traffic.py",
+        "if recipient_keys:",
+        "if False:",
+        _CLAUSES + "test_an_olm_message_of_the_recipient_rearms",
+    ),
+    Break(
+        "It re-arms them with all the recipient's devices",
+        "index.py",
+        "link.olm_messages += 1",
+        "pass",
+        _INDEX + "test_an_olm_message_of_a_user_rearms_the_key_everywhere",
+    ),
+    Break(
+        "Only `m.olm.…` re-arms",
+        "notice.py",
+        'or not algorithm.startswith("m.olm.")',
+        "",
+        _NOTICE + "test_an_olm_message_tells_its_ends",
+    ),
+    Break(
+        "Pairs are marked before the message is written",
+        "traffic.py",
+        "self._rearm(marks, self.inbox.index, answered.index, count=True)",
+        "pass",
+        _FINDINGS + "test_finding_2_an_olm_message_on_its_way_rearms_at_once",
+    ),
+    Break(
+        "Pairs are marked again after it",
+        "traffic.py",
+        "                if self._begun() != begun:\n"
+        "                    self._rearm(marks, self.inbox.index, answered.index)\n",
+        "                pass\n",
+        _FINDINGS + "test_finding_2_an_olm_message_rearms_what_is_stored_meanwhile",
+    ),
+    Break(
+        "A notice in flight is re-armed too",
+        "index.py",
+        "        if self._in_flight:\n",
+        "        if False:\n",
+        _INDEX + "test_finding_2_what_passes_while_a_notice_is_stored_rearms_it",
+    ),
+    Break(
+        "A new notice begins a new watch",
+        "index.py",
+        "device_list_id, link, link.olm_messages)",
+        "device_list_id, link, 0)",
+        _INDEX + "test_a_new_notice_is_not_rearmed_by_what_came_before",
+    ),
+)
