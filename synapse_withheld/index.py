@@ -278,8 +278,11 @@ class Index:
     def _shrink(self, keep: MailboxKey) -> None:
         if keep in self._mailboxes:
             self._mailboxes.move_to_end(keep)
-        while self.pairs > self._limits.pairs and len(self._mailboxes) > 1:
-            self.forget(next(iter(self._mailboxes)))
+        while self.pairs > self._limits.pairs and self._mailboxes:
+            oldest = next(iter(self._mailboxes))
+            if oldest == keep:
+                break
+            self.forget(oldest)
 
 
 def _link_key(key: MailboxKey, notice: Notice) -> tuple[str, str, str]:

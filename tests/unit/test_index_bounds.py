@@ -86,6 +86,18 @@ def test_the_only_mailbox_stays_whatever_is_stored_during_readings() -> None:
     assert of.knows(R1)
 
 
+def test_what_is_stored_during_a_reading_pushes_out_others() -> None:
+    """The total holds while mailboxes are being read."""
+    of = index(pairs=2)
+    learn(of, R1, (1, notice("A")))
+    of.begin_reading(R2)
+    for stream_id, device in enumerate("ABC", start=2):
+        store(of, R2, notice(device), stream_id)
+
+    assert not of.knows(R1)
+    assert of.pairs == 2
+
+
 def test_every_pair_that_an_olm_message_rearms_is_counted() -> None:
     """Of a key with several pairs, queued and in flight."""
     of = index()
