@@ -278,10 +278,11 @@ class Index:
     def _shrink(self, keep: MailboxKey) -> None:
         if keep in self._mailboxes:
             self._mailboxes.move_to_end(keep)
-        while self.pairs > self._limits.pairs and self._mailboxes:
-            oldest = next(iter(self._mailboxes))
-            if oldest == keep:
-                break
+        while (
+            self.pairs > self._limits.pairs
+            and self._mailboxes
+            and (oldest := next(iter(self._mailboxes))) != keep
+        ):
             self.forget(oldest)
 
 
