@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Dict, Mapping, Tuple
 
 import attrs
 
 MODES = ("enforce", "observe")
 REPEATS = ("queued", "session")
 ON_UNKNOWN = ("deliver", "refuse")
+
+# How many rows the sweep may read at once: they have to fit into memory.
+MOST_BATCH_SIZE = 10_000
 
 # How much of a wrong value an error shows, in characters.
 MOST_SHOWN = 60
@@ -32,6 +35,21 @@ class InvalidConfigError(ValueError):
 
 
 @attrs.frozen
+class SweepConfig:
+    """The mapping `sweep`: the backlog is tidied in the background.
+
+    Attributes:
+        enabled: Whether it is, once after Synapse started.
+        batch_size: How many rows are looked at between pauses.
+        pause_ms: How long each pause is, in milliseconds.
+    """
+
+    enabled: bool = False
+    batch_size: int = 1000
+    pause_ms: int = 100
+
+
+@attrs.frozen
 class Config:
     """What an operator chose; each attribute is a key of the `config:` mapping.
 
@@ -51,6 +69,7 @@ class Config:
         max_pairs: How many pairs are remembered at once.
         on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
             are not the ones tested, `refuse` to stop it.
+        sweep: How the backlog is tidied.
     """
 
     mode: str = "enforce"
@@ -63,6 +82,7 @@ class Config:
     max_pairs_per_sender: int = 100
     max_pairs: int = 1_000_000
     on_unknown_synapse: str = "deliver"
+    sweep: SweepConfig = SweepConfig()
 
     @property
     def hold_s(self) -> float | None:
@@ -95,16 +115,37 @@ def parse(config: object) -> Config:
             f"synapse_withheld: 'config' must be a mapping of keys to values, "
             f"found {_describe(config)}"
         )
+    return Config(**_read_keys(config, _PARSERS))
+
+
+def _read_keys(
+    config: Mapping[object, object], parsers: _Parsers, within: str = ""
+) -> dict[str, Any]:
+    """Return the attributes that the keys of a mapping stand for.
+
+    Args:
+        config: The mapping.
+        parsers: What is known to be in it.
+        within: What errors put before its keys.
+    """
     values: dict[str, Any] = {}
     for key, value in config.items():
-        if key not in _PARSERS:
-            known = ", ".join(_PARSERS)
+        if not isinstance(key, str) or key not in parsers:
+            known = ", ".join(within + each for each in parsers)
+            named = within + key if isinstance(key, str) else key
             raise InvalidConfigError(
-                f"synapse_withheld: unknown key {key!r}; the known keys are: {known}"
+                f"synapse_withheld: unknown key {named!r}; the known keys are: {known}"
             )
-        attribute, read = _PARSERS[key]
-        values[attribute] = read(key, value)
-    return Config(**values)
+        attribute, read = parsers[key]
+        values[attribute] = read(within + key, value)
+    return values
+
+
+def _sweep(key: str, value: object) -> SweepConfig:
+    if not isinstance(value, Mapping):
+        right = "a mapping of " + ", ".join(_SWEEP_PARSERS)
+        raise _wrong(key, value, right)
+    return SweepConfig(**_read_keys(value, _SWEEP_PARSERS, within=f"{key}."))
 
 
 def _choice(*allowed: str) -> Callable[[str, object], str]:
@@ -126,6 +167,18 @@ def _count(key: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise _wrong(key, value, "a whole number, 1 or more")
     return value
+
+
+def _batch_size(key: str, value: object) -> int:
+    if _count(key, value) > MOST_BATCH_SIZE:
+        raise _wrong(key, value, f"at most {MOST_BATCH_SIZE}")
+    return _count(key, value)
+
+
+def _pause_ms(key: str, value: object) -> int:
+    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
+        return 0
+    return _duration_ms(key, value)
 
 
 def _duration_ms(key: str, value: object) -> int:
@@ -155,7 +208,15 @@ def _describe(value: object) -> str:
     return f"{shown} ({type(value).__name__})"
 
 
-_PARSERS: dict[str, tuple[str, Callable[[str, object], Any]]] = {
+_Parsers = Dict[str, Tuple[str, Callable[[str, object], Any]]]
+
+_SWEEP_PARSERS: _Parsers = {
+    "enabled": ("enabled", _boolean),
+    "batch_size": ("batch_size", _batch_size),
+    "pause": ("pause_ms", _pause_ms),
+}
+
+_PARSERS: _Parsers = {
     "mode": ("mode", _choice(*MODES)),
     "repeat": ("repeat", _choice(*REPEATS)),
     "session_hold": ("session_hold_ms", _duration_ms),
@@ -166,4 +227,5 @@ _PARSERS: dict[str, tuple[str, Callable[[str, object], Any]]] = {
     "max_pairs_per_sender": ("max_pairs_per_sender", _count),
     "max_pairs": ("max_pairs", _count),
     "on_unknown_synapse": ("on_unknown_synapse", _choice(*ON_UNKNOWN)),
+    "sweep": ("sweep", _sweep),
 }

@@ -18,7 +18,8 @@ from synapse_withheld.statements import (
 )
 from synapse_withheld.watch import MailboxKey, Superseded
 
-_DOOMING_TASK = "delete_device_messages"
+# What deletes the messages of a device that was deleted.
+DOOMING_TASK = "delete_device_messages"
 
 
 def withheld_read_devices(
@@ -70,7 +71,7 @@ def withheld_read_mailboxes(
             depth_of_reading(len(mailboxes)),
             MOST_OF_ROW,
             NOTICE_PATTERN,
-            _DOOMING_TASK,
+            DOOMING_TASK,
         ),
     )
     return _as_readings(txn.fetchall())
@@ -111,7 +112,7 @@ def withheld_read_queued(
             AND t.resource_id IN (SELECT device_id FROM queued)
     """  # noqa: S608 only question marks are put in
     named = [part for mailbox, stream_id in rows for part in (*mailbox, stream_id)]
-    txn.execute(sql, (*named, _DOOMING_TASK))
+    txn.execute(sql, (*named, DOOMING_TASK))
     found = txn.fetchall()
     doomed_up_to = _as_dooms(row[7] for row in found if row[0] == "task")
     return {
@@ -151,7 +152,7 @@ def withheld_delete_superseded(
     for row in superseded:
         named_in_task = f'"user_id":{json.dumps(row.mailbox[0])}'
         parameters += (*row.mailbox, row.stream_id, row.newer_stream_id, named_in_task)
-    txn.execute(sql, (*parameters, _DOOMING_TASK))
+    txn.execute(sql, (*parameters, DOOMING_TASK))
     return txn.rowcount
 
 

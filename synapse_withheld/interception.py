@@ -157,6 +157,12 @@ class SynapseInternals:
             description, function, *arguments, db_autocommit=True
         )
 
+    @property
+    def database_driver(self) -> str:
+        """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
+        name: str = self._store.db_pool.engine.module.__name__
+        return name
+
     def runtime(self) -> Runtime:
         """Return how this homeserver runs things."""
         as_process = getattr(self._api, "run_as_background_process", None)

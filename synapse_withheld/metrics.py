@@ -82,6 +82,37 @@ INFO = Gauge(
     "Always 1; the labels tell the module's version and configuration",
     [*_SERVER, "version", "mode", "repeat"],
 )
+SWEEP_ROWS = Counter(
+    "synapse_withheld_sweep_rows_total",
+    "Rows of the mailboxes that the sweep in the background looked at",
+    _SERVER,
+)
+SWEEP_NOTICES = Counter(
+    "synapse_withheld_sweep_notices_total",
+    "Notices that the sweep in the background found",
+    _SERVER,
+)
+SWEEP_DELETED = Counter(
+    "synapse_withheld_sweep_deleted_total",
+    "Notices that the sweep in the background deleted because a later one of the "
+    "same mailbox covers them",
+    _SERVER,
+)
+SWEEP_DELETED_BYTES = Counter(
+    "synapse_withheld_sweep_deleted_bytes_total",
+    "Bytes of message JSON that the sweep in the background deleted",
+    _SERVER,
+)
+SWEEP_POSITION = Gauge(
+    "synapse_withheld_sweep_position",
+    "How far the sweep in the background is, about, from 0 to 1",
+    _SERVER,
+)
+SWEEP_DONE = Gauge(
+    "synapse_withheld_sweep_done",
+    "1 where the sweep in the background is done, 0 while it is not",
+    _SERVER,
+)
 
 ALL = (
     MESSAGES,
@@ -95,9 +126,15 @@ ALL = (
     TRACKED_MAILBOXES,
     ACTIVE,
     INFO,
+    SWEEP_ROWS,
+    SWEEP_NOTICES,
+    SWEEP_DELETED,
+    SWEEP_DELETED_BYTES,
+    SWEEP_POSITION,
+    SWEEP_DONE,
 )
 
-STAGES = ("decide", "statement", "record", "rearm", "tidy")
+STAGES = ("decide", "statement", "record", "rearm", "tidy", "sweep")
 
 
 class Metrics:
@@ -138,6 +175,18 @@ class Metrics:
     def failure(self, stage: str) -> None:
         """Count a failure of ours."""
         FAILURES.labels(stage=stage, **self._server).inc()
+
+    def swept(self, *, rows: int, notices: int, deleted: int, size: int) -> None:
+        """Count what the sweep did at one batch."""
+        self._plain(SWEEP_ROWS).inc(rows)
+        self._plain(SWEEP_NOTICES).inc(notices)
+        self._plain(SWEEP_DELETED).inc(deleted)
+        self._plain(SWEEP_DELETED_BYTES).inc(size)
+
+    def sweep_at(self, position: float, *, done: bool) -> None:
+        """Tell how far the sweep is, from 0 to 1."""
+        self._plain(SWEEP_POSITION).set(position)
+        self._plain(SWEEP_DONE).set(done)
 
     def watch(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
 
+from synapse_withheld import background_sweep
 from synapse_withheld import config as configuration
 from synapse_withheld.config import Config
 from synapse_withheld.interception import (
@@ -48,6 +49,9 @@ class WithheldModule:
         except UnknownSynapseError as error:
             _stay_out(config, error)
             return
+        spoofs = spoofs_possible(synapse_version())
+        if config.sweep.enabled and api.should_run_background_tasks():
+            background_sweep.start(config, synapse, metrics, spoofs_possible=spoofs)
         if synapse.process_name not in synapse.writers:
             logger.info(
                 "synapse_withheld does not act in this process: it is %s, and "
@@ -56,9 +60,7 @@ class WithheldModule:
                 ", ".join(synapse.writers),
             )
             return
-        synapse.intercept(
-            wire(config, synapse, metrics, spoofs_possible(synapse_version()))
-        )
+        synapse.intercept(wire(config, synapse, metrics, spoofs))
         logger.info(
             "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
             VERSION,

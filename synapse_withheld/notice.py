@@ -6,7 +6,7 @@ that of the Matrix specification, section "End-to-end encryption".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Collection
+from typing import TYPE_CHECKING, Any, Collection, Mapping
 
 import attrs
 
@@ -105,6 +105,23 @@ def read_withheld(
         return (code if code in _SPECIFIED_CODES else OTHER), None
     notice = _read_notice(sender, message_type, content, merge_scopes)
     return (MALFORMED if notice is None else code), notice
+
+
+def recognise(message: Mapping[str, Any], *, merge_scopes: bool) -> Notice | None:
+    """Return the notice that a queued message is, `None` if it is none.
+
+    Args:
+        message: The JSON object of a row.
+        merge_scopes: Whether notices about different sessions share a pair.
+    """
+    message_type, sender = message.get("type"), message.get("sender")
+    # Another server may have sent anything as a type.
+    if not isinstance(message_type, str) or not isinstance(sender, str):
+        return None
+    if message_type not in WITHHELD_TYPES:
+        return None
+    content = message.get("content")
+    return read_withheld(sender, message_type, content, merge_scopes=merge_scopes)[1]
 
 
 def read_olm(content: object) -> tuple[str | None, Collection[str]] | None:

@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from synapse_withheld.index import Index
-from synapse_withheld.notice import WITHHELD_TYPES, Notice, read_withheld
+from synapse_withheld.notice import recognise
 from synapse_withheld.statements import MailboxReading, Row
 from synapse_withheld.store import StatementError, Store
 from synapse_withheld.waiting import (
@@ -139,17 +139,7 @@ class Reader:
             notices = [
                 (stream_id, notice)
                 for stream_id, message in reading.messages
-                if (notice := self._recognise(message)) is not None
+                if (notice := recognise(message, merge_scopes=self.merge_scopes))
+                is not None
             ]
         self.found(self.index.end_reading(key, mailbox, notices))
-
-    def _recognise(self, message: dict[str, Any]) -> Notice | None:
-        message_type, sender = message.get("type"), message.get("sender")
-        # Another server may have sent anything as a type.
-        if not isinstance(message_type, str) or not isinstance(sender, str):
-            return None
-        if message_type not in WITHHELD_TYPES:
-            return None
-        return read_withheld(
-            sender, message_type, message.get("content"), merge_scopes=self.merge_scopes
-        )[1]

@@ -6,7 +6,7 @@ import pytest
 from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import WithheldModule
-from synapse_withheld.config import Config, InvalidConfigError, parse
+from synapse_withheld.config import Config, InvalidConfigError, SweepConfig, parse
 
 
 @pytest.mark.parametrize("empty", [None, {}])
@@ -28,11 +28,14 @@ def test_every_key_is_read() -> None:
         "max_pairs_per_sender": 3,
         "max_pairs": 4,
         "on_unknown_synapse": "refuse",
+        "sweep": {"enabled": True, "batch_size": 5, "pause": "2s"},
     }
+    sweep = SweepConfig(enabled=True, batch_size=5, pause_ms=2000)
 
     assert Config(
-        "observe", "queued", 7_200_000, False, False, 1, 2, 3, 4, "refuse"
+        "observe", "queued", 7_200_000, False, False, 1, 2, 3, 4, "refuse", sweep
     ) == parse(written)
+    assert 0 == parse({"sweep": {"pause": 0}}).sweep.pause_ms
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,17 @@ def test_durations_are_as_synapse_writes_them(
         ({"session_hold": "٣h"}, "'session_hold' must be a duration"),
         ({"on_unknown_synapse": "x"}, "must be one of: deliver, refuse"),
         ({"repeat": "always"}, "'repeat' must be one of: queued, session"),
+        ({"sweep": True}, "'sweep' must be a mapping of enabled, batch_size, pause;"),
+        ({"sweep": {"enabled": 1}}, "'sweep.enabled' must be true or false; found 1"),
+        ({"sweep": {"batch_size": 0}}, "'sweep.batch_size' must be a whole number"),
+        ({"sweep": {"batch_size": 10001}}, "'sweep.batch_size' must be at most 10000"),
+        ({"sweep": {"pause": -1}}, "'sweep.pause' must be a duration"),
+        ({"sweep": {"pause": False}}, "'sweep.pause' must be a duration"),
+        (
+            {"sweep": {"pauze": 1}},
+            "unknown key 'sweep.pauze'; the known keys are: sweep.enabled, ",
+        ),
+        ({1: 2}, "unknown key 1; the known keys are: mode,"),
         (
             {"modus": "enforce"},
             "unknown key 'modus'; the known keys are: mode, repeat,",

@@ -1,0 +1,103 @@
+"""The SQL statements of the sweep over `device_inbox`.
+
+Each is bounded, runs alone and in no transaction of its own. What deletes is
+`withheld_delete_superseded`, as for the module.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, List, Optional, Sequence, Tuple
+
+from synapse_withheld.inbox_statements import DOOMING_TASK
+from synapse_withheld.statements import (
+    MOST_OF_ROW,
+    NOTICE_PATTERN,
+    Transaction,
+    marks,
+)
+from synapse_withheld.watch import MailboxKey
+
+# (user ID, device ID, stream ID): where a row is in the order of the index.
+Place = Tuple[str, str, int]
+
+# The place of a row and, of what may be a notice, the beginning of its text.
+BacklogRow = Tuple[str, str, int, Optional[str]]
+
+# Above every stream ID.
+NEWEST_OF_MAILBOX = 2**63 - 1
+
+# What Synapse names the driver of SQLite.
+SQLITE = "sqlite3"
+
+
+def withheld_read_backlog(
+    txn: Transaction, before: Place | None, limit: int
+) -> List[BacklogRow]:
+    """Read rows against the order of the index: each mailbox from its newest on.
+
+    The limit is of the rows that are looked at, so that a stretch without notices
+    costs no more than one of nothing else. Their texts are left out.
+
+    Args:
+        txn: Where it runs.
+        before: The place that the last row was at; `None` to begin.
+        limit: How many rows to look at.
+    """
+    from_here = "WHERE (user_id, device_id, stream_id) < (?, ?, ?)" if before else ""
+    sql = f"""
+        SELECT user_id, device_id, stream_id,
+            CASE WHEN SUBSTR(message_json, 1, ?) LIKE ?
+                THEN SUBSTR(message_json, 1, ?) END
+        FROM device_inbox
+        {from_here}
+        ORDER BY user_id DESC, device_id DESC, stream_id DESC
+        LIMIT ?
+    """  # noqa: S608 only question marks are put in
+    place: tuple[Any, ...] = before or ()
+    txn.execute(sql, (MOST_OF_ROW, NOTICE_PATTERN, MOST_OF_ROW, *place, limit))
+    return [
+        (user_id, device_id, stream_id, text)
+        for user_id, device_id, stream_id, text in txn.fetchall()
+    ]
+
+
+def withheld_read_doomed(
+    txn: Transaction, mailboxes: Sequence[MailboxKey]
+) -> set[MailboxKey]:
+    """Read which mailboxes a deletion of their device is about to empty."""
+    sql = f"""
+        SELECT t.params FROM scheduled_tasks AS t
+        WHERE t.status IN ('scheduled', 'active') AND t.action = ?
+            AND t.resource_id IN ({marks(len(mailboxes))})
+    """  # noqa: S608 only question marks are put in
+    txn.execute(sql, (DOOMING_TASK, *(device_id for _, device_id in mailboxes)))
+    tasks = [json.loads(params) for (params,) in txn.fetchall()]
+    return {(task["user_id"], task["device_id"]) for task in tasks}
+
+
+def withheld_read_newest(txn: Transaction) -> int:
+    """Read the position of the newest row, 0 if there is none."""
+    txn.execute("SELECT COALESCE(MAX(stream_id), 0) FROM device_inbox", ())
+    ((newest,),) = txn.fetchall()
+    return int(newest)
+
+
+def withheld_estimate_backlog(txn: Transaction, driver: str) -> int:
+    """Estimate how many rows there are, without looking at them; 0 if unknown.
+
+    Args:
+        txn: Where it runs.
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+    """
+    if driver == SQLITE:
+        # Rows that were deleted count too.
+        txn.execute("SELECT COALESCE(MAX(rowid), 0) FROM device_inbox", ())
+        ((rows,),) = txn.fetchall()
+        return int(rows)
+    # What the planner takes for the number, whether the table was analysed or not.
+    txn.execute("EXPLAIN (FORMAT JSON) SELECT 1 FROM device_inbox", ())
+    ((plan,),) = txn.fetchall()
+    # Some connections parse it, others do not.
+    (root,) = json.loads(plan) if isinstance(plan, str) else plan
+    return int(root["Plan"]["Plan Rows"])

@@ -1,0 +1,226 @@
+"""Delete every notice that a later one in its mailbox covers, and nothing else.
+
+The sweep walks the mailboxes against the order of their index, each from its newest
+row on: what covers a row is known before the row is looked at, and all that has to
+be remembered are the pairs of one mailbox. Nothing here knows of Synapse or SQL.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Iterable, Protocol, Sequence
+
+import attrs
+
+from synapse_withheld.notice import Notice, Pair, recognise
+from synapse_withheld.statements import MOST_DELETED, decode
+from synapse_withheld.sweep_statements import NEWEST_OF_MAILBOX, BacklogRow, Place
+from synapse_withheld.watch import MailboxKey, Superseded
+
+# How many pairs of one mailbox are remembered. Rows of others stay.
+MOST_PAIRS = 20_000
+
+# How many texts are remembered with what they say: many copies are the same.
+MOST_TEXTS = 1_000
+
+
+class Rows(Protocol):
+    """What the sweep asks of the database."""
+
+    async def settled(self) -> int:
+        """Return a position up to which every reader sees the stream."""
+
+    async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
+        """Read rows against the order of the index."""
+
+    async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
+        """Tell which mailboxes a deletion of their device is about to empty."""
+
+    async def delete(self, superseded: Sequence[Superseded]) -> int:
+        """Delete rows whose newer row is in the mailbox; return how many."""
+
+
+@attrs.frozen
+class Options:
+    """How to sweep.
+
+    Attributes:
+        batch_size: How many rows are looked at in one step.
+        merge_scopes: Whether notices about different sessions share a pair.
+        spoofs_possible: Whether rows may name a sender who did not send them; then
+            only a notice with an equal `sender_key` covers another.
+        dry_run: Whether to delete nothing.
+    """
+
+    batch_size: int = 1000
+    merge_scopes: bool = True
+    spoofs_possible: bool = False
+    dry_run: bool = False
+
+
+@attrs.frozen
+class Progress:
+    """What a sweep has done since it began.
+
+    Attributes:
+        rows: Rows looked at.
+        notices: How many of them are notices.
+        covered: How many of those a later one covers.
+        left_alone: How many of these are of devices that are being deleted.
+        deleted: How many rows were deleted.
+        bytes: How many bytes of message JSON those had; in a dry run, would have.
+        mailbox: The mailbox that it is in: where to take it up again.
+        done: Whether it is over.
+    """
+
+    rows: int = 0
+    notices: int = 0
+    covered: int = 0
+    left_alone: int = 0
+    deleted: int = 0
+    bytes: int = 0
+    mailbox: MailboxKey | None = None
+    done: bool = False
+
+
+@attrs.define
+class _Newest:
+    """The newest notices of a pair: of all, and of those without a scope."""
+
+    stream_id: int
+    unscoped_id: int | None
+
+
+@attrs.define
+class _Mailbox:
+    """The pairs seen in a mailbox so far, going back in its stream."""
+
+    key: MailboxKey | None = None
+    pairs: dict[tuple[Pair, str | None], _Newest] = attrs.Factory(dict)
+
+    def cover(self, stream_id: int, key: str | None, notice: Notice) -> int | None:
+        """Return which later row covers a notice; remember it where none does."""
+        newest = self.pairs.get((notice.pair, key))
+        if newest is None:
+            if len(self.pairs) < MOST_PAIRS:
+                unscoped_id = None if notice.scoped else stream_id
+                self.pairs[notice.pair, key] = _Newest(stream_id, unscoped_id)
+            return None
+        if notice.scoped:
+            return newest.stream_id
+        if newest.unscoped_id is None:
+            newest.unscoped_id = stream_id
+            return None
+        return newest.unscoped_id
+
+
+@attrs.frozen
+class _Covered:
+    """A row that may go, and how many bytes its text has."""
+
+    row: Superseded
+    size: int
+
+
+class Sweep:
+    """One walk over all mailboxes, a batch at a time."""
+
+    def __init__(
+        self, rows: Rows, options: Options, start: MailboxKey | None = None
+    ) -> None:
+        """Begin at the end of the index, or where an earlier sweep was.
+
+        Args:
+            rows: The database.
+            options: How to sweep.
+            start: The mailbox that the earlier one was in. It is walked from its
+                newest row again: what was seen there is not known any more.
+        """
+        self._rows = rows
+        self._options = options
+        self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
+        self._mailbox = _Mailbox()
+        self._read_text = lru_cache(MOST_TEXTS)(self._recognise)
+        self.progress = Progress(mailbox=start)
+
+    async def step(self) -> Progress:
+        """Look at one batch of rows, and delete what is covered.
+
+        After an error the next step begins again with the mailbox that this was in.
+        """
+        try:
+            return await self._step()
+        except Exception:
+            if self.progress.mailbox is not None:
+                self._before = (*self.progress.mailbox, NEWEST_OF_MAILBOX)
+            self._mailbox = _Mailbox()
+            raise
+
+    async def _step(self) -> Progress:
+        up_to = await self._rows.settled()
+        rows = await self._rows.read(self._before, self._options.batch_size)
+        notices, covered = self._judge(rows, up_to)
+        doomed: set[MailboxKey] = set()
+        if covered:
+            doomed = await self._rows.doomed({each.row.mailbox for each in covered})
+        free = [each for each in covered if each.row.mailbox not in doomed]
+        deleted, size = await self._delete(free)
+        if rows:
+            self._before = rows[-1][:3]
+        so_far = self.progress
+        self.progress = Progress(
+            rows=so_far.rows + len(rows),
+            notices=so_far.notices + notices,
+            covered=so_far.covered + len(covered),
+            left_alone=so_far.left_alone + len(covered) - len(free),
+            deleted=so_far.deleted + deleted,
+            bytes=so_far.bytes + size,
+            mailbox=rows[-1][:2] if rows else so_far.mailbox,
+            done=len(rows) < self._options.batch_size,
+        )
+        return self.progress
+
+    def _judge(
+        self, rows: Iterable[BacklogRow], up_to: int
+    ) -> tuple[int, list[_Covered]]:
+        """Return how many rows are notices, and which of them are covered."""
+        notices = 0
+        covered = []
+        for user_id, device_id, stream_id, text in rows:
+            if text is None or stream_id > up_to:
+                continue
+            notice = self._read_text(text)
+            if notice is None:
+                continue
+            notices += 1
+            mailbox = self._enter((user_id, device_id))
+            key = notice.sender_key if self._options.spoofs_possible else None
+            newer_id = mailbox.cover(stream_id, key, notice)
+            if newer_id is not None:
+                row = Superseded((user_id, device_id), stream_id, newer_id)
+                covered.append(_Covered(row, len(text.encode())))
+        return notices, covered
+
+    async def _delete(self, covered: Sequence[_Covered]) -> tuple[int, int]:
+        """Delete rows; return how many there were, and their bytes."""
+        if self._options.dry_run:
+            return 0, sum(each.size for each in covered)
+        deleted = size = 0
+        for start in range(0, len(covered), MOST_DELETED):
+            some = covered[start : start + MOST_DELETED]
+            gone = await self._rows.delete([each.row for each in some])
+            deleted += gone
+            # Some may have been acknowledged meanwhile; nobody tells which.
+            size += sum(each.size for each in some) * gone // len(some)
+        return deleted, size
+
+    def _enter(self, key: MailboxKey) -> _Mailbox:
+        if self._mailbox.key != key:
+            self._mailbox = _Mailbox(key)
+        return self._mailbox
+
+    def _recognise(self, text: str) -> Notice | None:
+        message = decode(text)
+        if message is None:
+            return None
+        return recognise(message, merge_scopes=self._options.merge_scopes)

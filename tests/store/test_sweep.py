@@ -1,0 +1,183 @@
+"""The sweep on both databases: its statements, and what it leaves."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any, Callable
+
+from synapse_withheld.backlog import Backlog
+from synapse_withheld.statements import MOST_OF_ROW
+from synapse_withheld.sweep_statements import (
+    NEWEST_OF_MAILBOX,
+    Place,
+    withheld_estimate_backlog,
+    withheld_read_backlog,
+    withheld_read_doomed,
+    withheld_read_newest,
+)
+from synapse_withheld.sweeping import Options, Sweep
+from synapse_withheld.watch import MailboxKey
+from tests.harness.backlog import Table, driven, must_stay, notice, other, text_of
+from tests.harness.messages import WITHHELD, make_notice
+from tests.store.conftest import Database
+from tests.store.test_statements import add_task
+
+R: MailboxKey = ("@r:hs", "R")
+Q: MailboxKey = ("@q:hs", "Q")
+DRIVERS = {"sqlite": "sqlite3", "postgres": "psycopg2"}
+
+
+def fill(database: Database, table: Table) -> None:
+    """Queue rows."""
+    for place, text in table.items():
+        sql = "INSERT INTO device_inbox VALUES (?, ?, ?, ?)"
+        database.execute(sql, (*place, text))
+
+
+def left(database: Database) -> set[Place]:
+    """Return the places of all rows."""
+    rows = database.rows("SELECT user_id, device_id, stream_id FROM device_inbox")
+    return {(user_id, device_id, stream_id) for user_id, device_id, stream_id in rows}
+
+
+def backlog_of(database: Database) -> Backlog:
+    """Return what a sweep asks."""
+
+    async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(database, *arguments)
+
+    return Backlog(run, DRIVERS[database.name])
+
+
+def finish(sweep: Sweep) -> None:
+    """Sweep to the end."""
+    while not sweep.progress.done:
+        driven(sweep.step())
+
+
+def random_table(rows: int) -> Table:
+    """Return mailboxes with all kinds of rows, the same each time."""
+    chance = random.Random(7)  # noqa: S311 it decides nothing secret
+    mailboxes = [(f"@ü{user}:hs", f"D{device}") for user in range(4) for device in "AB"]
+    scopes: list[dict[str, str]] = [{}, {}, {"room_id": "!a:hs"}, {"session_id": "s"}]
+
+    def text() -> str:
+        if not chance.randrange(4):
+            return other()
+        key, device = chance.choice("kl"), chance.choice(["D1", "D2", None])
+        code = chance.choice(["m.no_olm"] * 4 + ["m.unavailable"])
+        content = make_notice(key, device, code=code, **chance.choice(scopes))
+        return text_of(chance.choice(["@s:hs", "@ß:hs"]), WITHHELD, content)
+
+    numbers = range(1, rows + 1)
+    return {(*chance.choice(mailboxes), number): text() for number in numbers}
+
+
+def test_rows_are_read_against_the_index_and_in_bounded_batches(
+    database: Database,
+) -> None:
+    """Mailbox by mailbox, each from its newest row; texts of notices alone."""
+    fill(database, {(*Q, 2): notice(), (*R, 1): other(), (*R, 3): notice()})
+    first = withheld_read_backlog(database, None, 2)
+    assert [(*R, 3, notice()), (*R, 1, None)] == first
+    assert [(*Q, 2, notice())] == withheld_read_backlog(database, (*R, 1), 2)
+    assert [] == withheld_read_backlog(database, (*Q, 2), 2)
+    assert first == withheld_read_backlog(database, (*R, NEWEST_OF_MAILBOX), 2)
+
+
+def test_no_more_than_the_beginning_of_a_row_is_read(database: Database) -> None:
+    """So that memory stays bounded, whatever was stored."""
+    fill(database, {(*R, 1): notice(reason="x" * 9000)})
+    ((*_, text),) = withheld_read_backlog(database, None, 2)
+    assert text is not None
+    assert MOST_OF_ROW == len(text)
+
+
+def test_doomed_is_what_an_unfinished_deletion_names(database: Database) -> None:
+    """Neither a namesake of another user nor what was finished."""
+    add_task(database, R, 5, status="scheduled")
+    add_task(database, Q, 5, status="complete")
+    asked = [R, Q, ("@other:hs", "R")]
+    assert {R} == withheld_read_doomed(database, asked)
+
+
+def test_the_number_of_rows_is_estimated(database: Database) -> None:
+    """Near enough for a progress bar, without counting."""
+    driver = DRIVERS[database.name]
+    assert 0 == withheld_read_newest(database)
+    fill(database, {(*R, number): notice() for number in range(1, 401)})
+    database.execute("ANALYZE")
+    assert 400 == withheld_estimate_backlog(database, driver)
+    assert 400 == withheld_read_newest(database)
+
+
+def test_what_stays_is_what_a_plain_comparison_says(database: Database) -> None:
+    """With every combination of what the rule depends on."""
+    table = random_table(250)
+    for merge_scopes, spoofs_possible in itertools.product((True, False), repeat=2):
+        database.execute("DELETE FROM device_inbox")
+        fill(database, table)
+        options = Options(17, merge_scopes, spoofs_possible)
+        finish(Sweep(backlog_of(database), options))
+        assert must_stay(table, options) == left(database)
+
+
+def test_a_device_that_is_being_deleted_keeps_its_rows(database: Database) -> None:
+    """All of them, whatever position the deletion goes up to."""
+    table = {(*key, number): notice() for key in (Q, R) for number in (1, 2, 3)}
+    fill(database, table)
+    add_task(database, R, 1)
+    finish(Sweep(backlog_of(database), Options()))
+    assert must_stay(table, Options(), doomed=[R]) == left(database)
+
+
+def test_a_deletion_that_begins_after_the_reading_is_seen(database: Database) -> None:
+    """The statement that deletes looks again."""
+    fill(database, {(*R, number): notice() for number in (1, 2, 3)})
+    backlog = backlog_of(database)
+    looked = backlog.doomed
+
+    async def look_too_early(mailboxes: Any) -> set[MailboxKey]:
+        doomed = await looked(mailboxes)
+        add_task(database, R, 3)
+        return doomed
+
+    backlog.doomed = look_too_early  # type: ignore[method-assign]
+    finish(Sweep(backlog, Options()))
+    assert {(*R, 1), (*R, 2), (*R, 3)} == left(database)
+
+
+def test_two_sweeps_at_once_leave_what_one_leaves(database: Database) -> None:
+    """Batch by batch in turn, one of them ahead."""
+    table = random_table(150)
+    fill(database, table)
+    ahead, behind = (Sweep(backlog_of(database), Options(n)) for n in (20, 7))
+    while not (ahead.progress.done and behind.progress.done):
+        driven(ahead.step())
+        driven(behind.step())
+    assert must_stay(table, Options()) == left(database)
+
+
+def test_the_walk_uses_the_index_and_sorts_nothing(database: Database) -> None:
+    """From the beginning, and from a place in the middle."""
+    sql = """
+        INSERT INTO device_inbox
+        WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000)
+        SELECT '@u' || (n - n / 500 * 500) || ':hs', 'D', n, '{}' FROM c
+    """
+    database.execute(sql)
+    database.execute("ANALYZE")
+    database.executed.clear()
+    withheld_read_backlog(database, None, 1000)
+    withheld_read_backlog(database, ("@u300:hs", "D", 5000), 1000)
+    withheld_read_newest(database)
+
+    explain = "EXPLAIN QUERY PLAN" if database.name == "sqlite" else "EXPLAIN"
+    for statement, parameters in list(database.executed):
+        plan = json.dumps(database.rows(f"{explain} {statement}", *parameters))
+        assert "device_inbox_" in plan
+        assert "TEMP B-TREE" not in plan
+        assert "Sort" not in plan
+        assert "Seq Scan" not in plan
