@@ -10,6 +10,7 @@ from signedjson.sign import SignatureVerifyException, verify_signed_json
 from unpaddedbase64 import decode_base64
 
 from tests.harness import polling
+from tests.harness.commands import Example, examples
 from tests.harness.faults import Faults
 from tests.harness.federation import RemoteServer
 from tests.harness.mailbox import decisions, total
@@ -105,3 +106,12 @@ def test_notices_name_a_device_or_not() -> None:
     """Without a device the key is left out, as older clients do."""
     assert "from_device" not in make_notice("key", None)
     assert make_notice("key", "D")["from_device"] == "D"
+
+
+def test_the_examples_of_a_page_are_its_commands_with_their_output() -> None:
+    """Of the console blocks alone."""
+    page = (
+        "```console\n$ a b\n1\n2\n$ c\n```\n```sh\n$ d\n```\n```console\n$ e\n5\n```\n"
+    )
+    expected = [Example("a b", "1\n2\n"), Example("c", ""), Example("e", "5\n")]
+    assert expected == examples(page)

@@ -1,0 +1,266 @@
+"""A backlog that stock Synapse made is swept, by hand and by the module itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, AsyncIterator
+
+import attrs
+import pytest
+
+from synapse_withheld.demo.homeserver import Homeserver
+from synapse_withheld.sweeping import Options
+from tests.e2e.test_doomed import schedule_deletion
+from tests.harness.backlog import Table, must_stay
+from tests.harness.commands import command_line
+from tests.harness.mailbox import failures, mailbox, total
+from tests.harness.messages import (
+    ENCRYPTED,
+    PLAIN,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.polling import eventually, pause, until
+from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.stage import Site, Stage, Two, everything_tidied, two_on
+
+DEVICES = 3
+COPIES = 10
+SLOWLY = ("--batch-size", "3", "--pause", "0.2")
+
+
+@async_yield_fixture(scope="module")
+async def stock(stage: Stage) -> AsyncIterator[Homeserver]:
+    """Run a stock Synapse."""
+    yield await stage.start(None)
+
+
+async def with_backlog(homeserver: Homeserver) -> Two:
+    """Let devices of one user send another notices, mixed with other messages."""
+    two = await two_on(homeserver)
+    for copy in range(COPIES):
+        for device in range(DEVICES):
+            name = f"{two.sender.user_id} {device}"
+            notice = make_notice(make_key(name), name, copy=copy)
+            assert await two.send(notice) == 200
+        assert await two.send({"copy": copy}, PLAIN) == 200
+    return two
+
+
+def table(homeserver: Homeserver, two: Two) -> Table:
+    """Return the rows of the recipient."""
+    rows = homeserver.query(
+        """
+        SELECT user_id, device_id, stream_id, message_json FROM device_inbox
+        WHERE user_id = ?
+        """,
+        (two.recipient.user_id,),
+    )
+    return {(user, device, stream_id): text for user, device, stream_id, text in rows}
+
+
+def sweep(homeserver: Homeserver, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Sweep to the end; return the exit code and what was counted."""
+    result = command_line(
+        *("sweep", "-c", "homeserver.yaml", "--pause", "0", "--json", *arguments),
+        directory=homeserver.log_path.parent,
+    )
+    assert result.stderr == ""
+    return result.returncode, json.loads(result.stdout)
+
+
+def begin_sweep(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str]:
+    """Begin to sweep."""
+    command = [sys.executable, "-m", "synapse_withheld.cli", "sweep"]
+    return subprocess.Popen(  # noqa: S603 our own command
+        [*command, "-c", "homeserver.yaml", "--json", *arguments],
+        cwd=homeserver.log_path.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
+    """Wait for the end of a sweep; return its exit code and what was counted."""
+    for _ in range(600):
+        if process.poll() is not None:
+            break
+        await pause()
+    output, _ = process.communicate()
+    return process.returncode, json.loads(output)
+
+
+async def begun(homeserver: Homeserver, before: Table, two: Two) -> None:
+    """Wait until a sweep has deleted some rows."""
+    await eventually(lambda: len(table(homeserver, two)) < len(before), expected=True)
+
+
+@in_reactor
+async def test_a_backlog_is_swept_while_synapse_runs(stock: Homeserver) -> None:
+    """What a dry run says is what goes; what stays reaches the device in order."""
+    two = await with_backlog(stock)
+    before = table(stock, two)
+    expected = must_stay(before, Options())
+    code, dry = sweep(stock, "--dry-run")
+    assert (code, before) == (0, table(stock, two))
+    code, done = sweep(stock)
+    assert (code, expected) == (0, set(table(stock, two)))
+    assert DEVICES + COPIES == len(expected)
+    assert (done["deleted"], dry["bytes"]) == (dry["covered"], done["bytes"])
+    assert (done["done"], done["rows"]) == (True, dry["rows"])
+    texts = [json.loads(before[place]) for place in sorted(expected)]
+    assert texts == mailbox(stock, two.recipient)
+    assert sweep(stock)[1]["covered"] == 0
+
+
+@in_reactor
+async def test_a_sweep_that_is_killed_is_taken_up_again(
+    stock: Homeserver, tmp_path: Path
+) -> None:
+    """From where it was, if it was to note that; and from the beginning."""
+    two = await with_backlog(stock)
+    before = table(stock, two)
+    noted = tmp_path / "place"
+    process = begin_sweep(stock, *SLOWLY, "--place", str(noted))
+    await begun(stock, before, two)
+    process.kill()
+    process.communicate()
+    partly = table(stock, two)
+    expected = must_stay(before, Options())
+    assert expected < partly.keys() < before.keys()
+    assert json.loads(noted.read_text())["user_id"] == two.recipient.user_id
+    code, _ = sweep(stock, "--place", str(noted))
+    assert (code, expected) == (0, set(table(stock, two)))
+    assert not noted.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@in_reactor
+async def test_a_sweep_ends_when_it_is_asked_to(
+    stock: Homeserver, how: signal.Signals
+) -> None:
+    """It says what it did, and that it is not done."""
+    two = await with_backlog(stock)
+    before = table(stock, two)
+    process = begin_sweep(stock, *SLOWLY)
+    await begun(stock, before, two)
+    process.send_signal(how)
+    code, said = await ended(process)
+    gone = len(before) - len(table(stock, two))
+    assert (code, said["done"]) == (1, False)
+    assert 0 < gone <= said["deleted"]
+    assert sweep(stock)[0] == 0
+
+
+@in_reactor
+async def test_a_device_that_is_being_deleted_is_left_alone(stock: Homeserver) -> None:
+    """Every row of it; others are swept."""
+    doomed, two = await with_backlog(stock), await with_backlog(stock)
+    before = table(stock, doomed), table(stock, two)
+    schedule_deletion(stock, doomed.recipient.user_id, "AWAY", 1)
+    code, said = sweep(stock)
+    assert code == 0
+    assert before[0] == table(stock, doomed)
+    assert must_stay(before[1], Options()) == table(stock, two).keys()
+    assert said["left_alone"] == len(before[0]) - len(must_stay(before[0], Options()))
+    stock.query("DELETE FROM scheduled_tasks WHERE resource_id = ?", ("AWAY",))
+
+
+@in_reactor
+async def test_two_sweeps_at_once_leave_what_one_leaves(stock: Homeserver) -> None:
+    """With batches of different sizes; each row is deleted by one of them."""
+    two = await with_backlog(stock)
+    assert sweep(stock, "--dry-run")[0] == 0
+    before = table(stock, two)
+    one = begin_sweep(stock, "--batch-size", "3", "--pause", "0.01")
+    other = begin_sweep(stock, "--batch-size", "7", "--pause", "0.02")
+    codes = [await ended(each) for each in (one, other)]
+    expected = must_stay(before, Options())
+    assert [0, 0] == [code for code, _ in codes]
+    assert expected == table(stock, two).keys()
+    assert len(before) - len(expected) <= sum(said["deleted"] for _, said in codes)
+
+
+async def with_module_after_stock(stage: Stage, module: Any) -> tuple[Homeserver, Any]:
+    """Let stock Synapse make a backlog, then load the module on the same data."""
+    site: Site = stage.site()
+    stock = await stage.start(None, site=site)
+    two = await with_backlog(stock)
+    before = table(stock, two)
+    await stock.stop()
+    return await stage.start(module, site=site), (two, before)
+
+
+@in_reactor
+async def test_a_sweep_beside_the_module_that_goes_on(own_stage: Stage) -> None:
+    """Nothing fails, and of each pair the newest is left; Olm messages all stay."""
+    homeserver, (two, _) = await with_module_after_stock(own_stage, {})
+    sender = attrs.evolve(two.sender, base_url=homeserver.base_url)
+    again = attrs.evolve(two, homeserver=homeserver, sender=sender)
+    process = begin_sweep(homeserver, "--batch-size", "3", "--pause", "0.05")
+    sent = 0
+    while process.poll() is None:
+        name = f"{two.sender.user_id} {sent % DEVICES}"
+        key = make_key(name)
+        assert await again.send(make_notice(key, name, again=sent)) == 200
+        olm = make_olm_lookalike(key, make_key("recipient"))
+        assert await again.send(olm, ENCRYPTED) == 200
+        sent += 1
+    code, said = await ended(process)
+    await everything_tidied(homeserver)
+    assert (code, await failures(homeserver)) == (0, 0)
+    after = table(homeserver, two)
+    assert must_stay(after, Options()) == after.keys()
+    others = [text for text in after.values() if "m.no_olm" not in text]
+    assert COPIES + sent == len(others)
+    assert DEVICES == len(after) - len(others)
+    assert sent > 0
+    assert said["done"]
+
+
+@in_reactor
+async def test_the_module_sweeps_by_itself(own_stage: Stage) -> None:
+    """Once after start, told by the metrics."""
+    module = {"sweep": {"enabled": True, "batch_size": 7, "pause": 10}}
+    homeserver, (two, before) = await with_module_after_stock(own_stage, module)
+    metrics = await until(
+        homeserver.metrics,
+        lambda told: total(told, "synapse_withheld_sweep_done") == 1,
+    )
+    expected = must_stay(before, Options())
+    assert expected == table(homeserver, two).keys()
+    gone = [text for place, text in before.items() if place not in expected]
+    told = {
+        name: total(metrics, f"synapse_withheld_sweep_{name}")
+        for name in (
+            *("rows_total", "notices_total", "deleted_total", "deleted_bytes_total"),
+            "position",
+        )
+    }
+    assert told == {
+        "rows_total": len(before),
+        "notices_total": DEVICES * COPIES,
+        "deleted_total": len(gone),
+        "deleted_bytes_total": sum(len(text.encode()) for text in gone),
+        "position": 1,
+    }
+    assert await failures(homeserver) == 0
+
+
+@in_reactor
+async def test_in_observe_mode_the_sweep_deletes_nothing(own_stage: Stage) -> None:
+    """It looks at everything and counts."""
+    module = {"mode": "observe", "sweep": {"enabled": True, "pause": 0}}
+    homeserver, (two, before) = await with_module_after_stock(own_stage, module)
+    metrics = await until(
+        homeserver.metrics,
+        lambda told: total(told, "synapse_withheld_sweep_done") == 1,
+    )
+    assert before == table(homeserver, two)
+    assert total(metrics, "synapse_withheld_sweep_notices_total") == DEVICES * COPIES
+    assert total(metrics, "synapse_withheld_sweep_deleted_bytes_total") == 0

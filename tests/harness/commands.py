@@ -1,0 +1,71 @@
+"""Run the command line, as a process, and the commands of a page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+
+_CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@attrs.frozen
+class Example:
+    """A command on a page, and what the page says that it prints."""
+
+    command: str
+    output: str
+
+
+def command_line(
+    *arguments: str, directory: Path, given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run `synapse-withheld` to its end.
+
+    Args:
+        arguments: What follows the name.
+        directory: Where it runs.
+        given: Its standard input.
+    """
+    return subprocess.run(  # noqa: S603 our own command
+        [sys.executable, "-m", "synapse_withheld.cli", *arguments],
+        cwd=directory,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line as an operator types it, in whose path the program is."""
+    programs = directory / "programs"
+    programs.mkdir(exist_ok=True)
+    program = programs / "synapse-withheld"
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m synapse_withheld.cli "$@"\n'
+    )
+    program.chmod(0o755)
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    return subprocess.run(  # noqa: S603 a page of our own
+        ["sh", "-c", command],  # noqa: S607 as an operator does
+        cwd=directory,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def examples(page: str) -> list[Example]:
+    """Return the commands of a page: what follows `$` in its `console` blocks."""
+    found = []
+    for block in _CONSOLE.findall(page):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            found.append(Example(command, output))
+    return found
