@@ -12,5 +12,6 @@ from tests.breaks.outbox import HOLD, OUTBOX
 from tests.breaks.promises import PROMISES
 from tests.breaks.rearming import REARMING
 from tests.breaks.rule import RULE
+from tests.breaks.sweep import SWEEP
 
-ALL: tuple[Break, ...] = RULE + REARMING + OUTBOX + HOLD + FINDINGS + PROMISES
+ALL: tuple[Break, ...] = RULE + REARMING + OUTBOX + HOLD + FINDINGS + PROMISES + SWEEP

@@ -1,0 +1,168 @@
+"""Breaks of the sweep over the backlog."""
+
+from __future__ import annotations
+
+from tests.breaks.model import Break
+
+_SWEEPING = "unit/test_sweeping.py::"
+_STORE = "store/test_sweep.py::"
+_BY_HAND = "unit/test_cli_sweep.py::"
+_BACKGROUND = "unit/test_background_sweep.py::"
+_ANYTHING = _SWEEPING + "test_whatever_happens_meanwhile_the_right_rows_stay"
+
+SWEEP: tuple[Break, ...] = (
+    Break(
+        "Sweep: a scoped notice does not cover an unscoped one",
+        "sweeping.py",
+        "if notice.scoped:\n            return newest.stream_id",
+        "if True:\n            return newest.stream_id",
+        _ANYTHING,
+    ),
+    Break(
+        "Sweep: a later unscoped notice covers a scoped one",
+        "sweeping.py",
+        "if notice.scoped:\n            return newest.stream_id",
+        "if notice.scoped:\n            return None",
+        _SWEEPING + "test_what_stays_of_a_mailbox",
+    ),
+    Break(
+        "Sweep: where spoofs are possible only an equal key covers",
+        "sweeping.py",
+        "notice.sender_key if self._options.spoofs_possible else None",
+        "None",
+        _SWEEPING + "test_where_spoofs_are_possible_only_an_equal_key_covers",
+    ),
+    Break(
+        "Sweep: where they are not, another key of the device covers",
+        "sweeping.py",
+        "notice.sender_key if self._options.spoofs_possible else None",
+        "notice.sender_key",
+        _SWEEPING + "test_what_stays_of_a_mailbox",
+    ),
+    Break(
+        "Sweep: mailboxes are apart",
+        "sweeping.py",
+        "if self._mailbox.key != key:",
+        "if self._mailbox.key is None:",
+        _SWEEPING + "test_a_mailbox_of_another_device_covers_nothing",
+    ),
+    Break(
+        "Sweep: memory is that of one mailbox",
+        "sweeping.py",
+        "self._mailbox = _Mailbox(key)",
+        "self._mailbox = _Mailbox(key, self._mailbox.pairs)",
+        _SWEEPING + "test_memory_does_not_grow_with_the_table",
+    ),
+    Break(
+        "Sweep: the pairs of a mailbox are bounded",
+        "sweeping.py",
+        "if len(self.pairs) < MOST_PAIRS:",
+        "if True:",
+        _SWEEPING + "test_pairs_beyond_the_limit_are_left_alone",
+    ),
+    Break(
+        "Sweep: a dry run deletes nothing",
+        "sweeping.py",
+        "if self._options.dry_run:",
+        "if False:",
+        _SWEEPING + "test_a_dry_run_says_the_same_and_deletes_nothing",
+    ),
+    Break(
+        "Sweep: a device that is being deleted keeps its rows",
+        "sweeping.py",
+        "if each.row.mailbox not in doomed]",
+        "]",
+        _SWEEPING + "test_a_mailbox_whose_device_is_being_deleted_is_left_alone",
+    ),
+    Break(
+        "Sweep: the deletion itself looks for one that began meanwhile",
+        "inbox_statements.py",
+        "AND REPLACE(t.params, s.named_in_task, '') <> t.params",
+        "AND FALSE",
+        _STORE + "test_a_deletion_that_begins_after_the_reading_is_seen",
+    ),
+    Break(
+        "Sweep: what readers do not see yet covers nothing",
+        "sweeping.py",
+        "if text is None or stream_id > up_to:",
+        "if text is None:",
+        _SWEEPING + "test_what_readers_do_not_see_yet_neither_goes_nor_covers",
+    ),
+    Break(
+        "Sweep: after a failure the mailbox is begun again",
+        "sweeping.py",
+        "            self._mailbox = _Mailbox()\n            raise",
+        "            raise",
+        _SWEEPING + "test_after_a_failure_nothing_is_missed_and_nothing_covers_itself",
+    ),
+    Break(
+        "Sweep: taken up again, the mailbox is begun again",
+        "sweeping.py",
+        "None if start is None else (*start, NEWEST_OF_MAILBOX)",
+        "None if start is None else (*start, 0)",
+        _SWEEPING + "test_a_mailbox_that_was_left_in_the_middle_is_begun_again",
+    ),
+    Break(
+        "Sweep: the rows looked at are bounded, not those returned",
+        "sweep_statements.py",
+        "        {from_here}\n",
+        "        {from_here or 'WHERE TRUE'} AND message_json LIKE '%m.no_olm%'\n",
+        _STORE + "test_rows_are_read_against_the_index_and_in_bounded_batches[sqlite]",
+    ),
+    Break(
+        "Sweep: the walk uses the index",
+        "sweep_statements.py",
+        "ORDER BY user_id DESC, device_id DESC, stream_id DESC",
+        "ORDER BY user_id DESC, device_id ASC, stream_id DESC",
+        _STORE + "test_the_walk_uses_the_index_and_sorts_nothing",
+    ),
+    Break(
+        "Sweep: of a long row only the beginning is read",
+        "sweep_statements.py",
+        "THEN SUBSTR(message_json, 1, ?) END",
+        "THEN COALESCE(message_json, ?) END",
+        _STORE + "test_no_more_than_the_beginning_of_a_row_is_read[sqlite]",
+    ),
+    Break(
+        "Sweep: by hand, scopes are merged as in the module",
+        "cli/sweep.py",
+        "merge_scopes=config.merge_scopes,",
+        "merge_scopes=True,",
+        _BY_HAND + "test_the_rule_is_that_of_the_modules_configuration",
+    ),
+    Break(
+        "Sweep: a database that is not there is not made",
+        "cli/database.py",
+        "if not path.is_file():",
+        "if False:",
+        _BY_HAND + "test_a_wrong_configuration_is_answered_in_words",
+    ),
+    Break(
+        "Sweep: what others were in the way of is tried again",
+        "cli/database.py",
+        "if not _in_the_way(error) or tries == TRIES:",
+        "if True:",
+        _BY_HAND + "test_what_others_were_in_the_way_of_is_tried_again",
+    ),
+    Break(
+        "Sweep: one that deletes does not begin where a dry run was",
+        "cli/place.py",
+        "if noted_dry != dry_run:",
+        "if False:",
+        _BY_HAND + "test_a_sweep_does_not_begin_where_a_dry_run_was",
+    ),
+    Break(
+        "Sweep: in the background it rests after each batch",
+        "background_sweep.py",
+        "            await self.sleep(self.pause_s)\n",
+        "",
+        _BACKGROUND + "test_it_rests_after_each_batch_and_tells_how_far_it_is",
+    ),
+    Break(
+        "Sweep: in the background it gives up after failures in a row",
+        "background_sweep.py",
+        "                failures += 1\n",
+        "                failures += 0.01\n",
+        _BACKGROUND + "test_after_many_failures_in_a_row_it_gives_up",
+    ),
+)
