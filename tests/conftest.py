@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Iterator
 
 import pytest
 
 if TYPE_CHECKING:
     from synapse_withheld.demo.postgres import PostgresServer
+
+# Whoever runs the tests in the background may ignore SIGINT, and every command that
+# they start would inherit that: none of them could be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -262,7 +262,10 @@ async def test_status_refreshes_until_it_is_interrupted(place: Place) -> None:
     assert process.stdout is not None
     seen = [json.loads(process.stdout.readline())["seen"] for _ in range(3)]
     process.send_signal(signal.SIGINT)
-    _, talk = process.communicate()
+    try:
+        _, talk = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
     assert (seen, process.returncode, talk) == ([50, 50, 50], 0, "")
 
 
