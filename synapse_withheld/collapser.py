@@ -29,6 +29,7 @@ from synapse_withheld.judging import Judge, Verdict
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, read_withheld
 from synapse_withheld.queues import Queue
+from synapse_withheld.tally import Tally
 from synapse_withheld.tidying import Tidier
 from synapse_withheld.waiting import (
     PATIENCE_S,
@@ -70,6 +71,7 @@ class Collapser:
     device_list_id: Callable[[], int]
     runtime: Runtime
     metrics: Metrics
+    tally: Tally
     failures: Failures
     locks: SenderLocks
 
@@ -219,6 +221,7 @@ class Collapser:
 
     def _count_verdicts(self, plan: Plan, *, stored: bool) -> None:
         for verdict in plan.verdicts:
+            self.tally.came(verdict.candidate.notice.pair.sender, verdict.mailbox)
             if verdict.decision.action == COLLAPSE:
                 size = stored_size(verdict.candidate.message)
                 self.metrics.collapsed_bytes(self.queue.name, size)
@@ -248,6 +251,7 @@ class Collapser:
 
     def _count(self, decision: Decision) -> None:
         self.metrics.decision(self.queue.name, decision.action, decision.reason)
+        self.tally.decided(decision)
 
 
 def is_from(user_id: str, origin: str | None) -> bool:

@@ -67,6 +67,7 @@ class Config:
         max_pairs_per_sender: How many pairs of one sender are remembered in one
             mailbox.
         max_pairs: How many pairs are remembered at once.
+        pages: Whether the writer serves its pages to server admins.
         on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
             are not the ones tested, `refuse` to stop it.
         sweep: How the backlog is tidied.
@@ -81,6 +82,7 @@ class Config:
     max_pairs_per_mailbox: int = 20_000
     max_pairs_per_sender: int = 100
     max_pairs: int = 1_000_000
+    pages: bool = True
     on_unknown_synapse: str = "deliver"
     sweep: SweepConfig = SweepConfig()
 
@@ -226,6 +228,7 @@ _PARSERS: _Parsers = {
     "max_pairs_per_mailbox": ("max_pairs_per_mailbox", _count),
     "max_pairs_per_sender": ("max_pairs_per_sender", _count),
     "max_pairs": ("max_pairs", _count),
+    "pages": ("pages", _boolean),
     "on_unknown_synapse": ("on_unknown_synapse", _choice(*ON_UNKNOWN)),
     "sweep": ("sweep", _sweep),
 }

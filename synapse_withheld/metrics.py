@@ -60,6 +60,11 @@ FAILURES = Counter(
     "Synapse without the module would have",
     [*_SERVER, "stage"],
 )
+LAST_FAILURE = Gauge(
+    "synapse_withheld_last_failure_timestamp_seconds",
+    "When the module failed last, by stage, in seconds since 1970",
+    [*_SERVER, "stage"],
+)
 TRACKED_PAIRS = Gauge(
     "synapse_withheld_tracked_pairs",
     "Pairs of sender device and recipient device that are remembered",
@@ -122,6 +127,7 @@ ALL = (
     TIDIED,
     DECISION_SECONDS,
     FAILURES,
+    LAST_FAILURE,
     TRACKED_PAIRS,
     TRACKED_MAILBOXES,
     ACTIVE,
@@ -175,6 +181,7 @@ class Metrics:
     def failure(self, stage: str) -> None:
         """Count a failure of ours."""
         FAILURES.labels(stage=stage, **self._server).inc()
+        LAST_FAILURE.labels(stage=stage, **self._server).set_to_current_time()
 
     def swept(self, *, rows: int, notices: int, deleted: int, size: int) -> None:
         """Count what the sweep did at one batch."""
@@ -208,6 +215,22 @@ class Metrics:
         """Tell the module's version and configuration."""
         labels = {"version": version, "mode": mode, "repeat": repeat}
         INFO.labels(**labels, **self._server).set(1)
+
+    def read(self, metric: Counter | Gauge) -> list[tuple[dict[str, str], float]]:
+        """Return what a metric says of this homeserver: labels and value of each."""
+        return [
+            (
+                {
+                    key: sample.labels[key]
+                    for key in sample.labels.keys() - self._server
+                },
+                sample.value,
+            )
+            for family in metric.collect()
+            for sample in family.samples
+            if sample.labels.items() >= self._server.items()
+            and not sample.name.endswith("_created")
+        ]
 
     def _plain(self, metric: Any) -> Any:
         return metric.labels(**self._server) if self._server else metric

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from synapse.module_api import ModuleApi
@@ -19,6 +20,9 @@ from synapse_withheld.interception import (
     synapse_version,
 )
 from synapse_withheld.metrics import Metrics
+from synapse_withheld.pages.answers import Answers, Process
+from synapse_withheld.pages.resource import PATH, Pages
+from synapse_withheld.tally import Tally
 from synapse_withheld.version import VERSION
 from synapse_withheld.wiring import wire
 
@@ -60,7 +64,10 @@ class WithheldModule:
                 ", ".join(synapse.writers),
             )
             return
-        synapse.intercept(wire(config, synapse, metrics, spoofs))
+        tally = Tally(synapse.runtime().seconds)
+        if config.pages:
+            _serve_pages(config, api, synapse.process_name, metrics, tally)
+        synapse.intercept(wire(config, synapse, metrics, tally, spoofs_possible=spoofs))
         logger.info(
             "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
             VERSION,
@@ -79,6 +86,24 @@ class WithheldModule:
             return configuration.parse(config)
         except configuration.InvalidConfigError as error:
             raise ConfigError(str(error)) from error
+
+
+def _serve_pages(
+    config: Config, api: ModuleApi, process_name: str, metrics: Metrics, tally: Tally
+) -> None:
+    def now_ts() -> int:
+        return round(time.time() * 1000)
+
+    process = Process(
+        api.server_name, process_name, synapse_version(), now_ts(), now_ts
+    )
+    sweeps = config.sweep.enabled and api.should_run_background_tasks()
+    answers = Answers(process, config, metrics, tally, sweeps)
+    try:
+        api.register_web_resource(PATH, Pages(api, answers))
+    except Exception:
+        # They are not worth a message.
+        logger.exception("synapse_withheld cannot serve its pages; it acts without")
 
 
 def _stay_out(config: Config, error: UnknownSynapseError) -> None:

@@ -13,6 +13,7 @@ from synapse_withheld.metrics import Metrics
 from synapse_withheld.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.reading import Reader
 from synapse_withheld.store import Store
+from synapse_withheld.tally import Tally
 from synapse_withheld.tidying import Tidier
 from synapse_withheld.traffic import Traffic
 from synapse_withheld.waiting import Runtime, SenderLocks
@@ -41,7 +42,12 @@ class Surroundings(Protocol):
 
 
 def wire(
-    config: Config, synapse: Surroundings, metrics: Metrics, spoofs_possible: bool
+    config: Config,
+    synapse: Surroundings,
+    metrics: Metrics,
+    tally: Tally,
+    *,
+    spoofs_possible: bool,
 ) -> Traffic:
     """Put the parts together.
 
@@ -49,6 +55,7 @@ def wire(
         config: The module's configuration.
         synapse: The homeserver.
         metrics: Where everything is counted.
+        tally: Where it is counted who sends and receives notices.
         spoofs_possible: Whether mailboxes may hold messages with spoofed senders.
 
     Returns:
@@ -65,7 +72,7 @@ def wire(
         outbox_index.clear()
 
     failures = Failures(metrics, runtime.seconds, stand_aside=forget_all)
-    parts = (config, synapse, runtime, metrics, failures)
+    parts = (config, synapse, runtime, metrics, tally, failures)
     metrics.watch(
         pairs=lambda: inbox_index.pairs + outbox_index.pairs,
         mailboxes=lambda: len(inbox_index) + len(outbox_index),
@@ -99,6 +106,7 @@ def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
     synapse: Surroundings,
     runtime: Runtime,
     metrics: Metrics,
+    tally: Tally,
     failures: Failures,
 ) -> Collapser:
     store = Store(synapse.run_statement, queue)
@@ -122,6 +130,7 @@ def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
         synapse.device_list_id,
         runtime=runtime,
         metrics=metrics,
+        tally=tally,
         failures=failures,
         # A lock each: a request for both queues holds them in this order.
         locks=SenderLocks(runtime),

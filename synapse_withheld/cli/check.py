@@ -12,13 +12,14 @@ import attrs
 from synapse_withheld.cli import findings
 from synapse_withheld.cli.codes import CANNOT_SAY, OK
 from synapse_withheld.cli.codes import WRONG as EXIT_WRONG
+from synapse_withheld.cli.fetching import UnreachableError
 from synapse_withheld.cli.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
 from synapse_withheld.cli.homeserver_yaml import (
     ConfigProblemError,
     Deployment,
     read,
 )
-from synapse_withheld.cli.metrics_page import UnreachableError, complete, fetch
+from synapse_withheld.cli.metrics_page import complete, fetch
 from synapse_withheld.cli.reactor import in_reactor
 
 EPILOG = """\

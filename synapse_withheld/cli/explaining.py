@@ -11,7 +11,6 @@ from synapse_withheld.batch import WILDCARD, LocalMessages
 from synapse_withheld.cli import messages
 from synapse_withheld.cli.mailboxes import Mailboxes
 from synapse_withheld.cli.messages import Happening, Line, Message
-from synapse_withheld.cli.reasons import WHY
 from synapse_withheld.config import Config
 from synapse_withheld.decision import Decision
 from synapse_withheld.metrics import Metrics
@@ -22,8 +21,10 @@ from synapse_withheld.notice import (
     read_olm,
     read_withheld,
 )
+from synapse_withheld.tally import Tally
 from synapse_withheld.watch import MailboxKey
 from synapse_withheld.wiring import wire
+from synapse_withheld.wording import WHY
 
 PASS = "pass"  # noqa: S105 what is no notice is passed on
 HAPPENS = "-"
@@ -133,7 +134,11 @@ class Explainer:
 
     def _load(self) -> None:
         self._traffic = wire(
-            self._config, self._mailboxes, self._recorder, spoofs_possible=False
+            self._config,
+            self._mailboxes,
+            self._recorder,
+            Tally(self._mailboxes.runtime().seconds),
+            spoofs_possible=False,
         )
 
     def _send(self, number: int, line: Message) -> None:

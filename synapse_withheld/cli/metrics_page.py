@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from typing import Iterable, Mapping
 from urllib.parse import urlsplit
 
 import attrs
-import treq
 from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet import reactor
 
+from synapse_withheld.cli.fetching import UnreachableError, get
 from synapse_withheld.cli.homeserver_yaml import METRICS_PATH
 from synapse_withheld.decision import COLLAPSE, SUPERSEDE
 
 PREFIX = "synapse_withheld_"
-
-# How long a listener may take to answer, in seconds.
-ANSWER_WITHIN_S = 10.0
-
-
-class UnreachableError(Exception):
-    """A listener does not answer with a page of metrics; the message says how."""
 
 
 @attrs.frozen
@@ -150,27 +142,7 @@ async def fetch(url: str) -> Page:
     Raises:
         UnreachableError: It does not answer, or with something else.
     """
-    try:
-        return parse(await _get(url))
-    except UnreachableError:
-        raise
-    except Exception as error:  # refused, reset, timed out, no such host, TLS, …
-        raise UnreachableError(f"it does not answer: {_reason(error)}") from error
-
-
-async def _get(url: str) -> str:
-    # Twisted decides at run time what kind it is.
-    clock: Any = reactor
-    response = await treq.get(url, timeout=ANSWER_WITHIN_S)
-    content = treq.content(response).addTimeout(ANSWER_WITHIN_S, clock)
-    body: bytes = await content
-    if response.code != 200:  # noqa: PLR2004 known to all
-        raise UnreachableError(f"it answers {response.code}")
-    return body.decode("utf-8", "replace")
-
-
-def _reason(error: Exception) -> str:
-    # Twisted wraps what goes wrong once a connection was made.
-    reasons = getattr(error, "reasons", None)
-    text = reasons[0].getErrorMessage() if reasons else str(error)
-    return text.rstrip(".") or type(error).__name__
+    status, text = await get(url)
+    if status != 200:  # noqa: PLR2004 known to all
+        raise UnreachableError(f"it answers {status}")
+    return parse(text)

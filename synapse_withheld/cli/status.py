@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from synapse_withheld.cli.codes import CANNOT_SAY, OK, WRONG
+from synapse_withheld.cli.fetching import UnreachableError
 from synapse_withheld.cli.metrics_page import (
     Page,
     Totals,
-    UnreachableError,
     add_up,
     complete,
     fetch,

@@ -15,6 +15,7 @@ from synapse_withheld.batch import LocalMessages
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.tally import Tally
 from synapse_withheld.traffic import Traffic
 from synapse_withheld.waiting import Runtime
 from synapse_withheld.wiring import wire
@@ -120,7 +121,13 @@ def measure(sizes: Sizes) -> Findings:
 
 def make_traffic(pairs: int) -> Traffic:
     """Wire the module; remember pairs of many senders in `LARGE` mailboxes."""
-    traffic = wire(Config(), NoHomeserver(), Metrics("bench"), spoofs_possible=False)
+    traffic = wire(
+        Config(),
+        NoHomeserver(),
+        Metrics("bench"),
+        Tally(time.monotonic),
+        spoofs_possible=False,
+    )
     index = traffic.inbox.index
     for number in range(LARGE if pairs else 0):
         key = mailbox(number)

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
+from synapse_withheld.tally import Tally
 from synapse_withheld.wiring import wire
 from tests.model.homeserver import ModelHomeserver
 
@@ -36,7 +37,14 @@ class Play:
     def load(self) -> None:
         """Load the module, as at a start."""
         metrics = Metrics("findings")
-        self.traffic = wire(self.config, self.hs, metrics, self.spoofs_possible)
+        self.tally = Tally(self.hs.runtime().seconds)
+        self.traffic = wire(
+            self.config,
+            self.hs,
+            metrics,
+            self.tally,
+            spoofs_possible=self.spoofs_possible,
+        )
 
     def begin(
         self,

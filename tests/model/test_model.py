@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.store import StatementError
+from synapse_withheld.tally import Tally
 from synapse_withheld.wiring import wire
 from tests.model.homeserver import ModelHomeserver
 from tests.model.reference import OLM, WITHHELD, Place, Reference, Rows, Sent
@@ -71,7 +72,13 @@ class Model(RuleBasedStateMachine):
 
     def _load(self) -> None:
         config = Config(merge_scopes=self.merge_scopes, **self.config)
-        self.traffic = wire(config, self.hs, Metrics("model"), spoofs_possible=False)
+        self.traffic = wire(
+            config,
+            self.hs,
+            Metrics("model"),
+            Tally(self.hs.runtime().seconds),
+            spoofs_possible=False,
+        )
 
     # Events.
 

@@ -14,9 +14,9 @@ from synapse_withheld import decision
 from synapse_withheld.cli import explain
 from synapse_withheld.cli.explaining import Explainer, Explanation, ModuleFailedError
 from synapse_withheld.cli.messages import Message, NotUnderstoodError, read_line
-from synapse_withheld.cli.reasons import WHY
 from synapse_withheld.config import Config
 from synapse_withheld.store import Store
+from synapse_withheld.wording import WHY
 from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from synapse_withheld.cli.fetching import UnreachableError
 from synapse_withheld.cli.metrics_page import (
     Page,
     Totals,
-    UnreachableError,
     add_up,
     complete,
     parse,

@@ -27,13 +27,25 @@ def test_every_key_is_read() -> None:
         "max_pairs_per_mailbox": 2,
         "max_pairs_per_sender": 3,
         "max_pairs": 4,
+        "pages": False,
         "on_unknown_synapse": "refuse",
         "sweep": {"enabled": True, "batch_size": 5, "pause": "2s"},
     }
     sweep = SweepConfig(enabled=True, batch_size=5, pause_ms=2000)
 
     assert Config(
-        "observe", "queued", 7_200_000, False, False, 1, 2, 3, 4, "refuse", sweep
+        "observe",
+        "queued",
+        7_200_000,
+        False,
+        False,
+        1,
+        2,
+        3,
+        4,
+        False,
+        "refuse",
+        sweep,
     ) == parse(written)
     assert 0 == parse({"sweep": {"pause": 0}}).sweep.pause_ms
 

@@ -1,4 +1,4 @@
-"""Why the rule decides as it does, in the words of `docs/metrics.md`."""
+"""What decisions and failures mean, in the words of `docs/metrics.md`."""
 
 from __future__ import annotations
 
@@ -29,4 +29,16 @@ WHY: dict[Decision, str] = {
     decision.DUPLICATE: "a queued notice already says all of it",
     decision.HELD: "with repeat: session: one that says all of it was delivered, and "
     "nothing has happened since",
+}
+
+# By the stages of `metrics.STAGES`.
+WHAT_FAILED: dict[str, str] = {
+    "decide": "the decision about a batch",
+    "statement": "one of the module's reads, or it took too long; after five within a "
+    "minute the module stands aside for a minute",
+    "record": "bringing the index up to date; it is cleared",
+    "rearm": "noting an Olm message; the index is cleared",
+    "tidy": "deleting superseded rows; they stay until their mailbox is next read",
+    "sweep": "a batch of the sweep in the background; it rests for a minute and goes "
+    "on, and gives up after five in a row",
 }

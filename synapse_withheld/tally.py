@@ -1,0 +1,46 @@
+"""What was decided lately, and for whom: what metrics must not have labels for."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from synapse_withheld.decision import Decision
+from synapse_withheld.heavy_hitters import HeavyHitters
+from synapse_withheld.history import History
+from synapse_withheld.notice import MAX_ID_LENGTH
+from synapse_withheld.watch import MailboxKey
+
+# How many senders and how many recipients are counted at once: so many that what
+# makes up a tenth of a percent of all notices is surely among them.
+CAPACITY = 1000
+
+
+class Tally:
+    """Decisions of the last hour, and the busiest senders and recipients ever since.
+
+    Attributes:
+        history: Decisions by their action.
+        senders: Notices by the user who sent them.
+        recipients: Notices by the mailbox that they are for.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """Start with nothing.
+
+        Args:
+            seconds: A clock that never goes back, in seconds.
+        """
+        self.history = History(seconds)
+        self.senders: HeavyHitters[str] = HeavyHitters(CAPACITY)
+        self.recipients: HeavyHitters[MailboxKey] = HeavyHitters(CAPACITY)
+
+    def decided(self, decision: Decision) -> None:
+        """Count what became of a notice."""
+        self.history.add(decision.action)
+
+    def came(self, sender: str, mailbox: MailboxKey) -> None:
+        """Count a notice for the user who sent it and the mailbox that it is for."""
+        user_id, device_id = mailbox
+        self.senders.add(sender[:MAX_ID_LENGTH])
+        # Anybody may invent a device, and give it a long name.
+        self.recipients.add((user_id[:MAX_ID_LENGTH], device_id[:MAX_ID_LENGTH]))
