@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from typing import Sequence
 
-from synapse_withheld.cli import check, explain, status
+from synapse_withheld.cli import check, explain, status, top
 from synapse_withheld.cli.codes import CANNOT_SAY
 from synapse_withheld.version import VERSION
 
@@ -20,6 +20,7 @@ PROGRAM = "synapse-withheld"
 _COMMANDS = {
     "check": (check, "say whether the module is installed, configured and acting"),
     "status": (status, "add up the module's metrics of all processes"),
+    "top": (top, "say who sends and who receives the most notices"),
     "explain": (explain, "say what the rule decides about messages, and why"),
 }
 _SWEEP = "tidy what duplicates are in the database already"

@@ -40,7 +40,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 FILE = "messages.jsonl"
 _UNBUFFERED = "PYTHONUNBUFFERED"
 # As the page names them.
-METRICS, NEWEST = "127.0.0.1:9000", "1.163.2"
+METRICS, CLIENTS, NEWEST = "127.0.0.1:9000", "127.0.0.1:8008", "1.163.2"
 
 
 @attrs.frozen
@@ -87,6 +87,8 @@ async def place(stage: Stage) -> AsyncIterator[Place]:
         olm = make_olm_lookalike(key, make_key("bob"))
         assert await send(sender, recipient, olm, ENCRYPTED) == 200
     await leave_backlog(homeserver)
+    admin = await homeserver.register("admin", admin=True)
+    (directory / "token.txt").write_text(admin.access_token + "\n")
     yield Place(homeserver, directory)
 
 
@@ -309,9 +311,13 @@ async def test_explain_takes_the_rows_of_a_mailbox(place: Place) -> None:
 
 def as_on_the_page(text: str, place: Place) -> str:
     """Return an output with the address and the version that the page has."""
-    address = place.homeserver.metrics_url.split("/")[2]
+    address = _address(place.homeserver.metrics_url)
     text = text.replace(address, METRICS).replace(__version__, "0.1.0")
     return re.sub(rf"{re.escape(synapse_version())}(?=; tested)", NEWEST, text)
+
+
+def _address(url: str) -> str:
+    return url.split("/")[2]
 
 
 @pytest.mark.parametrize(
@@ -327,8 +333,9 @@ async def test_the_page_shows_what_a_command_prints(
     block = re.search(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert block is not None
     (place.directory / FILE).write_text(block[1])
-    address = place.homeserver.metrics_url.split("/")[2]
-    result = in_shell(example.command.replace(METRICS, address), place.directory)
+    command = example.command.replace(METRICS, _address(place.homeserver.metrics_url))
+    command = command.replace(CLIENTS, _address(place.homeserver.base_url))
+    result = in_shell(command, place.directory)
     assert example.output == as_on_the_page(result.stdout, place)
     assert result.returncode == (1 if "WRONG" in example.output else 0)
 
