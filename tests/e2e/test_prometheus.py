@@ -18,7 +18,8 @@ from tests.harness.mailbox import DECISIONS, total
 from tests.harness.messages import ENCRYPTED, make_key, make_olm_lookalike
 from tests.harness.outward import IMPATIENT, Outward, outward_from
 from tests.harness.polling import until
-from tests.harness.prometheus import Prometheus, program, promtool
+from tests.harness.programs import program
+from tests.harness.prometheus import Prometheus, promtool
 from tests.harness.reactor import async_yield_fixture, in_reactor
 from tests.harness.stage import SERVER_NAME, Stage, Two, two_on
 

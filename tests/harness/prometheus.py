@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import pytest
 import treq
 import yaml
 
 from synapse_withheld.demo.settings import LOOPBACK, free
 from tests.harness.polling import pause, until
+from tests.harness.programs import program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MISSING = "no {}: apt-get install prometheus (it brings promtool), or put it on PATH"
 ENDS_WITHIN_S = 10.0
 LOOK_AGAIN_S = 0.05
 START_TRIES = 3
-
-
-def program(name: str) -> str:
-    """Return where a program is; without it skip, but never with `CI=true`."""
-    if (path := shutil.which(name)) is not None:
-        return path
-    if os.environ.get("CI") == "true":
-        pytest.fail(MISSING.format(name))
-    pytest.skip(MISSING.format(name))
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,24 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.prometheus import Prometheus, program
+from tests.harness.prometheus import Prometheus
 from tests.harness.reactor import in_reactor
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.mark.parametrize(
-    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
-)
-def test_a_missing_program_skips_but_fails_where_nothing_may_be_skipped(
-    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
-) -> None:
-    """With a line that says what to install."""
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setenv("CI", ci)
-    with pytest.raises(outcome, match="no promtool: apt-get install prometheus"):
-        program("promtool")
 
 
 @in_reactor
