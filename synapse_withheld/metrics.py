@@ -62,7 +62,7 @@ FAILURES = Counter(
 )
 LAST_FAILURE = Gauge(
     "synapse_withheld_last_failure_timestamp_seconds",
-    "When the module failed last, by stage, in seconds since 1970",
+    "When the module failed last, by stage, in seconds since 1970; 0 for never",
     [*_SERVER, "stage"],
 )
 TRACKED_PAIRS = Gauge(
@@ -115,7 +115,8 @@ SWEEP_POSITION = Gauge(
 )
 SWEEP_DONE = Gauge(
     "synapse_withheld_sweep_done",
-    "1 where the sweep in the background is done, 0 while it is not",
+    "0 while the sweep in the background is under way, 1 where it is done or was not "
+    "enabled",
     _SERVER,
 )
 
@@ -151,6 +152,8 @@ class Metrics:
         for stage in STAGES:
             # Present from the start, so that a rate sees the first failure.
             FAILURES.labels(stage=stage, **self._server)
+            LAST_FAILURE.labels(stage=stage, **self._server).set(0)
+        self._plain(SWEEP_DONE).set(1)
         self._decision_seconds = self._plain(DECISION_SECONDS)
 
     def message(self, code: str, source: str) -> None:

@@ -147,7 +147,7 @@ class Answers:
 
     def _failures(self) -> list[dict[str, Any]]:
         last_ts = {
-            labels["stage"]: round(value * 1000)
+            labels["stage"]: round(value * 1000) or None
             for labels, value in self.metrics.read(named.LAST_FAILURE)
         }
         return [

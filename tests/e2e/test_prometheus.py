@@ -130,7 +130,8 @@ async def watched(
         running.push_async_callback(stage.end)
         running.push_async_callback(remote.stop)
         await remote.start()
-        homeserver = await stage.start({"max_pairs_per_sender": 1}, IMPATIENT)
+        module = {"max_pairs_per_sender": 1, "sweep": {"enabled": True, "pause": 0}}
+        homeserver = await stage.start(module, IMPATIENT)
         target = urlsplit(homeserver.metrics_url).netloc
         labels = {"job": "synapse", "index": "1"}
         rules = dashboards.RULES.read_text().replace(*YOUNG)
