@@ -59,7 +59,9 @@ class Backlog:
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
         """Read rows against the order of the index."""
-        rows: list[BacklogRow] = await self._ask(withheld_read_backlog, before, limit)
+        rows: list[BacklogRow] = await self._ask(
+            withheld_read_backlog, self._driver, before, limit
+        )
         return rows
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:

@@ -12,7 +12,6 @@ from typing import Any, List, Optional, Sequence, Tuple
 from synapse_withheld.inbox_statements import DOOMING_TASK
 from synapse_withheld.statements import (
     MOST_OF_ROW,
-    NOTICE_PATTERN,
     Transaction,
     marks,
 )
@@ -21,45 +20,53 @@ from synapse_withheld.watch import MailboxKey
 # (user ID, device ID, stream ID): where a row is in the order of the index.
 Place = Tuple[str, str, int]
 
-# The place of a row and, of what may be a notice, the beginning of its text.
+# The place of a row and its text, if that is not too long for a notice.
 BacklogRow = Tuple[str, str, int, Optional[str]]
 
 # Above every stream ID.
 NEWEST_OF_MAILBOX = 2**63 - 1
+
+# Bytes of UTF-8.
+MOST_OF_CHARACTER = 4
 
 # What Synapse names the driver of SQLite.
 SQLITE = "sqlite3"
 
 
 def withheld_read_backlog(
-    txn: Transaction, before: Place | None, limit: int
+    txn: Transaction, driver: str, before: Place | None, limit: int
 ) -> List[BacklogRow]:
     """Read rows against the order of the index: each mailbox from its newest on.
 
     The limit is of the rows that are looked at, so that a stretch without notices
-    costs no more than one of nothing else. Their texts are left out.
+    costs no more than one of nothing else. What is in a text is looked at here and not
+    by the database, which would take longer for it than for sending it; of texts that
+    are too long for a notice nothing is sent.
 
     Args:
         txn: Where it runs.
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
         before: The place that the last row was at; `None` to begin.
         limit: How many rows to look at.
     """
     from_here = "WHERE (user_id, device_id, stream_id) < (?, ?, ?)" if before else ""
+    # PostgreSQL would count characters; how many bytes there are it knows.
+    length, most = (
+        ("LENGTH", MOST_OF_ROW)
+        if driver == SQLITE
+        else ("OCTET_LENGTH", MOST_OF_ROW * MOST_OF_CHARACTER)
+    )
     sql = f"""
         SELECT user_id, device_id, stream_id,
-            CASE WHEN SUBSTR(message_json, 1, ?) LIKE ?
-                THEN SUBSTR(message_json, 1, ?) END
+            CASE WHEN {length}(message_json) <= ? THEN message_json END
         FROM device_inbox
         {from_here}
         ORDER BY user_id DESC, device_id DESC, stream_id DESC
         LIMIT ?
-    """  # noqa: S608 only question marks are put in
+    """  # noqa: S608 a function's name and question marks are put in
     place: tuple[Any, ...] = before or ()
-    txn.execute(sql, (MOST_OF_ROW, NOTICE_PATTERN, MOST_OF_ROW, *place, limit))
-    return [
-        (user_id, device_id, stream_id, text)
-        for user_id, device_id, stream_id, text in txn.fetchall()
-    ]
+    txn.execute(sql, (most, *place, limit))
+    return txn.fetchall()
 
 
 def withheld_read_doomed(

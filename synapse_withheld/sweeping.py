@@ -7,21 +7,23 @@ be remembered are the pairs of one mailbox. Nothing here knows of Synapse or SQL
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Iterable, Protocol, Sequence
+from typing import Iterable, List, Protocol, Sequence, Tuple
 
 import attrs
 
 from synapse_withheld.notice import Notice, Pair, recognise
-from synapse_withheld.statements import MOST_DELETED, decode
+from synapse_withheld.statements import MOST_DELETED, MOST_OF_ROW, decode
 from synapse_withheld.sweep_statements import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.watch import MailboxKey, Superseded
 
 # How many pairs of one mailbox are remembered. Rows of others stay.
 MOST_PAIRS = 20_000
 
-# How many texts are remembered with what they say: many copies are the same.
+# How many texts of one mailbox are remembered: many copies are the same.
 MOST_TEXTS = 1_000
+
+# Mailbox, stream ID, that of a later row which covers it, and the bytes of its text.
+Covered = Tuple[MailboxKey, int, int, int]
 
 
 class Rows(Protocol):
@@ -93,10 +95,15 @@ class _Newest:
 
 @attrs.define
 class _Mailbox:
-    """The pairs seen in a mailbox so far, going back in its stream."""
+    """The pairs seen in a mailbox so far, going back in its stream.
+
+    Attributes:
+        covers: The later row that covers what has the same text.
+    """
 
     key: MailboxKey | None = None
     pairs: dict[tuple[Pair, str | None], _Newest] = attrs.Factory(dict)
+    covers: dict[str, int] = attrs.Factory(dict)
 
     def cover(self, stream_id: int, key: str | None, notice: Notice) -> int | None:
         """Return which later row covers a notice; remember it where none does."""
@@ -112,14 +119,6 @@ class _Mailbox:
             newest.unscoped_id = stream_id
             return None
         return newest.unscoped_id
-
-
-@attrs.frozen
-class _Covered:
-    """A row that may go, and how many bytes its text has."""
-
-    row: Superseded
-    size: int
 
 
 class Sweep:
@@ -140,7 +139,6 @@ class Sweep:
         self._options = options
         self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
         self._mailbox = _Mailbox()
-        self._read_text = lru_cache(MOST_TEXTS)(self._recognise)
         self.progress = Progress(mailbox=start)
 
     async def step(self) -> Progress:
@@ -162,8 +160,8 @@ class Sweep:
         notices, covered = self._judge(rows, up_to)
         doomed: set[MailboxKey] = set()
         if covered:
-            doomed = await self._rows.doomed({each.row.mailbox for each in covered})
-        free = [each for each in covered if each.row.mailbox not in doomed]
+            doomed = await self._rows.doomed({each[0] for each in covered})
+        free = [each for each in covered if each[0] not in doomed]
         deleted, size = await self._delete(free)
         if rows:
             self._before = rows[-1][:3]
@@ -182,45 +180,61 @@ class Sweep:
 
     def _judge(
         self, rows: Iterable[BacklogRow], up_to: int
-    ) -> tuple[int, list[_Covered]]:
+    ) -> tuple[int, List[Covered]]:
         """Return how many rows are notices, and which of them are covered."""
         notices = 0
-        covered = []
+        covered: List[Covered] = []
+        mailbox = self._mailbox
         for user_id, device_id, stream_id, text in rows:
-            if text is None or stream_id > up_to:
+            # In most rows it is another type of message.
+            if text is None or "m.no_olm" not in text or stream_id > up_to:
                 continue
-            notice = self._read_text(text)
-            if notice is None:
-                continue
+            key = (user_id, device_id)
+            if mailbox.key != key:
+                mailbox = self._mailbox = _Mailbox(key)
+            newer_id = mailbox.covers.get(text)
+            if newer_id is None:
+                notice = self._recognise(text)
+                if notice is None:
+                    continue
+                newer_id = self._cover(mailbox, stream_id, notice, text)
             notices += 1
-            mailbox = self._enter((user_id, device_id))
-            key = notice.sender_key if self._options.spoofs_possible else None
-            newer_id = mailbox.cover(stream_id, key, notice)
             if newer_id is not None:
-                row = Superseded((user_id, device_id), stream_id, newer_id)
-                covered.append(_Covered(row, len(text.encode())))
+                covered.append((key, stream_id, newer_id, _size(text)))
         return notices, covered
 
-    async def _delete(self, covered: Sequence[_Covered]) -> tuple[int, int]:
+    def _cover(
+        self, mailbox: _Mailbox, stream_id: int, notice: Notice, text: str
+    ) -> int | None:
+        """Return which later row covers a notice, and remember it for equal texts."""
+        key = notice.sender_key if self._options.spoofs_possible else None
+        newer_id = mailbox.cover(stream_id, key, notice)
+        remembered = (notice.pair, key) in mailbox.pairs
+        if remembered and len(mailbox.covers) < MOST_TEXTS:
+            mailbox.covers[text] = stream_id if newer_id is None else newer_id
+        return newer_id
+
+    async def _delete(self, covered: Sequence[Covered]) -> tuple[int, int]:
         """Delete rows; return how many there were, and their bytes."""
         if self._options.dry_run:
-            return 0, sum(each.size for each in covered)
+            return 0, sum(size for *_, size in covered)
         deleted = size = 0
         for start in range(0, len(covered), MOST_DELETED):
             some = covered[start : start + MOST_DELETED]
-            gone = await self._rows.delete([each.row for each in some])
+            rows = [Superseded(key, old_id, new_id) for key, old_id, new_id, _ in some]
+            gone = await self._rows.delete(rows)
             deleted += gone
             # Some may have been acknowledged meanwhile; nobody tells which.
-            size += sum(each.size for each in some) * gone // len(some)
+            size += sum(each for *_, each in some) * gone // len(some)
         return deleted, size
 
-    def _enter(self, key: MailboxKey) -> _Mailbox:
-        if self._mailbox.key != key:
-            self._mailbox = _Mailbox(key)
-        return self._mailbox
-
     def _recognise(self, text: str) -> Notice | None:
-        message = decode(text)
+        message = decode(text) if len(text) <= MOST_OF_ROW else None
         if message is None:
             return None
         return recognise(message, merge_scopes=self._options.merge_scopes)
+
+
+def _size(text: str) -> int:
+    # Without a copy for most of them.
+    return len(text) if text.isascii() else len(text.encode())

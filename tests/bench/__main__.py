@@ -17,7 +17,7 @@ from typing import AsyncIterator, Sequence
 import attrs
 
 from synapse_withheld.demo.together import together
-from tests.bench import code, duplicates, memory, ordinary, outbox, storm
+from tests.bench import code, duplicates, memory, ordinary, outbox, storm, sweep
 from tests.bench.counting import settled
 from tests.bench.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
@@ -29,7 +29,7 @@ COUNTED = {
     "ordinary": ordinary.measure,
     "outbox": outbox.measure,
 }
-PARTS = ("code", "memory", *COUNTED, "storm")
+PARTS = ("code", "memory", *COUNTED, "storm", "sweep")
 MET, NOT_MET = 0, 1
 
 
@@ -91,6 +91,9 @@ async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
             await _settled(lanes)
             say("Sending storms of duplicates.")
             yield await storm.measure(lanes, sizes, say)
+    if "sweep" in parts:
+        say("Starting a stock Synapse on a new database.")
+        yield await sweep.measure(directory / "sweep", sizes, say)
 
 
 async def _settled(lanes: Sequence[Lane]) -> None:

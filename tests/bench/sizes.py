@@ -19,6 +19,8 @@ class Sizes:
         rounds: How often each storm is repeated.
         seconds: How long a storm lasts.
         most: How many requests a storm has at most.
+        backlog: How many rows a sweep looks at, fewest first.
+        quick: Whether the numbers mean nothing.
     """
 
     windows: int
@@ -30,6 +32,8 @@ class Sizes:
     rounds: int
     seconds: float
     most: int
+    backlog: tuple[int, ...]
+    quick: bool
 
 
 FULL = Sizes(
@@ -42,6 +46,8 @@ FULL = Sizes(
     rounds=5,
     seconds=3.0,
     most=3_000,
+    backlog=(10_000, 100_000, 1_000_000, 10_000_000),
+    quick=False,
 )
 
 # Enough to see that everything runs, not for numbers.
@@ -55,4 +61,6 @@ QUICK = Sizes(
     rounds=1,
     seconds=1.0,
     most=300,
+    backlog=(5_000, 20_000, 20_000),
+    quick=True,
 )
