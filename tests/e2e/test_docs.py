@@ -1,0 +1,244 @@
+"""Every command of the documentation is run, or is known to be run elsewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, AsyncIterator, Iterator
+
+import attrs
+import pytest
+import yaml
+
+from synapse_withheld.config import Config, parse
+from tests.e2e.conftest import NewDatabase
+from tests.harness.commands import in_shell
+from tests.harness.dashboards import RULES
+from tests.harness.programs import program
+from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.stage import Stage, send, two_on
+
+if TYPE_CHECKING:
+    from synapse_withheld.demo.homeserver import Homeserver
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+# Its examples are run by test_command_line.py, output and all.
+COMMAND_LINE = "command-line.md"
+# What only a host of its own has; what it does is known.
+ON_A_HOST = {"systemctl reload prometheus"}
+
+DEBIAN = "/opt/venvs/matrix-synapse/bin/"
+METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"
+
+
+def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Give the language of each block of code on a page, and its lines."""
+    language: str | None = None
+    lines: list[str] = []
+    for line in map(str.strip, text.splitlines()):
+        if not line.startswith("```"):
+            lines.append(line)
+        elif language is None:
+            language, lines = line[3:], []
+        else:
+            yield language, lines
+            language = None
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Give the name of each page and each line of its shell blocks."""
+    for page in PAGES:
+        for language, lines in blocks(page.read_text()):
+            for line in lines if language == "sh" else ():
+                command = re.sub(r"\s+#.*", "", line).strip()
+                if command:
+                    yield page.name, command
+
+
+COMMANDS = [each for each in commands() if each[0] != COMMAND_LINE]
+
+
+def those_of(*programs: str) -> list[str]:
+    """Return the commands that begin with one of these, once each."""
+    found = [line for _, line in COMMANDS if line.split()[0] in programs]
+    return list(dict.fromkeys(found))
+
+
+PIP = those_of("pip", f"{DEBIAN}pip")
+OWN = those_of("synapse-withheld")
+MAKE = those_of("make")
+PROMTOOL = those_of("promtool")
+
+
+def test_every_command_is_one_that_is_run() -> None:
+    """A new kind of command needs a way to run it here."""
+    run = {*PIP, *OWN, *MAKE, *PROMTOOL, *ON_A_HOST}
+    assert {line for _, line in COMMANDS} == run
+    assert all((PIP, OWN, MAKE, PROMTOOL))
+
+
+def test_every_block_says_what_it_is() -> None:
+    """Commands are `sh` or `console`; else they would not be found."""
+    for page in PAGES:
+        for language, lines in blocks(page.read_text()):
+            for line in lines if not language else ():
+                assert not re.match(r"(\$ |make |pip |synapse-withheld )", line), line
+
+
+@pytest.mark.parametrize("command", MAKE)
+def test_what_is_made_has_a_target(command: str) -> None:
+    """CI runs those that test; the others are benchmarks and demonstrations."""
+    _, *words = shlex.split(command)
+    targets = [word for word in words if "=" not in word]
+    assert targets
+    for target in targets:
+        assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
+
+
+@attrs.frozen
+class Place:
+    """A homeserver with some notices, and the directory with its files."""
+
+    homeserver: Homeserver
+    directory: Path
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of a page, with the addresses of this homeserver."""
+        for written, url in (
+            (METRICS, self.homeserver.metrics_url),
+            (CLIENTS, self.homeserver.base_url),
+        ):
+            command = command.replace(written, url.split("/")[2])
+        return in_shell(command, self.directory)
+
+
+@pytest.fixture(scope="module")
+def new_database() -> NewDatabase:
+    """Let all of this run on SQLite alone: what it is about are the pages."""
+    return lambda: None
+
+
+@async_yield_fixture(scope="module")
+async def place(stage: Stage) -> AsyncIterator[Place]:
+    """Run a Synapse, with an admin's access token and messages in files."""
+    homeserver = await stage.start({})
+    directory = homeserver.log_path.parent
+    admin = await homeserver.register("admin", admin=True)
+    (directory / "token.txt").write_text(admin.access_token)
+    two = await two_on(homeserver)
+    for _ in range(3):
+        assert await send(two.sender, two.recipient, two.notice()) == 200
+    samples = (ROOT / "tests/samples/no_olm.jsonl").read_text()
+    (directory / "messages.jsonl").write_text(samples)
+    yield Place(homeserver, directory)
+
+
+@pytest.mark.parametrize("command", OWN)
+@in_reactor
+async def test_a_command_of_ours_does_what_its_page_says(
+    place: Place, command: str
+) -> None:
+    """Beside a running Synapse."""
+    result = place.run(command)
+    assert (result.returncode, result.stdout != "") == (0, True), result.stderr
+
+
+@pytest.mark.parametrize("command", PROMTOOL)
+def test_a_command_of_prometheus_is_right(command: str, tmp_path: Path) -> None:
+    """With the rule file beside its configuration."""
+    program("promtool")
+    config = {"rule_files": [RULES.name]}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    (tmp_path / RULES.name).write_text(RULES.read_text())
+    result = in_shell(command, tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an environment that has Synapse and not the module."""
+    directory = tmp_path_factory.mktemp("environment")
+    command = [sys.executable, "-m", "venv", str(directory)]
+    subprocess.run(command, check=True)  # noqa: S603 Python's own
+    (packages,) = directory.glob("lib/python*/site-packages")
+    # Those of this one, but not what it has installed for editing.
+    (packages / "synapse.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return directory
+
+
+def where(environment: Path) -> str:
+    """Return where the environment has the module, empty if nowhere."""
+    code = (
+        "import importlib.util as u; found = u.find_spec('synapse_withheld');"
+        "print(found.origin if found else '')"
+    )
+    python = str(environment / "bin/python")
+    result = subprocess.run(  # noqa: S603 our own environment
+        [python, "-c", code],
+        cwd=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("command", PIP)
+def test_a_command_of_pip_installs_or_uninstalls(
+    environment: Path, command: str
+) -> None:
+    """In an environment with Synapse, from a checkout."""
+    assert where(environment) == ""
+    programs = f"{environment}/bin/"
+    undo = "pip uninstall --yes synapse-withheld"
+    line = command.replace(DEBIAN, "")
+    if line == undo:
+        _pip(programs + "pip install .")
+    _pip(programs + line)
+    installed = where(environment)
+    if line == undo:
+        assert installed == ""
+    else:
+        assert installed.startswith(str(environment))
+        assert (Path(installed).parent / "pages" / "page.html").is_file()
+        _pip(programs + undo)
+
+
+def test_the_image_is_built_by_commands_that_exist() -> None:
+    """Docker is not here; its only command is one of those above."""
+    page = (ROOT / "docs" / "install.md").read_text()
+    (block,) = re.findall(r"^```dockerfile\n(.*?)^```$", page, re.M | re.S)
+    first, copy, run = block.splitlines()
+    assert first.startswith("FROM matrixdotorg/synapse")
+    assert copy.split()[:2] == ["COPY", "."]
+    assert run.split() == ["RUN", "pip", "install", "--no-cache-dir", copy.split()[2]]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/configuration.md"])
+def test_the_configuration_that_is_shown_is_the_default(name: str) -> None:
+    """Every key, and what holds where it is left out."""
+    page = (ROOT / name).read_text()
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S)
+    shown = max((yaml.safe_load(block) for block in blocks), key=_keys)
+    (entry,) = shown["modules"]
+    assert parse(entry["config"]) == Config()
+    assert _keys(shown) == len(attrs.fields(Config))
+
+
+def _keys(shown: dict[str, list[dict[str, dict[str, str]]]]) -> int:
+    (entry,) = shown["modules"]
+    return len(entry["config"])
+
+
+def _pip(command: str) -> None:
+    result = subprocess.run(  # noqa: S603 a page of our own
+        shlex.split(command), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
