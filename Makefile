@@ -7,9 +7,10 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 DEMO_INSTALLED = $(VENV)/.installed-demo
 MUTANTS_INSTALLED = $(VENV)/.installed-mutants
+PICTURES_INSTALLED = $(VENV)/.installed-pictures
 ARGS ?=
 
-.PHONY: demo test lint types bench breaks mutants format clean
+.PHONY: demo test lint types bench breaks mutants pictures format clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m synapse_withheld.demo $(ARGS)
@@ -28,6 +29,9 @@ mutants: $(MUTANTS_INSTALLED)
 	rm -rf mutants
 	CI=true $(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
+
+pictures: $(PICTURES_INSTALLED)
+	$(BIN)/python -m tests.pictures $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -53,6 +57,10 @@ $(DEMO_INSTALLED): pyproject.toml | $(VENV)
 $(INSTALLED): pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(DEMO_INSTALLED)
+
+$(PICTURES_INSTALLED): pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[pictures]'
+	touch $@
 
 $(MUTANTS_INSTALLED): pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[mutants]'

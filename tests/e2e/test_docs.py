@@ -16,7 +16,7 @@ import yaml
 
 from synapse_withheld.config import Config, parse
 from tests.e2e.conftest import NewDatabase
-from tests.harness.commands import in_shell
+from tests.harness.commands import blocks, in_shell, shell_lines
 from tests.harness.dashboards import RULES
 from tests.harness.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
-# Its examples are run by test_command_line.py, output and all.
-COMMAND_LINE = "command-line.md"
+# Run by test_command_line.py, output and all, and by test_workers.py.
+ELSEWHERE = {"command-line.md", "workers.md"}
 # What only a host of its own has; what it does is known.
 ON_A_HOST = {"systemctl reload prometheus"}
 
@@ -38,31 +38,14 @@ DEBIAN = "/opt/venvs/matrix-synapse/bin/"
 METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"
 
 
-def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Give the language of each block of code on a page, and its lines."""
-    language: str | None = None
-    lines: list[str] = []
-    for line in map(str.strip, text.splitlines()):
-        if not line.startswith("```"):
-            lines.append(line)
-        elif language is None:
-            language, lines = line[3:], []
-        else:
-            yield language, lines
-            language = None
-
-
 def commands() -> Iterator[tuple[str, str]]:
     """Give the name of each page and each line of its shell blocks."""
     for page in PAGES:
-        for language, lines in blocks(page.read_text()):
-            for line in lines if language == "sh" else ():
-                command = re.sub(r"\s+#.*", "", line).strip()
-                if command:
-                    yield page.name, command
+        for command in shell_lines(page.read_text()):
+            yield page.name, command
 
 
-COMMANDS = [each for each in commands() if each[0] != COMMAND_LINE]
+COMMANDS = [each for each in commands() if each[0] not in ELSEWHERE]
 
 
 def those_of(*programs: str) -> list[str]:

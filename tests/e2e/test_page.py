@@ -199,6 +199,11 @@ async def test_it_fits_a_phone(site: Site, browser: Chromium) -> None:
         ".map((each) => parseFloat(getComputedStyle(each).fontSize))"
     )
     assert min(sizes) >= 14
+    heights = browser.run(
+        "return [...document.querySelectorAll('#chart text')]"
+        ".map((each) => each.getBoundingClientRect().height)"
+    )
+    assert min(heights) >= 12
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

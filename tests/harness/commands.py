@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Iterator
 
 import attrs
 
@@ -69,3 +70,24 @@ def examples(page: str) -> list[Example]:
             command, _, output = part.partition("\n")
             found.append(Example(command, output))
     return found
+
+
+def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Give the language of each block of code on a page, and its lines."""
+    language: str | None = None
+    lines: list[str] = []
+    for line in map(str.strip, text.splitlines()):
+        if not line.startswith("```"):
+            lines.append(line)
+        elif language is None:
+            language, lines = line[3:], []
+        else:
+            yield language, lines
+            language = None
+
+
+def shell_lines(page: str) -> list[str]:
+    """Return the commands in the `sh` blocks of a page, without comments."""
+    lines = [line for kind, some in blocks(page) if kind == "sh" for line in some]
+    commands = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+    return [command for command in commands if command]

@@ -91,6 +91,19 @@ class Prometheus:
         result: list[dict[str, Any]] = answer["result"]
         return result
 
+    async def query_range(
+        self, expression: str, start: float, end: float, step_s: float
+    ) -> list[dict[str, Any]]:
+        """Return the series of an expression over a time, in seconds since 1970.
+
+        Raises:
+            AssertionError: Prometheus refuses it.
+        """
+        times = {"start": str(start), "end": str(end), "step": str(step_s)}
+        answer = await self._get("/api/v1/query_range", {"query": expression, **times})
+        result: list[dict[str, Any]] = answer["result"]
+        return result
+
     async def label_values(self, metric: str, label: str) -> list[str]:
         """Return the values that a label of a metric has."""
         path = f"/api/v1/label/{label}/values"

@@ -1,0 +1,334 @@
+"""A homeserver of five processes, as docs/workers.md has it, and one of them away."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
+
+import attrs
+import pytest
+import treq
+from twisted.web.http_headers import Headers
+
+from synapse_withheld.demo.matrix import Client, MatrixError
+from tests.harness.commands import in_shell, shell_lines
+from tests.harness.federation import RemoteServer
+from tests.harness.mailbox import mailbox, total
+from tests.harness.messages import (
+    ENCRYPTED,
+    WITHHELD,
+    make_key,
+    make_message,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.persistent import (
+    Persistent,
+    all_at_once,
+    notices_from,
+    numbers_from,
+)
+from tests.harness.polling import eventually, pause, until
+from tests.harness.programs import program
+from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.stage import new_name, send
+from tests.harness.workers import (
+    PAGE,
+    RECEIVER,
+    SERVER_NAME,
+    SYNC,
+    WORKERS,
+    WRITER,
+    Deployment,
+    described,
+    module_metrics,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from synapse_withheld.demo.postgres import PostgresServer
+
+DECISIONS = "synapse_withheld_decisions_total"
+MESSAGES = 60
+
+# Of pyOpenSSL, which Twisted hands the remote server's certificate to.
+pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def redis_is_installed() -> None:
+    """Skip or fail; pytest-twisted would skip the first test only."""
+    program("redis-server")
+
+
+@async_yield_fixture(scope="module")
+async def deployment(
+    redis_is_installed: None,  # noqa: ARG001 asked for first
+    new_directory: Callable[[], Path],
+    postgres: PostgresServer,
+) -> AsyncIterator[Deployment]:
+    """Run all processes."""
+    made = Deployment.make(new_directory(), postgres.database())
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.stop()
+
+
+@attrs.frozen
+class Pair:
+    """A sender at the writer, and a recipient who reads at the sync worker."""
+
+    deployment: Deployment
+    sender: Client
+    recipient: Client
+
+    def notice(self) -> dict[str, str]:
+        """Return the sender's notice."""
+        return make_notice(make_key(self.sender.user_id), self.sender.device_id)
+
+    async def decided(self) -> dict[str, float]:
+        """Return how often the writer made each decision."""
+        url = self.deployment.workers[WRITER].metrics_url
+        metrics = await module_metrics(url)
+        return {
+            name: total(metrics, DECISIONS, decision=name)
+            for name in ("deliver", "collapse", "supersede")
+        }
+
+
+@async_fixture()
+async def pair(deployment: Deployment) -> Pair:
+    """Register two users."""
+    sender = await deployment.main.register(new_name("sender"))
+    recipient = await deployment.main.register(new_name("recipient"))
+    return Pair(
+        deployment, deployment.at(WRITER, sender), deployment.at(SYNC, recipient)
+    )
+
+
+def test_the_page_describes_all_processes() -> None:
+    """What the tests start is what operators read."""
+    assert set(described()) == {"homeserver", *WORKERS}
+
+
+@in_reactor
+async def test_it_acts_in_the_writer_alone(deployment: Deployment) -> None:
+    """And each other process says why it does not."""
+    active = {
+        name: (await module_metrics(url))
+        for name, url in deployment.metrics_urls.items()
+    }
+    acting = {
+        name: total(each, "synapse_withheld_active") for name, each in active.items()
+    }
+    assert acting == {name: float(name == WRITER) for name in acting}
+    for name in acting:
+        log = deployment.log_path(name).read_text()
+        assert ("acts on to-device messages" in log) == (name == WRITER)
+        does_not = "does not act in this process: it is " + (
+            "master" if name == "main" else name
+        )
+        assert (
+            f"{does_not}, and to-device messages are written by {WRITER}" in log
+        ) == (name != WRITER)
+
+
+@in_reactor
+async def test_the_rule_holds_from_the_writer_to_the_reader(pair: Pair) -> None:
+    """Duplicates collapse until the other worker's reader has acknowledged."""
+    before = await pair.decided()
+    for _ in range(5):
+        assert await send(pair.sender, pair.recipient, pair.notice()) == 200
+    notices = [make_message(pair.sender.user_id, pair.notice())]
+
+    answer = await until(pair.recipient.sync, lambda each: "to_device" in each)
+    assert answer["to_device"]["events"] == notices
+    # Acknowledged at the sync worker; the writer learns of it from the database.
+    await pair.recipient.sync(answer["next_batch"])
+    assert await send(pair.sender, pair.recipient, pair.notice()) == 200
+    assert mailbox(pair.deployment.main, pair.recipient) == notices
+    after = await pair.decided()
+    made = {name: after[name] - before[name] for name in after}
+    assert made == {"deliver": 2, "collapse": 4, "supersede": 0}
+
+
+@in_reactor
+async def test_an_olm_message_rearms_in_the_writer(pair: Pair) -> None:
+    """The notice after it is stored, and the one before it goes."""
+    key = make_key(pair.sender.user_id)
+    olm = make_olm_lookalike(key, make_key("recipient"))
+    assert await send(pair.sender, pair.recipient, pair.notice()) == 200
+    assert await send(pair.sender, pair.recipient, olm, ENCRYPTED) == 200
+    assert await send(pair.sender, pair.recipient, pair.notice()) == 200
+    await eventually(
+        lambda: mailbox(pair.deployment.main, pair.recipient),
+        [
+            make_message(pair.sender.user_id, olm, ENCRYPTED),
+            make_message(pair.sender.user_id, pair.notice()),
+        ],
+    )
+
+
+@attrs.frozen
+class Addressed:
+    """What a remote server needs to know of the homeserver: its receiver."""
+
+    server_name: str
+    base_url: str
+
+
+@in_reactor
+async def test_what_comes_by_federation_collapses_in_the_writer(
+    pair: Pair, remote: RemoteServer
+) -> None:
+    """The receiver passes it on."""
+    receiver = pair.deployment.workers[RECEIVER]
+    to = Addressed(SERVER_NAME, receiver.base_url)
+    sender = remote.user("away")
+    content = make_notice(make_key(sender), "THERE")
+    messages = {pair.recipient.user_id: {pair.recipient.device_id: content}}
+    before = await pair.decided()
+    for _ in range(4):
+        status, _ = await remote.send_edu(to, sender, WITHHELD, messages)  # type: ignore[arg-type]
+        assert status == 200
+
+    async def collapsed() -> float:
+        return (await pair.decided())["collapse"] - before["collapse"]
+
+    await until(collapsed, lambda number: number == 3)
+    assert mailbox(pair.deployment.main, pair.recipient) == [
+        make_message(sender, content)
+    ]
+
+
+@in_reactor
+async def test_what_waits_for_another_server_collapses(
+    pair: Pair, remote: RemoteServer
+) -> None:
+    """The federation sender has one EDU to send for each pair."""
+    remote.refuses = True
+    recipient = remote.user("recipient")
+    messages = {recipient: {"THERE": pair.notice()}}
+    for _ in range(4):
+        assert await pair.sender.send_to_device(WITHHELD, messages) == 200
+    rows = pair.deployment.main.query(
+        "SELECT COUNT(*) FROM device_federation_outbox WHERE destination = ?",
+        (remote.server_name,),
+    )
+    assert rows == [(1,)]
+    remote.refuses = False
+    receiver = pair.deployment.workers[RECEIVER]
+    # Whoever is heard of is tried again.
+    to = Addressed(SERVER_NAME, receiver.base_url)
+
+    async def received() -> int:
+        await remote.send_edu(to, remote.user("herald"), "m.dummy", {})  # type: ignore[arg-type]
+        return len(remote.to_device())
+
+    await until(received, lambda number: number > 0)
+    await pause(0.5)
+    contents = [edu["messages"] for edu in remote.to_device()]
+    assert contents == [messages]
+
+
+@in_reactor
+async def test_the_pages_are_the_writers(deployment: Deployment) -> None:
+    """Nobody else has the numbers."""
+    admin = await deployment.main.register(new_name("admin"), admin=True)
+    path = "/_synapse/client/withheld/v1/status"
+    found = {}
+    for name in (WRITER, SYNC):
+        response = await treq.get(
+            deployment.workers[name].base_url + path,
+            headers=Headers({"Authorization": [f"Bearer {admin.access_token}"]}),
+        )
+        found[name] = (response.code, await treq.json_content(response))
+    assert found[SYNC][0] == 404
+    assert (found[WRITER][0], found[WRITER][1]["process"]) == (200, WRITER)
+
+
+@in_reactor
+async def test_the_commands_of_the_page_know_the_writer(deployment: Deployment) -> None:
+    """From the two files, and from all listeners."""
+    told = {}
+    for command in shell_lines(PAGE):
+        line = deployment.with_its_ports(f"{command} --json")
+        result = in_shell(line, deployment.directory)
+        assert result.returncode == 0, result.stdout + result.stderr
+        told[command.split()[1]] = json.loads(result.stdout)
+    assert told["check"]["acting"] is True
+    found = {each["question"]: each["found"] for each in told["check"]["findings"]}
+    assert found["writer"] == WRITER
+    processes = 1 + len(WORKERS)
+    assert (told["status"]["processes"], told["status"]["active"]) == (processes, 1)
+
+
+@pytest.mark.parametrize("victim", ["main", *WORKERS, "redis"])
+@in_reactor
+async def test_nothing_is_lost_while_a_process_is_away(
+    deployment: Deployment, victim: str
+) -> None:
+    """Killed in the middle of a storm, and started again."""
+    senders, reader = await storm_of(deployment)
+    sent = all_at_once(senders, MESSAGES)
+    await some_are_sent(senders)
+    await deployment.kill(victim)
+    if victim == "redis":
+        await pause(2)
+    await deployment.revive(victim)
+    await sent
+    await everything_arrived(senders, reader)
+
+
+@in_reactor
+async def test_nothing_is_lost_while_postgresql_restarts(
+    deployment: Deployment, postgres: PostgresServer
+) -> None:
+    """All connections break, those of the module's statements too."""
+    senders, reader = await storm_of(deployment)
+    sent = all_at_once(senders, MESSAGES)
+    await some_are_sent(senders)
+    postgres.restart()
+    await sent
+    await everything_arrived(senders, reader)
+
+
+async def storm_of(deployment: Deployment) -> tuple[list[Persistent], Client]:
+    """Register senders, and a recipient who is away."""
+    recipient = await deployment.main.register(new_name("away"))
+    senders = [
+        Persistent(
+            deployment.at(WRITER, await deployment.main.register(new_name("storm"))),
+            recipient,
+        )
+        for _ in range(4)
+    ]
+    return senders, deployment.at(SYNC, recipient)
+
+
+async def some_are_sent(senders: list[Persistent]) -> None:
+    """Wait until the storm is under way."""
+    await eventually(lambda: all(len(each.told) > 5 for each in senders), True)
+
+
+async def everything_arrived(senders: list[Persistent], reader: Client) -> None:
+    """Read until all is there, and hold it against what the senders were told."""
+    read: list[dict[str, Any]] = []
+
+    async def numbers() -> list[list[int]]:
+        # It may take a while until the reader's worker hears of the newest, and finds
+        # that its connections are broken.
+        with suppress(MatrixError):
+            read.extend((await reader.drain())[0])
+        return [numbers_from(sender, read) for sender in senders]
+
+    told = [sender.told for sender in senders]
+    await until(numbers, lambda found: found == told)
+    for sender in senders:
+        # One, and one that was not tidied before its writer was killed, or that was
+        # read before the next came.
+        assert 1 <= notices_from(sender, read) <= 3

@@ -1,0 +1,259 @@
+"""A homeserver of several processes, as docs/workers.md describes it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import treq
+import yaml
+
+from synapse_withheld.demo import settings
+from synapse_withheld.demo.homeserver import Homeserver
+from synapse_withheld.demo.matrix import Client
+from tests.harness.polling import pause, until
+from tests.harness.redis import Redis
+
+PAGE = (Path(__file__).parents[2] / "docs" / "workers.md").read_text()
+SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
+SENDER, RECEIVER = "federation_sender", "federation_receiver"
+WORKERS = (WRITER, SYNC, SENDER, RECEIVER)
+SERVER_NAME = "withheld.test"
+
+READY_WITHIN_S = 60.0
+LOOK_AGAIN_S = 0.1
+
+
+def described() -> dict[str, dict[str, Any]]:
+    """Return the files of the page, by their name without `.yaml`."""
+    blocks = re.findall(r"^```yaml\n# (\w+)\.yaml.*?\n(.*?)^```$", PAGE, re.M | re.S)
+    return {name: yaml.safe_load(text) for name, text in blocks}
+
+
+def move(config: Any, ports: dict[int, int]) -> Any:
+    """Return a configuration whose ports are others, on loopback.
+
+    Args:
+        config: The configuration.
+        ports: The port in the place of each; those that are missing are added.
+    """
+    if isinstance(config, list):
+        return [move(each, ports) for each in config]
+    if not isinstance(config, dict):
+        return config
+    moved = {key: move(value, ports) for key, value in config.items()}
+    if isinstance(port := config.get("port"), int):
+        if port not in ports:
+            (ports[port],) = settings.free(1)
+        moved["port"] = ports[port]
+    if "type" in config:
+        moved["bind_addresses"] = [settings.LOOPBACK]
+    return moved
+
+
+@attrs.define(eq=False)
+class Worker:
+    """One process beside the main one."""
+
+    name: str
+    directory: Path
+    config: dict[str, Any]
+    _process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
+
+    @property
+    def log_path(self) -> Path:
+        """Return where it logs."""
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def metrics_url(self) -> str:
+        """Return the address of its metrics."""
+        return f"http://{settings.LOOPBACK}:{self._port('metrics')}/_synapse/metrics"
+
+    @property
+    def base_url(self) -> str:
+        """Return the address for clients or other servers."""
+        return f"http://{settings.LOOPBACK}:{self._port('http')}"
+
+    def spawn(self) -> None:
+        """Start it; `ready` waits for it."""
+        log_config = self.directory / f"log-{self.name}"
+        log_config.mkdir(exist_ok=True)
+        settings.write_log_config(log_config, self.log_path)
+        config = {**self.config, "worker_log_config": str(log_config / "log.yaml")}
+        file = self.directory / f"{self.name}.yaml"
+        file.write_text(yaml.safe_dump(config))
+        shared = self.directory / f"{SHARED}.yaml"
+        command = [sys.executable, "-m", config["worker_app"], "-c", str(shared)]
+        with (self.directory / f"{self.name}.output").open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 our own command
+                [*command, "-c", str(file)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=self.directory,
+            )
+
+    async def ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            AssertionError: It ended, or does not answer in time; with its log.
+        """
+        for _ in range(int(READY_WITHIN_S / LOOK_AGAIN_S)):
+            if self._process is None or self._process.poll() is not None:
+                break
+            if await answers(self.metrics_url):
+                return
+            await pause(LOOK_AGAIN_S)
+        raise AssertionError(f"{self.name} did not start:\n{self.log_tail()}")
+
+    def log_tail(self, lines: int = 60) -> str:
+        """Return the end of what it logged and printed."""
+        output = self.directory / f"{self.name}.output"
+        texts = [path.read_text() for path in (self.log_path, output) if path.exists()]
+        return "\n".join("\n".join(texts).splitlines()[-lines:])
+
+    def kill(self) -> None:
+        """Kill it, as the kernel does where memory ends."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _port(self, kind: str) -> int:
+        listeners = self.config["worker_listeners"]
+        (first, *_) = [each["port"] for each in listeners if each["type"] == kind]
+        return int(first)
+
+
+@attrs.define(eq=False)
+class Deployment:
+    """All processes of one homeserver."""
+
+    directory: Path
+    main: Homeserver
+    workers: dict[str, Worker]
+    redis: Redis
+    _ports: dict[int, int]
+
+    @classmethod
+    def make(cls, directory: Path, database: dict[str, Any]) -> Deployment:
+        """Say what to start; nothing runs yet."""
+        ports: dict[int, int] = {}
+        files = {name: move(config, ports) for name, config in described().items()}
+        shared = files.pop(SHARED)
+        # The main process has its own listeners for clients and metrics.
+        own = [_port_of(shared, "client"), _port_of(shared, "metrics")]
+        listeners = [each for each in shared["listeners"] if each["port"] not in own]
+        shared = {**shared, "listeners": listeners, "worker_replication_secret": "s"}
+        main = Homeserver(
+            directory,
+            database=database,
+            config=shared,
+            server_name=SERVER_NAME,
+        )
+        workers = {
+            name: Worker(name, directory, config) for name, config in files.items()
+        }
+        return cls(directory, main, workers, Redis(directory, ports[6379]), ports)
+
+    async def start(self) -> None:
+        """Start all of it."""
+        self.redis.start()
+        # It makes the tables.
+        await self.main.start()
+        for worker in self.workers.values():
+            worker.spawn()
+        for worker in self.workers.values():
+            await worker.ready()
+
+    async def stop(self) -> None:
+        """End all of it."""
+        for worker in self.workers.values():
+            worker.kill()
+        await self.main.stop()
+        self.redis.kill()
+
+    async def kill(self, name: str) -> None:
+        """Kill one of the processes."""
+        if name == "main":
+            await self.main.kill()
+        elif name == "redis":
+            self.redis.kill()
+        else:
+            self.workers[name].kill()
+
+    async def revive(self, name: str) -> None:
+        """Start again what was killed."""
+        if name == "main":
+            await self.main.start()
+        elif name == "redis":
+            self.redis.start()
+        else:
+            self.workers[name].spawn()
+            await self.workers[name].ready()
+
+    def with_its_ports(self, command: str) -> str:
+        """Return a command of the page with the ports that are used here."""
+        own = urlsplit(self.main.metrics_url).port
+        ports = {**self._ports, _port_of(described()[SHARED], "metrics"): own}
+        return re.sub(
+            r"(?<=127\.0\.0\.1:)\d+", lambda found: str(ports[int(found[0])]), command
+        )
+
+    def at(self, name: str, client: Client) -> Client:
+        """Return a client that talks to one of the workers."""
+        return Client(
+            self.workers[name].base_url,
+            client.user_id,
+            client.device_id,
+            client.access_token,
+        )
+
+    @property
+    def metrics_urls(self) -> dict[str, str]:
+        """Return where each process tells its metrics."""
+        workers = {each.name: each.metrics_url for each in self.workers.values()}
+        return {"main": self.main.metrics_url, **workers}
+
+    def log_path(self, name: str) -> Path:
+        """Return where a process logs."""
+        return self.main.log_path if name == "main" else self.workers[name].log_path
+
+
+async def answers(url: str) -> bool:
+    """Say whether something answers 200 there."""
+    try:
+        response = await treq.get(url)
+        await treq.content(response)
+    except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
+        return False
+    return bool(response.code == 200)
+
+
+async def module_metrics(url: str) -> dict[str, float]:
+    """Return what the module says on a metrics listener, by series."""
+
+    async def read() -> str:
+        response = await treq.get(url)
+        return (await treq.content(response)).decode()
+
+    text = await until(read, lambda found: "synapse_withheld_active" in found)
+    lines = [line for line in text.splitlines() if line.startswith("synapse_withheld")]
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def _port_of(config: dict[str, Any], name: str) -> int:
+    for listener in config["listeners"]:
+        names = [
+            each for part in listener.get("resources", ()) for each in part["names"]
+        ]
+        if name in (*names, listener["type"]):
+            return int(listener["port"])
+    raise AssertionError(name)

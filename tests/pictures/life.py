@@ -1,0 +1,100 @@
+"""Some minutes of a homeserver: people who talk, and devices that cannot decrypt."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import attrs
+
+from synapse_withheld.demo.homeserver import Homeserver
+from synapse_withheld.demo.matrix import Client
+from tests.harness.backlog import notice, other
+from tests.harness.messages import (
+    ENCRYPTED,
+    WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.outward import Outward
+from tests.harness.polling import pause
+
+PEOPLE = ("anna", "bela", "chidi", "dana", "emre", "fatima", "gil", "hana")
+# How likely each is to be the one whose device complains next.
+WEIGHTS = (34, 21, 13, 8, 5, 3, 2, 1)
+# Who is away and reads only now and then.
+AWAY = ("tablet", "old-phone", "laptop", "work")
+
+BACKLOG = 20_000
+
+
+@attrs.define
+class Life:
+    """Everybody on a homeserver, and chance.
+
+    Attributes:
+        outward: A sender to another server, which is away.
+    """
+
+    homeserver: Homeserver
+    people: list[Client]
+    away: list[Client]
+    outward: Outward
+    chance: random.Random
+
+    @classmethod
+    async def begin(cls, homeserver: Homeserver, outward: Outward) -> Life:
+        """Register everybody."""
+        people = [await homeserver.register(name) for name in PEOPLE]
+        away = [await homeserver.register(f"away-{name}") for name in AWAY]
+        return cls(homeserver, people, away, outward, random.Random(7))  # noqa: S311 no secret
+
+    async def go_on(self, seconds: float) -> None:
+        """Let things happen, more or less of them over the time."""
+        ends = time.monotonic() + seconds
+        busy = 4.0
+        while time.monotonic() < ends:
+            busy = min(8.0, max(0.5, busy * self.chance.uniform(0.9, 1.11)))
+            await self._happen()
+            await pause(self.chance.expovariate(busy))
+
+    async def _happen(self) -> None:
+        (person,) = self.chance.choices(self.people, WEIGHTS)
+        other = self.chance.choice(self.away)
+        key = make_key(person.user_id)
+        what = self.chance.random()
+        if what < 0.80:
+            await _send(person, other, WITHHELD, _notice(person, key))
+        elif what < 0.90:
+            olm = make_olm_lookalike(key, make_key(other.user_id))
+            await _send(person, other, ENCRYPTED, olm)
+        elif what < 0.93:
+            token = (await other.sync())["next_batch"]
+            await other.sync(token)
+        else:
+            await self.outward.send(self.outward.notice())
+
+
+def leave_backlog(homeserver: Homeserver, recipient: Client) -> None:
+    """Put a mailbox full of copies into the database, as from before the module."""
+    texts = [*(notice(device=f"DEV{number}") for number in range(7)), *[other()] * 3]
+    places = ", ".join(["(?, ?, ?, ?)"] * 200)
+    for begin in range(0, BACKLOG, 200):
+        rows: list[Any] = []
+        for number in range(begin, begin + 200):
+            place = (recipient.user_id, recipient.device_id, number - BACKLOG)
+            rows += [*place, texts[number % 10]]
+        columns = "user_id, device_id, stream_id, message_json"
+        sql = f"INSERT INTO device_inbox ({columns}) VALUES {places}"  # noqa: S608 ours
+        homeserver.query(sql, rows)
+
+
+def _notice(person: Client, key: str) -> dict[str, Any]:
+    return make_notice(key, person.device_id)
+
+
+async def _send(person: Client, other: Client, kind: str, content: Any) -> None:
+    messages = {other.user_id: {other.device_id: content}}
+    assert await person.send_to_device(kind, messages) == 200
