@@ -1,0 +1,58 @@
+"""What `top` prints, and what it takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from synapse_withheld.cli import __main__ as cli
+from synapse_withheld.cli.top import in_text
+
+
+def top(*names: str) -> dict[str, Any]:
+    """Return an answer with these senders."""
+    senders = [{"user_id": name, "notices": 1200, "error": 200} for name in names]
+    return {"senders": senders, "recipients": []}
+
+
+def test_top_prints_both_ends_of_what_is_known() -> None:
+    """A number that is not exact says so."""
+    _, line, *_ = in_text(top("@a:b")).splitlines()
+    assert ["1,000", "1,200", "@a:b"] == line.split()
+
+
+def test_top_prints_no_control_characters() -> None:
+    """Anybody may choose a name that would move the cursor or clear the screen."""
+    text = in_text(top("@\x1b[2J\r\u202eevil:b"))
+    assert all(each.isprintable() for line in text.split("\n") for each in line)
+    assert "evil:b" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["localhost:8008"],
+        ["ftp://localhost"],
+        ["--limit", "0", "http://localhost"],
+        ["--limit", "101", "http://localhost"],
+        ["--limit", "9" * 5000, "http://localhost"],
+        ["--limit", "٣", "http://localhost"],
+    ],
+)
+def test_what_is_no_request_is_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is asked."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["top", *arguments])
+    assert 2 == ended.value.code
+    assert "usage: synapse-withheld top" in capsys.readouterr().err
+
+
+def test_a_token_is_never_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    """Others on the machine can read those."""
+    with pytest.raises(SystemExit):
+        cli.main(["top", "--help"])
+    assert "--token " not in capsys.readouterr().out
