@@ -8,9 +8,10 @@ INSTALLED = $(VENV)/.installed
 DEMO_INSTALLED = $(VENV)/.installed-demo
 MUTANTS_INSTALLED = $(VENV)/.installed-mutants
 PICTURES_INSTALLED = $(VENV)/.installed-pictures
+FUZZ_INSTALLED = $(VENV)/.installed-fuzz
 ARGS ?=
 
-.PHONY: demo test lint types bench breaks mutants pictures format clean
+.PHONY: demo test lint types bench breaks mutants fuzz pictures format clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m synapse_withheld.demo $(ARGS)
@@ -29,6 +30,9 @@ mutants: $(MUTANTS_INSTALLED)
 	rm -rf mutants
 	CI=true $(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
+
+fuzz: $(FUZZ_INSTALLED)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 pictures: $(PICTURES_INSTALLED)
 	$(BIN)/python -m tests.pictures $(ARGS)
@@ -57,6 +61,10 @@ $(DEMO_INSTALLED): pyproject.toml | $(VENV)
 $(INSTALLED): pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(DEMO_INSTALLED)
+
+$(FUZZ_INSTALLED): pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	touch $@
 
 $(PICTURES_INSTALLED): pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[pictures]'

@@ -88,11 +88,11 @@ class Reader:
         """
         unknown = {key: None for key in mailboxes if not self.index.knows(key)}
         unread = [key for key in unknown if key not in self._readings]
+        readings = {self._readings[key] for key in unknown if key in self._readings}
         if unread:
-            self._start_reading(unread)
-        readings = {id(self._readings[key]): self._readings[key] for key in unknown}
+            readings.add(self._start_reading(unread))
         if readings:
-            all_read = DeferredList([each.wait() for each in readings.values()])
+            all_read = DeferredList([each.wait() for each in readings])
             for _, error in await wait_up_to(self.runtime, PATIENCE_S, all_read):
                 if error is not None:
                     raise error
@@ -105,11 +105,13 @@ class Reader:
         except PatienceEndedError as error:
             raise StatementError(str(error)) from error
 
-    def _start_reading(self, unread: Iterable[MailboxKey]) -> None:
+    def _start_reading(self, unread: Iterable[MailboxKey]) -> Shared:
         opened = {key: self.index.begin_reading(key) for key in unread}
         done: Deferred[Exception | None] = Deferred()
-        self._readings.update(dict.fromkeys(opened, Shared(done)))
+        reading = Shared(done)
+        self._readings.update(dict.fromkeys(opened, reading))
         self.runtime.as_process("withheld_first_reading", self._read, opened, done)
+        return reading
 
     async def _read(
         self, opened: dict[MailboxKey, Mailbox], done: Deferred[Exception | None]

@@ -1,0 +1,165 @@
+"""Make requests of bytes: odd in every part that a sender has a say in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Sequence, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+_KEY = "QeAhSkZ61rtR5oJ"
+_USERS = ("@a:here", "@b:here", "@c:there", "@d:other")
+_NAMES = (*_USERS, "", ":", "@", "*", "\0", "\ud800")
+_DEVICES = ("A", "B", "*", "", "\0", "\udfff", "\u202e", "key:" + _KEY, "D" * 300)
+_TYPES: tuple[Any, ...] = (
+    "m.room_key.withheld",
+    "org.matrix.room_key.withheld",
+    "m.room.encrypted",
+    "m.room_key_request",
+    "m.room_key.withheld\0",
+    "",
+    None,
+    7,
+    ["m.room_key.withheld"],
+    {"m.room.encrypted": 1},
+)
+_KEYS = (
+    "code",
+    "algorithm",
+    "sender_key",
+    "from_device",
+    "room_id",
+    "session_id",
+    "ciphertext",
+    "reason",
+    "__proto__",
+    "",
+)
+_STRINGS = (
+    "m.no_olm",
+    "m.unverified",
+    "m.megolm.v1.aes-sha2",
+    "m.olm.v1.curve25519-aes-sha2",
+    _KEY,
+    "A",
+    "",
+    "\0",
+    "\ud83d",
+    "\U0001f511",
+    "x" * 64,
+    "x" * 65,
+    "x" * 256,
+    "M.NO_OLM",
+)
+_NOTICE = {
+    "algorithm": "m.megolm.v1.aes-sha2",
+    "code": "m.no_olm",
+    "sender_key": _KEY,
+}
+_OLM = {
+    "algorithm": "m.olm.v1.curve25519-aes-sha2",
+    "sender_key": _KEY,
+    "ciphertext": {"theirs": {"type": 0, "body": ""}},
+}
+_SCALARS: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, float("nan"))
+
+DEEPEST = 6
+MOST_REQUESTS = 4
+
+
+@attrs.frozen
+class Request:
+    """What a client or another server sends.
+
+    Attributes:
+        origin: The other server; `None` for a client.
+        message_type: A string, where it came from a client.
+        messages: Contents by user and device, as Synapse hands them on.
+        outward: Whether it goes to other servers.
+    """
+
+    sender: str
+    origin: str | None
+    message_type: Any
+    messages: dict[str, dict[str, Any]]
+    outward: bool
+
+
+class Bytes:
+    """Choices, each taken from a byte; when they end, the first of each."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def byte(self) -> int:
+        """Return the next byte."""
+        self._at += 1
+        return self._data[self._at - 1] if self._at <= len(self._data) else 0
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """Return one of some."""
+        return choices[self.byte() % len(choices)]
+
+    def rest(self) -> bytes:
+        """Return what is left, and leave nothing."""
+        at, self._at = self._at, len(self._data)
+        return self._data[at:]
+
+
+def requests(data: bytes) -> list[Request]:
+    """Return the requests that some bytes stand for."""
+    choices = Bytes(data)
+    return [_request(choices) for _ in range(1 + choices.byte() % MOST_REQUESTS)]
+
+
+def _request(choices: Bytes) -> Request:
+    origin = choices.pick((None, None, "there", "other", "", "\0"))
+    outward = origin is None and choices.byte() % 4 == 0
+    # A client's type is part of an address.
+    types = _TYPES[:6] if origin is None else _TYPES
+    message_type = types[0] if choices.byte() % 2 else choices.pick(types)
+    sender = choices.pick(_USERS) if choices.byte() % 4 else choices.pick(_NAMES)
+    messages = {
+        choices.pick(_NAMES): {
+            choices.pick(_DEVICES): _content(choices)
+            for _ in range(choices.byte() % 3 + 1)
+        }
+        for _ in range(choices.byte() % 3)
+    }
+    return Request(sender, origin, message_type, messages, outward)
+
+
+def _content(choices: Bytes) -> Any:
+    kind = choices.byte() % 8
+    if kind < 3:
+        return dict(_NOTICE)
+    if kind == 3:
+        return dict(_OLM)
+    if kind < 7:
+        changed: dict[str, Any] = dict(choices.pick((_NOTICE, _OLM, {})))
+        for _ in range(choices.byte() % 4):
+            changed[choices.pick(_KEYS)] = _value(choices, DEEPEST)
+        return changed
+    return _value(choices, DEEPEST)
+
+
+def _value(choices: Bytes, depth: int) -> Any:
+    kind = choices.byte() % (8 if depth else 5)
+    if kind < 3:
+        return choices.pick(_STRINGS)
+    if kind < 5:
+        return choices.pick(_SCALARS)
+    if kind == 5:
+        return [_value(choices, depth - 1) for _ in range(choices.byte() % 4)]
+    if kind == 6:
+        return {
+            choices.pick(_KEYS): _value(choices, depth - 1)
+            for _ in range(choices.byte() % 4)
+        }
+    try:
+        return json.loads(choices.rest())
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,214 @@
+"""Put requests through the module, and hold what is stored against what was sent."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
+
+from synapse_withheld.batch import ObservedBatch
+from synapse_withheld.config import Config
+from synapse_withheld.metrics import Metrics
+from synapse_withheld.statements import MailboxReading, Row
+from synapse_withheld.tally import Tally
+from synapse_withheld.waiting import Runtime
+from synapse_withheld.wiring import wire
+from tests.fuzz.inputs import Request, requests
+
+WITHHELD_TYPES = ("m.room_key.withheld", "org.matrix.room_key.withheld")
+
+# How long a request may take, in nanoseconds of this thread, the best of some tries:
+# others run on this machine too, and garbage is collected now and then.
+MOST_NS = 1_000_000
+TRIES = 5
+
+
+class SlowError(AssertionError):
+    """A request takes too long."""
+
+
+class Surroundings:
+    """A homeserver whose database answers at once, and has everything queued."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.stream_id = 0
+
+    def runtime(self) -> Runtime:
+        return Runtime(
+            call_later=self.clock.callLater,
+            in_background=lambda function, *args: ensureDeferred(function(*args)),
+            as_process=lambda _, function, *args: ensureDeferred(function(*args)),
+            yieldable=lambda deferred: deferred,
+            apart=contextlib.nullcontext,
+            sleep=self._sleep,
+            seconds=self.clock.seconds,
+        )
+
+    def stream_token(self) -> int:
+        return self.stream_id
+
+    def device_list_id(self) -> int:
+        return 0
+
+    def keeps_messages(self, user_id: str) -> bool:
+        return user_id == "@b:here"
+
+    async def run_statement(self, name: str, _: Any, about: Any) -> Any:
+        """Answer as the database would, by the name of the statement."""
+        if "devices" in name:
+            return [(user_id, device) for user_id in about for device in "AB"]
+        if "delete" in name:
+            return len(about)
+        if "queued" in name:
+            return {row: Row(queued=True) for row in about}
+        return {key: MailboxReading() for key in about if key[1] != "B"}
+
+    async def _sleep(self, _: float) -> None:
+        return None
+
+
+class Target:
+    """The module, between a fuzzer and a store."""
+
+    def __init__(self) -> None:
+        """Wire it; whatever it would catch and count goes on to the fuzzer."""
+        self._synapse = Surroundings()
+        tally = Tally(self._synapse.clock.seconds)
+        self._traffic = wire(
+            Config(), self._synapse, Metrics("fuzz"), tally, spoofs_possible=True
+        )
+        failures: Any = self._traffic.failures
+        failures.note = _fail
+
+    def run(self, data: bytes) -> int:
+        """Put an input through; return the nanoseconds of its slowest request.
+
+        Raises:
+            AssertionError: Something is lost that is no notice.
+            Exception: What the module would have caught and counted.
+        """
+        self._forget()
+        return max(self._timed(request) for request in requests(data))
+
+    def check_time(self, data: bytes) -> None:
+        """Put an input through, and again where it seems to be slow.
+
+        Raises:
+            SlowError: It was each time.
+        """
+        for _ in range(TRIES):
+            if self.run(data) <= MOST_NS:
+                return
+        raise SlowError(f"{data!r} takes longer than {MOST_NS} ns")
+
+    def _timed(self, request: Request) -> int:
+        sent = copy.deepcopy(request.messages)
+        stored: list[Any] = []
+        call = self._outward if request.outward else self._inward
+        began = time.thread_time_ns()
+        call(request, stored)
+        took = time.thread_time_ns() - began
+        _check(request, sent, stored)
+        return took
+
+    def _inward(self, request: Request, stored: list[Any]) -> None:
+        batch = {
+            user_id: {
+                device_id: _message(request, content)
+                for device_id, content in by_device.items()
+            }
+            for user_id, by_device in request.messages.items()
+        }
+
+        async def write(kept: Any) -> None:
+            stored.append(_contents(kept))
+            self._note(kept)
+
+        _drive(self._traffic.to_local(batch, write, request.origin))
+
+    def _outward(self, request: Request, stored: list[Any]) -> None:
+        edus: dict[str, Any] = {}
+        for user_id, by_device in request.messages.items():
+            edu = {"sender": request.sender, "type": request.message_type}
+            server = user_id.partition(":")[2]
+            edu = edus.setdefault(server, {**edu, "message_id": "1", "messages": {}})
+            edu["messages"][user_id] = by_device
+
+        async def write(left: Any, kept: Any) -> None:
+            together: dict[str, Any] = {}
+            for each in left.values():
+                together.update(each["messages"])
+            stored.append(together)
+            self._note(kept)
+
+        _drive(self._traffic.to_remote(edus, write))
+
+    def _note(self, kept: Any) -> None:
+        self._synapse.stream_id += 1
+        if isinstance(kept, ObservedBatch) and kept:
+            kept.stream_id = self._synapse.stream_id
+
+    def _forget(self) -> None:
+        self._traffic.inbox.index.clear()
+        self._traffic.outbox.index.clear()
+
+
+def _check(request: Request, sent: dict[str, Any], stored: list[Any]) -> None:
+    """Check that all of it was stored once, but for notices that were left out."""
+    # Where all of an EDU's notices collapse, there is nothing to write.
+    assert len(stored) <= 1
+    kept = stored[0] if stored else {}
+    assert repr(request.messages) == repr(sent), "it was changed"
+    for user_id, by_device in sent.items():
+        for device_id, content in by_device.items():
+            if device_id in kept.get(user_id, {}):
+                assert repr(kept[user_id][device_id]) == repr(content)
+            else:
+                assert _may_go(request.message_type, content), (user_id, device_id)
+    assert not {(u, d) for u in kept for d in kept[u]} - {
+        (u, d) for u in sent for d in sent[u]
+    }
+
+
+def _may_go(message_type: Any, content: Any) -> bool:
+    return (
+        message_type in WITHHELD_TYPES
+        and isinstance(content, dict)
+        and content.get("code") == "m.no_olm"
+        and content.get("algorithm") == "m.megolm.v1.aes-sha2"
+        and isinstance(content.get("sender_key"), str)
+    )
+
+
+def _message(request: Request, content: Any) -> dict[str, Any]:
+    return {
+        "content": content,
+        "type": request.message_type,
+        "sender": request.sender,
+    }
+
+
+def _contents(kept: Any) -> dict[str, Any]:
+    return {
+        user_id: {device_id: each["content"] for device_id, each in some.items()}
+        for user_id, some in kept.items()
+    }
+
+
+def _drive(coroutine: Any) -> None:
+    """Run what never has to wait."""
+    outcome: list[Any] = []
+    deferred = ensureDeferred(coroutine)
+    deferred.addBoth(outcome.append)
+    assert outcome, "it waits"
+    if outcome[0] is not None:
+        outcome[0].raiseException()
+
+
+def _fail(_: str, error: Exception) -> None:
+    raise error
