@@ -11,7 +11,7 @@ PICTURES_INSTALLED = $(VENV)/.installed-pictures
 FUZZ_INSTALLED = $(VENV)/.installed-fuzz
 ARGS ?=
 
-.PHONY: demo test lint types bench breaks mutants fuzz pictures format clean
+.PHONY: demo test lint types bench breaks mutants fuzz compat pictures format clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m synapse_withheld.demo $(ARGS)
@@ -34,6 +34,9 @@ mutants: $(MUTANTS_INSTALLED)
 fuzz: $(FUZZ_INSTALLED)
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+compat: $(INSTALLED)
+	$(BIN)/python -m tests.compat $(ARGS)
+
 pictures: $(PICTURES_INSTALLED)
 	$(BIN)/python -m tests.pictures $(ARGS)
 
@@ -49,7 +52,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist mutants
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist mutants .compat
 
 $(VENV):
 	$(PYTHON) -m venv $(VENV)

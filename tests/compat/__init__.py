@@ -1,0 +1,1 @@
+"""Other versions of Synapse: what differs there, and whether the tests pass."""

@@ -1,0 +1,95 @@
+"""Run the end-to-end tests on other versions of Synapse: `python -m tests.compat`.
+
+Without a version: the oldest, each that changed what the module wraps, the newest, and
+the newest release candidate, which may fail. `--page` writes the outcome into
+docs/compatibility.md; `--record` looks at all versions, and writes down their shapes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.compat import page
+from tests.compat.environments import Run, run
+from tests.compat.facts import Facts, of_wheel
+from tests.compat.shapes import (
+    is_final,
+    key,
+    record,
+    recorded,
+    versions_with_a_new_shape,
+)
+
+OLDEST = "1.98.0"
+PYTHONS = ("3.11", "3.13")
+
+
+def released() -> list[str]:
+    """Return the versions of Synapse that the registry has, oldest first."""
+    command = [sys.executable, "-m", "pip", "index", "versions", "--pre"]
+    done = subprocess.run(  # noqa: S603 pip
+        [*command, "matrix-synapse"], capture_output=True, text=True, check=True
+    )
+    (line,) = [each for each in done.stdout.splitlines() if "Available" in each]
+    versions = [each.strip() for each in line.partition(":")[2].split(",")]
+    return sorted((each for each in versions if key(each) >= key(OLDEST)), key=key)
+
+
+def chosen(versions: list[str]) -> list[str]:
+    """Return the versions to test, oldest first."""
+    final = [each for each in versions if is_final(each)]
+    wanted = {final[0], final[-1], *versions_with_a_new_shape(recorded())}
+    if versions[-1] not in final:
+        wanted.add(versions[-1])
+    return sorted(wanted, key=key)
+
+
+def look_at_all(versions: list[str]) -> None:
+    """Write down the shapes of all versions."""
+    found: dict[str, dict[str, Facts]] = {}
+    for version in versions:
+        with tempfile.TemporaryDirectory() as directory:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            command += ["--only-binary", ":all:", "--dest", directory]
+            subprocess.run([*command, f"matrix-synapse=={version}"], check=True)  # noqa: S603 pip
+            (wheel,) = Path(directory).glob("*.whl")
+            found[version] = of_wheel(wheel)
+    record(found)
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.compat", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("versions", nargs="*", metavar="VERSION")
+    parser.add_argument("--python", action="append", help="such as 3.11; repeatable")
+    parser.add_argument("--record", action="store_true", help="look at all versions")
+    parser.add_argument("--page", action="store_true", help="write the table")
+    parser.add_argument("--pytest", default="", help="more for pytest")
+    arguments = parser.parse_args()
+    if arguments.record:
+        look_at_all([each for each in released() if is_final(each)])
+        return 0
+    runs = []
+    for version in arguments.versions or chosen(released()):
+        for python in arguments.python or PYTHONS:
+            done = run(version, python, arguments.pytest.split())
+            runs.append(done)
+            print(page.line(done), flush=True)  # noqa: T201 data
+            if arguments.page:
+                page.write(done)
+    return int(any(_counts(each) for each in runs))
+
+
+def _counts(done: Run) -> bool:
+    """Say whether a run is one that has to pass, and did not."""
+    return done.outcome == "failed" and is_final(done.synapse)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""What the module relies on in Synapse's source, as facts that can be compared.
+
+No text of Synapse's is kept: of each method its parameters, the names it uses, and a
+hash of the rest, without comments, annotations and its docstring.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Optional
+
+import attrs
+
+_STORE = "synapse/storage/databases/main/"
+
+# The file and the methods, of which a version may have some only.
+METHODS = {
+    _STORE + "deviceinbox.py": (
+        "add_messages_to_device_inbox",
+        "add_local_messages_from_client_to_device_inbox",
+        "add_remote_messages_from_client_to_device_inbox",
+        "add_messages_from_remote_to_device_inbox",
+        "_add_messages_to_local_device_inbox_txn",
+        "get_to_device_stream_token",
+        "delete_messages_for_device_between",
+    ),
+    _STORE + "devices.py": ("get_device_stream_token",),
+    "synapse/util/caches/stream_change_cache.py": ("entity_has_changed",),
+}
+
+
+@attrs.frozen
+class Facts:
+    """One method.
+
+    Attributes:
+        parameters: Their names, in order.
+        uses: The attributes and functions that it names.
+        text: A hash of its body.
+    """
+
+    parameters: List[str]
+    uses: List[str]
+    text: str
+
+    def differences(self, other: Facts) -> str:
+        """Say how another method differs from this one."""
+        found = []
+        if self.parameters != other.parameters:
+            found.append(f"it takes {other.parameters}, not {self.parameters}")
+        if more := sorted(set(other.uses) - set(self.uses)):
+            found.append(f"it newly uses {more}")
+        if fewer := sorted(set(self.uses) - set(other.uses)):
+            found.append(f"it no longer uses {fewer}")
+        if not found and self.text != other.text:
+            found.append("it does something else with the same names")
+        return "; ".join(found)
+
+
+def of_directory(packages: Path) -> dict[str, Facts]:
+    """Return the facts about the Synapse that is installed in a directory."""
+
+    def read(name: str) -> str | None:
+        path = packages / name
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    return dict(_facts(read))
+
+
+def of_wheel(wheel: Path) -> dict[str, Facts]:
+    """Return the facts about the Synapse in a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+
+        def read(name: str) -> str | None:
+            return archive.read(name).decode() if name in names else None
+
+        return dict(_facts(read))
+
+
+def of_method(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Facts:
+    """Return the facts about a method."""
+    parameters = [each.arg for each in method.args.args + method.args.kwonlyargs]
+    body = ast.Module(_without_docstring(method.body), [])
+    cleaned = _WithoutAnnotations().visit(body)
+    uses = {each.attr for each in ast.walk(cleaned) if isinstance(each, ast.Attribute)}
+    uses |= {
+        each.func.id
+        for each in ast.walk(cleaned)
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
+    }
+    text = hashlib.sha256(" ".join(_words(cleaned)).encode()).hexdigest()[:16]
+    return Facts(parameters[1:], sorted(uses), text)
+
+
+def _facts(read: Callable[[str], Optional[str]]) -> Iterator[tuple[str, Facts]]:
+    for file, names in METHODS.items():
+        for node in ast.walk(ast.parse(read(file) or "")):
+            is_method = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            if is_method and node.name in names and not _is_abstract(node):
+                yield node.name, of_method(node)
+
+
+def _is_abstract(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any("abstractmethod" in ast.dump(each) for each in method.decorator_list)
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        return body[1:]
+    return body
+
+
+class _WithoutAnnotations(ast.NodeTransformer):
+    """Forgets types, which change without consequence."""
+
+    def visit_arg(self, node: ast.arg) -> Any:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        if node.value is None:
+            return None
+        return self.generic_visit(ast.Assign([node.target], node.value))
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """Give what tells two trees apart, in a form that no version of Python changes."""
+    for node in ast.walk(tree):
+        yield type(node).__name__
+        for field in ("id", "attr", "arg", "name"):
+            if isinstance(value := getattr(node, field, None), str):
+                yield value
+        if isinstance(node, ast.Constant):
+            value = node.value
+            yield repr(" ".join(value.split()) if isinstance(value, str) else value)
