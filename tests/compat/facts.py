@@ -99,8 +99,9 @@ def of_method(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Facts:
 def _facts(read: Callable[[str], Optional[str]]) -> Iterator[tuple[str, Facts]]:
     for file, names in METHODS.items():
         for node in ast.walk(ast.parse(read(file) or "")):
-            is_method = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-            if is_method and node.name in names and not _is_abstract(node):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if node.name in names and not _is_abstract(node):
                 yield node.name, of_method(node)
 
 
