@@ -11,7 +11,7 @@ PICTURES_INSTALLED = $(VENV)/.installed-pictures
 FUZZ_INSTALLED = $(VENV)/.installed-fuzz
 ARGS ?=
 
-.PHONY: demo test lint types bench breaks mutants fuzz compat pictures format clean
+.PHONY: demo test lint types bench breaks mutants fuzz compat disasters pictures format clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m synapse_withheld.demo $(ARGS)
@@ -33,6 +33,9 @@ mutants: $(MUTANTS_INSTALLED)
 
 fuzz: $(FUZZ_INSTALLED)
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+disasters: $(INSTALLED)
+	$(BIN)/python -m pytest tests/e2e/test_disasters.py -rP $(ARGS)
 
 compat: $(INSTALLED)
 	$(BIN)/python -m tests.compat $(ARGS)

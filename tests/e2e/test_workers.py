@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 
 import attrs
 import pytest
 import treq
+from twisted.internet.threads import deferToThread
 from twisted.web.http_headers import Headers
 
 from synapse_withheld.demo.matrix import Client, MatrixError
@@ -63,14 +64,29 @@ def redis_is_installed() -> None:
     program("redis-server")
 
 
+@pytest.fixture(scope="module")
+def server(
+    postgres: PostgresServer,  # noqa: ARG001 skips where there is none
+    new_directory: Callable[[], Path],
+) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL for this alone: others' Synapses would not like a restart."""
+    from synapse_withheld.demo.postgres import PostgresServer  # noqa: PLC0415 missing?
+
+    found = PostgresServer(new_directory() / "postgres")
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
 @async_yield_fixture(scope="module")
 async def deployment(
     redis_is_installed: None,  # noqa: ARG001 asked for first
     new_directory: Callable[[], Path],
-    postgres: PostgresServer,
+    server: PostgresServer,
 ) -> AsyncIterator[Deployment]:
     """Run all processes."""
-    made = Deployment.make(new_directory(), postgres.database())
+    made = Deployment.make(new_directory(), server.database())
     try:
         await made.start()
         yield made
@@ -281,20 +297,24 @@ async def test_nothing_is_lost_while_a_process_is_away(
         await pause(2)
     await deployment.revive(victim)
     await sent
-    await everything_arrived(senders, reader)
+    notices = await everything_arrived(senders, reader)
+    # One, and some that were not tidied before the writer was killed, or that were
+    # read before the next came.
+    assert all(1 <= number <= 3 for number in notices)
 
 
 @in_reactor
 async def test_nothing_is_lost_while_postgresql_restarts(
-    deployment: Deployment, postgres: PostgresServer
+    deployment: Deployment, server: PostgresServer
 ) -> None:
     """All connections break, those of the module's statements too."""
     senders, reader = await storm_of(deployment)
     sent = all_at_once(senders, MESSAGES)
     await some_are_sent(senders)
-    postgres.restart()
+    await deferToThread(server.restart)
     await sent
-    await everything_arrived(senders, reader)
+    # The module may stand aside for the rest of the storm.
+    assert all(await everything_arrived(senders, reader))
 
 
 async def storm_of(deployment: Deployment) -> tuple[list[Persistent], Client]:
@@ -315,8 +335,8 @@ async def some_are_sent(senders: list[Persistent]) -> None:
     await eventually(lambda: all(len(each.told) > 5 for each in senders), True)
 
 
-async def everything_arrived(senders: list[Persistent], reader: Client) -> None:
-    """Read until all is there, and hold it against what the senders were told."""
+async def everything_arrived(senders: list[Persistent], reader: Client) -> list[int]:
+    """Read until all is there that the senders were told; return how many notices."""
     read: list[dict[str, Any]] = []
 
     async def numbers() -> list[list[int]]:
@@ -328,7 +348,4 @@ async def everything_arrived(senders: list[Persistent], reader: Client) -> None:
 
     told = [sender.told for sender in senders]
     await until(numbers, lambda found: found == told)
-    for sender in senders:
-        # One, and one that was not tidied before its writer was killed, or that was
-        # read before the next came.
-        assert 1 <= notices_from(sender, read) <= 3
+    return [notices_from(sender, read) for sender in senders]
