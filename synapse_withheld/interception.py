@@ -21,7 +21,7 @@ from synapse.module_api import (
     run_in_background,
 )
 
-from synapse_withheld import wrappers
+from synapse_withheld import callbacks, wrappers
 from synapse_withheld.traffic import Traffic
 from synapse_withheld.waiting import Runtime
 
@@ -177,10 +177,16 @@ class SynapseInternals:
         )
 
     def intercept(self, traffic: Traffic) -> None:
-        """Wrap the methods that queue to-device messages."""
+        """Have all to-device messages go through the module before they are queued.
+
+        By wrapping methods, where this Synapse has no callback for them.
+        """
         store, token = self._store, self.stream_token
-        from_remote = functools.partial(wrappers.from_remote, traffic)
         setattr(store, _MARK, True)
+        if callbacks.are_there(self._api):
+            callbacks.register(self._api, traffic)
+            return
+        from_remote = functools.partial(wrappers.from_remote, traffic)
         to_local = functools.partial(wrappers.to_local, traffic, token)
         to_remote = functools.partial(wrappers.to_remote, traffic, token)
         together = functools.partial(wrappers.together, traffic, token)
