@@ -12,7 +12,7 @@ from tests.harness.mailbox import counted, failures, mailbox
 from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Stage, everything_tidied, two_on
+from tests.harness.stage import SPOOFS_POSSIBLE, Stage, everything_tidied, two_on
 
 
 @async_fixture(scope="module")
@@ -108,9 +108,11 @@ async def test_storm_that_ends_with_a_crash_leaves_one_notice(
     assert await two.send(newest) == 200
     await everything_tidied(restarted)
     queued = mailbox(restarted, two.recipient)
-    assert [message for message in queued if message["type"] == WITHHELD] == [
-        make_message(two.sender.user_id, newest)
-    ]
+    notices = [message for message in queued if message["type"] == WITHHELD]
+    assert notices[-1] == make_message(two.sender.user_id, newest)
+    # What was found after the crash may be spoofed in old versions, and then goes
+    # only for its own key.
+    assert len(notices) == 1 or SPOOFS_POSSIBLE
     assert _answered_but_lost(queued, answered) == {}
 
 

@@ -40,7 +40,7 @@ from synapse_withheld.demo.together import together
 from synapse_withheld.demo.traffic import AWAY
 from tests.harness.polling import PATIENCE_S, eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
-from tests.harness.stage import RUNNING
+from tests.harness.stage import RUNNING, SPOOFS_POSSIBLE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,10 @@ CROSSING = make_crossing(rounds=14)
 # So many that the receiver is in the middle of them for a while.
 FLOOD = tuple(Request(FRIEND, OTHER, {AWAY: {"number": n}}) for n in range(120))
 
+what_is_found_goes = pytest.mark.skipif(
+    SPOOFS_POSSIBLE,
+    reason="here what is found goes only for its own key: docs/design.md, finding 8",
+)
 each_placement = pytest.mark.parametrize(
     "placement", PLACEMENTS, ids=lambda placement: placement.name
 )
@@ -87,6 +91,7 @@ def test_outbox_is_that_of_the_model(
     assert waited_otherwise(crossed[placement].waited, expected) == ""
 
 
+@what_is_found_goes
 @each_placement
 def test_mailboxes_are_those_of_the_model(
     crossed: dict[Placement, Crossed], placement: Placement
@@ -123,6 +128,7 @@ def test_nothing_fails_between_servers(
     assert one.active == placement.sender + placement.receiver
 
 
+@what_is_found_goes
 def test_module_on_the_receiver_leaves_one_notice_of_each_pair(
     crossed: dict[Placement, Crossed],
 ) -> None:

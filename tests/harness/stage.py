@@ -10,6 +10,7 @@ import yaml
 
 from synapse_withheld.demo.homeserver import Homeserver
 from synapse_withheld.demo.matrix import Client
+from synapse_withheld.interception import spoofs_possible, synapse_version
 from tests.harness.mailbox import mailbox
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
 from tests.harness.polling import eventually
@@ -21,6 +22,9 @@ MODULE = "synapse_withheld.WithheldModule"
 SERVER_NAME = "withheld.test"
 BRIDGE_TOKEN = "bridge-token"  # noqa: S105 of an application service that is not there
 BRIDGED_USERS = "bridged_"
+
+# Where they are, what a first reading finds is superseded by its own key alone.
+SPOOFS_POSSIBLE = spoofs_possible(synapse_version())
 
 # Every homeserver that runs now, so that a failed test can show its log.
 RUNNING: list[Homeserver] = []
