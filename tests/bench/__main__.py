@@ -17,7 +17,17 @@ from typing import AsyncIterator, Sequence
 import attrs
 
 from synapse_withheld.demo.together import together
-from tests.bench import code, duplicates, memory, ordinary, outbox, storm, sweep
+from tests.bench import (
+    code,
+    day,
+    duplicates,
+    memory,
+    ordinary,
+    outbox,
+    scale,
+    storm,
+    sweep,
+)
 from tests.bench.counting import settled
 from tests.bench.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
@@ -29,7 +39,7 @@ COUNTED = {
     "ordinary": ordinary.measure,
     "outbox": outbox.measure,
 }
-PARTS = ("code", "memory", *COUNTED, "storm", "sweep")
+PARTS = ("code", "memory", *COUNTED, "storm", "day", "scale", "sweep")
 MET, NOT_MET = 0, 1
 
 
@@ -91,6 +101,16 @@ async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
             await _settled(lanes)
             say("Sending storms of duplicates.")
             yield await storm.measure(lanes, sizes, say)
+    if "day" in parts:
+        say("Starting two Synapses for the cost of a notice.")
+        async with two_lanes(directory / "day", log_statements=False) as lanes:
+            await _settled(lanes)
+            yield await day.measure(lanes, sizes)
+    if "scale" in parts:
+        say("Starting two Synapses for what is large.")
+        async with two_lanes(directory / "scale", log_statements=True) as lanes:
+            await _settled(lanes)
+            yield await scale.measure(lanes, sizes, say)
     if "sweep" in parts:
         say("Starting a stock Synapse on a new database.")
         yield await sweep.measure(directory / "sweep", sizes, say)

@@ -124,16 +124,26 @@ class RemoteServer:
         Returns:
             The status and the answer; the EDU need not be processed yet.
         """
-        transaction_id = str(next(self._transactions))
-        edu = {
-            "edu_type": "m.direct_to_device",
-            "content": {
-                "sender": sender,
-                "type": message_type,
-                "message_id": message_id or f"message-{transaction_id}",
-                "messages": messages,
-            },
+        content = {
+            "sender": sender,
+            "type": message_type,
+            "message_id": message_id or f"message-{next(self._transactions)}",
+            "messages": messages,
         }
+        return await self.send_edus(homeserver, [content])
+
+    async def send_edus(
+        self, homeserver: Homeserver, contents: list[dict[str, Any]]
+    ) -> tuple[int, Any]:
+        """Send EDUs of to-device messages in one transaction, at most 100.
+
+        Returns:
+            The status and the answer; the EDUs need not be processed yet.
+        """
+        transaction_id = str(next(self._transactions))
+        edus = [
+            {"edu_type": "m.direct_to_device", "content": each} for each in contents
+        ]
         return await self._put(
             homeserver,
             f"/_matrix/federation/v1/send/{quote(transaction_id, safe='')}",
@@ -141,7 +151,7 @@ class RemoteServer:
                 "origin": self.server_name,
                 "origin_server_ts": int(time.time() * 1000),
                 "pdus": [],
-                "edus": [edu],
+                "edus": edus,
             },
         )
 
