@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import attrs
 
-from synapse_withheld.notice import Notice, covers
+from synapse_withheld.notice import Notice
 from synapse_withheld.statements import Row
-from synapse_withheld.watch import Watch
+from synapse_withheld.watch import Queued
 
 
 @attrs.frozen
@@ -68,13 +68,13 @@ ALL = (
 
 
 def decide(
-    notice: Notice, earlier: Watch, row: Row | None, *, held: bool = False
+    notice: Notice, earlier: Queued, row: Row | None, *, held: bool = False
 ) -> Decision:
     """Decide about a notice whose pair has a notice in the index.
 
     Args:
         notice: The new notice.
-        earlier: The watch of the earlier one.
+        earlier: What is remembered of the earlier one.
         row: What became of the earlier one's row; `None` if its device does not
             exist or is being deleted.
         held: Whether the earlier one, once delivered, still stands for later ones:
@@ -89,15 +89,17 @@ def decide(
 
 
 def _what_is_new(  # noqa: PLR0911 a return for each clause of the rule
-    notice: Notice, earlier: Watch, row: Row
+    notice: Notice, earlier: Queued, row: Row
 ) -> Decision | None:
     if not earlier.complete:
         return UNWATCHED
-    if earlier.notice.sender_key != notice.sender_key:
+    if not earlier.same_key:
         return NEW_KEY
     if earlier.rearmed:
         return REARMED
-    if not covers(earlier.notice, notice):
+    # One that names nothing applies to all that the recipient could not read until it
+    # receives it, so it says what one that names a session says, and more.
+    if earlier.scoped and not notice.scoped:
         return SCOPE
     if row.device_list_id > earlier.device_list_id:
         return DEVICE_CHANGED

@@ -7,22 +7,38 @@ knows of Synapse, SQL or time, and nothing awaits.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Iterable
 
-from synapse_withheld.notice import Notice, Pair
-from synapse_withheld.watch import (
-    Limits,
-    Link,
+from synapse_withheld.fingerprints import (
+    Fingerprints,
+    key_of,
+    place_of,
+    place_of_key,
+    places_beside,
+)
+from synapse_withheld.mailbox import (
+    ALONE,
+    COMPLETE,
+    REARMED_DIRECTLY,
+    SCOPED,
     Mailbox,
+    record,
+)
+from synapse_withheld.mailboxes import Mailboxes
+from synapse_withheld.notice import Notice
+from synapse_withheld.watch import (
+    InFlight,
+    Limits,
     MailboxKey,
+    Occupant,
+    Queued,
     Superseded,
     Watch,
 )
 
 
 class Index:
-    """Every mailbox that is remembered, the least recently used first."""
+    """What is queued, by mailbox and pair, and what passed since it was stored."""
 
     def __init__(self, limits: Limits, *, spoofs_possible: bool) -> None:
         """Start empty.
@@ -34,15 +50,10 @@ class Index:
                 makes such a row redundant.
         """
         self._limits = limits
-        self._spoofs_possible = spoofs_possible
-        self._mailboxes: OrderedDict[MailboxKey, Mailbox] = OrderedDict()
-        # Mailboxes whose queued notices are being read. Apart, so that invented
-        # devices push nothing out of the index.
-        self._being_read: dict[MailboxKey, Mailbox] = {}
-        # By recipient user, sender and sender key.
-        self._links: dict[tuple[str, str, str], Link] = {}
-        self._in_flight: dict[tuple[MailboxKey, str], list[Watch]] = {}
-        self.pairs = 0
+        self._fingerprints = Fingerprints()
+        self._mailboxes = Mailboxes(limits, spoofs_possible=spoofs_possible)
+        self._links = self._mailboxes.links
+        self._in_flight = InFlight()
         # How many watches ever began.
         self.begun = 0
 
@@ -50,50 +61,73 @@ class Index:
         """Count the mailboxes that are remembered."""
         return len(self._mailboxes)
 
+    @property
+    def pairs(self) -> int:
+        """Count the pairs that are remembered."""
+        return self._mailboxes.pairs
+
     def knows(self, key: MailboxKey) -> bool:
         """Say whether a mailbox is remembered, and mark it as used."""
-        if key not in self._mailboxes:
-            return False
-        self._mailboxes.move_to_end(key)
-        return True
+        return self._mailboxes.knows(key)
 
-    def queued(self, key: MailboxKey, pair: Pair) -> Watch | None:
-        """Return the watch of the notice that a pair has queued, if known."""
-        mailbox = self._mailboxes.get(key)
+    def queued(self, key: MailboxKey, notice: Notice) -> Queued | None:
+        """Return what is known of the notice that this one's pair has queued."""
+        mailbox = self._mailboxes.read(key)
         if mailbox is None:
             return None
-        return mailbox.senders.get(pair.sender, {}).get(pair)
-
-    def has_room(self, key: MailboxKey, pair: Pair) -> bool:
-        """Say whether one more pair of this sender may be remembered here."""
-        mailbox = self._get(key)
-        if mailbox is None:
-            return False
-        of_sender = mailbox.senders.get(pair.sender, {})
-        return pair in of_sender or (
-            len(of_sender) < self._limits.pairs_per_sender
-            and mailbox.pairs < self._limits.pairs_per_mailbox
-            and mailbox.pairs < self._limits.pairs
+        fingerprint = self._fingerprints.of(notice)
+        position = mailbox.find(fingerprint.place, fingerprint.check)
+        if position is None:
+            return None
+        known = mailbox.record(position)
+        state = known.state
+        return Queued(
+            known.stream_id,
+            known.key == fingerprint.key,
+            bool(state & SCOPED),
+            bool(state & REARMED_DIRECTLY)
+            or self._links[key[0]].passed_since(known.link, known.olm_messages),
+            bool(state & COMPLETE),
+            known.device_list_id,
+            known.undelivered_s,
         )
 
-    def in_the_way_of(self, key: MailboxKey, pair: Pair) -> list[Watch]:
-        """Return what takes the room that a pair does not have, oldest first.
+    def has_room(self, key: MailboxKey, notice: Notice) -> bool:
+        """Say whether the pair of a notice may be remembered here."""
+        mailbox = self._mailboxes.any(key)
+        if mailbox is None:
+            return False
+        fingerprint = self._fingerprints.of(notice)
+        known = mailbox.find(fingerprint.place, fingerprint.check) is not None
+        return known or self._mailboxes.fits(mailbox, fingerprint.place)
+
+    def in_the_way_of(
+        self, key: MailboxKey, notice: Notice, most: int
+    ) -> list[Occupant]:
+        """Return what takes the room that a notice's pair does not have, oldest first.
 
         That is what its sender has in the mailbox, or where the sender has little,
         what everybody has.
+
+        Args:
+            key: The mailbox.
+            notice: The notice.
+            most: How many are returned at most.
         """
-        mailbox = self._mailboxes.get(key)
-        if mailbox is None or self.has_room(key, pair):
+        mailbox = self._mailboxes.read(key)
+        if mailbox is None or self.has_room(key, notice):
             return []
-        of_sender = mailbox.senders.get(pair.sender, {})
-        if len(of_sender) >= self._limits.pairs_per_sender:
-            return list(of_sender.values())
-        return [each for some in mailbox.senders.values() for each in some.values()]
+        among = mailbox.beside(place_of(notice.pair.sender))
+        if len(among) < self._limits.pairs_per_sender:
+            among = range(mailbox.count)
+        return [
+            Occupant(key, each.stream_id, each.place, each.check)
+            for each in mailbox.oldest(among, most)
+        ]
 
     def begin_reading(self, key: MailboxKey) -> Mailbox:
         """Note what is stored in a mailbox while its queued notices are read."""
-        mailbox = self._being_read[key] = Mailbox()
-        return mailbox
+        return self._mailboxes.begin_reading(key)
 
     def end_reading(
         self,
@@ -112,58 +146,62 @@ class Index:
         Returns:
             The older rows of each pair, which its newest row makes redundant.
         """
-        if self._being_read.get(key) is not mailbox:
+        if not self._mailboxes.is_being_read(key, mailbox):
             return []
         if notices is None:
             self.forget(key)
             return []
-        del self._being_read[key]
-        while len(self._mailboxes) >= self._limits.mailboxes:
-            self.forget(next(iter(self._mailboxes)))
-        self._mailboxes[key] = mailbox
+        self._mailboxes.end_reading(key, mailbox)
         superseded = []
         for stream_id, notice in notices:
-            watch = self._new_watch(key, notice, device_list_id=0)
-            watch.stream_id, watch.complete = stream_id, False
-            superseded += self._add(mailbox, watch)
+            found = record(
+                self._fingerprints.of(notice),
+                stream_id,
+                flags=ALONE | SCOPED * notice.scoped,
+                olm_messages=self._hold(key, notice),
+            )
+            superseded += self._mailboxes.add(key, mailbox, found)
         return superseded
 
-    def drop(self, key: MailboxKey, pair: Pair) -> None:
-        """Forget a pair whose notice is not queued any more."""
-        mailbox = self._mailboxes[key]
-        of_sender = mailbox.senders[pair.sender]
-        self._release(of_sender.pop(pair))
-        if not of_sender:
-            del mailbox.senders[pair.sender]
-        mailbox.pairs -= 1
-        self.pairs -= 1
+    def note_undelivered(self, key: MailboxKey, notice: Notice, seconds: float) -> None:
+        """Note when what the pair of a notice has queued was seen to be queued."""
+        mailbox = self._mailboxes.read(key)
+        fingerprint = self._fingerprints.of(notice)
+        if mailbox is not None:
+            position = mailbox.find(fingerprint.place, fingerprint.check)
+            if position is not None:
+                mailbox.note_undelivered(position, seconds)
+
+    def drop(self, key: MailboxKey, notice: Notice) -> None:
+        """Forget the pair of a notice, which has none queued any more."""
+        fingerprint = self._fingerprints.of(notice)
+        self._mailboxes.remove(key, fingerprint.place, fingerprint.check)
+
+    def drop_occupant(self, gone: Occupant) -> None:
+        """Forget a pair whose row is gone, unless it has another one by now."""
+        self._mailboxes.remove(gone.mailbox, gone.place, gone.check, gone.stream_id)
 
     def forget(self, key: MailboxKey) -> None:
         """Forget a mailbox: its next notice reads it again."""
-        for mailboxes in (self._mailboxes, self._being_read):
-            mailbox = mailboxes.pop(key, None)
-            if mailbox is not None:
-                for watches in mailbox.senders.values():
-                    for watch in watches.values():
-                        self._release(watch)
-                self.pairs -= mailbox.pairs
+        self._mailboxes.forget(key)
 
     def forget_user(self, user_id: str) -> None:
         """Forget all mailboxes of a user; walks all that are remembered."""
-        for key in [*self._mailboxes, *self._being_read]:
-            if key[0] == user_id:
-                self.forget(key)
+        self._mailboxes.forget_user(user_id)
 
     def clear(self) -> None:
         """Forget everything, for instance because some time was not watched."""
-        for key in [*self._mailboxes, *self._being_read]:
-            self.forget(key)
+        self._mailboxes.clear()
+        for watch in self._in_flight.all():
+            watch.olm_messages = self._hold(watch.mailbox, watch.notice)
 
     def begin(self, key: MailboxKey, notice: Notice, device_list_id: int) -> Watch:
         """Watch a notice that is about to be stored; `settle` or `abandon` ends it."""
-        watch = self._new_watch(key, notice, device_list_id)
-        watch.started_in = self._get(key)
-        self._in_flight.setdefault((key, notice.pair.sender), []).append(watch)
+        self.begun += 1
+        started_in = self._mailboxes.any(key)
+        olm_messages = self._hold(key, notice)
+        watch = Watch(key, notice, device_list_id, olm_messages, started_in)
+        self._in_flight.add(watch)
         return watch
 
     def settle(self, watch: Watch, stream_id: int) -> list[Superseded]:
@@ -172,21 +210,31 @@ class Index:
         Returns:
             The row of the same pair that it makes redundant, if one is known.
         """
-        started_in = self._end(watch)
-        watch.stream_id = stream_id
-        mailbox = self._get(watch.mailbox)
+        mailbox = self._mailboxes.any(watch.mailbox)
         if mailbox is None:
-            self._release(watch)
+            self.abandon(watch)
             return []
-        # The mailbox was forgotten and read again meanwhile: what passed in
+        self._in_flight.remove(watch)
+        # If the mailbox was forgotten and read again meanwhile, what passed in
         # between may have been missed.
-        watch.complete = mailbox is started_in
-        return self._add(mailbox, watch)
+        complete = mailbox is watch.started_in
+        stored = record(
+            self._fingerprints.of(watch.notice),
+            stream_id,
+            flags=COMPLETE * complete
+            | ALONE * watch.alone
+            | SCOPED * watch.notice.scoped
+            | REARMED_DIRECTLY * watch.rearmed_directly,
+            olm_messages=watch.olm_messages,
+            device_list_id=watch.device_list_id,
+            undelivered_s=watch.undelivered_s,
+        )
+        return self._mailboxes.add(watch.mailbox, mailbox, stored)
 
     def abandon(self, watch: Watch) -> None:
         """End the watch of a notice that was not stored."""
-        self._end(watch)
-        self._release(watch)
+        self._in_flight.remove(watch)
+        self._links.release(watch.mailbox[0], self._link(watch.notice))
 
     def rearm_device(self, key: MailboxKey, sender: str, sender_key: str) -> int:
         """Note an Olm message from a sender's device to one device.
@@ -195,11 +243,13 @@ class Index:
             How many pairs it re-armed.
         """
         rearmed = 0
-        mailbox = self._get(key)
-        if mailbox is not None and sender in mailbox.senders:
-            rearmed += _rearm(mailbox.senders[sender].values(), sender_key)
+        mailbox = self._mailboxes.any(key)
+        if mailbox is not None:
+            place = place_of(sender)
+            if mailbox.any_at(places_beside(place)):
+                rearmed = mailbox.rearm(place, key_of(sender, sender_key))
         if self._in_flight:
-            rearmed += _rearm(self._in_flight.get((key, sender), ()), sender_key)
+            rearmed += self._in_flight.rearm(key, sender, sender_key)
         return rearmed
 
     def rearm_user(
@@ -215,85 +265,20 @@ class Index:
         Returns:
             How many pairs it re-armed.
         """
-        rearmed = 0
-        for sender_key in sender_keys:
-            link = self._links.get((recipient, sender, sender_key))
-            if link is not None:
-                link.olm_messages += 1
-                rearmed += link.users
-        return rearmed
-
-    def _get(self, key: MailboxKey) -> Mailbox | None:
-        return self._mailboxes.get(key) or self._being_read.get(key)
-
-    def _new_watch(self, key: MailboxKey, notice: Notice, device_list_id: int) -> Watch:
-        link = self._links.setdefault(_link_key(key, notice), Link())
-        link.users += 1
-        self.begun += 1
-        return Watch(key, notice, device_list_id, link, link.olm_messages)
-
-    def _end(self, watch: Watch) -> Mailbox | None:
-        in_flight = (watch.mailbox, watch.notice.pair.sender)
-        watches = self._in_flight[in_flight]
-        watches.remove(watch)
-        if not watches:
-            del self._in_flight[in_flight]
-        started_in, watch.started_in = watch.started_in, None
-        return started_in
-
-    def _release(self, watch: Watch) -> None:
-        watch.link.users -= 1
-        if watch.link.users == 0:
-            del self._links[_link_key(watch.mailbox, watch.notice)]
-
-    def _add(self, mailbox: Mailbox, watch: Watch) -> list[Superseded]:
-        pair = watch.notice.pair
-        of_sender = mailbox.senders.setdefault(pair.sender, {})
-        earlier = of_sender.get(pair)
-        if earlier is None:
-            if not self.has_room(watch.mailbox, pair):
-                if not of_sender:
-                    del mailbox.senders[pair.sender]
-                self._release(watch)
-                return []
-            of_sender[pair] = watch
-            mailbox.pairs += 1
-            self.pairs += 1
-            self._shrink(watch.mailbox)
-            return []
-        older, newer = sorted((earlier, watch), key=lambda each: each.stream_id)
-        of_sender[pair] = newer
-        self._release(older)
-        if older.stream_id == newer.stream_id or not self._may_replace(older, newer):
-            return []
-        return [Superseded(watch.mailbox, older.stream_id, newer.stream_id)]
-
-    def _may_replace(self, older: Watch, newer: Watch) -> bool:
-        return older.alone and (
-            older.complete
-            or not self._spoofs_possible
-            or older.notice.sender_key == newer.notice.sender_key
+        links = self._links.get(recipient)
+        if links is None:
+            return 0
+        place = place_of(sender)
+        if not links.any_at(places_beside(place)):
+            return 0
+        return sum(
+            links.count_message(place_of_key(place, key_of(sender, each)))
+            for each in sender_keys
         )
 
-    def _shrink(self, keep: MailboxKey) -> None:
-        if keep in self._mailboxes:
-            self._mailboxes.move_to_end(keep)
-        while (
-            self.pairs > self._limits.pairs
-            and self._mailboxes
-            and (oldest := next(iter(self._mailboxes))) != keep
-        ):
-            self.forget(oldest)
+    def _hold(self, key: MailboxKey, notice: Notice) -> int:
+        return self._links.hold(key[0], self._link(notice))
 
-
-def _link_key(key: MailboxKey, notice: Notice) -> tuple[str, str, str]:
-    return (key[0], notice.pair.sender, notice.sender_key)
-
-
-def _rearm(watches: Iterable[Watch], sender_key: str) -> int:
-    rearmed = 0
-    for watch in watches:
-        if watch.notice.sender_key == sender_key and not watch.rearmed_directly:
-            watch.rearmed_directly = True
-            rearmed += 1
-    return rearmed
+    def _link(self, notice: Notice) -> int:
+        fingerprint = self._fingerprints.of(notice)
+        return place_of_key(fingerprint.place, fingerprint.key)

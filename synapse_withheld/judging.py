@@ -13,7 +13,7 @@ from synapse_withheld.index import Index
 from synapse_withheld.queues import Queue
 from synapse_withheld.reading import Reader, Rows
 from synapse_withheld.statements import Row
-from synapse_withheld.watch import MailboxKey, Watch
+from synapse_withheld.watch import MailboxKey, Occupant, Queued
 
 # How many remembered rows a request may have looked up to make room for its own.
 MOST_LOOKED_UP_FOR_ROOM = 100
@@ -76,7 +76,7 @@ class Judge:
         targets = [(each, (each.user_id, each.device_id)) for each in candidates]
         rows = []
         for candidate, mailbox in targets:
-            queued = self.index.queued(mailbox, candidate.notice.pair)
+            queued = self.index.queued(mailbox, candidate.notice)
             if queued is None or candidate.lone_wildcard:
                 return None
             if decide(candidate.notice, queued, _AS_IF_QUEUED) != decisions.DUPLICATE:
@@ -103,14 +103,14 @@ class Judge:
         ]
         fresh = await self.reader.learn([mailbox for _, mailbox in targets])
         looked_up = {
-            mailbox: watch
+            (mailbox, queued.stream_id)
             for candidate, mailbox in targets
             if mailbox not in fresh
-            and (watch := self.index.queued(mailbox, candidate.notice.pair))
+            and (queued := self.index.queued(mailbox, candidate.notice))
         }
         crowd = self._crowd(targets)
         rows = await self.reader.queued(
-            {(each.mailbox, each.stream_id) for each in (*looked_up.values(), *crowd)}
+            looked_up | {(each.mailbox, each.stream_id) for each in crowd}
         )
         # Nothing awaits from here until the batch is handed on: what the index
         # says now is what the decisions rest on.
@@ -118,7 +118,7 @@ class Judge:
         verdicts = self._verdicts(targets, rows)
         for verdict in verdicts:
             if verdict.decision == decisions.NOT_QUEUED:
-                self.index.drop(verdict.mailbox, verdict.candidate.notice.pair)
+                self.index.drop(verdict.mailbox, verdict.candidate.notice)
         return verdicts
 
     def _verdicts(self, targets: Iterable[Target], rows: Rows) -> list[Verdict]:
@@ -127,23 +127,20 @@ class Judge:
             for candidate, mailbox in targets
         ]
 
-    def _crowd(self, targets: Iterable[Target]) -> list[Watch]:
+    def _crowd(self, targets: Iterable[Target]) -> list[Occupant]:
         """Return what keeps new pairs from being remembered, and may have been read."""
-        crowd: list[Watch] = []
+        crowd: list[Occupant] = []
         for candidate, mailbox in targets:
             if self.index.knows(mailbox):
-                pair = candidate.notice.pair
                 more = MOST_LOOKED_UP_FOR_ROOM - len(crowd)
-                crowd += self.index.in_the_way_of(mailbox, pair)[:more]
+                crowd += self.index.in_the_way_of(mailbox, candidate.notice, more)
         return crowd
 
-    def _make_room(self, crowd: Iterable[Watch], rows: Rows) -> None:
-        for watch in crowd:
-            pair = watch.notice.pair
-            row = rows.get((watch.mailbox, watch.stream_id))
-            gone = row is None or not row.queued
-            if gone and self.index.queued(watch.mailbox, pair) is watch:
-                self.index.drop(watch.mailbox, pair)
+    def _make_room(self, crowd: Iterable[Occupant], rows: Rows) -> None:
+        for occupant in crowd:
+            row = rows.get((occupant.mailbox, occupant.stream_id))
+            if row is None or not row.queued:
+                self.index.drop_occupant(occupant)
 
     def _decide(
         self,
@@ -154,24 +151,24 @@ class Judge:
         notice = candidate.notice
         if not self.index.knows(mailbox):
             return self.queue.unknown
-        earlier = self.index.queued(mailbox, notice.pair)
+        earlier = self.index.queued(mailbox, notice)
         if earlier is None:
-            has_room = self.index.has_room(mailbox, notice.pair)
+            has_room = self.index.has_room(mailbox, notice)
             return decisions.FIRST if has_room else decisions.NO_ROOM
         if (mailbox, earlier.stream_id) not in rows:
             # Found by a first reading just now, or stored by a batch that did not
             # wait its turn.
             return decisions.UNWATCHED
         row = rows[mailbox, earlier.stream_id]
-        if row is not None and row.queued:
-            earlier.undelivered_s = max(earlier.undelivered_s, rows.asked_s)
+        if self.hold_s is not None and row is not None and row.queued:
+            self.index.note_undelivered(mailbox, notice, rows.asked_s)
         decided = decide(notice, earlier, row, held=self._holds(earlier))
         if decided.action == COLLAPSE and self.keeps_messages(mailbox[0]):
             is_queued = decided == decisions.DUPLICATE
             return decisions.NEVER_ACKNOWLEDGED if is_queued else decisions.NOT_QUEUED
         return decided
 
-    def _holds(self, earlier: Watch) -> bool:
+    def _holds(self, earlier: Queued) -> bool:
         """Say whether a notice, if it was delivered, was so within the hold."""
         if self.hold_s is None:
             return False

@@ -67,20 +67,6 @@ class Notice:
     scoped: bool
 
 
-def covers(queued: Notice, new: Notice) -> bool:
-    """Say whether a queued notice already says all that a new one says.
-
-    An unscoped notice applies to all that the recipient could not read until it
-    receives it, so it covers a scoped one; a scoped notice does not cover an
-    unscoped one. Notices of two pairs never cover each other.
-    """
-    return (
-        queued.pair == new.pair
-        and queued.sender_key == new.sender_key
-        and (new.scoped or not queued.scoped)
-    )
-
-
 def read_withheld(
     sender: str, message_type: str, content: object, *, merge_scopes: bool
 ) -> tuple[str, Notice | None]:

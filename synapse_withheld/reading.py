@@ -8,6 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from synapse_withheld.index import Index
+from synapse_withheld.mailbox import Mailbox
 from synapse_withheld.notice import recognise
 from synapse_withheld.statements import MailboxReading, Row
 from synapse_withheld.store import StatementError, Store
@@ -18,7 +19,7 @@ from synapse_withheld.waiting import (
     Shared,
     wait_up_to,
 )
-from synapse_withheld.watch import Mailbox, MailboxKey, Superseded
+from synapse_withheld.watch import MailboxKey, Superseded
 
 # How many first readings run at once: they must not crowd out Synapse's own
 # statements, nor hold much memory together.

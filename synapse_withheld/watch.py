@@ -1,15 +1,16 @@
-"""What is remembered of a mailbox: its pairs, and what passed since they were stored.
+"""What the index is asked with, and what it answers.
 
 Nothing here knows of Synapse, SQL or time, and nothing awaits.
 """
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import attrs
 
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.mailbox import Mailbox
+from synapse_withheld.notice import Notice
 
 # (user ID, device ID) of the recipient.
 MailboxKey = Tuple[str, str]
@@ -24,51 +25,90 @@ class Superseded:
     newer_stream_id: int
 
 
-@attrs.define(eq=False, weakref_slot=False)
-class Link:
-    """What passed between a sender's key and a recipient user.
+class Queued(NamedTuple):
+    """What is remembered of the notice that a pair has queued.
 
-    Shared by all pairs of the key with that user's devices, so that an Olm
-    message re-arms any number of them in one step.
+    Attributes:
+        same_key: Whether it has the `sender_key` of the notice that is asked about.
+        scoped: Whether it names a room or a session.
+        rearmed: Whether an Olm message passed since it was about to be stored.
+        complete: Whether every Olm message since it was stored has been seen.
+        device_list_id: The position of the device list stream when it was stored.
+        undelivered_s: When it was last known not to be delivered yet, in seconds of a
+            clock that never goes back.
     """
 
-    olm_messages: int = 0
-    users: int = 0
+    stream_id: int
+    same_key: bool
+    scoped: bool
+    rearmed: bool
+    complete: bool
+    device_list_id: int
+    undelivered_s: float
+
+
+@attrs.frozen
+class Occupant:
+    """A remembered row that takes room in a mailbox, and the pair it is of."""
+
+    mailbox: MailboxKey
+    stream_id: int
+    place: int
+    check: int
 
 
 @attrs.define(eq=False, weakref_slot=False)
 class Watch:
-    """One notice from just before it is stored: re-armed by what passes since."""
+    """One notice while it is stored: re-armed by what passes meanwhile.
+
+    Attributes:
+        olm_messages: How many Olm messages its link had counted when it began.
+        started_in: The mailbox as it was remembered when it began.
+        alone: Whether its row holds nothing else, so that it may be deleted.
+        undelivered_s: When it was not delivered yet.
+    """
 
     mailbox: MailboxKey
     notice: Notice
     device_list_id: int
-    link: Link
     olm_messages: int
+    started_in: Mailbox | None
     rearmed_directly: bool = False
-    stream_id: int = 0
-    # Whether every Olm message since it was stored has been seen.
-    complete: bool = True
-    # Whether its row holds nothing else, so that it may be deleted.
     alone: bool = True
-    # When it was last known not to be delivered yet, in seconds of a clock that
-    # never goes back.
     undelivered_s: float = 0.0
-    # The mailbox as it was remembered when the watch began, until it ends.
-    started_in: Mailbox | None = None
 
     @property
-    def rearmed(self) -> bool:
-        """Say whether an Olm message passed since the watch began."""
-        return self.rearmed_directly or self.olm_messages != self.link.olm_messages
+    def sender(self) -> str:
+        """Return who sends it."""
+        return self.notice.pair.sender
 
 
-@attrs.define(eq=False, weakref_slot=False)
-class Mailbox:
-    """The pairs known to be queued for one device, by sender."""
+class InFlight(Dict[Tuple[MailboxKey, str], List[Watch]]):
+    """The notices that are being stored, by mailbox and sender."""
 
-    senders: dict[str, dict[Pair, Watch]] = attrs.Factory(dict)
-    pairs: int = 0
+    def add(self, watch: Watch) -> None:
+        """Begin a watch."""
+        self.setdefault((watch.mailbox, watch.sender), []).append(watch)
+
+    def remove(self, watch: Watch) -> None:
+        """End a watch."""
+        watches = self[watch.mailbox, watch.sender]
+        watches.remove(watch)
+        if not watches:
+            del self[watch.mailbox, watch.sender]
+
+    def all(self) -> list[Watch]:
+        """Return all watches."""
+        return [watch for watches in self.values() for watch in watches]
+
+    def rearm(self, key: MailboxKey, sender: str, sender_key: str) -> int:
+        """Re-arm what a sender's device has in flight; return how many were not."""
+        rearmed = 0
+        for watch in self.get((key, sender), ()):
+            if watch.notice.sender_key == sender_key and not watch.rearmed_directly:
+                watch.rearmed_directly = True
+                rearmed += 1
+        return rearmed
 
 
 @attrs.frozen

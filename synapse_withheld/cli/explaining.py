@@ -189,8 +189,8 @@ class Explainer:
         if notice is None:
             return None
         mailbox = (line.user_id, line.device_id)
-        watch = self._traffic.inbox.index.queued(mailbox, notice.pair)
-        return None if watch is None else self._line_of.get(watch.stream_id)
+        queued = self._traffic.inbox.index.queued(mailbox, notice)
+        return None if queued is None else self._line_of.get(queued.stream_id)
 
     def _pair(self, line: Message, notice: Notice | None) -> int | None:
         if notice is None or line.device_id == WILDCARD:

@@ -15,11 +15,17 @@ class Sizes:
         devices: How many devices a large request is for.
         requests: How many requests of each kind are counted.
         pairs: How many pairs the index holds when it is full.
+        weighed: How many pairs it holds when it is weighed.
+        filled: How many pairs it holds, and of each mailbox, when decisions are timed.
         repeats: How often each timing of code is repeated.
         rounds: How often each storm is repeated.
         seconds: How long a storm lasts.
         most: How many requests a storm has at most.
         backlog: How many rows a sweep looks at, fewest first.
+        depths: How many rows mailboxes have, fewest first.
+        table: How many rows others have beside them.
+        senders: How many users of another server send to one device.
+        times: How often each of them does.
         quick: Whether the numbers mean nothing.
     """
 
@@ -28,11 +34,17 @@ class Sizes:
     devices: int
     requests: int
     pairs: int
+    weighed: int
+    filled: tuple[tuple[int, int], ...]
     repeats: int
     rounds: int
     seconds: float
     most: int
     backlog: tuple[int, ...]
+    depths: tuple[int, ...]
+    table: int
+    senders: int
+    times: int
     quick: bool
 
 
@@ -42,11 +54,17 @@ FULL = Sizes(
     devices=1_000,
     requests=5,
     pairs=100_000,
+    weighed=1_000_000,
+    filled=((10, 10), (1_000, 1_000), (20_000, 20_000), (10_000, 10), (1_000_000, 10)),
     repeats=60,
     rounds=5,
     seconds=3.0,
     most=3_000,
     backlog=(10_000, 100_000, 1_000_000, 10_000_000),
+    depths=(10, 1_000, 1_000_000),
+    table=10_000_000,
+    senders=10_000,
+    times=3,
     quick=False,
 )
 
@@ -57,10 +75,16 @@ QUICK = Sizes(
     devices=300,
     requests=2,
     pairs=10_000,
+    weighed=10_000,
+    filled=((10, 10), (1_000, 1_000), (10_000, 10)),
     repeats=10,
     rounds=1,
     seconds=1.0,
     most=300,
     backlog=(5_000, 20_000, 20_000),
+    depths=(10, 1_000, 5_000),
+    table=20_000,
+    senders=300,
+    times=3,
     quick=True,
 )

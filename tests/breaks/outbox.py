@@ -33,8 +33,8 @@ OUTBOX = (
     ),
     Break(
         "An EDU that holds more is left alone",
-        "index.py",
-        "return older.alone and (",
+        "mailboxes.py",
+        "return older.has(ALONE) and (",
         "return (",
         _OUTBOX + "test_an_edu_that_holds_more_is_left_alone",
     ),
@@ -141,15 +141,15 @@ HOLD = (
     Break(
         "It begins when the notice was last seen queued",
         "judging.py",
-        "        if row is not None and row.queued:\n",
-        "        if False:\n",
+        "self.hold_s is not None and row is not None and row.queued:",
+        "False:",
         _SESSION + "test_the_hold_begins_when_the_notice_was_last_seen_queued",
     ),
     Break(
         "A notice that collapses does not prolong it",
         "judging.py",
-        "        if row is not None and row.queued:\n",
-        "        if True:\n",
+        "self.hold_s is not None and row is not None and row.queued:",
+        "True:",
         _SESSION + "test_a_notice_that_collapses_does_not_prolong_the_hold",
     ),
     Break(

@@ -12,16 +12,16 @@ _NOTICE = "unit/test_notice.py::"
 REARMING = (
     Break(
         "A direct Olm message re-arms its pair",
-        "index.py",
-        "watch.rearmed_directly = True",
-        "watch.rearmed_directly = False",
+        "mailbox.py",
+        "state = known.state | REARMED_DIRECTLY",
+        "state = known.state",
         _INDEX + "test_an_olm_message_to_a_device_rearms_exactly_its_pair",
     ),
     Break(
         "It has to have the pair's key",
-        "index.py",
-        "watch.notice.sender_key == sender_key and not",
-        "not",
+        "mailbox.py",
+        "if known.key == key and not",
+        "if not",
         _INDEX + "test_an_olm_message_to_a_device_rearms_exactly_its_pair",
     ),
     Break(
@@ -40,9 +40,9 @@ REARMING = (
     ),
     Break(
         "It re-arms them with all the recipient's devices",
-        "index.py",
-        "link.olm_messages += 1",
-        "pass",
+        "links.py",
+        "min(olm_messages + 1, MOST_COUNTED)",
+        "olm_messages",
         _INDEX + "test_an_olm_message_of_a_user_rearms_the_key_everywhere",
     ),
     Break(
@@ -75,10 +75,31 @@ REARMING = (
         _INDEX + "test_finding_2_what_passes_while_a_notice_is_stored_rearms_it",
     ),
     Break(
+        "A mailbox that is forgotten takes no other's links along",
+        "mailboxes.py",
+        "if links is not None and links.pairs == mailbox.count:",
+        "if links is not None:",
+        _INDEX + "test_forgetting_one_of_several_mailboxes_leaves_what_they_share",
+    ),
+    Break(
+        "What is in flight keeps its link while all else is forgotten",
+        "index.py",
+        "            watch.olm_messages = self._hold(watch.mailbox, watch.notice)\n",
+        "            pass\n",
+        _INDEX + "test_what_is_in_flight_while_all_is_forgotten_was_not_watched",
+    ),
+    Break(
+        "A link that nobody holds may have missed something",
+        "links.py",
+        "now = MOST_COUNTED if position is None",
+        "now = 0 if position is None",
+        "unit/test_links.py::test_one_that_is_not_held_may_have_missed_something",
+    ),
+    Break(
         "A new notice begins a new watch",
         "index.py",
-        "device_list_id, link, link.olm_messages)",
-        "device_list_id, link, 0)",
+        "device_list_id, olm_messages, started_in)",
+        "device_list_id, 0, started_in)",
         _INDEX + "test_a_new_notice_is_not_rearmed_by_what_came_before",
     ),
 )

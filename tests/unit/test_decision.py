@@ -2,88 +2,90 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
+from attrs import evolve
 
 from synapse_withheld import decision
 from synapse_withheld.decision import Decision, decide
 from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.statements import Row
-from synapse_withheld.watch import Link, Watch
+from synapse_withheld.watch import Queued
 
 PAIR = Pair("@s:hs", "device:S", "m.room_key.withheld")
 NOTICE = Notice(PAIR, "key", scoped=False)
 ROW = Row(device_list_id=5)
 
 
-def watch(notice: Notice = NOTICE, **overrides: object) -> Watch:
-    """Return the watch of a queued notice of which nothing is in doubt."""
-    made = Watch(("@r:hs", "R"), notice, 5, Link(), 0)
-    for name, value in overrides.items():
-        setattr(made, name, value)
-    return made
+# A queued notice of which nothing is in doubt.
+QUEUED = Queued(
+    stream_id=3,
+    same_key=True,
+    scoped=False,
+    rearmed=False,
+    complete=True,
+    device_list_id=5,
+    undelivered_s=0.0,
+)
 
 
 def test_a_duplicate_of_a_queued_notice_collapses() -> None:
     """Nothing is in doubt, so a copy adds nothing."""
-    assert decision.DUPLICATE == decide(NOTICE, watch(), ROW)
+    assert decision.DUPLICATE == decide(NOTICE, QUEUED, ROW)
 
 
 @pytest.mark.parametrize(
     ("queued", "row", "expected"),
     [
-        (watch(), None, decision.NOT_QUEUED),
-        (watch(complete=False), ROW, decision.UNWATCHED),
-        (watch(attrs.evolve(NOTICE, sender_key="dead")), ROW, decision.NEW_KEY),
-        (watch(rearmed_directly=True), ROW, decision.REARMED),
-        (watch(link=Link(olm_messages=1)), ROW, decision.REARMED),
-        (watch(attrs.evolve(NOTICE, scoped=True)), ROW, decision.SCOPE),
-        (watch(), attrs.evolve(ROW, device_list_id=6), decision.DEVICE_CHANGED),
-        (watch(), attrs.evolve(ROW, kept_by_reader=True), decision.NEVER_ACKNOWLEDGED),
+        (QUEUED, None, decision.NOT_QUEUED),
+        (QUEUED._replace(complete=False), ROW, decision.UNWATCHED),
+        (QUEUED._replace(same_key=False), ROW, decision.NEW_KEY),
+        (QUEUED._replace(rearmed=True), ROW, decision.REARMED),
+        (QUEUED._replace(scoped=True), ROW, decision.SCOPE),
+        (QUEUED, evolve(ROW, device_list_id=6), decision.DEVICE_CHANGED),
+        (QUEUED, evolve(ROW, kept_by_reader=True), decision.NEVER_ACKNOWLEDGED),
     ],
 )
 def test_each_doubt_is_enough(
-    queued: Watch, row: Row | None, expected: Decision
+    queued: Queued, row: Row | None, expected: Decision
 ) -> None:
     """One clause by itself keeps a notice from collapsing."""
     assert expected == decide(NOTICE, queued, row)
 
 
 DOUBTS = [
-    (watch(), None),
-    (watch(complete=False), ROW),
-    (watch(attrs.evolve(NOTICE, sender_key="dead")), ROW),
-    (watch(rearmed_directly=True), ROW),
-    (watch(link=Link(olm_messages=1)), ROW),
-    (watch(attrs.evolve(NOTICE, scoped=True)), ROW),
-    (watch(), attrs.evolve(ROW, device_list_id=6)),
-    (watch(), attrs.evolve(ROW, kept_by_reader=True)),
+    (QUEUED, None),
+    (QUEUED._replace(complete=False), ROW),
+    (QUEUED._replace(same_key=False), ROW),
+    (QUEUED._replace(rearmed=True), ROW),
+    (QUEUED._replace(scoped=True), ROW),
+    (QUEUED, evolve(ROW, device_list_id=6)),
+    (QUEUED, evolve(ROW, kept_by_reader=True)),
 ]
 
 
 def test_a_delivered_notice_may_be_repeated() -> None:
     """With `repeat: queued` nothing is held."""
-    delivered = attrs.evolve(ROW, queued=False)
+    delivered = evolve(ROW, queued=False)
 
-    assert decision.NOT_QUEUED == decide(NOTICE, watch(), delivered)
+    assert decision.NOT_QUEUED == decide(NOTICE, QUEUED, delivered)
 
 
 def test_within_the_hold_a_delivered_notice_stands_for_later_ones() -> None:
     """With `repeat: session`; a queued one is a duplicate as ever."""
-    delivered = attrs.evolve(ROW, queued=False)
+    delivered = evolve(ROW, queued=False)
 
-    assert decision.HELD == decide(NOTICE, watch(), delivered, held=True)
-    assert decision.DUPLICATE == decide(NOTICE, watch(), ROW, held=True)
+    assert decision.HELD == decide(NOTICE, QUEUED, delivered, held=True)
+    assert decision.DUPLICATE == decide(NOTICE, QUEUED, ROW, held=True)
 
 
 @pytest.mark.parametrize(("earlier", "row"), DOUBTS)
-def test_each_doubt_ends_the_hold(earlier: Watch, row: Row | None) -> None:
+def test_each_doubt_ends_the_hold(earlier: Queued, row: Row | None) -> None:
     """There is nothing to supersede any more, so the notice is just delivered."""
-    delivered = row and attrs.evolve(row, queued=False)
+    delivered = row and evolve(row, queued=False)
 
     assert decision.NOT_QUEUED == decide(NOTICE, earlier, delivered, held=True)
 
 
 def test_a_scoped_copy_of_an_unscoped_notice_collapses() -> None:
     """The unscoped one applies to everything."""
-    assert decision.DUPLICATE == decide(attrs.evolve(NOTICE, scoped=True), watch(), ROW)
+    assert decision.DUPLICATE == decide(evolve(NOTICE, scoped=True), QUEUED, ROW)

@@ -6,7 +6,7 @@ import pytest
 
 from synapse_withheld.index import Index
 from synapse_withheld.notice import Notice, Pair
-from synapse_withheld.watch import Limits, MailboxKey, Superseded, Watch
+from synapse_withheld.watch import Limits, MailboxKey, Queued, Superseded
 
 R1: MailboxKey = ("@r:hs", "R1")
 R2: MailboxKey = ("@r:hs", "R2")
@@ -35,11 +35,11 @@ def store(of: Index, key: MailboxKey, what: Notice, stream_id: int) -> list[Supe
     return of.settle(of.begin(key, what, 0), stream_id)
 
 
-def queued(of: Index, key: MailboxKey, what: Notice) -> Watch:
-    """Return the watch of what has to be queued."""
-    watch = of.queued(key, what.pair)
-    assert watch is not None
-    return watch
+def queued(of: Index, key: MailboxKey, what: Notice) -> Queued:
+    """Return what is known of what has to be queued."""
+    known = of.queued(key, what)
+    assert known is not None
+    return known
 
 
 def test_a_stored_notice_is_remembered_and_watched() -> None:
@@ -64,7 +64,11 @@ def test_a_newer_notice_supersedes_whatever_order_they_settle_in() -> None:
 
     assert [Superseded(R1, 5, 7)] == store(of, R1, notice(key="new"), 7)
     assert [Superseded(R1, 6, 7)] == store(of, R1, notice(), 6)
-    assert "new" == queued(of, R1, notice()).notice.sender_key
+    assert (7, True) == (
+        queued(of, R1, notice(key="new")).stream_id,
+        queued(of, R1, notice(key="new")).same_key,
+    )
+    assert not queued(of, R1, notice()).same_key
 
 
 def test_nothing_is_remembered_of_an_unknown_mailbox() -> None:
@@ -164,7 +168,7 @@ def test_finding_2_what_passes_while_a_notice_is_stored_rearms_it() -> None:
     direct, wide = of.begin(R1, notice(), 0), of.begin(R1, notice("T"), 0)
     of.rearm_device(R1, "@s:hs", "key")
     of.settle(direct, 5)
-    assert queued(of, R1, notice()).rearmed_directly
+    assert queued(of, R1, notice()).rearmed
     of.rearm_user("@r:hs", "@s:hs", ["key"])
     of.settle(wide, 6)
 
@@ -204,7 +208,7 @@ def test_the_total_of_pairs_is_bounded() -> None:
     assert not of.knows(R1)
     assert of.knows(R2)
     store(of, R2, notice("B"), 5)
-    assert not of.has_room(R2, notice("C").pair)
+    assert not of.has_room(R2, notice("C"))
     store(of, R2, notice("C"), 6)
     assert 2 == of.pairs
 
@@ -219,12 +223,12 @@ def test_beyond_its_limit_nothing_more_is_remembered(limit: str) -> None:
     )
     learn(of, R1)
     for number, device in enumerate("ABC"):
-        assert of.has_room(R1, notice(device).pair) == (device != "C")
+        assert of.has_room(R1, notice(device)) == (device != "C")
         store(of, R1, notice(device), number)
 
     assert 2 == of.pairs
-    assert of.queued(R1, notice("C").pair) is None
-    assert of.has_room(R1, notice("A").pair)
+    assert of.queued(R1, notice("C")) is None
+    assert of.has_room(R1, notice("A"))
 
 
 def test_one_sender_crowds_out_nobody_else() -> None:
@@ -244,14 +248,58 @@ def test_forgetting_leaves_nothing_behind() -> None:
     learn(of, R1, (1, notice("A")))
     store(of, R1, notice("B", key="b"), 2)
     of.abandon(of.begin(R1, notice("C", key="c"), 0))
-    of.drop(R1, notice("A").pair)
+    of.drop(R1, notice("A"))
     in_flight = of.begin(R1, notice("D", key="d"), 0)
     of.begin_reading(R2)
     of.clear()
     of.settle(in_flight, 4)
 
     assert (0, 0) == (of.pairs, len(of))
-    assert ({}, {}, {}) == (of._links, of._in_flight, of._being_read)
+    assert (0, 0) == (len(of._links), len(of._in_flight))
+    assert not of._mailboxes._being_read
+
+
+def test_what_is_in_flight_while_all_is_forgotten_was_not_watched() -> None:
+    """It is still re-armed, counted and given up like any other."""
+    of = index()
+    learn(of, R1)
+    store(of, R1, notice("T"), 3)
+    of.rearm_user("@r:hs", "@s:hs", ["key"])
+    given_up, stored = of.begin(R1, notice("S"), 0), of.begin(R1, notice("S"), 0)
+    of.clear()
+    learn(of, R1)
+    assert 2 == of.rearm_user("@r:hs", "@s:hs", ["key"])
+    of.abandon(given_up)
+    of.settle(stored, 5)
+
+    assert not queued(of, R1, notice("S")).complete
+    assert (1, 1) == (of.pairs, of.rearm_user("@r:hs", "@s:hs", ["key"]))
+
+
+def test_forgetting_one_of_several_mailboxes_leaves_what_they_share() -> None:
+    """Olm messages that pass afterwards re-arm the others."""
+    of = index()
+    for key in (R1, R2):
+        learn(of, key)
+        for stream_id, device in enumerate("ABC"):
+            store(of, key, notice(device), stream_id)
+    of.forget(R2)
+    assert 3 == of.pairs
+    assert not queued(of, R1, notice("B")).rearmed
+
+    assert 3 == of.rearm_user("@r:hs", "@s:hs", ["key"])
+    assert queued(of, R1, notice("B")).rearmed
+
+
+def test_forgetting_a_mailbox_leaves_what_is_in_flight() -> None:
+    """Its link is still held."""
+    of = index()
+    learn(of, R1)
+    store(of, R1, notice("A"), 1)
+    of.begin(R1, notice("B"), 0)
+    of.forget(R1)
+
+    assert 1 == of.rearm_user("@r:hs", "@s:hs", ["key"])
 
 
 def test_forgetting_a_user_leaves_others() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.notice import Notice, Pair, covers, read_olm, read_withheld
+from synapse_withheld.notice import Notice, read_olm, read_withheld
 
 STABLE = "m.room_key.withheld"
 OLDER = "org.matrix.room_key.withheld"
@@ -172,48 +172,6 @@ def test_the_longest_real_identifiers_are_accepted() -> None:
     found = notice(content(sender_key="K" * 64, from_device="D" * 255))
 
     assert found.sender_key == "K" * 64
-
-
-notices = st.builds(
-    Notice,
-    pair=st.builds(
-        Pair,
-        sender=st.sampled_from("ab"),
-        device=st.sampled_from(["device:D", "key:K"]),
-        message_type=st.sampled_from([STABLE, OLDER]),
-        scope=st.sampled_from([None, (None, "1")]),
-    ),
-    sender_key=st.sampled_from("KL"),
-    scoped=st.booleans(),
-)
-
-
-@given(notices, notices, notices)
-def test_covers_is_transitive(first: Notice, second: Notice, third: Notice) -> None:
-    """What says all that is said by what says all, says all."""
-    if covers(first, second) and covers(second, third):
-        assert covers(first, third)
-
-
-@given(notices, notices)
-def test_covers_never_relates_two_pairs_or_keys(one: Notice, other: Notice) -> None:
-    """Only the same pair with the same key can be covered."""
-    if covers(one, other):
-        assert (one.pair, one.sender_key) == (other.pair, other.sender_key)
-
-
-@given(notices)
-def test_a_notice_covers_its_like(one: Notice) -> None:
-    """A copy adds nothing."""
-    assert covers(one, one)
-
-
-def test_an_unscoped_notice_covers_a_scoped_one_and_not_the_other_way() -> None:
-    """It applies to everything; a scoped one does not."""
-    unscoped, scoped = notice(content()), notice(content(session_id="1"))
-
-    assert covers(unscoped, scoped)
-    assert not covers(scoped, unscoped)
 
 
 @pytest.mark.parametrize(
