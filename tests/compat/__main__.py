@@ -70,6 +70,7 @@ def main() -> int:
     parser.add_argument("--python", action="append", help="such as 3.11; repeatable")
     parser.add_argument("--record", action="store_true", help="look at all versions")
     parser.add_argument("--page", action="store_true", help="write the table")
+    parser.add_argument("--only", default="", help="which tests, as for pytest's -k")
     parser.add_argument("--pytest", default="", help="more for pytest")
     arguments = parser.parse_args()
     if arguments.record:
@@ -78,7 +79,8 @@ def main() -> int:
     runs = []
     for version in arguments.versions or chosen(released()):
         for python in arguments.python or PYTHONS:
-            done = run(version, python, arguments.pytest.split())
+            only = ["-k", arguments.only] if arguments.only else []
+            done = run(version, python, [*only, *arguments.pytest.split()])
             runs.append(done)
             print(page.line(done), flush=True)  # noqa: T201 data
             if arguments.page:
