@@ -58,8 +58,9 @@ def browser(chromium: Chromium, site: Site) -> Chromium:
     """Open the page anew."""
     chromium.resize(DESKTOP)
     chromium.prefer("light")
-    chromium.driver.get(f"{site.homeserver.base_url}{PATH}")
+    # What an earlier page complained about is not this one's.
     chromium.complaints()
+    chromium.driver.get(f"{site.homeserver.base_url}{PATH}")
     return chromium
 
 
@@ -152,6 +153,9 @@ async def test_the_token_is_nowhere_but_in_memory(
     assert kept[:3] + kept[4:] == [0, 0, "", ""]
     token = site.admin.access_token
     assert token not in kept[3] + browser.driver.current_url
+    field = browser.find("#token")
+    kinds = [field.get_attribute(name) for name in ("type", "autocomplete")]
+    assert kinds == ["password", "off"]
     browser.driver.refresh()
     assert browser.find("#ask").is_displayed()
     assert not browser.find("#numbers").is_displayed()
