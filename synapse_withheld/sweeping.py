@@ -12,7 +12,7 @@ from typing import Iterable, List, Protocol, Sequence, Tuple
 import attrs
 
 from synapse_withheld.notice import Notice, Pair, recognise
-from synapse_withheld.statements import MOST_DELETED, MOST_OF_ROW, decode
+from synapse_withheld.statements import MOST_OF_ROW, decode
 from synapse_withheld.sweep_statements import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.watch import MailboxKey, Superseded
 
@@ -216,17 +216,15 @@ class Sweep:
 
     async def _delete(self, covered: Sequence[Covered]) -> tuple[int, int]:
         """Delete rows; return how many there were, and their bytes."""
+        size = sum(each for *_, each in covered)
         if self._options.dry_run:
-            return 0, sum(size for *_, size in covered)
-        deleted = size = 0
-        for start in range(0, len(covered), MOST_DELETED):
-            some = covered[start : start + MOST_DELETED]
-            rows = [Superseded(key, old_id, new_id) for key, old_id, new_id, _ in some]
-            gone = await self._rows.delete(rows)
-            deleted += gone
-            # Some may have been acknowledged meanwhile; nobody tells which.
-            size += sum(each for *_, each in some) * gone // len(some)
-        return deleted, size
+            return 0, size
+        if not covered:
+            return 0, 0
+        rows = [Superseded(key, old_id, new_id) for key, old_id, new_id, _ in covered]
+        deleted = await self._rows.delete(rows)
+        # Some may have been acknowledged meanwhile; nobody tells which.
+        return deleted, size * deleted // len(covered)
 
     def _recognise(self, text: str) -> Notice | None:
         message = decode(text) if len(text) <= MOST_OF_ROW else None
