@@ -7,7 +7,6 @@ Clients are asked beside one with it as well.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Callable
 
@@ -49,14 +48,13 @@ def _memory(place: Place, sizes: Sizes) -> Findings:
     lines, peaks = [], []
     for rows in sizes.backlog:
         place.fill(rows, 50)
-        process = place.command("--pause", "0")
-        assert process.stdout is not None
-        told = json.loads(process.stdout.read())
-        # `ru_maxrss` is in kilobytes on Linux.
-        _, _, usage = os.wait4(process.pid, 0)
+        process = place.command("--pause", "0", program="tests.bench.sweep_weighed")
+        first, last = process.communicate()[0].splitlines()
+        told = json.loads(first)
+        assert process.returncode == 0
         assert told["rows"] == rows
         assert told["deleted"] == told["covered"] > 0
-        peaks.append(usage.ru_maxrss * 1024)
+        peaks.append(int(last))
         deleted = f"{told['deleted']:,}"
         lines.append((f"{rows:,}", deleted, f"{peaks[-1] / 1e6:.1f}"))
     growth = max(peaks) / peaks[0]

@@ -54,14 +54,18 @@ class Place:
         self.homeserver.query("TRUNCATE device_inbox")
         texts = (notice(device="DEV0"), other())
         self.homeserver.query(_FILL, (MAILBOX, share, *texts, rows))
-        self.homeserver.query("ANALYZE device_inbox")
+        # Who looks first at new rows would have to mark them as settled.
+        self.homeserver.query("VACUUM ANALYZE device_inbox")
+        self.homeserver.query("CHECKPOINT")
 
-    def command(self, *more: str) -> subprocess.Popen[bytes]:
+    def command(
+        self, *more: str, program: str = "synapse_withheld.cli"
+    ) -> subprocess.Popen[bytes]:
         """Begin to sweep by hand."""
         config = str(self.directory / "homeserver.yaml")
         arguments = ["sweep", "-c", config, "--json", *more]
         return subprocess.Popen(  # noqa: S603 our own command
-            [sys.executable, "-m", "synapse_withheld.cli", *arguments],
+            [sys.executable, "-m", program, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
