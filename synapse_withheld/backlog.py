@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable, Sequence
 
+from synapse_withheld.inbox_statements import withheld_delete_superseded
 from synapse_withheld.statements import MOST_KEYS
 from synapse_withheld.store import RunStatement
 from synapse_withheld.sweep_statements import (
     BacklogRow,
     Place,
     most_covered,
-    withheld_delete_covered,
     withheld_estimate_backlog,
     withheld_read_backlog,
     withheld_read_doomed,
@@ -80,7 +80,7 @@ class Backlog:
         most = most_covered(self._driver)
         for start in range(0, len(superseded), most):
             some = superseded[start : start + most]
-            deleted += await self._ask(withheld_delete_covered, some)
+            deleted += await self._ask(withheld_delete_superseded, some)
         return deleted
 
     async def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:

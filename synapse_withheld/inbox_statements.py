@@ -127,32 +127,49 @@ def withheld_delete_superseded(
 ) -> int:
     """Delete rows by exact key where the newer row exists and no task dooms them.
 
-    The task would end early, and strand what is left, if rows vanished under it.
+    The task would end early, and strand what is left, if rows vanished under it. Each
+    newer row is looked for once, and not for each row that it makes redundant.
     """
+    numbers: dict[tuple[MailboxKey, int], int] = {}
+    rows: list[tuple[int, int]] = []
+    for row in superseded:
+        newer = (row.mailbox, row.newer_stream_id)
+        rows.append((numbers.setdefault(newer, len(numbers)), row.stream_id))
+    # The numbers are our own, and parameters are scarce.
+    newer_marks = ", ".join(f"({number}, ?, ?, ?, ?)" for number in numbers.values())
+    row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
+    # DISTINCT changes nothing, but that a planner looks for the newer ones first.
     sql = f"""
         DELETE FROM device_inbox
         WHERE (user_id, device_id, stream_id) IN (
-            WITH superseded(user_id, device_id, stream_id, newer_id, named_in_task)
-            AS (VALUES {tuples(len(superseded), 5)})
-            SELECT s.user_id, s.device_id, s.stream_id FROM superseded AS s
-            WHERE EXISTS (
-                SELECT 1 FROM device_inbox AS newer
-                WHERE newer.user_id = s.user_id AND newer.device_id = s.device_id
-                    AND newer.stream_id = s.newer_id AND s.newer_id > s.stream_id
-            )
-            AND NOT EXISTS (
-                SELECT 1 FROM scheduled_tasks AS t
-                WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-                    AND t.resource_id = s.device_id
-                    AND REPLACE(t.params, s.named_in_task, '') <> t.params
-            )
+            WITH newer(number, user_id, device_id, stream_id, named_in_task)
+            AS (VALUES {newer_marks}),
+            standing AS (
+                SELECT DISTINCT n.number, n.user_id, n.device_id, n.stream_id
+                FROM newer AS n
+                WHERE EXISTS (
+                    SELECT 1 FROM device_inbox AS i
+                    WHERE i.user_id = n.user_id AND i.device_id = n.device_id
+                        AND i.stream_id = n.stream_id
+                )
+                AND NOT EXISTS (
+                    SELECT 1 FROM scheduled_tasks AS t
+                    WHERE t.status IN ('scheduled', 'active') AND t.action = ?
+                        AND t.resource_id = n.device_id
+                        AND REPLACE(t.params, n.named_in_task, '') <> t.params
+                )
+            ),
+            superseded(number, stream_id) AS (VALUES {row_marks})
+            SELECT s.user_id, s.device_id, o.stream_id FROM superseded AS o
+            INNER JOIN standing AS s
+                ON s.number = o.number AND s.stream_id > o.stream_id
         )
-    """  # noqa: S608 only question marks are put in
-    parameters: list[Any] = []
-    for row in superseded:
-        named_in_task = f'"user_id":{json.dumps(row.mailbox[0])}'
-        parameters += (*row.mailbox, row.stream_id, row.newer_stream_id, named_in_task)
-    txn.execute(sql, (*parameters, DOOMING_TASK))
+    """  # noqa: S608 only question marks and numbers are put in
+    named: list[Any] = []
+    for (user_id, device_id), newer_id in numbers:
+        task_names = f'"user_id":{json.dumps(user_id)}'
+        named += (user_id, device_id, newer_id, task_names)
+    txn.execute(sql, (*named, DOOMING_TASK, *(stream_id for _, stream_id in rows)))
     return txn.rowcount
 
 

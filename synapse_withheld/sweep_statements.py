@@ -1,6 +1,7 @@
 """The SQL statements of the sweep over `device_inbox`.
 
-Each is bounded, runs alone and in no transaction of its own.
+Each is bounded, runs alone and in no transaction of its own. What deletes is
+`withheld_delete_superseded`, as for the module.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from synapse_withheld.statements import (
     Transaction,
     marks,
 )
-from synapse_withheld.watch import MailboxKey, Superseded
+from synapse_withheld.watch import MailboxKey
 
 # (user ID, device ID, stream ID): where a row is in the order of the index.
 Place = Tuple[str, str, int]
@@ -93,55 +94,6 @@ def most_covered(driver: str) -> int:
         driver: As Synapse names it: `sqlite3` or `psycopg2`.
     """
     return MOST_DELETED if driver == SQLITE else MOST_COVERED
-
-
-def withheld_delete_covered(txn: Transaction, covered: Sequence[Superseded]) -> int:
-    """Delete rows by exact key where the newer row exists and no task dooms them.
-
-    As `withheld_delete_superseded`, for many rows with few newer ones: each of these
-    is looked for once, and not for each row that it covers.
-    """
-    numbers: dict[tuple[MailboxKey, int], int] = {}
-    rows: list[tuple[int, int]] = []
-    for row in covered:
-        newer = (row.mailbox, row.newer_stream_id)
-        rows.append((numbers.setdefault(newer, len(numbers)), row.stream_id))
-    # The numbers are our own, and parameters are scarce.
-    newer_marks = ", ".join(f"({number}, ?, ?, ?, ?)" for number in numbers.values())
-    row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
-    # DISTINCT changes nothing, but that a planner looks for the newer ones first.
-    sql = f"""
-        DELETE FROM device_inbox
-        WHERE (user_id, device_id, stream_id) IN (
-            WITH newer(number, user_id, device_id, stream_id, named_in_task)
-            AS (VALUES {newer_marks}),
-            standing AS (
-                SELECT DISTINCT n.number, n.user_id, n.device_id, n.stream_id
-                FROM newer AS n
-                WHERE EXISTS (
-                    SELECT 1 FROM device_inbox AS i
-                    WHERE i.user_id = n.user_id AND i.device_id = n.device_id
-                        AND i.stream_id = n.stream_id
-                )
-                AND NOT EXISTS (
-                    SELECT 1 FROM scheduled_tasks AS t
-                    WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-                        AND t.resource_id = n.device_id
-                        AND REPLACE(t.params, n.named_in_task, '') <> t.params
-                )
-            ),
-            covered(number, stream_id) AS (VALUES {row_marks})
-            SELECT s.user_id, s.device_id, c.stream_id FROM covered AS c
-            INNER JOIN standing AS s
-                ON s.number = c.number AND s.stream_id > c.stream_id
-        )
-    """  # noqa: S608 only question marks and numbers are put in
-    named: list[Any] = []
-    for (user_id, device_id), newer_id in numbers:
-        task_names = f'"user_id":{json.dumps(user_id)}'
-        named += (user_id, device_id, newer_id, task_names)
-    txn.execute(sql, (*named, DOOMING_TASK, *(stream_id for _, stream_id in rows)))
-    return txn.rowcount
 
 
 def withheld_read_newest(txn: Transaction) -> int:

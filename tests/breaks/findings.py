@@ -80,8 +80,8 @@ FINDINGS = (
     Break(
         "Finding 5: device IDs are not unique across users",
         "inbox_statements.py",
-        "AND REPLACE(t.params, s.named_in_task, '') <> t.params",
-        "AND s.named_in_task <> ''",
+        "AND REPLACE(t.params, n.named_in_task, '') <> t.params",
+        "AND n.named_in_task <> ''",
         _FINDINGS + "test_finding_5_a_task_for_somebody_elses_device_dooms_nothing",
     ),
     Break(

@@ -33,10 +33,9 @@ PROMISES = (
     Break(
         "I3: a deletion checks that the newer row is there",
         "inbox_statements.py",
-        "WHERE newer.user_id = s.user_id AND newer.device_id = s.device_id\n"
-        "                    AND newer.stream_id = s.newer_id AND s.newer_id > "
-        "s.stream_id\n",
-        "WHERE s.newer_id > s.stream_id\n",
+        "WHERE i.user_id = n.user_id AND i.device_id = n.device_id\n"
+        "                        AND i.stream_id = n.stream_id\n",
+        "",
         _FINDINGS + "test_finding_1_a_row_that_was_rolled_back_supersedes_nothing",
     ),
     Break(

@@ -8,12 +8,12 @@ import random
 from typing import Any, Callable
 
 from synapse_withheld.backlog import Backlog
+from synapse_withheld.inbox_statements import withheld_delete_superseded
 from synapse_withheld.statements import MOST_OF_ROW
 from synapse_withheld.sweep_statements import (
     NEWEST_OF_MAILBOX,
     Place,
     most_covered,
-    withheld_delete_covered,
     withheld_estimate_backlog,
     withheld_read_backlog,
     withheld_read_doomed,
@@ -159,7 +159,7 @@ def test_only_rows_with_a_newer_row_are_deleted(database: Database) -> None:
     places = [(*R, 1), (*R, 2), (*R, 3), (*R, 4), (*Q, 5), (*Q, 6)]
     fill(database, {place: notice() for place in places})
     rows = [(R, 1, 2), (R, 3, 5), (R, 4, 4), (Q, 6, 5)]
-    assert 1 == withheld_delete_covered(database, [Superseded(*row) for row in rows])
+    assert 1 == withheld_delete_superseded(database, [Superseded(*row) for row in rows])
     assert set(places) - {(*R, 1)} == left(database)
 
 
@@ -169,7 +169,7 @@ def test_a_namesake_of_a_doomed_device_is_not_doomed(database: Database) -> None
     fill(database, {(*key, n): notice() for key in (R, other_r) for n in (1, 2)})
     add_task(database, R, 1)
     rows = [Superseded(R, 1, 2), Superseded(other_r, 1, 2)]
-    assert 1 == withheld_delete_covered(database, rows)
+    assert 1 == withheld_delete_superseded(database, rows)
     assert {(*R, 1), (*R, 2), (*other_r, 2)} == left(database)
 
 
@@ -238,7 +238,7 @@ def test_the_deletion_uses_the_index(database: Database) -> None:
     fill_many_mailboxes(database)
     mailbox = ("@u300:hs", "D")
     covered = [Superseded(mailbox, number, 99_800) for number in range(300, 9300, 500)]
-    assert len(covered) == withheld_delete_covered(database, covered)
+    assert len(covered) == withheld_delete_superseded(database, covered)
     (plan,) = plans(database)
     assert "device_inbox_" in plan
     for walk in ("SCAN i", "SCAN device_inbox", "Seq Scan on device_inbox"):
