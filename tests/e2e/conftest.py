@@ -65,6 +65,21 @@ def homeserver(
         _wait_for(stage.end())
 
 
+@pytest.fixture(scope="module")
+def own_postgres(
+    postgres: PostgresServer,  # noqa: ARG001 skips where there is none
+    new_directory: Callable[[], Path],
+) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL for one module: others' Synapses would not like a restart."""
+    from synapse_withheld.demo.postgres import PostgresServer  # noqa: PLC0415 missing?
+
+    server = PostgresServer(new_directory() / "postgres")
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @async_yield_fixture(scope="module")
 async def stage(
     new_directory: Callable[[], Path], new_database: NewDatabase

@@ -19,8 +19,15 @@ import yaml
 from synapse_withheld import __version__
 from synapse_withheld.cli.__main__ import commands
 from synapse_withheld.interception import synapse_version
-from tests.e2e.conftest import NewDatabase
-from tests.harness.commands import Example, command_line, examples, in_shell
+from tests.harness.commands import (
+    METRICS,
+    Example,
+    address_of,
+    addressed,
+    command_line,
+    examples,
+    in_shell,
+)
 from tests.harness.mailbox import decisions, total
 from tests.harness.messages import (
     ENCRYPTED,
@@ -31,6 +38,7 @@ from tests.harness.messages import (
 )
 from tests.harness.polling import PATIENCE_S, eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, send
 
 if TYPE_CHECKING:
@@ -39,8 +47,8 @@ if TYPE_CHECKING:
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 FILE = "messages.jsonl"
 _UNBUFFERED = "PYTHONUNBUFFERED"
-# As the page names them.
-METRICS, CLIENTS, NEWEST = "127.0.0.1:9000", "127.0.0.1:8008", "1.163.2"
+# As the page names it.
+NEWEST = "1.163.2"
 
 
 @attrs.frozen
@@ -64,12 +72,6 @@ class Place:
         """Write a file of configuration and return its name."""
         (self.directory / name).write_text(yaml.safe_dump(config))
         return name
-
-
-@pytest.fixture(scope="module")
-def new_database() -> NewDatabase:
-    """Let all of this run on SQLite alone: only `sweep` asks the database at all."""
-    return lambda: None
 
 
 @async_yield_fixture(scope="module")
@@ -311,13 +313,9 @@ async def test_explain_takes_the_rows_of_a_mailbox(place: Place) -> None:
 
 def as_on_the_page(text: str, place: Place) -> str:
     """Return an output with the address and the version that the page has."""
-    address = _address(place.homeserver.metrics_url)
+    address = address_of(place.homeserver.metrics_url)
     text = text.replace(address, METRICS).replace(__version__, "0.1.0")
     return re.sub(rf"{re.escape(synapse_version())}(?=; tested)", NEWEST, text)
-
-
-def _address(url: str) -> str:
-    return url.split("/")[2]
 
 
 @pytest.mark.parametrize(
@@ -333,8 +331,7 @@ async def test_the_page_shows_what_a_command_prints(
     block = re.search(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert block is not None
     (place.directory / FILE).write_text(block[1])
-    command = example.command.replace(METRICS, _address(place.homeserver.metrics_url))
-    command = command.replace(CLIENTS, _address(place.homeserver.base_url))
+    command = addressed(example.command, place.homeserver)
     result = in_shell(command, place.directory)
     assert example.output == as_on_the_page(result.stdout, place)
     assert result.returncode == (1 if "WRONG" in example.output else 0)

@@ -183,26 +183,13 @@ async def test_nothing_is_lost_while_the_clock_jumps(lane: Lane) -> None:
 
 
 @async_yield_fixture(scope="module")
-async def server(new_directory: Callable[[], Path]) -> AsyncIterator[PostgresServer]:
-    """Run a PostgreSQL for this alone: others' Synapses would not like what follows."""
-    from synapse_withheld.demo.postgres import PostgresServer  # noqa: PLC0415 missing?
-
-    found = PostgresServer(new_directory() / "postgres")
-    try:
-        yield found
-    finally:
-        found.stop()
-
-
-@async_yield_fixture(scope="module")
 async def on_postgres(
     name: str,
     new_directory: Callable[[], Path],
-    postgres: PostgresServer,  # noqa: ARG001 skips where there is none
-    server: PostgresServer,
+    own_postgres: PostgresServer,
 ) -> AsyncIterator[Lane]:
     """Run a Synapse on that PostgreSQL."""
-    stage = Stage(new_directory, server.database)
+    stage = Stage(new_directory, own_postgres.database)
     disasters = Disasters(new_directory() / "disaster.json")
     try:
         yield await _lane(name, stage, disasters)
@@ -283,9 +270,9 @@ async def test_nothing_is_lost_while_the_database_answers_nobody(
 
 @in_reactor
 async def test_nothing_is_lost_while_the_database_restarts(
-    on_postgres: Lane, server: PostgresServer
+    on_postgres: Lane, own_postgres: PostgresServer
 ) -> None:
     """All connections break at once."""
     storm = await Storm.begin(on_postgres)
-    await deferToThread(server.restart)
+    await deferToThread(own_postgres.restart)
     await storm.end("database restarted")

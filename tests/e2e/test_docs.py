@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from synapse_withheld.config import Config, parse
-from tests.e2e.conftest import NewDatabase
-from tests.harness.commands import blocks, in_shell, shell_lines
+from tests.harness.commands import addressed, blocks, in_shell, shell_lines
 from tests.harness.dashboards import RULES
 from tests.harness.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, send, two_on
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ ELSEWHERE = {"command-line.md", "workers.md"}
 ON_A_HOST = {"systemctl reload prometheus"}
 
 DEBIAN = "/opt/venvs/matrix-synapse/bin/"
-METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -94,18 +93,7 @@ class Place:
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a line of a page, with the addresses of this homeserver."""
-        for written, url in (
-            (METRICS, self.homeserver.metrics_url),
-            (CLIENTS, self.homeserver.base_url),
-        ):
-            command = command.replace(written, url.split("/")[2])
-        return in_shell(command, self.directory)
-
-
-@pytest.fixture(scope="module")
-def new_database() -> NewDatabase:
-    """Let all of this run on SQLite alone: what it is about are the pages."""
-    return lambda: None
+        return in_shell(addressed(command, self.homeserver), self.directory)
 
 
 @async_yield_fixture(scope="module")

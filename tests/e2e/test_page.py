@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, AsyncIterator, Iterator
 
 import pytest
 
-from tests.e2e.conftest import NewDatabase
 from tests.e2e.test_pages import PATH, Site
 from tests.harness.chromium import DESKTOP, PHONE, Chromium
 from tests.harness.messages import WITHHELD
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, two_on
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 BODY_CONTRAST = 4.5  # at least, for text of ordinary size (WCAG 2.2, level AA)
-
-
-@pytest.fixture(scope="module")
-def new_database() -> NewDatabase:
-    """Let all of this run on SQLite alone: nothing of it asks the database."""
-    return lambda: None
 
 
 @async_yield_fixture(scope="module")

@@ -18,11 +18,11 @@ from openapi_spec_validator import validate
 from twisted.web.http_headers import Headers
 
 from synapse_withheld import __version__
-from tests.e2e.conftest import NewDatabase
 from tests.harness.commands import command_line
 from tests.harness.mailbox import total
 from tests.harness.polling import until
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, Two, two_on
 
 if TYPE_CHECKING:
@@ -53,12 +53,6 @@ class Site:
         )
         body = (await treq.content(response)).decode()
         return response.code, json.loads(body) if body.startswith("{") else body
-
-
-@pytest.fixture(scope="module")
-def new_database() -> NewDatabase:
-    """Let all of this run on SQLite alone: nothing of it asks the database."""
-    return lambda: None
 
 
 @async_yield_fixture(scope="module")

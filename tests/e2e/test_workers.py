@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 
 import attrs
 import pytest
 import treq
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.http_headers import Headers
 
@@ -64,29 +65,14 @@ def redis_is_installed() -> None:
     program("redis-server")
 
 
-@pytest.fixture(scope="module")
-def server(
-    postgres: PostgresServer,  # noqa: ARG001 skips where there is none
-    new_directory: Callable[[], Path],
-) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL for this alone: others' Synapses would not like a restart."""
-    from synapse_withheld.demo.postgres import PostgresServer  # noqa: PLC0415 missing?
-
-    found = PostgresServer(new_directory() / "postgres")
-    try:
-        yield found
-    finally:
-        found.stop()
-
-
 @async_yield_fixture(scope="module")
 async def deployment(
     redis_is_installed: None,  # noqa: ARG001 asked for first
     new_directory: Callable[[], Path],
-    server: PostgresServer,
+    own_postgres: PostgresServer,
 ) -> AsyncIterator[Deployment]:
     """Run all processes."""
-    made = Deployment.make(new_directory(), server.database())
+    made = Deployment.make(new_directory(), own_postgres.database())
     try:
         await made.start()
         yield made
@@ -289,9 +275,7 @@ async def test_nothing_is_lost_while_a_process_is_away(
     deployment: Deployment, victim: str
 ) -> None:
     """Killed in the middle of a storm, and started again."""
-    senders, reader = await storm_of(deployment)
-    sent = all_at_once(senders, MESSAGES)
-    await some_are_sent(senders)
+    senders, reader, sent = await storm_on(deployment)
     await deployment.kill(victim)
     if victim == "redis":
         await pause(2)
@@ -305,20 +289,24 @@ async def test_nothing_is_lost_while_a_process_is_away(
 
 @in_reactor
 async def test_nothing_is_lost_while_postgresql_restarts(
-    deployment: Deployment, server: PostgresServer
+    deployment: Deployment, own_postgres: PostgresServer
 ) -> None:
     """All connections break, those of the module's statements too."""
-    senders, reader = await storm_of(deployment)
-    sent = all_at_once(senders, MESSAGES)
-    await some_are_sent(senders)
-    await deferToThread(server.restart)
+    senders, reader, sent = await storm_on(deployment)
+    await deferToThread(own_postgres.restart)
     await sent
     # The module may stand aside for the rest of the storm.
     assert all(await everything_arrived(senders, reader))
 
 
-async def storm_of(deployment: Deployment) -> tuple[list[Persistent], Client]:
-    """Register senders, and a recipient who is away."""
+async def storm_on(
+    deployment: Deployment,
+) -> tuple[list[Persistent], Client, Deferred[Any]]:
+    """Let senders begin a storm, and wait until it is under way.
+
+    Returns:
+        The senders, the recipient's device, and what fires when all is sent.
+    """
     recipient = await deployment.main.register(new_name("away"))
     senders = [
         Persistent(
@@ -327,12 +315,9 @@ async def storm_of(deployment: Deployment) -> tuple[list[Persistent], Client]:
         )
         for _ in range(4)
     ]
-    return senders, deployment.at(SYNC, recipient)
-
-
-async def some_are_sent(senders: list[Persistent]) -> None:
-    """Wait until the storm is under way."""
+    sent = all_at_once(senders, MESSAGES)
     await eventually(lambda: all(len(each.told) > 5 for each in senders), True)
+    return senders, deployment.at(SYNC, recipient), sent
 
 
 async def everything_arrived(senders: list[Persistent], reader: Client) -> list[int]:

@@ -11,6 +11,11 @@ from typing import Iterator
 
 import attrs
 
+from synapse_withheld.demo.homeserver import Homeserver
+
+# What pages write for the addresses of a homeserver's listeners.
+METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"
+
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -60,6 +65,21 @@ def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def addressed(command: str, homeserver: Homeserver) -> str:
+    """Return a command of a page with the addresses of a homeserver."""
+    for written, url in (
+        (METRICS, homeserver.metrics_url),
+        (CLIENTS, homeserver.base_url),
+    ):
+        command = command.replace(written, address_of(url))
+    return command
+
+
+def address_of(url: str) -> str:
+    """Return host and port of a URL."""
+    return url.split("/")[2]
 
 
 def examples(page: str) -> list[Example]:

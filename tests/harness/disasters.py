@@ -9,12 +9,13 @@ and `{"clock_s": 86400}` is how wrong the clock is.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import signal
 import time
 from pathlib import Path
 from typing import Any, Callable
+
+from tests.harness.json_file import JsonFile
 
 DISASTERS_MODULE = "tests.harness.disasters.DisastersModule"
 
@@ -45,26 +46,20 @@ class Disasters:
     def __init__(self, path: Path) -> None:
         """Keep the path of the file, which need not exist yet."""
         self.path = path
+        self._file = JsonFile(path)
         self._passed = 0
 
     def set(self, **disaster: Any) -> None:
         """Let something happen from now on."""
-        # In one step, so that Synapse never reads half of it.
-        temporary = self.path.with_suffix(".new")
-        temporary.write_text(json.dumps(disaster))
-        temporary.replace(self.path)
+        self._file.write(disaster)
 
     def clear(self) -> None:
         """Let nothing happen from now on."""
-        self.path.unlink(missing_ok=True)
+        self._file.clear()
 
     def get(self) -> dict[str, Any]:
         """Return what is to happen."""
-        try:
-            disaster: dict[str, Any] = json.loads(self.path.read_text())
-        except FileNotFoundError:
-            return {}
-        return disaster
+        return self._file.read() or {}
 
     def module(self) -> dict[str, Any]:
         """Return the entry for `modules:` in `homeserver.yaml`."""

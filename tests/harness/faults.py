@@ -8,10 +8,11 @@ of their description. Without the file nothing fails.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any, Callable
+
+from tests.harness.json_file import JsonFile
 
 FAULTS_MODULE = "tests.harness.faults.FaultsModule"
 OURS = "withheld_"
@@ -23,26 +24,20 @@ class Faults:
     def __init__(self, path: Path) -> None:
         """Keep the path of the file, which need not exist yet."""
         self.path = path
+        self._file = JsonFile(path)
 
     def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
         """Let statements fail from now on."""
-        content = json.dumps({"fault": fault, "only": only, "seconds": seconds})
-        # In one step, so that Synapse never reads half of it.
-        temporary = self.path.with_suffix(".new")
-        temporary.write_text(content)
-        temporary.replace(self.path)
+        self._file.write({"fault": fault, "only": only, "seconds": seconds})
 
     def clear(self) -> None:
         """Let no statement fail from now on."""
-        self.path.unlink(missing_ok=True)
+        self._file.clear()
 
     def of(self, description: str) -> dict[str, Any] | None:
         """Return the fault that a statement is to meet."""
-        try:
-            fault: dict[str, Any] = json.loads(self.path.read_text())
-        except FileNotFoundError:
-            return None
-        return fault if description.startswith(fault["only"]) else None
+        fault = self._file.read()
+        return fault if fault and description.startswith(fault["only"]) else None
 
     def module(self, aside_for_s: float) -> dict[str, Any]:
         """Return the entry for `modules:` in `homeserver.yaml`.

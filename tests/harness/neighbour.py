@@ -14,6 +14,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+from tests.harness.json_file import JsonFile
+
 if TYPE_CHECKING:
     from synapse.module_api import ModuleApi
 
@@ -43,7 +45,7 @@ class Neighbour:
         """
         self._directory = directory
         self._name = name
-        self._behaviour = directory / f"{name}.json"
+        self._behaviour = JsonFile(directory / f"{name}.json")
         self._log = directory / f"{name}.log"
 
     def module(self) -> dict[str, Any]:
@@ -53,10 +55,7 @@ class Neighbour:
 
     def behave(self, **behaviour: str) -> None:
         """Behave in some way from now on; in none, only look on."""
-        # In one step, so that Synapse never reads half of it.
-        temporary = self._behaviour.with_suffix(".new")
-        temporary.write_text(json.dumps(behaviour))
-        temporary.replace(self._behaviour)
+        self._behaviour.write(behaviour)
 
     def saw(self, method: str, recipient: str) -> list[Any]:
         """Return what a method was given for a user, in order, as it was given.
@@ -82,10 +81,8 @@ class Neighbour:
         """
         with self._log.open("a") as log:
             log.write(json.dumps([method, given]) + "\n")
-        if not self._behaviour.exists():
-            return given
-        behaviour = json.loads(self._behaviour.read_text())
-        if behaviour.get("at") != method:
+        behaviour = self._behaviour.read()
+        if behaviour is None or behaviour.get("at") != method:
             return given
         if "copy" in behaviour:
             return _COPIES[behaviour["copy"]](given)
