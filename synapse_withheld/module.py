@@ -21,7 +21,8 @@ from synapse_withheld.interception import (
 )
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.pages.answers import Answers, Process
-from synapse_withheld.pages.resource import PATH, Pages
+from synapse_withheld.pages.asking import PATH
+from synapse_withheld.pages.resource import Pages
 from synapse_withheld.tally import Tally
 from synapse_withheld.version import VERSION
 from synapse_withheld.wiring import wire
@@ -54,7 +55,8 @@ class WithheldModule:
             _stay_out(config, error)
             return
         spoofs = spoofs_possible(synapse_version())
-        if config.sweep.enabled and api.should_run_background_tasks():
+        sweeps = config.sweep.enabled and api.should_run_background_tasks()
+        if sweeps:
             background_sweep.start(config, synapse, metrics, spoofs_possible=spoofs)
         if synapse.process_name not in synapse.writers:
             logger.info(
@@ -66,7 +68,8 @@ class WithheldModule:
             return
         tally = Tally(synapse.runtime().seconds)
         if config.pages:
-            _serve_pages(config, api, synapse.process_name, metrics, tally)
+            process = _process(api, synapse.process_name)
+            _serve_pages(api, Answers(process, config, metrics, tally, sweeps))
         synapse.intercept(wire(config, synapse, metrics, tally, spoofs_possible=spoofs))
         logger.info(
             "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
@@ -88,17 +91,14 @@ class WithheldModule:
             raise ConfigError(str(error)) from error
 
 
-def _serve_pages(
-    config: Config, api: ModuleApi, process_name: str, metrics: Metrics, tally: Tally
-) -> None:
+def _process(api: ModuleApi, name: str) -> Process:
     def now_ts() -> int:
         return round(time.time() * 1000)
 
-    process = Process(
-        api.server_name, process_name, synapse_version(), now_ts(), now_ts
-    )
-    sweeps = config.sweep.enabled and api.should_run_background_tasks()
-    answers = Answers(process, config, metrics, tally, sweeps)
+    return Process(api.server_name, name, synapse_version(), now_ts(), now_ts)
+
+
+def _serve_pages(api: ModuleApi, answers: Answers) -> None:
     try:
         api.register_web_resource(PATH, Pages(api, answers))
     except Exception:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 WITHHELD_TYPES = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
 OLM_TYPE = "m.room.encrypted"
 
-_NO_OLM = "m.no_olm"
+NO_OLM = "m.no_olm"
 _SPECIFIED_CODES = frozenset(
-    {"m.blacklisted", "m.unverified", "m.unauthorised", "m.unavailable", _NO_OLM}
+    {"m.blacklisted", "m.unverified", "m.unauthorised", "m.unavailable", NO_OLM}
 )
 _MEGOLM = "m.megolm.v1.aes-sha2"
 
@@ -87,7 +87,7 @@ def read_withheld(
     code = content.get("code")
     if not isinstance(code, str):
         return MALFORMED, None
-    if code != _NO_OLM:
+    if code != NO_OLM:
         return (code if code in _SPECIFIED_CODES else OTHER), None
     notice = _read_notice(sender, message_type, content, merge_scopes)
     return (MALFORMED if notice is None else code), notice

@@ -12,6 +12,8 @@ from typing import Any, Protocol, Sequence
 
 import attrs
 
+from synapse_withheld.notice import NO_OLM
+
 # How many mailboxes or rows one statement names at most, so that it stays below
 # the 999 parameters that an old SQLite takes.
 MOST_KEYS = 200
@@ -28,7 +30,7 @@ ROWS_OF_STATEMENT = 10_000
 MOST_OF_ROW = 2048
 
 # What the text of every row with a notice contains.
-NOTICE_PATTERN = "%m.no_olm%"
+NOTICE_PATTERN = f"%{NO_OLM}%"
 
 
 class Transaction(Protocol):

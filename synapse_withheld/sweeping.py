@@ -11,7 +11,7 @@ from typing import Iterable, List, Protocol, Sequence, Tuple
 
 import attrs
 
-from synapse_withheld.notice import Notice, Pair, recognise
+from synapse_withheld.notice import NO_OLM, Notice, Pair, recognise
 from synapse_withheld.statements import MOST_OF_ROW, decode
 from synapse_withheld.sweep_statements import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.watch import MailboxKey, Superseded
@@ -187,7 +187,7 @@ class Sweep:
         mailbox = self._mailbox
         for user_id, device_id, stream_id, text in rows:
             # In most rows it is another type of message.
-            if text is None or "m.no_olm" not in text or stream_id > up_to:
+            if text is None or NO_OLM not in text or stream_id > up_to:
                 continue
             key = (user_id, device_id)
             if mailbox.key != key:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, Awaitable, Callable, ContextManager, Protocol, TypeVar
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredLock,
+    ensureDeferred,
+)
+from twisted.internet.task import Clock
 
 T = TypeVar("T")
 
@@ -48,6 +55,24 @@ class Runtime:
     apart: Callable[[], ContextManager[Any]]
     sleep: Callable[[float], Awaitable[None]]
     seconds: Callable[[], float]
+
+
+def at_once(clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> Runtime:
+    """Return a runtime without a homeserver: all runs at once, until it has to wait.
+
+    Args:
+        clock: Whose time it is.
+        sleep: Sleeps for some seconds.
+    """
+    return Runtime(
+        call_later=clock.callLater,
+        in_background=lambda function, *args: ensureDeferred(function(*args)),
+        as_process=lambda _, function, *args: ensureDeferred(function(*args)),
+        yieldable=lambda deferred: deferred,
+        apart=nullcontext,
+        sleep=sleep,
+        seconds=clock.seconds,
+    )
 
 
 async def wait_up_to(runtime: Runtime, seconds: float, deferred: Deferred[T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import treq
 from twisted.internet import reactor
@@ -14,6 +15,12 @@ ANSWER_WITHIN_S = 10.0
 
 class UnreachableError(Exception):
     """There is no answer, or not the one that was asked for; the message says how."""
+
+
+def is_address(url: str) -> bool:
+    """Say whether a text is an address of HTTP."""
+    parts = urlsplit(url)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 async def get(url: str, token: str | None = None) -> tuple[int, str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections import deque
 from typing import Any, Callable
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from synapse_withheld.batch import WILDCARD, LocalMessages, ObservedBatch
-from synapse_withheld.waiting import Runtime
+from synapse_withheld.waiting import Runtime, at_once
 from synapse_withheld.watch import MailboxKey
 
 # As far as the module's statements about mailboxes read Synapse's tables.
@@ -71,15 +70,7 @@ class Mailboxes:
 
     def runtime(self) -> Runtime:
         """Return how things run here: at once, until they wait for a statement."""
-        return Runtime(
-            call_later=self._clock.callLater,
-            in_background=lambda function, *args: ensureDeferred(function(*args)),
-            as_process=lambda _, function, *args: ensureDeferred(function(*args)),
-            yieldable=lambda deferred: deferred,
-            apart=contextlib.nullcontext,
-            sleep=self._sleep,
-            seconds=self._clock.seconds,
-        )
+        return at_once(self._clock, self._sleep)
 
     def stream_token(self) -> int:
         """Return the position up to which readers see to-device messages."""

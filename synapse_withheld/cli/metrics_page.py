@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
 
-from synapse_withheld.cli.fetching import UnreachableError, get
+from synapse_withheld.cli.fetching import UnreachableError, get, is_address
 from synapse_withheld.cli.homeserver_yaml import METRICS_PATH
 from synapse_withheld.decision import COLLAPSE, SUPERSEDE
 
@@ -130,10 +130,9 @@ def complete(url: str) -> str:
     Raises:
         ValueError: It is no address of HTTP.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not is_address(url):
         raise ValueError(f"{url!r} does not begin like http://127.0.0.1:9000")
-    return url if parts.path.strip("/") else f"{url.rstrip('/')}{METRICS_PATH}"
+    return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}{METRICS_PATH}"
 
 
 async def fetch(url: str) -> Page:

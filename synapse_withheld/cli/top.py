@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from synapse_withheld.cli.codes import CANNOT_SAY, OK
-from synapse_withheld.cli.fetching import UnreachableError, get
+from synapse_withheld.cli.fetching import UnreachableError, get, is_address
 from synapse_withheld.cli.reactor import in_reactor
+from synapse_withheld.pages.asking import (
+    DEFAULT_LIMIT,
+    MOST_LIMIT,
+    PATH,
+    TOP,
+    limit_of,
+)
 
-PATH = "/_synapse/client/withheld/v1/top"
 TOKEN = "SYNAPSE_WITHHELD_TOKEN"  # noqa: S105 a variable's name
-
-DEFAULT_LIMIT = 10
-MOST_LIMIT = 100
 
 EPILOG = f"""\
 example:
@@ -102,7 +103,7 @@ def _printable(name: str) -> str:
 
 
 async def _show(arguments: argparse.Namespace, token: str) -> int:
-    url = f"{arguments.url}{PATH}?limit={arguments.limit}"
+    url = f"{arguments.url}{PATH}/{TOP}?limit={arguments.limit}"
     try:
         top = await _fetch(url, token)
     except UnreachableError as error:
@@ -132,8 +133,7 @@ def _token(file: Path | None) -> str:
 
 
 def _base_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not is_address(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} does not begin like https://matrix.example.org"
         )
@@ -141,6 +141,7 @@ def _base_url(text: str) -> str:
 
 
 def _limit(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MOST_LIMIT:
+    limit = limit_of(text)
+    if limit is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to {MOST_LIMIT}")
-    return int(text)
+    return limit

@@ -14,7 +14,7 @@ from synapse_withheld.config import Config
 from synapse_withheld.decision import COLLAPSE, DELIVER, SUPERSEDE, Decision
 from synapse_withheld.history import STEP_S
 from synapse_withheld.metrics import Metrics
-from synapse_withheld.tally import CAPACITY, Tally
+from synapse_withheld.tally import Tally
 from synapse_withheld.version import VERSION
 from synapse_withheld.wording import WHAT_FAILED, WHY
 
@@ -91,7 +91,7 @@ class Answers:
         return {
             **self._times(),
             "notices": senders.total,
-            "capacity": CAPACITY,
+            "capacity": senders.capacity,
             "senders": [
                 {"user_id": each.key, "notices": each.occurred, "error": each.error}
                 for each in senders.most(limit)

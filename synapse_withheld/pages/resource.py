@@ -16,11 +16,7 @@ from synapse.module_api.errors import Codes, SynapseError
 from twisted.web.resource import Resource
 
 from synapse_withheld.pages.answers import Answers
-
-PATH = "/_synapse/client/withheld"
-
-DEFAULT_LIMIT = 10
-MOST_LIMIT = 100
+from synapse_withheld.pages.asking import DEFAULT_LIMIT, MOST_LIMIT, limit_of
 
 _PAGE = Path(__file__).with_name("page.html")
 
@@ -30,7 +26,7 @@ _NOT_FOUND = 404
 
 
 class Pages(Resource):
-    """Everything below `PATH`."""
+    """Everything below `asking.PATH`."""
 
     def __init__(self, api: ModuleApi, answers: Answers) -> None:
         """Read the page.
@@ -131,15 +127,16 @@ class Top(_AdminsOnly):
 
 
 def _limit(parameters: dict[bytes, list[bytes]]) -> int:
-    [text, *_] = parameters.get(b"limit", [str(DEFAULT_LIMIT).encode()])
-    # Three digits: `int` takes long for very many.
-    if re.fullmatch(rb"[0-9]{1,3}", text) and 1 <= int(text) <= MOST_LIMIT:
-        return int(text)
-    raise SynapseError(
-        _BAD_REQUEST,
-        f"'limit' must be a whole number from 1 to {MOST_LIMIT}",
-        Codes.INVALID_PARAM,
-    )
+    if b"limit" not in parameters:
+        return DEFAULT_LIMIT
+    limit = limit_of(parameters[b"limit"][0].decode("latin-1"))
+    if limit is None:
+        raise SynapseError(
+            _BAD_REQUEST,
+            f"'limit' must be a whole number from 1 to {MOST_LIMIT}",
+            Codes.INVALID_PARAM,
+        )
+    return limit
 
 
 def content_security_policy(html: str) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from timeit import Timer
 from typing import Any, Awaitable, Callable, Coroutine
 
 import attrs
-from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from synapse_withheld.batch import LocalMessages
@@ -17,7 +15,7 @@ from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.tally import Tally
 from synapse_withheld.traffic import Traffic
-from synapse_withheld.waiting import Runtime
+from synapse_withheld.waiting import Runtime, at_once
 from synapse_withheld.wiring import wire
 from synapse_withheld.wrappers import to_local
 from tests.bench.messages import DUMMY, SENDER_KEY, content
@@ -49,16 +47,7 @@ class NoHomeserver:
 
     def runtime(self) -> Runtime:
         """Return how things would run."""
-        clock = Clock()
-        return Runtime(
-            call_later=clock.callLater,
-            in_background=lambda function, *args: ensureDeferred(function(*args)),
-            as_process=lambda _, function, *args: ensureDeferred(function(*args)),
-            yieldable=lambda deferred: deferred,
-            apart=contextlib.nullcontext,
-            sleep=self._fail,
-            seconds=time.monotonic,
-        )
+        return attrs.evolve(at_once(Clock(), self._fail), seconds=time.monotonic)
 
     def stream_token(self) -> int:
         """Return a position."""

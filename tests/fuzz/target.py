@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import time
 from typing import Any
@@ -15,7 +14,7 @@ from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.statements import MailboxReading, Row
 from synapse_withheld.tally import Tally
-from synapse_withheld.waiting import Runtime
+from synapse_withheld.waiting import Runtime, at_once
 from synapse_withheld.wiring import wire
 from tests.fuzz.inputs import Request, requests
 
@@ -39,15 +38,7 @@ class Surroundings:
         self.stream_id = 0
 
     def runtime(self) -> Runtime:
-        return Runtime(
-            call_later=self.clock.callLater,
-            in_background=lambda function, *args: ensureDeferred(function(*args)),
-            as_process=lambda _, function, *args: ensureDeferred(function(*args)),
-            yieldable=lambda deferred: deferred,
-            apart=contextlib.nullcontext,
-            sleep=self._sleep,
-            seconds=self.clock.seconds,
-        )
+        return at_once(self.clock, self._sleep)
 
     def stream_token(self) -> int:
         return self.stream_id

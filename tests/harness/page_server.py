@@ -13,14 +13,15 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.pages import resource
+from synapse_withheld.pages import asking
+from synapse_withheld.pages.resource import content_security_policy
 from synapse_withheld.version import VERSION
 
 # As behind a reverse proxy that has Synapse below a path of its own.
-PREFIX = f"/matrix{resource.PATH}/"
+PREFIX = f"/matrix{asking.PATH}/"
 HANGS = object()
 
-PAGE = Path(resource.__file__).with_name("page.html")
+PAGE = Path(asking.__file__).with_name("page.html")
 
 NOW_TS = 1_700_000_000_000
 STEPS = 60
@@ -143,7 +144,7 @@ def _headers(html: str) -> dict[str, str]:
     # What the page needs of the module's own.
     return {
         "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": resource.content_security_policy(html),
+        "Content-Security-Policy": content_security_policy(html),
     }
 
 

@@ -7,19 +7,18 @@ in which a threaded database could answer can be played.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import sqlite3
 from typing import Any, Callable
 
 import attrs
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from synapse_withheld.batch import LocalMessages, ObservedBatch
 from synapse_withheld.edus import Edus
-from synapse_withheld.waiting import Runtime
+from synapse_withheld.waiting import Runtime, at_once
 
 TABLES = """
     CREATE TABLE devices (user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0);
@@ -90,15 +89,7 @@ class ModelHomeserver:
 
     def runtime(self) -> Runtime:
         """Return how things run here: at once, until they wait for a step."""
-        return Runtime(
-            call_later=self.clock.callLater,
-            in_background=lambda function, *args: ensureDeferred(function(*args)),
-            as_process=lambda _, function, *args: ensureDeferred(function(*args)),
-            yieldable=lambda deferred: deferred,
-            apart=contextlib.nullcontext,
-            sleep=self.sleep,
-            seconds=self.clock.seconds,
-        )
+        return at_once(self.clock, self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the clock of the test."""

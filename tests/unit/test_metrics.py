@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synapse_withheld import decision
 from synapse_withheld.metrics import ALL, SERVER_NAME_LABEL, STAGES
+from synapse_withheld.wording import WHAT_FAILED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
@@ -45,6 +46,11 @@ def test_the_page_and_the_code_name_the_same_reasons() -> None:
 def test_the_page_and_the_code_name_the_same_stages() -> None:
     """Every stage that a failure can have."""
     assert list(STAGES) == [row[0] for row in table("## Failures")]
+
+
+def test_of_every_stage_there_are_words_for_what_failed() -> None:
+    """The page tells the last failure in them."""
+    assert list(STAGES) == list(WHAT_FAILED)
 
 
 def test_no_label_holds_an_identifier() -> None:
