@@ -10,6 +10,7 @@ import attrs
 from synapse_withheld.backlog import Backlog
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweeping import Options, Progress, Sweep
 from synapse_withheld.wiring import Surroundings
 
@@ -46,7 +47,7 @@ def start(
     )
     options = Options(
         batch_size=config.sweep.batch_size,
-        merge_scopes=config.merge_scopes,
+        rules=Ruleset.of(config),
         spoofs_possible=spoofs_possible,
         dry_run=not config.enforces,
     )

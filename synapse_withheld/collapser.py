@@ -27,8 +27,10 @@ from synapse_withheld.failures import Failures
 from synapse_withheld.index import Index
 from synapse_withheld.judging import Judge, Verdict
 from synapse_withheld.metrics import Metrics
-from synapse_withheld.notice import Notice, read_withheld
+from synapse_withheld.notice import Notice, Rule
 from synapse_withheld.queues import Queue
+from synapse_withheld.rules.content import WITHHELD_TYPES, code_of
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.tally import Tally
 from synapse_withheld.tidying import Tidier
 from synapse_withheld.waiting import (
@@ -64,6 +66,7 @@ class Collapser:
     """
 
     config: Config
+    rules: Ruleset
     queue: Queue
     index: Index
     judge: Judge
@@ -120,15 +123,12 @@ class Collapser:
 
         def read(message: dict[str, Any]) -> Notice | None:
             sender = message["sender"]
-            code, notice = read_withheld(
-                sender,
-                message["type"],
-                message["content"],
-                merge_scopes=self.config.merge_scopes,
-            )
-            self.metrics.message(code, source)
+            content = message["content"]
+            if message["type"] in WITHHELD_TYPES:
+                self.metrics.message(code_of(content), source)
+            notice = self.rules.read(sender, message["type"], content)
             if notice is not None and not is_from(sender, origin):
-                self._count(decisions.SPOOFED_SENDER)
+                self._count(notice.rule, decisions.SPOOFED_SENDER)
                 return None
             return notice
 
@@ -221,13 +221,14 @@ class Collapser:
 
     def _count_verdicts(self, plan: Plan, *, stored: bool) -> None:
         for verdict in plan.verdicts:
-            self.tally.came(verdict.candidate.notice.pair.sender, verdict.mailbox)
+            notice = verdict.candidate.notice
+            self.tally.came(notice.pair.sender, verdict.mailbox)
             if verdict.decision.action == COLLAPSE:
                 size = stored_size(verdict.candidate.message)
                 self.metrics.collapsed_bytes(self.queue.name, size)
-                self._count(verdict.decision)
-            else:
-                self._count(verdict.decision if stored else decisions.ALREADY_RECEIVED)
+            is_row = stored or verdict.decision.action == COLLAPSE
+            decision = verdict.decision if is_row else decisions.ALREADY_RECEIVED
+            self._count(notice.rule, decision)
 
     def _forget(self, plan: Plan, messages: LocalMessages) -> None:
         """Forget the mailboxes of a batch: something in them was not watched."""
@@ -249,8 +250,8 @@ class Collapser:
             # What the index says may be wrong now.
             self.index.clear()
 
-    def _count(self, decision: Decision) -> None:
-        self.metrics.decision(self.queue.name, decision.action, decision.reason)
+    def _count(self, rule: Rule, decision: Decision) -> None:
+        self.metrics.decision(rule.name, self.queue.name, decision)
         self.tally.decided(decision)
 
 

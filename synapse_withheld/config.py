@@ -50,6 +50,25 @@ class SweepConfig:
 
 
 @attrs.frozen
+class RulesConfig:
+    """The mapping `rules`: which messages the module acts on.
+
+    Attributes:
+        no_olm: Notices that there is no Olm session.
+        withheld: Withheld messages about one session.
+        key_requests: Requests for room keys, and their cancellations.
+        secret_requests: Requests for secrets, and their cancellations.
+        verification_requests: Requests to verify, and their cancellations.
+    """
+
+    no_olm: bool = True
+    withheld: bool = False
+    key_requests: bool = False
+    secret_requests: bool = False
+    verification_requests: bool = False
+
+
+@attrs.frozen
 class Config:
     """What an operator chose; each attribute is a key of the `config:` mapping.
 
@@ -71,6 +90,7 @@ class Config:
         on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
             are not the ones tested, `refuse` to stop it.
         sweep: How the backlog is tidied.
+        rules: Which messages the module acts on.
     """
 
     mode: str = "enforce"
@@ -85,6 +105,7 @@ class Config:
     pages: bool = True
     on_unknown_synapse: str = "deliver"
     sweep: SweepConfig = SweepConfig()
+    rules: RulesConfig = RulesConfig()
 
     @property
     def hold_s(self) -> float | None:
@@ -143,11 +164,13 @@ def _read_keys(
     return values
 
 
-def _sweep(key: str, value: object) -> SweepConfig:
-    if not isinstance(value, Mapping):
-        right = "a mapping of " + ", ".join(_SWEEP_PARSERS)
-        raise _wrong(key, value, right)
-    return SweepConfig(**_read_keys(value, _SWEEP_PARSERS, within=f"{key}."))
+def _mapping(make: Callable[..., Any], parsers: _Parsers) -> Callable[..., Any]:
+    def read(key: str, value: object) -> Any:
+        if not isinstance(value, Mapping):
+            raise _wrong(key, value, "a mapping of " + ", ".join(parsers))
+        return make(**_read_keys(value, parsers, within=f"{key}."))
+
+    return read
 
 
 def _choice(*allowed: str) -> Callable[[str, object], str]:
@@ -218,6 +241,10 @@ _SWEEP_PARSERS: _Parsers = {
     "pause": ("pause_ms", _pause_ms),
 }
 
+_RULES_PARSERS: _Parsers = {
+    each.name: (each.name, _boolean) for each in attrs.fields(RulesConfig)
+}
+
 _PARSERS: _Parsers = {
     "mode": ("mode", _choice(*MODES)),
     "repeat": ("repeat", _choice(*REPEATS)),
@@ -230,5 +257,6 @@ _PARSERS: _Parsers = {
     "max_pairs": ("max_pairs", _count),
     "pages": ("pages", _boolean),
     "on_unknown_synapse": ("on_unknown_synapse", _choice(*ON_UNKNOWN)),
-    "sweep": ("sweep", _sweep),
+    "sweep": ("sweep", _mapping(SweepConfig, _SWEEP_PARSERS)),
+    "rules": ("rules", _mapping(RulesConfig, _RULES_PARSERS)),
 }

@@ -1,4 +1,4 @@
-"""The rule: what becomes of a new notice, given what is known of the queued one.
+"""What becomes of a new notice, given what is known of the queued one.
 
 Pure: nothing here knows of Synapse, SQL or time.
 """
@@ -23,6 +23,7 @@ class Decision:
 # Store it as Synapse does.
 DELIVER = "deliver"
 FIRST = Decision(DELIVER, "first")  # no notice of the pair is known to be queued
+NOT_REPEATED = Decision(DELIVER, "not_repeated")  # it does not say the same
 NOT_QUEUED = Decision(DELIVER, "not_queued")  # the known one was read, or is doomed
 NO_ROOM = Decision(DELIVER, "limit")  # and it cannot be remembered
 UNKNOWN_DEVICE = Decision(DELIVER, "unknown_device")
@@ -40,6 +41,9 @@ SCOPE = Decision(SUPERSEDE, "scope")  # the queued one says less
 DEVICE_CHANGED = Decision(SUPERSEDE, "device_changed")  # it may be another device
 NEVER_ACKNOWLEDGED = Decision(SUPERSEDE, "never_acknowledged")
 WILDCARD = Decision(SUPERSEDE, "wildcard")  # another device needs the same message
+NEW_CODE = Decision(SUPERSEDE, "new_code")  # for the same session
+REPEATED = Decision(SUPERSEDE, "repeated")  # the newest of equal ones stays
+CANCELLED = Decision(SUPERSEDE, "cancelled")  # the queued one was taken back
 
 # Do not store it.
 COLLAPSE = "collapse"
@@ -48,6 +52,7 @@ HELD = Decision(COLLAPSE, "held")  # with `repeat: session`: one was delivered
 
 ALL = (
     FIRST,
+    NOT_REPEATED,
     NOT_QUEUED,
     NO_ROOM,
     UNKNOWN_DEVICE,
@@ -62,6 +67,9 @@ ALL = (
     DEVICE_CHANGED,
     NEVER_ACKNOWLEDGED,
     WILDCARD,
+    NEW_CODE,
+    REPEATED,
+    CANCELLED,
     DUPLICATE,
     HELD,
 )
@@ -80,6 +88,7 @@ def decide(
         held: Whether the earlier one, once delivered, still stands for later ones:
             never with `repeat: queued`, within the hold with `repeat: session`.
     """
+    held = held and notice.rule.once_per_session
     if row is None or not (row.queued or held):
         return NOT_QUEUED
     news = _what_is_new(notice, earlier, row)
@@ -91,16 +100,17 @@ def decide(
 def _what_is_new(  # noqa: PLR0911 a return for each clause of the rule
     notice: Notice, earlier: Queued, row: Row
 ) -> Decision | None:
+    news = notice.rule.news(notice.variant, earlier)
+    if not notice.rule.about_keys:
+        return news
     if not earlier.complete:
         return UNWATCHED
     if not earlier.same_key:
         return NEW_KEY
     if earlier.rearmed:
         return REARMED
-    # One that names nothing applies to all that the recipient could not read until it
-    # receives it, so it says what one that names a session says, and more.
-    if earlier.scoped and not notice.scoped:
-        return SCOPE
+    if news is not None:
+        return news
     if row.device_list_id > earlier.device_list_id:
         return DEVICE_CHANGED
     if row.kept_by_reader:

@@ -12,6 +12,8 @@ import secrets
 from struct import Struct
 from typing import NamedTuple
 
+import attrs
+
 from synapse_withheld.notice import Notice
 
 _TWO_WORDS = Struct(">QQ")
@@ -59,10 +61,10 @@ class Fingerprints:
         hashed = self._hash.copy()
         # Unlike joined identifiers, what Python writes for them tells where each ends,
         # and can be encoded whatever is in them.
-        written = repr((sender, pair.device, pair.message_type, pair.scope))
+        written = repr((notice.rule.name, *attrs.astuple(pair, recurse=False)))
         hashed.update(written.encode())
         first, check = _TWO_WORDS.unpack(hashed.digest())
-        key = key_of(sender, notice.sender_key)
+        key = key_of(sender, notice.key)
         return Fingerprint(place_of(sender) | first >> _HALF, check, key)
 
 

@@ -7,10 +7,10 @@ from typing import Any, Iterable, Sequence
 
 from synapse_withheld.statements import (
     MOST_OF_ROW,
-    NOTICE_PATTERN,
     MailboxReading,
     Row,
     Transaction,
+    contains_any,
     decode,
     depth_of_reading,
     marks,
@@ -35,9 +35,15 @@ def withheld_read_devices(
 
 
 def withheld_read_mailboxes(
-    txn: Transaction, mailboxes: Sequence[MailboxKey]
+    txn: Transaction, mailboxes: Sequence[MailboxKey], texts: Sequence[str]
 ) -> dict[MailboxKey, MailboxReading]:
-    """Read which devices exist, what may be notices in them, and what is doomed."""
+    """Read which devices exist, what may be notices in them, and what is doomed.
+
+    Args:
+        txn: Where it runs.
+        mailboxes: Which.
+        texts: What the text of every row with a notice contains one of.
+    """
     # One part for each mailbox: its newest rows are found in the index, however
     # rare a planner believes the pattern to be. The depth is our own number, and
     # parameters are scarce.
@@ -48,6 +54,7 @@ def withheld_read_mailboxes(
             ORDER BY stream_id DESC LIMIT {depth_of_reading(len(mailboxes))}
         ) AS newest
     """  # noqa: S608 only a number is put in
+    may_be_notice, patterns = contains_any("i.message_json", texts)
     sql = f"""
         WITH mailbox(user_id, device_id) AS (VALUES {tuples(len(mailboxes), 2)})
         SELECT 'device', m.user_id, m.device_id, NULL, NULL
@@ -58,7 +65,7 @@ def withheld_read_mailboxes(
         SELECT 'message', i.user_id, i.device_id, i.stream_id,
             SUBSTR(i.message_json, 1, ?)
         FROM ({" UNION ALL ".join([newest] * len(mailboxes))}) AS i
-        WHERE SUBSTR(i.message_json, 1, ?) LIKE ?
+        WHERE {may_be_notice}
         UNION ALL
         SELECT 'task', NULL, t.resource_id, NULL, t.params
         FROM scheduled_tasks AS t
@@ -66,9 +73,7 @@ def withheld_read_mailboxes(
             AND t.resource_id IN (SELECT device_id FROM mailbox)
     """  # noqa: S608 only question marks and numbers are put in
     named = [part for mailbox in mailboxes for part in mailbox]
-    txn.execute(
-        sql, (*named, MOST_OF_ROW, *named, MOST_OF_ROW, NOTICE_PATTERN, DOOMING_TASK)
-    )
+    txn.execute(sql, (*named, MOST_OF_ROW, *named, *patterns, DOOMING_TASK))
     return _as_readings(txn.fetchall())
 
 

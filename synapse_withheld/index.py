@@ -20,7 +20,6 @@ from synapse_withheld.mailbox import (
     ALONE,
     COMPLETE,
     REARMED_DIRECTLY,
-    SCOPED,
     Mailbox,
     record,
 )
@@ -46,8 +45,8 @@ class Index:
         Args:
             limits: How much may be remembered.
             spoofs_possible: Whether rows that are found in a mailbox may name a
-                sender who did not send them; then only an equal `sender_key`
-                makes such a row redundant.
+                sender who did not send them; then only an equal key makes such a
+                row redundant, where a rule is about keys.
         """
         self._limits = limits
         self._fingerprints = Fingerprints()
@@ -84,7 +83,7 @@ class Index:
         return Queued(
             known.stream_id,
             known.key == fingerprint.key,
-            bool(state & SCOPED),
+            known.variant,
             bool(state & REARMED_DIRECTLY)
             or self._links[key[0]].passed_since(known.link, known.olm_messages),
             bool(state & COMPLETE),
@@ -157,10 +156,11 @@ class Index:
             found = record(
                 self._fingerprints.of(notice),
                 stream_id,
-                flags=ALONE | SCOPED * notice.scoped,
+                flags=ALONE,
+                variant=notice.variant,
                 olm_messages=self._hold(key, notice),
             )
-            superseded += self._mailboxes.add(key, mailbox, found)
+            superseded += self._mailboxes.add(key, mailbox, found, notice.rule)
         return superseded
 
     def note_undelivered(self, key: MailboxKey, notice: Notice, seconds: float) -> None:
@@ -223,13 +223,13 @@ class Index:
             stream_id,
             flags=COMPLETE * complete
             | ALONE * watch.alone
-            | SCOPED * watch.notice.scoped
             | REARMED_DIRECTLY * watch.rearmed_directly,
+            variant=watch.notice.variant,
             olm_messages=watch.olm_messages,
             device_list_id=watch.device_list_id,
             undelivered_s=watch.undelivered_s,
         )
-        return self._mailboxes.add(watch.mailbox, mailbox, stored)
+        return self._mailboxes.add(watch.mailbox, mailbox, stored, watch.notice.rule)
 
     def abandon(self, watch: Watch) -> None:
         """End the watch of a notice that was not stored."""

@@ -158,7 +158,9 @@ class Judge:
         if (mailbox, earlier.stream_id) not in rows:
             # Found by a first reading just now, or stored by a batch that did not
             # wait its turn.
-            return decisions.UNWATCHED
+            if notice.rule.about_keys:
+                return decisions.UNWATCHED
+            return decide(notice, earlier, _AS_IF_QUEUED)
         row = rows[mailbox, earlier.stream_id]
         if self.hold_s is not None and row is not None and row.queued:
             self.index.note_undelivered(mailbox, notice, rows.asked_s)

@@ -14,7 +14,7 @@ from synapse_withheld.records import Table
 
 # How many Olm messages are counted. Where there were more, the pairs stay re-armed:
 # that costs a write for each notice, and loses none.
-MOST_COUNTED = (1 << 28) - 1
+MOST_COUNTED = (1 << 25) - 1
 
 
 @attrs.define(eq=False, weakref_slot=False)

@@ -12,11 +12,13 @@ from typing import ClassVar, NamedTuple
 import attrs
 
 from synapse_withheld.fingerprints import Fingerprint, place_of_key, places_beside
+from synapse_withheld.notice import MOST_VARIANT
 from synapse_withheld.records import Table
 
-# Of `state`, the lowest bits; the others count Olm messages.
-REARMED_DIRECTLY, COMPLETE, ALONE, SCOPED = 1, 2, 4, 8
-_FLAGS = 4
+# Of `state`, the lowest bits; then those of the variant, and the others count Olm
+# messages.
+REARMED_DIRECTLY, COMPLETE, ALONE = 1, 2, 4
+_FLAGS, _VARIANT = 3, MOST_VARIANT.bit_length()
 
 _MOST_SECONDS = (1 << 32) - 1
 
@@ -28,8 +30,8 @@ class Record(NamedTuple):
         place: With `check` and `key`: the notice's fingerprint.
         undelivered_s: When it was last known not to be delivered yet, in whole
             seconds of a clock that never goes back.
-        state: The flags, and how many Olm messages its link had counted when it was
-            about to be stored.
+        state: The flags, the variant, and how many Olm messages its link had counted
+            when it was about to be stored.
     """
 
     place: int
@@ -43,7 +45,12 @@ class Record(NamedTuple):
     @property
     def olm_messages(self) -> int:
         """Return how many Olm messages its link had counted."""
-        return self.state >> _FLAGS
+        return self.state >> _FLAGS + _VARIANT
+
+    @property
+    def variant(self) -> int:
+        """Return the variant of the notice."""
+        return self.state >> _FLAGS & MOST_VARIANT
 
     @property
     def link(self) -> int:
@@ -60,13 +67,14 @@ def record(  # noqa: PLR0913 a field each
     stream_id: int,
     *,
     flags: int,
+    variant: int,
     olm_messages: int,
     device_list_id: int = 0,
     undelivered_s: float = 0.0,
 ) -> Record:
     """Return what is to be remembered of a notice."""
     seconds = _whole(undelivered_s)
-    state = olm_messages << _FLAGS | flags
+    state = (olm_messages << _VARIANT | variant) << _FLAGS | flags
     return Record(*fingerprint, stream_id, device_list_id, seconds, state)
 
 

@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 from synapse_withheld.links import LinksOfUsers
 from synapse_withheld.mailbox import ALONE, COMPLETE, Mailbox, Record
+from synapse_withheld.notice import Rule
 from synapse_withheld.watch import Limits, MailboxKey, Superseded
 
 
@@ -74,8 +75,10 @@ class Mailboxes:
             and mailbox.count < self._limits.pairs
         )
 
-    def add(self, key: MailboxKey, mailbox: Mailbox, new: Record) -> list[Superseded]:
-        """Remember what a pair has queued; its link is held already.
+    def add(
+        self, key: MailboxKey, mailbox: Mailbox, new: Record, rule: Rule
+    ) -> list[Superseded]:
+        """Remember what a pair of a rule has queued; its link is held already.
 
         Returns:
             The row of the same pair that is redundant now, if one is known.
@@ -93,7 +96,9 @@ class Mailboxes:
         older, newer = sorted((earlier, new), key=lambda each: each.stream_id)
         mailbox.put(position, newer)
         self.links.release(key[0], older.link)
-        if older.stream_id == newer.stream_id or not self._may_replace(older, newer):
+        if older.stream_id == newer.stream_id:
+            return []
+        if not self._may_replace(older, newer, rule):
             return []
         return [Superseded(key, older.stream_id, newer.stream_id)]
 
@@ -149,9 +154,14 @@ class Mailboxes:
         for position in reversed(range(mailbox.count)):
             self.links.release(user_id, mailbox.record(position).link)
 
-    def _may_replace(self, older: Record, newer: Record) -> bool:
-        return older.has(ALONE) and (
-            older.has(COMPLETE) or not self._spoofs_possible or older.key == newer.key
+    def _may_replace(self, older: Record, newer: Record, rule: Rule) -> bool:
+        same_key = older.key == newer.key
+        # Whoever sent a message of another rule, its newer one takes it back.
+        doubtful = rule.about_keys and self._spoofs_possible
+        return (
+            older.has(ALONE)
+            and (older.has(COMPLETE) or not doubtful or same_key)
+            and rule.supersedes(older.variant, newer.variant, same_key=same_key)
         )
 
     def _shrink(self, keep: MailboxKey) -> None:

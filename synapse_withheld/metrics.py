@@ -9,6 +9,8 @@ from typing import Any, Callable
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from synapse_withheld.decision import Decision
+
 try:
     from synapse.metrics import SERVER_NAME_LABEL as _LABEL
 except ImportError:  # Synapse before 1.135 has no such label.
@@ -26,10 +28,10 @@ MESSAGES = Counter(
 )
 DECISIONS = Counter(
     "synapse_withheld_decisions_total",
-    "Notices by what was done with them (deliver: stored; collapse: not stored, a "
-    "queued one already says it; supersede: stored, the queued one deleted) and "
-    "why; in observe mode, what would have been done",
-    [*_SERVER, "decision", "queue", "reason"],
+    "Messages that a rule names by what was done with them (deliver: stored; "
+    "collapse: not stored, a queued one already says it; supersede: stored, the "
+    "queued one deleted) and why; in observe mode, what would have been done",
+    [*_SERVER, "decision", "queue", "reason", "rule"],
 )
 COLLAPSED_BYTES = Counter(
     "synapse_withheld_collapsed_bytes_total",
@@ -160,10 +162,10 @@ class Metrics:
         """Count a withheld message."""
         MESSAGES.labels(code=code, source=source, **self._server).inc()
 
-    def decision(self, queue: str, decision: str, reason: str) -> None:
+    def decision(self, rule: str, queue: str, decision: Decision) -> None:
         """Count what was done with a notice and why."""
-        labels = {"decision": decision, "queue": queue, "reason": reason}
-        DECISIONS.labels(**labels, **self._server).inc()
+        labels = {"decision": decision.action, "reason": decision.reason}
+        DECISIONS.labels(rule=rule, queue=queue, **labels, **self._server).inc()
 
     def collapsed_bytes(self, queue: str, size: int) -> None:
         """Count bytes that were not stored."""

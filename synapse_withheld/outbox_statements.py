@@ -10,10 +10,10 @@ from typing import Any, Sequence
 
 from synapse_withheld.statements import (
     MOST_OF_ROW,
-    NOTICE_PATTERN,
     MailboxReading,
     Row,
     Transaction,
+    contains_any,
     decode,
     depth_of_reading,
     tuples,
@@ -27,11 +27,16 @@ def server_of(user_id: str) -> str:
 
 
 def withheld_read_outboxes(
-    txn: Transaction, mailboxes: Sequence[MailboxKey]
+    txn: Transaction, mailboxes: Sequence[MailboxKey], texts: Sequence[str]
 ) -> dict[MailboxKey, MailboxReading]:
     """Read what waits for devices alone: EDUs of one message that may be a notice.
 
     What is in one EDU with others is left alone, so nobody needs to know of it.
+
+    Args:
+        txn: Where it runs.
+        mailboxes: Which.
+        texts: What the text of every row with a notice contains one of.
     """
     destinations = list(dict.fromkeys(server_of(user_id) for user_id, _ in mailboxes))
     # One part for each outbox: their newest rows are found before any is looked at.
@@ -41,15 +46,16 @@ def withheld_read_outboxes(
             WHERE destination = ? ORDER BY stream_id DESC LIMIT ?
         ) AS newest
     """
+    may_be_notice, patterns = contains_any("o.messages_json", texts)
     sql = f"""
         SELECT o.stream_id, SUBSTR(o.messages_json, 1, ?)
         FROM ({" UNION ALL ".join([newest] * len(destinations))}) AS o
-        WHERE SUBSTR(o.messages_json, 1, ?) LIKE ?
+        WHERE {may_be_notice}
         ORDER BY o.stream_id DESC
     """  # noqa: S608 only question marks are put in
     depth = depth_of_reading(len(destinations))
     bounds = [part for destination in destinations for part in (destination, depth)]
-    txn.execute(sql, (MOST_OF_ROW, *bounds, MOST_OF_ROW, NOTICE_PATTERN))
+    txn.execute(sql, (MOST_OF_ROW, *bounds, *patterns))
     readings = {mailbox: MailboxReading() for mailbox in mailboxes}
     for stream_id, text in txn.fetchall():
         mailbox, message = _only_message(decode(text) or {})

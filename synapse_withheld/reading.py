@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from synapse_withheld.index import Index
 from synapse_withheld.mailbox import Mailbox
-from synapse_withheld.notice import recognise
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.statements import MailboxReading, Row
 from synapse_withheld.store import StatementError, Store
 from synapse_withheld.waiting import (
@@ -53,7 +53,7 @@ class Reader:
     store: Store
     runtime: Runtime
     found: Callable[[list[Superseded]], None]
-    merge_scopes: bool
+    rules: Ruleset
     _readings: dict[MailboxKey, Shared] = attrs.field(factory=dict, init=False)
     _at_once: DeferredSemaphore = attrs.field(init=False)
 
@@ -121,7 +121,7 @@ class Reader:
         failure = None
         await self.runtime.yieldable(self._at_once.acquire())
         try:
-            readings = await self.store.read_mailboxes(opened)
+            readings = await self.store.read_mailboxes(opened, self.rules.marks)
             for key, mailbox in opened.items():
                 self._remember(key, mailbox, readings.get(key))
         except Exception as error:  # noqa: BLE001 whoever waits for it hears of it
@@ -142,7 +142,6 @@ class Reader:
             notices = [
                 (stream_id, notice)
                 for stream_id, message in reading.messages
-                if (notice := recognise(message, merge_scopes=self.merge_scopes))
-                is not None
+                if (notice := self.rules.recognise(message)) is not None
             ]
         self.found(self.index.end_reading(key, mailbox, notices))

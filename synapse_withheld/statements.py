@@ -12,8 +12,6 @@ from typing import Any, Protocol, Sequence
 
 import attrs
 
-from synapse_withheld.notice import NO_OLM
-
 # How many mailboxes or rows one statement names at most, so that it stays below
 # the 999 parameters that an old SQLite takes.
 MOST_KEYS = 200
@@ -28,9 +26,6 @@ ROWS_OF_STATEMENT = 10_000
 # How much of a row is read, in characters. A notice has about 400; of a longer
 # row not enough is read to parse it, so it is not recognised.
 MOST_OF_ROW = 2048
-
-# What the text of every row with a notice contains.
-NOTICE_PATTERN = f"%{NO_OLM}%"
 
 
 class Transaction(Protocol):
@@ -85,6 +80,17 @@ def decode(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
+
+
+def contains_any(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
+    """Return the condition that a row may be a notice, and its parameters.
+
+    Args:
+        column: Where the text of rows is.
+        texts: What the text of every row with a notice contains one of.
+    """
+    each = f"SUBSTR({column}, 1, {MOST_OF_ROW}) LIKE ?"
+    return f"({' OR '.join([each] * len(texts))})", [f"%{text}%" for text in texts]
 
 
 def marks(count: int) -> str:

@@ -42,16 +42,20 @@ class Store:
         return devices
 
     async def read_mailboxes(
-        self, mailboxes: Iterable[MailboxKey]
+        self, mailboxes: Iterable[MailboxKey], marks: Sequence[str]
     ) -> dict[MailboxKey, MailboxReading]:
         """Read what may be notices in mailboxes, a bounded number of rows of each.
+
+        Args:
+            mailboxes: Which.
+            marks: What the text of every row with a notice contains one of.
 
         Returns:
             A reading for each mailbox whose device exists, as far as that is known.
         """
         readings: dict[MailboxKey, MailboxReading] = {}
         for some in _batches(mailboxes):
-            readings.update(await self._run(self._queue.read_mailboxes, some))
+            readings.update(await self._run(self._queue.read_mailboxes, some, marks))
         return readings
 
     async def read_queued(
@@ -75,9 +79,9 @@ class Store:
         deleted: int = await self._run(self._queue.delete_superseded, superseded)
         return deleted
 
-    async def _run(self, function: Callable[..., Any], argument: Any) -> Any:
+    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return await self._run_statement(function.__name__, function, argument)
+            return await self._run_statement(function.__name__, function, *arguments)
         except ValueError:
             # The driver refused a parameter: somebody's strange identifier, not
             # a sign that the database is in trouble.

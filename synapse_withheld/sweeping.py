@@ -7,11 +7,13 @@ be remembered are the pairs of one mailbox. Nothing here knows of Synapse or SQL
 
 from __future__ import annotations
 
-from typing import Iterable, List, Protocol, Sequence, Tuple
+from typing import Iterable, List, Optional, Protocol, Sequence, Tuple
 
 import attrs
 
-from synapse_withheld.notice import NO_OLM, Notice, Pair, recognise
+from synapse_withheld.config import Config
+from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.statements import MOST_OF_ROW, decode
 from synapse_withheld.sweep_statements import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.watch import MailboxKey, Superseded
@@ -21,6 +23,9 @@ MOST_PAIRS = 20_000
 
 # How many texts of one mailbox are remembered: many copies are the same.
 MOST_TEXTS = 1_000
+
+# The rule, the pair, and its key where that counts.
+_PairKey = Tuple[str, Pair, Optional[str]]
 
 # Mailbox, stream ID, that of a later row which covers it, and the bytes of its text.
 Covered = Tuple[MailboxKey, int, int, int]
@@ -48,14 +53,14 @@ class Options:
 
     Attributes:
         batch_size: How many rows are looked at in one step.
-        merge_scopes: Whether notices about different sessions share a pair.
+        rules: What is a notice, and which covers which.
         spoofs_possible: Whether rows may name a sender who did not send them; then
-            only a notice with an equal `sender_key` covers another.
+            only a notice with an equal key covers another, where a rule is about keys.
         dry_run: Whether to delete nothing.
     """
 
     batch_size: int = 1000
-    merge_scopes: bool = True
+    rules: Ruleset = attrs.field(factory=lambda: Ruleset.of(Config()))
     spoofs_possible: bool = False
     dry_run: bool = False
 
@@ -85,12 +90,13 @@ class Progress:
     done: bool = False
 
 
-@attrs.define
-class _Newest:
-    """The newest notices of a pair: of all, and of those without a scope."""
+@attrs.frozen
+class _Seen:
+    """The last notice of a pair that no later one covers."""
 
     stream_id: int
-    unscoped_id: int | None
+    variant: int
+    key: str
 
 
 @attrs.define
@@ -102,23 +108,19 @@ class _Mailbox:
     """
 
     key: MailboxKey | None = None
-    pairs: dict[tuple[Pair, str | None], _Newest] = attrs.Factory(dict)
+    pairs: dict[_PairKey, _Seen] = attrs.Factory(dict)
     covers: dict[str, int] = attrs.Factory(dict)
 
-    def cover(self, stream_id: int, key: str | None, notice: Notice) -> int | None:
+    def cover(self, stream_id: int, pair: _PairKey, notice: Notice) -> int | None:
         """Return which later row covers a notice; remember it where none does."""
-        newest = self.pairs.get((notice.pair, key))
-        if newest is None:
-            if len(self.pairs) < MOST_PAIRS:
-                unscoped_id = None if notice.scoped else stream_id
-                self.pairs[notice.pair, key] = _Newest(stream_id, unscoped_id)
-            return None
-        if notice.scoped:
-            return newest.stream_id
-        if newest.unscoped_id is None:
-            newest.unscoped_id = stream_id
-            return None
-        return newest.unscoped_id
+        later = self.pairs.get(pair)
+        if later is not None and notice.rule.covers(
+            notice.variant, later.variant, same_key=notice.key == later.key
+        ):
+            return later.stream_id
+        if later is not None or len(self.pairs) < MOST_PAIRS:
+            self.pairs[pair] = _Seen(stream_id, notice.variant, notice.key)
+        return None
 
 
 class Sweep:
@@ -187,7 +189,7 @@ class Sweep:
         mailbox = self._mailbox
         for user_id, device_id, stream_id, text in rows:
             # In most rows it is another type of message.
-            if text is None or NO_OLM not in text or stream_id > up_to:
+            if text is None or stream_id > up_to or not self._may_be_notice(text):
                 continue
             key = (user_id, device_id)
             if mailbox.key != key:
@@ -207,10 +209,11 @@ class Sweep:
         self, mailbox: _Mailbox, stream_id: int, notice: Notice, text: str
     ) -> int | None:
         """Return which later row covers a notice, and remember it for equal texts."""
-        key = notice.sender_key if self._options.spoofs_possible else None
-        newer_id = mailbox.cover(stream_id, key, notice)
-        remembered = (notice.pair, key) in mailbox.pairs
-        if remembered and len(mailbox.covers) < MOST_TEXTS:
+        rule = notice.rule
+        doubtful = rule.about_keys and self._options.spoofs_possible
+        pair = (rule.name, notice.pair, notice.key if doubtful else None)
+        newer_id = mailbox.cover(stream_id, pair, notice)
+        if pair in mailbox.pairs and len(mailbox.covers) < MOST_TEXTS:
             mailbox.covers[text] = stream_id if newer_id is None else newer_id
         return newer_id
 
@@ -230,7 +233,10 @@ class Sweep:
         message = decode(text) if len(text) <= MOST_OF_ROW else None
         if message is None:
             return None
-        return recognise(message, merge_scopes=self._options.merge_scopes)
+        return self._options.rules.recognise(message)
+
+    def _may_be_notice(self, text: str) -> bool:
+        return any(mark in text for mark in self._options.rules.marks)
 
 
 def _size(text: str) -> int:

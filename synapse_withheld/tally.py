@@ -7,7 +7,7 @@ from typing import Callable
 from synapse_withheld.decision import Decision
 from synapse_withheld.heavy_hitters import HeavyHitters
 from synapse_withheld.history import History
-from synapse_withheld.notice import MAX_ID_LENGTH
+from synapse_withheld.rules.content import MAX_ID_LENGTH
 from synapse_withheld.watch import MailboxKey
 
 # How many senders and how many recipients are counted at once: so many that what

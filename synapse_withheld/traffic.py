@@ -21,7 +21,7 @@ from synapse_withheld.edus import (
 from synapse_withheld.failures import Failures
 from synapse_withheld.index import Index
 from synapse_withheld.metrics import Metrics
-from synapse_withheld.notice import OLM_TYPE, WITHHELD_TYPES, read_olm
+from synapse_withheld.olm import OLM_TYPE, read_olm
 
 # One Olm message, as far as it re-arms: recipient user, recipient device, sender,
 # the sender's key, the recipient's keys.
@@ -42,17 +42,19 @@ class Traffic:
         inbox: Decides about notices for local devices.
         outbox: Decides about notices for devices on other servers.
         collapses_outbox: Whether it does, or all of them are stored.
+        types: The types of messages that any rule names.
     """
 
     inbox: Collapser
     outbox: Collapser
     collapses_outbox: bool
+    types: frozenset[str]
     metrics: Metrics
     failures: Failures
 
     def decides_about(self, messages: LocalMessages) -> bool:
         """Say whether less than the whole batch may be stored; others just pass."""
-        return _type_of(messages) in WITHHELD_TYPES
+        return _type_of(messages) in self.types
 
     async def to_local(
         self, messages: LocalMessages, write: Write, origin: str | None = None
@@ -80,7 +82,7 @@ class Traffic:
                 # What was watched before is marked already.
                 if self._begun() != begun:
                     self._rearm(marks, self.inbox.index, answered.index)
-        if message_type in WITHHELD_TYPES and not self.failures.standing_aside:
+        if message_type in self.types and not self.failures.standing_aside:
             return await self.inbox.store(messages, write, origin)
         return await write(messages)
 
@@ -104,7 +106,7 @@ class Traffic:
             finally:
                 if self._begun() != begun:
                     self._rearm(marks, self.outbox.index, self.inbox.index)
-        if self.collapses_outbox and any(each in WITHHELD_TYPES for each in types):
+        if self.collapses_outbox and any(each in self.types for each in types):
             messages = self._messages_of(edus)
             if messages is not None and not self.failures.standing_aside:
                 return await self._collapse_edus(edus, messages, write)

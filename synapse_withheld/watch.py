@@ -29,8 +29,8 @@ class Queued(NamedTuple):
     """What is remembered of the notice that a pair has queued.
 
     Attributes:
-        same_key: Whether it has the `sender_key` of the notice that is asked about.
-        scoped: Whether it names a room or a session.
+        same_key: Whether it has the key of the notice that is asked about.
+        variant: Which of the things that such a message can say it says.
         rearmed: Whether an Olm message passed since it was about to be stored.
         complete: Whether every Olm message since it was stored has been seen.
         device_list_id: The position of the device list stream when it was stored.
@@ -40,7 +40,7 @@ class Queued(NamedTuple):
 
     stream_id: int
     same_key: bool
-    scoped: bool
+    variant: int
     rearmed: bool
     complete: bool
     device_list_id: int
@@ -105,7 +105,7 @@ class InFlight(Dict[Tuple[MailboxKey, str], List[Watch]]):
         """Re-arm what a sender's device has in flight; return how many were not."""
         rearmed = 0
         for watch in self.get((key, sender), ()):
-            if watch.notice.sender_key == sender_key and not watch.rearmed_directly:
+            if watch.notice.key == sender_key and not watch.rearmed_directly:
                 watch.rearmed_directly = True
                 rearmed += 1
         return rearmed

@@ -12,6 +12,7 @@ from synapse_withheld.judging import Judge
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.reading import Reader
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.store import Store
 from synapse_withheld.tally import Tally
 from synapse_withheld.tidying import Tidier
@@ -72,7 +73,8 @@ def wire(
         outbox_index.clear()
 
     failures = Failures(metrics, runtime.seconds, stand_aside=forget_all)
-    parts = (config, synapse, runtime, metrics, tally, failures)
+    rules = Ruleset.of(config)
+    parts = (config, rules, synapse, runtime, metrics, tally, failures)
     metrics.watch(
         pairs=lambda: inbox_index.pairs + outbox_index.pairs,
         mailboxes=lambda: len(inbox_index) + len(outbox_index),
@@ -83,6 +85,7 @@ def wire(
         # Whoever reads on another server, the outbox itself is acknowledged.
         _collapser(OUTBOX, outbox_index, lambda _: False, *parts),
         config.outbox,
+        rules.types,
         metrics,
         failures,
     )
@@ -103,6 +106,7 @@ def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
     index: Index,
     keeps_messages: Callable[[str], bool],
     config: Config,
+    rules: Ruleset,
     synapse: Surroundings,
     runtime: Runtime,
     metrics: Metrics,
@@ -118,11 +122,12 @@ def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
         store,
         runtime,
         found=tidier.add if config.enforces else lambda _: None,
-        merge_scopes=config.merge_scopes,
+        rules=rules,
     )
     judge = Judge(queue, index, reader, keeps_messages, runtime.seconds, config.hold_s)
     return Collapser(
         config,
+        rules,
         queue,
         index,
         judge,

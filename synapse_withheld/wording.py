@@ -7,6 +7,7 @@ from synapse_withheld.decision import Decision
 
 WHY: dict[Decision, str] = {
     decision.FIRST: "no notice of the pair is known to be queued",
+    decision.NOT_REPEATED: "the queued one says something else, and stays",
     decision.NOT_QUEUED: "the one that was known is not queued any more: acknowledged "
     "or sent, or its device is being deleted",
     decision.NO_ROOM: "one of the max_… limits is reached; stored, but not remembered",
@@ -26,6 +27,9 @@ WHY: dict[Decision, str] = {
     "service or a dehydrated device",
     decision.WILDCARD: "it is for all devices of the user, and another of them needs "
     "it",
+    decision.NEW_CODE: "the queued one has another code for the same session",
+    decision.REPEATED: "the queued one says the same",
+    decision.CANCELLED: "it takes the queued one back",
     decision.DUPLICATE: "a queued notice already says all of it",
     decision.HELD: "with repeat: session: one that says all of it was delivered, and "
     "nothing has happened since",

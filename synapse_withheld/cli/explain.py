@@ -44,7 +44,7 @@ exit codes: 0 every line was explained, 1 some were not understood, 2 none could
 be read
 """
 
-_HEADER = ("line", "decision", "reason", "pair", "key", "why")
+_HEADER = ("line", "decision", "reason", "rule", "pair", "key", "why")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +107,7 @@ def in_text(explanation: Explanation) -> str:
         why += f" (line {explanation.earlier})"
     pair = "" if explanation.pair is None else str(explanation.pair)
     cells = (str(explanation.line), explanation.decision, explanation.reason)
-    return _aligned((*cells, pair, explanation.key, why))
+    return _aligned((*cells, explanation.rule, pair, explanation.key, why))
 
 
 def _explain_all(lines: Iterable[str], explainer: Explainer, *, as_json: bool) -> int:
@@ -139,6 +139,8 @@ def _opened(name: str) -> ContextManager[TextIO]:
     return Path(name).open(encoding="utf-8")
 
 
-def _aligned(cells: tuple[str, str, str, str, str, str]) -> str:
-    line, decision, reason, pair, key, why = cells
-    return f"{line:>4}  {decision:<9}  {reason:<14}  {pair:>4}  {key:<6}  {why}"
+def _aligned(cells: tuple[str, str, str, str, str, str, str]) -> str:
+    line, decision, reason, rule, pair, key, why = cells
+    return (
+        f"{line:>4}  {decision:<9}  {reason:<14}  {rule:<8}  {pair:>4}  {key:<6}  {why}"
+    )

@@ -14,13 +14,10 @@ from synapse_withheld.cli.messages import Happening, Line, Message
 from synapse_withheld.config import Config
 from synapse_withheld.decision import Decision
 from synapse_withheld.metrics import Metrics
-from synapse_withheld.notice import (
-    OLM_TYPE,
-    WITHHELD_TYPES,
-    Notice,
-    read_olm,
-    read_withheld,
-)
+from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.olm import OLM_TYPE, read_olm
+from synapse_withheld.rules.content import WITHHELD_TYPES
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.tally import Tally
 from synapse_withheld.watch import MailboxKey
 from synapse_withheld.wiring import wire
@@ -45,10 +42,12 @@ class Explanation:
         line: Its number, from 1.
         decision: What was done; `pass` where it is no notice.
         reason: As metrics name it; of a `pass` its kind.
+        rule: The rule that names the message; empty where none does.
         why: The same in words.
         pair: A number for each pair of sender device and mailbox; `None` where the
             line is no notice, or one for several mailboxes.
-        key: The beginning of the sender's key.
+        key: The beginning of the sender's key; of a rule that is not about keys, of
+            what equal contents have in common.
         earlier: The line of the pair's notice that the index knew; `None` if none.
     """
 
@@ -56,6 +55,7 @@ class Explanation:
     decision: str
     reason: str
     why: str
+    rule: str = ""
     pair: int | None = None
     key: str = ""
     earlier: int | None = None
@@ -79,9 +79,9 @@ class _Recorder(Metrics):
         del source
         self.code = code
 
-    def decision(self, queue: str, decision: str, reason: str) -> None:
-        del queue
-        self.decisions.append(Decision(decision, reason))
+    def decision(self, rule: str, queue: str, decision: Decision) -> None:
+        del rule, queue
+        self.decisions.append(decision)
 
     def rearmed(self, direction: str, pairs: int) -> None:
         del direction
@@ -101,9 +101,10 @@ class Explainer:
             config: The module's configuration.
         """
         self._config = config
+        self._rules = Ruleset.of(config)
         self._mailboxes = Mailboxes()
         self._recorder = _Recorder()
-        self._pairs: dict[tuple[MailboxKey, Any], int] = {}
+        self._pairs: dict[tuple[MailboxKey, str, Pair], int] = {}
         self._line_of: dict[int, int] = {}
         self._load()
 
@@ -125,10 +126,20 @@ class Explainer:
         self._send(number, line)
         if not self._recorder.decisions:
             return [self._passed(number, line)]
-        key = _shown(notice.sender_key) if notice else ""
+        key = _shown(notice.key) if notice else ""
+        rule = notice.rule.name if notice else ""
         pair = self._pair(line, notice)
         return [
-            Explanation(number, each.action, each.reason, WHY[each], pair, key, earlier)
+            Explanation(
+                number,
+                each.action,
+                each.reason,
+                WHY[each],
+                rule,
+                pair,
+                key,
+                earlier,
+            )
             for each in self._recorder.decisions
         ]
 
@@ -176,14 +187,7 @@ class Explainer:
 
     def _notice(self, line: Message) -> Notice | None:
         message = line.message
-        if message["type"] not in WITHHELD_TYPES:
-            return None
-        return read_withheld(
-            message["sender"],
-            message["type"],
-            message["content"],
-            merge_scopes=self._config.merge_scopes,
-        )[1]
+        return self._rules.recognise(message)
 
     def _earlier(self, line: Message, notice: Notice | None) -> int | None:
         if notice is None:
@@ -195,12 +199,12 @@ class Explainer:
     def _pair(self, line: Message, notice: Notice | None) -> int | None:
         if notice is None or line.device_id == WILDCARD:
             return None
-        key = ((line.user_id, line.device_id), notice.pair)
+        key = ((line.user_id, line.device_id), notice.rule.name, notice.pair)
         return self._pairs.setdefault(key, len(self._pairs) + 1)
 
     def _passed(self, number: int, line: Message) -> Explanation:
         if line.message["type"] in WITHHELD_TYPES:
-            why = "a withheld message, but not a well-formed one with code m.no_olm"
+            why = "a withheld message that no rule names, or not a well-formed one"
             return Explanation(number, PASS, self._recorder.code, why)
         is_olm = line.message["type"] == OLM_TYPE and read_olm(line.message["content"])
         if is_olm:

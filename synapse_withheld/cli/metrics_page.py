@@ -57,7 +57,8 @@ class Totals:
         processes: How many were read.
         active: How many of them act.
         modes: The modes they are configured for.
-        seen: Notices, once for each mailbox they were for.
+        seen: Messages that a rule names, once for each mailbox they were for.
+        rules: The same by the name of the rule.
         collapsed: Those of them that were not stored.
         superseded: Those that were stored in place of a queued one.
         bytes_saved: Bytes of message JSON that were not stored.
@@ -69,6 +70,7 @@ class Totals:
     active: int
     modes: tuple[str, ...]
     seen: int
+    rules: dict[str, int]
     collapsed: int
     superseded: int
     bytes_saved: int
@@ -110,12 +112,19 @@ def add_up(pages: Iterable[Page]) -> Totals:
     def total(name: str, **labels: str) -> int:
         return sum(page.total(name, **labels) for page in pages)
 
+    rules = {
+        sample.labels["rule"]
+        for page in pages
+        for sample in page.samples
+        if "rule" in sample.labels
+    }
     modes = {page.label("mode") for page in pages} - {""}
     return Totals(
         processes=len(pages),
         active=total("active"),
         modes=tuple(sorted(modes)),
         seen=total("decisions_total"),
+        rules={rule: total("decisions_total", rule=rule) for rule in sorted(rules)},
         collapsed=total("decisions_total", decision=COLLAPSE),
         superseded=total("decisions_total", decision=SUPERSEDE),
         bytes_saved=total("collapsed_bytes_total"),

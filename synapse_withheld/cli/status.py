@@ -72,6 +72,7 @@ def in_text(totals: Totals) -> str:
         ("of these acting", f"{totals.active:,}"),
         ("mode", ", ".join(totals.modes) or "-"),
         ("notices seen", f"{totals.seen:,}"),
+        *((f"  of rule {rule}", f"{seen:,}") for rule, seen in totals.rules.items()),
         ("collapsed", f"{totals.collapsed:,}"),
         ("superseded a queued one", f"{totals.superseded:,}"),
         ("share collapsed", share),

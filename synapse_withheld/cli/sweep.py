@@ -24,6 +24,7 @@ from synapse_withheld.cli.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.sweep_output import Bar, in_text
 from synapse_withheld.config import MOST_BATCH_SIZE, Config
 from synapse_withheld.interception import spoofs_possible, synapse_version
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweeping import Options, Progress, Sweep
 
 MOST_PAUSE_S = 3600
@@ -116,7 +117,7 @@ class Job:
         """
         options = Options(
             batch_size=arguments.batch_size or config.sweep.batch_size,
-            merge_scopes=config.merge_scopes,
+            rules=Ruleset.of(config),
             spoofs_possible=spoofs_possible(synapse_version()),
             dry_run=arguments.dry_run,
         )

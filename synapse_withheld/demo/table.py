@@ -11,7 +11,7 @@ from synapse_withheld.demo.measuring import Measured
 
 DECISION = re.compile(
     r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'
-    r'queue="inbox",reason="(?P<reason>\w+)"\}'
+    r'queue="inbox",reason="(?P<reason>\w+)",rule="\w+"\}'
 )
 COLLAPSED_BYTES = "synapse_withheld_collapsed_bytes_total"
 TIDIED = "synapse_withheld_tidied_rows_total"

@@ -14,6 +14,7 @@ from synapse_withheld.config import Config
 from synapse_withheld.decision import COLLAPSE, DELIVER, SUPERSEDE, Decision
 from synapse_withheld.history import STEP_S
 from synapse_withheld.metrics import Metrics
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.tally import Tally
 from synapse_withheld.version import VERSION
 from synapse_withheld.wording import WHAT_FAILED, WHY
@@ -66,6 +67,7 @@ class Answers:
                 "repeat": self.config.repeat,
                 "merge_scopes": self.config.merge_scopes,
                 "outbox": self.config.outbox,
+                "rules": [rule.name for rule in Ruleset.of(self.config).rules],
             },
             **self._times(),
             "notices": sum(each["count"] for each in done),

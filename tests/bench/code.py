@@ -13,6 +13,7 @@ from synapse_withheld.batch import LocalMessages
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.tally import Tally
 from synapse_withheld.traffic import Traffic
 from synapse_withheld.waiting import Runtime, at_once
@@ -123,7 +124,7 @@ def make_traffic(pairs: int) -> Traffic:
         index.end_reading(key, index.begin_reading(key), [])
         for sender in range(pairs // LARGE):
             pair = Pair(f"@sender{sender}:withheld.test", "device:DEV", WITHHELD)
-            notice = Notice(pair, SENDER_KEY, scoped=False)
+            notice = Notice(NoOlm(), pair, SENDER_KEY)
             index.settle(index.begin(key, notice, 0), stream_id=sender + 1)
     assert index.pairs == pairs
     return traffic

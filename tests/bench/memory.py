@@ -14,6 +14,7 @@ from synapse_withheld.config import Config
 from synapse_withheld.index import Index
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.statements import Row
 from synapse_withheld.tally import Tally
 from synapse_withheld.traffic import Traffic
@@ -138,7 +139,7 @@ def _sender(which: int) -> str:
 
 def _notice(which: int) -> Notice:
     pair = Pair(_sender(which), "device:SENDERDEV", WITHHELD)
-    return Notice(pair, SENDER_KEY, scoped=False)
+    return Notice(NoOlm(), pair, SENDER_KEY)
 
 
 def _batch(which: int, depth: int) -> LocalMessages:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from tests.breaks.findings import FINDINGS
 from tests.breaks.model import Break
+from tests.breaks.opt_in import OPT_IN
 from tests.breaks.outbox import HOLD, OUTBOX
 from tests.breaks.promises import PROMISES
 from tests.breaks.rearming import REARMING
 from tests.breaks.rule import RULE
 from tests.breaks.sweep import SWEEP
 
-ALL: tuple[Break, ...] = RULE + REARMING + OUTBOX + HOLD + FINDINGS + PROMISES + SWEEP
+ALL: tuple[Break, ...] = (
+    RULE + REARMING + OUTBOX + HOLD + FINDINGS + PROMISES + SWEEP + OPT_IN
+)

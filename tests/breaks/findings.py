@@ -109,7 +109,7 @@ FINDINGS = (
     Break(
         "Finding 8: what is found may be spoofed",
         "mailboxes.py",
-        "or not self._spoofs_possible or",
+        "or not doubtful or",
         "or True or",
         _INDEX + "test_finding_8_a_spoofed_row_is_not_superseded_by_another_key",
     ),

@@ -34,8 +34,8 @@ OUTBOX = (
     Break(
         "An EDU that holds more is left alone",
         "mailboxes.py",
-        "return older.has(ALONE) and (",
-        "return (",
+        "            older.has(ALONE)\n            and (",
+        "            (",
         _OUTBOX + "test_an_edu_that_holds_more_is_left_alone",
     ),
     Break(

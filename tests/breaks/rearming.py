@@ -7,7 +7,7 @@ from tests.breaks.model import Break
 _FINDINGS = "model/test_findings.py::"
 _CLAUSES = "model/test_clauses.py::"
 _INDEX = "unit/test_index.py::"
-_NOTICE = "unit/test_notice.py::"
+_NOTICE = "unit/test_olm.py::"
 
 REARMING = (
     Break(
@@ -47,7 +47,7 @@ REARMING = (
     ),
     Break(
         "Only `m.olm.…` re-arms",
-        "notice.py",
+        "olm.py",
         'or not algorithm.startswith("m.olm.")',
         "",
         _NOTICE + "test_an_olm_message_tells_its_ends",

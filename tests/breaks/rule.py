@@ -8,7 +8,7 @@ _FINDINGS = "model/test_findings.py::"
 _CLAUSES = "model/test_clauses.py::"
 _DECISION = "unit/test_decision.py::"
 _INDEX = "unit/test_index.py::"
-_NOTICE = "unit/test_notice.py::"
+_NOTICE = "unit/test_no_olm.py::"
 
 RULE = (
     Break(
@@ -43,8 +43,8 @@ RULE = (
     Break(
         "What a reading finds is not watched",
         "index.py",
-        "flags=ALONE | SCOPED * notice.scoped,",
-        "flags=ALONE | COMPLETE | SCOPED * notice.scoped,",
+        "flags=ALONE,",
+        "flags=ALONE | COMPLETE,",
         _INDEX + "test_what_a_reading_finds_is_not_watched_and_its_older_copies_go",
     ),
     Break(
@@ -77,37 +77,37 @@ RULE = (
     ),
     Break(
         "Supersede, if only the queued one names a session",
-        "decision.py",
-        "if earlier.scoped and not notice.scoped:",
-        "if False:",
+        "rules/no_olm.py",
+        "more = earlier.variant == SCOPED and variant == WHOLE",
+        "more = False",
         _DECISION + "test_each_doubt_is_enough",
     ),
     Break(
         "A notice that names a session collapses into one that names none",
-        "decision.py",
-        "if earlier.scoped and not notice.scoped:",
-        "if earlier.scoped != notice.scoped:",
+        "rules/no_olm.py",
+        "more = earlier.variant == SCOPED and variant == WHOLE",
+        "more = earlier.variant != variant",
         _DECISION + "test_a_scoped_copy_of_an_unscoped_notice_collapses",
     ),
     Break(
         "A room without a session is a scope too",
-        "notice.py",
-        "room_id is not None or session_id is not None",
-        "session_id is not None",
+        "rules/no_olm.py",
+        "named == (None, None)",
+        "withheld.session_id is None",
         _NOTICE + "test_a_room_alone_is_a_scope_and_so_is_a_session_alone",
     ),
     Break(
         "With `merge_scopes: false` scope is part of the pair",
-        "notice.py",
-        "scope = None if merge_scopes else (room_id, session_id)",
-        "scope = None",
+        "rules/no_olm.py",
+        "None if self.merge_scopes else named",
+        "None",
         _NOTICE + "test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart",
     ),
     Break(
         "With `merge_scopes: true` scope is ignored",
-        "notice.py",
-        "scope = None if merge_scopes else (room_id, session_id)",
-        "scope = (room_id, session_id)",
+        "rules/no_olm.py",
+        "None if self.merge_scopes else named",
+        "named",
         _NOTICE + "test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart",
     ),
     Break(
@@ -140,28 +140,28 @@ RULE = (
     ),
     Break(
         "A pair belongs to its sender",
-        "notice.py",
-        "Notice(Pair(sender, device,",
-        'Notice(Pair("", device,',
+        "rules/no_olm.py",
+        "            sender,\n            withheld.device,",
+        '            "",\n            withheld.device,',
         _NOTICE + "test_a_pair_is_of_the_sender_that_synapse_names",
     ),
     Break(
         "The sender device is `from_device`, where the notice carries it",
-        "notice.py",
+        "rules/content.py",
         'f"key:{sender_key}" if from_device is None else f"device:{from_device}"',
         'f"key:{sender_key}"',
         _NOTICE + "test_every_recorded_message_is_a_notice",
     ),
     Break(
         "The sender device is otherwise `sender_key`",
-        "notice.py",
+        "rules/content.py",
         'f"key:{sender_key}" if from_device is None else f"device:{from_device}"',
         'f"device:{from_device}"',
         _NOTICE + "test_every_recorded_message_is_a_notice",
     ),
     Break(
         "A device ID that looks like a key is not one",
-        "notice.py",
+        "rules/content.py",
         'f"key:{sender_key}" if from_device is None else f"device:{from_device}"',
         "sender_key if from_device is None else from_device",
         _FINDINGS
@@ -169,14 +169,14 @@ RULE = (
     ),
     Break(
         "The two message types never stand for each other",
-        "notice.py",
-        "device, message_type, scope)",
-        'device, "m.room_key.withheld", scope)',
+        "rules/no_olm.py",
+        "            message_type,\n",
+        '            "m.room_key.withheld",\n',
         _NOTICE + "test_the_types_never_stand_for_each_other",
     ),
     Break(
         "The older type is decided about",
-        "notice.py",
+        "rules/content.py",
         'frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})',
         'frozenset({"m.room_key.withheld"})',
         _CLAUSES + "test_the_older_type_collapses_too",

@@ -12,30 +12,30 @@ _BACKGROUND = "unit/test_background_sweep.py::"
 SWEEP: tuple[Break, ...] = (
     Break(
         "Sweep: a scoped notice does not cover an unscoped one",
-        "sweeping.py",
-        "if notice.scoped:\n            return newest.stream_id",
-        "if True:\n            return newest.stream_id",
+        "rules/no_olm.py",
+        "return older == SCOPED or newer == WHOLE",
+        "return True",
         _SWEEPING + "test_what_stays_of_a_mailbox",
     ),
     Break(
         "Sweep: a later unscoped notice covers a scoped one",
-        "sweeping.py",
-        "if notice.scoped:\n            return newest.stream_id",
-        "if notice.scoped:\n            return None",
+        "rules/no_olm.py",
+        "return older == SCOPED or newer == WHOLE",
+        "return older == newer",
         _SWEEPING + "test_what_stays_of_a_mailbox",
     ),
     Break(
         "Sweep: where spoofs are possible only an equal key covers",
         "sweeping.py",
-        "notice.sender_key if self._options.spoofs_possible else None",
+        "notice.key if doubtful else None",
         "None",
         _SWEEPING + "test_where_spoofs_are_possible_only_an_equal_key_covers",
     ),
     Break(
         "Sweep: where they are not, another key of the device covers",
         "sweeping.py",
-        "notice.sender_key if self._options.spoofs_possible else None",
-        "notice.sender_key",
+        "notice.key if doubtful else None",
+        "notice.key",
         _SWEEPING + "test_what_stays_of_a_mailbox",
     ),
     Break(
@@ -55,7 +55,7 @@ SWEEP: tuple[Break, ...] = (
     Break(
         "Sweep: the pairs of a mailbox are bounded",
         "sweeping.py",
-        "if len(self.pairs) < MOST_PAIRS:",
+        "if later is not None or len(self.pairs) < MOST_PAIRS:",
         "if True:",
         _SWEEPING + "test_pairs_beyond_the_limit_are_left_alone",
     ),
@@ -111,8 +111,8 @@ SWEEP: tuple[Break, ...] = (
     Break(
         "Sweep: what readers do not see yet covers nothing",
         "sweeping.py",
-        " or stream_id > up_to:",
-        ":",
+        " or stream_id > up_to or",
+        " or",
         _SWEEPING + "test_what_readers_do_not_see_yet_neither_goes_nor_covers",
     ),
     Break(
@@ -153,7 +153,7 @@ SWEEP: tuple[Break, ...] = (
     Break(
         "Sweep: by hand, scopes are merged as in the module",
         "cli/sweep.py",
-        "merge_scopes=config.merge_scopes,",
+        "rules=Ruleset.of(config),",
         "merge_scopes=True,",
         _BY_HAND + "test_the_rule_is_that_of_the_modules_configuration",
     ),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # The names and labels that dashboards and alerts are made from.
 SERIES = {
     "synapse_withheld_messages_total": {"code", "source"},
-    "synapse_withheld_decisions_total": {"decision", "queue", "reason"},
+    "synapse_withheld_decisions_total": {"decision", "queue", "reason", "rule"},
     "synapse_withheld_collapsed_bytes_total": {"queue"},
     "synapse_withheld_rearmed_total": {"direction"},
     "synapse_withheld_decision_seconds_bucket": {"le"},

@@ -93,7 +93,7 @@ async def test_it_shows_the_numbers_of_the_json(site: Site, browser: Chromium) -
     assert browser.find("#failures").text == "None."
     assert browser.find("#swept").text.startswith("Done: ")
     whys = [row["why"] for row in told["reasons"]]
-    assert browser.texts("#reasons tbody td:nth-child(3)") == whys
+    assert browser.texts("#reasons tbody td:nth-child(4)") == whys
     assert browser.complaints() == []
 
 

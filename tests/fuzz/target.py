@@ -49,7 +49,7 @@ class Surroundings:
     def keeps_messages(self, user_id: str) -> bool:
         return user_id == "@b:here"
 
-    async def run_statement(self, name: str, _: Any, about: Any) -> Any:
+    async def run_statement(self, name: str, _: Any, about: Any, *__: Any) -> Any:
         """Answer as the database would, by the name of the statement."""
         if "devices" in name:
             return [(user_id, device) for user_id in about for device in "AB"]

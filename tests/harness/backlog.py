@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Coroutine, Iterable, Mapping, Sequence, Tuple, TypeVar
 
+from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep_statements import BacklogRow, Place
 from synapse_withheld.sweeping import Options
 from synapse_withheld.watch import MailboxKey, Superseded
@@ -59,6 +61,18 @@ def must_stay(
     return {place for place in rows if place[:2] in set(doomed) or not covered(place)}
 
 
+def merges_scopes(options: Options) -> bool:
+    """Say whether notices about different sessions share a pair."""
+    (rule,) = options.rules.rules
+    assert isinstance(rule, NoOlm)
+    return rule.merge_scopes
+
+
+def ruleset(*, merge_scopes: bool = True) -> Ruleset:
+    """Return the rules of a sweep for notices alone."""
+    return Ruleset((NoOlm(merge_scopes),))
+
+
 def _says_all_of(later: Any, earlier: Any, options: Options) -> bool:
     after, before = later["content"], earlier["content"]
     if (later["sender"], later["type"]) != (earlier["sender"], earlier["type"]):
@@ -71,7 +85,7 @@ def _says_all_of(later: Any, earlier: Any, options: Options) -> bool:
     if not same_key and (options.spoofs_possible or after.get("from_device") is None):
         return False
     scopes = [(each.get("room_id"), each.get("session_id")) for each in (after, before)]
-    if options.merge_scopes:
+    if merges_scopes(options):
         return scopes[0] == (None, None) or scopes[1] != (None, None)
     return scopes[0] == scopes[1]
 

@@ -39,6 +39,7 @@ def status(**changed: Any) -> dict[str, Any]:
             "mode": "enforce",
             "repeat": "queued",
             "merge_scopes": True,
+            "rules": ["no_olm"],
             "outbox": True,
         },
         "started_ts": NOW_TS - 100_000,

@@ -43,7 +43,7 @@ class Counted:
         """Return the decisions about the inbox, by reason."""
         return {
             reason: times
-            for (_, queue, reason), times in self.since("decisions_total").items()
+            for (_, queue, reason, _), times in self.since("decisions_total").items()
             if queue == "inbox"
         }
 
@@ -57,9 +57,9 @@ def test_each_notice_is_counted_once_for_each_mailbox() -> None:
     play.send(NOTICE, ["R", "R2", "GONE"])
 
     expected = {
-        ("deliver", "inbox", "first"): 2,
-        ("collapse", "inbox", "duplicate"): 1,
-        ("deliver", "inbox", "unknown_device"): 1,
+        ("deliver", "inbox", "first", "no_olm"): 2,
+        ("collapse", "inbox", "duplicate", "no_olm"): 1,
+        ("deliver", "inbox", "unknown_device", "no_olm"): 1,
     }
     assert expected == counted.since("decisions_total")
 

@@ -10,6 +10,7 @@ from synapse_withheld.outbox_statements import (
     withheld_read_outboxes,
     withheld_read_queued_edus,
 )
+from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.statements import MOST_ROWS, Row
 from synapse_withheld.watch import MailboxKey, Superseded
 from tests.store.conftest import Database
@@ -48,7 +49,7 @@ def test_a_reading_tells_what_waits_for_a_device_alone(database: Database) -> No
     add_edu(database, 6, R, code="m.unavailable")
     add_edu(database, 7, R, reason="x" * 3000)
 
-    readings = withheld_read_outboxes(database, [R, R2])
+    readings = withheld_read_outboxes(database, [R, R2], [NO_OLM])
 
     assert {R, R2} == readings.keys()
     assert [] == readings[R2].messages
@@ -65,7 +66,7 @@ def test_a_reading_passes_over_what_it_cannot_read(database: Database) -> None:
         database.execute(sql, row)
     add_edu(database, 2, R)
 
-    assert 1 == len(withheld_read_outboxes(database, [R])[R].messages)
+    assert 1 == len(withheld_read_outboxes(database, [R], [NO_OLM])[R].messages)
 
 
 def test_a_reading_of_an_outbox_is_bounded(database: Database) -> None:
@@ -73,7 +74,7 @@ def test_a_reading_of_an_outbox_is_bounded(database: Database) -> None:
     for stream_id in range(1, MOST_ROWS + 11):
         add_edu(database, stream_id, R)
 
-    messages = withheld_read_outboxes(database, [R])[R].messages
+    messages = withheld_read_outboxes(database, [R], [NO_OLM])[R].messages
     assert [MOST_ROWS + 10, 11] == [messages[0][0], messages[-1][0]]
 
 
@@ -119,8 +120,8 @@ def test_every_statement_uses_the_outboxes_index(database: Database) -> None:
     database.execute("ANALYZE")
     keys: list[MailboxKey] = [(f"@u:server{n}", "D") for n in range(20)]
     database.executed.clear()
-    withheld_read_outboxes(database, keys)
-    withheld_read_outboxes(database, keys[:1])
+    withheld_read_outboxes(database, keys, [NO_OLM])
+    withheld_read_outboxes(database, keys[:1], [NO_OLM])
     withheld_read_queued_edus(database, [(key, 1) for key in keys])
     withheld_delete_superseded_edus(database, [Superseded(key, 1, 2) for key in keys])
 

@@ -13,6 +13,7 @@ from synapse_withheld.inbox_statements import (
     withheld_read_mailboxes,
     withheld_read_queued,
 )
+from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.statements import Row
 from synapse_withheld.watch import MailboxKey, Superseded
 from tests.store.conftest import Database
@@ -74,7 +75,7 @@ def test_a_reading_tells_existing_devices_and_their_notices(database: Database) 
     add_row(database, R, 4, content={"code": "m.unavailable"})
     add_row(database, GONE, 5)
 
-    readings = withheld_read_mailboxes(database, [R, Q, GONE])
+    readings = withheld_read_mailboxes(database, [R, Q, GONE], [NO_OLM])
 
     assert {R, Q} == readings.keys()
     assert [3, 2, 1] == [stream_id for stream_id, _ in readings[R].messages]
@@ -90,7 +91,7 @@ def test_a_reading_leaves_out_what_is_doomed(database: Database) -> None:
         add_row(database, key, 6)
     add_task(database, R, 5)
 
-    readings = withheld_read_mailboxes(database, [R, ("@other:hs", "R")])
+    readings = withheld_read_mailboxes(database, [R, ("@other:hs", "R")], [NO_OLM])
 
     found = {
         key: [stream_id for stream_id, _ in reading.messages]
@@ -107,7 +108,7 @@ def test_a_row_that_cannot_be_parsed_is_passed_over(database: Database) -> None:
     database.execute("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", (*R, 2, text))
     add_row(database, R, 3)
 
-    messages = withheld_read_mailboxes(database, [R])[R].messages
+    messages = withheld_read_mailboxes(database, [R], [NO_OLM])[R].messages
 
     assert [3] == [stream_id for stream_id, _ in messages]
 
@@ -211,7 +212,7 @@ def test_every_statement_uses_the_mailboxes_index(database: Database) -> None:
     database.execute("ANALYZE")
     keys: list[MailboxKey] = [(f"@u{n}:hs", "D") for n in range(20)]
     database.executed.clear()
-    withheld_read_mailboxes(database, keys)
+    withheld_read_mailboxes(database, keys, [NO_OLM])
     withheld_read_queued(database, [(key, 1) for key in keys])
     withheld_delete_superseded(database, [Superseded(key, 1, 2) for key in keys])
 
@@ -227,7 +228,7 @@ def test_a_mailbox_that_is_all_of_the_table_is_not_walked(database: Database) ->
     database.execute(sql, (100_000,))
     database.execute("ANALYZE")
     database.executed.clear()
-    withheld_read_mailboxes(database, [R])
+    withheld_read_mailboxes(database, [R], [NO_OLM])
 
     assert_index_is_used(database)
 

@@ -21,7 +21,15 @@ from synapse_withheld.sweep_statements import (
 )
 from synapse_withheld.sweeping import Options, Sweep
 from synapse_withheld.watch import MailboxKey, Superseded
-from tests.harness.backlog import Table, driven, must_stay, notice, other, text_of
+from tests.harness.backlog import (
+    Table,
+    driven,
+    must_stay,
+    notice,
+    other,
+    ruleset,
+    text_of,
+)
 from tests.harness.messages import WITHHELD, make_notice
 from tests.store.conftest import Database
 from tests.store.test_statements import add_task
@@ -124,7 +132,7 @@ def test_what_stays_is_what_a_plain_comparison_says(database: Database) -> None:
     for merge_scopes, spoofs_possible in itertools.product((True, False), repeat=2):
         database.execute("DELETE FROM device_inbox")
         fill(database, table)
-        options = Options(17, merge_scopes, spoofs_possible)
+        options = Options(17, ruleset(merge_scopes=merge_scopes), spoofs_possible)
         finish(Sweep(backlog_of(database), options))
         assert must_stay(table, options) == left(database)
 

@@ -12,8 +12,9 @@ from synapse_withheld.batch import (
     without,
 )
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules.no_olm import NoOlm
 
-NOTICE = Notice(Pair("@s:hs", "device:S", "m.room_key.withheld"), "key", scoped=False)
+NOTICE = Notice(NoOlm(), Pair("@s:hs", "device:S", "m.room_key.withheld"), "key")
 
 
 def batch(**by_user: list[str]) -> dict[str, Any]:

@@ -6,7 +6,13 @@ import pytest
 from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import WithheldModule
-from synapse_withheld.config import Config, InvalidConfigError, SweepConfig, parse
+from synapse_withheld.config import (
+    Config,
+    InvalidConfigError,
+    RulesConfig,
+    SweepConfig,
+    parse,
+)
 
 
 @pytest.mark.parametrize("empty", [None, {}])
@@ -30,6 +36,13 @@ def test_every_key_is_read() -> None:
         "pages": False,
         "on_unknown_synapse": "refuse",
         "sweep": {"enabled": True, "batch_size": 5, "pause": "2s"},
+        "rules": {
+            "no_olm": False,
+            "withheld": True,
+            "key_requests": True,
+            "secret_requests": True,
+            "verification_requests": True,
+        },
     }
     sweep = SweepConfig(enabled=True, batch_size=5, pause_ms=2000)
 
@@ -46,6 +59,7 @@ def test_every_key_is_read() -> None:
         False,
         "refuse",
         sweep,
+        RulesConfig(False, True, True, True, True),
     ) == parse(written)
     assert 0 == parse({"sweep": {"pause": 0}}).sweep.pause_ms
 
@@ -96,6 +110,16 @@ def test_durations_are_as_synapse_writes_them(
         (
             {"sweep": {"pauze": 1}},
             "unknown key 'sweep.pauze'; the known keys are: sweep.enabled, ",
+        ),
+        ({"rules": ["withheld"]}, "'rules' must be a mapping of no_olm, withheld, "),
+        ({"rules": {"withheld": 1}}, "'rules.withheld' must be true or false; found 1"),
+        (
+            {"rules": {"room_keys": True}},
+            (
+                "unknown key 'rules.room_keys'; the known keys are: rules.no_olm, "
+                "rules.withheld, rules.key_requests, rules.secret_requests, "
+                "rules.verification_requests"
+            ),
         ),
         ({1: 2}, "unknown key 1; the known keys are: mode,"),
         (

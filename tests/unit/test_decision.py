@@ -8,11 +8,12 @@ from attrs import evolve
 from synapse_withheld import decision
 from synapse_withheld.decision import Decision, decide
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules.no_olm import SCOPED, WHOLE, NoOlm
 from synapse_withheld.statements import Row
 from synapse_withheld.watch import Queued
 
 PAIR = Pair("@s:hs", "device:S", "m.room_key.withheld")
-NOTICE = Notice(PAIR, "key", scoped=False)
+NOTICE = Notice(NoOlm(), PAIR, "key")
 ROW = Row(device_list_id=5)
 
 
@@ -20,7 +21,7 @@ ROW = Row(device_list_id=5)
 QUEUED = Queued(
     stream_id=3,
     same_key=True,
-    scoped=False,
+    variant=WHOLE,
     rearmed=False,
     complete=True,
     device_list_id=5,
@@ -40,7 +41,7 @@ def test_a_duplicate_of_a_queued_notice_collapses() -> None:
         (QUEUED._replace(complete=False), ROW, decision.UNWATCHED),
         (QUEUED._replace(same_key=False), ROW, decision.NEW_KEY),
         (QUEUED._replace(rearmed=True), ROW, decision.REARMED),
-        (QUEUED._replace(scoped=True), ROW, decision.SCOPE),
+        (QUEUED._replace(variant=SCOPED), ROW, decision.SCOPE),
         (QUEUED, evolve(ROW, device_list_id=6), decision.DEVICE_CHANGED),
         (QUEUED, evolve(ROW, kept_by_reader=True), decision.NEVER_ACKNOWLEDGED),
     ],
@@ -57,7 +58,7 @@ DOUBTS = [
     (QUEUED._replace(complete=False), ROW),
     (QUEUED._replace(same_key=False), ROW),
     (QUEUED._replace(rearmed=True), ROW),
-    (QUEUED._replace(scoped=True), ROW),
+    (QUEUED._replace(variant=SCOPED), ROW),
     (QUEUED, evolve(ROW, device_list_id=6)),
     (QUEUED, evolve(ROW, kept_by_reader=True)),
 ]
@@ -88,4 +89,4 @@ def test_each_doubt_ends_the_hold(earlier: Queued, row: Row | None) -> None:
 
 def test_a_scoped_copy_of_an_unscoped_notice_collapses() -> None:
     """The unscoped one applies to everything."""
-    assert decision.DUPLICATE == decide(evolve(NOTICE, scoped=True), QUEUED, ROW)
+    assert decision.DUPLICATE == decide(evolve(NOTICE, variant=SCOPED), QUEUED, ROW)

@@ -49,7 +49,7 @@ def test_decisions_are_shown_for_the_module_only() -> None:
     """Each decision and reason has a line; stock has nothing to show there."""
     name = (
         'synapse_withheld_decisions_total{decision="collapse",queue="inbox",'
-        'reason="duplicate"}'
+        'reason="duplicate",rule="no_olm"}'
     )
     rows = make_rows(make_measured({}), make_measured({}, **{name: 1775.0}))
     assert Row("decisions: collapse, duplicate", "–", "1,775") in rows  # noqa: RUF001

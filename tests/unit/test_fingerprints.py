@@ -15,9 +15,11 @@ from synapse_withheld.fingerprints import (
     places_beside,
 )
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules.no_olm import SCOPED, NoOlm
+from synapse_withheld.rules.withheld import SessionWithheld
 
 PAIR = Pair("@s:hs", "device:S", "m.room_key.withheld")
-NOTICE = Notice(PAIR, "key", scoped=False)
+NOTICE = Notice(NoOlm(), PAIR, "key")
 
 texts = st.text(alphabet="a\0'\", \\\ud800", max_size=4)
 pairs = st.builds(
@@ -29,8 +31,8 @@ pairs = st.builds(
 def test_two_pairs_have_two_fingerprints(one: Pair, other: Pair) -> None:
     """Whatever their identifiers contain; and one pair has one."""
     of = Fingerprints()
-    found = [of.of(Notice(each, "key", scoped=False)) for each in (one, other)]
-    found_again = [of.of(Notice(each, "key", scoped=True)) for each in (one, other)]
+    found = [of.of(Notice(NoOlm(), each, "key")) for each in (one, other)]
+    found_again = [of.of(Notice(NoOlm(), each, "key", SCOPED)) for each in (one, other)]
 
     assert found == found_again
     assert (one == other) == (found[0][:2] == found[1][:2])
@@ -60,6 +62,14 @@ def test_pairs_of_one_sender_are_side_by_side(pair: Pair) -> None:
     assert first.key == other.key
 
 
+def test_rules_have_pairs_of_their_own() -> None:
+    """What one rule says of a pair means nothing to another."""
+    of = Fingerprints()
+    other = attrs.evolve(NOTICE, rule=SessionWithheld())
+
+    assert of.of(NOTICE)[:2] != of.of(other)[:2]
+
+
 def test_senders_are_apart() -> None:
     """Each has places of its own."""
     assert place_of("@t:hs") not in places_beside(place_of("@s:hs"))
@@ -68,7 +78,7 @@ def test_senders_are_apart() -> None:
 def test_a_key_is_that_of_its_sender() -> None:
     """It says nothing of the pair, and the pair nothing of it."""
     of = Fingerprints()
-    other = of.of(attrs.evolve(NOTICE, sender_key="other"))
+    other = of.of(attrs.evolve(NOTICE, key="other"))
 
     assert of.of(NOTICE)[:2] == other[:2]
     assert key_of("@s:hs", "key") == of.of(NOTICE).key
@@ -92,6 +102,6 @@ def test_nobody_knows_the_secret() -> None:
 @given(st.text(), st.text())
 def test_all_fit_into_words(sender: str, key: str) -> None:
     """Python's hashes may be negative; fingerprints are not."""
-    found = Fingerprints().of(Notice(Pair(sender, key, key), key, scoped=False))
+    found = Fingerprints().of(Notice(NoOlm(), Pair(sender, key, key), key))
 
     assert all(0 <= each < 1 << 64 for each in (*found, place_of_key(*found[::2])))

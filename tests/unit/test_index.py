@@ -6,6 +6,7 @@ import pytest
 
 from synapse_withheld.index import Index
 from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.watch import Limits, MailboxKey, Queued, Superseded
 
 R1: MailboxKey = ("@r:hs", "R1")
@@ -15,7 +16,7 @@ R2: MailboxKey = ("@r:hs", "R2")
 def notice(device: str = "S", *, sender: str = "@s:hs", key: str = "key") -> Notice:
     """Return a notice of a sender's device."""
     pair = Pair(sender, f"device:{device}", "m.room_key.withheld")
-    return Notice(pair, key, scoped=False)
+    return Notice(NoOlm(), pair, key)
 
 
 def index(*, spoofs_possible: bool = False, **limits: int) -> Index:

@@ -6,12 +6,21 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from synapse_withheld import sweeping
 from synapse_withheld.sweeping import Options, Progress, Sweep
-from tests.harness.backlog import FakeRows, driven, must_stay, notice, other, text_of
+from tests.harness.backlog import (
+    FakeRows,
+    driven,
+    must_stay,
+    notice,
+    other,
+    ruleset,
+    text_of,
+)
 from tests.harness.messages import OLDER_WITHHELD, WITHHELD, make_notice
 
 R, Q = ("@r:hs", "R"), ("@q:hs", "Q")
@@ -61,7 +70,7 @@ def test_with_separate_scopes_sessions_do_not_cover_each_other() -> None:
     """Nor does a notice about all of them."""
     elsewhere = {**SCOPE, "session_id": "other"}
     texts = [notice(**SCOPE), notice(**SCOPE), notice(**elsewhere), notice()]
-    assert [2, 3, 4] == swept(texts, merge_scopes=False)
+    assert [2, 3, 4] == swept(texts, rules=ruleset(merge_scopes=False))
     assert [4] == swept(texts)
 
 
@@ -200,7 +209,8 @@ TEXTS = st.one_of(
         ),
     ),
 )
-OPTIONS = st.builds(Options, st.integers(1, 7), st.booleans(), st.booleans())
+RULES = st.sampled_from([ruleset(merge_scopes=each) for each in (True, False)])
+OPTIONS = st.builds(Options, st.integers(1, 7), RULES, st.booleans())
 # What happens: a message arrives, a mailbox is read up to now, either of two sweeps
 # takes a step, fails at one, or is killed and taken up again.
 STORED = st.tuples(st.just("store"), KEYS, TEXTS)
@@ -271,6 +281,6 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(
     while not sweep.progress.done:
         driven(sweep.step())
         if not sweep.progress.done and data.draw(st.booleans()):
-            big_enough = Options(50, options.merge_scopes, options.spoofs_possible)
+            big_enough = evolve(options, batch_size=50)
             sweep = Sweep(rows, big_enough, sweep.progress.mailbox)
     assert must_stay(table, options) == rows.table.keys()

@@ -1,0 +1,81 @@
+"""The rule `no_olm`: a sender's device cannot open an Olm session, and says so once.
+
+From the Matrix specification, `m.room_key.withheld`: a message with the code `m.no_olm`
+is sent once, and not again until an Olm session between the two devices existed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from synapse_withheld import decision
+from synapse_withheld.decision import Decision
+from synapse_withheld.notice import Notice, Pair, Rule
+from synapse_withheld.rules.content import (
+    NO_OLM,
+    WITHHELD_TYPES,
+    has_code,
+    read_withheld,
+)
+from synapse_withheld.watch import Queued
+
+# The variants: it names neither room nor session, or one of them.
+WHOLE, SCOPED = 0, 1
+
+
+@attrs.frozen
+class NoOlm(Rule):
+    """Notices that there is no Olm session.
+
+    Attributes:
+        merge_scopes: Whether those about different sessions share a pair.
+    """
+
+    merge_scopes: bool = True
+
+    name: ClassVar[str] = "no_olm"
+    types: ClassVar[frozenset[str]] = WITHHELD_TYPES
+    marks: ClassVar[tuple[str, ...]] = (NO_OLM,)
+    about_keys: ClassVar[bool] = True
+    once_per_session: ClassVar[bool] = True
+
+    def read(self, sender: str, message_type: str, content: object) -> Notice | None:
+        """Return the notice that a withheld message is, if it is one.
+
+        The stable type and the older one never stand for each other, since some
+        recipients understand only one.
+        """
+        if not has_code(content) or content["code"] != NO_OLM:
+            return None
+        withheld = read_withheld(content)
+        if withheld is None:
+            return None
+        named = (withheld.room_id, withheld.session_id)
+        pair = Pair(
+            sender,
+            withheld.device,
+            message_type,
+            None if self.merge_scopes else named,
+        )
+        variant = WHOLE if named == (None, None) else SCOPED
+        return Notice(self, pair, withheld.sender_key, variant)
+
+    def news(self, variant: int, earlier: Queued) -> Decision | None:
+        """One that names nothing says more than one that names a session.
+
+        It applies to all that the recipient could not read until it receives it.
+        """
+        more = earlier.variant == SCOPED and variant == WHOLE
+        return decision.SCOPE if more else None
+
+    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
+        """A newer one always does: at rest there is one of each pair."""
+        del older, newer, same_key
+        return True
+
+    def covers(self, older: int, newer: int, *, same_key: bool) -> bool:
+        """One that names a session does not stand for one that names none."""
+        del same_key
+        return older == SCOPED or newer == WHOLE

@@ -1,0 +1,66 @@
+"""The rules that an operator chose."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+import attrs
+
+from synapse_withheld.config import Config
+from synapse_withheld.notice import Notice, Rule
+from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.requests import KeyRequests, SecretRequests
+from synapse_withheld.rules.verification import VerificationRequests
+from synapse_withheld.rules.withheld import SessionWithheld
+
+
+@attrs.frozen
+class Ruleset:
+    """Some rules; no two of them name the same message.
+
+    Attributes:
+        types: The types of messages that any rule names.
+        marks: What the text of every row that any rule names contains one of.
+    """
+
+    rules: tuple[Rule, ...]
+    types: frozenset[str] = attrs.field(init=False)
+    marks: tuple[str, ...] = attrs.field(init=False)
+
+    @types.default
+    def _all_types(self) -> frozenset[str]:
+        return frozenset[str]().union(*(rule.types for rule in self.rules))
+
+    @marks.default
+    def _all_marks(self) -> tuple[str, ...]:
+        return tuple(mark for rule in self.rules for mark in rule.marks)
+
+    @classmethod
+    def of(cls, config: Config) -> Ruleset:
+        """Return the rules that a configuration names."""
+        chosen = config.rules
+        rules: dict[Rule, bool] = {
+            NoOlm(config.merge_scopes): chosen.no_olm,
+            SessionWithheld(): chosen.withheld,
+            KeyRequests(): chosen.key_requests,
+            SecretRequests(): chosen.secret_requests,
+            VerificationRequests(): chosen.verification_requests,
+        }
+        return cls(tuple(rule for rule, is_on in rules.items() if is_on))
+
+    def read(self, sender: str, message_type: str, content: object) -> Notice | None:
+        """Return what a rule makes of a message, `None` if no rule names it."""
+        for rule in self.rules:
+            if message_type in rule.types:
+                notice = rule.read(sender, message_type, content)
+                if notice is not None:
+                    return notice
+        return None
+
+    def recognise(self, message: Mapping[str, Any]) -> Notice | None:
+        """Return what a rule makes of the JSON object of a row."""
+        message_type, sender = message.get("type"), message.get("sender")
+        # Another server may have sent anything as a type.
+        if not isinstance(message_type, str) or not isinstance(sender, str):
+            return None
+        return self.read(sender, message_type, message.get("content"))

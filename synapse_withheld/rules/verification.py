@@ -1,0 +1,57 @@
+"""The rule `verification_requests`: requests to verify that were cancelled.
+
+From MSC3944, "Dropping stale send-to-device messages": a request is dropped once its
+sender cancels it. The cancellation is stored all the same: nobody knows whether a sync
+has been answered with the request already, and its prompt has to go then.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+
+from synapse_withheld import decision
+from synapse_withheld.decision import Decision
+from synapse_withheld.notice import Notice, Pair, Rule
+from synapse_withheld.rules.content import MAX_ID_LENGTH, is_short
+from synapse_withheld.watch import Queued
+
+# The variants, by the type.
+REQUEST, CANCELLATION = 0, 1
+_VARIANTS = {
+    "m.key.verification.request": REQUEST,
+    "m.key.verification.cancel": CANCELLATION,
+}
+
+
+@attrs.frozen
+class VerificationRequests(Rule):
+    """Requests and their cancellations, told apart by `transaction_id`."""
+
+    name: ClassVar[str] = "verification_requests"
+    types: ClassVar[frozenset[str]] = frozenset(_VARIANTS)
+    marks: ClassVar[tuple[str, ...]] = tuple(_VARIANTS)
+    about_keys: ClassVar[bool] = False
+
+    def read(self, sender: str, message_type: str, content: object) -> Notice | None:
+        """Return the notice that a request or a cancellation is."""
+        if not isinstance(content, dict):
+            return None
+        transaction_id = content.get("transaction_id")
+        if not is_short(transaction_id, MAX_ID_LENGTH):
+            return None
+        # A cancellation does not name its sender's device.
+        pair = Pair(sender, "", "m.key.verification", (transaction_id,))
+        return Notice(self, pair, "", _VARIANTS[message_type])
+
+    def news(self, variant: int, earlier: Queued) -> Decision | None:
+        """Every one is stored; a cancellation takes the request back."""
+        if self.supersedes(earlier.variant, variant, same_key=earlier.same_key):
+            return decision.CANCELLED
+        return decision.NOT_REPEATED
+
+    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
+        """Only a cancellation does, and only a request."""
+        del same_key
+        return older == REQUEST and newer == CANCELLATION

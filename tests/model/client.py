@@ -1,0 +1,78 @@
+"""What a client knows after it read messages, as the specification has it.
+
+Written without a look at the module: from "End-to-end encryption" in the Matrix
+specification and from MSC3944.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Hashable, Iterable
+
+import attrs
+
+WITHHELD = "m.room_key.withheld"
+KEY_REQUEST = "m.room_key_request"
+SECRET_REQUEST = "m.secret.request"  # noqa: S105 a type
+VERIFICATION_REQUEST = "m.key.verification.request"
+VERIFICATION_CANCEL = "m.key.verification.cancel"
+
+
+@attrs.define
+class Client:
+    """A client's state.
+
+    Attributes:
+        read: How many messages it was given.
+        without_olm: Senders' devices that cannot open an Olm session with it.
+        codes: Why each session is withheld: the newest code that it was told.
+        asked: What it is asked for and has not been told to forget, by request.
+        prompts: Verifications that it asks its user about.
+        other: Messages of other types, in order, by their sender.
+    """
+
+    read: int = 0
+    without_olm: set[Hashable] = attrs.Factory(set)
+    codes: dict[Hashable, str] = attrs.Factory(dict)
+    asked: dict[Hashable, set[str]] = attrs.Factory(dict)
+    prompts: set[Hashable] = attrs.Factory(set)
+    other: dict[str, list[Any]] = attrs.Factory(dict)
+
+    @property
+    def knows(self) -> tuple[Any, ...]:
+        """Return all of the state but how much was read for it."""
+        return self.without_olm, self.codes, self.asked, self.prompts, self.other
+
+    def give(self, messages: Iterable[dict[str, Any]]) -> None:
+        """Read messages."""
+        for message in messages:
+            self.read += 1
+            self._read(message["sender"], message["type"], message["content"])
+
+    def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
+        if message_type == WITHHELD:
+            self._read_withheld(sender, content)
+        elif message_type in {KEY_REQUEST, SECRET_REQUEST}:
+            self._read_request(sender, message_type, content)
+        elif message_type == VERIFICATION_REQUEST:
+            self.prompts.add((sender, content["transaction_id"]))
+        elif message_type == VERIFICATION_CANCEL:
+            self.prompts.discard((sender, content["transaction_id"]))
+        else:
+            self.other.setdefault(sender, []).append(content)
+
+    def _read_withheld(self, sender: str, content: dict[str, Any]) -> None:
+        device = (sender, content["sender_key"])
+        if content["code"] == "m.no_olm":
+            self.without_olm.add(device)
+        else:
+            self.codes[device, content["session_id"]] = content["code"]
+
+    def _read_request(
+        self, sender: str, message_type: str, content: dict[str, Any]
+    ) -> None:
+        names = ("requesting_device_id", "request_id")
+        request = (sender, message_type, *(content[name] for name in names))
+        if content["action"] == "request":
+            self.asked.setdefault(request, set()).add(repr(content))
+        else:
+            self.asked.pop(request, None)

@@ -1,0 +1,184 @@
+"""The rules `key_requests` and `secret_requests`: what is taken back goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.rules.requests import KeyRequests, Requests, SecretRequests
+from tests.model.play import Play
+
+RULES: list[Requests] = [KeyRequests(), SecretRequests()]
+TYPES = ["m.room_key_request", "m.secret.request"]
+BOTH = pytest.mark.parametrize("message_type", TYPES)
+REQUEST: dict[str, Any] = {
+    "action": "request",
+    "requesting_device_id": "S1",
+    "request_id": "1",
+    "body": {"session_id": "session"},
+}
+CANCELLATION: dict[str, Any] = {
+    "action": "request_cancellation",
+    "requesting_device_id": "S1",
+    "request_id": "1",
+}
+
+
+def sent(message_type: str, *contents: dict[str, Any], **config: Any) -> Play:
+    """Send messages of one type one after the other."""
+    rules = RulesConfig(key_requests=True, secret_requests=True)
+    play = Play(**{"rules": rules, **config})
+    for content in contents:
+        play.send(content, message_type=message_type)
+    return play
+
+
+@BOTH
+def test_a_cancellation_takes_the_place_of_its_request(message_type: str) -> None:
+    """It stays: the request may have been delivered already."""
+    assert [2] == sent(message_type, REQUEST, CANCELLATION).queued()
+
+
+@BOTH
+def test_a_request_after_a_cancellation_stays_and_so_does_that(
+    message_type: str,
+) -> None:
+    """It is a new one."""
+    assert [2, 3] == sent(message_type, REQUEST, CANCELLATION, REQUEST).queued()
+
+
+@BOTH
+def test_a_cancellation_takes_back_what_was_requested_again(message_type: str) -> None:
+    """Each goes the way of the first."""
+    contents = [REQUEST, CANCELLATION] * 3
+    assert [2, 4, 6] == sent(message_type, *contents).queued()
+
+
+@BOTH
+def test_of_identical_requests_the_newest_stays(message_type: str) -> None:
+    """Whatever the order of their keys."""
+    backwards = dict(reversed(REQUEST.items()))
+
+    assert [3] == sent(message_type, REQUEST, backwards, REQUEST).queued()
+
+
+@BOTH
+def test_of_identical_cancellations_the_newest_stays(message_type: str) -> None:
+    """They say the same."""
+    assert [2] == sent(message_type, CANCELLATION, CANCELLATION).queued()
+
+
+@BOTH
+def test_a_request_for_something_else_stays(message_type: str) -> None:
+    """Though it has the same ID."""
+    other = {**REQUEST, "body": {"session_id": "another"}}
+
+    assert [1, 2] == sent(message_type, REQUEST, other).queued()
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["requesting_device_id", "request_id"])
+def test_another_request_is_not_taken_back(message_type: str, name: str) -> None:
+    """Device and ID tell requests apart."""
+    other = {**CANCELLATION, name: "another"}
+
+    assert [1, 2] == sent(message_type, REQUEST, other).queued()
+
+
+def test_nobody_takes_back_what_others_request() -> None:
+    """The same user has to."""
+    play = sent(TYPES[0], REQUEST)
+    play.send(CANCELLATION, message_type=TYPES[0], sender="@t:here")
+
+    assert [1, 2] == play.queued()
+
+
+def test_a_key_is_not_taken_back_with_a_secret() -> None:
+    """The types are apart."""
+    play = sent(TYPES[0], REQUEST)
+    play.send(CANCELLATION, message_type=TYPES[1])
+
+    assert [1, 2] == play.queued()
+
+
+@BOTH
+def test_after_a_restart_a_cancellation_finds_its_request(message_type: str) -> None:
+    """And what is found goes by what is found beside it."""
+    play = sent(message_type, REQUEST, REQUEST)
+    play.load()
+    play.send(CANCELLATION, message_type=message_type)
+
+    assert [3] == play.queued()
+
+
+@BOTH
+def test_a_backlog_of_requests_and_cancellations_is_tidied(message_type: str) -> None:
+    """When its mailbox is first touched."""
+    play = sent(message_type, REQUEST, CANCELLATION, REQUEST, rules=RulesConfig())
+    assert [1, 2, 3] == play.queued()
+    rules = RulesConfig(key_requests=True, secret_requests=True)
+    play.config = Config(rules=rules)
+    play.load()
+    play.send({**REQUEST, "request_id": "2"}, message_type=message_type)
+
+    assert [2, 3, 4] == play.queued()
+
+
+@BOTH
+def test_where_spoofs_are_possible_a_cancellation_counts_all_the_same(
+    message_type: str,
+) -> None:
+    """Whoever sent it, a client would take the request back."""
+    play = sent(message_type, REQUEST)
+    play.spoofs_possible = True
+    play.load()
+    play.send(CANCELLATION, message_type=message_type)
+
+    assert [2] == play.queued()
+
+
+@BOTH
+def test_in_observe_mode_everything_stays(message_type: str) -> None:
+    """It is only counted."""
+    play = sent(message_type, REQUEST, CANCELLATION, mode="observe")
+
+    assert [1, 2] == play.queued()
+
+
+@BOTH
+def test_without_the_rules_everything_stays(message_type: str) -> None:
+    """That is the default."""
+    play = sent(message_type, REQUEST, CANCELLATION, rules=RulesConfig())
+
+    assert [1, 2] == play.queued()
+
+
+deep: dict[str, Any] = {}
+for _ in range(5000):
+    deep = {"deeper": deep}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    "content",
+    [
+        {**REQUEST, "action": "other"},
+        {**REQUEST, "action": ["request"]},
+        {**REQUEST, "requesting_device_id": None},
+        {**REQUEST, "requesting_device_id": "D" * 256},
+        {**REQUEST, "request_id": 7},
+        {**REQUEST, "request_id": ""},
+        {**REQUEST, "body": deep},
+        {},
+        [],
+        None,
+    ],
+    ids=range(10),
+)
+def test_what_is_malformed_is_not_named(rule: Requests, content: object) -> None:
+    """It is stored as it is."""
+    (message_type,) = rule.types
+
+    assert rule.read("@s:hs", message_type, content) is None
