@@ -1,0 +1,163 @@
+"""Every rule on a real Synapse, beside one without the module."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.mailbox import counted, mailbox
+from tests.harness.messages import WITHHELD, make_key
+from tests.harness.polling import eventually
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.stage import Stage, Two, everything_tidied, two_on
+from tests.model.client import (
+    KEY_REQUEST,
+    SECRET_REQUEST,
+    VERIFICATION_CANCEL,
+    VERIFICATION_REQUEST,
+    Client,
+)
+from tests.model.test_rules import Message, request, verification
+
+ALL_RULES = {
+    "withheld": True,
+    "key_requests": True,
+    "secret_requests": True,
+    "verification_requests": True,
+}
+PAIRS = [
+    *(
+        (
+            request(kind, "request", "1", "a"),
+            request(kind, "request_cancellation", "1", ""),
+        )
+        for kind in (KEY_REQUEST, SECRET_REQUEST)
+    ),
+    (verification(VERIFICATION_REQUEST, "1"), verification(VERIFICATION_CANCEL, "1")),
+]
+
+
+def withheld(session: str, code: str) -> Message:
+    """Return a message that a session is withheld, as clients write it."""
+    content = {
+        "algorithm": "m.megolm.v1.aes-sha2",
+        "code": code,
+        "reason": "any",
+        "room_id": "!room:withheld.test",
+        "sender_key": make_key("sender"),
+        "session_id": session,
+    }
+    return WITHHELD, content
+
+
+@async_fixture(scope="module")
+async def every_rule(stage: Stage) -> Homeserver:
+    """Run a Synapse with every rule on."""
+    return await stage.start({"rules": ALL_RULES})
+
+
+@async_fixture(scope="module")
+async def stock(stage: Stage) -> Homeserver:
+    """Run a Synapse without the module."""
+    return await stage.start(None)
+
+
+async def tell(two: Two, *messages: Message) -> None:
+    """Send messages one after the other."""
+    for message_type, content in messages:
+        assert await two.send(content, message_type) == 200
+
+
+def types_and_contents(two: Two) -> list[Message]:
+    """Return what is queued."""
+    return [
+        (message["type"], message["content"])
+        for message in mailbox(two.homeserver, two.recipient)
+    ]
+
+
+@pytest.mark.parametrize(("asked", "taken_back"), PAIRS, ids=lambda each: each[0])
+@in_reactor
+async def test_a_cancellation_takes_the_place_of_its_request(
+    every_rule: Homeserver, asked: Message, taken_back: Message
+) -> None:
+    """And nothing else goes."""
+    two = await two_on(every_rule)
+    other = ("m.dummy", {"n": 1})
+    async with counted(every_rule) as decided:
+        await tell(two, asked, other, taken_back)
+        await eventually(lambda: types_and_contents(two), [other, taken_back])
+    assert decided == {"deliver": 1, "supersede": 1}
+
+
+@pytest.mark.parametrize(("asked", "taken_back"), PAIRS, ids=lambda each: each[0])
+@in_reactor
+async def test_who_was_asked_already_hears_that_it_was_taken_back(
+    every_rule: Homeserver, asked: Message, taken_back: Message
+) -> None:
+    """The sync is answered, and nothing acknowledged yet."""
+    two = await two_on(every_rule)
+    await tell(two, asked)
+    answer = await two.recipient.sync(timeout_ms=0)
+    assert [asked[1]] == [each["content"] for each in answer["to_device"]["events"]]
+    await tell(two, taken_back)
+    next_answer = await two.recipient.sync(since=answer["next_batch"], timeout_ms=0)
+
+    events = next_answer["to_device"]["events"]
+    assert [taken_back[1]] == [each["content"] for each in events]
+
+
+@in_reactor
+async def test_each_session_has_its_newest_code(every_rule: Homeserver) -> None:
+    """Repeats are not stored."""
+    two = await two_on(every_rule)
+    one, other = withheld("1", "m.unverified"), withheld("2", "m.unverified")
+    newer = withheld("1", "m.blacklisted")
+    async with counted(every_rule) as decided:
+        await tell(two, one, one, other, newer, newer, other)
+        await eventually(lambda: types_and_contents(two), [other, newer])
+    assert decided == {"deliver": 2, "supersede": 1, "collapse": 3}
+
+
+def storm(seed: int) -> list[Message]:
+    """Return messages of all rules, many of them about the same things."""
+    chance = random.Random(seed)  # noqa: S311 no secret
+    messages: list[Message] = []
+    for n in range(60):
+        pair = chance.choice(PAIRS)
+        code = chance.choice(["m.unverified", "m.blacklisted"])
+        messages.append(
+            chance.choice(
+                [*pair, withheld(chance.choice("12"), code), ("m.dummy", {"n": n})]
+            )
+        )
+    return messages
+
+
+def what_is_known(two: Two) -> tuple[Any, ...]:
+    """Return what a client knows that reads everything now."""
+    client = Client()
+    # Whatever the users are called.
+    client.give(
+        {**each, "sender": "@s"} for each in mailbox(two.homeserver, two.recipient)
+    )
+    return client.knows
+
+
+@in_reactor
+async def test_a_client_knows_the_same_as_without_the_module(
+    every_rule: Homeserver, stock: Homeserver
+) -> None:
+    """Having read less."""
+    for seed in range(3):
+        pairs = [await two_on(each) for each in (stock, every_rule)]
+        for two in pairs:
+            await tell(two, *storm(seed))
+        await everything_tidied(every_rule)
+        queued = [len(mailbox(two.homeserver, two.recipient)) for two in pairs]
+
+        assert what_is_known(pairs[0]) == what_is_known(pairs[1])
+        assert queued[1] < queued[0] == 60
