@@ -85,6 +85,8 @@ class Config:
         max_pairs_per_mailbox: How many pairs are remembered in one mailbox.
         max_pairs_per_sender: How many pairs of one sender are remembered in one
             mailbox.
+        max_requests_per_sender: The same of requests and their cancellations, of
+            which many are of one pair of devices.
         max_pairs: How many pairs are remembered at once.
         pages: Whether the writer serves its pages to server admins.
         on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
@@ -101,6 +103,7 @@ class Config:
     max_mailboxes: int = 100_000
     max_pairs_per_mailbox: int = 20_000
     max_pairs_per_sender: int = 100
+    max_requests_per_sender: int = 10_000
     max_pairs: int = 1_000_000
     pages: bool = True
     on_unknown_synapse: str = "deliver"
@@ -254,6 +257,7 @@ _PARSERS: _Parsers = {
     "max_mailboxes": ("max_mailboxes", _count),
     "max_pairs_per_mailbox": ("max_pairs_per_mailbox", _count),
     "max_pairs_per_sender": ("max_pairs_per_sender", _count),
+    "max_requests_per_sender": ("max_requests_per_sender", _count),
     "max_pairs": ("max_pairs", _count),
     "pages": ("pages", _boolean),
     "on_unknown_synapse": ("on_unknown_synapse", _choice(*ON_UNKNOWN)),

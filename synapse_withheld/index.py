@@ -48,7 +48,6 @@ class Index:
                 sender who did not send them; then only an equal key makes such a
                 row redundant, where a rule is about keys.
         """
-        self._limits = limits
         self._fingerprints = Fingerprints()
         self._mailboxes = Mailboxes(limits, spoofs_possible=spoofs_possible)
         self._links = self._mailboxes.links
@@ -98,7 +97,7 @@ class Index:
             return False
         fingerprint = self._fingerprints.of(notice)
         known = mailbox.find(fingerprint.place, fingerprint.check) is not None
-        return known or self._mailboxes.fits(mailbox, fingerprint.place)
+        return known or self._mailboxes.fits(mailbox, fingerprint.place, notice.rule)
 
     def in_the_way_of(
         self, key: MailboxKey, notice: Notice, most: int
@@ -116,8 +115,8 @@ class Index:
         mailbox = self._mailboxes.read(key)
         if mailbox is None or self.has_room(key, notice):
             return []
-        among = mailbox.beside(place_of(notice.pair.sender))
-        if len(among) < self._limits.pairs_per_sender:
+        among = mailbox.beside(self._fingerprints.of(notice).place)
+        if len(among) < self._mailboxes.most_of_sender(notice.rule):
             among = range(mailbox.count)
         return [
             Occupant(key, each.stream_id, each.place, each.check)

@@ -67,13 +67,19 @@ class Mailboxes:
             self.forget(next(iter(self._read)))
         self._read[key] = mailbox
 
-    def fits(self, mailbox: Mailbox, place: int) -> bool:
+    def fits(self, mailbox: Mailbox, place: int, rule: Rule) -> bool:
         """Say whether one more pair of the sender of a place may be remembered."""
         return (
-            len(mailbox.beside(place)) < self._limits.pairs_per_sender
+            len(mailbox.beside(place)) < self.most_of_sender(rule)
             and mailbox.count < self._limits.pairs_per_mailbox
             and mailbox.count < self._limits.pairs
         )
+
+    def most_of_sender(self, rule: Rule) -> int:
+        """Return how many pairs of a rule one sender may have in a mailbox."""
+        if rule.about_keys:
+            return self._limits.pairs_per_sender
+        return self._limits.requests_per_sender
 
     def add(
         self, key: MailboxKey, mailbox: Mailbox, new: Record, rule: Rule
@@ -85,7 +91,7 @@ class Mailboxes:
         """
         position = mailbox.find(new.place, new.check)
         if position is None:
-            if self.fits(mailbox, new.place):
+            if self.fits(mailbox, new.place, rule):
                 mailbox.insert(new)
                 self.pairs += 1
                 self._shrink(key)

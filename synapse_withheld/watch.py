@@ -119,3 +119,4 @@ class Limits:
     pairs: int
     pairs_per_mailbox: int
     pairs_per_sender: int
+    requests_per_sender: int

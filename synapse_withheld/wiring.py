@@ -97,6 +97,7 @@ def _index(config: Config, *, spoofs_possible: bool) -> Index:
         pairs=config.max_pairs,
         pairs_per_mailbox=config.max_pairs_per_mailbox,
         pairs_per_sender=config.max_pairs_per_sender,
+        requests_per_sender=config.max_requests_per_sender,
     )
     return Index(limits, spoofs_possible=spoofs_possible)
 

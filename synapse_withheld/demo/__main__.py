@@ -26,6 +26,7 @@ from synapse_withheld.demo.homeserver import HomeserverError
 from synapse_withheld.demo.keeping import invitation
 from synapse_withheld.demo.matrix import MatrixError
 from synapse_withheld.demo.progress import Progress
+from synapse_withheld.demo.requests import compare_requests
 
 HELD, DID_NOT_HOLD, NOT_SHOWN, INTERRUPTED = 0, 1, 2, 130
 
@@ -55,6 +56,7 @@ class Options:
     keep: bool
     markdown: bool
     federation: bool
+    requests: bool
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -78,10 +80,17 @@ def parse(arguments: Sequence[str]) -> Options:
         action="store_true",
         help="instead: four Synapses that federate, the receiving ones away meanwhile",
     )
+    parser.add_argument(
+        "--requests",
+        action="store_true",
+        help="instead: a mailbox of 10,000 stale key requests",
+    )
     parsed = parser.parse_args(arguments)
-    if parsed.keep and parsed.federation:
-        parser.error("--keep shows one Synapse: leave out --federation")
-    return Options(parsed.keep, parsed.markdown, parsed.federation)
+    if parsed.federation and parsed.requests:
+        parser.error("one at a time: --federation or --requests")
+    if parsed.keep and (parsed.federation or parsed.requests):
+        parser.error("--keep shows one Synapse: leave out --federation and --requests")
+    return Options(parsed.keep, parsed.markdown, parsed.federation, parsed.requests)
 
 
 async def demonstrate(directory: Path, options: Options, progress: Progress) -> int:
@@ -99,6 +108,9 @@ async def demonstrate(directory: Path, options: Options, progress: Progress) -> 
     if options.federation:
         return show(await federate(directory, progress, markdown=options.markdown))
     progress.say("Starting a stock Synapse and one with the module.")
+    if options.requests:
+        markdown = options.markdown
+        return show(await compare_requests(directory, progress, markdown=markdown))
     async with two_homeservers(directory) as (stock, module):
         outcome = await compare(stock, module, progress, markdown=options.markdown)
         code = show(outcome)

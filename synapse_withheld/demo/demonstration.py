@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import AsyncIterator, Mapping
+from typing import Any, AsyncIterator, Mapping
 
 import attrs
 
@@ -39,12 +39,17 @@ class Outcome:
 
 @asynccontextmanager
 async def two_homeservers(
-    directory: Path,
+    directory: Path, config: dict[str, Any] | None = None
 ) -> AsyncIterator[tuple[Homeserver, Homeserver]]:
-    """Start a stock Synapse and one with the module; stop them in the end."""
+    """Start a stock Synapse and one with the module; stop them in the end.
+
+    Args:
+        directory: Where their data is.
+        config: The module's configuration.
+    """
     pair = (
         Homeserver(directory / "stock", server_name=SERVER_NAME),
-        Homeserver(directory / "module", module={}, server_name=SERVER_NAME),
+        Homeserver(directory / "module", module=config or {}, server_name=SERVER_NAME),
     )
     try:
         await together(*(each.start() for each in pair))

@@ -63,13 +63,14 @@ async def play(traffic: Traffic, cast: Cast, sent: Callable[[], None]) -> int:
     """
     failed = 0
     for each in traffic.rounds:
-        lanes = [_send(lane, cast, sent) for lane in each.lanes]
+        lanes = [send_all(lane, cast, sent) for lane in each.lanes]
         failed += sum(await together(*lanes))
-        failed += await _send(each.room_keys, cast, sent)
+        failed += await send_all(each.room_keys, cast, sent)
     return failed
 
 
-async def _send(sends: Iterable[Send], cast: Cast, sent: Callable[[], None]) -> int:
+async def send_all(sends: Iterable[Send], cast: Cast, sent: Callable[[], None]) -> int:
+    """Send messages one after the other; return how many requests failed."""
     failed = 0
     for send in sends:
         messages = {cast.away.user_id: {send.device_id: send.content}}

@@ -146,7 +146,7 @@ def _round(
     # Its next notice is news; the storm of the others is not.
     has_session = number % REARMED_EVERY == REARMED_EVERY - 1
     senders = (*FRIENDS, REARMED) if has_session else FRIENDS
-    keys = tuple(_room_key(name, sessions[name], rng) for name in senders)
+    keys = tuple(room_key(name, sessions[name], rng) for name in senders)
     return Round(lanes, keys)
 
 
@@ -212,7 +212,7 @@ def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
             yield Send(LEGACY, message_type, AWAY, notice)
 
 
-def _room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
+def room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
     """Return a real Olm message with a real room key inside."""
     megolm = GroupSession()
     server_name = session.sender.user_id.partition(":")[2]

@@ -89,7 +89,7 @@ def measure(sizes: Sizes) -> Findings:
 
 def weigh(pairs: int, depth: int) -> float:
     """Return how many bytes an index takes for each of its pairs."""
-    index = Index(Limits(pairs, pairs, pairs, pairs), spoofs_possible=False)
+    index = Index(Limits(pairs, pairs, pairs, pairs, pairs), spoofs_possible=False)
     tracemalloc.start()
     try:
         fill(index, pairs, depth)

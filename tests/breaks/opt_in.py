@@ -82,6 +82,20 @@ OPT_IN: tuple[Break, ...] = (
         _REQUESTS + "test_where_spoofs_are_possible_a_cancellation_counts_all_the_same",
     ),
     Break(
+        "Rules of requests: their limit is their own",
+        "mailboxes.py",
+        "return self._limits.requests_per_sender",
+        "return self._limits.pairs_per_sender",
+        _REQUESTS + "test_many_requests_of_one_sender_are_remembered",
+    ),
+    Break(
+        "Rules of requests: an Olm message does not look at them",
+        "fingerprints.py",
+        "place_of(sender) if notice.rule.about_keys else requests_of(sender)",
+        "place_of(sender)",
+        "unit/test_fingerprints.py::test_requests_are_apart_from_what_is_rearmed",
+    ),
+    Break(
         "Rule `verification_requests`: only what was cancelled goes",
         "rules/verification.py",
         "return older == REQUEST and newer == CANCELLATION",

@@ -134,7 +134,7 @@ PROMISES = (
     Break(
         "I6: `max_pairs_per_sender`",
         "mailboxes.py",
-        "len(mailbox.beside(place)) < self._limits.pairs_per_sender\n            and ",
+        "len(mailbox.beside(place)) < self.most_of_sender(rule)\n            and ",
         "",
         _INDEX + "test_beyond_its_limit_nothing_more_is_remembered",
     ),

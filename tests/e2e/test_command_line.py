@@ -221,6 +221,7 @@ async def test_status_tells_the_numbers_of_the_metrics(place: Place) -> None:
         "active": 1,
         "modes": ["enforce"],
         "seen": 50,
+        "rules": {"no_olm": 50},
         "collapsed": made["collapse"],
         "superseded": made["supersede"],
         "bytes_saved": total(metrics, "synapse_withheld_collapsed_bytes_total"),

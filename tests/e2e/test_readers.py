@@ -27,8 +27,8 @@ from tests.harness.stage import Stage, Two
 DUMMY = "m.dummy"
 
 with_sliding_sync = pytest.mark.skipif(
-    [int(part) for part in findall(r"\d+", version("matrix-synapse"))][:2] < [1, 110],
-    reason="this Synapse has no simplified sliding sync",
+    [int(part) for part in findall(r"\d+", version("matrix-synapse"))][:2] < [1, 112],
+    reason="this Synapse has no simplified sliding sync with to-device messages",
 )
 
 

@@ -199,6 +199,9 @@ def trouble(one: Link, sent: list[Request]) -> str:
     checks = [
         newest_of_each_pair(mailboxes, keys),
         Check("others are there", left_otherwise(found, rest)),
-        *(Check(device, str(copies(rows) or "")) for device, rows in mailboxes.items()),
     ]
+    if not SPOOFS_POSSIBLE:  # where they are, one of each key may be left
+        checks += [
+            Check(device, str(copies(rows) or "")) for device, rows in mailboxes.items()
+        ]
     return "\n".join(check.verdict for check in checks if not check.holds)

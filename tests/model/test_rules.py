@@ -21,13 +21,14 @@ from hypothesis.stateful import (
 )
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweeping import Options, Sweep
 from synapse_withheld.tally import Tally
 from synapse_withheld.wiring import wire
 from tests.harness.backlog import FakeRows, driven
+from tests.harness.rules import EVERY_RULE
 from tests.model.client import (
     KEY_REQUEST,
     SECRET_REQUEST,
@@ -41,13 +42,6 @@ from tests.model.homeserver import ModelHomeserver
 RECIPIENT = "@r:here"
 DEVICES = ["R1", "R2"]
 SENDERS = ["@s:here", "@t:there"]
-ALL_RULES = RulesConfig(
-    no_olm=True,
-    withheld=True,
-    key_requests=True,
-    secret_requests=True,
-    verification_requests=True,
-)
 
 Message = tuple[str, dict[str, Any]]
 
@@ -140,7 +134,7 @@ class AllRules(RuleBasedStateMachine):
     def load(self) -> None:
         """Load the module."""
         self.traffic = wire(
-            Config(rules=ALL_RULES),
+            Config(rules=EVERY_RULE),
             self.hs,
             Metrics("rules"),
             Tally(self.hs.runtime().seconds),
@@ -238,7 +232,7 @@ def test_a_sweep_leaves_what_a_client_needs(
         for sender, (kind, content) in sent
     ]
     rows = FakeRows({(RECIPIENT, "R1", n): text for n, text in enumerate(texts, 1)})
-    sweep = Sweep(rows, Options(batch_size, Ruleset.of(Config(rules=ALL_RULES))))
+    sweep = Sweep(rows, Options(batch_size, Ruleset.of(Config(rules=EVERY_RULE))))
     while not sweep.progress.done:
         driven(sweep.step())
     before, after = Client(), Client()

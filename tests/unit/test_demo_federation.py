@@ -170,7 +170,7 @@ def test_table_has_a_column_for_each_placement() -> None:
 def test_federation_is_an_option_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     """It goes with Markdown; there is no one Synapse to keep."""
     assert parse(["--federation", "--markdown"]) == Options(
-        keep=False, markdown=True, federation=True
+        keep=False, markdown=True, federation=True, requests=False
     )
     with pytest.raises(SystemExit):
         parse(["--federation", "--keep"])

@@ -13,9 +13,11 @@ from synapse_withheld.fingerprints import (
     place_of,
     place_of_key,
     places_beside,
+    requests_of,
 )
 from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.rules.no_olm import SCOPED, NoOlm
+from synapse_withheld.rules.requests import KeyRequests
 from synapse_withheld.rules.withheld import SessionWithheld
 
 PAIR = Pair("@s:hs", "device:S", "m.room_key.withheld")
@@ -68,6 +70,14 @@ def test_rules_have_pairs_of_their_own() -> None:
     other = attrs.evolve(NOTICE, rule=SessionWithheld())
 
     assert of.of(NOTICE)[:2] != of.of(other)[:2]
+
+
+def test_requests_are_apart_from_what_is_rearmed() -> None:
+    """However many there are, an Olm message of their sender takes no longer."""
+    found = Fingerprints().of(attrs.evolve(NOTICE, rule=KeyRequests()))
+
+    assert found.place not in places_beside(place_of("@s:hs"))
+    assert found.place in places_beside(requests_of("@s:hs"))
 
 
 def test_senders_are_apart() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from synapse_withheld.index import Index
@@ -21,7 +22,7 @@ def notice(device: str = "S", *, sender: str = "@s:hs", key: str = "key") -> Not
 
 def index(*, spoofs_possible: bool = False, **limits: int) -> Index:
     """Return an empty index with room for 100 of everything not named."""
-    names = ("mailboxes", "pairs", "pairs_per_mailbox", "pairs_per_sender")
+    names = [each.name for each in attrs.fields(Limits)]
     each = {name: limits.get(name, 100) for name in names}
     return Index(Limits(**each), spoofs_possible=spoofs_possible)
 

@@ -155,6 +155,18 @@ def test_without_the_rules_everything_stays(message_type: str) -> None:
     assert [1, 2] == play.queued()
 
 
+def test_many_requests_of_one_sender_are_remembered() -> None:
+    """They have a limit of their own, since each is a pair."""
+    requests = [{**REQUEST, "request_id": str(n)} for n in range(4)]
+    limits = {"max_pairs_per_sender": 1, "max_requests_per_sender": 3}
+    play = sent(TYPES[0], *requests, **limits)
+    for n in range(4):
+        play.send({**CANCELLATION, "request_id": str(n)}, message_type=TYPES[0])
+
+    # The fourth was not remembered.
+    assert [4, 5, 6, 7, 8] == play.queued()
+
+
 deep: dict[str, Any] = {}
 for _ in range(5000):
     deep = {"deeper": deep}

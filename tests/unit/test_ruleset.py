@@ -9,9 +9,10 @@ from hypothesis import given
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.notice import MOST_VARIANT
 from synapse_withheld.rules.ruleset import Ruleset
-from tests.model.test_rules import ALL_RULES, messages
+from tests.harness.rules import EVERY_RULE
+from tests.model.test_rules import messages
 
-EVERYTHING = Ruleset.of(Config(rules=ALL_RULES))
+EVERYTHING = Ruleset.of(Config(rules=EVERY_RULE))
 NAMES = [each.name for each in attrs.fields(RulesConfig)]
 
 
