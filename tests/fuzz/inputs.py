@@ -18,6 +18,9 @@ _TYPES: tuple[Any, ...] = (
     "org.matrix.room_key.withheld",
     "m.room.encrypted",
     "m.room_key_request",
+    "m.secret.request",
+    "m.key.verification.request",
+    "m.key.verification.cancel",
     "m.room_key.withheld\0",
     "",
     None,
@@ -25,6 +28,7 @@ _TYPES: tuple[Any, ...] = (
     ["m.room_key.withheld"],
     {"m.room.encrypted": 1},
 )
+_STRINGS_FIRST = 9
 _KEYS = (
     "code",
     "algorithm",
@@ -34,12 +38,19 @@ _KEYS = (
     "session_id",
     "ciphertext",
     "reason",
+    "action",
+    "request_id",
+    "requesting_device_id",
+    "transaction_id",
     "__proto__",
     "",
 )
 _STRINGS = (
     "m.no_olm",
     "m.unverified",
+    "m.blacklisted",
+    "request",
+    "request_cancellation",
     "m.megolm.v1.aes-sha2",
     "m.olm.v1.curve25519-aes-sha2",
     _KEY,
@@ -63,6 +74,13 @@ _OLM = {
     "sender_key": _KEY,
     "ciphertext": {"theirs": {"type": 0, "body": ""}},
 }
+_REQUEST = {
+    "action": "request",
+    "request_id": "A",
+    "requesting_device_id": "A",
+    "transaction_id": "A",
+}
+_SESSION = {**_NOTICE, "code": "m.unverified", "room_id": "A", "session_id": "A"}
 _SCALARS: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, float("nan"))
 
 DEEPEST = 6
@@ -119,7 +137,7 @@ def _request(choices: Bytes) -> Request:
     origin = choices.pick((None, None, "there", "other", "", "\0"))
     outward = origin is None and choices.byte() % 4 == 0
     # A client's type is part of an address.
-    types = _TYPES[:6] if origin is None else _TYPES
+    types = _TYPES[:_STRINGS_FIRST] if origin is None else _TYPES
     message_type = types[0] if choices.byte() % 2 else choices.pick(types)
     sender = choices.pick(_USERS) if choices.byte() % 4 else choices.pick(_NAMES)
     messages = {
@@ -139,7 +157,9 @@ def _content(choices: Bytes) -> Any:
     if kind == 3:
         return dict(_OLM)
     if kind < 7:
-        changed: dict[str, Any] = dict(choices.pick((_NOTICE, _OLM, {})))
+        changed: dict[str, Any] = dict(
+            choices.pick((_NOTICE, _OLM, _REQUEST, _SESSION, {}))
+        )
         for _ in range(choices.byte() % 4):
             changed[choices.pick(_KEYS)] = _value(choices, DEEPEST)
         return changed

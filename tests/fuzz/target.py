@@ -12,13 +12,17 @@ from twisted.internet.task import Clock
 from synapse_withheld.batch import ObservedBatch
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
+from synapse_withheld.rules.content import SESSION_CODES
 from synapse_withheld.statements import MailboxReading, Row
 from synapse_withheld.tally import Tally
 from synapse_withheld.waiting import Runtime, at_once
 from synapse_withheld.wiring import wire
 from tests.fuzz.inputs import Request, requests
+from tests.harness.rules import EVERY_RULE
 
 WITHHELD_TYPES = ("m.room_key.withheld", "org.matrix.room_key.withheld")
+
+CODES = ("m.no_olm", *SESSION_CODES)
 
 # How long a request may take, in nanoseconds of this thread, the best of some tries:
 # others run on this machine too, and garbage is collected now and then.
@@ -71,7 +75,11 @@ class Target:
         self._synapse = Surroundings()
         tally = Tally(self._synapse.clock.seconds)
         self._traffic = wire(
-            Config(), self._synapse, Metrics("fuzz"), tally, spoofs_possible=True
+            Config(rules=EVERY_RULE),
+            self._synapse,
+            Metrics("fuzz"),
+            tally,
+            spoofs_possible=True,
         )
         failures: Any = self._traffic.failures
         failures.note = _fail
@@ -170,7 +178,7 @@ def _may_go(message_type: Any, content: Any) -> bool:
     return (
         message_type in WITHHELD_TYPES
         and isinstance(content, dict)
-        and content.get("code") == "m.no_olm"
+        and content.get("code") in CODES
         and content.get("algorithm") == "m.megolm.v1.aes-sha2"
         and isinstance(content.get("sender_key"), str)
     )
