@@ -11,6 +11,20 @@ _BACKGROUND = "unit/test_background_sweep.py::"
 
 SWEEP: tuple[Break, ...] = (
     Break(
+        "Sweep: a request for something else stays",
+        "sweeping.py",
+        "same_key=notice.key == later.key",
+        "same_key=True",
+        "model/test_rules.py::test_a_sweep_leaves_what_a_client_needs",
+    ),
+    Break(
+        "Sweep: every rule's messages are looked at",
+        "sweeping.py",
+        "any(mark in text for mark in self._options.rules.marks)",
+        '"m.no_olm" in text',
+        "model/test_rules.py::test_a_sweep_takes_back_what_was_taken_back",
+    ),
+    Break(
         "Sweep: a scoped notice does not cover an unscoped one",
         "rules/no_olm.py",
         "return older == SCOPED or newer == WHOLE",

@@ -115,7 +115,7 @@ class FakeRows:
         places = [each for each in self.table if before is None or each < before]
         read = sorted(places, reverse=True)[:limit]
         self.most_read = max(self.most_read, len(read))
-        return [(*each, self._shown(self.table[each])) for each in read]
+        return [(*each, self.table[each]) for each in read]
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         return self.doomed_mailboxes & set(mailboxes)
@@ -132,7 +132,3 @@ class FakeRows:
             and row.mailbox not in self.doomed_mailboxes
         ]
         return len([self.table.pop(each) for each in gone if each in self.table])
-
-    @staticmethod
-    def _shown(text: str) -> str | None:
-        return text if "m.no_olm" in text else None

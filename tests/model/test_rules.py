@@ -220,9 +220,10 @@ class AllRules(RuleBasedStateMachine):
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(SENDERS), messages), max_size=40),
+    st.lists(st.tuples(st.sampled_from(SENDERS), messages), min_size=20, max_size=40),
     st.integers(1, 7),
 )
+@settings(max_examples=300)
 def test_a_sweep_leaves_what_a_client_needs(
     sent: list[tuple[str, Message]], batch_size: int
 ) -> None:
@@ -241,6 +242,29 @@ def test_a_sweep_leaves_what_a_client_needs(
 
     assert before.knows == after.knows
     assert after.read == before.read - sweep.progress.deleted
+    event(f"swept away: {'some' if sweep.progress.deleted else 'none'}")
+
+
+def test_a_sweep_takes_back_what_was_taken_back() -> None:
+    """Of each rule."""
+    sent = [
+        request(KEY_REQUEST, "request", "1", "a"),
+        request(KEY_REQUEST, "request_cancellation", "1", ""),
+        verification(VERIFICATION_REQUEST, "1"),
+        verification(VERIFICATION_CANCEL, "1"),
+        withheld("m.unverified", "1", "key"),
+        withheld("m.blacklisted", "1", "key"),
+    ]
+    table = {
+        (RECIPIENT, "R1", n): json.dumps(
+            {"sender": "@s:here", "type": kind, "content": content}
+        )
+        for n, (kind, content) in enumerate(sent, 1)
+    }
+    rows = FakeRows(table)
+    driven(Sweep(rows, Options(rules=Ruleset.of(Config(rules=EVERY_RULE)))).step())
+
+    assert [2, 4, 6] == [stream_id for _, _, stream_id in sorted(rows.table)]
 
 
 TestAllRules = AllRules.TestCase

@@ -167,6 +167,18 @@ def test_many_requests_of_one_sender_are_remembered() -> None:
     assert [4, 5, 6, 7, 8] == play.queued()
 
 
+def test_requests_that_wait_for_another_server_go_too() -> None:
+    """As far as their EDU holds nothing else."""
+    play = sent(TYPES[0])
+    play.send_abroad(REQUEST, message_type=TYPES[0])
+    play.send_abroad({**REQUEST, "request_id": "2"}, ["A", "B"], message_type=TYPES[0])
+    for request_id in "12":
+        content = {**CANCELLATION, "request_id": request_id}
+        play.send_abroad(content, ["A"], message_type=TYPES[0])
+
+    assert [2, 3, 4] == play.outbox()
+
+
 deep: dict[str, Any] = {}
 for _ in range(5000):
     deep = {"deeper": deep}
