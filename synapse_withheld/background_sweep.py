@@ -50,6 +50,7 @@ def start(
         rules=Ruleset.of(config),
         spoofs_possible=spoofs_possible,
         dry_run=not config.enforces,
+        now_ts=runtime.now_ts(),
     )
     pause_s = config.sweep.pause_ms / 1000
     sweep = Sweep(backlog, options)

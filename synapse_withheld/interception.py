@@ -174,6 +174,7 @@ class SynapseInternals:
             apart=PreserveLoggingContext,
             sleep=self._api.sleep,
             seconds=time.monotonic,
+            now_ts=lambda: round(time.time() * 1000),
         )
 
     def intercept(self, traffic: Traffic) -> None:

@@ -46,12 +46,19 @@ class Notice:
             what an Olm message re-arms. Of others what equal contents have in common.
         variant: Which of the things that such a message can say: a number that the
             rule gives, from 0 to `MOST_VARIANT`.
+        expires_ts: From when on no client heeds it, in milliseconds since 1970; `None`
+            for never.
     """
 
     rule: Rule
     pair: Pair
     key: str
     variant: int = 0
+    expires_ts: int | None = None
+
+    def has_expired(self, now_ts: int) -> bool:
+        """Say whether no client heeds it any more."""
+        return self.expires_ts is not None and self.expires_ts <= now_ts
 
 
 MOST_VARIANT = 15

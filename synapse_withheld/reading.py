@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
 from synapse_withheld.index import Index
 from synapse_withheld.mailbox import Mailbox
+from synapse_withheld.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.statements import MailboxReading, Row
 from synapse_withheld.store import StatementError, Store
@@ -138,10 +139,27 @@ class Reader:
         self, key: MailboxKey, mailbox: Mailbox, reading: MailboxReading | None
     ) -> None:
         notices = None
+        expired: list[Superseded] = []
         if reading is not None:
             notices = [
                 (stream_id, notice)
                 for stream_id, message in reading.messages
                 if (notice := self.rules.recognise(message)) is not None
             ]
-        self.found(self.index.end_reading(key, mailbox, notices))
+            expired = self._expired(key, notices)
+        superseded = self.index.end_reading(key, mailbox, notices)
+        self.found([*expired, *superseded])
+
+    def _expired(
+        self, key: MailboxKey, notices: list[tuple[int, Notice]]
+    ) -> list[Superseded]:
+        """Take out what no client heeds any more, where something newer is there."""
+        now_ts = self.runtime.now_ts()
+        expired = [
+            Superseded(key, stream_id, notices[0][0])
+            for stream_id, notice in notices[1:]
+            if notice.has_expired(now_ts)
+        ]
+        gone = {row.stream_id for row in expired}
+        notices[:] = [each for each in notices if each[0] not in gone]
+        return expired

@@ -57,12 +57,15 @@ class Options:
         spoofs_possible: Whether rows may name a sender who did not send them; then
             only a notice with an equal key covers another, where a rule is about keys.
         dry_run: Whether to delete nothing.
+        now_ts: What the time is when it begins, in milliseconds since 1970: what no
+            client heeds any more by then goes, if anything newer is in its mailbox.
     """
 
     batch_size: int = 1000
     rules: Ruleset = attrs.field(factory=lambda: Ruleset.of(Config()))
     spoofs_possible: bool = False
     dry_run: bool = False
+    now_ts: int = 0
 
 
 @attrs.frozen
@@ -72,7 +75,7 @@ class Progress:
     Attributes:
         rows: Rows looked at.
         notices: How many of them are notices.
-        covered: How many of those a later one covers.
+        covered: How many of those a later one covers, or no client heeds any more.
         left_alone: How many of these are of devices that are being deleted.
         deleted: How many rows were deleted.
         bytes: How many bytes of message JSON those had; in a dry run, would have.
@@ -104,10 +107,12 @@ class _Mailbox:
     """The pairs seen in a mailbox so far, going back in its stream.
 
     Attributes:
+        newest_id: The newest row, whatever it is.
         covers: The later row that covers what has the same text.
     """
 
     key: MailboxKey | None = None
+    newest_id: int = 0
     pairs: dict[_PairKey, _Seen] = attrs.Factory(dict)
     covers: dict[str, int] = attrs.Factory(dict)
 
@@ -188,12 +193,14 @@ class Sweep:
         covered: List[Covered] = []
         mailbox = self._mailbox
         for user_id, device_id, stream_id, text in rows:
-            # In most rows it is another type of message.
-            if text is None or stream_id > up_to or not self._may_be_notice(text):
+            if stream_id > up_to:
                 continue
             key = (user_id, device_id)
             if mailbox.key != key:
-                mailbox = self._mailbox = _Mailbox(key)
+                mailbox = self._mailbox = _Mailbox(key, stream_id)
+            # In most rows it is another type of message.
+            if text is None or not self._may_be_notice(text):
+                continue
             newer_id = mailbox.covers.get(text)
             if newer_id is None:
                 notice = self._recognise(text)
@@ -209,6 +216,8 @@ class Sweep:
         self, mailbox: _Mailbox, stream_id: int, notice: Notice, text: str
     ) -> int | None:
         """Return which later row covers a notice, and remember it for equal texts."""
+        if notice.has_expired(self._options.now_ts):
+            return mailbox.newest_id if mailbox.newest_id > stream_id else None
         rule = notice.rule
         doubtful = rule.about_keys and self._options.spoofs_possible
         pair = (rule.name, notice.pair, notice.key if doubtful else None)

@@ -46,6 +46,7 @@ class Runtime:
         apart: A context in which deferreds that others await may be fired.
         sleep: Sleeps for some seconds.
         seconds: A clock that never goes back, in seconds.
+        now_ts: The time of day, in milliseconds since 1970.
     """
 
     call_later: Callable[[float, Callable[[], None]], Call]
@@ -55,6 +56,7 @@ class Runtime:
     apart: Callable[[], ContextManager[Any]]
     sleep: Callable[[float], Awaitable[None]]
     seconds: Callable[[], float]
+    now_ts: Callable[[], int]
 
 
 def at_once(clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> Runtime:
@@ -72,6 +74,7 @@ def at_once(clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> Runtime:
         apart=nullcontext,
         sleep=sleep,
         seconds=clock.seconds,
+        now_ts=lambda: round(clock.seconds() * 1000),
     )
 
 

@@ -120,6 +120,7 @@ class Job:
             rules=Ruleset.of(config),
             spoofs_possible=spoofs_possible(synapse_version()),
             dry_run=arguments.dry_run,
+            now_ts=round(time.time() * 1000),
         )
         pause_s = config.sweep.pause_ms / 1000
         if arguments.pause is not None:

@@ -2,12 +2,13 @@
 
 From MSC3944, "Dropping stale send-to-device messages": a request is dropped once its
 sender cancels it. The cancellation is stored all the same: nobody knows whether a sync
-has been answered with the request already, and its prompt has to go then.
+has been answered with the request already, and its prompt has to go then. A request is
+dropped, too, once it is so old that the specification has every client ignore it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -23,6 +24,13 @@ _VARIANTS = {
     "m.key.verification.request": REQUEST,
     "m.key.verification.cancel": CANCELLATION,
 }
+
+# The specification: "should be ignored" ten minutes after its `timestamp`.
+IGNORED_AFTER_MS = 10 * 60 * 1000
+# By how much the clocks of the sender, of this server and of the reader may differ.
+MARGIN_MS = 24 * 60 * 60 * 1000
+# What JSON numbers hold exactly.
+_LATEST_TS = 2**53
 
 
 @attrs.frozen
@@ -43,7 +51,9 @@ class VerificationRequests(Rule):
             return None
         # A cancellation does not name its sender's device.
         pair = Pair(sender, "", "m.key.verification", (transaction_id,))
-        return Notice(self, pair, "", _VARIANTS[message_type])
+        variant = _VARIANTS[message_type]
+        expires_ts = _expires_ts(content) if variant == REQUEST else None
+        return Notice(self, pair, "", variant, expires_ts)
 
     def news(self, variant: int, earlier: Queued) -> Decision | None:
         """Every one is stored; a cancellation takes the request back."""
@@ -55,3 +65,12 @@ class VerificationRequests(Rule):
         """Only a cancellation does, and only a request."""
         del same_key
         return older == REQUEST and newer == CANCELLATION
+
+
+def _expires_ts(content: dict[str, Any]) -> int | None:
+    timestamp = content.get("timestamp")
+    if not isinstance(timestamp, int) or isinstance(timestamp, bool):
+        return None
+    if not 0 <= timestamp <= _LATEST_TS:
+        return None
+    return timestamp + IGNORED_AFTER_MS + MARGIN_MS

@@ -109,4 +109,18 @@ OPT_IN: tuple[Break, ...] = (
         'Pair("", "", "m.key.verification", (transaction_id,))',
         _VERIFICATION + "test_a_request_of_another_transaction_stays",
     ),
+    Break(
+        "Rule `verification_requests`: what every client ignores has expired",
+        "rules/verification.py",
+        "return timestamp + IGNORED_AFTER_MS + MARGIN_MS",
+        "return timestamp + IGNORED_AFTER_MS",
+        _VERIFICATION + "test_a_request_expires_after_ten_minutes_and_a_day",
+    ),
+    Break(
+        "Rule `verification_requests`: what has expired goes at the first touch",
+        "reading.py",
+        "if notice.has_expired(now_ts)",
+        "if False",
+        _VERIFICATION + "test_what_has_expired_goes_when_its_mailbox_is_touched",
+    ),
 )

@@ -11,6 +11,13 @@ _BACKGROUND = "unit/test_background_sweep.py::"
 
 SWEEP: tuple[Break, ...] = (
     Break(
+        "Sweep: what has expired goes only where something newer is",
+        "sweeping.py",
+        "mailbox.newest_id if mailbox.newest_id > stream_id else None",
+        "mailbox.newest_id + 1",
+        "unit/test_rule_verification.py::test_the_sweep_takes_what_has_expired",
+    ),
+    Break(
         "Sweep: a request for something else stays",
         "sweeping.py",
         "same_key=notice.key == later.key",
@@ -62,8 +69,8 @@ SWEEP: tuple[Break, ...] = (
     Break(
         "Sweep: memory is that of one mailbox",
         "sweeping.py",
-        "self._mailbox = _Mailbox(key)",
-        "self._mailbox = _Mailbox(key, mailbox.pairs)",
+        "self._mailbox = _Mailbox(key, stream_id)",
+        "self._mailbox = _Mailbox(key, stream_id, mailbox.pairs)",
         _SWEEPING + "test_memory_does_not_grow_with_the_table",
     ),
     Break(
@@ -125,8 +132,8 @@ SWEEP: tuple[Break, ...] = (
     Break(
         "Sweep: what readers do not see yet covers nothing",
         "sweeping.py",
-        " or stream_id > up_to or",
-        " or",
+        "            if stream_id > up_to:\n                continue\n",
+        "",
         _SWEEPING + "test_what_readers_do_not_see_yet_neither_goes_nor_covers",
     ),
     Break(

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.config import RulesConfig
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.verification import VerificationRequests
+from synapse_withheld.sweeping import Options, Sweep
+from tests.harness.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
 
 REQUEST, CANCEL = "m.key.verification.request", "m.key.verification.cancel"
 CONTENT = {"transaction_id": "1"}
+DAY_MS = 24 * 60 * 60 * 1000
 
 
 def sent(*types: str, **rules: bool) -> Play:
@@ -54,6 +58,61 @@ def test_the_other_messages_of_a_verification_pass() -> None:
 def test_without_the_rule_everything_stays() -> None:
     """That is the default."""
     assert [1, 2] == sent(REQUEST, CANCEL, verification_requests=False).queued()
+
+
+def test_a_request_expires_after_ten_minutes_and_a_day() -> None:
+    """Then every client ignores it, whatever its clock says."""
+    content = {**CONTENT, "timestamp": 1000}
+    found = VerificationRequests().read("@s:hs", REQUEST, content)
+
+    assert found is not None
+    expires_ts = 1000 + 10 * 60 * 1000 + DAY_MS
+    assert [False, True] == [found.has_expired(expires_ts + n) for n in (-1, 0)]
+
+
+@pytest.mark.parametrize("timestamp", [None, True, "1000", 1.5, -1, 2**60])
+def test_a_request_without_a_time_never_expires(timestamp: Any) -> None:
+    """Nor does a cancellation."""
+    content = {**CONTENT, "timestamp": timestamp}
+    rule = VerificationRequests()
+    found = [
+        rule.read("@s:hs", REQUEST, content),
+        rule.read("@s:hs", CANCEL, {**CONTENT, "timestamp": 0}),
+    ]
+
+    assert not any(each is None or each.has_expired(2**62) for each in found)
+
+
+def test_what_has_expired_goes_when_its_mailbox_is_touched() -> None:
+    """But for the newest row, beside which nothing else would be."""
+    play = sent()
+    for number in range(3):
+        content = {"transaction_id": str(number), "timestamp": 0}
+        play.send(content, message_type=REQUEST)
+    play.hs.clock.advance(2 * DAY_MS / 1000)
+    play.load()
+    play.send({**CONTENT, "transaction_id": "new"}, message_type=REQUEST)
+
+    assert [3, 4] == play.queued()
+
+
+def test_the_sweep_takes_what_has_expired() -> None:
+    """Where anything newer is in the mailbox, whatever that is."""
+    rules = RulesConfig(verification_requests=True)
+    old = text_of("@s:hs", REQUEST, {**CONTENT, "timestamp": 0})
+    fresh = text_of("@s:hs", REQUEST, {**CONTENT, "timestamp": DAY_MS})
+    rows = FakeRows(
+        {
+            ("@r:hs", "R", 1): old,
+            ("@r:hs", "R", 2): fresh,
+            ("@r:hs", "R", 3): other(),
+            ("@r:hs", "Q", 4): old,
+        }
+    )
+    options = Options(rules=Ruleset.of(Config(rules=rules)), now_ts=2 * DAY_MS)
+    driven(Sweep(rows, options).step())
+
+    assert [2, 3, 4] == sorted(stream_id for *_, stream_id in rows.table)
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"transaction_id": 1}])
