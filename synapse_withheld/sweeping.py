@@ -192,6 +192,7 @@ class Sweep:
         notices = 0
         covered: List[Covered] = []
         mailbox = self._mailbox
+        marks = self._options.rules.marks
         for user_id, device_id, stream_id, text in rows:
             if stream_id > up_to:
                 continue
@@ -199,7 +200,7 @@ class Sweep:
             if mailbox.key != key:
                 mailbox = self._mailbox = _Mailbox(key, stream_id)
             # In most rows it is another type of message.
-            if text is None or not self._may_be_notice(text):
+            if text is None or not any(map(text.__contains__, marks)):
                 continue
             newer_id = mailbox.covers.get(text)
             if newer_id is None:
@@ -243,9 +244,6 @@ class Sweep:
         if message is None:
             return None
         return self._options.rules.recognise(message)
-
-    def _may_be_notice(self, text: str) -> bool:
-        return any(mark in text for mark in self._options.rules.marks)
 
 
 def _size(text: str) -> int:

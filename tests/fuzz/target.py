@@ -27,7 +27,7 @@ CODES = ("m.no_olm", *SESSION_CODES)
 # How long a request may take, in nanoseconds of this thread, the best of some tries:
 # others run on this machine too, and garbage is collected now and then.
 MOST_NS = 1_000_000
-TRIES = 5
+TRIES = 20
 
 
 class SlowError(AssertionError):
