@@ -15,6 +15,7 @@ from synapse_withheld.demo.matrix import Client
 from synapse_withheld.demo.postgres import PostgresServer
 from synapse_withheld.demo.together import together
 from tests.bench.sqllog import SqlLog
+from tests.harness.rules import EVERY_RULE
 
 STOCK, MODULE = "stock", "module"
 
@@ -33,6 +34,8 @@ _QUIET_SYNAPSE = {
     "background_updates": {"sleep_enabled": False},
     "stats": {"enabled": False},
 }
+
+_CONFIG = {"rules": attrs.asdict(EVERY_RULE)}
 
 
 @attrs.frozen
@@ -84,7 +87,7 @@ class Lane:
 async def two_lanes(
     directory: Path, *, log_statements: bool
 ) -> AsyncIterator[tuple[Lane, Lane]]:
-    """Start a stock Synapse and one with the module on empty databases.
+    """Start a stock Synapse and one with the module, every rule on, on empty databases.
 
     Args:
         directory: Where their files go.
@@ -93,7 +96,9 @@ async def two_lanes(
     with ExitStack() as stack:
         lanes = (
             _make_lane(stack, directory / STOCK, None, log_statements=log_statements),
-            _make_lane(stack, directory / MODULE, {}, log_statements=log_statements),
+            _make_lane(
+                stack, directory / MODULE, _CONFIG, log_statements=log_statements
+            ),
         )
         try:
             # All starts end before any stop, so that nothing starts behind our back.
