@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, Mapping
+from typing import Any, AsyncIterator, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -17,7 +17,14 @@ from synapse_withheld.demo.measuring import Measured, measure, settle
 from synapse_withheld.demo.progress import Progress
 from synapse_withheld.demo.table import make_rows, render
 from synapse_withheld.demo.together import together
-from synapse_withheld.demo.traffic import AWAY, TABLET, Traffic, make_traffic, user_id
+from synapse_withheld.demo.traffic import (
+    AWAY,
+    TABLET,
+    Send,
+    Traffic,
+    make_traffic,
+    user_id,
+)
 
 SERVER_NAME = "withheld.test"
 
@@ -76,11 +83,7 @@ async def compare(
     failed = await together(*(play(traffic, cast, progress.sent) for cast in casts))
     progress.say("Letting the device that was away catch up on each.")
     await settle(module, casts[1].away, casts[1].tablet)
-    # One after the other: they are timed.
-    on_stock, on_module = [
-        await measure(homeserver, cast.away, cast.tablet, failures)
-        for homeserver, cast, failures in zip((stock, module), casts, failed)
-    ]
+    on_stock, on_module = await measure_both((stock, module), casts, failed)
     return Outcome(
         render(make_rows(on_stock, on_module), markdown=markdown),
         check(traffic, on_stock, on_module),
@@ -88,16 +91,31 @@ async def compare(
     )
 
 
-def check(traffic: Traffic, stock: Measured, module: Measured) -> tuple[Check, ...]:
-    """Check all that has to hold."""
-    room_keys = [
+async def measure_both(
+    pair: tuple[Homeserver, Homeserver], casts: Sequence[Cast], failed: Sequence[int]
+) -> list[Measured]:
+    """Measure one after the other: they are timed."""
+    return [
+        await measure(homeserver, cast.away, cast.tablet, failures)
+        for homeserver, cast, failures in zip(pair, casts, failed)
+    ]
+
+
+def as_delivered(sends: Iterable[Send]) -> list[dict[str, Any]]:
+    """Return messages as their recipient gets them."""
+    return [
         {
             "content": send.content,
             "sender": user_id(send.sender, SERVER_NAME),
             "type": send.message_type,
         }
-        for send in traffic.room_keys
+        for send in sends
     ]
+
+
+def check(traffic: Traffic, stock: Measured, module: Measured) -> tuple[Check, ...]:
+    """Check all that has to hold."""
+    room_keys = as_delivered(traffic.room_keys)
     return (
         checks.one_notice_per_pair(module.mailboxes),
         checks.newest_of_each_pair(module.mailboxes, last_keys(traffic)),

@@ -21,6 +21,8 @@ from synapse_withheld.demo.checks import Check
 from synapse_withheld.demo.demonstration import (
     SERVER_NAME,
     Outcome,
+    as_delivered,
+    measure_both,
     two_homeservers,
 )
 from synapse_withheld.demo.driving import Cast, send_all
@@ -31,7 +33,6 @@ from synapse_withheld.demo.measuring import (
     TIDY_WITHIN_S,
     Measured,
     mailbox,
-    measure,
 )
 from synapse_withheld.demo.olm import MEGOLM, OlmDevice
 from synapse_withheld.demo.progress import Progress
@@ -133,10 +134,7 @@ async def compare_requests(
         failed = await together(*(_play(plan, cast, progress) for cast in casts))
         progress.say("Letting the device that was away catch up on each.")
         await _settle(module, casts[1].away)
-        on_stock, on_module = [
-            await measure(homeserver, cast.away, cast.tablet, failures)
-            for homeserver, cast, failures in zip((stock, module), casts, failed)
-        ]
+        on_stock, on_module = await measure_both((stock, module), casts, failed)
         return Outcome(
             render(make_rows(on_stock, on_module), markdown=markdown),
             check(plan, on_stock, on_module),
@@ -176,14 +174,7 @@ async def _settle(homeserver: Homeserver, away: Client) -> None:
 def check(plan: Plan, stock: Measured, module: Measured) -> tuple[Check, ...]:
     """Check all that has to hold."""
     asked = [asked_in_the_end(each.catchup.messages) for each in (stock, module)]
-    room_keys = [
-        {
-            "content": send.content,
-            "sender": user_id(send.sender, SERVER_NAME),
-            "type": send.message_type,
-        }
-        for send in plan.room_keys
-    ]
+    room_keys = as_delivered(plan.room_keys)
     kept = [_others(each.catchup.messages) for each in (stock, module)]
     return (
         Check(
