@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import attrs
 
+from tests.bench import crowd
 from tests.bench.counting import AFTERMATH_S, count
 from tests.bench.lanes import Lane, sleep
 from tests.bench.people import People
@@ -77,10 +78,12 @@ async def measure(
         "metric, with its statements and waits."
     )
     say(f"Sending by {sizes.senders:,} senders of another server.")
-    crowd, crowd_targets = await _crowd(lanes, sizes)
+    few_times, few_times_targets = await _crowd(lanes, sizes)
+    say(f"The same {sizes.often} times in memory.")
+    often = crowd.measure(sizes)
     return Findings(
-        [Table("Depth", header, lines, [how]), crowd],
-        [*_targets(sizes, touched, large), *crowd_targets],
+        [Table("Depth", header, lines, [how]), few_times, *often.tables],
+        [*_targets(sizes, touched, large), *few_times_targets, *often.targets],
     )
 
 

@@ -26,6 +26,7 @@ class Sizes:
         table: How many rows others have beside them.
         senders: How many users of another server send to one device.
         times: How often each of them does.
+        often: How often, where the module's code runs alone.
         quick: Whether the numbers mean nothing.
     """
 
@@ -45,6 +46,7 @@ class Sizes:
     table: int
     senders: int
     times: int
+    often: int
     quick: bool
 
 
@@ -65,6 +67,7 @@ FULL = Sizes(
     table=10_000_000,
     senders=10_000,
     times=3,
+    often=100,
     quick=False,
 )
 
@@ -86,5 +89,6 @@ QUICK = Sizes(
     table=20_000,
     senders=300,
     times=3,
+    often=4,
     quick=True,
 )
