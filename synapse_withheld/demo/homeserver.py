@@ -23,6 +23,8 @@ READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.1
 START_TRIES = 3
+SCRAPES = 5
+OK = 200
 
 
 class HomeserverError(Exception):
@@ -142,8 +144,11 @@ class Homeserver:
         Returns:
             `name{label="value",…}` with sorted labels, without the server's name,
             to the sample's value.
+
+        Raises:
+            HomeserverError: It has no metrics to give.
         """
-        text = await cancellable(_get(self.metrics_url))
+        text = await cancellable(_get_metrics(self.metrics_url))
         samples = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -247,6 +252,20 @@ class Homeserver:
 async def _get(url: str) -> str:
     response = await treq.get(url)
     return await response.text()
+
+
+async def _get_metrics(url: str) -> str:
+    """Read metrics, of which a Synapse that starts may be making more meanwhile.
+
+    Collecting them fails then, in Synapse's own code.
+    """
+    for _ in range(SCRAPES):
+        response = await treq.get(url)
+        text = await response.text()
+        if response.code == OK:
+            return text
+        await _sleep(LOOK_EVERY_S)
+    raise HomeserverError(f"{url} answers {response.code}")
 
 
 def _sleep(seconds: float) -> defer.Deferred[None]:

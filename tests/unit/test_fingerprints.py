@@ -78,6 +78,7 @@ def test_requests_are_apart_from_what_is_rearmed() -> None:
 
     assert found.place not in places_beside(place_of("@s:hs"))
     assert found.place in places_beside(requests_of("@s:hs"))
+    assert requests_of("@s:hs") != requests_of("@t:hs")
 
 
 def test_senders_are_apart() -> None:

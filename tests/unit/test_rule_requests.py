@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
+from synapse_withheld import decision
 from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.notice import Pair
+from synapse_withheld.rules.requests import CANCELLATION as CANCELLED
+from synapse_withheld.rules.requests import REQUEST as REQUESTED
 from synapse_withheld.rules.requests import KeyRequests, Requests, SecretRequests
+from synapse_withheld.watch import Queued
 from tests.model.play import Play
 
 RULES: list[Requests] = [KeyRequests(), SecretRequests()]
@@ -153,6 +158,47 @@ def test_without_the_rules_everything_stays(message_type: str) -> None:
     play = sent(message_type, REQUEST, CANCELLATION, rules=RulesConfig())
 
     assert [1, 2] == play.queued()
+
+
+EARLIER = Queued(
+    stream_id=1,
+    same_key=True,
+    variant=REQUESTED,
+    rearmed=False,
+    complete=True,
+    device_list_id=0,
+    undelivered_s=0.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "variant", "expected"),
+    [
+        (EARLIER, REQUESTED, decision.REPEATED),
+        (EARLIER._replace(same_key=False), REQUESTED, decision.NOT_REPEATED),
+        (EARLIER._replace(same_key=False), CANCELLED, decision.CANCELLED),
+        (EARLIER._replace(variant=CANCELLED), CANCELLED, decision.REPEATED),
+        (
+            EARLIER._replace(variant=CANCELLED, same_key=False),
+            REQUESTED,
+            decision.NOT_REPEATED,
+        ),
+    ],
+)
+def test_each_message_says_what_it_does_to_the_queued_one(
+    earlier: Queued, variant: int, expected: decision.Decision
+) -> None:
+    """As metrics tell it."""
+    assert expected == RULES[0].news(variant, earlier)
+
+
+def test_a_pair_is_of_a_device_and_a_request() -> None:
+    """And of its type; what equal contents have in common is short."""
+    found = RULES[0].read("@s:hs", TYPES[0], REQUEST)
+
+    assert found is not None
+    assert found.pair == Pair("@s:hs", "S1", TYPES[0], ("1",))
+    assert len(found.key) == 32
 
 
 def test_many_requests_of_one_sender_are_remembered() -> None:

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
+from synapse_withheld import decision
 from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.rules.verification import CANCELLATION as CANCELLED
+from synapse_withheld.rules.verification import REQUEST as REQUESTED
 from synapse_withheld.rules.verification import VerificationRequests
 from synapse_withheld.sweeping import Options, Sweep
+from synapse_withheld.watch import Queued
 from tests.harness.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
 
@@ -68,6 +73,42 @@ def test_a_request_expires_after_ten_minutes_and_a_day() -> None:
     assert found is not None
     expires_ts = 1000 + 10 * 60 * 1000 + DAY_MS
     assert [False, True] == [found.has_expired(expires_ts + n) for n in (-1, 0)]
+
+
+def test_each_message_says_what_it_does_to_the_queued_one() -> None:
+    """As metrics tell it."""
+    rule = VerificationRequests()
+    earlier = Queued(1, True, REQUESTED, False, True, 0, 0.0)
+
+    assert decision.CANCELLED == rule.news(CANCELLED, earlier)
+    assert decision.NOT_REPEATED == rule.news(REQUESTED, earlier)
+    assert decision.NOT_REPEATED == rule.news(
+        CANCELLED, earlier._replace(variant=CANCELLED, same_key=False)
+    )
+
+
+def test_a_pair_is_of_a_transaction() -> None:
+    """Of both types, whatever device it is of."""
+    rule = VerificationRequests()
+    found = [rule.read("@s:hs", kind, CONTENT) for kind in (REQUEST, CANCEL)]
+
+    pair = Pair("@s:hs", "", "m.key.verification", ("1",))
+    assert [
+        Notice(rule, pair, "", REQUESTED),
+        Notice(rule, pair, "", CANCELLED),
+    ] == found
+
+
+def test_the_latest_time_that_json_holds_counts() -> None:
+    """What is later is no time."""
+    found = [
+        VerificationRequests().read(
+            "@s:hs", REQUEST, {**CONTENT, "timestamp": 2**53 + more}
+        )
+        for more in (0, 1)
+    ]
+
+    assert [True, False] == [each and each.expires_ts is not None for each in found]
 
 
 @pytest.mark.parametrize("timestamp", [None, True, "1000", 1.5, -1, 2**60])

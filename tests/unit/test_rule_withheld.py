@@ -8,7 +8,7 @@ import pytest
 
 from synapse_withheld import decision
 from synapse_withheld.config import Config, RulesConfig
-from synapse_withheld.notice import Notice
+from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.rules.content import SESSION_CODES
 from synapse_withheld.rules.withheld import SessionWithheld
 from tests.model.play import Play
@@ -42,6 +42,9 @@ def test_each_code_about_a_session_is_named(code: str) -> None:
 
     assert found is not None
     assert SESSION_CODES.index(code) == found.variant
+    session = ("!room:hs", "session", "K" * 43)
+    assert Pair("@s:hs", "device:S", WITHHELD, session) == found.pair
+    assert found.key == "K" * 43
 
 
 @pytest.mark.parametrize(
