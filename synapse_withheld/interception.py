@@ -23,7 +23,7 @@ from synapse.module_api import (
 
 from synapse_withheld import callbacks, wrappers
 from synapse_withheld.traffic import Traffic
-from synapse_withheld.waiting import Runtime
+from synapse_withheld.waiting import Runtime, now_ts
 
 _LOCAL = "local_messages_by_user_then_device"
 _REMOTE = "remote_messages_by_destination"
@@ -174,7 +174,7 @@ class SynapseInternals:
             apart=PreserveLoggingContext,
             sleep=self._api.sleep,
             seconds=time.monotonic,
-            now_ts=lambda: round(time.time() * 1000),
+            now_ts=now_ts,
         )
 
     def intercept(self, traffic: Traffic) -> None:

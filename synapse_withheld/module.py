@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from synapse.module_api import ModuleApi
@@ -25,6 +24,7 @@ from synapse_withheld.pages.asking import PATH
 from synapse_withheld.pages.resource import Pages
 from synapse_withheld.tally import Tally
 from synapse_withheld.version import VERSION
+from synapse_withheld.waiting import now_ts
 from synapse_withheld.wiring import wire
 
 logger = logging.getLogger(__name__)
@@ -92,9 +92,6 @@ class WithheldModule:
 
 
 def _process(api: ModuleApi, name: str) -> Process:
-    def now_ts() -> int:
-        return round(time.time() * 1000)
-
     return Process(api.server_name, name, synapse_version(), now_ts(), now_ts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from typing import Any, Awaitable, Callable, ContextManager, Protocol, TypeVar
 
@@ -57,6 +58,11 @@ class Runtime:
     sleep: Callable[[float], Awaitable[None]]
     seconds: Callable[[], float]
     now_ts: Callable[[], int]
+
+
+def now_ts() -> int:
+    """Return the time of day, in milliseconds since 1970."""
+    return round(time.time() * 1000)
 
 
 def at_once(clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> Runtime:

@@ -26,6 +26,7 @@ from synapse_withheld.config import MOST_BATCH_SIZE, Config
 from synapse_withheld.interception import spoofs_possible, synapse_version
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweeping import Options, Progress, Sweep
+from synapse_withheld.waiting import now_ts
 
 MOST_PAUSE_S = 3600
 
@@ -120,7 +121,7 @@ class Job:
             rules=Ruleset.of(config),
             spoofs_possible=spoofs_possible(synapse_version()),
             dry_run=arguments.dry_run,
-            now_ts=round(time.time() * 1000),
+            now_ts=now_ts(),
         )
         pause_s = config.sweep.pause_ms / 1000
         if arguments.pause is not None:
