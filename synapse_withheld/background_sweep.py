@@ -11,7 +11,7 @@ from synapse_withheld.backlog import Backlog
 from synapse_withheld.config import Config
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweeping import Options, Progress, Sweep
+from synapse_withheld.sweeping import Counts, Options, Progress, Sweep
 from synapse_withheld.wiring import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -103,12 +103,15 @@ class BackgroundSweep:
 
     def _tell(self, before: Progress, of_about: int) -> None:
         now = self.sweep.progress
-        self.metrics.swept(
-            rows=now.rows - before.rows,
-            notices=now.notices - before.notices,
-            deleted=now.deleted - before.deleted,
-            size=now.bytes - before.bytes if now.deleted > before.deleted else 0,
-        )
+        self.metrics.swept(now.rows - before.rows)
+        for rule, counts in now.rules.items():
+            done = counts - before.rules.get(rule, Counts())
+            self.metrics.swept_of_rule(
+                rule,
+                notices=done.notices,
+                deleted=done.deleted,
+                size=done.bytes if done.deleted else 0,
+            )
         share = min(1.0, now.rows / of_about) if of_about else 0.0
         self.metrics.sweep_at(1.0 if now.done else share, done=now.done)
 
@@ -122,12 +125,13 @@ class BackgroundSweep:
 
     def _log(self) -> None:
         progress = self.sweep.progress
+        total = progress.total
         logger.info(
             "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
-            "%d covered by a later one, %d deleted",
+            "%d of them redundant, %d deleted",
             "is done" if progress.done else "gave up",
             progress.rows,
-            progress.notices,
-            progress.covered,
-            progress.deleted,
+            total.notices,
+            total.redundant,
+            total.deleted,
         )

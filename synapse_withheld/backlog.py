@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterable, Sequence
 
+from synapse_withheld.device_statements import withheld_read_gone
 from synapse_withheld.inbox_statements import withheld_delete_superseded
-from synapse_withheld.statements import MOST_KEYS
+from synapse_withheld.notice import Asker
+from synapse_withheld.statements import batches
 from synapse_withheld.store import RunStatement
 from synapse_withheld.sweep_statements import (
     BacklogRow,
@@ -65,12 +67,17 @@ class Backlog:
         )
         return rows
 
+    async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
+        """Tell which devices do not exist any more."""
+        gone: set[Asker] = set()
+        for some in batches(askers):
+            gone.update(await self._ask(withheld_read_gone, some))
+        return gone
+
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         """Tell which mailboxes a deletion of their device is about to empty."""
-        named = list(mailboxes)
         doomed: set[MailboxKey] = set()
-        for start in range(0, len(named), MOST_KEYS):
-            some = named[start : start + MOST_KEYS]
+        for some in batches(mailboxes):
             doomed |= await self._ask(withheld_read_doomed, some)
         return doomed
 

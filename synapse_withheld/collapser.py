@@ -222,7 +222,7 @@ class Collapser:
     def _count_verdicts(self, plan: Plan, *, stored: bool) -> None:
         for verdict in plan.verdicts:
             notice = verdict.candidate.notice
-            self.tally.came(notice.pair.sender, verdict.mailbox)
+            self.tally.came(notice.rule.name, notice.pair.sender, verdict.mailbox)
             if verdict.decision.action == COLLAPSE:
                 size = stored_size(verdict.candidate.message)
                 self.metrics.collapsed_bytes(self.queue.name, size)

@@ -13,25 +13,12 @@ from synapse_withheld.statements import (
     contains_any,
     decode,
     depth_of_reading,
-    marks,
     tuples,
 )
 from synapse_withheld.watch import MailboxKey, Superseded
 
 # What deletes the messages of a device that was deleted.
 DOOMING_TASK = "delete_device_messages"
-
-
-def withheld_read_devices(
-    txn: Transaction, user_ids: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Read `(user_id, device_id)` of all devices that are not hidden."""
-    sql = f"""
-        SELECT user_id, device_id FROM devices
-        WHERE user_id IN ({marks(len(user_ids))}) AND NOT hidden
-    """  # noqa: S608 only question marks are put in
-    txn.execute(sql, tuple(user_ids))
-    return [(user_id, device_id) for user_id, device_id in txn.fetchall()]
 
 
 def withheld_read_mailboxes(

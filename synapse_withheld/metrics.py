@@ -97,18 +97,18 @@ SWEEP_ROWS = Counter(
 SWEEP_NOTICES = Counter(
     "synapse_withheld_sweep_notices_total",
     "Notices that the sweep in the background found",
-    _SERVER,
+    [*_SERVER, "rule"],
 )
 SWEEP_DELETED = Counter(
     "synapse_withheld_sweep_deleted_total",
     "Notices that the sweep in the background deleted because a later one of the "
-    "same mailbox covers them",
-    _SERVER,
+    "same mailbox covers them or no client heeds them any more",
+    [*_SERVER, "rule"],
 )
 SWEEP_DELETED_BYTES = Counter(
     "synapse_withheld_sweep_deleted_bytes_total",
     "Bytes of message JSON that the sweep in the background deleted",
-    _SERVER,
+    [*_SERVER, "rule"],
 )
 SWEEP_POSITION = Gauge(
     "synapse_withheld_sweep_position",
@@ -188,12 +188,18 @@ class Metrics:
         FAILURES.labels(stage=stage, **self._server).inc()
         LAST_FAILURE.labels(stage=stage, **self._server).set_to_current_time()
 
-    def swept(self, *, rows: int, notices: int, deleted: int, size: int) -> None:
-        """Count what the sweep did at one batch."""
+    def swept(self, rows: int) -> None:
+        """Count rows that the sweep looked at."""
         self._plain(SWEEP_ROWS).inc(rows)
-        self._plain(SWEEP_NOTICES).inc(notices)
-        self._plain(SWEEP_DELETED).inc(deleted)
-        self._plain(SWEEP_DELETED_BYTES).inc(size)
+
+    def swept_of_rule(
+        self, rule: str, *, notices: int, deleted: int, size: int
+    ) -> None:
+        """Count what the sweep did at one batch with the messages of a rule."""
+        labels = {"rule": rule, **self._server}
+        SWEEP_NOTICES.labels(**labels).inc(notices)
+        SWEEP_DELETED.labels(**labels).inc(deleted)
+        SWEEP_DELETED_BYTES.labels(**labels).inc(size)
 
     def sweep_at(self, position: float, *, done: bool) -> None:
         """Tell how far the sweep is, from 0 to 1."""

@@ -6,13 +6,17 @@ Pure: nothing here knows of Synapse, SQL or time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Tuple
 
 import attrs
 
 if TYPE_CHECKING:
     from synapse_withheld.decision import Decision
     from synapse_withheld.watch import Queued
+
+
+# (user ID, device ID) of who waits for an answer.
+Asker = Tuple[str, str]
 
 
 @attrs.frozen
@@ -46,8 +50,10 @@ class Notice:
             what an Olm message re-arms. Of others what equal contents have in common.
         variant: Which of the things that such a message can say: a number that the
             rule gives, from 0 to `MOST_VARIANT`.
-        expires_ts: From when on no client heeds it, in milliseconds since 1970; `None`
-            for never.
+        expires_ts: From when on no client heeds it, nor a later one that supersedes
+            it, in milliseconds since 1970; `None` for never.
+        from_device: The device of the sender that waits for an answer. Once that does
+            not exist, no client heeds it any more. `None` if nobody waits for one.
     """
 
     rule: Rule
@@ -55,6 +61,13 @@ class Notice:
     key: str
     variant: int = 0
     expires_ts: int | None = None
+    from_device: str | None = None
+
+    @property
+    def asker(self) -> Asker | None:
+        """Return who waits for an answer."""
+        device = self.from_device
+        return None if device is None else (self.pair.sender, device)
 
     def has_expired(self, now_ts: int) -> bool:
         """Say whether no client heeds it any more."""

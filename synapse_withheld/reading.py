@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Collection, Dict, Iterable, Optional, Tuple
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Tuple,
+)
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
@@ -11,7 +21,8 @@ from synapse_withheld.index import Index
 from synapse_withheld.mailbox import Mailbox
 from synapse_withheld.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.statements import MailboxReading, Row
+from synapse_withheld.staleness import Staleness, askers_of
+from synapse_withheld.statements import Row
 from synapse_withheld.store import StatementError, Store
 from synapse_withheld.waiting import (
     PATIENCE_S,
@@ -25,6 +36,9 @@ from synapse_withheld.watch import MailboxKey, Superseded
 # How many first readings run at once: they must not crowd out Synapse's own
 # statements, nor hold much memory together.
 READINGS_AT_ONCE = 2
+
+# Stream ID and notice of what is in a mailbox, newest first.
+Notices = List[Tuple[int, Notice]]
 
 
 class Rows(Dict[Tuple[MailboxKey, int], Optional[Row]]):
@@ -122,9 +136,12 @@ class Reader:
         failure = None
         await self.runtime.yieldable(self._at_once.acquire())
         try:
-            readings = await self.store.read_mailboxes(opened, self.rules.marks)
+            found = await self._find(opened)
+            told = [notice for each in found.values() for _, notice in each]
+            gone = await self.store.read_gone(askers_of(told))
+            staleness = Staleness(self.runtime.now_ts(), gone)
             for key, mailbox in opened.items():
-                self._remember(key, mailbox, readings.get(key))
+                self._remember(key, mailbox, found.get(key), staleness)
         except Exception as error:  # noqa: BLE001 whoever waits for it hears of it
             failure = error
         for key in opened:
@@ -135,31 +152,30 @@ class Reader:
             self._at_once.release()
             done.callback(failure)
 
-    def _remember(
-        self, key: MailboxKey, mailbox: Mailbox, reading: MailboxReading | None
-    ) -> None:
-        notices = None
-        expired: list[Superseded] = []
-        if reading is not None:
-            notices = [
+    async def _find(self, mailboxes: Iterable[MailboxKey]) -> dict[MailboxKey, Notices]:
+        """Read the notices in mailboxes whose devices exist, newest first."""
+        readings = await self.store.read_mailboxes(mailboxes, self.rules.marks)
+        return {
+            key: [
                 (stream_id, notice)
                 for stream_id, message in reading.messages
                 if (notice := self.rules.recognise(message)) is not None
             ]
-            expired = self._expired(key, notices)
-        superseded = self.index.end_reading(key, mailbox, notices)
-        self.found([*expired, *superseded])
+            for key, reading in readings.items()
+        }
 
-    def _expired(
-        self, key: MailboxKey, notices: list[tuple[int, Notice]]
-    ) -> list[Superseded]:
-        """Take out what no client heeds any more, where something newer is there."""
-        now_ts = self.runtime.now_ts()
-        expired = [
-            Superseded(key, stream_id, notices[0][0])
-            for stream_id, notice in notices[1:]
-            if notice.has_expired(now_ts)
-        ]
-        gone = {row.stream_id for row in expired}
-        notices[:] = [each for each in notices if each[0] not in gone]
-        return expired
+    def _remember(
+        self,
+        key: MailboxKey,
+        mailbox: Mailbox,
+        notices: Notices | None,
+        staleness: Staleness,
+    ) -> None:
+        stale: list[Superseded] = []
+        if notices:
+            newest_id, _ = notices[0]
+            gone = staleness.among(notices)
+            stale = [Superseded(key, each, newest_id) for each in sorted(gone)]
+            notices = [each for each in notices if each[0] not in gone]
+        superseded = self.index.end_reading(key, mailbox, notices)
+        self.found([*stale, *superseded])

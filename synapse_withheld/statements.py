@@ -8,7 +8,7 @@ is no error. All work on SQLite and PostgreSQL alike.
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol, Sequence
+from typing import Any, Iterable, Iterator, Protocol, Sequence
 
 import attrs
 
@@ -91,6 +91,13 @@ def contains_any(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
     """
     each = f"SUBSTR({column}, 1, {MOST_OF_ROW}) LIKE ?"
     return f"({' OR '.join([each] * len(texts))})", [f"%{text}%" for text in texts]
+
+
+def batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """Return items in lists of as many as one statement may name."""
+    rest = list(items)
+    for start in range(0, len(rest), MOST_KEYS):
+        yield rest[start : start + MOST_KEYS]
 
 
 def marks(count: int) -> str:

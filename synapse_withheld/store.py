@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Awaitable, Callable, Iterable, Sequence
 
-from synapse_withheld.inbox_statements import withheld_read_devices
+from synapse_withheld.device_statements import (
+    withheld_read_devices,
+    withheld_read_gone,
+)
+from synapse_withheld.notice import Asker
 from synapse_withheld.queues import Queue
-from synapse_withheld.statements import MOST_KEYS, MailboxReading, Row
+from synapse_withheld.statements import MailboxReading, Row, batches
 from synapse_withheld.watch import MailboxKey, Superseded
 
 # Awaitable: (description, function of a transaction and more arguments, those)
@@ -35,11 +39,18 @@ class Store:
     async def read_devices(self, user_ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the devices of each user that to-device messages can reach."""
         devices: dict[str, list[str]] = {}
-        for some in _batches(user_ids):
+        for some in batches(user_ids):
             rows = await self._run(withheld_read_devices, some)
             for user_id, device_id in rows:
                 devices.setdefault(user_id, []).append(device_id)
         return devices
+
+    async def read_gone(self, askers: Iterable[Asker]) -> set[Asker]:
+        """Return which devices do not exist any more, without a statement for none."""
+        gone: set[Asker] = set()
+        for some in batches(askers):
+            gone.update(await self._run(withheld_read_gone, some))
+        return gone
 
     async def read_mailboxes(
         self, mailboxes: Iterable[MailboxKey], marks: Sequence[str]
@@ -54,7 +65,7 @@ class Store:
             A reading for each mailbox whose device exists, as far as that is known.
         """
         readings: dict[MailboxKey, MailboxReading] = {}
-        for some in _batches(mailboxes):
+        for some in batches(mailboxes):
             readings.update(await self._run(self._queue.read_mailboxes, some, marks))
         return readings
 
@@ -66,7 +77,7 @@ class Store:
         Those of devices that do not exist, or are being deleted, are left out.
         """
         queued: dict[tuple[MailboxKey, int], Row] = {}
-        for some in _batches(rows):
+        for some in batches(rows):
             queued.update(await self._run(self._queue.read_queued, some))
         return queued
 
@@ -88,9 +99,3 @@ class Store:
             raise
         except Exception as error:
             raise StatementError(function.__name__) from error
-
-
-def _batches(items: Iterable[Any]) -> Iterable[list[Any]]:
-    rest = list(items)
-    for start in range(0, len(rest), MOST_KEYS):
-        yield rest[start : start + MOST_KEYS]

@@ -1,34 +1,23 @@
-"""Delete every notice that a later one in its mailbox covers, and nothing else.
+"""Delete every notice in any mailbox that adds nothing, and nothing else.
 
-The sweep walks the mailboxes against the order of their index, each from its newest
-row on: what covers a row is known before the row is looked at, and all that has to
-be remembered are the pairs of one mailbox. Nothing here knows of Synapse or SQL.
+The sweep walks the mailboxes against the order of their index, a batch of rows at a
+time. Nothing here knows of Synapse or SQL.
 """
 
 from __future__ import annotations
 
-from typing import Iterable, List, Optional, Protocol, Sequence, Tuple
+from operator import sub
+from typing import Iterable, Mapping, Protocol, Sequence
 
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.covering import Covering, Found
+from synapse_withheld.notice import Asker
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.statements import MOST_OF_ROW, decode
+from synapse_withheld.staleness import Staleness, askers_of
 from synapse_withheld.sweep_statements import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.watch import MailboxKey, Superseded
-
-# How many pairs of one mailbox are remembered. Rows of others stay.
-MOST_PAIRS = 20_000
-
-# How many texts of one mailbox are remembered: many copies are the same.
-MOST_TEXTS = 1_000
-
-# The rule, the pair, and its key where that counts.
-_PairKey = Tuple[str, Pair, Optional[str]]
-
-# Mailbox, stream ID, that of a later row which covers it, and the bytes of its text.
-Covered = Tuple[MailboxKey, int, int, int]
 
 
 class Rows(Protocol):
@@ -39,6 +28,9 @@ class Rows(Protocol):
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
         """Read rows against the order of the index."""
+
+    async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
+        """Tell which devices do not exist any more."""
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         """Tell which mailboxes a deletion of their device is about to empty."""
@@ -69,63 +61,52 @@ class Options:
 
 
 @attrs.frozen
+class Counts:
+    """What a sweep found and did.
+
+    Attributes:
+        notices: Rows that are notices.
+        redundant: How many of those a later one covers, or no client heeds any more.
+        left_alone: How many of these are of devices that are being deleted.
+        deleted: How many rows were deleted.
+        bytes: How many bytes of message JSON those had; in a dry run, would have.
+    """
+
+    notices: int = 0
+    redundant: int = 0
+    left_alone: int = 0
+    deleted: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        """Return both together."""
+        return Counts(*map(sum, zip(attrs.astuple(self), attrs.astuple(other))))
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        """Return what there is more since."""
+        return Counts(*map(sub, attrs.astuple(self), attrs.astuple(earlier)))
+
+
+@attrs.frozen
 class Progress:
     """What a sweep has done since it began.
 
     Attributes:
         rows: Rows looked at.
-        notices: How many of them are notices.
-        covered: How many of those a later one covers, or no client heeds any more.
-        left_alone: How many of these are of devices that are being deleted.
-        deleted: How many rows were deleted.
-        bytes: How many bytes of message JSON those had; in a dry run, would have.
+        rules: What it found and did, by the rules of whose messages there were any.
         mailbox: The mailbox that it is in: where to take it up again.
         done: Whether it is over.
     """
 
     rows: int = 0
-    notices: int = 0
-    covered: int = 0
-    left_alone: int = 0
-    deleted: int = 0
-    bytes: int = 0
+    rules: Mapping[str, Counts] = attrs.field(factory=dict)
     mailbox: MailboxKey | None = None
     done: bool = False
 
-
-@attrs.frozen
-class _Seen:
-    """The last notice of a pair that no later one covers."""
-
-    stream_id: int
-    variant: int
-    key: str
-
-
-@attrs.define
-class _Mailbox:
-    """The pairs seen in a mailbox so far, going back in its stream.
-
-    Attributes:
-        newest_id: The newest row, whatever it is.
-        covers: The later row that covers what has the same text.
-    """
-
-    key: MailboxKey | None = None
-    newest_id: int = 0
-    pairs: dict[_PairKey, _Seen] = attrs.Factory(dict)
-    covers: dict[str, int] = attrs.Factory(dict)
-
-    def cover(self, stream_id: int, pair: _PairKey, notice: Notice) -> int | None:
-        """Return which later row covers a notice; remember it where none does."""
-        later = self.pairs.get(pair)
-        if later is not None and notice.rule.covers(
-            notice.variant, later.variant, same_key=notice.key == later.key
-        ):
-            return later.stream_id
-        if later is not None or len(self.pairs) < MOST_PAIRS:
-            self.pairs[pair] = _Seen(stream_id, notice.variant, notice.key)
-        return None
+    @property
+    def total(self) -> Counts:
+        """Return what it found and did for all rules."""
+        return sum(self.rules.values(), Counts())
 
 
 class Sweep:
@@ -145,7 +126,7 @@ class Sweep:
         self._rows = rows
         self._options = options
         self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
-        self._mailbox = _Mailbox()
+        self._covering = self._new_covering()
         self.progress = Progress(mailbox=start)
 
     async def step(self) -> Progress:
@@ -158,94 +139,77 @@ class Sweep:
         except Exception:
             if self.progress.mailbox is not None:
                 self._before = (*self.progress.mailbox, NEWEST_OF_MAILBOX)
-            self._mailbox = _Mailbox()
+            self._covering = self._new_covering()
             raise
 
     async def _step(self) -> Progress:
         up_to = await self._rows.settled()
         rows = await self._rows.read(self._before, self._options.batch_size)
-        notices, covered = self._judge(rows, up_to)
-        doomed: set[MailboxKey] = set()
-        if covered:
-            doomed = await self._rows.doomed({each[0] for each in covered})
-        free = [each for each in covered if each[0] not in doomed]
-        deleted, size = await self._delete(free)
+        found = await self._judge([row for row in rows if row[2] <= up_to])
+        counts = await self._delete(found)
         if rows:
             self._before = rows[-1][:3]
         so_far = self.progress
         self.progress = Progress(
             rows=so_far.rows + len(rows),
-            notices=so_far.notices + notices,
-            covered=so_far.covered + len(covered),
-            left_alone=so_far.left_alone + len(covered) - len(free),
-            deleted=so_far.deleted + deleted,
-            bytes=so_far.bytes + size,
+            rules=_sum_of_each(so_far.rules, counts),
             mailbox=rows[-1][:2] if rows else so_far.mailbox,
             done=len(rows) < self._options.batch_size,
         )
         return self.progress
 
-    def _judge(
-        self, rows: Iterable[BacklogRow], up_to: int
-    ) -> tuple[int, List[Covered]]:
-        """Return how many rows are notices, and which of them are covered."""
-        notices = 0
-        covered: List[Covered] = []
-        mailbox = self._mailbox
-        marks = self._options.rules.marks
-        for user_id, device_id, stream_id, text in rows:
-            if stream_id > up_to:
-                continue
-            key = (user_id, device_id)
-            if mailbox.key != key:
-                mailbox = self._mailbox = _Mailbox(key, stream_id)
-            # In most rows it is another type of message.
-            if text is None or not any(map(text.__contains__, marks)):
-                continue
-            newer_id = mailbox.covers.get(text)
-            if newer_id is None:
-                notice = self._recognise(text)
-                if notice is None:
-                    continue
-                newer_id = self._cover(mailbox, stream_id, notice, text)
-            notices += 1
-            if newer_id is not None:
-                covered.append((key, stream_id, newer_id, _size(text)))
-        return notices, covered
+    def _new_covering(self) -> Covering:
+        return Covering(self._options.rules, self._options.spoofs_possible)
 
-    def _cover(
-        self, mailbox: _Mailbox, stream_id: int, notice: Notice, text: str
-    ) -> int | None:
-        """Return which later row covers a notice, and remember it for equal texts."""
-        if notice.has_expired(self._options.now_ts):
-            return mailbox.newest_id if mailbox.newest_id > stream_id else None
-        rule = notice.rule
-        doubtful = rule.about_keys and self._options.spoofs_possible
-        pair = (rule.name, notice.pair, notice.key if doubtful else None)
-        newer_id = mailbox.cover(stream_id, pair, notice)
-        if pair in mailbox.pairs and len(mailbox.covers) < MOST_TEXTS:
-            mailbox.covers[text] = stream_id if newer_id is None else newer_id
-        return newer_id
+    async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
+        told = self._covering.read(rows)
+        askers = askers_of(told.values())
+        gone = await self._rows.gone(askers) if askers else set()
+        staleness = Staleness(self._options.now_ts, gone)
+        return list(self._covering.judge(rows, told, staleness))
 
-    async def _delete(self, covered: Sequence[Covered]) -> tuple[int, int]:
-        """Delete rows; return how many there were, and their bytes."""
-        size = sum(each for *_, each in covered)
-        if self._options.dry_run:
-            return 0, size
-        if not covered:
-            return 0, 0
-        rows = [Superseded(key, old_id, new_id) for key, old_id, new_id, _ in covered]
-        deleted = await self._rows.delete(rows)
-        # Some may have been acknowledged meanwhile; nobody tells which.
-        return deleted, size * deleted // len(covered)
+    async def _delete(self, found: Sequence[Found]) -> dict[str, Counts]:
+        """Delete what is redundant; return what was found and done, by rule."""
+        by_rule: dict[str, list[Found]] = {}
+        for each in found:
+            by_rule.setdefault(each.rule, []).append(each)
+        doomed = await self._doomed(found)
+        return {
+            rule: await self._delete_of_rule(rows, doomed)
+            for rule, rows in by_rule.items()
+        }
 
-    def _recognise(self, text: str) -> Notice | None:
-        message = decode(text) if len(text) <= MOST_OF_ROW else None
-        if message is None:
-            return None
-        return self._options.rules.recognise(message)
+    async def _delete_of_rule(
+        self, found: Sequence[Found], doomed: set[MailboxKey]
+    ) -> Counts:
+        """Delete what is redundant of a rule; return what was done."""
+        redundant = [
+            (each.redundant, each.size) for each in found if each.redundant is not None
+        ]
+        free = [each for each in redundant if each[0].mailbox not in doomed]
+        size = sum(size for _, size in free)
+        deleted = 0
+        if free and not self._options.dry_run:
+            deleted = await self._rows.delete([row for row, _ in free])
+            # Some may have been acknowledged meanwhile; nobody tells which.
+            size = size * deleted // len(free)
+        return Counts(
+            notices=sum(not each.again for each in found),
+            redundant=len(redundant),
+            left_alone=len(redundant) - len(free),
+            deleted=deleted,
+            bytes=size,
+        )
+
+    async def _doomed(self, found: Iterable[Found]) -> set[MailboxKey]:
+        mailboxes = {each.redundant.mailbox for each in found if each.redundant}
+        return await self._rows.doomed(mailboxes) if mailboxes else set()
 
 
-def _size(text: str) -> int:
-    # Without a copy for most of them.
-    return len(text) if text.isascii() else len(text.encode())
+def _sum_of_each(
+    some: Mapping[str, Counts], more: Mapping[str, Counts]
+) -> dict[str, Counts]:
+    return {
+        rule: some.get(rule, Counts()) + more.get(rule, Counts())
+        for rule in sorted({*some, *more})
+    }

@@ -20,8 +20,8 @@ class Tally:
 
     Attributes:
         history: Decisions by their action.
-        senders: Notices by the user who sent them.
-        recipients: Notices by the mailbox that they are for.
+        senders: Notices by their rule and the user who sent them.
+        recipients: Notices by their rule and the mailbox that they are for.
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
@@ -31,16 +31,17 @@ class Tally:
             seconds: A clock that never goes back, in seconds.
         """
         self.history = History(seconds)
-        self.senders: HeavyHitters[str] = HeavyHitters(CAPACITY)
-        self.recipients: HeavyHitters[MailboxKey] = HeavyHitters(CAPACITY)
+        self.senders: HeavyHitters[tuple[str, str]] = HeavyHitters(CAPACITY)
+        self.recipients: HeavyHitters[tuple[str, MailboxKey]] = HeavyHitters(CAPACITY)
 
     def decided(self, decision: Decision) -> None:
         """Count what became of a notice."""
         self.history.add(decision.action)
 
-    def came(self, sender: str, mailbox: MailboxKey) -> None:
+    def came(self, rule: str, sender: str, mailbox: MailboxKey) -> None:
         """Count a notice for the user who sent it and the mailbox that it is for."""
         user_id, device_id = mailbox
-        self.senders.add(sender[:MAX_ID_LENGTH])
+        self.senders.add((rule, sender[:MAX_ID_LENGTH]))
         # Anybody may invent a device, and give it a long name.
-        self.recipients.add((user_id[:MAX_ID_LENGTH], device_id[:MAX_ID_LENGTH]))
+        short = (user_id[:MAX_ID_LENGTH], device_id[:MAX_ID_LENGTH])
+        self.recipients.add((rule, short))

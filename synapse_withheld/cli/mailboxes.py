@@ -21,7 +21,11 @@ _TABLES = """
         PRIMARY KEY (user_id, device_id)
     );
     CREATE TABLE dehydrated_devices (user_id TEXT, device_id TEXT);
+    CREATE TABLE users (name TEXT);
     CREATE TABLE device_lists_stream (stream_id INTEGER, user_id TEXT, device_id TEXT);
+    CREATE TABLE device_lists_remote_cache (user_id TEXT, device_id TEXT);
+    CREATE TABLE device_lists_remote_extremeties (user_id TEXT);
+    CREATE TABLE device_lists_remote_resync (user_id TEXT);
     CREATE TABLE device_inbox (
         user_id TEXT, device_id TEXT, stream_id INTEGER, message_json TEXT
     );

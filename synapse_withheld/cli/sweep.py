@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ from synapse_withheld.cli.homeserver_yaml import (
     read,
 )
 from synapse_withheld.cli.place import Place, UnreadablePlaceError
-from synapse_withheld.cli.sweep_output import Bar, in_text
+from synapse_withheld.cli.sweep_output import Bar, in_json, in_text
 from synapse_withheld.config import MOST_BATCH_SIZE, Config
 from synapse_withheld.interception import spoofs_possible, synapse_version
 from synapse_withheld.rules.ruleset import Ruleset
@@ -159,13 +158,8 @@ class Job:
                     time.sleep(self.pause_s)
 
     def _tell(self, progress: Progress) -> None:
-        if self.as_json:
-            counts = attrs.asdict(
-                progress, filter=lambda attribute, _: attribute.name != "mailbox"
-            )
-            print(json.dumps({"dry_run": self.options.dry_run, **counts}))
-        else:
-            print(in_text(progress, dry_run=self.options.dry_run))
+        in_words = in_json if self.as_json else in_text
+        print(in_words(progress, dry_run=self.options.dry_run))
 
     def _stop(self, *_: object) -> None:
         self._stopping = True

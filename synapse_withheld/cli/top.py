@@ -88,10 +88,13 @@ def in_text(top: dict[str, Any]) -> str:
 
 def _table(title: str, rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
     # At most ten digits and their commas.
-    lines = [f"{'at least':>13}  {'at most':>13}  {title}"]
-    for name, each in rows:
+    rules = [_printable(each["rule"]) for _, each in rows]
+    width = max(map(len, ["rule", *rules]))
+    lines = [f"{'at least':>13}  {'at most':>13}  {'rule':<{width}}  {title}"]
+    for (name, each), rule in zip(rows, rules):
         least, most = each["notices"] - each["error"], each["notices"]
-        lines.append(f"{least:>13,}  {most:>13,}  {_printable(name)}")
+        numbers = f"{least:>13,}  {most:>13,}"
+        lines.append(f"{numbers}  {rule:<{width}}  {_printable(name)}")
     return lines
 
 

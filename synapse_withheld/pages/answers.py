@@ -12,6 +12,7 @@ import attrs
 from synapse_withheld import metrics as named
 from synapse_withheld.config import Config
 from synapse_withheld.decision import COLLAPSE, DELIVER, SUPERSEDE, Decision
+from synapse_withheld.heavy_hitters import Count
 from synapse_withheld.history import STEP_S
 from synapse_withheld.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
@@ -95,15 +96,14 @@ class Answers:
             "notices": senders.total,
             "capacity": senders.capacity,
             "senders": [
-                {"user_id": each.key, "notices": each.occurred, "error": each.error}
+                {"user_id": each.key[1], **_counted(each)}
                 for each in senders.most(limit)
             ],
             "recipients": [
                 {
-                    "user_id": each.key[0],
-                    "device_id": each.key[1],
-                    "notices": each.occurred,
-                    "error": each.error,
+                    "user_id": each.key[1][0],
+                    "device_id": each.key[1][1],
+                    **_counted(each),
                 }
                 for each in self.tally.recipients.most(limit)
             ],
@@ -173,10 +173,35 @@ class Answers:
             "notices": self._total(named.SWEEP_NOTICES),
             "deleted": self._total(named.SWEEP_DELETED),
             "deleted_bytes": self._total(named.SWEEP_DELETED_BYTES),
+            "rules": self._swept_rules(),
         }
+
+    def _swept_rules(self) -> list[dict[str, Any]]:
+        notices, deleted, size = (
+            {labels["rule"]: int(value) for labels, value in self.metrics.read(metric)}
+            for metric in (
+                named.SWEEP_NOTICES,
+                named.SWEEP_DELETED,
+                named.SWEEP_DELETED_BYTES,
+            )
+        )
+        return [
+            {
+                "rule": rule,
+                "notices": notices[rule],
+                "deleted": deleted[rule],
+                "deleted_bytes": size[rule],
+            }
+            for rule in sorted(notices)
+        ]
 
     def _total(self, metric: Any) -> int:
         return int(sum(value for _, value in self.metrics.read(metric)))
+
+
+def _counted(count: Count[tuple[str, Any]]) -> dict[str, Any]:
+    rule, _ = count.key
+    return {"rule": rule, "notices": count.occurred, "error": count.error}
 
 
 def _count(decisions: list[dict[str, Any]], action: str) -> int:

@@ -48,7 +48,8 @@ class Requests(Rule):
         if key is None:
             return None
         pair = Pair(sender, device_id, message_type, (request_id,))
-        return Notice(self, pair, key, variant)
+        from_device = device_id if variant == REQUEST else None
+        return Notice(self, pair, key, variant, from_device=from_device)
 
     def news(self, variant: int, earlier: Queued) -> Decision | None:
         """Every one is stored; of older ones, what it takes back goes."""

@@ -3,7 +3,8 @@
 From MSC3944, "Dropping stale send-to-device messages": a request is dropped once its
 sender cancels it. The cancellation is stored all the same: nobody knows whether a sync
 has been answered with the request already, and its prompt has to go then. A request is
-dropped, too, once it is so old that the specification has every client ignore it.
+dropped, too, once it is so old that the specification has every client ignore it, and
+once the device that it is from does not exist any more.
 """
 
 from __future__ import annotations
@@ -51,9 +52,17 @@ class VerificationRequests(Rule):
             return None
         # A cancellation does not name its sender's device.
         pair = Pair(sender, "", "m.key.verification", (transaction_id,))
-        variant = _VARIANTS[message_type]
-        expires_ts = _expires_ts(content) if variant == REQUEST else None
-        return Notice(self, pair, "", variant, expires_ts)
+        if _VARIANTS[message_type] == CANCELLATION:
+            return Notice(self, pair, "", CANCELLATION)
+        from_device = content.get("from_device")
+        return Notice(
+            self,
+            pair,
+            "",
+            REQUEST,
+            _expires_ts(content),
+            from_device if is_short(from_device, MAX_ID_LENGTH) else None,
+        )
 
     def news(self, variant: int, earlier: Queued) -> Decision | None:
         """Every one is stored; a cancellation takes the request back."""

@@ -53,7 +53,7 @@ def _memory(place: Place, sizes: Sizes) -> Findings:
         told = json.loads(first)
         assert process.returncode == 0
         assert told["rows"] == rows
-        assert told["deleted"] == told["covered"] > 0
+        assert told["deleted"] == told["redundant"] > 0
         peaks.append(int(last))
         deleted = f"{told['deleted']:,}"
         lines.append((f"{rows:,}", deleted, f"{peaks[-1] / 1e6:.1f}"))

@@ -7,6 +7,11 @@ from tests.breaks.model import Break
 _WITHHELD = "unit/test_rule_withheld.py::"
 _REQUESTS = "unit/test_rule_requests.py::"
 _VERIFICATION = "unit/test_rule_verification.py::"
+_STALENESS = "unit/test_staleness.py::"
+_DEVICES = (
+    "store/test_device_statements.py::"
+    "test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone"
+)
 _RULESET = "unit/test_ruleset.py::"
 
 OPT_IN: tuple[Break, ...] = (
@@ -119,8 +124,71 @@ OPT_IN: tuple[Break, ...] = (
     Break(
         "Rule `verification_requests`: what has expired goes at the first touch",
         "reading.py",
-        "if notice.has_expired(now_ts)",
-        "if False",
+        "gone = staleness.among(notices)",
+        "gone = set()",
         _VERIFICATION + "test_what_has_expired_goes_when_its_mailbox_is_touched",
+    ),
+    Break(
+        "Rule `verification_requests`: what has expired takes its cancellation along",
+        "staleness.py",
+        "stale.add(later[0])",
+        "pass",
+        _STALENESS + "test_what_has_expired_takes_its_later_cancellation_along",
+    ),
+    Break(
+        "Rule `verification_requests`: in the sweep, too",
+        "covering.py",
+        "yield Found(rule, row, later.size, again=True)",
+        "pass",
+        _VERIFICATION + "test_the_sweep_takes_the_later_cancellation_too",
+    ),
+    Break(
+        "Rules of requests: what a device that is gone asked for goes",
+        "staleness.py",
+        " or notice.asker in self.gone",
+        "",
+        _REQUESTS + "test_what_a_device_asked_for_that_is_gone_goes_at_the_first_touch",
+    ),
+    Break(
+        "Rules of requests: the cancellations of a device that is gone stay",
+        "rules/requests.py",
+        "device_id if variant == REQUEST else None",
+        "device_id",
+        _STALENESS + "test_requests_of_a_device_that_is_gone_are_stale",
+    ),
+    Break(
+        "Rules of requests: what a device that is gone took back stays taken back",
+        "staleness.py",
+        "return notice.has_expired(self.now_ts) and notice.rule.supersedes(",
+        "return notice.rule.supersedes(",
+        _STALENESS + "test_requests_of_a_device_that_is_gone_are_stale",
+    ),
+    Break(
+        "Rules of requests: a device that was not announced yet is not gone",
+        "device_statements.py",
+        "WHERE l.user_id = a.user_id AND l.device_id = a.device_id",
+        "WHERE TRUE",
+        _DEVICES,
+    ),
+    Break(
+        "Rules of requests: where the list of devices is out of date, none is gone",
+        "device_statements.py",
+        "AS r WHERE r.user_id = a.user_id",
+        "AS r WHERE FALSE",
+        _DEVICES,
+    ),
+    Break(
+        "Rules of requests: where nobody keeps the list of devices, none is gone",
+        "device_statements.py",
+        "            WHERE e.user_id = a.user_id\n",
+        "",
+        _DEVICES,
+    ),
+    Break(
+        "Rules of requests: a hidden device of this server is there",
+        "device_statements.py",
+        "WHERE d.user_id = a.user_id AND d.device_id = a.device_id",
+        "WHERE d.user_id = a.user_id AND d.device_id = a.device_id AND NOT d.hidden",
+        "store/test_device_statements.py::test_of_this_servers_users_every_device_that_is_not_there_is_gone[sqlite]",
     ),
 )

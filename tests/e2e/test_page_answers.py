@@ -215,15 +215,16 @@ def test_failures_are_told_in_the_words_of_the_json(
 
 def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
     """The true number lies between; without an error it is that number."""
-    user = {"user_id": "@a:b.c", "notices": 1060, "error": 0}
+    user = {"user_id": "@a:b.c", "rule": "no_olm", "notices": 1060, "error": 0}
     server.answers["v1/top"] = top(
         senders=[user, {**user, "error": 10}],
         recipients=[{**user, "device_id": "D", "error": 60}],
     )
     show(browser)
-    counts = browser.texts("#senders tbody td:nth-child(2)")
+    counts = browser.texts("#senders tbody td:nth-child(3)")
     assert counts == ["1,060", "1,050 to 1,060"]
-    assert browser.texts("#recipients tbody td") == ["@a:b.c", "D", "1,000 to 1,060"]
+    recipient = ["@a:b.c", "D", "no_olm", "1,000 to 1,060"]
+    assert browser.texts("#recipients tbody td") == recipient
 
 
 def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> None:
@@ -231,12 +232,15 @@ def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> No
     show(browser)
     assert not browser.find("#sweep").is_displayed()
     found = {"rows": 2000, "notices": 30, "deleted": 20, "deleted_bytes": 12_345}
-    sweep = {"done": False, "position": 0.42, **found}
+    rules = [{"rule": "withheld", "notices": 30, "deleted": 20, "deleted_bytes": 1000}]
+    sweep = {"done": False, "position": 0.42, **found, "rules": rules}
     server.answers["v1/status"] = status(sweep=sweep)
     refresh(browser)
     assert browser.find("#swept").text == (
         "42% done: 2,000 rows looked at, 30 notices found, 20 deleted (12.3 kB)."
     )
+    told = browser.texts("#swept-rules tbody td")
+    assert told == ["withheld", "30", "20", "1.00 kB"]
 
 
 def test_bars_are_told_apart_without_color(

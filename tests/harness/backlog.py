@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Coroutine, Iterable, Mapping, Sequence, Tuple, TypeVar
 
+from synapse_withheld.notice import Asker
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep_statements import BacklogRow, Place
@@ -96,6 +97,7 @@ class FakeRows:
     Attributes:
         table: The rows.
         doomed_mailboxes: Those whose devices are being deleted.
+        gone_devices: Those that do not exist any more.
         hidden_from: From which position on readers do not see the stream yet.
         failing: How often deletions fail from now on.
         most_read: How many rows were read at once at most.
@@ -104,6 +106,7 @@ class FakeRows:
     def __init__(self, table: Table) -> None:
         self.table = dict(table)
         self.doomed_mailboxes: set[MailboxKey] = set()
+        self.gone_devices: set[Asker] = set()
         self.hidden_from = 10**9
         self.failing = 0
         self.most_read = 0
@@ -116,6 +119,9 @@ class FakeRows:
         read = sorted(places, reverse=True)[:limit]
         self.most_read = max(self.most_read, len(read))
         return [(*each, self.table[each]) for each in read]
+
+    async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
+        return self.gone_devices & set(askers)
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         return self.doomed_mailboxes & set(mailboxes)

@@ -6,7 +6,7 @@ specification and from MSC3944.
 
 from __future__ import annotations
 
-from typing import Any, Hashable, Iterable
+from typing import Any, Collection, Hashable, Iterable
 
 import attrs
 
@@ -15,6 +15,9 @@ KEY_REQUEST = "m.room_key_request"
 SECRET_REQUEST = "m.secret.request"  # noqa: S105 a type
 VERIFICATION_REQUEST = "m.key.verification.request"
 VERIFICATION_CANCEL = "m.key.verification.cancel"
+
+# When a client gives up a verification, or ignores a request for one.
+TIMEOUT_MS = 10 * 60 * 1000
 
 
 @attrs.define
@@ -26,21 +29,35 @@ class Client:
         without_olm: Senders' devices that cannot open an Olm session with it.
         codes: Why each session is withheld: the newest code that it was told.
         asked: What it is asked for and has not been told to forget, by request.
-        prompts: Verifications that it asks its user about.
+        prompts: Verifications that it asks its user about: who asks, and when.
         other: Messages of other types, in order, by their sender.
     """
 
     read: int = 0
     without_olm: set[Hashable] = attrs.Factory(set)
     codes: dict[Hashable, str] = attrs.Factory(dict)
-    asked: dict[Hashable, set[str]] = attrs.Factory(dict)
-    prompts: set[Hashable] = attrs.Factory(set)
+    asked: dict[tuple[str, ...], set[str]] = attrs.Factory(dict)
+    prompts: dict[Hashable, tuple[Hashable, int | None]] = attrs.Factory(dict)
     other: dict[str, list[Any]] = attrs.Factory(dict)
 
     @property
     def knows(self) -> tuple[Any, ...]:
         """Return all of the state but how much was read for it."""
         return self.without_olm, self.codes, self.asked, self.prompts, self.other
+
+    def forget(self, now_ts: int, gone: Collection[tuple[str, str]]) -> None:
+        """Drop what took too long, and what was asked by devices that are gone."""
+        self.asked = {
+            request: contents
+            for request, contents in self.asked.items()
+            if request[:2] not in gone
+        }
+        self.prompts = {
+            verification: (asker, timestamp)
+            for verification, (asker, timestamp) in self.prompts.items()
+            if asker not in gone
+            and (timestamp is None or now_ts < timestamp + TIMEOUT_MS)
+        }
 
     def give(self, messages: Iterable[dict[str, Any]]) -> None:
         """Read messages."""
@@ -54,9 +71,11 @@ class Client:
         elif message_type in {KEY_REQUEST, SECRET_REQUEST}:
             self._read_request(sender, message_type, content)
         elif message_type == VERIFICATION_REQUEST:
-            self.prompts.add((sender, content["transaction_id"]))
+            asker = (sender, content["from_device"])
+            timestamp = content.get("timestamp")
+            self.prompts[sender, content["transaction_id"]] = asker, timestamp
         elif message_type == VERIFICATION_CANCEL:
-            self.prompts.discard((sender, content["transaction_id"]))
+            self.prompts.pop((sender, content["transaction_id"]), None)
         else:
             self.other.setdefault(sender, []).append(content)
 
@@ -70,8 +89,8 @@ class Client:
     def _read_request(
         self, sender: str, message_type: str, content: dict[str, Any]
     ) -> None:
-        names = ("requesting_device_id", "request_id")
-        request = (sender, message_type, *(content[name] for name in names))
+        asker = (sender, content["requesting_device_id"])
+        request = (*asker, message_type, content["request_id"])
         if content["action"] == "request":
             self.asked.setdefault(request, set()).add(repr(content))
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import sqlite3
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -23,7 +23,11 @@ from synapse_withheld.waiting import Runtime, at_once
 TABLES = """
     CREATE TABLE devices (user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0);
     CREATE TABLE dehydrated_devices (user_id TEXT, device_id TEXT);
+    CREATE TABLE users (name TEXT);
     CREATE TABLE device_lists_stream (stream_id INTEGER, user_id TEXT, device_id TEXT);
+    CREATE TABLE device_lists_remote_cache (user_id TEXT, device_id TEXT);
+    CREATE TABLE device_lists_remote_extremeties (user_id TEXT);
+    CREATE TABLE device_lists_remote_resync (user_id TEXT);
     CREATE TABLE device_federation_inbox (origin TEXT, message_id TEXT);
     CREATE TABLE device_inbox (
         user_id TEXT, device_id TEXT, stream_id INTEGER, message_json TEXT
@@ -207,6 +211,27 @@ class ModelHomeserver:
         """Add a device, and tell the device list."""
         self.rows("INSERT INTO devices VALUES (?, ?, 0)", user_id, device_id)
         self.change_device(user_id, device_id)
+
+    def register(self, user_id: str) -> None:
+        """Let a user be one of this server."""
+        self.rows("INSERT INTO users VALUES (?)", user_id)
+
+    def track(self, user_id: str, devices: Iterable[str]) -> None:
+        """Have a complete list of the devices of another server's user."""
+        for table in ("extremeties", "cache"):
+            sql = f"DELETE FROM device_lists_remote_{table} WHERE user_id = ?"  # noqa: S608
+            self.rows(sql, user_id)
+        self.rows("INSERT INTO device_lists_remote_extremeties VALUES (?)", user_id)
+        for device_id in devices:
+            sql = "INSERT INTO device_lists_remote_cache VALUES (?, ?)"
+            self.rows(sql, user_id, device_id)
+            self.change_device(user_id, device_id)
+
+    def remove_device(self, user_id: str, device_id: str) -> None:
+        """Let a device log out, on whichever server."""
+        for table in ("devices", "device_lists_remote_cache"):
+            sql = f"DELETE FROM {table} WHERE user_id = ? AND device_id = ?"  # noqa: S608
+            self.rows(sql, user_id, device_id)
 
     def change_device(self, user_id: str, device_id: str) -> None:
         """Note a change of a device in the device list's stream."""

@@ -42,6 +42,7 @@ from tests.model.homeserver import ModelHomeserver
 RECIPIENT = "@r:here"
 DEVICES = ["R1", "R2"]
 SENDERS = ["@s:here", "@t:there"]
+TWO_DAYS_S = 2 * 24 * 60 * 60
 
 Message = tuple[str, dict[str, Any]]
 
@@ -66,9 +67,29 @@ def request(message_type: str, action: str, which: str, about: str) -> Message:
     return message_type, content
 
 
-def verification(message_type: str, transaction: str) -> Message:
+def verification(message_type: str, transaction: str, **more: Any) -> Message:
     """Return a request to verify or a cancellation."""
-    return message_type, {"transaction_id": transaction, "from_device": "S1"}
+    if message_type == VERIFICATION_REQUEST:
+        more = {"from_device": "S1", **more}
+    return message_type, {"transaction_id": transaction, **more}
+
+
+def sent_by(device: str, now_ts: int, message: Message) -> Message:
+    """Return a message as a device sends it that logged in at some time.
+
+    Transactions with an even number have no time: there is one request of each.
+    """
+    kind, content = message
+    content = dict(content)
+    if "requesting_device_id" in content:
+        content["requesting_device_id"] = device
+    if "transaction_id" in content:
+        number = content["transaction_id"]
+        content["transaction_id"] = device + number
+        if kind == VERIFICATION_REQUEST:
+            content["from_device"] = device
+            content |= {"timestamp": now_ts} if int(number) % 2 else {}
+    return kind, content
 
 
 few = st.sampled_from(["1", "2"])
@@ -118,10 +139,16 @@ class AllRules(RuleBasedStateMachine):
         self.under_way: dict[str, Deferred[Any]] = {}
         self.pairs: dict[str, tuple[Reader, Reader]] = {}
         self.edus = 0
+        self.devices: dict[str, tuple[str, int]] = {}
+        self.gone: set[tuple[str, str]] = set()
 
     @initialize()
     def start(self) -> None:
         """Make the devices and load the module."""
+        self.hs.register("@s:here")
+        for sender in SENDERS:
+            self._log_in(sender)
+            self.announce(sender)
         for device in DEVICES:
             self.hs.add_device(RECIPIENT, device)
             self.stock[device] = []
@@ -151,7 +178,8 @@ class AllRules(RuleBasedStateMachine):
         earlier = self.under_way.get(sender)
         while earlier is not None and not earlier.called:
             self._step(0)
-        self.under_way[sender] = ensureDeferred(self._send(sender, to, *message))
+        sent = sent_by(*self.devices[sender], message)
+        self.under_way[sender] = ensureDeferred(self._send(sender, to, *sent))
 
     async def _send(self, sender: str, to: str, kind: str, content: Any) -> None:
         message = {"content": content, "type": kind, "sender": sender}
@@ -189,11 +217,41 @@ class AllRules(RuleBasedStateMachine):
             self.hs.clock.advance(0.05)
             self.hs.come_to_rest()
 
+    @rule(sender=st.sampled_from(SENDERS))
+    def log_out(self, sender: str) -> None:
+        """Log in with another device; servers hear of it when they do."""
+        device, _ = self.devices[sender]
+        self.rest()
+        self.hs.remove_device(sender, device)
+        self.gone.add((sender, device))
+        self._log_in(sender)
+
+    @rule(sender=st.sampled_from(SENDERS))
+    def announce(self, sender: str) -> None:
+        """Let this server hear of a device of another one."""
+        if sender.endswith(":there"):
+            self.hs.track(sender, [self.devices[sender][0]])
+
+    @rule()
+    def pass_days(self) -> None:
+        """Let so much time pass that what has a time expires."""
+        self.rest()
+        self.hs.clock.advance(TWO_DAYS_S)
+
     @rule()
     def restart(self) -> None:
         """Lose all memory."""
         self.rest()
         self.load()
+
+    def _log_in(self, sender: str) -> None:
+        device = f"S{len(self.gone)}"
+        self.devices[sender] = (device, self._now_ts())
+        if sender.endswith(":here"):
+            self.hs.add_device(sender, device)
+
+    def _now_ts(self) -> int:
+        return self.hs.runtime().now_ts()
 
     def _step(self, which: int) -> None:
         if self.hs.steps:
@@ -213,19 +271,38 @@ class AllRules(RuleBasedStateMachine):
         self.rest()
         for device, (stock, module) in self.pairs.items():
             self.sync(device, arrives=True)
+            for reader in (stock, module):
+                reader.client.forget(self._now_ts(), self.gone)
             assert stock.client.knows == module.client.knows
             assert module.client.read <= stock.client.read
             saved = stock.client.read - module.client.read
             event(f"read fewer: {'none' if saved == 0 else 'some'}")
 
 
+SENT = st.tuples(
+    st.sampled_from(SENDERS),
+    st.builds(
+        sent_by,
+        st.sampled_from(["S1", "S2"]),
+        # Of one device always the same, as a transaction has one time.
+        st.just(1000),
+        messages,
+    ),
+)
+
+
 @given(
-    st.lists(st.tuples(st.sampled_from(SENDERS), messages), min_size=20, max_size=40),
+    st.lists(SENT, min_size=20, max_size=40),
     st.integers(1, 7),
+    st.sampled_from([0, 1000 * TWO_DAYS_S]),
+    st.sets(st.tuples(st.sampled_from(SENDERS), st.sampled_from(["S1", "S2"]))),
 )
 @settings(max_examples=300)
 def test_a_sweep_leaves_what_a_client_needs(
-    sent: list[tuple[str, Message]], batch_size: int
+    sent: list[tuple[str, Message]],
+    batch_size: int,
+    now_ts: int,
+    gone: set[tuple[str, str]],
 ) -> None:
     """In the same order, and not more."""
     texts = [
@@ -233,16 +310,20 @@ def test_a_sweep_leaves_what_a_client_needs(
         for sender, (kind, content) in sent
     ]
     rows = FakeRows({(RECIPIENT, "R1", n): text for n, text in enumerate(texts, 1)})
-    sweep = Sweep(rows, Options(batch_size, Ruleset.of(Config(rules=EVERY_RULE))))
+    rows.gone_devices = gone
+    rules = Ruleset.of(Config(rules=EVERY_RULE))
+    sweep = Sweep(rows, Options(batch_size, rules, now_ts=now_ts))
     while not sweep.progress.done:
         driven(sweep.step())
     before, after = Client(), Client()
     before.give(map(json.loads, texts))
     after.give(json.loads(rows.table[place]) for place in sorted(rows.table))
+    for client in (before, after):
+        client.forget(now_ts, gone)
 
     assert before.knows == after.knows
-    assert after.read == before.read - sweep.progress.deleted
-    event(f"swept away: {'some' if sweep.progress.deleted else 'none'}")
+    assert after.read == before.read - sweep.progress.total.deleted
+    event(f"swept away: {'some' if sweep.progress.total.deleted else 'none'}")
 
 
 def test_a_sweep_takes_back_what_was_taken_back() -> None:

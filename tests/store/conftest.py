@@ -24,6 +24,22 @@ TABLES = """
     );
     CREATE INDEX device_lists_stream_user_id
         ON device_lists_stream (user_id, device_id);
+    CREATE TABLE users (name TEXT, UNIQUE (name));
+    CREATE TABLE device_lists_remote_cache (
+        user_id TEXT NOT NULL, device_id TEXT NOT NULL, content TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX device_lists_remote_cache_unique_id
+        ON device_lists_remote_cache (user_id, device_id);
+    CREATE TABLE device_lists_remote_extremeties (
+        user_id TEXT NOT NULL, stream_id TEXT NOT NULL
+    );
+    CREATE UNIQUE INDEX device_lists_remote_extremeties_unique_idx
+        ON device_lists_remote_extremeties (user_id);
+    CREATE TABLE device_lists_remote_resync (
+        user_id TEXT NOT NULL, added_ts BIGINT NOT NULL
+    );
+    CREATE UNIQUE INDEX device_lists_remote_resync_idx
+        ON device_lists_remote_resync (user_id);
     CREATE TABLE device_inbox (
         user_id TEXT NOT NULL, device_id TEXT NOT NULL, stream_id BIGINT NOT NULL,
         message_json TEXT NOT NULL

@@ -9,7 +9,6 @@ import pytest
 
 from synapse_withheld.inbox_statements import (
     withheld_delete_superseded,
-    withheld_read_devices,
     withheld_read_mailboxes,
     withheld_read_queued,
 )
@@ -56,14 +55,6 @@ def left(database: Database, key: MailboxKey) -> list[int]:
     """Return the stream IDs of a mailbox."""
     sql = "SELECT stream_id FROM device_inbox WHERE user_id = ? AND device_id = ?"
     return sorted(row[0] for row in database.rows(sql, *key))
-
-
-def test_devices_are_those_that_messages_reach(database: Database) -> None:
-    """Hidden ones are cross-signing keys."""
-    for key in (R, GONE, Q):
-        add_device(database, key, hidden=key == GONE)
-
-    assert [R] == withheld_read_devices(database, ["@r:hs", "@nobody:hs"])
 
 
 def test_a_reading_tells_existing_devices_and_their_notices(database: Database) -> None:

@@ -57,13 +57,16 @@ def sample() -> Callable[[str], float]:
         )
         return found or 0.0
 
-    names = ("rows", "notices", "deleted", "deleted_bytes")
-    before = {f"sweep_{name}_total": value(f"sweep_{name}_total") for name in names}
-    before["failures_total"] = value("failures_total", stage="sweep")
+    of_rule = ("notices", "deleted", "deleted_bytes")
+    told = {
+        "sweep_rows_total": {},
+        **{f"sweep_{name}_total": {"rule": "no_olm"} for name in of_rule},
+        "failures_total": {"stage": "sweep"},
+    }
+    before = {name: value(name, **more) for name, more in told.items()}
 
     def grown(name: str) -> float:
-        more = {"stage": "sweep"} if name == "failures_total" else {}
-        return value(name, **more) - before.get(name, 0)
+        return value(name, **told.get(name, {})) - before.get(name, 0)
 
     return grown
 

@@ -22,7 +22,7 @@ from synapse_withheld.cli.database import (
 from synapse_withheld.cli.homeserver_yaml import MODULE, ConfigProblemError
 from synapse_withheld.cli.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.sweep_output import Bar, drawn, in_text
-from synapse_withheld.sweeping import Progress
+from synapse_withheld.sweeping import Counts, Progress
 from tests.harness.backlog import driven, notice
 from tests.store.conftest import TABLES
 
@@ -69,10 +69,19 @@ def test_a_later_file_names_the_database(
         "dry_run": False,
         "rows": 2,
         "notices": 2,
-        "covered": 1,
+        "redundant": 1,
         "left_alone": 0,
         "deleted": 1,
         "bytes": size,
+        "rules": {
+            "no_olm": {
+                "notices": 2,
+                "redundant": 1,
+                "left_alone": 0,
+                "deleted": 1,
+                "bytes": size,
+            }
+        },
         "done": True,
     } == said
 
@@ -269,11 +278,16 @@ def test_a_bar_is_for_terminals(
 
 def test_the_summary_says_what_a_dry_run_would_delete() -> None:
     """That is not what devices that are being deleted have."""
-    progress = Progress(rows=9000, notices=8, covered=7, left_alone=2, bytes=1234)
+    rules = {"no_olm": Counts(5, 5, 2, bytes=234), "withheld": Counts(3, 2, bytes=1000)}
+    progress = Progress(rows=9000, rules=rules)
     assert in_text(progress, dry_run=True).splitlines() == [
         "rows looked at                       9,000",
         "notices                                  8",
-        "covered by a later one                   7",
+        "  of rule no_olm                         5",
+        "  of rule withheld                       3",
+        "redundant                                7",
+        "  of rule no_olm                         5",
+        "  of rule withheld                       2",
         "left: device being deleted               2",
         "would be deleted                         5",
         "bytes that would go                  1,234",

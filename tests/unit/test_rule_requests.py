@@ -12,7 +12,10 @@ from synapse_withheld.notice import Pair
 from synapse_withheld.rules.requests import CANCELLATION as CANCELLED
 from synapse_withheld.rules.requests import REQUEST as REQUESTED
 from synapse_withheld.rules.requests import KeyRequests, Requests, SecretRequests
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweeping import Options, Sweep
 from synapse_withheld.watch import Queued
+from tests.harness.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
 
 RULES: list[Requests] = [KeyRequests(), SecretRequests()]
@@ -252,3 +255,87 @@ def test_what_is_malformed_is_not_named(rule: Requests, content: object) -> None
     (message_type,) = rule.types
 
     assert rule.read("@s:hs", message_type, content) is None
+
+
+def with_gone_device() -> Play:
+    """Have requests of a device that is gone, and other messages, read again."""
+    play = sent("m.room_key_request")
+    play.hs.register("@s:here")
+    play.hs.add_device("@s:here", "S2")
+    for number, device in enumerate(["S1", "S2", "S1"]):
+        about = {"requesting_device_id": device, "request_id": str(number)}
+        play.send({**REQUEST, **about}, message_type="m.room_key_request")
+    play.send({**CANCELLATION, "request_id": "9"}, message_type="m.room_key_request")
+    return play
+
+
+def touch(play: Play) -> None:
+    """Let a message of the rule arrive after a start."""
+    play.load()
+    about = {"requesting_device_id": "S2", "request_id": "new"}
+    play.send({**REQUEST, **about}, message_type="m.room_key_request")
+
+
+def test_what_a_device_asked_for_that_is_gone_goes_at_the_first_touch() -> None:
+    """Its cancellations stay: they may take back what was shown."""
+    play = with_gone_device()
+    assert [1, 2, 3, 4] == play.queued()
+    touch(play)
+
+    assert [2, 4, 5] == play.queued()
+
+
+def test_where_every_device_is_there_nothing_goes() -> None:
+    """Nor where the user is unknown."""
+    play = with_gone_device()
+    play.hs.add_device("@s:here", "S1")
+    touch(play)
+    assert [1, 2, 3, 4, 5] == play.queued()
+
+    stranger = sent("m.room_key_request", REQUEST, {**REQUEST, "request_id": "2"})
+    touch(stranger)
+    assert [1, 2, 3] == stranger.queued()
+
+
+def test_in_an_outbox_too_what_a_device_asked_for_that_is_gone_goes() -> None:
+    """The asker is of this server."""
+    play = sent("m.room_key_request")
+    play.hs.register("@s:here")
+    for number in range(3):
+        request = {**REQUEST, "request_id": str(number)}
+        play.send_abroad(request, message_type="m.room_key_request")
+    play.load()
+    again = {**REQUEST, "request_id": "9"}
+    play.send_abroad(again, message_type="m.room_key_request")
+
+    assert [3, 4] == play.outbox()
+
+
+def test_the_sweep_takes_what_a_device_asked_for_that_is_gone() -> None:
+    """Where anything newer is in the mailbox, whatever that is."""
+    rules = Ruleset.of(Config(rules=RulesConfig(key_requests=True)))
+    request = text_of("@s:hs", "m.room_key_request", REQUEST)
+    cancellation = text_of(
+        "@s:hs", "m.room_key_request", {**CANCELLATION, "request_id": "2"}
+    )
+    texts = [request, cancellation, other(), request]
+    rows = FakeRows({("@r:hs", "R", n): text for n, text in enumerate(texts, 1)})
+    rows.gone_devices = {("@s:hs", "S1")}
+    driven(Sweep(rows, Options(rules=rules)).step())
+
+    assert [2, 3, 4] == sorted(stream_id for *_, stream_id in rows.table)
+
+
+def test_nobody_is_asked_about_devices_where_nobody_waits_for_an_answer() -> None:
+    """A mailbox of notices costs no more than it did."""
+    play = sent("m.room_key_request", CANCELLATION, CANCELLATION)
+    play.load()
+    request = play.begin(CANCELLATION, message_type="m.room_key_request")
+    names = []
+    while play.hs.steps:
+        names += play.steps()
+        play.hs.take_step()
+
+    assert request.called
+    assert "withheld_read_mailboxes" in names
+    assert "withheld_read_gone" not in names

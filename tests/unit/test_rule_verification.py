@@ -13,7 +13,7 @@ from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.verification import CANCELLATION as CANCELLED
 from synapse_withheld.rules.verification import REQUEST as REQUESTED
 from synapse_withheld.rules.verification import VerificationRequests
-from synapse_withheld.sweeping import Options, Sweep
+from synapse_withheld.sweeping import Counts, Options, Sweep
 from synapse_withheld.watch import Queued
 from tests.harness.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
@@ -154,6 +154,34 @@ def test_the_sweep_takes_what_has_expired() -> None:
     driven(Sweep(rows, options).step())
 
     assert [2, 3, 4] == sorted(stream_id for *_, stream_id in rows.table)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_the_sweep_takes_the_later_cancellation_too(batch_size: int) -> None:
+    """Where anything newer is in the mailbox; once, however often it was asked."""
+    rules = Ruleset.of(Config(rules=RulesConfig(verification_requests=True)))
+    old = text_of("@s:hs", REQUEST, {**CONTENT, "timestamp": 0})
+    cancellation = text_of("@s:hs", CANCEL, CONTENT)
+    texts = [old, old, cancellation, other(), old]
+    rows = FakeRows({("@r:hs", "R", n): text for n, text in enumerate(texts, 1)})
+    sweep = Sweep(rows, Options(batch_size, rules, now_ts=2 * DAY_MS))
+    while not sweep.progress.done:
+        driven(sweep.step())
+
+    assert [4, 5] == sorted(stream_id for *_, stream_id in rows.table)
+    size = 2 * len(old) + len(cancellation)
+    assert Counts(4, 3, deleted=3, bytes=size) == sweep.progress.total
+
+
+def test_the_newest_row_stays_though_it_cancels_what_has_expired() -> None:
+    """Beside it there would be nothing else."""
+    rules = Ruleset.of(Config(rules=RulesConfig(verification_requests=True)))
+    old = text_of("@s:hs", REQUEST, {**CONTENT, "timestamp": 0})
+    texts = [old, text_of("@s:hs", CANCEL, CONTENT)]
+    rows = FakeRows({("@r:hs", "R", n): text for n, text in enumerate(texts, 1)})
+    driven(Sweep(rows, Options(rules=rules, now_ts=2 * DAY_MS)).step())
+
+    assert [2] == sorted(stream_id for *_, stream_id in rows.table)
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"transaction_id": 1}])

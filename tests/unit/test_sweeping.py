@@ -10,8 +10,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld import sweeping
-from synapse_withheld.sweeping import Options, Progress, Sweep
+from synapse_withheld import covering
+from synapse_withheld.sweeping import Counts, Options, Progress, Sweep
 from tests.harness.backlog import (
     FakeRows,
     driven,
@@ -88,7 +88,7 @@ def test_a_mailbox_of_another_device_covers_nothing() -> None:
         ("@x:hs", "R", 3): notice(),
     }
     rows = FakeRows(table)
-    assert 0 == finish(Sweep(rows, Options())).covered
+    assert 0 == finish(Sweep(rows, Options())).total.redundant
     assert table == rows.table
 
 
@@ -97,9 +97,8 @@ def test_progress_counts_what_was_seen_and_done() -> None:
     texts = [notice(reason="é"), notice(), other(), notice()]
     rows = FakeRows({(*R, number): text for number, text in enumerate(texts, 1)})
     size = sum(len(text.encode()) for text in texts[:2])
-    expected = Progress(
-        rows=4, notices=3, covered=2, deleted=2, bytes=size, mailbox=R, done=True
-    )
+    counts = Counts(notices=3, redundant=2, deleted=2, bytes=size)
+    expected = Progress(rows=4, rules={"no_olm": counts}, mailbox=R, done=True)
     assert expected == finish(Sweep(rows, Options()))
 
 
@@ -110,8 +109,8 @@ def test_a_dry_run_says_the_same_and_deletes_nothing() -> None:
     found = finish(Sweep(dry, Options(dry_run=True, batch_size=3)))
     real = finish(Sweep(FakeRows(table), Options(batch_size=3)))
     assert table == dry.table
-    assert (8, 7, 7, 0) == (found.rows, found.covered, real.deleted, found.deleted)
-    assert found.bytes == real.bytes
+    assert (8, Counts(8, 7, bytes=found.total.bytes)) == (found.rows, found.total)
+    assert Counts(8, 7, deleted=7, bytes=found.total.bytes) == real.total
 
 
 def test_a_mailbox_whose_device_is_being_deleted_is_left_alone() -> None:
@@ -120,7 +119,7 @@ def test_a_mailbox_whose_device_is_being_deleted_is_left_alone() -> None:
     rows.doomed_mailboxes = {R}
     progress = finish(Sweep(rows, Options()))
     assert {(*Q, 2), (*R, 1), (*R, 2)} == rows.table.keys()
-    assert (1, 1) == (progress.left_alone, progress.deleted)
+    assert (1, 1) == (progress.total.left_alone, progress.total.deleted)
 
 
 def test_what_readers_do_not_see_yet_neither_goes_nor_covers() -> None:
@@ -140,12 +139,12 @@ def test_no_more_rows_are_read_at_once_than_asked_for() -> None:
 
 def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are remembered; the next mailbox has room again."""
-    monkeypatch.setattr(sweeping, "MOST_PAIRS", 2)
+    monkeypatch.setattr(covering, "MOST_PAIRS", 2)
     texts = [notice(device=f"D{number % 3}") for number in range(6)]
     assert [1, 4, 5, 6] == swept(texts)
     keys = (Q, R)
     rows = FakeRows({(*key, n): text for key in keys for n, text in enumerate(texts)})
-    assert 4 == finish(Sweep(rows, Options())).deleted
+    assert 4 == finish(Sweep(rows, Options())).total.deleted
 
 
 def test_memory_does_not_grow_with_the_table() -> None:
@@ -177,7 +176,7 @@ def test_after_a_failure_nothing_is_missed_and_nothing_covers_itself() -> None:
             driven(sweep.step())
     finish(sweep)
     assert {(*R, 8)} == rows.table.keys()
-    assert 7 == sweep.progress.covered
+    assert 7 == sweep.progress.total.redundant
 
 
 def test_a_mailbox_that_was_left_in_the_middle_is_begun_again() -> None:
@@ -186,7 +185,7 @@ def test_a_mailbox_that_was_left_in_the_middle_is_begun_again() -> None:
     first = Sweep(rows, Options(batch_size=4))
     assert R == driven(first.step()).mailbox
     second = Sweep(rows, Options(batch_size=4), first.progress.mailbox)
-    assert 13 == finish(second).covered
+    assert 13 == finish(second).total.redundant
     assert {(*Q, 8), (*R, 8)} == rows.table.keys()
 
 

@@ -17,8 +17,8 @@ def test_notices_count_for_their_sender_and_their_mailbox() -> None:
     for _ in range(3):
         play.send(NOTICE)
 
-    assert [Count("@s:here", 3, 0)] == play.tally.senders.most(5)
-    assert [Count((RECIPIENT, "R"), 3, 0)] == play.tally.recipients.most(5)
+    assert [Count(("no_olm", "@s:here"), 3, 0)] == play.tally.senders.most(5)
+    assert [Count(("no_olm", (RECIPIENT, "R")), 3, 0)] == play.tally.recipients.most(5)
     assert 1 == play.tally.history.of("deliver")[-1]
     assert 2 == play.tally.history.of("collapse")[-1]
 
@@ -36,8 +36,9 @@ def test_invented_names_take_no_more_room_than_real_ones() -> None:
     """However many, and however long."""
     tally = Tally(lambda: 0.0)
     for number in range(2 * CAPACITY):
-        tally.came(f"@{number}" + "s" * 10_000, ("@r:here", f"{number}" * 10_000))
+        sender = f"@{number}" + "s" * 10_000
+        tally.came("no_olm", sender, ("@r:here", f"{number}" * 10_000))
 
     assert CAPACITY == len(tally.senders.most(2 * CAPACITY))
     for each in tally.recipients.most(2 * CAPACITY):
-        assert MAX_ID_LENGTH >= max(len(part) for part in each.key)
+        assert MAX_ID_LENGTH >= max(len(part) for part in each.key[1])
