@@ -1,7 +1,8 @@
 """Fuzz: `python -m tests.fuzz`, on all cores, until so many inputs were tried.
 
-Half of the processes let atheris look for inputs that reach more of the code, the
-others draw them at random. An input that fails is written to `tests/fuzz/corpus`,
+Half of the processes let atheris look for inputs that reach more of the code, which
+takes three times as long for each, so that they try a quarter of all; the others draw
+them at random. An input that fails is written to `tests/fuzz/corpus`,
 where `make test` tries it again ever after.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import multiprocessing
 import random
 import subprocess
@@ -20,6 +22,7 @@ from tests.fuzz.target import Target
 
 CORPUS = Path(__file__).parent / "corpus"
 INPUTS = 10_000_000
+GUIDED = 0.25
 LONGEST = 96
 
 
@@ -60,19 +63,22 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=INPUTS, help="how many to try")
     inputs = parser.parse_args().inputs
     cores = max(2, multiprocessing.cpu_count())
-    share = -(-inputs // cores)
+    guides = cores // 2
+    guided_share = math.ceil(inputs * GUIDED / guides)
+    share = math.ceil(inputs * (1 - GUIDED) / (cores - guides))
     began = time.monotonic()
     with multiprocessing.Pool(cores) as pool:
         guided = [
-            pool.apply_async(look_with_atheris, (share,)) for _ in range(cores // 2)
+            pool.apply_async(look_with_atheris, (guided_share,)) for _ in range(guides)
         ]
         drawn = [
             pool.apply_async(try_at_random, (each, share))
-            for each in range(cores - cores // 2)
+            for each in range(cores - guides)
         ]
         failed = sum(each.get() for each in (*guided, *drawn))
     took = time.monotonic() - began
-    print(f"{cores * share:,} inputs in {took:.0f} s, {failed} failed")  # noqa: T201 data
+    tried = guides * guided_share + (cores - guides) * share
+    print(f"{tried:,} inputs in {took:.0f} s, {failed} failed")  # noqa: T201 data
     return int(failed > 0)
 
 
