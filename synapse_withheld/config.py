@@ -1,37 +1,28 @@
-"""The module's configuration and its worded errors."""
+"""The module's configuration: its keys and their defaults."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Mapping
 
 import attrs
+
+from synapse_withheld.config_values import (
+    InvalidConfigError,
+    Readers,
+    batch_size,
+    boolean,
+    choice,
+    count,
+    describe,
+    duration_ms,
+    mapping,
+    pause_ms,
+    read_keys,
+)
 
 MODES = ("enforce", "observe")
 REPEATS = ("queued", "session")
 ON_UNKNOWN = ("deliver", "refuse")
-
-# How many rows the sweep may read at once: they have to fit into memory.
-MOST_BATCH_SIZE = 10_000
-
-# How much of a wrong value an error shows, in characters.
-MOST_SHOWN = 60
-
-# Synapse's own units for durations, in milliseconds.
-_DURATION = re.compile(r"(\d+)([smhdwy]?)", re.ASCII)
-_UNIT_MS = {
-    "": 1,
-    "s": 1000,
-    "m": 60_000,
-    "h": 3_600_000,
-    "d": 86_400_000,
-    "w": 604_800_000,
-    "y": 31_536_000_000,
-}
-
-
-class InvalidConfigError(ValueError):
-    """A key of the module's configuration is unknown or has a wrong value."""
 
 
 @attrs.frozen
@@ -139,128 +130,34 @@ def parse(config: object) -> Config:
     if not isinstance(config, Mapping):
         raise InvalidConfigError(
             f"synapse_withheld: 'config' must be a mapping of keys to values, "
-            f"found {_describe(config)}"
+            f"found {describe(config)}"
         )
-    return Config(**_read_keys(config, _PARSERS))
+    return Config(**read_keys(config, _KEYS))
 
 
-def _read_keys(
-    config: Mapping[object, object], parsers: _Parsers, within: str = ""
-) -> dict[str, Any]:
-    """Return the attributes that the keys of a mapping stand for.
-
-    Args:
-        config: The mapping.
-        parsers: What is known to be in it.
-        within: What errors put before its keys.
-    """
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        if not isinstance(key, str) or key not in parsers:
-            known = ", ".join(within + each for each in parsers)
-            named = within + key if isinstance(key, str) else key
-            raise InvalidConfigError(
-                f"synapse_withheld: unknown key {named!r}; the known keys are: {known}"
-            )
-        attribute, read = parsers[key]
-        values[attribute] = read(within + key, value)
-    return values
-
-
-def _mapping(make: Callable[..., Any], parsers: _Parsers) -> Callable[..., Any]:
-    def read(key: str, value: object) -> Any:
-        if not isinstance(value, Mapping):
-            raise _wrong(key, value, "a mapping of " + ", ".join(parsers))
-        return make(**_read_keys(value, parsers, within=f"{key}."))
-
-    return read
-
-
-def _choice(*allowed: str) -> Callable[[str, object], str]:
-    def read(key: str, value: object) -> str:
-        if not isinstance(value, str) or value not in allowed:
-            raise _wrong(key, value, "one of: " + ", ".join(allowed))
-        return value
-
-    return read
-
-
-def _boolean(key: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "true or false")
-    return value
-
-
-def _count(key: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _wrong(key, value, "a whole number, 1 or more")
-    return value
-
-
-def _batch_size(key: str, value: object) -> int:
-    if _count(key, value) > MOST_BATCH_SIZE:
-        raise _wrong(key, value, f"at most {MOST_BATCH_SIZE}")
-    return _count(key, value)
-
-
-def _pause_ms(key: str, value: object) -> int:
-    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
-        return 0
-    return _duration_ms(key, value)
-
-
-def _duration_ms(key: str, value: object) -> int:
-    right = "a duration such as 24h, 30m or 7d, or a number of milliseconds, above 0"
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise _wrong(key, value, right)
-    parts = _DURATION.fullmatch(str(value))
-    if parts is None:
-        raise _wrong(key, value, right)
-    duration_ms = int(parts[1]) * _UNIT_MS[parts[2]]
-    if duration_ms < 1:
-        raise _wrong(key, value, right)
-    return duration_ms
-
-
-def _wrong(key: str, value: object, right: str) -> InvalidConfigError:
-    return InvalidConfigError(
-        f"synapse_withheld: '{key}' must be {right}; found {_describe(value)}"
-    )
-
-
-def _describe(value: object) -> str:
-    shown = repr(value)
-    # A pasted secret or a whole file must not end up in the log.
-    if len(shown) > MOST_SHOWN:
-        shown = shown[:MOST_SHOWN] + "..."
-    return f"{shown} ({type(value).__name__})"
-
-
-_Parsers = Dict[str, Tuple[str, Callable[[str, object], Any]]]
-
-_SWEEP_PARSERS: _Parsers = {
-    "enabled": ("enabled", _boolean),
-    "batch_size": ("batch_size", _batch_size),
-    "pause": ("pause_ms", _pause_ms),
+_SWEEP: Readers = {
+    "enabled": ("enabled", boolean),
+    "batch_size": ("batch_size", batch_size),
+    "pause": ("pause_ms", pause_ms),
 }
 
-_RULES_PARSERS: _Parsers = {
-    each.name: (each.name, _boolean) for each in attrs.fields(RulesConfig)
+_RULES: Readers = {
+    each.name: (each.name, boolean) for each in attrs.fields(RulesConfig)
 }
 
-_PARSERS: _Parsers = {
-    "mode": ("mode", _choice(*MODES)),
-    "repeat": ("repeat", _choice(*REPEATS)),
-    "session_hold": ("session_hold_ms", _duration_ms),
-    "outbox": ("outbox", _boolean),
-    "merge_scopes": ("merge_scopes", _boolean),
-    "max_mailboxes": ("max_mailboxes", _count),
-    "max_pairs_per_mailbox": ("max_pairs_per_mailbox", _count),
-    "max_pairs_per_sender": ("max_pairs_per_sender", _count),
-    "max_requests_per_sender": ("max_requests_per_sender", _count),
-    "max_pairs": ("max_pairs", _count),
-    "pages": ("pages", _boolean),
-    "on_unknown_synapse": ("on_unknown_synapse", _choice(*ON_UNKNOWN)),
-    "sweep": ("sweep", _mapping(SweepConfig, _SWEEP_PARSERS)),
-    "rules": ("rules", _mapping(RulesConfig, _RULES_PARSERS)),
+_KEYS: Readers = {
+    "mode": ("mode", choice(*MODES)),
+    "repeat": ("repeat", choice(*REPEATS)),
+    "session_hold": ("session_hold_ms", duration_ms),
+    "outbox": ("outbox", boolean),
+    "merge_scopes": ("merge_scopes", boolean),
+    "max_mailboxes": ("max_mailboxes", count),
+    "max_pairs_per_mailbox": ("max_pairs_per_mailbox", count),
+    "max_pairs_per_sender": ("max_pairs_per_sender", count),
+    "max_requests_per_sender": ("max_requests_per_sender", count),
+    "max_pairs": ("max_pairs", count),
+    "pages": ("pages", boolean),
+    "on_unknown_synapse": ("on_unknown_synapse", choice(*ON_UNKNOWN)),
+    "sweep": ("sweep", mapping(SweepConfig, _SWEEP)),
+    "rules": ("rules", mapping(RulesConfig, _RULES)),
 }

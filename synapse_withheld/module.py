@@ -11,6 +11,7 @@ from synapse.module_api.errors import ConfigError
 from synapse_withheld import background_sweep
 from synapse_withheld import config as configuration
 from synapse_withheld.config import Config
+from synapse_withheld.config_values import InvalidConfigError
 from synapse_withheld.interception import (
     AlreadyLoadedError,
     SynapseInternals,
@@ -87,7 +88,7 @@ class WithheldModule:
         """
         try:
             return configuration.parse(config)
-        except configuration.InvalidConfigError as error:
+        except InvalidConfigError as error:
             raise ConfigError(str(error)) from error
 
 

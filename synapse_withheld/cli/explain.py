@@ -23,6 +23,7 @@ from synapse_withheld.cli.explaining import (
 )
 from synapse_withheld.cli.messages import NotUnderstoodError, read_line
 from synapse_withheld.config import Config
+from synapse_withheld.config_values import InvalidConfigError
 
 EPILOG = """\
 example:
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = parse_settings(arguments.set)
         with _opened(arguments.file) as lines:
             return _explain_all(lines, Explainer(config), as_json=arguments.json)
-    except configuration.InvalidConfigError as error:
+    except InvalidConfigError as error:
         print(f"--set: {error}", file=sys.stderr)
     except BrokenPipeError:
         raise
@@ -90,7 +91,7 @@ def parse_settings(settings: Iterable[str]) -> Config:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise configuration.InvalidConfigError(
+            raise InvalidConfigError(
                 f"must be KEY=VALUE, such as repeat=session; found {setting!r}"
             )
         try:

@@ -10,6 +10,7 @@ import yaml
 
 from synapse_withheld import config as configuration
 from synapse_withheld.config import Config
+from synapse_withheld.config_values import InvalidConfigError
 
 MAIN_PROCESS = "master"
 MODULE = "synapse_withheld.WithheldModule"
@@ -120,7 +121,7 @@ def module_config(config: Mapping[str, Any]) -> Config:
         )
     try:
         return configuration.parse(ours[0].get("config"))
-    except configuration.InvalidConfigError as error:
+    except InvalidConfigError as error:
         raise ConfigProblemError(
             str(error), "correct it: Synapse does not start like this"
         ) from error

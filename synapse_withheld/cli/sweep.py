@@ -21,7 +21,8 @@ from synapse_withheld.cli.homeserver_yaml import (
 )
 from synapse_withheld.cli.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.sweep_output import Bar, in_json, in_text
-from synapse_withheld.config import MOST_BATCH_SIZE, Config
+from synapse_withheld.config import Config
+from synapse_withheld.config_values import MOST_BATCH_SIZE
 from synapse_withheld.interception import spoofs_possible, synapse_version
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweeping import Options, Progress, Sweep
