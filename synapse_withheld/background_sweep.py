@@ -78,7 +78,7 @@ class BackgroundSweep:
     async def run(self) -> None:
         """Sweep to the end; must not raise, as nobody waits for it."""
         rows = await self._estimate()
-        self.metrics.sweep_at(0.0, done=False)
+        self.metrics.sweep_begins(self.sweep.rules)
         failures = 0
         while not self.sweep.progress.done and failures < MOST_FAILURES:
             before = self.sweep.progress

@@ -5,7 +5,7 @@ No label ever holds a user, a device or a room.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -187,6 +187,12 @@ class Metrics:
         """Count a failure of ours."""
         FAILURES.labels(stage=stage, **self._server).inc()
         LAST_FAILURE.labels(stage=stage, **self._server).set_to_current_time()
+
+    def sweep_begins(self, rules: Iterable[str]) -> None:
+        """Tell that nothing was done yet; a rate sees the first then."""
+        for rule in rules:
+            self.swept_of_rule(rule, notices=0, deleted=0, size=0)
+        self.sweep_at(0.0, done=False)
 
     def swept(self, rows: int) -> None:
         """Count rows that the sweep looked at."""

@@ -129,6 +129,11 @@ class Sweep:
         self._covering = self._new_covering()
         self.progress = Progress(mailbox=start)
 
+    @property
+    def rules(self) -> list[str]:
+        """Return the names of the rules that it goes by."""
+        return [rule.name for rule in self._options.rules.rules]
+
     async def step(self) -> Progress:
         """Look at one batch of rows, and delete what is covered.
 

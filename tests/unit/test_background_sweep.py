@@ -13,9 +13,12 @@ from synapse_withheld.background_sweep import (
     REST_AFTER_FAILURE_S,
     BackgroundSweep,
 )
+from synapse_withheld.config import Config
 from synapse_withheld.metrics import SERVER_NAME_LABEL, Metrics
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweeping import Options, Sweep
 from tests.harness.backlog import FakeRows, driven, notice
+from tests.harness.rules import EVERY_RULE
 
 SERVER = "background.test"
 PAUSE_S = 0.25
@@ -98,6 +101,18 @@ def test_it_rests_after_each_batch_and_tells_how_far_it_is(
         for name in ("rows", "notices", "deleted", "deleted_bytes")
     ]
     assert [7, 7, 6, 6 * len(notice())] == counted
+
+
+def test_where_nothing_is_found_each_rule_says_so() -> None:
+    """What is not there at all is no zero to a dashboard."""
+    rules = Ruleset.of(Config(rules=EVERY_RULE))
+    driven(background(FakeRows({}), Slept(), rules=rules).run())
+    labels = {SERVER_NAME_LABEL: SERVER} if SERVER_NAME_LABEL else {}
+    for name in ("notices", "deleted", "deleted_bytes"):
+        metric = f"synapse_withheld_sweep_{name}_total"
+        for rule in rules.rules:
+            found = REGISTRY.get_sample_value(metric, {"rule": rule.name, **labels})
+            assert found is not None
 
 
 def test_a_dry_run_counts_no_deletion(sample: Callable[[str], float]) -> None:
