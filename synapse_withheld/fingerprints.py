@@ -21,6 +21,9 @@ _WORD = (1 << 64) - 1
 _HALF = 32
 _LOW = (1 << _HALF) - 1
 
+# From where all that is a sender's begins.
+PLACES_OF_SENDER = 1 << _HALF
+
 
 class Fingerprint(NamedTuple):
     """What stands for a notice within a mailbox.

@@ -244,9 +244,7 @@ class Index:
         rearmed = 0
         mailbox = self._mailboxes.any(key)
         if mailbox is not None:
-            place = place_of(sender)
-            if mailbox.any_at(places_beside(place)):
-                rearmed = mailbox.rearm(place, key_of(sender, sender_key))
+            rearmed = mailbox.rearm(place_of(sender), key_of(sender, sender_key))
         if self._in_flight:
             rearmed += self._in_flight.rearm(key, sender, sender_key)
         return rearmed

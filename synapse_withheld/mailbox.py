@@ -5,15 +5,22 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_left
 from heapq import nsmallest
 from struct import Struct
 from typing import ClassVar, NamedTuple
 
 import attrs
 
-from synapse_withheld.fingerprints import Fingerprint, place_of_key, places_beside
+from synapse_withheld.fingerprints import (
+    PLACES_OF_SENDER,
+    Fingerprint,
+    place_of_key,
+    places_beside,
+)
 from synapse_withheld.notice import MOST_VARIANT
-from synapse_withheld.records import Table
+from synapse_withheld.records import WORD, Table
 
 # Of `state`, the lowest bits; then those of the variant, and the others count Olm
 # messages.
@@ -21,6 +28,12 @@ REARMED_DIRECTLY, COMPLETE, ALONE = 1, 2, 4
 _FLAGS, _VARIANT = 3, MOST_VARIANT.bit_length()
 
 _MOST_SECONDS = (1 << 32) - 1
+
+# How a record is packed: in words of 64 bits, but for the last two fields. The flags
+# are in the lowest byte of the last one.
+_LAYOUT = Struct("QQQQQII")
+_WIDTH, _KEY = _LAYOUT.size // WORD, 2
+_TO_FLAGS = _LAYOUT.size - (4 if sys.byteorder == "little" else 1)
 
 
 class Record(NamedTuple):
@@ -87,7 +100,7 @@ def _whole(seconds: float) -> int:
 class Mailbox(Table):
     """The pairs known to be queued for one device, those of a sender side by side."""
 
-    layout: ClassVar[Struct] = Struct("QQQQQII")
+    layout: ClassVar[Struct] = _LAYOUT
 
     def record(self, position: int) -> Record:
         """Return a record."""
@@ -105,14 +118,27 @@ class Mailbox(Table):
         return [self.record(at) for _, at in nsmallest(most, zip(stream_ids, among))]
 
     def rearm(self, place: int, key: int) -> int:
-        """Re-arm the pairs of a sender that have a key; return how many were not."""
+        """Re-arm the pairs of a sender that have a key.
+
+        Args:
+            place: Where all that is the sender's begins.
+            key: What stands for the key.
+
+        Returns:
+            How many pairs were not re-armed.
+        """
+        # Each Olm message asks for it: in one pass, and nothing is unpacked.
+        data = self._data
+        words = memoryview(data).cast("Q")
+        at = bisect_left(words[::_WIDTH], place) * _WIDTH
+        end, stop = len(words), place + PLACES_OF_SENDER
         rearmed = 0
-        for position in self.beside(place):
-            known = self.record(position)
-            if known.key == key and not known.has(REARMED_DIRECTLY):
-                state = known.state | REARMED_DIRECTLY
-                self.put(position, known._replace(state=state))
-                rearmed += 1
+        while at < end and words[at] < stop:
+            if words[at + _KEY] == key:
+                flags = at * WORD + _TO_FLAGS
+                rearmed += not data[flags] & REARMED_DIRECTLY
+                data[flags] |= REARMED_DIRECTLY
+            at += _WIDTH
         return rearmed
 
     def note_undelivered(self, position: int, seconds: float) -> None:

@@ -73,15 +73,16 @@ class Traffic:
         if message_type == OLM_TYPE:
             marks = self._read_local(messages, origin)
             # What answers a notice goes the other way.
-            answered = self.inbox if origin is None else self.outbox
-            begun = self._begun()
-            self._rearm(marks, self.inbox.index, answered.index, count=True)
+            inbox, outbox = self.inbox.index, self.outbox.index
+            answered = inbox if origin is None else outbox
+            begun = inbox.begun + outbox.begun
+            self._rearm(marks, inbox, answered, count=True)
             try:
                 return await write(messages)
             finally:
                 # What was watched before is marked already.
-                if self._begun() != begun:
-                    self._rearm(marks, self.inbox.index, answered.index)
+                if inbox.begun + outbox.begun != begun:
+                    self._rearm(marks, inbox, answered)
         if message_type in self.types and not self.failures.standing_aside:
             return await self.inbox.store(messages, write, origin)
         return await write(messages)
@@ -99,13 +100,14 @@ class Traffic:
         types = types_of(edus)
         if OLM_TYPE in types:
             marks = self._read_remote(edus)
-            begun = self._begun()
-            self._rearm(marks, self.outbox.index, self.inbox.index, count=True)
+            inbox, outbox = self.inbox.index, self.outbox.index
+            begun = inbox.begun + outbox.begun
+            self._rearm(marks, outbox, inbox, count=True)
             try:
                 return await write(edus, None)
             finally:
-                if self._begun() != begun:
-                    self._rearm(marks, self.outbox.index, self.inbox.index)
+                if inbox.begun + outbox.begun != begun:
+                    self._rearm(marks, outbox, inbox)
         if self.collapses_outbox and any(each in self.types for each in types):
             messages = self._messages_of(edus)
             if messages is not None and not self.failures.standing_aside:
@@ -139,9 +141,6 @@ class Traffic:
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             return None
-
-    def _begun(self) -> int:
-        return self.inbox.index.begun + self.outbox.index.begun
 
     def _rearm(
         self, marks: list[Mark], sent: Index, answered: Index, *, count: bool = False
@@ -182,8 +181,11 @@ class Traffic:
             for user_id, by_device in messages.items():
                 for device_id, message in by_device.items():
                     olm = read_olm(message["content"])
-                    if olm is not None and is_from(message["sender"], origin):
-                        marks.append((user_id, device_id, message["sender"], *olm))
+                    if olm is None:
+                        continue
+                    sender, (key, recipient_keys) = message["sender"], olm
+                    if origin is None or is_from(sender, origin):
+                        marks.append((user_id, device_id, sender, key, recipient_keys))
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self._missed_some(error)
         return marks

@@ -13,15 +13,15 @@ REARMING = (
     Break(
         "A direct Olm message re-arms its pair",
         "mailbox.py",
-        "state = known.state | REARMED_DIRECTLY",
-        "state = known.state",
+        "data[flags] |= REARMED_DIRECTLY",
+        "pass",
         _INDEX + "test_an_olm_message_to_a_device_rearms_exactly_its_pair",
     ),
     Break(
         "It has to have the pair's key",
         "mailbox.py",
-        "if known.key == key and not",
-        "if not",
+        "if words[at + _KEY] == key:",
+        "if True:",
         _INDEX + "test_an_olm_message_to_a_device_rearms_exactly_its_pair",
     ),
     Break(
@@ -53,17 +53,24 @@ REARMING = (
         _NOTICE + "test_an_olm_message_tells_its_ends",
     ),
     Break(
+        "It re-arms its sender's pairs alone",
+        "mailbox.py",
+        "while at < end and words[at] < stop:",
+        "while at < end:",
+        "unit/test_mailbox.py::test_only_the_pairs_of_a_sender_are_rearmed",
+    ),
+    Break(
         "Pairs are marked before the message is written",
         "traffic.py",
-        "self._rearm(marks, self.inbox.index, answered.index, count=True)",
+        "self._rearm(marks, inbox, answered, count=True)",
         "pass",
         _FINDINGS + "test_finding_2_an_olm_message_on_its_way_rearms_at_once",
     ),
     Break(
         "Pairs are marked again after it",
         "traffic.py",
-        "                if self._begun() != begun:\n"
-        "                    self._rearm(marks, self.inbox.index, answered.index)\n",
+        "                if inbox.begun + outbox.begun != begun:\n"
+        "                    self._rearm(marks, inbox, answered)\n",
         "                pass\n",
         _FINDINGS + "test_finding_2_an_olm_message_rearms_what_is_stored_meanwhile",
     ),
