@@ -84,9 +84,10 @@ def _draw(axis: Any, panel: Panel) -> None:
 
 def _series(legend: str, start: float, found: dict[str, Any]) -> Series:
     label = legend
-    for name in ("decision", "reason", "queue", "code", "source", "direction", "stage"):
-        label = label.replace(f"{{{{{name}}}}}", found["metric"].get(name, ""))
-    if "{{" in label:
+    for name, value in found["metric"].items():
+        label = label.replace(f"{{{{{name}}}}}", value)
+    # What tells processes apart changes from run to run.
+    if "{{instance}}" in legend:
         label = found["metric"].get("job", "")
     times, values = zip(*found["values"])
     minutes = [(float(each) - start) / 60 for each in times]
