@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from synapse_withheld.fingerprints import PLACES_OF_SENDER, Fingerprint
 from synapse_withheld.mailbox import ALONE, COMPLETE, REARMED_DIRECTLY, Mailbox, record
 
-SENDERS = [0, 1, (1 << 32) - 1]
+# The one that is re-armed, its neighbours, and the last there can be.
+SENDERS = [0, 1, 2, (1 << 32) - 1]
 
 
 def stored(mailbox: Mailbox, place: int, key: int, **more: int) -> None:
@@ -26,9 +27,9 @@ def test_only_the_pairs_of_a_sender_are_rearmed() -> None:
 
     assert 2 == mailbox.rearm(PLACES_OF_SENDER, 5)
     assert 0 == mailbox.rearm(PLACES_OF_SENDER, 5)
-    rearmed = [mailbox.record(at).has(REARMED_DIRECTLY) for at in range(9)]
-    assert [False] * 3 + [True, False, True] + [False] * 3 == rearmed
-    assert [2, 0] == [mailbox.rearm(SENDERS[2] * PLACES_OF_SENDER, 5) for _ in "12"]
+    rearmed = [mailbox.record(at).has(REARMED_DIRECTLY) for at in range(12)]
+    assert [False] * 3 + [True, False, True] + [False] * 6 == rearmed
+    assert [2, 0] == [mailbox.rearm(SENDERS[-1] * PLACES_OF_SENDER, 5) for _ in "12"]
 
 
 @given(
