@@ -6,7 +6,7 @@ remembered are the pairs of one mailbox. Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, Iterator, Optional, Tuple
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import attrs
 
@@ -26,12 +26,11 @@ MOST_TEXTS = 1_000
 # The rule, the pair, and its key where that counts.
 _PairKey = Tuple[str, Pair, Optional[str]]
 
-# The notices that texts hold.
-Told = Dict[str, Notice]
+# What each of some rows holds.
+Told = List[Optional[Notice]]
 
 
-@attrs.frozen
-class Found:
+class Found(NamedTuple):
     """A row with a notice.
 
     Attributes:
@@ -47,8 +46,7 @@ class Found:
     again: bool = False
 
 
-@attrs.frozen
-class _Seen:
+class _Seen(NamedTuple):
     """The last notice of a pair that no later one covers."""
 
     stream_id: int
@@ -70,10 +68,11 @@ class _Mailbox:
     pairs: dict[_PairKey, _Seen] = attrs.Factory(dict)
     covers: dict[str, int] = attrs.Factory(dict)
 
-    def cover(self, pair: _PairKey, seen: _Seen) -> int | None:
+    def cover(
+        self, pair: _PairKey, stream_id: int, notice: Notice, text: str
+    ) -> int | None:
         """Return which later row covers a notice; remember it where none does."""
         later = self.pairs.get(pair)
-        notice = seen.notice
         if later is not None and notice.rule.covers(
             notice.variant,
             later.notice.variant,
@@ -81,7 +80,7 @@ class _Mailbox:
         ):
             return later.stream_id
         if later is not None or len(self.pairs) < MOST_PAIRS:
-            self.pairs[pair] = seen
+            self.pairs[pair] = _Seen(stream_id, notice, _size(text))
         return None
 
     def needs_no_more(self, stream_id: int) -> Superseded | None:
@@ -106,17 +105,19 @@ class Covering:
     _mailbox: _Mailbox = attrs.field(factory=lambda: _Mailbox(("", ""), 0), init=False)
 
     def read(self, rows: Iterable[BacklogRow]) -> Told:
-        """Return the notices that rows hold, by their texts."""
-        told: Told = {}
+        """Return what rows hold: a notice, or `None`."""
+        told: Told = []
+        known: dict[str, Notice | None] = {}
         marks = self.rules.marks
         for *_, text in rows:
             # In most rows it is another type of message.
-            if text is None or not any(map(text.__contains__, marks)) or text in told:
+            if text is None or not any(map(text.__contains__, marks)):
+                told.append(None)
                 continue
-            message = decode(text) if len(text) <= MOST_OF_ROW else None
-            notice = None if message is None else self.rules.recognise(message)
-            if notice is not None:
-                told[text] = notice
+            if text not in known:
+                message = decode(text) if len(text) <= MOST_OF_ROW else None
+                known[text] = None if message is None else self.rules.recognise(message)
+            told.append(known[text])
         return told
 
     def judge(
@@ -129,12 +130,11 @@ class Covering:
             told: What `read` returned for them.
             staleness: What no client heeds any more.
         """
-        for user_id, device_id, stream_id, text in rows:
+        for (user_id, device_id, stream_id, text), notice in zip(rows, told):
             key = (user_id, device_id)
             if self._mailbox.key != key:
                 self._mailbox = _Mailbox(key, stream_id)
-            notice = None if text is None else told.get(text)
-            if text is None or notice is None:
+            if notice is None or text is None:
                 continue
             if staleness.applies_to(notice):
                 yield from self._stale(stream_id, notice, text, staleness)
@@ -150,7 +150,7 @@ class Covering:
         if newer_id is not None:
             return newer_id
         pair = self._pair(notice)
-        newer_id = mailbox.cover(pair, _Seen(stream_id, notice, _size(text)))
+        newer_id = mailbox.cover(pair, stream_id, notice, text)
         if pair in mailbox.pairs and len(mailbox.covers) < MOST_TEXTS:
             mailbox.covers[text] = stream_id if newer_id is None else newer_id
         return newer_id

@@ -29,6 +29,9 @@ class Staleness:
 
     def applies_to(self, notice: Notice) -> bool:
         """Say whether no client heeds a notice any more."""
+        # Most have neither, and are many.
+        if notice.expires_ts is None and notice.from_device is None:
+            return False
         return notice.has_expired(self.now_ts) or notice.asker in self.gone
 
     def takes_along(self, notice: Notice, later: Notice) -> bool:

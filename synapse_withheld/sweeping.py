@@ -168,7 +168,7 @@ class Sweep:
 
     async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
         told = self._covering.read(rows)
-        askers = askers_of(told.values())
+        askers = askers_of(notice for notice in told if notice is not None)
         gone = await self._rows.gone(askers) if askers else set()
         staleness = Staleness(self._options.now_ts, gone)
         return list(self._covering.judge(rows, told, staleness))
