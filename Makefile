@@ -11,19 +11,16 @@ PICTURES_INSTALLED = $(VENV)/.installed-pictures
 FUZZ_INSTALLED = $(VENV)/.installed-fuzz
 ARGS ?=
 
-.PHONY: demo test lint types bench breaks mutants fuzz compat disasters pictures format clean
+.PHONY: demo test lint types bench mutants fuzz compat disasters pictures format clean
 
 demo: $(DEMO_INSTALLED)
-	$(BIN)/python -m synapse_withheld.demo $(ARGS)
+	$(BIN)/python -m tests.demo $(ARGS)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench $(ARGS)
-
-breaks: $(INSTALLED)
-	$(BIN)/python -m tests.breaks $(ARGS)
 
 # Hypothesis tries the same examples each time where CI is set.
 mutants: $(MUTANTS_INSTALLED)

@@ -8,24 +8,24 @@ from typing import Any
 from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
 
-from synapse_withheld import background_sweep
 from synapse_withheld import config as configuration
 from synapse_withheld.config import Config
 from synapse_withheld.config_values import InvalidConfigError
-from synapse_withheld.interception import (
+from synapse_withheld.delivery.waiting import now_ts
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.pages.answers import Answers, Process
+from synapse_withheld.operators.pages.asking import PATH
+from synapse_withheld.operators.pages.resource import Pages
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.sweep import background
+from synapse_withheld.synapse_internals import (
     AlreadyLoadedError,
     SynapseInternals,
     UnknownSynapseError,
     spoofs_possible,
     synapse_version,
 )
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.pages.answers import Answers, Process
-from synapse_withheld.pages.asking import PATH
-from synapse_withheld.pages.resource import Pages
-from synapse_withheld.tally import Tally
 from synapse_withheld.version import VERSION
-from synapse_withheld.waiting import now_ts
 from synapse_withheld.wiring import wire
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class WithheldModule:
         spoofs = spoofs_possible(synapse_version())
         sweeps = config.sweep.enabled and api.should_run_background_tasks()
         if sweeps:
-            background_sweep.start(config, synapse, metrics, spoofs_possible=spoofs)
+            background.start(config, synapse, metrics, spoofs_possible=spoofs)
         if synapse.process_name not in synapse.writers:
             logger.info(
                 "synapse_withheld does not act in this process: it is %s, and "

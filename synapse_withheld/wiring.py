@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Protocol
+from typing import Callable
 
-from synapse_withheld.collapser import Collapser
 from synapse_withheld.config import Config
-from synapse_withheld.failures import Failures
-from synapse_withheld.index import Index
-from synapse_withheld.judging import Judge
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.queues import INBOX, OUTBOX, Queue
-from synapse_withheld.reading import Reader
+from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
+from synapse_withheld.database.store import Store
+from synapse_withheld.delivery.collapser import Collapser
+from synapse_withheld.delivery.failures import Failures
+from synapse_withheld.delivery.judging import Judge
+from synapse_withheld.delivery.reading import Reader
+from synapse_withheld.delivery.surroundings import Surroundings
+from synapse_withheld.delivery.tidying import Tidier
+from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.delivery.waiting import Runtime, SenderLocks
+from synapse_withheld.memory.index import Index
+from synapse_withheld.memory.storing import Limits
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.store import Store
-from synapse_withheld.tally import Tally
-from synapse_withheld.tidying import Tidier
-from synapse_withheld.traffic import Traffic
-from synapse_withheld.waiting import Runtime, SenderLocks
-from synapse_withheld.watch import Limits
-
-
-class Surroundings(Protocol):
-    """What the parts need of the homeserver they run in."""
-
-    def runtime(self) -> Runtime:
-        """Return how this homeserver runs things."""
-
-    def stream_token(self) -> int:
-        """Return the position up to which readers see to-device messages."""
-
-    def device_list_id(self) -> int:
-        """Return the position of the device list stream."""
-
-    def keeps_messages(self, user_id: str) -> bool:
-        """Say whether the reader of a user's mailboxes never acknowledges."""
-
-    async def run_statement(
-        self, description: str, function: Callable[..., Any], *arguments: Any
-    ) -> Any:
-        """Run a function of one statement outside any transaction."""
 
 
 def wire(
@@ -81,7 +61,7 @@ def wire(
         active=lambda: not failures.standing_aside,
     )
     return Traffic(
-        _collapser(INBOX, inbox_index, synapse.keeps_messages, *parts),
+        _collapser(INBOX, inbox_index, synapse.reader_never_acknowledges, *parts),
         # Whoever reads on another server, the outbox itself is acknowledged.
         _collapser(OUTBOX, outbox_index, lambda _: False, *parts),
         config.outbox,
@@ -105,7 +85,7 @@ def _index(config: Config, *, spoofs_possible: bool) -> Index:
 def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
     queue: Queue,
     index: Index,
-    keeps_messages: Callable[[str], bool],
+    reader_never_acknowledges: Callable[[str], bool],
     config: Config,
     rules: Ruleset,
     synapse: Surroundings,
@@ -125,7 +105,9 @@ def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
         found=tidier.add if config.enforces else lambda _: None,
         rules=rules,
     )
-    judge = Judge(queue, index, reader, keeps_messages, runtime.seconds, config.hold_s)
+    judge = Judge(
+        queue, index, reader, reader_never_acknowledges, runtime.seconds, config.hold_s
+    )
     return Collapser(
         config,
         rules,

@@ -9,10 +9,10 @@ import functools
 from contextvars import ContextVar
 from typing import Any, Awaitable, Callable
 
-from synapse_withheld.batch import LocalMessages, ObservedBatch
-from synapse_withheld.collapser import Write
-from synapse_withheld.edus import Edus
-from synapse_withheld.traffic import Traffic
+from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
+from synapse_withheld.delivery.collapser import Write
+from synapse_withheld.delivery.edus import Edus
+from synapse_withheld.delivery.traffic import Traffic
 
 # Returns the position up to which readers see to-device messages.
 StreamToken = Callable[[], int]

@@ -1,1 +1,4 @@
-"""The command line: `synapse-withheld`."""
+"""The command `synapse-withheld`, a file for each subcommand.
+
+It may import every room; nothing imports it.
+"""

@@ -11,8 +11,8 @@ import sys
 from importlib import import_module
 from typing import Sequence
 
-from synapse_withheld.cli import check, explain, status, top
-from synapse_withheld.cli.codes import CANNOT_SAY
+from synapse_withheld.cli.commands import check, explain, status, top
+from synapse_withheld.cli.shared.codes import CANNOT_SAY
 from synapse_withheld.version import VERSION
 
 PROGRAM = "synapse-withheld"
@@ -24,7 +24,6 @@ _COMMANDS = {
     "explain": (explain, "say what the rule decides about messages, and why"),
 }
 _SWEEP = "tidy what duplicates are in the database already"
-_DEMO = "show what the module does, on Synapses of its own"
 
 _EPILOG = """\
 example:
@@ -37,7 +36,7 @@ command says more with --help
 
 def commands() -> list[str]:
     """Return the names of all commands."""
-    return [*_COMMANDS, "sweep", "demo"]
+    return [*_COMMANDS, "sweep"]
 
 
 def make_parser(*, sweep: bool = False) -> argparse.ArgumentParser:
@@ -67,18 +66,14 @@ def make_parser(*, sweep: bool = False) -> argparse.ArgumentParser:
         each.set_defaults(run=command.run)
     sweeping = parsers.add_parser("sweep", help=_SWEEP, formatter_class=raw)
     if sweep:
-        module = import_module("synapse_withheld.cli.sweep")
+        module = import_module("synapse_withheld.cli.commands.sweep")
         module.add_arguments(sweeping)
         sweeping.set_defaults(run=module.run)
-    # Takes its own arguments; here for the help.
-    parsers.add_parser("demo", help=_DEMO)
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; return the exit code."""
-    if arguments[:1] == ["demo"]:
-        return _demo(arguments[1:])
     parsed = make_parser(sweep=arguments[:1] == ["sweep"]).parse_args(arguments)
     code: int = parsed.run(parsed)
     return code
@@ -96,17 +91,6 @@ def console() -> None:
     except KeyboardInterrupt:
         code = CANNOT_SAY
     sys.exit(code)
-
-
-def _demo(arguments: Sequence[str]) -> int:
-    try:
-        demo = import_module("synapse_withheld.demo.__main__")
-    except ImportError as error:
-        need = "pip install 'synapse-withheld[demo]'"
-        print(f"The demonstration needs more ({error}): {need}", file=sys.stderr)
-        return CANNOT_SAY
-    code: int = demo.main(arguments)
-    return code
 
 
 if __name__ == "__main__":

@@ -1,1 +1,4 @@
-"""The rules: which messages go stale while they wait, a file for each kind."""
+"""What messages are, and which of them make which redundant.
+
+Pure: nothing here knows of Synapse, SQL, Twisted or the time. It imports `config`.
+"""

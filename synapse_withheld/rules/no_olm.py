@@ -10,16 +10,16 @@ from typing import ClassVar
 
 import attrs
 
-from synapse_withheld import decision
-from synapse_withheld.decision import Decision
-from synapse_withheld.notice import Notice, Pair, Rule
+from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import (
     NO_OLM,
     WITHHELD_TYPES,
     has_code,
     read_withheld,
 )
-from synapse_withheld.watch import Queued
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import Remembered
+from synapse_withheld.rules.notice import Notice, Pair, Rule
 
 # The variants: it names neither room nor session, or one of them.
 WHOLE, SCOPED = 0, 1
@@ -62,7 +62,7 @@ class NoOlm(Rule):
         variant = WHOLE if named == (None, None) else SCOPED
         return Notice(self, pair, withheld.sender_key, variant)
 
-    def news(self, variant: int, earlier: Queued) -> Decision | None:
+    def news(self, variant: int, earlier: Remembered) -> Decision | None:
         """One that names nothing says more than one that names a session.
 
         It applies to all that the recipient could not read until it receives it.

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import attrs
 
-from synapse_withheld import decision
-from synapse_withheld.decision import Decision
-from synapse_withheld.notice import Notice, Pair, Rule
+from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import MAX_ID_LENGTH, is_short
-from synapse_withheld.watch import Queued
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import Remembered
+from synapse_withheld.rules.notice import Notice, Pair, Rule
 
 # The variants, by the `action` of the content.
 REQUEST, CANCELLATION = 0, 1
@@ -51,7 +51,7 @@ class Requests(Rule):
         from_device = device_id if variant == REQUEST else None
         return Notice(self, pair, key, variant, from_device=from_device)
 
-    def news(self, variant: int, earlier: Queued) -> Decision | None:
+    def news(self, variant: int, earlier: Remembered) -> Decision | None:
         """Every one is stored; of older ones, what it takes back goes."""
         if self.supersedes(earlier.variant, variant, same_key=earlier.same_key):
             is_cancelled = variant == CANCELLATION and earlier.variant == REQUEST

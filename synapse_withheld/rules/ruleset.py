@@ -7,8 +7,8 @@ from typing import Any, Mapping
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.notice import Notice, Rule
 from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.notice import Notice, Rule
 from synapse_withheld.rules.requests import KeyRequests, SecretRequests
 from synapse_withheld.rules.verification import VerificationRequests
 from synapse_withheld.rules.withheld import SessionWithheld

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import attrs
 
-from synapse_withheld import decision
-from synapse_withheld.decision import Decision
-from synapse_withheld.notice import Notice, Pair, Rule
+from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import MAX_ID_LENGTH, is_short
-from synapse_withheld.watch import Queued
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import Remembered
+from synapse_withheld.rules.notice import Notice, Pair, Rule
 
 # The variants, by the type.
 REQUEST, CANCELLATION = 0, 1
@@ -64,7 +64,7 @@ class VerificationRequests(Rule):
             from_device if is_short(from_device, MAX_ID_LENGTH) else None,
         )
 
-    def news(self, variant: int, earlier: Queued) -> Decision | None:
+    def news(self, variant: int, earlier: Remembered) -> Decision | None:
         """Every one is stored; a cancellation takes the request back."""
         if self.supersedes(earlier.variant, variant, same_key=earlier.same_key):
             return decision.CANCELLED

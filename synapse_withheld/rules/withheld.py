@@ -11,16 +11,16 @@ from typing import ClassVar
 
 import attrs
 
-from synapse_withheld import decision
-from synapse_withheld.decision import Decision
-from synapse_withheld.notice import Notice, Pair, Rule
+from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import (
     SESSION_CODES,
     WITHHELD_TYPES,
     has_code,
     read_withheld,
 )
-from synapse_withheld.watch import Queued
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import Remembered
+from synapse_withheld.rules.notice import Notice, Pair, Rule
 
 
 @attrs.frozen
@@ -44,7 +44,7 @@ class SessionWithheld(Rule):
         variant = SESSION_CODES.index(content["code"])
         return Notice(self, pair, withheld.sender_key, variant)
 
-    def news(self, variant: int, earlier: Queued) -> Decision | None:
+    def news(self, variant: int, earlier: Remembered) -> Decision | None:
         """Another code for the session is news."""
         return None if earlier.variant == variant else decision.NEW_CODE
 

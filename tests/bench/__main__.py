@@ -16,7 +16,6 @@ from typing import AsyncIterator, Sequence
 
 import attrs
 
-from synapse_withheld.demo.together import together
 from tests.bench import (
     code,
     day,
@@ -33,6 +32,7 @@ from tests.bench.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
 from tests.bench.running import run
 from tests.bench.sizes import FULL, QUICK, Sizes
+from tests.harness.together import together
 
 COUNTED = {
     "duplicates": duplicates.measure,

@@ -9,14 +9,14 @@ from typing import Any, Awaitable, Callable, Coroutine
 import attrs
 from twisted.internet.task import Clock
 
-from synapse_withheld.batch import LocalMessages
 from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.delivery.batch import LocalMessages
+from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.delivery.waiting import Runtime, at_once
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.tally import Tally
-from synapse_withheld.traffic import Traffic
-from synapse_withheld.waiting import Runtime, at_once
+from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.wiring import wire
 from synapse_withheld.wrappers import to_local
 from tests.bench.messages import DUMMY, SENDER_KEY, content
@@ -62,7 +62,7 @@ class NoHomeserver:
         """Return a position."""
         return 0
 
-    def keeps_messages(self, user_id: str) -> bool:
+    def reader_never_acknowledges(self, user_id: str) -> bool:
         """Say that users are users."""
         return not user_id
 

@@ -8,9 +8,9 @@ from typing import Awaitable, Callable, Sequence
 
 import attrs
 
-from synapse_withheld.demo.homeserver import Homeserver
 from tests.bench.lanes import Lane, sleep
 from tests.bench.sqllog import Statements
+from tests.harness.homeserver import Homeserver
 
 # What is done after the answer (deleting superseded rows, waking readers) is done
 # within so many seconds.

@@ -13,11 +13,11 @@ from typing import Any, Callable
 import attrs
 from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.batch import LocalMessages
-from synapse_withheld.cli.mailboxes import Mailboxes
+from synapse_withheld.cli.shared.mailboxes import Mailboxes
 from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.tally import Tally
+from synapse_withheld.delivery.batch import LocalMessages
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
 from synapse_withheld.wiring import wire
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes

@@ -15,12 +15,12 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.batch import LocalMessages, ObservedBatch
 from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.statements import MailboxReading, Row
-from synapse_withheld.tally import Tally
-from synapse_withheld.watch import MailboxKey
+from synapse_withheld.database.sql import MailboxReading
+from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.wiring import wire
 from tests.bench.code import NoHomeserver, drive
 from tests.bench.counting import AFTERMATH_S, wal
@@ -91,7 +91,7 @@ class Mailboxes(NoHomeserver):
             return len(about)
         if "queued" in name:
             return {
-                (key, stream_id): Row(queued=stream_id in self.rows.get(key, ()))
+                (key, stream_id): RowState(queued=stream_id in self.rows.get(key, ()))
                 for key, stream_id in about
             }
         return {key: MailboxReading() for key in about}

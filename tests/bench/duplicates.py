@@ -7,14 +7,14 @@ from typing import Mapping
 
 import attrs
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.together import together
 from tests.bench.counting import IDLE_S, Window, count, wal_of_requests, watch_idle
 from tests.bench.lanes import Lane, sleep
 from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, number, ratio
 from tests.bench.sizes import Sizes
+from tests.harness.homeserver import Homeserver
 from tests.harness.messages import WITHHELD
+from tests.harness.together import together
 
 # So that all caches are filled and all pages were touched since the last checkpoint.
 WARM_UP = 20

@@ -10,12 +10,12 @@ import attrs
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
-from synapse_withheld.demo.postgres import PostgresServer
-from synapse_withheld.demo.together import together
 from tests.bench.sqllog import SqlLog
+from tests.harness.homeserver import Homeserver
+from tests.harness.matrix import Client
+from tests.harness.postgres import PostgresServer
 from tests.harness.rules import EVERY_RULE
+from tests.harness.together import together
 
 STOCK, MODULE = "stock", "module"
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.batch import LocalMessages
 from synapse_withheld.config import Config
-from synapse_withheld.index import Index
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.delivery.batch import LocalMessages
+from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.memory.index import Index
+from synapse_withheld.memory.storing import Limits
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.statements import Row
-from synapse_withheld.tally import Tally
-from synapse_withheld.traffic import Traffic
-from synapse_withheld.watch import Limits, MailboxKey
+from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.wiring import wire
 from tests.bench.code import NoHomeserver, drive, write
 from tests.bench.messages import SENDER_KEY, content
@@ -71,7 +71,7 @@ class QueuedAnyway(NoHomeserver):
 
     async def run_statement(self, *arguments: Any) -> Any:
         """Answer at once."""
-        return {row: Row() for row in arguments[-1]}
+        return {row: RowState() for row in arguments[-1]}
 
 
 def measure(sizes: Sizes) -> Findings:

@@ -6,8 +6,7 @@ from typing import Iterable, Mapping
 
 import attrs
 
-from synapse_withheld.demo.together import together
-from synapse_withheld.statements import MOST_KEYS
+from synapse_withheld.database.sql import MOST_KEYS
 from tests.bench.counting import count
 from tests.bench.lanes import Lane
 from tests.bench.messages import DUMMY
@@ -16,6 +15,7 @@ from tests.bench.report import Findings, Table, Target, counted
 from tests.bench.sizes import Sizes
 from tests.bench.sqllog import Statements
 from tests.harness.messages import ENCRYPTED, WITHHELD
+from tests.harness.together import together
 
 TYPES = (ENCRYPTED, DUMMY)
 

@@ -6,7 +6,6 @@ from typing import Mapping
 
 import attrs
 
-from synapse_withheld.demo.together import together
 from tests.bench.counting import Window, count, wal_of_requests, watch_idle
 from tests.bench.lanes import Lane
 from tests.bench.messages import DUMMY
@@ -14,6 +13,7 @@ from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, number, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.messages import ENCRYPTED, WITHHELD
+from tests.harness.together import together
 
 SERVER = "elsewhere.test"
 RECIPIENT = f"@away:{SERVER}"

@@ -7,9 +7,9 @@ from typing import Any, Mapping
 
 import attrs
 
-from synapse_withheld.demo.matrix import Client
 from tests.bench.lanes import Lane
 from tests.bench.messages import content, to_devices
+from tests.harness.matrix import Client
 
 OK = 200
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Coroutine
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import CancelledError, Deferred
 
-from synapse_withheld.demo.together import cancellable
+from tests.harness.together import cancellable
 
 FAILED, INTERRUPTED = 2, 130
 

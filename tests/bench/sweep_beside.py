@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from statistics import median, quantiles
 
-from synapse_withheld.demo.matrix import Client
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
 from tests.bench.sweep_place import Place
+from tests.harness.matrix import Client
 from tests.harness.polling import eventually
 
 SYNCS = 200

@@ -10,10 +10,10 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Iterator
 
 import attrs
 
-from synapse_withheld.cli.database import Connection, connect
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.postgres import PostgresServer
+from synapse_withheld.cli.shared.database import Connection, connect
 from tests.harness.backlog import notice, other
+from tests.harness.homeserver import Homeserver
+from tests.harness.postgres import PostgresServer
 
 MAILBOX = 1000  # rows
 

@@ -7,10 +7,10 @@ from typing import Any, Callable, Sequence
 
 import attrs
 
-from synapse_withheld.backlog import Backlog
-from synapse_withheld.cli.database import Connection
-from synapse_withheld.sweeping import Options, Sweep
-from synapse_withheld.watch import Superseded
+from synapse_withheld.cli.shared.database import Connection
+from synapse_withheld.database.sweep_runner import Backlog
+from synapse_withheld.rules.mailbox import Superseded
+from synapse_withheld.sweep.walk import Options, Sweep
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
 from tests.bench.sweep_place import MAILBOX, Place

@@ -18,7 +18,7 @@ ENVIRONMENTS = ROOT / ".compat"
 CONSTRAINTS = ("prometheus-client<0.24", "setuptools<81", "txredisapi<1.6")
 
 # They have nothing to do with the version of Synapse, or are for the newest.
-LEFT_OUT = ("test_docs.py", "test_page.py", "test_upstream.py")
+LEFT_OUT = ("test_docs.py", "test_page.py")
 
 
 @attrs.frozen

@@ -15,8 +15,8 @@ from tests.harness.stage import RUNNING, Stage, Two, two_on, with_bridge
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synapse_withheld.demo.homeserver import Homeserver
-    from synapse_withheld.demo.postgres import PostgresServer
+    from tests.harness.homeserver import Homeserver
+    from tests.harness.postgres import PostgresServer
 
 DATABASES = ("sqlite", "postgres")
 
@@ -71,7 +71,7 @@ def own_postgres(
     new_directory: Callable[[], Path],
 ) -> Iterator[PostgresServer]:
     """Run a PostgreSQL for one module: others' Synapses would not like a restart."""
-    from synapse_withheld.demo.postgres import PostgresServer  # noqa: PLC0415 missing?
+    from tests.harness.postgres import PostgresServer  # noqa: PLC0415 missing?
 
     server = PostgresServer(new_directory() / "postgres")
     try:

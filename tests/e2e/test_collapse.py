@@ -19,7 +19,7 @@ from tests.harness.reactor import in_reactor
 from tests.harness.stage import Two, log_in, send
 
 if TYPE_CHECKING:
-    from synapse_withheld.demo.homeserver import Homeserver
+    from tests.harness.homeserver import Homeserver
 
 
 @in_reactor

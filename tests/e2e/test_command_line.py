@@ -18,7 +18,7 @@ import yaml
 
 from synapse_withheld import __version__
 from synapse_withheld.cli.__main__ import commands
-from synapse_withheld.interception import synapse_version
+from synapse_withheld.synapse_internals import synapse_version
 from tests.harness.commands import (
     METRICS,
     Example,
@@ -42,7 +42,7 @@ from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, send
 
 if TYPE_CHECKING:
-    from synapse_withheld.demo.homeserver import Homeserver
+    from tests.harness.homeserver import Homeserver
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 FILE = "messages.jsonl"

@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Callable
 
-from synapse_withheld.demo.progress import Progress
-from synapse_withheld.demo.requests import (
+from tests.demo.progress import Progress
+from tests.demo.requests import (
     ASKERS,
     ROOM_KEYS,
     TIMES,

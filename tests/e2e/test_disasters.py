@@ -30,8 +30,8 @@ from tests.harness.stage import Stage, everything_tidied, new_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synapse_withheld.demo.homeserver import Homeserver
-    from synapse_withheld.demo.postgres import PostgresServer
+    from tests.harness.homeserver import Homeserver
+    from tests.harness.postgres import PostgresServer
 
 SENDERS, MESSAGES = 3, 45
 LANES = ("stock", "module")

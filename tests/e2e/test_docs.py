@@ -23,7 +23,7 @@ from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, send, two_on
 
 if TYPE_CHECKING:
-    from synapse_withheld.demo.homeserver import Homeserver
+    from tests.harness.homeserver import Homeserver
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,9 +6,9 @@ import json
 import time
 from typing import Any
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox, stream_ids
+from tests.harness.matrix import Client
 from tests.harness.messages import PLAIN, make_message
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor

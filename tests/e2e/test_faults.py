@@ -9,10 +9,10 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.interception import spoofs_possible, synapse_version
+from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
 from tests.harness.faults import OURS, Faults
 from tests.harness.federation import RemoteServer
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import ACTIVE, failures, mailbox, total
 from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.outward import IMPATIENT, outward_from

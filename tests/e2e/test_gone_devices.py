@@ -8,17 +8,17 @@ from typing import Any, AsyncIterator, Callable
 import attrs
 import pytest
 
-from synapse_withheld.demo.federation.homeserver import federating
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
-from synapse_withheld.demo.together import together
 from tests.e2e.conftest import NewDatabase
 from tests.e2e.test_sweep import sweep
+from tests.harness.federating import federating
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import mailbox
+from tests.harness.matrix import Client
 from tests.harness.messages import PLAIN
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
 from tests.harness.stage import RUNNING, log_in, new_name, send
+from tests.harness.together import together
 
 KEY_REQUEST = "m.room_key_request"
 CLIENT = "/_matrix/client/v3"

@@ -12,7 +12,7 @@ from tests.harness.reactor import in_reactor
 from tests.harness.stage import Two, everything_tidied
 
 if TYPE_CHECKING:
-    from synapse_withheld.demo.homeserver import Homeserver
+    from tests.harness.homeserver import Homeserver
 
 # The names and labels that dashboards and alerts are made from.
 SERIES = {

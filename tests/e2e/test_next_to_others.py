@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.demo.homeserver import Homeserver, HomeserverError
 from tests.harness.abroad import Abroad
 from tests.harness.federation import RemoteServer
+from tests.harness.homeserver import Homeserver, HomeserverError
 from tests.harness.mailbox import counted, failures, mailbox
 from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.neighbour import FROM_REMOTE, LOCAL, REMOTE, ROWS, Neighbour

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox, total
 from tests.harness.messages import WITHHELD, make_key, make_message
 from tests.harness.reactor import async_fixture, in_reactor

@@ -6,8 +6,8 @@ from typing import Any, AsyncIterator
 
 import pytest
 
-from synapse_withheld.demo.homeserver import Homeserver
 from tests.harness.federation import RemoteServer
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import DECISIONS, total
 from tests.harness.messages import (
     ENCRYPTED,

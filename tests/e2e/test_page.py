@@ -16,7 +16,7 @@ from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, two_on
 
 if TYPE_CHECKING:
-    from synapse_withheld.demo.matrix import Client
+    from tests.harness.matrix import Client
 
 # Names that would be run, if they were ever taken for HTML.
 HOSTILE = '<img src=x onerror="document.title=1">'

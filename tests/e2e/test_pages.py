@@ -26,8 +26,8 @@ from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.stage import Stage, Two, two_on
 
 if TYPE_CHECKING:
-    from synapse_withheld.demo.homeserver import Homeserver
-    from synapse_withheld.demo.matrix import Client
+    from tests.harness.homeserver import Homeserver
+    from tests.harness.matrix import Client
 
 PATH = "/_synapse/client/withheld/"
 INVENTED = "syt_invented"  # an access token that nobody has

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.metrics import SERVER_NAME_LABEL
+from synapse_withheld.operators.metrics import SERVER_NAME_LABEL
 from tests.harness import dashboards
 from tests.harness.federation import RemoteServer
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import DECISIONS, total
 from tests.harness.messages import ENCRYPTED, make_key, make_olm_lookalike
 from tests.harness.outward import IMPATIENT, Outward, outward_from

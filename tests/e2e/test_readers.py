@@ -9,8 +9,8 @@ from typing import AsyncIterator
 import attrs
 import pytest
 
-from synapse_withheld.demo.homeserver import Homeserver
 from tests.harness.bridge import Bridge
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox, stream_ids
 from tests.harness.messages import (
     ENCRYPTED,

@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.demo.matrix import Client
-from synapse_withheld.demo.olm import OlmDevice
 from tests.harness.mailbox import counted, mailbox, total
+from tests.harness.matrix import Client
 from tests.harness.messages import ENCRYPTED, make_message
+from tests.harness.olm import OlmDevice
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 from tests.harness.stage import Two, log_in, send

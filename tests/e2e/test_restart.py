@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import counted, failures, mailbox
 from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.polling import eventually

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox
 from tests.harness.messages import WITHHELD, make_key
 from tests.harness.polling import eventually

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox
+from tests.harness.matrix import Client
 from tests.harness.messages import make_message
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor

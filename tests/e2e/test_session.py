@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import counted, mailbox
 from tests.harness.messages import ENCRYPTED, make_message, make_olm_lookalike
 from tests.harness.polling import pause

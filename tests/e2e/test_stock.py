@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from synapse_withheld.demo.homeserver import Homeserver
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import stored
 from tests.harness.messages import (
     ENCRYPTED,

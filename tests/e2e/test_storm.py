@@ -23,8 +23,8 @@ from tests.harness.stage import Stage, Two, everything_tidied, two_on
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synapse_withheld.demo.homeserver import Homeserver
-    from synapse_withheld.demo.postgres import PostgresServer
+    from tests.harness.homeserver import Homeserver
+    from tests.harness.postgres import PostgresServer
 
 CONNECTIONS = 32
 MESSAGES = 2_000

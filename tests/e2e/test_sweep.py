@@ -12,11 +12,11 @@ from typing import Any, AsyncIterator
 import attrs
 import pytest
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.sweeping import Options
+from synapse_withheld.sweep.walk import Options
 from tests.e2e.test_doomed import schedule_deletion
 from tests.harness.backlog import Table, must_stay
 from tests.harness.commands import command_line
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import failures, mailbox, total
 from tests.harness.messages import (
     ENCRYPTED,

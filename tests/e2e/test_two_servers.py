@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, AsyncIterator, Callable
 
 import pytest
 
-from synapse_withheld.demo.checks import Check, copies, newest_of_each_pair, pair_of
-from synapse_withheld.demo.federation.checks import (
+from tests.demo.checks import Check, copies, newest_of_each_pair, pair_of
+from tests.demo.federation.checks import (
     Crossed,
     expected_rows,
     lanes,
@@ -18,21 +18,21 @@ from synapse_withheld.demo.federation.checks import (
     synced_otherwise,
     waited_otherwise,
 )
-from synapse_withheld.demo.federation.people import (
+from tests.demo.federation.people import (
     CALL_EVERY_S,
     DELIVERED_WITHIN_S,
     Link,
     become,
 )
-from synapse_withheld.demo.federation.reference import (
+from tests.demo.federation.reference import (
     PLACEMENTS,
     RESTART,
     Placement,
     mailbox,
     outbox,
 )
-from synapse_withheld.demo.federation.servers import Quartet, cross, quartet
-from synapse_withheld.demo.federation.traffic import (
+from tests.demo.federation.servers import Quartet, cross, quartet
+from tests.demo.federation.traffic import (
     FRIEND,
     NEIGHBOUR,
     OTHER,
@@ -40,12 +40,12 @@ from synapse_withheld.demo.federation.traffic import (
     Request,
     make_crossing,
 )
-from synapse_withheld.demo.progress import Progress
-from synapse_withheld.demo.together import together
-from synapse_withheld.demo.traffic import AWAY
+from tests.demo.progress import Progress
+from tests.demo.traffic import AWAY
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 from tests.harness.stage import RUNNING, SPOOFS_POSSIBLE
+from tests.harness.together import together
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from synapse_withheld.demo.matrix import Client
 from tests.harness.mailbox import counted, mailbox, mailbox_of
+from tests.harness.matrix import Client
 from tests.harness.messages import PLAIN, WITHHELD, make_message
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor

@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.http_headers import Headers
 
-from synapse_withheld.demo.matrix import Client, MatrixError
 from tests.harness.commands import in_shell, shell_lines
 from tests.harness.federation import RemoteServer
 from tests.harness.mailbox import mailbox, total
+from tests.harness.matrix import Client, MatrixError
 from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
@@ -50,7 +50,7 @@ from tests.harness.workers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from synapse_withheld.demo.postgres import PostgresServer
+    from tests.harness.postgres import PostgresServer
 
 DECISIONS = "synapse_withheld_decisions_total"
 MESSAGES = 60

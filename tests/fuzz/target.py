@@ -9,13 +9,14 @@ from typing import Any
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
-from synapse_withheld.batch import ObservedBatch
 from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
+from synapse_withheld.database.sql import MailboxReading
+from synapse_withheld.delivery.batch import ObservedBatch
+from synapse_withheld.delivery.waiting import Runtime, at_once
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.content import SESSION_CODES
-from synapse_withheld.statements import MailboxReading, Row
-from synapse_withheld.tally import Tally
-from synapse_withheld.waiting import Runtime, at_once
+from synapse_withheld.rules.mailbox import RowState
 from synapse_withheld.wiring import wire
 from tests.fuzz.inputs import Request, requests
 from tests.harness.rules import EVERY_RULE
@@ -50,7 +51,7 @@ class Surroundings:
     def device_list_id(self) -> int:
         return 0
 
-    def keeps_messages(self, user_id: str) -> bool:
+    def reader_never_acknowledges(self, user_id: str) -> bool:
         return user_id == "@b:here"
 
     async def run_statement(self, name: str, _: Any, about: Any, *__: Any) -> Any:
@@ -60,7 +61,7 @@ class Surroundings:
         if "delete" in name:
             return len(about)
         if "queued" in name:
-            return {row: Row(queued=True) for row in about}
+            return {row: RowState(queued=True) for row in about}
         return {key: MailboxReading() for key in about if key[1] != "B"}
 
     async def _sleep(self, _: float) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, Coroutine, Iterable, Mapping, Sequence, Tuple, TypeVar
 
-from synapse_withheld.notice import Asker
+from synapse_withheld.database.backlog import BacklogRow, Place
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.notice import Asker
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep_statements import BacklogRow, Place
-from synapse_withheld.sweeping import Options
-from synapse_withheld.watch import MailboxKey, Superseded
+from synapse_withheld.sweep.walk import Options
 from tests.harness.messages import PLAIN, WITHHELD, make_message, make_notice
 
 T = TypeVar("T")

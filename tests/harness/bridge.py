@@ -14,7 +14,7 @@ from twisted.internet import reactor as default_reactor
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from synapse_withheld.demo.matrix import Client
+from tests.harness.matrix import Client
 from tests.harness.stage import BRIDGE_TOKEN, BRIDGED_USERS, new_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from twisted.web.server import Request
 
-    from synapse_withheld.demo.homeserver import Homeserver
+    from tests.harness.homeserver import Homeserver
 
 ID = "receiving-bridge"
 

@@ -21,8 +21,13 @@ DISASTERS_MODULE = "tests.harness.disasters.DisastersModule"
 
 # Where: the module, class and method, and whether before or after it.
 POINTS = {
-    "deciding": ("synapse_withheld.collapser", "Collapser", "_find", "before"),
-    "decided": ("synapse_withheld.collapser", "Collapser", "_carry_out", "after"),
+    "deciding": ("synapse_withheld.delivery.collapser", "Collapser", "_find", "before"),
+    "decided": (
+        "synapse_withheld.delivery.collapser",
+        "Collapser",
+        "_carry_out",
+        "after",
+    ),
     # Rows are written, and the transaction is not committed.
     "storing": (
         "synapse.storage.databases.main.deviceinbox",
@@ -30,10 +35,25 @@ POINTS = {
         "_add_messages_to_local_device_inbox_txn",
         "after",
     ),
-    "stored": ("synapse_withheld.collapser", "Collapser", "_settle", "before"),
-    "remembered": ("synapse_withheld.collapser", "Collapser", "_settle", "after"),
-    "tidying": ("synapse_withheld.store", "Store", "delete_superseded", "before"),
-    "tidied": ("synapse_withheld.store", "Store", "delete_superseded", "after"),
+    "stored": ("synapse_withheld.delivery.collapser", "Collapser", "_settle", "before"),
+    "remembered": (
+        "synapse_withheld.delivery.collapser",
+        "Collapser",
+        "_settle",
+        "after",
+    ),
+    "tidying": (
+        "synapse_withheld.database.store",
+        "Store",
+        "delete_superseded",
+        "before",
+    ),
+    "tidied": (
+        "synapse_withheld.database.store",
+        "Store",
+        "delete_superseded",
+        "after",
+    ),
 }
 
 # How often a point is passed before anything happens there.

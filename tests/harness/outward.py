@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
 from tests.harness.federation import RemoteServer
+from tests.harness.homeserver import Homeserver
+from tests.harness.matrix import Client
 from tests.harness.messages import PLAIN, WITHHELD, make_key, make_notice
 from tests.harness.polling import pause
 from tests.harness.stage import new_name

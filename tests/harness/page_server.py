@@ -13,8 +13,8 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.pages import asking
-from synapse_withheld.pages.resource import content_security_policy
+from synapse_withheld.operators.pages import asking
+from synapse_withheld.operators.pages.resource import content_security_policy
 from synapse_withheld.version import VERSION
 
 # As behind a reverse proxy that has Synapse below a path of its own.

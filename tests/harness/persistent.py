@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
-from synapse_withheld.demo.matrix import Client
+from tests.harness.matrix import Client
 from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,

@@ -6,11 +6,11 @@ from typing import Any, Dict, List
 
 import attrs
 
-from synapse_withheld.demo.matrix import Client
-from synapse_withheld.demo.olm import OlmDevice
 from tests.harness.bridge import ID, Bridge
 from tests.harness.mailbox import mailbox, mailbox_of
+from tests.harness.matrix import Client
 from tests.harness.messages import PLAIN, WITHHELD, make_message
+from tests.harness.olm import OlmDevice
 from tests.harness.stage import Two
 
 DEVICE = "DEHYDRATED"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import attrs
 
-from synapse_withheld.demo.settings import LOOPBACK
 from tests.harness.programs import program
+from tests.harness.settings import LOOPBACK
 
 
 @attrs.define(eq=False)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable
 import attrs
 import yaml
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
-from synapse_withheld.interception import spoofs_possible, synapse_version
+from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
+from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import mailbox
+from tests.harness.matrix import Client
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
 from tests.harness.polling import eventually
 

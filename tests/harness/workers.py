@@ -13,9 +13,9 @@ import attrs
 import treq
 import yaml
 
-from synapse_withheld.demo import settings
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
+from tests.harness import settings
+from tests.harness.homeserver import Homeserver
+from tests.harness.matrix import Client
 from tests.harness.polling import pause, until
 from tests.harness.redis import Redis
 

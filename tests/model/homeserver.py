@@ -16,9 +16,9 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from synapse_withheld.batch import LocalMessages, ObservedBatch
-from synapse_withheld.edus import Edus
-from synapse_withheld.waiting import Runtime, at_once
+from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
+from synapse_withheld.delivery.edus import Edus
+from synapse_withheld.delivery.waiting import Runtime, at_once
 
 TABLES = """
     CREATE TABLE devices (user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0);
@@ -109,7 +109,7 @@ class ModelHomeserver:
         """Return the position of the device list stream."""
         return self.next_device_list_id - 1
 
-    def keeps_messages(self, user_id: str) -> bool:
+    def reader_never_acknowledges(self, user_id: str) -> bool:
         """Say whether an application service reads a user's mailboxes."""
         return user_id in self.service_users
 

@@ -7,8 +7,8 @@ from typing import Any, Coroutine
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.tally import Tally
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
 from synapse_withheld.wiring import wire
 from tests.model.homeserver import ModelHomeserver
 

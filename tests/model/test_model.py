@@ -21,9 +21,9 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
-from synapse_withheld.store import StatementError
-from synapse_withheld.tally import Tally
+from synapse_withheld.database.store import StatementError
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
 from synapse_withheld.wiring import wire
 from tests.model.homeserver import ModelHomeserver
 from tests.model.reference import OLM, WITHHELD, Place, Reference, Rows, Sent

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.python.failure import Failure
 
-from synapse_withheld import traffic
+from synapse_withheld.delivery import traffic
 from tests.model.play import ABROAD, NOTICE, OLM, WITHHELD, Play
 
 ENCRYPTED = "m.room.encrypted"

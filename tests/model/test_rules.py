@@ -22,10 +22,10 @@ from hypothesis.stateful import (
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from synapse_withheld.config import Config
-from synapse_withheld.metrics import Metrics
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweeping import Options, Sweep
-from synapse_withheld.tally import Tally
+from synapse_withheld.sweep.walk import Options, Sweep
 from synapse_withheld.wiring import wire
 from tests.harness.backlog import FakeRows, driven
 from tests.harness.rules import EVERY_RULE

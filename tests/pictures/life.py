@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.demo.homeserver import Homeserver
-from synapse_withheld.demo.matrix import Client
 from tests.harness.backlog import notice, other
+from tests.harness.homeserver import Homeserver
+from tests.harness.matrix import Client
 from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,

@@ -6,7 +6,7 @@ import base64
 import time
 from pathlib import Path
 
-from synapse_withheld.pages.asking import PATH
+from synapse_withheld.operators.pages.asking import PATH
 from tests.harness.chromium import Chromium
 
 WIDTH = 1200

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from synapse_withheld.device_statements import (
+from synapse_withheld.database.devices import (
     withheld_read_devices,
     withheld_read_gone,
 )
-from synapse_withheld.watch import MailboxKey
+from synapse_withheld.rules.mailbox import MailboxKey
 from tests.store.conftest import Database
 from tests.store.test_statements import GONE, Q, R, add_device
 

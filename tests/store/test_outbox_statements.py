@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from synapse_withheld.outbox_statements import (
+from synapse_withheld.database.outbox import (
     withheld_delete_superseded_edus,
     withheld_read_outboxes,
     withheld_read_queued_edus,
 )
+from synapse_withheld.database.sql import MOST_ROWS
 from synapse_withheld.rules.content import NO_OLM
-from synapse_withheld.statements import MOST_ROWS, Row
-from synapse_withheld.watch import MailboxKey, Superseded
+from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import Database
 
 R: MailboxKey = ("@r:there", "R")
@@ -88,10 +88,10 @@ def test_a_queued_edu_is_told_from_a_sent_one(database: Database) -> None:
 
     asked = [(R, 5), (R, 6), (Q, 5), (Q, 4)]
     assert {
-        (R, 5): Row(queued=True),
-        (R, 6): Row(queued=False, device_list_id=9),
-        (Q, 5): Row(queued=True),
-        (Q, 4): Row(queued=False),
+        (R, 5): RowState(queued=True),
+        (R, 6): RowState(queued=False, device_list_id=9),
+        (Q, 5): RowState(queued=True),
+        (Q, 4): RowState(queued=False),
     } == withheld_read_queued_edus(database, asked)
 
 

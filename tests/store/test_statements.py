@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.inbox_statements import (
+from synapse_withheld.database.inbox import (
     withheld_delete_superseded,
     withheld_read_mailboxes,
     withheld_read_queued,
 )
 from synapse_withheld.rules.content import NO_OLM
-from synapse_withheld.statements import Row
-from synapse_withheld.watch import MailboxKey, Superseded
+from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import Database
 
 R: MailboxKey = ("@r:hs", "R")
@@ -105,7 +104,7 @@ def test_a_row_that_cannot_be_parsed_is_passed_over(database: Database) -> None:
 
 
 def test_a_row_is_told_with_how_its_device_stands(database: Database) -> None:
-    """Queued or not, the device's last change, whether its reader acknowledges."""
+    """Remembered or not, the device's last change, whether its reader acknowledges."""
     for key in (R, Q):
         add_device(database, key)
         add_row(database, key, 5)
@@ -116,9 +115,9 @@ def test_a_row_is_told_with_how_its_device_stands(database: Database) -> None:
     database.execute("INSERT INTO dehydrated_devices VALUES (?, ?)", Q)
 
     expected = {
-        (R, 5): Row(queued=True, device_list_id=9, kept_by_reader=False),
-        (Q, 5): Row(queued=True, device_list_id=0, kept_by_reader=True),
-        (R, 6): Row(queued=False, device_list_id=9, kept_by_reader=False),
+        (R, 5): RowState(queued=True, device_list_id=9, never_acknowledged=False),
+        (Q, 5): RowState(queued=True, device_list_id=0, never_acknowledged=True),
+        (R, 6): RowState(queued=False, device_list_id=9, never_acknowledged=False),
     }
     assert expected == withheld_read_queued(database, [(R, 5), (Q, 5), (R, 6)])
 

@@ -7,10 +7,7 @@ import json
 import random
 from typing import Any, Callable
 
-from synapse_withheld.backlog import Backlog
-from synapse_withheld.inbox_statements import withheld_delete_superseded
-from synapse_withheld.statements import MOST_OF_ROW
-from synapse_withheld.sweep_statements import (
+from synapse_withheld.database.backlog import (
     NEWEST_OF_MAILBOX,
     Place,
     most_covered,
@@ -19,8 +16,11 @@ from synapse_withheld.sweep_statements import (
     withheld_read_doomed,
     withheld_read_newest,
 )
-from synapse_withheld.sweeping import Options, Sweep
-from synapse_withheld.watch import MailboxKey, Superseded
+from synapse_withheld.database.inbox import withheld_delete_superseded
+from synapse_withheld.database.sql import MOST_OF_ROW
+from synapse_withheld.database.sweep_runner import Backlog
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.backlog import (
     Table,
     driven,

@@ -8,15 +8,15 @@ import attrs
 import pytest
 from prometheus_client import REGISTRY
 
-from synapse_withheld.background_sweep import (
+from synapse_withheld.config import Config
+from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.background import (
     MOST_FAILURES,
     REST_AFTER_FAILURE_S,
     BackgroundSweep,
 )
-from synapse_withheld.config import Config
-from synapse_withheld.metrics import SERVER_NAME_LABEL, Metrics
-from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweeping import Options, Sweep
+from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.backlog import FakeRows, driven, notice
 from tests.harness.rules import EVERY_RULE
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from synapse_withheld.batch import (
+from synapse_withheld.delivery.batch import (
     Candidate,
     find_candidates,
     is_storable,
     users_to_keep_whole,
     without,
 )
-from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.notice import Notice, Pair
 
 NOTICE = Notice(NoOlm(), Pair("@s:hs", "device:S", "m.room_key.withheld"), "key")
 

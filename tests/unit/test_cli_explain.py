@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld import decision
-from synapse_withheld.cli import explain
-from synapse_withheld.cli.explaining import Explainer, Explanation, ModuleFailedError
-from synapse_withheld.cli.messages import Message, NotUnderstoodError, read_line
+from synapse_withheld.cli.commands import explain
+from synapse_withheld.cli.shared.explaining import (
+    Explainer,
+    Explanation,
+    ModuleFailedError,
+)
+from synapse_withheld.cli.shared.messages import Message, NotUnderstoodError, read_line
 from synapse_withheld.config import Config
-from synapse_withheld.store import Store
-from synapse_withheld.wording import WHY
+from synapse_withheld.database.store import Store
+from synapse_withheld.operators.wording import WHY
+from synapse_withheld.rules import decision
 from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,

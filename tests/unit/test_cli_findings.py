@@ -9,11 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.cli import findings
-from synapse_withheld.cli.check import in_text
-from synapse_withheld.cli.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
-from synapse_withheld.cli.homeserver_yaml import MODULE, Deployment
-from synapse_withheld.cli.metrics_page import Page, Sample
+from synapse_withheld.cli.commands.check import in_text
+from synapse_withheld.cli.shared import findings
+from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
+from synapse_withheld.cli.shared.homeserver_yaml import MODULE, Deployment
+from synapse_withheld.cli.shared.metrics_page import Page, Sample
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 

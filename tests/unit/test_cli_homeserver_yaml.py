@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from synapse_withheld.cli.homeserver_yaml import (
+from synapse_withheld.cli.shared.homeserver_yaml import (
     MODULE,
     ConfigProblemError,
     metrics_url,

@@ -79,18 +79,6 @@ def test_the_script_that_is_installed_is_there() -> None:
     assert getattr(importlib.import_module(module), function) is cli.console
 
 
-def test_a_demo_without_its_extra_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The module itself does without."""
-    monkeypatch.delitem(sys.modules, "synapse_withheld.demo.__main__", raising=False)
-    monkeypatch.setitem(sys.modules, "vodozemac", None)
-    for name in [each for each in sys.modules if "withheld.demo." in each]:
-        monkeypatch.delitem(sys.modules, name)
-    assert cli.main(["demo"]) == 2
-    assert "synapse-withheld[demo]" in capsys.readouterr().err
-
-
 def without_synapse(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in an environment that has no Synapse."""
     command = [sys.executable, "-c", WITHOUT_SYNAPSE, *arguments]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from synapse_withheld.cli.fetching import UnreachableError
-from synapse_withheld.cli.metrics_page import (
+from synapse_withheld.cli.commands.status import in_json, in_text
+from synapse_withheld.cli.shared.fetching import UnreachableError
+from synapse_withheld.cli.shared.metrics_page import (
     Page,
     Totals,
     add_up,
     complete,
     parse,
 )
-from synapse_withheld.cli.status import in_json, in_text
 
 WRITER = """\
 # HELP synapse_build_info Build information

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 import yaml
 
-from synapse_withheld.cli import sweep
-from synapse_withheld.cli.database import (
+from synapse_withheld.cli.commands import sweep
+from synapse_withheld.cli.shared.database import (
     TRIES,
     Connection,
     DatabaseError,
     database_section,
 )
-from synapse_withheld.cli.homeserver_yaml import MODULE, ConfigProblemError
-from synapse_withheld.cli.place import Place, UnreadablePlaceError
-from synapse_withheld.cli.sweep_output import Bar, drawn, in_text
-from synapse_withheld.sweeping import Counts, Progress
+from synapse_withheld.cli.shared.homeserver_yaml import MODULE, ConfigProblemError
+from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError
+from synapse_withheld.cli.shared.sweep_output import Bar, drawn, in_text
+from synapse_withheld.sweep.walk import Counts, Progress
 from tests.harness.backlog import driven, notice
 from tests.store.conftest import TABLES
 

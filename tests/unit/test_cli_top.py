@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from synapse_withheld.cli import __main__ as cli
-from synapse_withheld.cli.top import in_text
+from synapse_withheld.cli.commands.top import in_text
 
 
 def top(*names: str) -> dict[str, Any]:

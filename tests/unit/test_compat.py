@@ -7,7 +7,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from synapse_withheld.interception import synapse_version
+from synapse_withheld.synapse_internals import synapse_version
 from tests.compat.environments import Run
 from tests.compat.facts import Facts, of_directory, of_method
 from tests.compat.page import HEADER, with_line

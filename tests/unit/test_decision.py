@@ -5,25 +5,25 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from synapse_withheld import decision
-from synapse_withheld.decision import Decision, decide
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules import decision
+from synapse_withheld.rules.deciding import decide
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import Remembered, RowState
 from synapse_withheld.rules.no_olm import SCOPED, WHOLE, NoOlm
-from synapse_withheld.statements import Row
-from synapse_withheld.watch import Queued
+from synapse_withheld.rules.notice import Notice, Pair
 
 PAIR = Pair("@s:hs", "device:S", "m.room_key.withheld")
 NOTICE = Notice(NoOlm(), PAIR, "key")
-ROW = Row(device_list_id=5)
+ROW = RowState(device_list_id=5)
 
 
 # A queued notice of which nothing is in doubt.
-QUEUED = Queued(
+QUEUED = Remembered(
     stream_id=3,
     same_key=True,
     variant=WHOLE,
     rearmed=False,
-    complete=True,
+    watched_since_stored=True,
     device_list_id=5,
     undelivered_s=0.0,
 )
@@ -38,16 +38,16 @@ def test_a_duplicate_of_a_queued_notice_collapses() -> None:
     ("queued", "row", "expected"),
     [
         (QUEUED, None, decision.NOT_QUEUED),
-        (QUEUED._replace(complete=False), ROW, decision.UNWATCHED),
+        (QUEUED._replace(watched_since_stored=False), ROW, decision.UNWATCHED),
         (QUEUED._replace(same_key=False), ROW, decision.NEW_KEY),
         (QUEUED._replace(rearmed=True), ROW, decision.REARMED),
         (QUEUED._replace(variant=SCOPED), ROW, decision.SCOPE),
         (QUEUED, evolve(ROW, device_list_id=6), decision.DEVICE_CHANGED),
-        (QUEUED, evolve(ROW, kept_by_reader=True), decision.NEVER_ACKNOWLEDGED),
+        (QUEUED, evolve(ROW, never_acknowledged=True), decision.NEVER_ACKNOWLEDGED),
     ],
 )
 def test_each_doubt_is_enough(
-    queued: Queued, row: Row | None, expected: Decision
+    queued: Remembered, row: RowState | None, expected: Decision
 ) -> None:
     """One clause by itself keeps a notice from collapsing."""
     assert expected == decide(NOTICE, queued, row)
@@ -55,12 +55,12 @@ def test_each_doubt_is_enough(
 
 DOUBTS = [
     (QUEUED, None),
-    (QUEUED._replace(complete=False), ROW),
+    (QUEUED._replace(watched_since_stored=False), ROW),
     (QUEUED._replace(same_key=False), ROW),
     (QUEUED._replace(rearmed=True), ROW),
     (QUEUED._replace(variant=SCOPED), ROW),
     (QUEUED, evolve(ROW, device_list_id=6)),
-    (QUEUED, evolve(ROW, kept_by_reader=True)),
+    (QUEUED, evolve(ROW, never_acknowledged=True)),
 ]
 
 
@@ -80,7 +80,7 @@ def test_within_the_hold_a_delivered_notice_stands_for_later_ones() -> None:
 
 
 @pytest.mark.parametrize(("earlier", "row"), DOUBTS)
-def test_each_doubt_ends_the_hold(earlier: Queued, row: Row | None) -> None:
+def test_each_doubt_ends_the_hold(earlier: Remembered, row: RowState | None) -> None:
     """There is nothing to supersede any more, so the notice is just delivered."""
     delivered = row and evolve(row, queued=False)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from synapse_withheld.demo import checks
-from synapse_withheld.demo.checks import ACTIVE, FAILURES, Check
-from synapse_withheld.demo.traffic import OLDER_WITHHELD
+from tests.demo import checks
+from tests.demo.checks import ACTIVE, FAILURES, Check
+from tests.demo.traffic import OLDER_WITHHELD
 from tests.harness.messages import ENCRYPTED, WITHHELD, make_message, make_notice
 
 SENDER = "@a:withheld.test"

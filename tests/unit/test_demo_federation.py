@@ -8,22 +8,21 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.demo.__main__ import Options, parse
-from synapse_withheld.demo.federation.checks import (
+from tests.demo.__main__ import Options, parse
+from tests.demo.federation.checks import (
     Crossed,
     check,
     expected_rows,
     make_table,
 )
-from synapse_withheld.demo.federation.homeserver import in_order
-from synapse_withheld.demo.federation.reference import (
+from tests.demo.federation.reference import (
     PLACEMENTS,
     RESTART,
     Placement,
     arrived,
     outbox,
 )
-from synapse_withheld.demo.federation.traffic import (
+from tests.demo.federation.traffic import (
     FRIEND,
     NEIGHBOUR,
     OTHER,
@@ -31,8 +30,9 @@ from synapse_withheld.demo.federation.traffic import (
     SENDERS,
     make_crossing,
 )
-from synapse_withheld.demo.settings import extend
-from synapse_withheld.demo.traffic import AWAY, TABLET
+from tests.demo.traffic import AWAY, TABLET
+from tests.harness.federating import in_order
+from tests.harness.settings import extend
 
 CROSSING = make_crossing()
 NONE, SENDER, RECEIVER, BOTH = PLACEMENTS

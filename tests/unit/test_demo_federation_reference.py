@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.demo.federation.reference import (
+from tests.demo.federation.reference import (
     PLACEMENTS,
     RESTART,
     History,
@@ -15,7 +15,7 @@ from synapse_withheld.demo.federation.reference import (
     mailbox,
     outbox,
 )
-from synapse_withheld.demo.federation.traffic import (
+from tests.demo.federation.traffic import (
     FRIEND,
     OTHER,
     RECIPIENT,
@@ -23,7 +23,7 @@ from synapse_withheld.demo.federation.traffic import (
     Request,
     make_key,
 )
-from synapse_withheld.demo.traffic import AWAY, ENCRYPTED, TABLET, WITHHELD
+from tests.demo.traffic import AWAY, ENCRYPTED, TABLET, WITHHELD
 from tests.harness.messages import make_notice, make_olm_lookalike
 
 NONE, SENDER, RECEIVER, _ = PLACEMENTS

@@ -8,11 +8,10 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.demo.checks import ACTIVE, FAILURES
-from synapse_withheld.demo.demonstration import SERVER_NAME, check
-from synapse_withheld.demo.measuring import Catchup, Measured
-from synapse_withheld.demo.olm import OlmDevice
-from synapse_withheld.demo.traffic import (
+from tests.demo.checks import ACTIVE, FAILURES
+from tests.demo.demonstration import SERVER_NAME, check
+from tests.demo.measuring import Catchup, Measured
+from tests.demo.traffic import (
     AWAY,
     FRIEND,
     REPEATS,
@@ -24,6 +23,7 @@ from synapse_withheld.demo.traffic import (
     make_traffic,
     user_id,
 )
+from tests.harness.olm import OlmDevice
 
 FAILED = f'{FAILURES}{{stage="decide"}}'
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from synapse_withheld.demo.measuring import Catchup, Measured
-from synapse_withheld.demo.table import Row, make_rows, render, total
+from tests.demo.measuring import Catchup, Measured
+from tests.demo.table import Row, make_rows, render, total
 
 ROWS = [Row("rows", "1,861", "31"), Row("failures", "–", "0")]  # noqa: RUF001 as shown
 

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from synapse_withheld.demo.together import cancellable, together
+from tests.harness.together import cancellable, together
 
 
 async def wait(deferred: Deferred[int]) -> int:

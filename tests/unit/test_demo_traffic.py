@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from synapse_withheld.demo.traffic import (
+from tests.demo.traffic import (
     COLLEAGUE,
     ENCRYPTED,
     FRIEND,

@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import REGISTRY
 from twisted.internet.task import Clock
 
-from synapse_withheld.failures import Failures
-from synapse_withheld.metrics import SERVER_NAME_LABEL, Metrics
-from synapse_withheld.store import StatementError
+from synapse_withheld.database.store import StatementError
+from synapse_withheld.delivery.failures import Failures
+from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
 
 
 class Aside:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.fingerprints import (
+from synapse_withheld.memory.fingerprints import (
     Fingerprints,
     key_of,
     place_of,
@@ -15,8 +15,8 @@ from synapse_withheld.fingerprints import (
     places_beside,
     requests_of,
 )
-from synapse_withheld.notice import Notice, Pair
 from synapse_withheld.rules.no_olm import SCOPED, NoOlm
+from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.requests import KeyRequests
 from synapse_withheld.rules.withheld import SessionWithheld
 

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.heavy_hitters import Count, HeavyHitters
+from synapse_withheld.operators.heavy_hitters import Count, HeavyHitters
 
 # Some often, some rarely.
 KEYS = st.one_of(st.sampled_from("ab"), st.sampled_from("cdefghij"), st.text("xyz"))

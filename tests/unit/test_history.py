@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.history import STEP_S, STEPS, History
+from synapse_withheld.operators.history import STEP_S, STEPS, History
 
 
 class Clock:

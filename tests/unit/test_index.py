@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from synapse_withheld.index import Index
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.memory.index import Index
+from synapse_withheld.memory.storing import Limits
+from synapse_withheld.rules.mailbox import MailboxKey, Remembered, Superseded
 from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.watch import Limits, MailboxKey, Queued, Superseded
+from synapse_withheld.rules.notice import Notice, Pair
 
 R1: MailboxKey = ("@r:hs", "R1")
 R2: MailboxKey = ("@r:hs", "R2")
@@ -37,7 +38,7 @@ def store(of: Index, key: MailboxKey, what: Notice, stream_id: int) -> list[Supe
     return of.settle(of.begin(key, what, 0), stream_id)
 
 
-def queued(of: Index, key: MailboxKey, what: Notice) -> Queued:
+def queued(of: Index, key: MailboxKey, what: Notice) -> Remembered:
     """Return what is known of what has to be queued."""
     known = of.queued(key, what)
     assert known is not None
@@ -52,7 +53,7 @@ def test_a_stored_notice_is_remembered_and_watched() -> None:
     assert [] == store(of, R1, notice(), 5)
     assert (5, True, False) == (
         queued(of, R1, notice()).stream_id,
-        queued(of, R1, notice()).complete,
+        queued(of, R1, notice()).watched_since_stored,
         queued(of, R1, notice()).rearmed,
     )
     assert (1, 1) == (of.pairs, len(of))
@@ -89,7 +90,7 @@ def test_what_a_reading_finds_is_not_watched_and_its_older_copies_go() -> None:
     superseded = learn(of, R1, (9, notice()), (8, notice("T")), (7, notice()))
 
     assert [Superseded(R1, 7, 9)] == superseded
-    assert not queued(of, R1, notice()).complete
+    assert not queued(of, R1, notice()).watched_since_stored
 
 
 def test_what_is_stored_during_a_reading_is_kept() -> None:
@@ -131,7 +132,7 @@ def test_a_mailbox_forgotten_meanwhile_breaks_the_watch() -> None:
     learn(of, R1)
     of.settle(watch, 5)
 
-    assert not queued(of, R1, notice()).complete
+    assert not queued(of, R1, notice()).watched_since_stored
 
 
 def test_an_olm_message_to_a_device_rearms_exactly_its_pair() -> None:
@@ -274,7 +275,7 @@ def test_what_is_in_flight_while_all_is_forgotten_was_not_watched() -> None:
     of.abandon(given_up)
     of.settle(stored, 5)
 
-    assert not queued(of, R1, notice("S")).complete
+    assert not queued(of, R1, notice("S")).watched_since_stored
     assert (1, 1) == (of.pairs, of.rearm_user("@r:hs", "@s:hs", ["key"]))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from synapse_withheld.fingerprints import Fingerprint, Fingerprints, place_of
-from synapse_withheld.notice import Notice
-from synapse_withheld.watch import Queued
+from synapse_withheld.memory.fingerprints import Fingerprint, Fingerprints, place_of
+from synapse_withheld.rules.mailbox import Remembered
+from synapse_withheld.rules.notice import Notice
 from tests.unit.test_index import R1, R2, index, learn, notice, queued, store
 
 
@@ -213,7 +213,7 @@ def test_what_an_olm_message_rearms_keeps_all_else() -> None:
     of.note_undelivered(R1, notice("B"), 3.9)
     of.note_undelivered(R1, notice("B"), 2.0)
 
-    expected = Queued(1, True, False, True, True, 7, 2)
+    expected = Remembered(1, True, False, True, True, 7, 2)
     assert expected == queued(of, R1, notice("A"))
     second = expected._replace(stream_id=2, undelivered_s=3)
     assert second == queued(of, R1, notice("B"))

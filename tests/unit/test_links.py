@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from synapse_withheld.links import MOST_COUNTED, LinksOfUsers
+from synapse_withheld.memory.links import MOST_COUNTED, LinksOfUsers
 
 USER = "@r:hs"
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.fingerprints import PLACES_OF_SENDER, Fingerprint
-from synapse_withheld.mailbox import ALONE, COMPLETE, REARMED_DIRECTLY, Mailbox, record
+from synapse_withheld.memory.fingerprints import PLACES_OF_SENDER, Fingerprint
+from synapse_withheld.memory.mailbox import (
+    ONLY_ONE_IN_ROW,
+    REARMED_DIRECTLY,
+    WATCHED_SINCE_STORED,
+    Mailbox,
+    record,
+)
 
 # The one that is re-armed, its neighbours, and the last there can be.
 SENDERS = [0, 1, 2, (1 << 32) - 1]
@@ -46,8 +52,8 @@ def test_rearming_changes_nothing_else(
     mailbox.rearm(0, 5)
 
     assert before._replace(state=before.state | REARMED_DIRECTLY) == mailbox.record(0)
-    assert [bool(flags & each) for each in (COMPLETE, ALONE)] == [
-        mailbox.record(0).has(each) for each in (COMPLETE, ALONE)
+    assert [bool(flags & each) for each in (WATCHED_SINCE_STORED, ONLY_ONE_IN_ROW)] == [
+        mailbox.record(0).has(each) for each in (WATCHED_SINCE_STORED, ONLY_ONE_IN_ROW)
     ]
 
 

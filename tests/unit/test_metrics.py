@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from synapse_withheld import decision
-from synapse_withheld.metrics import ALL, SERVER_NAME_LABEL, STAGES
-from synapse_withheld.wording import WHAT_FAILED
+from synapse_withheld.operators.metrics import ALL, SERVER_NAME_LABEL, STAGES
+from synapse_withheld.operators.wording import WHAT_FAILED
+from synapse_withheld.rules import decision
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 

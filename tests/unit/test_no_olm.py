@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.notice import Notice
 from synapse_withheld.rules.content import code_of
 from synapse_withheld.rules.no_olm import SCOPED, WHOLE, NoOlm
+from synapse_withheld.rules.notice import Notice
 
 STABLE = "m.room_key.withheld"
 OLDER = "org.matrix.room_key.withheld"

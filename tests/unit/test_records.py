@@ -9,7 +9,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.records import Table
+from synapse_withheld.memory.records import Table
 
 MOST = (1 << 64) - 1
 # Few places, so that records share them, and the bounds.

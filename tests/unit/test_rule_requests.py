@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld import decision
 from synapse_withheld.config import Config, RulesConfig
-from synapse_withheld.notice import Pair
+from synapse_withheld.rules import decision
+from synapse_withheld.rules.mailbox import Remembered
+from synapse_withheld.rules.notice import Pair
 from synapse_withheld.rules.requests import CANCELLATION as CANCELLED
 from synapse_withheld.rules.requests import REQUEST as REQUESTED
 from synapse_withheld.rules.requests import KeyRequests, Requests, SecretRequests
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweeping import Options, Sweep
-from synapse_withheld.watch import Queued
+from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
 
@@ -163,12 +163,12 @@ def test_without_the_rules_everything_stays(message_type: str) -> None:
     assert [1, 2] == play.queued()
 
 
-EARLIER = Queued(
+EARLIER = Remembered(
     stream_id=1,
     same_key=True,
     variant=REQUESTED,
     rearmed=False,
-    complete=True,
+    watched_since_stored=True,
     device_list_id=0,
     undelivered_s=0.0,
 )
@@ -189,7 +189,7 @@ EARLIER = Queued(
     ],
 )
 def test_each_message_says_what_it_does_to_the_queued_one(
-    earlier: Queued, variant: int, expected: decision.Decision
+    earlier: Remembered, variant: int, expected: decision.Decision
 ) -> None:
     """As metrics tell it."""
     assert expected == RULES[0].news(variant, earlier)

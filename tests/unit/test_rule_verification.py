@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld import decision
 from synapse_withheld.config import Config, RulesConfig
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules import decision
+from synapse_withheld.rules.mailbox import Remembered
+from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.verification import CANCELLATION as CANCELLED
 from synapse_withheld.rules.verification import REQUEST as REQUESTED
 from synapse_withheld.rules.verification import VerificationRequests
-from synapse_withheld.sweeping import Counts, Options, Sweep
-from synapse_withheld.watch import Queued
+from synapse_withheld.sweep.walk import Counts, Options, Sweep
 from tests.harness.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
 
@@ -78,7 +78,7 @@ def test_a_request_expires_after_ten_minutes_and_a_day() -> None:
 def test_each_message_says_what_it_does_to_the_queued_one() -> None:
     """As metrics tell it."""
     rule = VerificationRequests()
-    earlier = Queued(1, True, REQUESTED, False, True, 0, 0.0)
+    earlier = Remembered(1, True, REQUESTED, False, True, 0, 0.0)
 
     assert decision.CANCELLED == rule.news(CANCELLED, earlier)
     assert decision.NOT_REPEATED == rule.news(REQUESTED, earlier)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld import decision
 from synapse_withheld.config import Config, RulesConfig
-from synapse_withheld.notice import Notice, Pair
+from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import SESSION_CODES
+from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.withheld import SessionWithheld
 from tests.model.play import Play
 

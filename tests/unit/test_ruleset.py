@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from synapse_withheld.config import Config, RulesConfig
-from synapse_withheld.notice import MOST_VARIANT
+from synapse_withheld.rules.notice import MOST_VARIANT
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
 from tests.model.test_rules import messages

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from synapse_withheld.heavy_hitters import Count
+from synapse_withheld.operators.heavy_hitters import Count
+from synapse_withheld.operators.tally import CAPACITY, Tally
 from synapse_withheld.rules.content import MAX_ID_LENGTH
-from synapse_withheld.tally import CAPACITY, Tally
 from tests.harness.messages import make_key, make_notice
 from tests.model.play import RECIPIENT, Play
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from synapse_withheld.waiting import (
+from synapse_withheld.delivery.waiting import (
     PatienceEndedError,
     SenderLocks,
     Shared,

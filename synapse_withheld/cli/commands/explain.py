@@ -1,0 +1,147 @@
+"""`synapse-withheld explain`: what the rule decides about messages, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, ContextManager, Iterable, TextIO
+
+import attrs
+import yaml
+
+from synapse_withheld import config as configuration
+from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
+from synapse_withheld.cli.shared.explaining import (
+    HAPPENS,
+    Explainer,
+    Explanation,
+    ModuleFailedError,
+)
+from synapse_withheld.cli.shared.messages import NotUnderstoodError, read_line
+from synapse_withheld.config import Config
+from synapse_withheld.config_values import InvalidConfigError
+
+EPILOG = """\
+example:
+  synapse-withheld explain messages.jsonl
+  synapse-withheld explain --set repeat=session -
+
+Each line of FILE is a JSON object: a to-device message with sender, type and
+content, or with these inside of "message"; or a row of Synapse's table
+device_inbox, whose message_json holds them. user_id and device_id say for whom
+it is; without them all are for one device. Between messages,
+{"acknowledged": true} lets the device read what is queued, {"restarted": true}
+restarts Synapse, {"device_changed": true} changes the device, and
+{"hours_passed": 25} lets time pass.
+
+The lines of the file are taken for new messages, sent in this order to empty
+mailboxes, by senders who are who they say. Nothing leaves this process.
+
+exit codes: 0 every line was explained, 1 some were not understood, 2 none could
+be read
+"""
+
+_HEADER = ("line", "decision", "reason", "rule", "pair", "key", "why")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("file", metavar="FILE", help="the messages; - to read them")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of the module's configuration, such as merge_scopes=false",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain each line of a file; return the exit code."""
+    try:
+        config = parse_settings(arguments.set)
+        with _opened(arguments.file) as lines:
+            return _explain_all(lines, Explainer(config), as_json=arguments.json)
+    except InvalidConfigError as error:
+        print(f"--set: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"Cannot read {arguments.file}: {error}", file=sys.stderr)
+    except ModuleFailedError as error:
+        print(f"The module failed at stage '{error}'.", file=sys.stderr)
+    return CANNOT_SAY
+
+
+def parse_settings(settings: Iterable[str]) -> Config:
+    """Return the module's configuration with some keys set.
+
+    Args:
+        settings: Of the form `key=value`; the value as in YAML.
+
+    Raises:
+        InvalidConfigError: A key is unknown or its value is not usable.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InvalidConfigError(
+                f"must be KEY=VALUE, such as repeat=session; found {setting!r}"
+            )
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            values[key] = value
+    return configuration.parse(values)
+
+
+def in_text(explanation: Explanation) -> str:
+    """Return an explanation as a line of a table."""
+    why = explanation.why
+    if explanation.earlier is not None:
+        why += f" (line {explanation.earlier})"
+    pair = "" if explanation.pair is None else str(explanation.pair)
+    cells = (str(explanation.line), explanation.decision, explanation.reason)
+    return _aligned((*cells, explanation.rule, pair, explanation.key, why))
+
+
+def _explain_all(lines: Iterable[str], explainer: Explainer, *, as_json: bool) -> int:
+    decided: Counter[str] = Counter()
+    not_understood = 0
+    if not as_json:
+        print(_aligned(_HEADER))
+    for number, text in enumerate(lines, start=1):
+        if not text.strip():
+            continue
+        try:
+            explanations = explainer.explain(number, read_line(text))
+        except NotUnderstoodError as error:
+            print(f"Line {number} is not understood: {error}", file=sys.stderr)
+            not_understood += 1
+            continue
+        for each in explanations:
+            if each.decision != HAPPENS:
+                decided[each.decision] += 1
+            print(json.dumps(attrs.asdict(each)) if as_json else in_text(each))
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(decided.items()))
+    print(f"{counts or 'No messages'}; {explainer.left} queued.", file=sys.stderr)
+    return WRONG if not_understood else OK
+
+
+def _opened(name: str) -> ContextManager[TextIO]:
+    if name == "-":
+        return nullcontext(sys.stdin)
+    return Path(name).open(encoding="utf-8")
+
+
+def _aligned(cells: tuple[str, str, str, str, str, str, str]) -> str:
+    line, decision, reason, rule, pair, key, why = cells
+    return (
+        f"{line:>4}  {decision:<9}  {reason:<14}  {rule:<8}  {pair:>4}  {key:<6}  {why}"
+    )

@@ -1,0 +1,150 @@
+"""`synapse-withheld top`: who sends and who receives the most notices."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
+from synapse_withheld.cli.shared.fetching import UnreachableError, get, is_address
+from synapse_withheld.cli.shared.reactor import in_reactor
+from synapse_withheld.operators.pages.asking import (
+    DEFAULT_LIMIT,
+    MOST_LIMIT,
+    PATH,
+    TOP,
+    limit_of,
+)
+
+TOKEN = "SYNAPSE_WITHHELD_TOKEN"  # noqa: S105 a variable's name
+
+EPILOG = f"""\
+example:
+  synapse-withheld top --token-file token.txt http://127.0.0.1:8008
+
+Asks the process that writes to-device messages, with the access token of a server
+admin: from a file, or from the environment variable {TOKEN}. The
+numbers count since that process started. Where there are very many senders or
+devices they are estimates: the true number lies between the two that are shown.
+
+exit codes: 0 answered, 2 no answer
+"""
+
+# What the statuses mean here, and what to do.
+_REFUSALS = {
+    401: "the access token is not valid (any more): log in again",
+    403: "the access token is not one of a server admin",
+    404: "this process does not serve it; name the process that writes to-device "
+    "messages, with the module loaded and not 'pages: false'",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument(
+        "url", type=_base_url, metavar="URL", help="the homeserver, or its writer"
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"holds the access token (default: the variable {TOKEN})",
+    )
+    parser.add_argument(
+        "--limit",
+        type=_limit,
+        default=DEFAULT_LIMIT,
+        metavar="NUMBER",
+        help=f"how many of each, at most {MOST_LIMIT} (default: {DEFAULT_LIMIT})",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the busiest; return the exit code."""
+    try:
+        token = _token(arguments.token_file)
+    except OSError as error:
+        print(f"the access token cannot be read: {error}", file=sys.stderr)
+        return CANNOT_SAY
+    if not token:
+        print(f"no access token: give --token-file or set {TOKEN}", file=sys.stderr)
+        return CANNOT_SAY
+    return in_reactor(lambda: _show(arguments, token), CANNOT_SAY)
+
+
+def in_text(top: dict[str, Any]) -> str:
+    """Return the answer as two tables."""
+    senders = [(each["user_id"], each) for each in top["senders"]]
+    recipients = [
+        (f"{each['user_id']} {each['device_id']}", each) for each in top["recipients"]
+    ]
+    return "\n".join([*_table("sender", senders), "", *_table("recipient", recipients)])
+
+
+def _table(title: str, rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    # At most ten digits and their commas.
+    rules = [_printable(each["rule"]) for _, each in rows]
+    width = max(map(len, ["rule", *rules]))
+    lines = [f"{'at least':>13}  {'at most':>13}  {'rule':<{width}}  {title}"]
+    for (name, each), rule in zip(rows, rules):
+        least, most = each["notices"] - each["error"], each["notices"]
+        numbers = f"{least:>13,}  {most:>13,}"
+        lines.append(f"{numbers}  {rule:<{width}}  {_printable(name)}")
+    return lines
+
+
+def _printable(name: str) -> str:
+    # Anybody may choose names that would move a terminal's cursor.
+    return "".join(
+        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name
+    )
+
+
+async def _show(arguments: argparse.Namespace, token: str) -> int:
+    url = f"{arguments.url}{PATH}/{TOP}?limit={arguments.limit}"
+    try:
+        top = await _fetch(url, token)
+    except UnreachableError as error:
+        print(f"{arguments.url}: {error}", file=sys.stderr)
+        return CANNOT_SAY
+    print(json.dumps(top) if arguments.json else in_text(top))
+    return OK
+
+
+async def _fetch(url: str, token: str) -> dict[str, Any]:
+    status, text = await get(url, token)
+    if status != 200:  # noqa: PLR2004 known to all
+        meaning = _REFUSALS.get(status, "not what was asked for")
+        raise UnreachableError(f"it answers {status}: {meaning}")
+    try:
+        answer = json.loads(text)
+        in_text(answer)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreachableError(f"it answers something else: {error!r}") from error
+    found: dict[str, Any] = answer
+    return found
+
+
+def _token(file: Path | None) -> str:
+    text = os.environ.get(TOKEN, "") if file is None else file.read_text("utf-8")
+    return text.strip()
+
+
+def _base_url(text: str) -> str:
+    if not is_address(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not begin like https://matrix.example.org"
+        )
+    return text.rstrip("/")
+
+
+def _limit(text: str) -> int:
+    limit = limit_of(text)
+    if limit is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to {MOST_LIMIT}")
+    return limit

@@ -1,0 +1,226 @@
+"""Let the module's own code decide about messages, and put down what it decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from twisted.internet.defer import ensureDeferred
+
+from synapse_withheld.cli.shared import messages
+from synapse_withheld.cli.shared.mailboxes import Mailboxes
+from synapse_withheld.cli.shared.messages import Happening, Line, Message
+from synapse_withheld.config import Config
+from synapse_withheld.delivery.batch import WILDCARD, LocalMessages
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.operators.wording import WHY
+from synapse_withheld.rules.content import WITHHELD_TYPES
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.olm import OLM_TYPE, read_olm
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.wiring import wire
+
+PASS = "pass"  # noqa: S105 what is no notice is passed on
+HAPPENS = "-"
+
+# How much of a key is shown.
+SHOWN_OF_KEY = 6
+
+
+class ModuleFailedError(Exception):
+    """The module's code failed, so that its decision says nothing about the rule."""
+
+
+@attrs.frozen
+class Explanation:
+    """What became of a line.
+
+    Attributes:
+        line: Its number, from 1.
+        decision: What was done; `pass` where it is no notice.
+        reason: As metrics name it; of a `pass` its kind.
+        rule: The rule that names the message; empty where none does.
+        why: The same in words.
+        pair: A number for each pair of sender device and mailbox; `None` where the
+            line is no notice, or one for several mailboxes.
+        key: The beginning of the sender's key; of a rule that is not about keys, of
+            what equal contents have in common.
+        earlier: The line of the pair's notice that the index knew; `None` if none.
+    """
+
+    line: int
+    decision: str
+    reason: str
+    why: str
+    rule: str = ""
+    pair: int | None = None
+    key: str = ""
+    earlier: int | None = None
+
+
+class _Recorder(Metrics):
+    """Keeps what the module counts while it handles one message."""
+
+    def __init__(self) -> None:
+        super().__init__("explain")
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was counted before."""
+        self.decisions: list[Decision] = []
+        self.code = ""
+        self.pairs_rearmed = 0
+        self.failed_at = ""
+
+    def message(self, code: str, source: str) -> None:
+        del source
+        self.code = code
+
+    def decision(self, rule: str, queue: str, decision: Decision) -> None:
+        del rule, queue
+        self.decisions.append(decision)
+
+    def rearmed(self, direction: str, pairs: int) -> None:
+        del direction
+        self.pairs_rearmed += pairs
+
+    def failure(self, stage: str) -> None:
+        self.failed_at = stage
+
+
+class Explainer:
+    """The module with mailboxes of its own, which messages go to one by one."""
+
+    def __init__(self, config: Config) -> None:
+        """Start with empty mailboxes.
+
+        Args:
+            config: The module's configuration.
+        """
+        self._config = config
+        self._rules = Ruleset.of(config)
+        self._mailboxes = Mailboxes()
+        self._recorder = _Recorder()
+        self._pairs: dict[tuple[MailboxKey, str, Pair], int] = {}
+        self._line_of: dict[int, int] = {}
+        self._load()
+
+    @property
+    def left(self) -> int:
+        """Return how many messages are queued."""
+        return self._mailboxes.count()
+
+    def explain(self, number: int, line: Line) -> list[Explanation]:
+        """Let a line happen; a message to `*` has an explanation for each device.
+
+        Raises:
+            ModuleFailedError: The module's code failed.
+        """
+        if isinstance(line, Happening):
+            return [Explanation(number, HAPPENS, line.kind, self._happen(line))]
+        notice = self._notice(line)
+        earlier = self._earlier(line, notice)
+        self._send(number, line)
+        if not self._recorder.decisions:
+            return [self._passed(number, line)]
+        key = _shown(notice.key) if notice else ""
+        rule = notice.rule.name if notice else ""
+        pair = self._pair(line, notice)
+        return [
+            Explanation(
+                number,
+                each.action,
+                each.reason,
+                WHY[each],
+                rule,
+                pair,
+                key,
+                earlier,
+            )
+            for each in self._recorder.decisions
+        ]
+
+    def _load(self) -> None:
+        self._traffic = wire(
+            self._config,
+            self._mailboxes,
+            self._recorder,
+            Tally(self._mailboxes.runtime().seconds),
+            spoofs_possible=False,
+        )
+
+    def _send(self, number: int, line: Message) -> None:
+        self._recorder.begin()
+        self._mailboxes.add_device((line.user_id, line.device_id))
+
+        async def write(kept: LocalMessages) -> None:
+            # Of nothing Synapse's code for writing is not entered.
+            if kept:
+                await self._mailboxes.store(kept)
+                self._line_of[self._mailboxes.stream_token()] = number
+
+        batch = {line.user_id: {line.device_id: line.message}}
+        failures: list[Any] = []
+        ensureDeferred(self._traffic.to_local(batch, write)).addErrback(failures.append)
+        self._mailboxes.come_to_rest()
+        for failure in failures:
+            failure.raiseException()
+        if self._recorder.failed_at:
+            raise ModuleFailedError(self._recorder.failed_at)
+
+    def _happen(self, line: Happening) -> str:
+        mailbox = (line.user_id, line.device_id)
+        if line.kind == messages.ACKNOWLEDGED:
+            count = self._mailboxes.acknowledge(mailbox)
+            return f"the device read what was queued: {_counted(count, 'message')}"
+        if line.kind == messages.RESTARTED:
+            self._load()
+            return "Synapse restarted: the module remembers nothing"
+        if line.kind == messages.DEVICE_CHANGED:
+            self._mailboxes.change_device(mailbox)
+            return "the recipient's device changed in the device list"
+        self._mailboxes.let_pass(line.seconds)
+        return "time passes"
+
+    def _notice(self, line: Message) -> Notice | None:
+        message = line.message
+        return self._rules.recognise(message)
+
+    def _earlier(self, line: Message, notice: Notice | None) -> int | None:
+        if notice is None:
+            return None
+        mailbox = (line.user_id, line.device_id)
+        queued = self._traffic.inbox.index.queued(mailbox, notice)
+        return None if queued is None else self._line_of.get(queued.stream_id)
+
+    def _pair(self, line: Message, notice: Notice | None) -> int | None:
+        if notice is None or line.device_id == WILDCARD:
+            return None
+        key = ((line.user_id, line.device_id), notice.rule.name, notice.pair)
+        return self._pairs.setdefault(key, len(self._pairs) + 1)
+
+    def _passed(self, number: int, line: Message) -> Explanation:
+        if line.message["type"] in WITHHELD_TYPES:
+            why = "a withheld message that no rule names, or not a well-formed one"
+            return Explanation(number, PASS, self._recorder.code, why)
+        is_olm = line.message["type"] == OLM_TYPE and read_olm(line.message["content"])
+        if is_olm:
+            rearmed = _counted(self._recorder.pairs_rearmed, "pair")
+            why = f"an Olm message: re-arms {rearmed}"
+            return Explanation(number, PASS, "olm", why)
+        return Explanation(number, PASS, "other_type", "no rule names its type")
+
+
+def _shown(key: str) -> str:
+    # Senders choose their keys: none may reach a terminal as a control sequence.
+    return "".join(
+        each if each.isascii() and each.isprintable() else "?"
+        for each in key[:SHOWN_OF_KEY]
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

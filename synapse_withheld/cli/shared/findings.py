@@ -1,0 +1,213 @@
+"""What `check` finds: the configuration, the writer, and what its metrics say."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Mapping
+
+import attrs
+
+from synapse_withheld.cli.shared.homeserver_yaml import (
+    MAIN_PROCESS,
+    MODULE,
+    ConfigProblemError,
+    Deployment,
+    metrics_url,
+    module_config,
+)
+from synapse_withheld.cli.shared.metrics_page import Page, Totals, add_up
+from synapse_withheld.config import Config
+from synapse_withheld.version import VERSION
+
+RIGHT, NOTE, WRONG, UNKNOWN = "ok", "note", "wrong", "unknown"
+
+OLDEST_TESTED, NEWEST_TESTED = "1.98", "1.163.2"
+
+# In the order in which they are told: each rests on those before.
+QUESTIONS = (
+    "module",
+    "synapse",
+    "config",
+    "writer",
+    "metrics",
+    "loaded",
+    "active",
+    "failures",
+)
+
+
+_VERSION = re.compile(r"\d+(\.\d+)*")
+
+_THERE = "run this with the Python that Synapse runs with"
+
+
+@attrs.frozen
+class Finding:
+    """The answer to one question.
+
+    Attributes:
+        question: One of `QUESTIONS`.
+        state: `ok`; `note`, for what may be right; `wrong`; or `unknown`, because of
+            something before.
+        found: What was found.
+        do: What to do about it; empty where it is right.
+    """
+
+    question: str
+    state: str
+    found: str
+    do: str = ""
+
+
+def importable() -> Finding:
+    """Say whether this Python finds the module as Synapse would."""
+    name, _, class_name = MODULE.rpartition(".")
+    try:
+        getattr(import_module(name), class_name)
+    except (ImportError, AttributeError) as error:
+        return Finding(
+            "module",
+            WRONG,
+            f"{MODULE} cannot be imported: {error}",
+            f"{_THERE}, where it has to be installed",
+        )
+    return Finding("module", RIGHT, f"synapse_withheld {VERSION} can be imported")
+
+
+def installed_synapse() -> str | None:
+    """Return the version of the Synapse that is installed; `None` if none is.
+
+    Without the module's own look-up, which needs Synapse to be imported.
+    """
+    try:
+        return version("matrix-synapse")
+    except PackageNotFoundError:
+        return None
+
+
+def tested(synapse: str | None) -> Finding:
+    """Say whether a version of Synapse was tested."""
+    if synapse is None:
+        return Finding("synapse", WRONG, "not installed here", _THERE)
+    found = f"{synapse}; tested with {OLDEST_TESTED} to {NEWEST_TESTED}"
+    if _numbers(OLDEST_TESTED) <= _numbers(synapse) <= _numbers(NEWEST_TESTED):
+        return Finding("synapse", RIGHT, found)
+    do = "look for a newer synapse_withheld; 'active' below says whether this one acts"
+    return Finding("synapse", NOTE, found, do)
+
+
+def configured(deployment: Deployment, writer: str) -> tuple[Finding, Config | None]:
+    """Say whether the process that is to act has the module, rightly configured."""
+    process = deployment.config_of(writer)
+    # Its own file may be missing here; most name the module in the shared one.
+    try:
+        config = module_config(deployment.shared if process is None else process)
+    except ConfigProblemError as error:
+        return Finding("config", WRONG, error.found, error.do), None
+    found = f"mode: {config.mode}, repeat: {config.repeat}"
+    return Finding("config", RIGHT, found), config
+
+
+def listening(deployment: Deployment, writer: str) -> tuple[Finding, str | None]:
+    """Say where the writer tells its metrics, as far as the files say."""
+    process = deployment.config_of(writer)
+    if process is None:
+        known = ", ".join([MAIN_PROCESS, *deployment.workers])
+        return (
+            Finding(
+                "metrics",
+                WRONG,
+                f"the files tell of {known}, not of {writer}",
+                f"add -c with the file that has 'worker_name: {writer}', or "
+                "--metrics-url",
+            ),
+            None,
+        )
+    try:
+        url = metrics_url(process, worker=writer != MAIN_PROCESS)
+    except ConfigProblemError as error:
+        return Finding("metrics", WRONG, error.found, error.do), None
+    return Finding("metrics", RIGHT, url), url
+
+
+def loaded(page: Page, config: Config | None) -> Finding:
+    """Say whether the process runs what is installed and configured."""
+    running = {key: page.label(key) for key in ("version", "mode", "repeat")}
+    if not running["version"]:
+        return Finding(
+            "loaded",
+            WRONG,
+            "the process that answers did not load the module",
+            "restart Synapse; if that is done, see whether this is its listener, and "
+            "what its log says at start",
+        )
+    expected: dict[str, str] = {"version": VERSION}
+    if config is not None:
+        expected.update(mode=config.mode, repeat=config.repeat)
+    different = [
+        f"{key} {running[key]}, not {value}"
+        for key, value in expected.items()
+        if running[key] != value
+    ]
+    if different:
+        do = "restart Synapse: it runs what was there when it started"
+        return Finding("loaded", WRONG, f"it runs {'; '.join(different)}", do)
+    found = f"{running['version']}, mode: {running['mode']}"
+    return Finding("loaded", RIGHT, found)
+
+
+def acting(page: Page, writer: str) -> list[Finding]:
+    """Say whether the process acts, and whether anything failed."""
+    totals = add_up([page])
+    return [_active(page, totals, writer), _failures(page, totals)]
+
+
+def complete(findings: list[Finding]) -> list[Finding]:
+    """Add what could not be found out, because of what is wrong before it."""
+    by_question: Mapping[str, Finding] = {each.question: each for each in findings}
+    found = "cannot be told before the above is right"
+    return [
+        by_question.get(question, Finding(question, UNKNOWN, found))
+        for question in QUESTIONS
+    ]
+
+
+def _active(page: Page, totals: Totals, writer: str) -> Finding:
+    if totals.active == 0:
+        return Finding(
+            "active",
+            WRONG,
+            "0: this process stores every message as usual",
+            f"look for 'synapse_withheld' in the log of {writer}: it says why",
+        )
+    seen = f"{totals.seen:,} notices seen, {totals.collapsed:,} collapsed"
+    if page.label("mode") == "observe":
+        do = "set 'mode: enforce' where more than counting is wanted"
+        return Finding("active", NOTE, f"1, but only counts; {seen}", do)
+    return Finding("active", RIGHT, f"1; {seen}")
+
+
+def _failures(page: Page, totals: Totals) -> Finding:
+    if totals.failures == 0:
+        return Finding("failures", RIGHT, "0")
+    stages = ", ".join(
+        sorted(
+            f"{sample.labels['stage']}: {sample.value:,.0f}"
+            for sample in page.samples
+            if sample.name.endswith("failures_total") and sample.value
+        )
+    )
+    return Finding(
+        "failures",
+        WRONG,
+        f"{totals.failures:,} since it started ({stages})",
+        "look for 'synapse_withheld failed' in its log; no message was lost",
+    )
+
+
+def _numbers(synapse: str) -> tuple[int, ...]:
+    """Return the numbers of a version, without what may follow, as `rc1`."""
+    found = _VERSION.match(synapse)
+    return tuple(map(int, found[0].split("."))) if found else ()

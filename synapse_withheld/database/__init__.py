@@ -1,0 +1,1 @@
+"""Every SQL statement, and the one way to run them. It imports `rules`."""

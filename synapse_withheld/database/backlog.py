@@ -1,0 +1,123 @@
+"""The SQL statements of the sweep over `device_inbox`.
+
+Each is bounded, runs alone and in no transaction of its own. What deletes is
+`withheld_delete_superseded`, as for the module.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, List, Optional, Sequence, Tuple
+
+from synapse_withheld.database.inbox import DOOMING_TASK
+from synapse_withheld.database.sql import (
+    MOST_DELETED,
+    MOST_OF_ROW,
+    Transaction,
+    marks,
+)
+from synapse_withheld.rules.mailbox import MailboxKey
+
+# (user ID, device ID, stream ID): where a row is in the order of the index.
+Place = Tuple[str, str, int]
+
+# The place of a row and its text, if that is not too long for a notice.
+BacklogRow = Tuple[str, str, int, Optional[str]]
+
+# Above every stream ID.
+NEWEST_OF_MAILBOX = 2**63 - 1
+
+# Bytes of UTF-8.
+MOST_OF_CHARACTER = 4
+
+# What Synapse names the driver of SQLite.
+SQLITE = "sqlite3"
+
+# How many rows one statement deletes at most where parameters are not scarce.
+MOST_COVERED = 1000
+
+
+def withheld_read_backlog(
+    txn: Transaction, driver: str, before: Place | None, limit: int
+) -> List[BacklogRow]:
+    """Read rows against the order of the index: each mailbox from its newest on.
+
+    The limit is of the rows that are looked at, so that a stretch without notices
+    costs no more than one of nothing else. What is in a text is looked at here and not
+    by the database, which would take longer for it than for sending it; of texts that
+    are too long for a notice nothing is sent.
+
+    Args:
+        txn: Where it runs.
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+        before: The place that the last row was at; `None` to begin.
+        limit: How many rows to look at.
+    """
+    from_here = "WHERE (user_id, device_id, stream_id) < (?, ?, ?)" if before else ""
+    # PostgreSQL would count characters; how many bytes there are it knows.
+    length, most = (
+        ("LENGTH", MOST_OF_ROW)
+        if driver == SQLITE
+        else ("OCTET_LENGTH", MOST_OF_ROW * MOST_OF_CHARACTER)
+    )
+    sql = f"""
+        SELECT user_id, device_id, stream_id,
+            CASE WHEN {length}(message_json) <= ? THEN message_json END
+        FROM device_inbox
+        {from_here}
+        ORDER BY user_id DESC, device_id DESC, stream_id DESC
+        LIMIT ?
+    """  # noqa: S608 a function's name and question marks are put in
+    place: tuple[Any, ...] = before or ()
+    txn.execute(sql, (most, *place, limit))
+    return txn.fetchall()
+
+
+def withheld_read_doomed(
+    txn: Transaction, mailboxes: Sequence[MailboxKey]
+) -> set[MailboxKey]:
+    """Read which mailboxes a deletion of their device is about to empty."""
+    sql = f"""
+        SELECT t.params FROM scheduled_tasks AS t
+        WHERE t.status IN ('scheduled', 'active') AND t.action = ?
+            AND t.resource_id IN ({marks(len(mailboxes))})
+    """  # noqa: S608 only question marks are put in
+    txn.execute(sql, (DOOMING_TASK, *(device_id for _, device_id in mailboxes)))
+    tasks = [json.loads(params) for (params,) in txn.fetchall()]
+    return {(task["user_id"], task["device_id"]) for task in tasks}
+
+
+def most_covered(driver: str) -> int:
+    """Return how many rows one statement deletes at most.
+
+    Args:
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+    """
+    return MOST_DELETED if driver == SQLITE else MOST_COVERED
+
+
+def withheld_read_newest(txn: Transaction) -> int:
+    """Read the position of the newest row, 0 if there is none."""
+    txn.execute("SELECT COALESCE(MAX(stream_id), 0) FROM device_inbox", ())
+    ((newest,),) = txn.fetchall()
+    return int(newest)
+
+
+def withheld_estimate_backlog(txn: Transaction, driver: str) -> int:
+    """Estimate how many rows there are, without looking at them; 0 if unknown.
+
+    Args:
+        txn: Where it runs.
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+    """
+    if driver == SQLITE:
+        # Rows that were deleted count too.
+        txn.execute("SELECT COALESCE(MAX(rowid), 0) FROM device_inbox", ())
+        ((rows,),) = txn.fetchall()
+        return int(rows)
+    # What the planner takes for the number, whether the table was analysed or not.
+    txn.execute("EXPLAIN (FORMAT JSON) SELECT 1 FROM device_inbox", ())
+    ((plan,),) = txn.fetchall()
+    # Some connections parse it, others do not.
+    (root,) = json.loads(plan) if isinstance(plan, str) else plan
+    return int(root["Plan"]["Plan Rows"])

@@ -1,0 +1,127 @@
+"""What a rule makes of a message that it names, and what there is to a rule.
+
+Pure: nothing here knows of Synapse, SQL or time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Tuple
+
+import attrs
+
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import Remembered
+
+# (user ID, device ID) of who waits for an answer.
+Asker = Tuple[str, str]
+
+
+@attrs.frozen
+class Pair:
+    """Who tells: the sender's device and the message type, within one mailbox.
+
+    Of two messages of one pair and one rule, the newer stands to the older as the rule
+    says; messages of different pairs never do.
+
+    Attributes:
+        sender: The sender's user ID.
+        device: What the message says of the sender's device; each rule has its way.
+        message_type: The type, or what the types of the rule have in common.
+        scope: What else the message is about, where that tells pairs apart.
+    """
+
+    sender: str
+    device: str
+    message_type: str
+    scope: tuple[str | None, ...] | None = None
+
+
+@attrs.frozen
+class Notice:
+    """A well-formed message that a rule names.
+
+    Attributes:
+        rule: The rule.
+        pair: Whose it is, and what about.
+        key: Of a rule about Olm sessions the Curve25519 key of the sender's device:
+            what an Olm message re-arms. Of others what equal contents have in common.
+        variant: Which of the things that such a message can say: a number that the
+            rule gives, from 0 to `MOST_VARIANT`.
+        expires_ts: From when on no client heeds it, nor a later one that supersedes
+            it, in milliseconds since 1970; `None` for never.
+        from_device: The device of the sender that waits for an answer. Once that does
+            not exist, no client heeds it any more. `None` if nobody waits for one.
+    """
+
+    rule: Rule
+    pair: Pair
+    key: str
+    variant: int = 0
+    expires_ts: int | None = None
+    from_device: str | None = None
+
+    @property
+    def asker(self) -> Asker | None:
+        """Return who waits for an answer."""
+        device = self.from_device
+        return None if device is None else (self.pair.sender, device)
+
+    def has_expired(self, now_ts: int) -> bool:
+        """Say whether no client heeds it any more."""
+        return self.expires_ts is not None and self.expires_ts <= now_ts
+
+
+MOST_VARIANT = 15
+
+
+class Rule(ABC):
+    """One kind of messages that go stale while they wait.
+
+    Attributes:
+        name: As the configuration and metrics name it.
+        types: The types of the messages.
+        marks: What the text of every row with such a message contains one of.
+        about_keys: Whether a message tells of the Olm session with one key: then it
+            may collapse, and an Olm message re-arms it. Messages of other rules are
+            always stored, and may only make older ones redundant.
+        once_per_session: Whether one that was delivered may stand for later ones, with
+            `repeat: session`.
+    """
+
+    name: ClassVar[str]
+    types: ClassVar[frozenset[str]]
+    marks: ClassVar[tuple[str, ...]]
+    about_keys: ClassVar[bool]
+    once_per_session: ClassVar[bool] = False
+
+    @abstractmethod
+    def read(self, sender: str, message_type: str, content: object) -> Notice | None:
+        """Return the notice that a message of the rule's types is, if it is one.
+
+        Args:
+            sender: The sender's user ID.
+            message_type: One of `types`.
+            content: The message's content, whatever the sender made it.
+        """
+
+    @abstractmethod
+    def news(self, variant: int, earlier: Remembered) -> Decision | None:
+        """Say what a message says that the queued one of its pair does not.
+
+        `None` if nothing; never so where the rule is not about keys.
+        """
+
+    @abstractmethod
+    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
+        """Say whether a stored message makes an older one of its pair redundant.
+
+        Args:
+            older: Variant of the older message.
+            newer: Variant of the newer one, which was stored for a reason.
+            same_key: Whether they have the same key.
+        """
+
+    def covers(self, older: int, newer: int, *, same_key: bool) -> bool:
+        """Say the same where nobody knows why the newer one was stored."""
+        return self.supersedes(older, newer, same_key=same_key)

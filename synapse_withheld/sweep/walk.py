@@ -1,0 +1,220 @@
+"""Delete every notice in any mailbox that adds nothing, and nothing else.
+
+The sweep walks the mailboxes against the order of their index, a batch of rows at a
+time. Nothing here knows of Synapse or SQL.
+"""
+
+from __future__ import annotations
+
+from operator import sub
+from typing import Iterable, Mapping, Protocol, Sequence
+
+import attrs
+
+from synapse_withheld.config import Config
+from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow, Place
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.notice import Asker
+from synapse_withheld.rules.redundant import Covering, Found
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.rules.staleness import Staleness, askers_of
+
+
+class Rows(Protocol):
+    """What the sweep asks of the database."""
+
+    async def settled(self) -> int:
+        """Return a position up to which every reader sees the stream."""
+
+    async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
+        """Read rows against the order of the index."""
+
+    async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
+        """Tell which devices do not exist any more."""
+
+    async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
+        """Tell which mailboxes a deletion of their device is about to empty."""
+
+    async def delete(self, superseded: Sequence[Superseded]) -> int:
+        """Delete rows whose newer row is in the mailbox; return how many."""
+
+
+@attrs.frozen
+class Options:
+    """How to sweep.
+
+    Attributes:
+        batch_size: How many rows are looked at in one step.
+        rules: What is a notice, and which covers which.
+        spoofs_possible: Whether rows may name a sender who did not send them; then
+            only a notice with an equal key covers another, where a rule is about keys.
+        dry_run: Whether to delete nothing.
+        now_ts: What the time is when it begins, in milliseconds since 1970: what no
+            client heeds any more by then goes, if anything newer is in its mailbox.
+    """
+
+    batch_size: int = 1000
+    rules: Ruleset = attrs.field(factory=lambda: Ruleset.of(Config()))
+    spoofs_possible: bool = False
+    dry_run: bool = False
+    now_ts: int = 0
+
+
+@attrs.frozen
+class Counts:
+    """What a sweep found and did.
+
+    Attributes:
+        notices: Rows that are notices.
+        redundant: How many of those a later one covers, or no client heeds any more.
+        left_alone: How many of these are of devices that are being deleted.
+        deleted: How many rows were deleted.
+        bytes: How many bytes of message JSON those had; in a dry run, would have.
+    """
+
+    notices: int = 0
+    redundant: int = 0
+    left_alone: int = 0
+    deleted: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        """Return both together."""
+        return Counts(*map(sum, zip(attrs.astuple(self), attrs.astuple(other))))
+
+    def __sub__(self, earlier: Counts) -> Counts:
+        """Return what there is more since."""
+        return Counts(*map(sub, attrs.astuple(self), attrs.astuple(earlier)))
+
+
+@attrs.frozen
+class Progress:
+    """What a sweep has done since it began.
+
+    Attributes:
+        rows: Rows looked at.
+        rules: What it found and did, by the rules of whose messages there were any.
+        mailbox: The mailbox that it is in: where to take it up again.
+        done: Whether it is over.
+    """
+
+    rows: int = 0
+    rules: Mapping[str, Counts] = attrs.field(factory=dict)
+    mailbox: MailboxKey | None = None
+    done: bool = False
+
+    @property
+    def total(self) -> Counts:
+        """Return what it found and did for all rules."""
+        return sum(self.rules.values(), Counts())
+
+
+class Sweep:
+    """One walk over all mailboxes, a batch at a time."""
+
+    def __init__(
+        self, rows: Rows, options: Options, start: MailboxKey | None = None
+    ) -> None:
+        """Begin at the end of the index, or where an earlier sweep was.
+
+        Args:
+            rows: The database.
+            options: How to sweep.
+            start: The mailbox that the earlier one was in. It is walked from its
+                newest row again: what was seen there is not known any more.
+        """
+        self._rows = rows
+        self._options = options
+        self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
+        self._covering = self._new_covering()
+        self.progress = Progress(mailbox=start)
+
+    @property
+    def rules(self) -> list[str]:
+        """Return the names of the rules that it goes by."""
+        return [rule.name for rule in self._options.rules.rules]
+
+    async def step(self) -> Progress:
+        """Look at one batch of rows, and delete what is covered.
+
+        After an error the next step begins again with the mailbox that this was in.
+        """
+        try:
+            return await self._step()
+        except Exception:
+            if self.progress.mailbox is not None:
+                self._before = (*self.progress.mailbox, NEWEST_OF_MAILBOX)
+            self._covering = self._new_covering()
+            raise
+
+    async def _step(self) -> Progress:
+        up_to = await self._rows.settled()
+        rows = await self._rows.read(self._before, self._options.batch_size)
+        found = await self._judge([row for row in rows if row[2] <= up_to])
+        counts = await self._delete(found)
+        if rows:
+            self._before = rows[-1][:3]
+        so_far = self.progress
+        self.progress = Progress(
+            rows=so_far.rows + len(rows),
+            rules=_sum_of_each(so_far.rules, counts),
+            mailbox=rows[-1][:2] if rows else so_far.mailbox,
+            done=len(rows) < self._options.batch_size,
+        )
+        return self.progress
+
+    def _new_covering(self) -> Covering:
+        return Covering(self._options.rules, self._options.spoofs_possible)
+
+    async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
+        told = self._covering.read(rows)
+        askers = askers_of(notice for notice in told if notice is not None)
+        gone = await self._rows.gone(askers) if askers else set()
+        staleness = Staleness(self._options.now_ts, gone)
+        return list(self._covering.judge(rows, told, staleness))
+
+    async def _delete(self, found: Sequence[Found]) -> dict[str, Counts]:
+        """Delete what is redundant; return what was found and done, by rule."""
+        by_rule: dict[str, list[Found]] = {}
+        for each in found:
+            by_rule.setdefault(each.rule, []).append(each)
+        doomed = await self._doomed(found)
+        return {
+            rule: await self._delete_of_rule(rows, doomed)
+            for rule, rows in by_rule.items()
+        }
+
+    async def _delete_of_rule(
+        self, found: Sequence[Found], doomed: set[MailboxKey]
+    ) -> Counts:
+        """Delete what is redundant of a rule; return what was done."""
+        redundant = [
+            (each.redundant, each.size) for each in found if each.redundant is not None
+        ]
+        free = [each for each in redundant if each[0].mailbox not in doomed]
+        size = sum(size for _, size in free)
+        deleted = 0
+        if free and not self._options.dry_run:
+            deleted = await self._rows.delete([row for row, _ in free])
+            # Some may have been acknowledged meanwhile; nobody tells which.
+            size = size * deleted // len(free)
+        return Counts(
+            notices=sum(not each.again for each in found),
+            redundant=len(redundant),
+            left_alone=len(redundant) - len(free),
+            deleted=deleted,
+            bytes=size,
+        )
+
+    async def _doomed(self, found: Iterable[Found]) -> set[MailboxKey]:
+        mailboxes = {each.redundant.mailbox for each in found if each.redundant}
+        return await self._rows.doomed(mailboxes) if mailboxes else set()
+
+
+def _sum_of_each(
+    some: Mapping[str, Counts], more: Mapping[str, Counts]
+) -> dict[str, Counts]:
+    return {
+        rule: some.get(rule, Counts()) + more.get(rule, Counts())
+        for rule in sorted({*some, *more})
+    }

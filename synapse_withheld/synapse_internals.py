@@ -1,0 +1,230 @@
+"""The only file that touches Synapse's private names; it checks them first.
+
+Synapse has no callback for to-device messages, so the methods of its store that
+queue them are wrapped, on the one store object that a process has.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Callable
+
+import attrs
+from synapse.logging.context import PreserveLoggingContext
+from synapse.module_api import (
+    ModuleApi,
+    make_deferred_yieldable,
+    run_as_background_process,
+    run_in_background,
+)
+
+from synapse_withheld import wrappers
+from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.delivery.waiting import Runtime, now_ts
+
+_LOCAL = "local_messages_by_user_then_device"
+_REMOTE = "remote_messages_by_destination"
+_WRITES_ROWS = "_add_messages_to_local_device_inbox_txn"
+_FROM_REMOTE = "add_messages_from_remote_to_device_inbox"
+_TOGETHER_NAME = "add_messages_to_device_inbox"
+_LOCAL_NAME = "add_local_messages_from_client_to_device_inbox"
+_REMOTE_NAME = "add_remote_messages_from_client_to_device_inbox"
+
+# The methods of the store, with the parameters that they take in every version
+# that was tested: those of all versions, and one set or the other.
+_EVERYWHERE = {
+    _FROM_REMOTE: ("origin", "message_id", _LOCAL),
+    _WRITES_ROWS: ("txn", "stream_id", "messages_by_user_then_device"),
+    "get_to_device_stream_token": (),
+    "get_device_stream_token": (),
+    "get_app_services": (),
+}
+# One transaction for the devices of all servers: 1.98 to 1.153.
+_TOGETHER = {_TOGETHER_NAME: (_LOCAL, _REMOTE)}
+# Each by itself: 1.155 and later.
+_APART = {_LOCAL_NAME: (_LOCAL,), _REMOTE_NAME: (_REMOTE,)}
+
+# Before this version Synapse stored messages whose sender was not on the server
+# that sent them.
+_SPOOFS_DROPPED_SINCE = (1, 157, 2)
+
+# On the store, not on the wrappers: those of other modules may hide them.
+_MARK = "_synapse_withheld_intercepts"
+
+# What tells Synapse's own readers that an outbox has a new row, once it has.
+_OUTBOX_CHANGES = "_device_federation_outbox_stream_cache"
+_OUTBOX_CHANGED = "entity_has_changed"
+
+
+class UnknownSynapseError(Exception):
+    """The internals of this Synapse are not the ones that were tested."""
+
+
+class AlreadyLoadedError(Exception):
+    """The module was loaded before in this process."""
+
+
+def synapse_version() -> str:
+    """Return the version of the Synapse that is installed, `unknown` if untold."""
+    try:
+        return version("matrix-synapse")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def spoofs_possible(synapse: str) -> bool:
+    """Say whether a version of Synapse may have stored spoofed senders."""
+    numbers = synapse.partition("rc")[0].split(".")
+    try:
+        return tuple(int(number) for number in numbers) < _SPOOFS_DROPPED_SINCE
+    except ValueError:
+        return True
+
+
+@attrs.frozen(init=False)
+class SynapseInternals:
+    """What the module uses of a running Synapse beyond its module API."""
+
+    _api: ModuleApi
+    _homeserver: Any
+    _store: Any
+
+    def __init__(self, api: ModuleApi) -> None:
+        """Look up the homeserver and its store.
+
+        Raises:
+            UnknownSynapseError: They are not where they were.
+            AlreadyLoadedError: The store's methods are wrapped already.
+        """
+        try:
+            homeserver = api._hs  # noqa: SLF001 no public way to it
+            store = homeserver.get_datastores().main
+            writers = homeserver.config.worker.writers.to_device
+        except AttributeError as error:
+            raise UnknownSynapseError(str(error)) from error
+        self.__attrs_init__(api, homeserver, store)
+        differences = _differences(store)
+        if differences or not isinstance(writers, list):
+            raise UnknownSynapseError("; ".join(differences) or "no list of writers")
+        if hasattr(store, _MARK):
+            raise AlreadyLoadedError(
+                "synapse_withheld: the module is loaded twice; 'modules' must name "
+                "it once"
+            )
+
+    @property
+    def writers(self) -> list[str]:
+        """Return the names of the processes that write to-device messages."""
+        writers: list[str] = self._homeserver.config.worker.writers.to_device
+        return writers
+
+    @property
+    def process_name(self) -> str:
+        """Return the name of this process."""
+        name: str = self._homeserver.get_instance_name()
+        return name
+
+    def stream_token(self) -> int:
+        """Return the position up to which readers see to-device messages."""
+        token: int = self._store.get_to_device_stream_token()
+        return token
+
+    def device_list_id(self) -> int:
+        """Return the position of the device list stream that all writers reached."""
+        token = self._store.get_device_stream_token()
+        position: int = getattr(token, "stream", token)
+        return position
+
+    def reader_never_acknowledges(self, user_id: str) -> bool:
+        """Say whether an application service reads a user's mailboxes.
+
+        It reads by position, and its rows are never deleted. One that asked for
+        no more than events of rooms reads none.
+        """
+        return any(
+            _reads_mailboxes(service) and service.is_interested_in_user(user_id)
+            for service in self._store.get_app_services()
+        )
+
+    async def run_statement(
+        self, description: str, function: Callable[..., Any], *arguments: Any
+    ) -> Any:
+        """Run a function of one statement outside any transaction."""
+        return await self._store.db_pool.runInteraction(
+            description, function, *arguments, db_autocommit=True
+        )
+
+    @property
+    def database_driver(self) -> str:
+        """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
+        name: str = self._store.db_pool.engine.module.__name__
+        return name
+
+    def runtime(self) -> Runtime:
+        """Return how this homeserver runs things."""
+        as_process = getattr(self._api, "run_as_background_process", None)
+        return Runtime(
+            call_later=self._homeserver.get_reactor().callLater,
+            in_background=run_in_background,
+            as_process=as_process or run_as_background_process,
+            yieldable=make_deferred_yieldable,
+            outside_any_log_context=PreserveLoggingContext,
+            sleep=self._api.sleep,
+            seconds=time.monotonic,
+            now_ts=now_ts,
+        )
+
+    def intercept(self, traffic: Traffic) -> None:
+        """Have all to-device messages go through the module before they are queued."""
+        store, token = self._store, self.stream_token
+        setattr(store, _MARK, True)
+        from_remote = functools.partial(wrappers.from_remote, traffic)
+        to_local = functools.partial(wrappers.to_local, traffic, token)
+        to_remote = functools.partial(wrappers.to_remote, traffic, token)
+        together = functools.partial(wrappers.together, traffic, token)
+        _wrap(store, _WRITES_ROWS, wrappers.observing)
+        _wrap(store, _FROM_REMOTE, from_remote)
+        _wrap(getattr(store, _OUTBOX_CHANGES), _OUTBOX_CHANGED, wrappers.noting_row)
+        if hasattr(store, _TOGETHER_NAME):
+            _wrap(store, _TOGETHER_NAME, together)
+        else:
+            _wrap(store, _LOCAL_NAME, to_local)
+            _wrap(store, _REMOTE_NAME, to_remote)
+
+
+def _differences(store: Any) -> list[str]:
+    """Return how the store's methods differ from the ones that were tested."""
+    expected = {
+        **_EVERYWHERE,
+        **(_TOGETHER if hasattr(store, _TOGETHER_NAME) else _APART),
+    }
+    differences = []
+    for name, parameters in expected.items():
+        # The class's own: another module may have wrapped the object's.
+        method = getattr(type(store), name, None)
+        if method is None:
+            differences.append(f"no method {name}")
+            continue
+        found = tuple(inspect.signature(method).parameters)[1:]
+        if found != parameters:
+            differences.append(f"{name} takes {found}, not {parameters}")
+    changes = getattr(store, _OUTBOX_CHANGES, None)
+    if not callable(getattr(changes, _OUTBOX_CHANGED, None)):
+        differences.append(f"no {_OUTBOX_CHANGES}.{_OUTBOX_CHANGED}")
+    return differences
+
+
+def _reads_mailboxes(service: Any) -> bool:
+    """Say whether an application service may be given to-device messages."""
+    # One flag or both, depending on the version; in doubt it may.
+    flags = ("supports_ephemeral", "supports_unstable_ephemeral")
+    found = [getattr(service, flag) for flag in flags if hasattr(service, flag)]
+    return any(found) or not found
+
+
+def _wrap(store: Any, name: str, make: Callable[[Any], Any]) -> None:
+    original = getattr(store, name)
+    setattr(store, name, functools.wraps(original)(make(original)))

@@ -1,0 +1,199 @@
+"""What became of messages to a server that was away, and what had to: pure."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any, Callable, Iterable, Mapping, Sequence
+
+import attrs
+
+from tests.demo.checks import NOTICE_TYPES, Check, no_failed_sends
+from tests.demo.federation.reference import (
+    Placement,
+    arrived,
+    mailbox,
+    outbox,
+)
+from tests.demo.federation.traffic import Crossing, Request
+from tests.demo.table import NOTHING, aligned
+from tests.demo.traffic import AWAY
+
+# The messages of each sender, in order, in each device's mailbox. Messages of
+# different senders overtake each other on their way, with and without the module.
+Lanes = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@attrs.frozen
+class Crossed:
+    """What became of the messages, with the module in one placement.
+
+    All texts are JSON, with the people named as in the requests.
+
+    Attributes:
+        placement: Where the module was.
+        waited: The EDUs that waited while the receiver was away.
+        mailboxes: The rows of each device in the end, before its next sync.
+        synced: What the device that was away got then.
+        syncs: How many syncs it took to have the last room key.
+        failed: How many requests were not answered 200.
+        failures: How many failures of its own the module counts, on both servers.
+        active: On how many servers it says that it acts.
+    """
+
+    placement: Placement
+    waited: tuple[str, ...]
+    mailboxes: Mapping[str, tuple[str, ...]]
+    synced: tuple[str, ...]
+    syncs: int
+    failed: int
+    failures: int
+    active: int
+
+
+def check(crossing: Crossing, outcomes: Sequence[Crossed]) -> tuple[Check, ...]:
+    """Check all that has to hold; the first outcome is that without the module."""
+
+    def each(fact: str, trouble: Callable[[Crossed], str]) -> Check:
+        troubles = {one.placement.name: trouble(one) for one in outcomes}
+        return Check(
+            fact,
+            "; ".join(f"{name}: {text}" for name, text in troubles.items() if text),
+        )
+
+    return (
+        each(
+            "what waited for the server that was away is what the model says",
+            lambda one: waited_otherwise(
+                one.waited, outbox(crossing.away, one.placement)
+            ),
+        ),
+        each(
+            "what is left in the mailboxes is what the model says",
+            lambda one: left_otherwise(
+                one.mailboxes, expected_rows(crossing, one.placement)
+            ),
+        ),
+        each(
+            "every other message is stored byte for byte as without the module",
+            lambda one: _difference(
+                lanes(outcomes[0].mailboxes, others), lanes(one.mailboxes, others)
+            ),
+        ),
+        each("the next syncs give all that is in the mailbox", synced_otherwise),
+        no_failed_sends({one.placement.name: one.failed for one in outcomes}),
+        each("the module acted where it was, without failures of its own", misdeeds),
+    )
+
+
+def expected_rows(crossing: Crossing, placement: Placement) -> tuple[Request, ...]:
+    """Return what must be left in the mailboxes."""
+    return mailbox(arrived(crossing, placement), placement)
+
+
+def waited_otherwise(waited: Iterable[str], expected: Iterable[Request]) -> str:
+    """Return how EDUs differ from what is expected; empty if nowhere."""
+    found = [
+        _canonical([edu["sender"], edu["type"], *edu["messages"].values()])
+        for edu in map(json.loads, waited)
+    ]
+    wanted = [
+        _canonical([each.sender, each.message_type, each.messages]) for each in expected
+    ]
+    return _difference({"": {"EDUs": wanted}}, {"": {"EDUs": found}})
+
+
+def left_otherwise(
+    mailboxes: Mapping[str, Iterable[str]], expected: Iterable[Request]
+) -> str:
+    """Return how mailboxes differ from what is expected; empty if nowhere."""
+    rows: dict[str, list[str]] = {device: [] for device in mailboxes}
+    for each in expected:
+        for device, content in each.messages.items():
+            message = {"sender": each.sender, "type": each.message_type}
+            rows[device].append(_canonical({**message, "content": content}))
+    found = {
+        device: [_canonical(json.loads(text)) for text in texts]
+        for device, texts in mailboxes.items()
+    }
+    return _difference(lanes(rows), lanes(found))
+
+
+def synced_otherwise(one: Crossed) -> str:
+    """Return how what was synced differs from the mailbox; empty if nowhere."""
+    queued = [_canonical(json.loads(text)) for text in one.mailboxes[AWAY]]
+    synced = [_canonical(json.loads(text)) for text in one.synced]
+    return _difference({AWAY: {"all": queued}}, {AWAY: {"all": synced}})
+
+
+def misdeeds(one: Crossed) -> str:
+    """Return what the module says against itself."""
+    expected = one.placement.sender + one.placement.receiver
+    if one.active != expected:
+        return f"it acts on {one.active} of {expected} servers"
+    return f"it counts {one.failures} failures" if one.failures else ""
+
+
+def others(text: str) -> bool:
+    """Say whether a row is not a notice."""
+    return json.loads(text)["type"] not in NOTICE_TYPES
+
+
+def lanes(
+    mailboxes: Mapping[str, Iterable[str]],
+    wanted: Callable[[str], bool] = lambda _: True,
+) -> Lanes:
+    """Return the rows of each sender in each mailbox, in order."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for device, texts in mailboxes.items():
+        found[device] = defaultdict(list)
+        for text in filter(wanted, texts):
+            found[device][json.loads(text)["sender"]].append(text)
+    return found
+
+
+def make_table(outcomes: Sequence[Crossed], *, markdown: bool) -> str:
+    """Put the placements side by side."""
+    rows: list[tuple[str, Callable[[Crossed], int]]] = [
+        ("EDUs waiting while the other server is down", lambda one: len(one.waited)),
+        ("rows in the mailboxes after it is back", lambda one: len(_rows(one))),
+        (
+            "of these, notices",
+            lambda one: sum(not others(text) for text in _rows(one)),
+        ),
+        ("syncs until the last room key", lambda one: one.syncs),
+        ("requests that failed", lambda one: one.failed),
+    ]
+    cells = [
+        ("the module is on", *(one.placement.name for one in outcomes)),
+        *((label, *(f"{count(one):,}" for one in outcomes)) for label, count in rows),
+        (
+            "failures of the module",
+            *(f"{one.failures:,}" if one.active else NOTHING for one in outcomes),
+        ),
+    ]
+    return aligned(cells, markdown=markdown)
+
+
+def _rows(one: Crossed) -> list[str]:
+    return [text for texts in one.mailboxes.values() for text in texts]
+
+
+def _difference(expected: Lanes, found: Lanes) -> str:
+    """Return the first difference; empty if there is none."""
+    for device in expected:
+        for sender in sorted({*expected[device], *found[device]}):
+            wanted = expected[device].get(sender, ())
+            actual = found[device].get(sender, ())
+            if list(wanted) == list(actual):
+                continue
+            where = f"{device} {sender}".strip()
+            if len(wanted) != len(actual):
+                return f"{where}: {len(wanted)} expected, {len(actual)} found"
+            one, other = next(pair for pair in zip(wanted, actual) if len({*pair}) > 1)
+            return f"{where}: {one} became {other}"
+    return ""
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

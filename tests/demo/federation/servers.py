@@ -1,0 +1,145 @@
+"""Four Synapses, two with the module: from each that sends to each that receives."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, AsyncIterator, Callable, Mapping
+
+import attrs
+
+from tests.demo.checks import ACTIVE, FAILURES
+from tests.demo.federation.checks import (
+    Crossed,
+    expected_rows,
+    left_otherwise,
+    waited_otherwise,
+)
+from tests.demo.federation.people import Link, become, link
+from tests.demo.federation.reference import PLACEMENTS, Placement, outbox
+from tests.demo.federation.traffic import Crossing
+from tests.demo.measuring import TIDY_WITHIN_S, catch_up
+from tests.demo.progress import Progress
+from tests.demo.table import total
+from tests.harness.federating import federating, in_order
+from tests.harness.homeserver import Homeserver
+from tests.harness.together import together
+
+# Whether it has the module, what it is called, and the module's configuration.
+_KINDS: tuple[tuple[bool, str, dict[str, Any] | None], ...] = (
+    (False, "stock", None),
+    (True, "module", {}),
+)
+
+
+@attrs.frozen
+class Quartet:
+    """Four Synapses; a pair of them for each placement.
+
+    Attributes:
+        senders: The sending servers, by whether they have the module.
+        receivers: The receiving servers, by whether they have the module.
+    """
+
+    senders: Mapping[bool, Homeserver]
+    receivers: Mapping[bool, Homeserver]
+
+    @property
+    def homeservers(self) -> tuple[Homeserver, ...]:
+        """Return all of them."""
+        return (*self.senders.values(), *self.receivers.values())
+
+    async def link(self, placement: Placement) -> Link:
+        """Register people for a placement."""
+        return await link(
+            self.senders[placement.sender], self.receivers[placement.receiver]
+        )
+
+
+@asynccontextmanager
+async def quartet(
+    directory: Path, new_database: Callable[[], dict[str, Any] | None] = lambda: None
+) -> AsyncIterator[Quartet]:
+    """Start four Synapses; stop them in the end.
+
+    Args:
+        directory: Where their files go.
+        new_database: Makes a `database:` section; `None` for SQLite.
+    """
+    four = Quartet(
+        senders={
+            has: federating(directory / f"sender-{name}", module, new_database())
+            for has, name, module in _KINDS
+        },
+        receivers={
+            has: federating(
+                directory / f"receiver-{name}", module, in_order(new_database())
+            )
+            for has, name, module in _KINDS
+        },
+    )
+    try:
+        await together(*(each.start() for each in four.homeservers))
+        yield four
+    finally:
+        await together(*(each.stop() for each in four.homeservers))
+
+
+async def cross(
+    four: Quartet, crossing: Crossing, progress: Progress
+) -> tuple[Crossed, ...]:
+    """Send the same messages in all placements at once, and look what is left."""
+    links = await together(*(four.link(placement) for placement in PLACEMENTS))
+    receivers = four.receivers.values()
+    progress.total = len(links) * len(crossing.requests)
+    sent = progress.sent
+    await together(*(one.send_and_deliver(crossing.before, sent) for one in links))
+    progress.say("Killing the receivers, sending on.")
+    await together(*(each.kill() for each in receivers))
+    await together(*(one.send(crossing.away, sent) for one in links))
+    waited = await together(
+        *(_waited(one, each, crossing) for one, each in zip(links, PLACEMENTS))
+    )
+    progress.say("Starting the receivers again.")
+    await together(*(each.start() for each in receivers))
+    await together(*(one.return_of_receiver() for one in links))
+    await together(*(one.send_and_deliver(crossing.after, sent) for one in links))
+    return tuple(
+        await together(
+            *(
+                _crossed(one, each, crossing, edus)
+                for one, each, edus in zip(links, PLACEMENTS, waited)
+            )
+        )
+    )
+
+
+async def _waited(
+    one: Link, placement: Placement, crossing: Crossing
+) -> tuple[str, ...]:
+    """Return what waits, once the module has tidied or should have."""
+    expected = outbox(crossing.away, placement)
+    await become(lambda: not waited_otherwise(one.waiting(), expected), TIDY_WITHIN_S)
+    return one.waiting()
+
+
+async def _crossed(
+    one: Link, placement: Placement, crossing: Crossing, waited: tuple[str, ...]
+) -> Crossed:
+    """Look what is left, once the module has tidied or should have."""
+    expected = expected_rows(crossing, placement)
+    await become(lambda: not left_otherwise(one.mailboxes(), expected), TIDY_WITHIN_S)
+    mailboxes = one.mailboxes()
+    metrics = [await each.metrics() for each in (one.sender, one.receiver)]
+    catchup = await catch_up(one.away)
+    return Crossed(
+        placement,
+        waited,
+        mailboxes,
+        synced=tuple(one.named(json.dumps(each)) for each in catchup.messages),
+        syncs=catchup.syncs,
+        failed=one.failed,
+        failures=int(sum(total(each, FAILURES) for each in metrics)),
+        active=sum(each.get(ACTIVE) == 1 for each in metrics),
+    )

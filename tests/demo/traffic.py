@@ -1,0 +1,230 @@
+"""What is sent in the demonstration: the same messages for every homeserver.
+
+One device is away. Two friends have an Olm session with it and send it room keys.
+Six others have none, and say so over and over, each as a client of its kind does;
+one of these gets a session now and then, and loses it again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any, Iterator, Mapping, Sequence
+
+import attrs
+from vodozemac import GroupSession
+
+from tests.harness.olm import MEGOLM, OlmDevice, OlmSession
+
+SEED = 20
+ROUNDS = 25
+NOTICES = 1500
+
+RECIPIENT = "recipient"
+AWAY = "AWAY"
+TABLET = "TABLET"
+
+FRIEND = "friend"
+COLLEAGUE = "colleague"
+REPEATS = "repeats"  # the same notice again and again
+LOSES_KEYS = "loses_keys"  # the same device with a new key, again and again
+PER_SESSION = "per_session"  # a notice for each room and session
+TO_ALL = "to_all"  # a notice to all devices at once
+LEGACY = "legacy"  # numbered notices of both types that do not name their device
+REARMED = "rearmed"  # the same notice again and again, and a room key now and then
+FRIENDS = (FRIEND, COLLEAGUE)
+SENDERS = (*FRIENDS, REPEATS, LOSES_KEYS, PER_SESSION, TO_ALL, LEGACY, REARMED)
+
+WITHHELD = "m.room_key.withheld"
+OLDER_WITHHELD = "org.matrix.room_key.withheld"
+ENCRYPTED = "m.room.encrypted"
+
+# How many notices a client with a new key sends before it loses that one too.
+PER_KEY = 8
+ROOMS = 12
+# In every how many rounds the one with a session now and then has it.
+REARMED_EVERY = 3
+
+
+@attrs.frozen
+class Send:
+    """One request: a message from a user's device to the recipient.
+
+    Attributes:
+        sender: The localpart of the sending user.
+        device_id: Which device of the recipient; `*` for all.
+    """
+
+    sender: str
+    message_type: str
+    device_id: str
+    content: dict[str, Any]
+
+
+@attrs.frozen
+class Round:
+    """Notices of all senders at once, each sender's in order; then room keys.
+
+    Attributes:
+        lanes: The notices of each sender.
+        room_keys: The Olm messages that follow, one after the other.
+    """
+
+    lanes: tuple[tuple[Send, ...], ...]
+    room_keys: tuple[Send, ...]
+
+
+@attrs.frozen
+class Traffic:
+    """All that is sent, and the recipient's device that it is for."""
+
+    rounds: tuple[Round, ...]
+    recipient: OlmDevice
+
+    @property
+    def notices(self) -> tuple[Send, ...]:
+        """Return the notices, round by round and sender by sender."""
+        return tuple(
+            send for each in self.rounds for lane in each.lanes for send in lane
+        )
+
+    @property
+    def room_keys(self) -> tuple[Send, ...]:
+        """Return the Olm messages, in the order in which they are sent."""
+        return tuple(send for each in self.rounds for send in each.room_keys)
+
+
+def user_id(localpart: str, server_name: str) -> str:
+    """Return the ID of one of the users."""
+    return f"@{localpart}:{server_name}"
+
+
+def device_id(localpart: str) -> str:
+    """Return the ID of a sender's device."""
+    return f"{localpart.upper().replace('_', '')}DEV"
+
+
+def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> Traffic:
+    """Make the messages.
+
+    Who sends how many of which, and when, follows from the seed. The keys are real,
+    and so they differ each time; their length does not.
+
+    Args:
+        server_name: The name in all user IDs.
+        notices: How many notices.
+        seed: Of everything that varies but keys.
+    """
+    rng = random.Random(seed)  # noqa: S311 variety, not secrecy
+    devices = {
+        name: OlmDevice(user_id(name, server_name), device_id(name)) for name in SENDERS
+    }
+    recipient = OlmDevice(user_id(RECIPIENT, server_name), AWAY)
+    sources = _sources(devices, rng)
+    sessions = {
+        name: devices[name].establish(recipient) for name in (*FRIENDS, REARMED)
+    }
+    rounds = tuple(
+        _round(number, _part(notices, number), sources, sessions, rng)
+        for number in range(ROUNDS)
+    )
+    return Traffic(rounds, recipient)
+
+
+def _round(
+    number: int,
+    notices: int,
+    sources: Sequence[Iterator[Send]],
+    sessions: Mapping[str, OlmSession],
+    rng: random.Random,
+) -> Round:
+    lanes = tuple(
+        tuple(itertools.islice(source, count))
+        for source, count in zip(sources, _share(notices, len(sources), rng))
+    )
+    # Its next notice is news; the storm of the others is not.
+    has_session = number % REARMED_EVERY == REARMED_EVERY - 1
+    senders = (*FRIENDS, REARMED) if has_session else FRIENDS
+    keys = tuple(room_key(name, sessions[name], rng) for name in senders)
+    return Round(lanes, keys)
+
+
+def _sources(
+    devices: Mapping[str, OlmDevice], rng: random.Random
+) -> list[Iterator[Send]]:
+    """Return the endless notices of each sender that has no session."""
+    return [
+        _repeats(REPEATS, devices[REPEATS]),
+        _loses_keys(devices[LOSES_KEYS]),
+        _per_session(devices[PER_SESSION], rng),
+        _to_all(devices[TO_ALL]),
+        _legacy(devices[LEGACY], rng),
+        _repeats(REARMED, devices[REARMED]),
+    ]
+
+
+def _part(notices: int, number: int) -> int:
+    """Return a round's share of all notices; the shares add up."""
+    return notices * (number + 1) // ROUNDS - notices * number // ROUNDS
+
+
+def _share(total: int, senders: int, rng: random.Random) -> tuple[int, ...]:
+    """Split a number among senders, unevenly, with at least one each."""
+    cuts = sorted(rng.sample(range(1, total), senders - 1))
+    return tuple(end - start for start, end in zip([0, *cuts], [*cuts, total]))
+
+
+def _repeats(sender: str, device: OlmDevice) -> Iterator[Send]:
+    notice = device.notice()
+    while True:
+        yield Send(sender, WITHHELD, AWAY, notice)
+
+
+def _loses_keys(device: OlmDevice) -> Iterator[Send]:
+    while True:
+        # A lost crypto store is a new account on the same device.
+        notice = OlmDevice(device.user_id, device.device_id).notice()
+        for _ in range(PER_KEY):
+            yield Send(LOSES_KEYS, WITHHELD, AWAY, notice)
+
+
+def _per_session(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
+    server_name = device.user_id.partition(":")[2]
+    while True:
+        room_id = f"!room{rng.randrange(ROOMS):02}:{server_name}"
+        notice = device.notice(room_id=room_id, session_id=GroupSession().session_id)
+        yield Send(PER_SESSION, WITHHELD, AWAY, notice)
+
+
+def _to_all(device: OlmDevice) -> Iterator[Send]:
+    notice = device.notice()
+    while True:
+        yield Send(TO_ALL, WITHHELD, "*", notice)
+
+
+def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
+    while True:
+        # Some versions of the older matrix-js-sdk send both types.
+        for message_type in (WITHHELD, OLDER_WITHHELD):
+            msgid = f"{rng.getrandbits(128):032x}"
+            notice = device.notice(from_device=None, **{"org.matrix.msgid": msgid})
+            yield Send(LEGACY, message_type, AWAY, notice)
+
+
+def room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
+    """Return a real Olm message with a real room key inside."""
+    megolm = GroupSession()
+    server_name = session.sender.user_id.partition(":")[2]
+    payload = {
+        "type": "m.room_key",
+        "content": {
+            "algorithm": MEGOLM,
+            "room_id": f"!room{rng.randrange(ROOMS):02}:{server_name}",
+            "session_id": megolm.session_id,
+            "session_key": megolm.session_key.to_base64(),
+        },
+        "sender": session.sender.user_id,
+        "recipient": session.recipient.user_id,
+    }
+    return Send(sender, ENCRYPTED, AWAY, session.encrypt(json.dumps(payload)))

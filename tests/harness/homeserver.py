@@ -1,0 +1,272 @@
+"""Run a Synapse process of one's own: directory, ports, log, database."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import treq
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet import defer, reactor, task
+
+from tests.harness import settings
+from tests.harness.matrix import Client, Password, register
+from tests.harness.together import cancellable
+
+READY_WITHIN_S = 60.0
+STOPPED_WITHIN_S = 10.0
+LOOK_EVERY_S = 0.1
+START_TRIES = 3
+SCRAPES = 5
+OK = 200
+
+
+class HomeserverError(Exception):
+    """A Synapse did not start; the message ends with the end of its log."""
+
+
+@attrs.define(eq=False, init=False)
+class Homeserver:
+    """One Synapse process.
+
+    Attributes:
+        server_name: The name in its user IDs.
+        log_path: Where it logs.
+    """
+
+    server_name: str
+    log_path: Path
+    _directory: Path
+    _python: str
+    _module: dict[str, Any] | None
+    _database: dict[str, Any]
+    _more: dict[str, Any]
+    _ports: settings.Ports
+    _process: subprocess.Popen[bytes] | None
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        module: dict[str, Any] | None = None,
+        database: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        server_name: str = "withheld.test",
+        python: str = sys.executable,
+    ) -> None:
+        """Say what to start; nothing runs yet.
+
+        Args:
+            directory: Where its files go; it is created.
+            module: The `config:` mapping of the module; `None` for a stock Synapse.
+            database: Synapse's `database:` section; SQLite in the directory if
+                `None`.
+            config: More of `homeserver.yaml`; modules and listeners are appended.
+            server_name: The name in its user IDs.
+            python: The interpreter of the environment that Synapse is installed in.
+        """
+        self.server_name = server_name
+        self.log_path = directory / "homeserver.log"
+        self._directory = directory
+        self._python = python
+        self._module = module
+        self._database = database or settings.sqlite(directory)
+        self._more = config or {}
+        self._ports = settings.free_ports()
+        self._process = None
+
+    @property
+    def base_url(self) -> str:
+        """Return the address for clients and other servers."""
+        return f"http://127.0.0.1:{self._ports.client}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Return the address of the metrics."""
+        return f"http://127.0.0.1:{self._ports.metrics}/_synapse/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process ID while it runs."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            HomeserverError: It ends or does not answer in time.
+        """
+        for attempt in range(1, START_TRIES + 1):
+            self._write_config()
+            self._spawn()
+            try:
+                await self._wait_until_ready()
+            except HomeserverError:
+                await self.kill()
+                # Somebody else may have taken a port since it was found free.
+                if attempt == START_TRIES or "in use" not in self.log_tail():
+                    raise
+                self._ports = settings.free_ports()
+            else:
+                return
+
+    async def stop(self) -> None:
+        """End it in an orderly way, or by force where it does not end."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """End it by force, as a power cut would."""
+        await self._end(signal.SIGKILL)
+
+    async def restart(self) -> None:
+        """Stop it and start it again with the same data and ports."""
+        await self.stop()
+        await self.start()
+
+    def log_tail(self, lines: int = 60) -> str:
+        """Return the end of its log."""
+        texts = [
+            path.read_text(errors="replace")
+            for path in (self._directory / "output.log", self.log_path)
+            if path.exists()
+        ]
+        return "\n".join("".join(texts).splitlines()[-lines:])
+
+    async def metrics(self) -> dict[str, float]:
+        """Scrape its metrics.
+
+        Returns:
+            `name{label="value",…}` with sorted labels, without the server's name,
+            to the sample's value.
+
+        Raises:
+            HomeserverError: It has no metrics to give.
+        """
+        text = await cancellable(_get_metrics(self.metrics_url))
+        samples = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                labels = ",".join(
+                    f'{name}="{value}"'
+                    for name, value in sorted(sample.labels.items())
+                    if name != "server_name"
+                )
+                key = f"{sample.name}{{{labels}}}" if labels else sample.name
+                samples[key] = sample.value
+        return samples
+
+    def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Run a statement straight on its database, committed at once.
+
+        Args:
+            sql: With `?` for parameters on either database.
+            parameters: As many values.
+        """
+        if self._database["name"] == "sqlite3":
+            path = self._database["args"]["database"]
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+        else:
+            # Of the tests' extra: the demonstration does without PostgreSQL.
+            import psycopg2  # noqa: PLC0415 only where it is needed
+
+            arguments = dict(self._database["args"])
+            arguments.pop("cp_min", None)
+            arguments.pop("cp_max", None)
+            connection = psycopg2.connect(**arguments)
+            connection.autocommit = True
+            sql = sql.replace("?", "%s")
+        try:
+            cursor = connection.cursor()
+            cursor.execute(sql, tuple(parameters))
+            return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    async def register(
+        self, username: str, *, device_id: str | None = None, admin: bool = False
+    ) -> Client:
+        """Register a user and log a device in."""
+        secret = settings.REGISTRATION_SECRET
+        user_id = await register(self.base_url, secret, username, admin=admin)
+        return await Client.login(self.base_url, user_id, Password(), device_id)
+
+    def _write_config(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        config = settings.homeserver(
+            self._directory, self.server_name, self._ports, self._database
+        )
+        if self._module is not None:
+            entry = {"module": "synapse_withheld.WithheldModule"}
+            config["modules"] = [{**entry, "config": self._module}]
+        settings.extend(config, self._more)
+        (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
+        settings.write_log_config(self._directory, self.log_path)
+        settings.write_signing_key(self._directory)
+
+    def _spawn(self) -> None:
+        output = (self._directory / "output.log").open("wb")
+        command = [self._python, "-m", "synapse.app.homeserver", "-c"]
+        with output:
+            self._process = subprocess.Popen(  # noqa: S603 our own command
+                [*command, str(self._directory / "homeserver.yaml")],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=self._directory,
+            )
+
+    async def _wait_until_ready(self) -> None:
+        process = self._process
+        for _ in range(int(READY_WITHIN_S / LOOK_EVERY_S)):
+            if process is None or process.poll() is not None:
+                break
+            try:
+                await cancellable(_get(f"{self.base_url}/_matrix/client/versions"))
+            except defer.CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
+                await _sleep(LOOK_EVERY_S)
+                continue
+            return
+        raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
+
+    async def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        for _ in range(int(STOPPED_WITHIN_S / LOOK_EVERY_S)):
+            if process.poll() is not None:
+                return
+            await _sleep(LOOK_EVERY_S)
+        process.kill()
+        process.wait()
+
+
+async def _get(url: str) -> str:
+    response = await treq.get(url)
+    return await response.text()
+
+
+async def _get_metrics(url: str) -> str:
+    """Read metrics, of which a Synapse that starts may be making more meanwhile.
+
+    Collecting them fails then, in Synapse's own code.
+    """
+    for _ in range(SCRAPES):
+        response = await treq.get(url)
+        text = await response.text()
+        if response.code == OK:
+            return text
+        await _sleep(LOOK_EVERY_S)
+    raise HomeserverError(f"{url} answers {response.code}")
+
+
+def _sleep(seconds: float) -> defer.Deferred[None]:
+    return task.deferLater(reactor, seconds, lambda: None)
