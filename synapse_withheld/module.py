@@ -9,8 +9,7 @@ from synapse.module_api import ModuleApi
 from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import config as configuration
-from synapse_withheld.config import Config
-from synapse_withheld.config_values import InvalidConfigError
+from synapse_withheld.config import Config, InvalidConfigError
 from synapse_withheld.delivery.waiting import now_ts
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.pages.answers import Answers, Process

@@ -15,9 +15,9 @@ from synapse_withheld.config import Config
 from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Asker
-from synapse_withheld.rules.redundant import Covering, Found
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.staleness import Staleness, askers_of
+from synapse_withheld.sweep.covering import Covering, Found
 
 
 class Rows(Protocol):

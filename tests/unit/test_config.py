@@ -8,11 +8,11 @@ from synapse.module_api.errors import ConfigError
 from synapse_withheld import WithheldModule
 from synapse_withheld.config import (
     Config,
+    InvalidConfigError,
     RulesConfig,
     SweepConfig,
     parse,
 )
-from synapse_withheld.config_values import InvalidConfigError
 
 
 @pytest.mark.parametrize("empty", [None, {}])

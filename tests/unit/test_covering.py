@@ -6,11 +6,11 @@ import pytest
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.sql import MOST_OF_ROW
-from synapse_withheld.rules import redundant
 from synapse_withheld.rules.mailbox import Superseded
-from synapse_withheld.rules.redundant import Covering, Found
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.staleness import Staleness
+from synapse_withheld.sweep import covering
+from synapse_withheld.sweep.covering import Covering, Found
 from tests.harness.backlog import notice, text_of
 from tests.harness.rules import EVERY_RULE
 
@@ -82,7 +82,7 @@ def test_equal_texts_are_covered_by_what_stays() -> None:
 
 def test_the_texts_of_a_mailbox_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond, a rule is asked about each row."""
-    monkeypatch.setattr(redundant, "MOST_TEXTS", 1)
+    monkeypatch.setattr(covering, "MOST_TEXTS", 1)
 
     assert [1, 2, 4] == stay(*[verification("1")] * 2, *[verification("2")] * 2)
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.rules import redundant
+from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.walk import Counts, Options, Progress, Sweep
 from tests.harness.backlog import (
     FakeRows,
@@ -139,7 +139,7 @@ def test_no_more_rows_are_read_at_once_than_asked_for() -> None:
 
 def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are remembered; the next mailbox has room again."""
-    monkeypatch.setattr(redundant, "MOST_PAIRS", 2)
+    monkeypatch.setattr(covering, "MOST_PAIRS", 2)
     texts = [notice(device=f"D{number % 3}") for number in range(6)]
     assert [1, 4, 5, 6] == swept(texts)
     keys = (Q, R)

@@ -22,8 +22,7 @@ from synapse_withheld.cli.shared.explaining import (
     ModuleFailedError,
 )
 from synapse_withheld.cli.shared.messages import NotUnderstoodError, read_line
-from synapse_withheld.config import Config
-from synapse_withheld.config_values import InvalidConfigError
+from synapse_withheld.config import Config, InvalidConfigError
 
 EPILOG = """\
 example:

@@ -20,8 +20,7 @@ from synapse_withheld.cli.shared.homeserver_yaml import (
 )
 from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.shared.sweep_output import Bar, in_json, in_text
-from synapse_withheld.config import Config
-from synapse_withheld.config_values import MOST_BATCH_SIZE
+from synapse_withheld.config import MOST_BATCH_SIZE, Config
 from synapse_withheld.database.sweep_runner import Backlog
 from synapse_withheld.delivery.waiting import now_ts
 from synapse_withheld.rules.ruleset import Ruleset

@@ -9,8 +9,7 @@ import attrs
 import yaml
 
 from synapse_withheld import config as configuration
-from synapse_withheld.config import Config
-from synapse_withheld.config_values import InvalidConfigError
+from synapse_withheld.config import Config, InvalidConfigError
 
 MAIN_PROCESS = "master"
 MODULE = "synapse_withheld.WithheldModule"
