@@ -6,7 +6,7 @@ from typing import Callable
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
-from synapse_withheld.database.store import Store
+from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.collapser import Collapser
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.judging import Judge
@@ -94,7 +94,7 @@ def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
     tally: Tally,
     failures: Failures,
 ) -> Collapser:
-    store = Store(synapse.run_statement, queue)
+    store = Database(synapse.run_statement, synapse.database_driver)
     tidier = Tidier(
         queue, index, store, metrics, failures, runtime, synapse.stream_token
     )

@@ -11,8 +11,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from synapse_withheld.database.inbox import DOOMING_TASK
 from synapse_withheld.database.sql import (
-    MOST_DELETED,
     MOST_OF_ROW,
+    SQLITE,
     Transaction,
     marks,
 )
@@ -29,12 +29,6 @@ NEWEST_OF_MAILBOX = 2**63 - 1
 
 # Bytes of UTF-8.
 MOST_OF_CHARACTER = 4
-
-# What Synapse names the driver of SQLite.
-SQLITE = "sqlite3"
-
-# How many rows one statement deletes at most where parameters are not scarce.
-MOST_COVERED = 1000
 
 
 def withheld_read_backlog(
@@ -85,15 +79,6 @@ def withheld_read_doomed(
     txn.execute(sql, (DOOMING_TASK, *(device_id for _, device_id in mailboxes)))
     tasks = [json.loads(params) for (params,) in txn.fetchall()]
     return {(task["user_id"], task["device_id"]) for task in tasks}
-
-
-def most_covered(driver: str) -> int:
-    """Return how many rows one statement deletes at most.
-
-    Args:
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-    """
-    return MOST_DELETED if driver == SQLITE else MOST_COVERED
 
 
 def withheld_read_newest(txn: Transaction) -> int:

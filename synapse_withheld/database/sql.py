@@ -16,6 +16,11 @@ import attrs
 # the 999 parameters that an old SQLite takes.
 MOST_KEYS = 200
 MOST_DELETED = 150
+# How many rows one statement deletes at most where parameters are not scarce.
+MOST_DELETED_ON_POSTGRES = 1000
+
+# What Synapse names the driver of SQLite.
+SQLITE = "sqlite3"
 
 # How far back a first reading looks: rows of one mailbox or outbox, and of all of
 # one statement together.
@@ -77,11 +82,20 @@ def contains_any(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
     return f"({' OR '.join([each] * len(texts))})", [f"%{text}%" for text in texts]
 
 
-def batches(items: Iterable[Any]) -> Iterator[list[Any]]:
+def most_deleted(driver: str) -> int:
+    """Return how many rows one statement deletes at most.
+
+    Args:
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+    """
+    return MOST_DELETED if driver == SQLITE else MOST_DELETED_ON_POSTGRES
+
+
+def batches(items: Iterable[Any], most: int) -> Iterator[list[Any]]:
     """Return items in lists of as many as one statement may name."""
     rest = list(items)
-    for start in range(0, len(rest), MOST_KEYS):
-        yield rest[start : start + MOST_KEYS]
+    for start in range(0, len(rest), most):
+        yield rest[start : start + most]
 
 
 def marks(count: int) -> str:

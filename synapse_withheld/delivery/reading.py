@@ -17,7 +17,7 @@ from typing import (
 import attrs
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 
-from synapse_withheld.database.store import StatementError, Store
+from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.waiting import (
     PATIENCE_S,
     PatienceEndedError,
@@ -64,7 +64,7 @@ class Reader:
     """
 
     index: Index
-    store: Store
+    store: Database
     runtime: Runtime
     found: Callable[[list[Superseded]], None]
     rules: Ruleset

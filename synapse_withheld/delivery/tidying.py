@@ -9,7 +9,7 @@ import attrs
 
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED
-from synapse_withheld.database.store import Store
+from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.waiting import Runtime
 from synapse_withheld.memory.index import Index
@@ -37,7 +37,7 @@ class Tidier:
 
     queue: Queue
     index: Index
-    store: Store
+    store: Database
     metrics: Metrics
     failures: Failures
     runtime: Runtime

@@ -8,7 +8,7 @@ from typing import Awaitable, Callable, Protocol
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.sweep_runner import Backlog
+from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.surroundings import Surroundings
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
@@ -42,8 +42,10 @@ def start(
         spoofs_possible: Whether mailboxes may hold messages with spoofed senders.
     """
     runtime = synapse.runtime()
-    backlog = Backlog(
-        synapse.run_statement, synapse.database_driver, synapse.stream_token
+    backlog = Database(
+        synapse.run_statement,
+        synapse.database_driver,
+        stream_token=synapse.stream_token,
     )
     options = Options(
         batch_size=config.sweep.batch_size,
@@ -69,7 +71,7 @@ class BackgroundSweep:
         sleep: Sleeps for some seconds.
     """
 
-    backlog: Backlog
+    backlog: Database
     sweep: Sweep
     metrics: Metrics
     pause_s: float

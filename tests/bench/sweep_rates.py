@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterable
 
 import attrs
 
 from synapse_withheld.cli.shared.database import Connection
-from synapse_withheld.database.sweep_runner import Backlog
+from synapse_withheld.database.database import Database
+from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.bench.report import Findings, Table, Target
@@ -103,17 +104,21 @@ def _target(name: str, worst: float) -> Target:
     )
 
 
-class Recorder(Backlog):
+class Recorder(Database):
     """Notes what is to be deleted, and says that it was."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.run, connection.driver)
         self.batches: list[list[Any]] = []
 
-    async def delete(self, superseded: Sequence[Superseded]) -> int:
+    async def delete(
+        self, superseded: Iterable[Superseded], queue: Queue = INBOX
+    ) -> int:
         """Note it."""
-        self.batches.append([(*row.mailbox, row.stream_id) for row in superseded])
-        return len(superseded)
+        del queue  # the sweep is about one only
+        rows = [(*row.mailbox, row.stream_id) for row in superseded]
+        self.batches.append(rows)
+        return len(rows)
 
 
 def _time(place: Place, connection: Connection, rows: int, share: int) -> Seconds:
@@ -157,7 +162,7 @@ def _scan(connection: Connection) -> None:
 
 
 def _sweep(connection: Connection, *, dry_run: bool) -> None:
-    backlog = Backlog(connection.run, connection.driver)
+    backlog = Database(connection.run, connection.driver)
     _walk(Sweep(backlog, Options(batch_size=BATCH, dry_run=dry_run)))
 
 

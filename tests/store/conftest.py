@@ -62,7 +62,7 @@ TABLES = """
 """
 
 
-class Database:
+class Connection:
     """A connection that takes `?` and commits by itself, as Synapse gives them."""
 
     def __init__(self, connection: Any, name: str) -> None:
@@ -92,7 +92,7 @@ class Database:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """Create the tables on each kind of database."""
     connection: Any
     if request.param == "sqlite":
@@ -107,5 +107,5 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
         connection = psycopg2.connect(**server.arguments(name))
         connection.autocommit = True
         connection.cursor().execute(TABLES)
-    yield Database(connection, request.param)
+    yield Connection(connection, request.param)
     connection.close()

@@ -11,13 +11,13 @@ from synapse_withheld.database.devices import (
     withheld_read_gone,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
-from tests.store.conftest import Database
+from tests.store.conftest import Connection
 from tests.store.test_statements import GONE, Q, R, add_device
 
 THERE = ("@s:there", "S")
 
 
-def test_devices_are_those_that_messages_reach(database: Database) -> None:
+def test_devices_are_those_that_messages_reach(database: Connection) -> None:
     """Hidden ones are cross-signing keys."""
     for key in (R, GONE, Q):
         add_device(database, key, hidden=key == GONE)
@@ -26,7 +26,7 @@ def test_devices_are_those_that_messages_reach(database: Database) -> None:
 
 
 def test_of_this_servers_users_every_device_that_is_not_there_is_gone(
-    database: Database,
+    database: Connection,
 ) -> None:
     """A hidden one is there, too; of a user whom nobody knows nothing is known."""
     database.execute("INSERT INTO users VALUES (?)", ("@r:hs",))
@@ -44,7 +44,7 @@ def test_of_this_servers_users_every_device_that_is_not_there_is_gone(
     itertools.product([True, False], repeat=4),
 )
 def test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone(
-    database: Database, announced: bool, tracked: bool, stale: bool, listed: bool
+    database: Connection, announced: bool, tracked: bool, stale: bool, listed: bool
 ) -> None:
     """A request may overtake the announcement of its device."""
     user_id, device_id = THERE
@@ -66,7 +66,7 @@ def test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone(
     assert [THERE] * is_gone == withheld_read_gone(database, [THERE, other])
 
 
-def test_every_table_is_asked_by_its_index(database: Database) -> None:
+def test_every_table_is_asked_by_its_index(database: Connection) -> None:
     """However many users and devices there are."""
     count = (
         "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?)"

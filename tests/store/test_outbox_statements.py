@@ -13,7 +13,7 @@ from synapse_withheld.database.outbox import (
 from synapse_withheld.database.sql import MOST_ROWS
 from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
-from tests.store.conftest import Database
+from tests.store.conftest import Connection
 
 R: MailboxKey = ("@r:there", "R")
 R2: MailboxKey = ("@r:there", "R2")
@@ -22,7 +22,9 @@ NOTICE = {"code": "m.no_olm"}
 WITHHELD = "m.room_key.withheld"
 
 
-def add_edu(database: Database, stream_id: int, *keys: MailboxKey, **more: Any) -> None:
+def add_edu(
+    database: Connection, stream_id: int, *keys: MailboxKey, **more: Any
+) -> None:
     """Queue an EDU with the same notice for some devices of one server."""
     messages: dict[str, dict[str, Any]] = {}
     for user_id, device_id in keys:
@@ -34,13 +36,13 @@ def add_edu(database: Database, stream_id: int, *keys: MailboxKey, **more: Any) 
     database.execute(sql, row)
 
 
-def left(database: Database, destination: str) -> list[int]:
+def left(database: Connection, destination: str) -> list[int]:
     """Return the stream IDs of an outbox."""
     sql = "SELECT stream_id FROM device_federation_outbox WHERE destination = ?"
     return sorted(row[0] for row in database.rows(sql, destination))
 
 
-def test_a_reading_tells_what_waits_for_a_device_alone(database: Database) -> None:
+def test_a_reading_tells_what_waits_for_a_device_alone(database: Connection) -> None:
     """Newest first; not what shares an EDU, is for others or is no notice."""
     for stream_id in (1, 3, 2):
         add_edu(database, stream_id, R)
@@ -58,7 +60,7 @@ def test_a_reading_tells_what_waits_for_a_device_alone(database: Database) -> No
     assert expected == readings[R].messages[0][1]
 
 
-def test_a_reading_passes_over_what_it_cannot_read(database: Database) -> None:
+def test_a_reading_passes_over_what_it_cannot_read(database: Connection) -> None:
     """Whatever wrote it."""
     sql = "INSERT INTO device_federation_outbox VALUES (?, ?, ?, ?, NULL)"
     for text in ("[]", '{"messages": []}', '{"messages": {"@r:there": []}}', "{", "{}"):
@@ -69,7 +71,7 @@ def test_a_reading_passes_over_what_it_cannot_read(database: Database) -> None:
     assert 1 == len(withheld_read_outboxes(database, [R], [NO_OLM])[R].messages)
 
 
-def test_a_reading_of_an_outbox_is_bounded(database: Database) -> None:
+def test_a_reading_of_an_outbox_is_bounded(database: Connection) -> None:
     """It looks at the newest rows."""
     for stream_id in range(1, MOST_ROWS + 11):
         add_edu(database, stream_id, R)
@@ -78,7 +80,7 @@ def test_a_reading_of_an_outbox_is_bounded(database: Database) -> None:
     assert [MOST_ROWS + 10, 11] == [messages[0][0], messages[-1][0]]
 
 
-def test_a_queued_edu_is_told_from_a_sent_one(database: Database) -> None:
+def test_a_queued_edu_is_told_from_a_sent_one(database: Connection) -> None:
     """A change of the device matters for what was sent."""
     add_edu(database, 5, R)
     add_edu(database, 5, Q)
@@ -96,7 +98,7 @@ def test_a_queued_edu_is_told_from_a_sent_one(database: Database) -> None:
 
 
 def test_only_edus_with_a_newer_one_in_the_same_outbox_are_deleted(
-    database: Database,
+    database: Connection,
 ) -> None:
     """I3: the deletion itself looks for it."""
     for stream_id in (1, 2, 3, 4):
@@ -109,7 +111,7 @@ def test_only_edus_with_a_newer_one_in_the_same_outbox_are_deleted(
     assert ([2, 3, 4], [1, 9]) == (left(database, "there"), left(database, "elsewhere"))
 
 
-def test_every_statement_uses_the_outboxes_index(database: Database) -> None:
+def test_every_statement_uses_the_outboxes_index(database: Connection) -> None:
     """With many outboxes, none of them walks the whole table."""
     sql = """
         INSERT INTO device_federation_outbox

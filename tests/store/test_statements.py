@@ -14,7 +14,7 @@ from synapse_withheld.database.inbox import (
 )
 from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
-from tests.store.conftest import Database
+from tests.store.conftest import Connection
 
 R: MailboxKey = ("@r:hs", "R")
 Q: MailboxKey = ("@q:hs", "Q")
@@ -22,12 +22,14 @@ GONE: MailboxKey = ("@r:hs", "GONE")
 NOTICE = {"content": {"code": "m.no_olm"}, "type": "m.room_key.withheld"}
 
 
-def add_device(database: Database, key: MailboxKey, *, hidden: bool = False) -> None:
+def add_device(database: Connection, key: MailboxKey, *, hidden: bool = False) -> None:
     """Add a device."""
     database.execute("INSERT INTO devices VALUES (?, ?, ?)", (*key, hidden))
 
 
-def add_row(database: Database, key: MailboxKey, stream_id: int, **extra: Any) -> None:
+def add_row(
+    database: Connection, key: MailboxKey, stream_id: int, **extra: Any
+) -> None:
     """Queue a notice."""
     text = json.dumps({**NOTICE, **extra}, separators=(",", ":"))
     database.execute(
@@ -36,7 +38,7 @@ def add_row(database: Database, key: MailboxKey, stream_id: int, **extra: Any) -
 
 
 def add_task(
-    database: Database,
+    database: Connection,
     key: MailboxKey,
     up_to: int,
     *,
@@ -50,13 +52,15 @@ def add_task(
     database.execute("INSERT INTO scheduled_tasks VALUES (?, ?, ?, ?, ?)", row)
 
 
-def left(database: Database, key: MailboxKey) -> list[int]:
+def left(database: Connection, key: MailboxKey) -> list[int]:
     """Return the stream IDs of a mailbox."""
     sql = "SELECT stream_id FROM device_inbox WHERE user_id = ? AND device_id = ?"
     return sorted(row[0] for row in database.rows(sql, *key))
 
 
-def test_a_reading_tells_existing_devices_and_their_notices(database: Database) -> None:
+def test_a_reading_tells_existing_devices_and_their_notices(
+    database: Connection,
+) -> None:
     """Newest first, without other messages."""
     add_device(database, R)
     add_device(database, Q)
@@ -73,7 +77,7 @@ def test_a_reading_tells_existing_devices_and_their_notices(database: Database) 
     assert [] == readings[Q].messages
 
 
-def test_a_reading_leaves_out_what_is_doomed(database: Database) -> None:
+def test_a_reading_leaves_out_what_is_doomed(database: Connection) -> None:
     """Up to the position that the task names, and for that user only."""
     for key in (R, ("@other:hs", "R")):
         add_device(database, key)
@@ -90,7 +94,7 @@ def test_a_reading_leaves_out_what_is_doomed(database: Database) -> None:
     assert {R: [6], ("@other:hs", "R"): [6, 5]} == found
 
 
-def test_a_row_that_cannot_be_parsed_is_passed_over(database: Database) -> None:
+def test_a_row_that_cannot_be_parsed_is_passed_over(database: Connection) -> None:
     """Too long, or too deep for the parser."""
     add_device(database, R)
     add_row(database, R, 1, reason="x" * 3000)
@@ -103,7 +107,7 @@ def test_a_row_that_cannot_be_parsed_is_passed_over(database: Database) -> None:
     assert [3] == [stream_id for stream_id, _ in messages]
 
 
-def test_a_row_is_told_with_how_its_device_stands(database: Database) -> None:
+def test_a_row_is_told_with_how_its_device_stands(database: Connection) -> None:
     """Remembered or not, the device's last change, whether its reader acknowledges."""
     for key in (R, Q):
         add_device(database, key)
@@ -123,7 +127,7 @@ def test_a_row_is_told_with_how_its_device_stands(database: Database) -> None:
 
 
 @pytest.mark.parametrize("why", ["no device", "hidden", "doomed"])
-def test_nothing_is_told_of_a_row(database: Database, why: str) -> None:
+def test_nothing_is_told_of_a_row(database: Connection, why: str) -> None:
     """For each of these reasons by itself."""
     add_row(database, R, 5)
     if why != "no device":
@@ -143,7 +147,7 @@ def test_nothing_is_told_of_a_row(database: Database, why: str) -> None:
     ],
 )
 def test_a_task_that_does_not_concern_a_row_leaves_it_queued(
-    database: Database, up_to: int, status: str, action: str
+    database: Connection, up_to: int, status: str, action: str
 ) -> None:
     """Of an earlier time, finished, or another one."""
     add_device(database, R)
@@ -153,7 +157,7 @@ def test_a_task_that_does_not_concern_a_row_leaves_it_queued(
     assert {(R, 5)} == withheld_read_queued(database, [(R, 5)]).keys()
 
 
-def test_only_rows_with_a_newer_row_are_deleted(database: Database) -> None:
+def test_only_rows_with_a_newer_row_are_deleted(database: Connection) -> None:
     """I3: the deletion itself looks for it."""
     for stream_id in (1, 2, 3, 4):
         add_row(database, R, stream_id)
@@ -163,7 +167,7 @@ def test_only_rows_with_a_newer_row_are_deleted(database: Database) -> None:
     assert [2, 3, 4] == left(database, R)
 
 
-def test_a_chain_of_superseded_rows_goes_at_once(database: Database) -> None:
+def test_a_chain_of_superseded_rows_goes_at_once(database: Connection) -> None:
     """Each is judged by what was there before the statement."""
     for stream_id in (1, 2, 3):
         add_row(database, R, stream_id)
@@ -173,7 +177,9 @@ def test_a_chain_of_superseded_rows_goes_at_once(database: Database) -> None:
     assert [3] == left(database, R)
 
 
-def test_nothing_is_deleted_under_a_deletion_of_the_device(database: Database) -> None:
+def test_nothing_is_deleted_under_a_deletion_of_the_device(
+    database: Connection,
+) -> None:
     """Synapse's loop would end early; a namesake of another user is no reason."""
     other = ("@other:hs", "R")
     for key in (R, other):
@@ -186,7 +192,7 @@ def test_nothing_is_deleted_under_a_deletion_of_the_device(database: Database) -
     assert ([1, 2], [2]) == (left(database, R), left(database, other))
 
 
-def test_every_statement_uses_the_mailboxes_index(database: Database) -> None:
+def test_every_statement_uses_the_mailboxes_index(database: Connection) -> None:
     """With many mailboxes, none of them walks the whole table."""
     count = (
         "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?)"
@@ -209,7 +215,7 @@ def test_every_statement_uses_the_mailboxes_index(database: Database) -> None:
     assert_index_is_used(database)
 
 
-def test_a_mailbox_that_is_all_of_the_table_is_not_walked(database: Database) -> None:
+def test_a_mailbox_that_is_all_of_the_table_is_not_walked(database: Connection) -> None:
     """A planner takes the pattern for rare, and all rows for worth a look."""
     count = (
         "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?)"
@@ -223,7 +229,7 @@ def test_a_mailbox_that_is_all_of_the_table_is_not_walked(database: Database) ->
     assert_index_is_used(database)
 
 
-def assert_index_is_used(database: Database) -> None:
+def assert_index_is_used(database: Connection) -> None:
     """Assert that no statement so far walks the mailboxes."""
     explain = "EXPLAIN QUERY PLAN" if database.name == "sqlite" else "EXPLAIN"
     # A planner may well read a small table whole, but not the mailboxes.

@@ -10,15 +10,14 @@ from typing import Any, Callable
 from synapse_withheld.database.backlog import (
     NEWEST_OF_MAILBOX,
     Place,
-    most_covered,
     withheld_estimate_backlog,
     withheld_read_backlog,
     withheld_read_doomed,
     withheld_read_newest,
 )
+from synapse_withheld.database.database import Database
 from synapse_withheld.database.inbox import withheld_delete_superseded
-from synapse_withheld.database.sql import MOST_OF_ROW
-from synapse_withheld.database.sweep_runner import Backlog
+from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.backlog import (
@@ -31,7 +30,7 @@ from tests.harness.backlog import (
     text_of,
 )
 from tests.harness.messages import WITHHELD, make_notice
-from tests.store.conftest import Database
+from tests.store.conftest import Connection
 from tests.store.test_statements import add_task
 
 R: MailboxKey = ("@r:hs", "R")
@@ -39,26 +38,26 @@ Q: MailboxKey = ("@q:hs", "Q")
 DRIVERS = {"sqlite": "sqlite3", "postgres": "psycopg2"}
 
 
-def fill(database: Database, table: Table) -> None:
+def fill(database: Connection, table: Table) -> None:
     """Queue rows."""
     for place, text in table.items():
         sql = "INSERT INTO device_inbox VALUES (?, ?, ?, ?)"
         database.execute(sql, (*place, text))
 
 
-def left(database: Database) -> set[Place]:
+def left(database: Connection) -> set[Place]:
     """Return the places of all rows."""
     rows = database.rows("SELECT user_id, device_id, stream_id FROM device_inbox")
     return {(user_id, device_id, stream_id) for user_id, device_id, stream_id in rows}
 
 
-def backlog_of(database: Database) -> Backlog:
+def backlog_of(database: Connection) -> Database:
     """Return what a sweep asks."""
 
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(database, *arguments)
 
-    return Backlog(run, DRIVERS[database.name])
+    return Database(run, DRIVERS[database.name])
 
 
 def finish(sweep: Sweep) -> None:
@@ -86,7 +85,7 @@ def random_table(rows: int) -> Table:
 
 
 def test_rows_are_read_against_the_index_and_in_bounded_batches(
-    database: Database,
+    database: Connection,
 ) -> None:
     """Mailbox by mailbox, each from its newest row."""
     driver = DRIVERS[database.name]
@@ -98,7 +97,7 @@ def test_rows_are_read_against_the_index_and_in_bounded_batches(
     assert first == withheld_read_backlog(database, driver, (*R, NEWEST_OF_MAILBOX), 2)
 
 
-def test_what_is_too_long_for_a_notice_is_not_read(database: Database) -> None:
+def test_what_is_too_long_for_a_notice_is_not_read(database: Connection) -> None:
     """So that memory stays bounded, whatever was stored and in whatever script."""
     most = MOST_OF_ROW - len(notice(reason=""))
     fits = {(*R, 2): notice(reason="x" * most), (*R, 1): notice(reason="\N{SNOWMAN}")}
@@ -108,7 +107,7 @@ def test_what_is_too_long_for_a_notice_is_not_read(database: Database) -> None:
     assert {(*R, 3): None, **fits} == {row[:3]: row[3] for row in rows}
 
 
-def test_doomed_is_what_an_unfinished_deletion_names(database: Database) -> None:
+def test_doomed_is_what_an_unfinished_deletion_names(database: Connection) -> None:
     """Neither a namesake of another user nor what was finished."""
     add_task(database, R, 5, status="scheduled")
     add_task(database, Q, 5, status="complete")
@@ -116,7 +115,7 @@ def test_doomed_is_what_an_unfinished_deletion_names(database: Database) -> None
     assert {R} == withheld_read_doomed(database, asked)
 
 
-def test_the_number_of_rows_is_estimated(database: Database) -> None:
+def test_the_number_of_rows_is_estimated(database: Connection) -> None:
     """Near enough for a progress bar, without counting."""
     driver = DRIVERS[database.name]
     assert 0 == withheld_read_newest(database)
@@ -126,7 +125,7 @@ def test_the_number_of_rows_is_estimated(database: Database) -> None:
     assert 400 == withheld_read_newest(database)
 
 
-def test_what_stays_is_what_a_plain_comparison_says(database: Database) -> None:
+def test_what_stays_is_what_a_plain_comparison_says(database: Connection) -> None:
     """With every combination of what the rule depends on."""
     table = random_table(250)
     for merge_scopes, spoofs_possible in itertools.product((True, False), repeat=2):
@@ -137,7 +136,7 @@ def test_what_stays_is_what_a_plain_comparison_says(database: Database) -> None:
         assert must_stay(table, options) == left(database)
 
 
-def test_a_device_that_is_being_deleted_keeps_its_rows(database: Database) -> None:
+def test_a_device_that_is_being_deleted_keeps_its_rows(database: Connection) -> None:
     """All of them, whatever position the deletion goes up to."""
     table = {(*key, number): notice() for key in (Q, R) for number in (1, 2, 3)}
     fill(database, table)
@@ -146,7 +145,7 @@ def test_a_device_that_is_being_deleted_keeps_its_rows(database: Database) -> No
     assert must_stay(table, Options(), doomed=[R]) == left(database)
 
 
-def test_a_deletion_that_begins_after_the_reading_is_seen(database: Database) -> None:
+def test_a_deletion_that_begins_after_the_reading_is_seen(database: Connection) -> None:
     """The statement that deletes looks again."""
     fill(database, {(*R, number): notice() for number in (1, 2, 3)})
     backlog = backlog_of(database)
@@ -162,7 +161,7 @@ def test_a_deletion_that_begins_after_the_reading_is_seen(database: Database) ->
     assert {(*R, 1), (*R, 2), (*R, 3)} == left(database)
 
 
-def test_only_rows_with_a_newer_row_are_deleted(database: Database) -> None:
+def test_only_rows_with_a_newer_row_are_deleted(database: Connection) -> None:
     """Which is in the same mailbox, later in the stream, and still there."""
     places = [(*R, 1), (*R, 2), (*R, 3), (*R, 4), (*Q, 5), (*Q, 6)]
     fill(database, {place: notice() for place in places})
@@ -171,7 +170,7 @@ def test_only_rows_with_a_newer_row_are_deleted(database: Database) -> None:
     assert set(places) - {(*R, 1)} == left(database)
 
 
-def test_a_namesake_of_a_doomed_device_is_not_doomed(database: Database) -> None:
+def test_a_namesake_of_a_doomed_device_is_not_doomed(database: Connection) -> None:
     """Device IDs are not unique across users; one statement tells them apart."""
     other_r = ("@other:hs", "R")
     fill(database, {(*key, n): notice() for key in (R, other_r) for n in (1, 2)})
@@ -181,9 +180,9 @@ def test_a_namesake_of_a_doomed_device_is_not_doomed(database: Database) -> None
     assert {(*R, 1), (*R, 2), (*other_r, 2)} == left(database)
 
 
-def test_as_many_as_a_batch_has_go_in_few_statements(database: Database) -> None:
+def test_as_many_as_a_batch_has_go_in_few_statements(database: Connection) -> None:
     """Each row with a newer one of its own takes the most parameters."""
-    most = most_covered(DRIVERS[database.name])
+    most = most_deleted(DRIVERS[database.name])
     covered = [Superseded(R, 2 * n + 1, 2 * n + 2) for n in range(most + 1)]
     fill(database, {(*R, n): notice() for n in range(1, 2 * len(covered) + 1)})
     database.executed.clear()
@@ -195,7 +194,7 @@ def test_as_many_as_a_batch_has_go_in_few_statements(database: Database) -> None
     assert database.name != "sqlite" or max(counts) < 1000
 
 
-def test_two_sweeps_at_once_leave_what_one_leaves(database: Database) -> None:
+def test_two_sweeps_at_once_leave_what_one_leaves(database: Connection) -> None:
     """Batch by batch in turn, one of them ahead."""
     table = random_table(150)
     fill(database, table)
@@ -206,7 +205,7 @@ def test_two_sweeps_at_once_leave_what_one_leaves(database: Database) -> None:
     assert must_stay(table, Options()) == left(database)
 
 
-def fill_many_mailboxes(database: Database) -> None:
+def fill_many_mailboxes(database: Connection) -> None:
     """Queue a hundred thousand rows, and let the planner know."""
     sql = """
         INSERT INTO device_inbox
@@ -218,7 +217,7 @@ def fill_many_mailboxes(database: Database) -> None:
     database.executed.clear()
 
 
-def plans(database: Database) -> list[str]:
+def plans(database: Connection) -> list[str]:
     """Return how the database goes about what it was asked."""
     explain = "EXPLAIN QUERY PLAN" if database.name == "sqlite" else "EXPLAIN"
     return [
@@ -227,7 +226,7 @@ def plans(database: Database) -> list[str]:
     ]
 
 
-def test_the_walk_uses_the_index_and_sorts_nothing(database: Database) -> None:
+def test_the_walk_uses_the_index_and_sorts_nothing(database: Connection) -> None:
     """From the beginning, and from a place in the middle."""
     fill_many_mailboxes(database)
     driver = DRIVERS[database.name]
@@ -241,7 +240,7 @@ def test_the_walk_uses_the_index_and_sorts_nothing(database: Database) -> None:
         assert "Seq Scan" not in plan
 
 
-def test_the_deletion_uses_the_index(database: Database) -> None:
+def test_the_deletion_uses_the_index(database: Connection) -> None:
     """For the rows that go and for those that stay."""
     fill_many_mailboxes(database)
     mailbox = ("@u300:hs", "D")

@@ -21,7 +21,7 @@ from synapse_withheld.cli.shared.homeserver_yaml import (
 from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.shared.sweep_output import Bar, in_json, in_text
 from synapse_withheld.config import MOST_BATCH_SIZE, Config
-from synapse_withheld.database.sweep_runner import Backlog
+from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.waiting import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options, Progress, Sweep
@@ -130,7 +130,7 @@ class Job:
 
     async def carry_out(self, connection: Connection) -> bool:
         """Sweep to the end, unless asked to stop; say whether it got there."""
-        backlog = Backlog(connection.run, connection.driver)
+        backlog = Database(connection.run, connection.driver)
         sweep = Sweep(backlog, self.options, self.place.mailbox)
         earlier = [
             (each, signal.signal(each, self._stop))
@@ -138,8 +138,8 @@ class Job:
         ]
         try:
             await self._walk(sweep, Bar(await backlog.estimate()))
-        except DatabaseError as error:
-            print(f"The database failed: {error}", file=sys.stderr)
+        except StatementError as error:
+            print(f"The database failed: {error.__cause__}", file=sys.stderr)
         except OSError as error:
             print(f"Cannot note where it is: {error}", file=sys.stderr)
         finally:

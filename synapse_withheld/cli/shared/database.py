@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
 
 from synapse_withheld.cli.shared.homeserver_yaml import ConfigProblemError
-from synapse_withheld.database.backlog import SQLITE
+from synapse_withheld.database.sql import SQLITE
 
 POSTGRES = "psycopg2"
 

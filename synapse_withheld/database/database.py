@@ -1,0 +1,137 @@
+"""Ask the database and tidy it: the statements, a bounded number of keys each."""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Iterable
+
+from synapse_withheld.database.backlog import (
+    BacklogRow,
+    Place,
+    withheld_estimate_backlog,
+    withheld_read_backlog,
+    withheld_read_doomed,
+    withheld_read_newest,
+)
+from synapse_withheld.database.devices import (
+    withheld_read_devices,
+    withheld_read_gone,
+)
+from synapse_withheld.database.queues import INBOX, Queue
+from synapse_withheld.database.sql import MOST_KEYS, batches, most_deleted
+from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
+from synapse_withheld.rules.notice import Asker
+
+# Awaitable: (description, function of a transaction and more arguments, those)
+RunStatement = Callable[..., Awaitable[Any]]
+
+
+class StatementError(Exception):
+    """One of the module's statements failed; the cause says how."""
+
+
+class Database:
+    """Synapse's database, given a way to run a statement."""
+
+    def __init__(
+        self,
+        run: RunStatement,
+        driver: str,
+        *,
+        stream_token: Callable[[], int] | None = None,
+    ) -> None:
+        """Keep what runs a statement.
+
+        Args:
+            run: Awaitable `run(description, function, *arguments)`, which calls
+                `function(transaction, *arguments)` in a database thread and
+                commits by itself.
+            driver: As Synapse names it: `sqlite3` or `psycopg2`.
+            stream_token: Tells the position up to which readers see the stream of
+                to-device messages; by default the table is asked.
+        """
+        self._run_statement = run
+        self._driver = driver
+        self._stream_token = stream_token
+        self._newest: int | None = None
+
+    async def read_devices(self, user_ids: Iterable[str]) -> dict[str, list[str]]:
+        """Return the devices of each user that to-device messages can reach."""
+        devices: dict[str, list[str]] = {}
+        for some in batches(user_ids, MOST_KEYS):
+            for user_id, device_id in await self._run(withheld_read_devices, some):
+                devices.setdefault(user_id, []).append(device_id)
+        return devices
+
+    async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
+        """Return which devices do not exist any more, without a statement for none."""
+        gone: set[Asker] = set()
+        for some in batches(askers, MOST_KEYS):
+            gone.update(await self._run(withheld_read_gone, some))
+        return gone
+
+    async def read_queued(
+        self, queue: Queue, rows: Iterable[tuple[MailboxKey, int]]
+    ) -> dict[tuple[MailboxKey, int], RowState]:
+        """Tell what became of rows, named by mailbox and stream ID.
+
+        Those of devices that do not exist, or are being deleted, are left out.
+        """
+        queued: dict[tuple[MailboxKey, int], RowState] = {}
+        for some in batches(rows, MOST_KEYS):
+            queued.update(await self._run(queue.read_queued, some))
+        return queued
+
+    async def delete(
+        self, superseded: Iterable[Superseded], queue: Queue = INBOX
+    ) -> int:
+        """Delete rows whose newer row is in the mailbox; return how many."""
+        deleted = 0
+        for some in batches(superseded, most_deleted(self._driver)):
+            deleted += await self._run(queue.delete_superseded, some)
+        return deleted
+
+    async def estimate(self) -> int:
+        """Estimate how many rows all mailboxes have together; 0 if that is unknown."""
+        rows: int = await self._run(withheld_estimate_backlog, self._driver)
+        return rows
+
+    async def settled(self) -> int:
+        """Return a position up to which every reader sees the stream.
+
+        Without Synapse to tell, it is where the newest row was when this was last
+        asked: what was being written beside it is written by now.
+        """
+        if self._stream_token is not None:
+            return self._stream_token()
+        newest: int = await self._run(withheld_read_newest)
+        settled, self._newest = self._newest, newest
+        return newest if settled is None else settled
+
+    async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
+        """Read rows of all mailboxes against the order of the index."""
+        rows: list[BacklogRow] = await self._run(
+            withheld_read_backlog, self._driver, before, limit
+        )
+        return rows
+
+    async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
+        """Tell which mailboxes a deletion of their device is about to empty."""
+        doomed: set[MailboxKey] = set()
+        for some in batches(mailboxes, MOST_KEYS):
+            doomed |= await self._run(withheld_read_doomed, some)
+        return doomed
+
+    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a statement, under the name of its function.
+
+        Raises:
+            ValueError: The driver refused a parameter: somebody's strange identifier,
+                not a sign that the database is in trouble.
+            StatementError: It failed.
+        """
+        try:
+            return await self._run_statement(function.__name__, function, *arguments)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise StatementError(function.__name__) from error
