@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 WITHHELD_TYPES = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
 
+# What the types have in common.
+WITHHELD_MARK = "room_key.withheld"
+
 NO_OLM = "m.no_olm"
-# Those that are about one session, in the order of their variants.
-SESSION_CODES = ("m.blacklisted", "m.unverified", "m.unauthorised", "m.unavailable")
+# The others of the specification, about one session; clients may make up more.
+SESSION_CODES = (
+    "m.blacklisted",
+    "m.unverified",
+    "m.unauthorised",
+    "m.unavailable",
+    "m.history_not_shared",
+)
 _MEGOLM = "m.megolm.v1.aes-sha2"
 
 # An unpadded Curve25519 key has 43 characters; identifiers have at most 255.

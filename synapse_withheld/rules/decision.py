@@ -19,18 +19,20 @@ class Decision:
 # Store it as Synapse does.
 DELIVER = "deliver"
 FIRST = Decision(DELIVER, "first")  # no notice of the pair is known to be queued
-NOT_REPEATED = Decision(DELIVER, "not_repeated")  # it does not say the same
-NOT_QUEUED = Decision(DELIVER, "not_queued")  # the known one was read, or is doomed
-NO_ROOM = Decision(DELIVER, "limit")  # and it cannot be remembered
 UNKNOWN_DEVICE = Decision(DELIVER, "unknown_device")
+NOT_REPEATED = Decision(DELIVER, "not_repeated")  # it does not say the same
+READ = Decision(DELIVER, "read")  # the known one was handed out since it was stored
+NOT_QUEUED = Decision(DELIVER, "not_queued")  # the known one is gone, or doomed
+RELEASED = Decision(DELIVER, "released")  # something of its sender would overtake it
+OVERDUE = Decision(DELIVER, "overdue")  # nobody answered in time
+RESTING = Decision(DELIVER, "resting")  # nobody is asked after a failure
+LIMIT = Decision(DELIVER, "limit")  # and it cannot be remembered
 SPOOFED_SENDER = Decision(DELIVER, "spoofed_sender")
-WAITED = Decision(DELIVER, "waited")  # patience ended
-FAILED = Decision(DELIVER, "failed")  # something of ours failed
 ALREADY_RECEIVED = Decision(DELIVER, "already_received")  # a repeated EDU: no row
+FAILED = Decision(DELIVER, "failed")  # something of ours failed
 
 # Store it, then delete the queued one.
 SUPERSEDE = "supersede"
-UNWATCHED = Decision(SUPERSEDE, "unwatched")  # Olm messages may have been missed
 NEW_KEY = Decision(SUPERSEDE, "new_key")
 REARMED = Decision(SUPERSEDE, "rearmed")
 SCOPE = Decision(SUPERSEDE, "scope")  # the queued one says less
@@ -48,15 +50,17 @@ HELD = Decision(COLLAPSE, "held")  # with `repeat: session`: one was delivered
 
 ALL = (
     FIRST,
-    NOT_REPEATED,
-    NOT_QUEUED,
-    NO_ROOM,
     UNKNOWN_DEVICE,
+    NOT_REPEATED,
+    READ,
+    NOT_QUEUED,
+    RELEASED,
+    OVERDUE,
+    RESTING,
+    LIMIT,
     SPOOFED_SENDER,
-    WAITED,
-    FAILED,
     ALREADY_RECEIVED,
-    UNWATCHED,
+    FAILED,
     NEW_KEY,
     REARMED,
     SCOPE,
@@ -69,3 +73,8 @@ ALL = (
     DUPLICATE,
     HELD,
 )
+
+# Only until nothing imports them.
+NO_ROOM = LIMIT
+WAITED = OVERDUE
+UNWATCHED = REPEATED

@@ -18,11 +18,10 @@ from synapse_withheld.rules.content import (
     read_withheld,
 )
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import Remembered
-from synapse_withheld.rules.notice import Notice, Pair, Rule
+from synapse_withheld.rules.notice import ANY, Notice, Pair, Rule, Slot
 
 # The variants: it names neither room nor session, or one of them.
-WHOLE, SCOPED = 0, 1
+WHOLE, SCOPED = "whole", "scoped"
 
 
 @attrs.frozen
@@ -62,20 +61,34 @@ class NoOlm(Rule):
         variant = WHOLE if named == (None, None) else SCOPED
         return Notice(self, pair, withheld.sender_key, variant)
 
-    def news(self, variant: int, earlier: Remembered) -> Decision | None:
-        """One that names nothing says more than one that names a session.
+    def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
+        """It stands for what has its key, and if it was seen arriving for any.
+
+        What was found in the database may have a sender who never sent it: a Synapse
+        that stored such messages may have run before.
+        """
+        own = (notice.variant, notice.key)
+        return (own, (notice.variant, ANY)) if seen_arriving else (own,)
+
+    def yields_to(self, notice: Notice) -> tuple[Slot, ...]:
+        """One that names nothing says more than any that names a session.
 
         It applies to all that the recipient could not read until it receives it.
         """
-        more = earlier.variant == SCOPED and variant == WHOLE
-        return decision.SCOPE if more else None
+        whole = ((WHOLE, notice.key), (WHOLE, ANY))
+        if notice.variant == WHOLE:
+            return whole
+        return (*whole, (SCOPED, notice.key), (SCOPED, ANY))
 
-    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
-        """A newer one always does: at rest there is one of each pair."""
-        del older, newer, same_key
-        return True
-
-    def covers(self, older: int, newer: int, *, same_key: bool) -> bool:
+    def says_as_much(self, queued: Notice, notice: Notice) -> bool:
         """One that names a session does not stand for one that names none."""
-        del same_key
-        return older == SCOPED or newer == WHOLE
+        says_less = queued.variant == SCOPED and notice.variant == WHOLE
+        return queued.key == notice.key and not says_less
+
+    def why_stored(self, queued: Notice, notice: Notice) -> Decision:
+        """It has another key, or names less than the queued one."""
+        if queued.key != notice.key:
+            stays = queued.variant == WHOLE and notice.variant == SCOPED
+            return decision.NOT_REPEATED if stays else decision.NEW_KEY
+        more = queued.variant == SCOPED and notice.variant == WHOLE
+        return decision.SCOPE if more else decision.REPEATED

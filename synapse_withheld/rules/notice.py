@@ -11,10 +11,14 @@ from typing import ClassVar, Tuple
 import attrs
 
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import Remembered
 
 # (user ID, device ID) of who waits for an answer.
 Asker = Tuple[str, str]
+
+# What a stored notice stands for within its pair: a variant, and the key or the
+# content that this is about; `ANY` for all of them.
+Slot = Tuple[str, str]
+ANY = ""
 
 
 @attrs.frozen
@@ -46,10 +50,9 @@ class Notice:
         pair: Whose it is, and what about.
         key: Of a rule about Olm sessions the Curve25519 key of the sender's device:
             what an Olm message re-arms. Of others what equal contents have in common.
-        variant: Which of the things that such a message can say: a number that the
-            rule gives, from 0 to `MOST_VARIANT`.
-        expires_ts: From when on no client heeds it, nor a later one that supersedes
-            it, in milliseconds since 1970; `None` for never.
+        variant: Which of the things that such a message can say.
+        expires_ts: From when on no client heeds it, in milliseconds since 1970; `None`
+            for never.
         from_device: The device of the sender that waits for an answer. Once that does
             not exist, no client heeds it any more. `None` if nobody waits for one.
     """
@@ -57,7 +60,7 @@ class Notice:
     rule: Rule
     pair: Pair
     key: str
-    variant: int = 0
+    variant: str
     expires_ts: int | None = None
     from_device: str | None = None
 
@@ -70,9 +73,6 @@ class Notice:
     def has_expired(self, now_ts: int) -> bool:
         """Say whether no client heeds it any more."""
         return self.expires_ts is not None and self.expires_ts <= now_ts
-
-
-MOST_VARIANT = 15
 
 
 class Rule(ABC):
@@ -106,22 +106,32 @@ class Rule(ABC):
         """
 
     @abstractmethod
-    def news(self, variant: int, earlier: Remembered) -> Decision | None:
-        """Say what a message says that the queued one of its pair does not.
+    def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
+        """Return the slots that a stored notice takes.
 
-        `None` if nothing; never so where the rule is not about keys.
+        Args:
+            notice: A notice of the rule.
+            seen_arriving: Whether this process saw it arrive and checked its sender.
         """
 
     @abstractmethod
-    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
-        """Say whether a stored message makes an older one of its pair redundant.
+    def yields_to(self, notice: Notice) -> tuple[Slot, ...]:
+        """Return the slots of which one, taken by a newer one, makes it redundant.
 
-        Args:
-            older: Variant of the older message.
-            newer: Variant of the newer one, which was stored for a reason.
-            same_key: Whether they have the same key.
+        Newer notices of the same pair, that is. They are few, so that no notice is ever
+        compared with all that a pair has.
         """
 
-    def covers(self, older: int, newer: int, *, same_key: bool) -> bool:
-        """Say the same where nobody knows why the newer one was stored."""
-        return self.supersedes(older, newer, same_key=same_key)
+    @abstractmethod
+    def says_as_much(self, queued: Notice, notice: Notice) -> bool:
+        """Say whether a queued notice of the same pair says all that a new one says.
+
+        Never so where every message is to be stored.
+        """
+
+    @abstractmethod
+    def why_stored(self, queued: Notice, notice: Notice) -> Decision:
+        """Say why a new notice is stored though one of its pair is queued.
+
+        To supersede where it makes that one redundant, to deliver where both stay.
+        """

@@ -2,7 +2,8 @@
 
 From MSC3944, "Dropping stale send-to-device messages": a request is dropped once it is
 cancelled, and of identical requests the newest stays. The cancellation is stored all
-the same: nobody knows whether a sync has been answered with the request already.
+the same: nobody knows whether a sync has been answered with the request already. Of
+several cancellations the newest stays.
 """
 
 from __future__ import annotations
@@ -16,19 +17,60 @@ import attrs
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import MAX_ID_LENGTH, is_short
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import Remembered
-from synapse_withheld.rules.notice import Notice, Pair, Rule
+from synapse_withheld.rules.notice import ANY, Notice, Pair, Rule, Slot
 
 # The variants, by the `action` of the content.
-REQUEST, CANCELLATION = 0, 1
+REQUEST, CANCELLATION = "request", "cancellation"
 _VARIANTS = {"request": REQUEST, "request_cancellation": CANCELLATION}
+
+# What clients put in to follow a message, anew in each copy.
+_TRACING = "org.matrix.msgid"
 
 
 @attrs.frozen
-class Requests(Rule):
-    """Requests and their cancellations, told apart by device and `request_id`."""
+class CancellableRule(Rule):
+    """Requests that can be cancelled; the key is what equal ones have in common.
+
+    Attributes:
+        cancellations_pile_up: Whether a newer cancellation leaves older ones as they
+            are.
+    """
 
     about_keys: ClassVar[bool] = False
+    cancellations_pile_up: ClassVar[bool]
+
+    def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
+        """A cancellation takes back whatever was requested."""
+        del seen_arriving
+        is_request = notice.variant == REQUEST
+        return ((notice.variant, notice.key if is_request else ANY),)
+
+    def yields_to(self, notice: Notice) -> tuple[Slot, ...]:
+        """A request after a cancellation is a new one, and both stay."""
+        cancellation = (CANCELLATION, ANY)
+        if notice.variant == REQUEST:
+            return (cancellation, (REQUEST, notice.key))
+        return () if self.cancellations_pile_up else (cancellation,)
+
+    def says_as_much(self, queued: Notice, notice: Notice) -> bool:
+        """Every one is stored."""
+        del queued, notice
+        return False
+
+    def why_stored(self, queued: Notice, notice: Notice) -> Decision:
+        """It takes the queued one back, says it again or says something else."""
+        taken = self.takes(notice, seen_arriving=True)
+        if not set(taken) & set(self.yields_to(queued)):
+            return decision.NOT_REPEATED
+        same = notice.variant == queued.variant
+        return decision.REPEATED if same else decision.CANCELLED
+
+
+@attrs.frozen
+class Requests(CancellableRule):
+    """Requests and their cancellations, told apart by device and `request_id`."""
+
+    cancellations_pile_up: ClassVar[bool] = False
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
         """Return the notice that a request or a cancellation is."""
@@ -51,20 +93,6 @@ class Requests(Rule):
         from_device = device_id if variant == REQUEST else None
         return Notice(self, pair, key, variant, from_device=from_device)
 
-    def news(self, variant: int, earlier: Remembered) -> Decision | None:
-        """Every one is stored; of older ones, what it takes back goes."""
-        if self.supersedes(earlier.variant, variant, same_key=earlier.same_key):
-            is_cancelled = variant == CANCELLATION and earlier.variant == REQUEST
-            return decision.CANCELLED if is_cancelled else decision.REPEATED
-        return decision.NOT_REPEATED
-
-    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
-        """A cancellation does; a request only one that is identical.
-
-        A request after a cancellation is a new one, and both stay.
-        """
-        return newer == CANCELLATION or (older == REQUEST and same_key)
-
 
 @attrs.frozen
 class KeyRequests(Requests):
@@ -85,9 +113,13 @@ class SecretRequests(Requests):
 
 
 def digest(content: dict[str, Any]) -> str | None:
-    """Return what equal contents have in common; `None` if it cannot be told."""
+    """Return what equal contents have in common; `None` if it cannot be told.
+
+    Contents that differ in how clients follow them are equal.
+    """
+    said = {name: value for name, value in content.items() if name != _TRACING}
     try:
-        written = json.dumps(content, sort_keys=True)
+        written = json.dumps(said, sort_keys=True)
     except (RecursionError, TypeError, ValueError):
         return None
     return hashlib.blake2b(written.encode(), digest_size=16).hexdigest()

@@ -13,14 +13,16 @@ from typing import Any, ClassVar
 
 import attrs
 
-from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import MAX_ID_LENGTH, is_short
-from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import Remembered
-from synapse_withheld.rules.notice import Notice, Pair, Rule
+from synapse_withheld.rules.notice import ANY, Notice, Pair
+from synapse_withheld.rules.requests import (
+    CANCELLATION,
+    REQUEST,
+    CancellableRule,
+    digest,
+)
 
 # The variants, by the type.
-REQUEST, CANCELLATION = 0, 1
 _VARIANTS = {
     "m.key.verification.request": REQUEST,
     "m.key.verification.cancel": CANCELLATION,
@@ -35,13 +37,14 @@ _LATEST_TS = 2**53
 
 
 @attrs.frozen
-class VerificationRequests(Rule):
+class VerificationRequests(CancellableRule):
     """Requests and their cancellations, told apart by `transaction_id`."""
 
     name: ClassVar[str] = "verification_requests"
     types: ClassVar[frozenset[str]] = frozenset(_VARIANTS)
     marks: ClassVar[tuple[str, ...]] = tuple(_VARIANTS)
-    about_keys: ClassVar[bool] = False
+    # A client may show a code and a reason of each.
+    cancellations_pile_up: ClassVar[bool] = True
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
         """Return the notice that a request or a cancellation is."""
@@ -53,27 +56,19 @@ class VerificationRequests(Rule):
         # A cancellation does not name its sender's device.
         pair = Pair(sender, "", "m.key.verification", (transaction_id,))
         if _VARIANTS[message_type] == CANCELLATION:
-            return Notice(self, pair, "", CANCELLATION)
+            return Notice(self, pair, ANY, CANCELLATION)
+        key = digest(content)
+        if key is None:
+            return None
         from_device = content.get("from_device")
         return Notice(
             self,
             pair,
-            "",
+            key,
             REQUEST,
             _expires_ts(content),
             from_device if is_short(from_device, MAX_ID_LENGTH) else None,
         )
-
-    def news(self, variant: int, earlier: Remembered) -> Decision | None:
-        """Every one is stored; a cancellation takes the request back."""
-        if self.supersedes(earlier.variant, variant, same_key=earlier.same_key):
-            return decision.CANCELLED
-        return decision.NOT_REPEATED
-
-    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
-        """Only a cancellation does, and only a request."""
-        del same_key
-        return older == REQUEST and newer == CANCELLATION
 
 
 def _expires_ts(content: dict[str, Any]) -> int | None:

@@ -1,8 +1,8 @@
 """The rule `withheld`: why a sender's device keeps one session back, in one message.
 
-From the Matrix specification, `m.room_key.withheld`: the codes `m.blacklisted`,
-`m.unverified`, `m.unauthorised` and `m.unavailable` tell about one session. The newest
-code of a session counts; its repeats tell nothing.
+From the Matrix specification, `m.room_key.withheld`: every code but `m.no_olm`, also
+one that a sender made up, may tell about one session. The newest code of a session
+counts; its repeats tell nothing.
 """
 
 from __future__ import annotations
@@ -13,42 +13,58 @@ import attrs
 
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import (
-    SESSION_CODES,
+    MAX_ID_LENGTH,
+    NO_OLM,
+    WITHHELD_MARK,
     WITHHELD_TYPES,
     has_code,
+    is_short,
     read_withheld,
 )
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import Remembered
-from synapse_withheld.rules.notice import Notice, Pair, Rule
+from synapse_withheld.rules.notice import ANY, Notice, Pair, Rule, Slot
+
+_SESSION: tuple[Slot, ...] = (("session", ANY),)
 
 
 @attrs.frozen
 class SessionWithheld(Rule):
-    """Withheld messages about one session; the variant is the code's number."""
+    """Withheld messages about one session; the variant is the code."""
 
     name: ClassVar[str] = "withheld"
     types: ClassVar[frozenset[str]] = WITHHELD_TYPES
-    marks: ClassVar[tuple[str, ...]] = SESSION_CODES
+    marks: ClassVar[tuple[str, ...]] = (WITHHELD_MARK,)
     about_keys: ClassVar[bool] = True
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
         """Return the notice that a withheld message is, if it is about a session."""
-        if not has_code(content) or content["code"] not in SESSION_CODES:
+        if not has_code(content):
+            return None
+        code = content["code"]
+        if code == NO_OLM or not is_short(code, MAX_ID_LENGTH):
             return None
         withheld = read_withheld(content)
         if withheld is None or None in {withheld.room_id, withheld.session_id}:
             return None
         session = (withheld.room_id, withheld.session_id, withheld.sender_key)
         pair = Pair(sender, withheld.device, message_type, session)
-        variant = SESSION_CODES.index(content["code"])
-        return Notice(self, pair, withheld.sender_key, variant)
+        return Notice(self, pair, withheld.sender_key, code)
 
-    def news(self, variant: int, earlier: Remembered) -> Decision | None:
+    def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
+        """There is one thing to tell of a session."""
+        del notice, seen_arriving
+        return _SESSION
+
+    def yields_to(self, notice: Notice) -> tuple[Slot, ...]:
+        """The newest code counts, whichever it is."""
+        del notice
+        return _SESSION
+
+    def says_as_much(self, queued: Notice, notice: Notice) -> bool:
         """Another code for the session is news."""
-        return None if earlier.variant == variant else decision.NEW_CODE
+        return queued.variant == notice.variant
 
-    def supersedes(self, older: int, newer: int, *, same_key: bool) -> bool:
-        """The newest code counts."""
-        del older, newer, same_key
-        return True
+    def why_stored(self, queued: Notice, notice: Notice) -> Decision:
+        """It has another code."""
+        same = self.says_as_much(queued, notice)
+        return decision.REPEATED if same else decision.NEW_CODE

@@ -1,0 +1,100 @@
+"""Which rows of a mailbox are redundant, and which newer row makes each of them so.
+
+Settling, learning and the sweep ask here, and nothing else decides it. A notice takes
+slots of its pair and yields to others (`Rule.takes`, `Rule.yields_to`), so that a row
+costs the same however many its pair has.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Iterable, Tuple
+
+import attrs
+
+from synapse_withheld.rules.notice import Notice, Pair, Slot
+
+# A rule's name and a pair of it.
+_PairOfRule = Tuple[str, Pair]
+
+
+@attrs.frozen
+class Row:
+    """A notice in one mailbox.
+
+    Attributes:
+        stream_id: Where in the mailbox.
+        notice: What a rule makes of it.
+        seen_arriving: Whether this process saw it arrive and checked its sender. What
+            was found in the database may be a spoof that an old Synapse stored.
+        stale: Whether no client heeds it any more, as its caller knows; only requests
+            become stale.
+    """
+
+    stream_id: int
+    notice: Notice
+    seen_arriving: bool = False
+    stale: bool = False
+
+
+def redundant(rows: Iterable[Row], newest_id: int) -> list[tuple[int, int]]:
+    """Return which rows of one mailbox may go.
+
+    Args:
+        rows: In the order of their stream IDs; of any rules and pairs, as far as all
+            rows of a pair are among them.
+        newest_id: The newest stream ID of the mailbox, whatever it holds.
+
+    Returns:
+        The stream ID of each row that may go, in their order, and that of a newer row
+        for which it may. That one stays itself.
+    """
+    walk = Backwards(newest_id)
+    found = [(row.stream_id, walk.judge(row)) for row in reversed(list(rows))]
+    return [(older, newer) for older, newer in reversed(found) if newer is not None]
+
+
+@attrs.define
+class Backwards:
+    """One mailbox, judged row by row from its newest to its oldest.
+
+    Attributes:
+        newest_id: Its newest stream ID, whatever it holds.
+        most_slots: How many slots are remembered. What would take more makes nothing
+            redundant.
+    """
+
+    newest_id: int
+    most_slots: int = sys.maxsize
+    _taken: dict[_PairOfRule, dict[Slot, int]] = attrs.field(factory=dict, init=False)
+    _slots: int = attrs.field(default=0, init=False)
+
+    def judge(self, row: Row) -> int | None:
+        """Return the newer row for which this one may go; `None` if it stays."""
+        newer_id = self.newer_than(row.notice)
+        if row.stale and row.stream_id < self.newest_id:
+            newer_id = self.newest_id
+        # Whoever yields to this one may go for what stays.
+        self._take(row, row.stream_id if newer_id is None else newer_id)
+        return newer_id
+
+    def newer_than(self, notice: Notice) -> int | None:
+        """Return the newer row for which one with this notice would go from here."""
+        taken = self._taken.get((notice.rule.name, notice.pair))
+        if taken is None:
+            return None
+        for slot in notice.rule.yields_to(notice):
+            if slot in taken:
+                return taken[slot]
+        return None
+
+    def _take(self, row: Row, stays_id: int) -> None:
+        notice = row.notice
+        slots = notice.rule.takes(notice, seen_arriving=row.seen_arriving)
+        if self._slots + len(slots) > self.most_slots:
+            return
+        taken = self._taken.setdefault((notice.rule.name, notice.pair), {})
+        before = len(taken)
+        for slot in slots:
+            taken.setdefault(slot, stays_id)
+        self._slots += len(taken) - before
