@@ -1,18 +1,18 @@
 """Which messages no client heeds any more: too old, or from a device that is gone.
 
+Only requests: a cancellation of one stays, since somebody may have been shown the
+request.
+
 Pure: nothing here knows of Synapse, SQL or time.
 """
 
 from __future__ import annotations
 
-from typing import Collection, Iterable, Sequence, Tuple
+from typing import Collection, Iterable
 
 import attrs
 
-from synapse_withheld.rules.notice import Asker, Notice, Pair
-
-# A rule's name and a pair of it.
-_PairOfRule = Tuple[str, Pair]
+from synapse_withheld.rules.notice import Asker, Notice
 
 
 @attrs.frozen
@@ -33,38 +33,6 @@ class Staleness:
         if notice.expires_ts is None and notice.from_device is None:
             return False
         return notice.has_expired(self.now_ts) or notice.asker in self.gone
-
-    def takes_along(self, notice: Notice, later: Notice) -> bool:
-        """Say whether a later notice of the pair has nothing left to take back.
-
-        Only where the earlier one expired: whoever was asked by a device that is gone
-        may have been shown that.
-        """
-        return notice.has_expired(self.now_ts) and notice.rule.supersedes(
-            notice.variant, later.variant, same_key=notice.key == later.key
-        )
-
-    def among(self, notices: Sequence[tuple[int, Notice]]) -> set[int]:
-        """Return what of a mailbox is stale, where something newer is there.
-
-        Args:
-            notices: Stream ID and notice, newest first.
-
-        Returns:
-            Stream IDs.
-        """
-        stale: set[int] = set()
-        latest: dict[_PairOfRule, tuple[int, Notice]] = {}
-        for stream_id, notice in notices:
-            pair = (notice.rule.name, notice.pair)
-            later = latest.get(pair)
-            if not self.applies_to(notice):
-                latest[pair] = (stream_id, notice)
-                continue
-            stale.add(stream_id)
-            if later is not None and self.takes_along(notice, later[1]):
-                stale.add(later[0])
-        return stale - {stream_id for stream_id, _ in notices[:1]}
 
 
 def askers_of(notices: Iterable[Notice]) -> set[Asker]:

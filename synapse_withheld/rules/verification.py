@@ -2,9 +2,10 @@
 
 From MSC3944, "Dropping stale send-to-device messages": a request is dropped once its
 sender cancels it. The cancellation is stored all the same: nobody knows whether a sync
-has been answered with the request already, and its prompt has to go then. A request is
-dropped, too, once it is so old that the specification has every client ignore it, and
-once the device that it is from does not exist any more.
+has been answered with the request already, and its prompt has to go then; all of them
+stay. A request is dropped, too, once it is sent again, once it is so old that the
+specification has every client ignore it, and once the device that it is from does not
+exist any more.
 """
 
 from __future__ import annotations

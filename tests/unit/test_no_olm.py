@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import code_of
+from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.no_olm import SCOPED, WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice
 
@@ -130,6 +132,8 @@ def test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart(
         (content(code="m.unverified"), "m.unverified"),
         (content(code="m.unauthorised"), "m.unauthorised"),
         (content(code="m.unavailable"), "m.unavailable"),
+        (content(code="m.history_not_shared"), "m.history_not_shared"),
+        ({"code": "m.history_not_shared"}, "m.history_not_shared"),
         (content(code="com.example.secret"), "other"),
         (content(code=None), "malformed"),
         (content(code=["m.no_olm"]), "malformed"),
@@ -167,6 +171,36 @@ def test_the_longest_real_identifiers_are_accepted() -> None:
     found = notice(content(sender_key="K" * 64, from_device="D" * 255))
 
     assert found.key == "K" * 64
+
+
+@pytest.mark.parametrize(
+    ("queued", "later", "expected"),
+    [
+        ({}, {}, None),
+        ({"room_id": "!r"}, {"room_id": "!r"}, None),
+        ({"room_id": "!r"}, {"room_id": "!s"}, None),
+        ({}, {"room_id": "!r"}, None),
+        ({"room_id": "!r"}, {}, decision.SCOPE),
+        ({}, {"sender_key": "other"}, decision.NEW_KEY),
+        ({"room_id": "!r"}, {"sender_key": "other"}, decision.NEW_KEY),
+        (
+            {"room_id": "!r"},
+            {"sender_key": "other", "room_id": "!r"},
+            decision.NEW_KEY,
+        ),
+        ({}, {"sender_key": "other", "room_id": "!r"}, decision.NOT_REPEATED),
+    ],
+)
+def test_what_a_notice_says_that_the_queued_one_does_not(
+    queued: dict[str, str], later: dict[str, str], expected: Decision | None
+) -> None:
+    """Where nothing, it was found in the database: else it would collapse."""
+    one, other = (
+        notice(content(**{"from_device": "D", **more})) for more in (queued, later)
+    )
+
+    assert (expected is None) == NoOlm().says_as_much(one, other)
+    assert (expected or decision.REPEATED) == NoOlm().why_stored(one, other)
 
 
 anything = st.recursive(

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 
 from synapse_withheld.config import Config, RulesConfig
-from synapse_withheld.rules.notice import MOST_VARIANT
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
-from tests.model.test_rules import messages
+from tests.unit.test_redundant import MESSAGES, Message
 
 EVERYTHING = Ruleset.of(Config(rules=EVERY_RULE))
 NAMES = [each.name for each in attrs.fields(RulesConfig)]
@@ -42,20 +41,25 @@ def test_no_rule_names_nothing() -> None:
     assert (frozenset(), ()) == (none.types, none.marks)
 
 
-@given(messages)
-def test_no_two_rules_name_one_message(message: tuple[str, dict[str, object]]) -> None:
+def test_where_types_say_enough_no_code_is_looked_for() -> None:
+    """Each costs a pass over every row."""
+
+    def marks(**chosen: bool) -> tuple[str, ...]:
+        return Ruleset.of(Config(rules=RulesConfig(**chosen))).marks
+
+    assert ("m.no_olm",) == marks()
+    assert ("m.no_olm", "m.secret.request") == marks(secret_requests=True)
+    assert ("room_key.withheld",) == marks(withheld=True)
+    assert ("room_key.withheld",) == marks(withheld=True, no_olm=False)
+
+
+@given(MESSAGES)
+def test_no_two_rules_name_one_message(message: Message) -> None:
     """And what names it says so in every row."""
-    message_type, content = message
-    of = [rule for rule in EVERYTHING.rules if message_type in rule.types]
-    found = [
-        notice for rule in of if (notice := rule.read("@s:hs", message_type, content))
-    ]
+    said = (message.sender, message.type, message.content)
+    of = [rule for rule in EVERYTHING.rules if message.type in rule.types]
+    found = [notice for rule in of if (notice := rule.read(*said))]
 
-    assert found == [notice for notice in [_read(message)] if notice]
-    for notice in found:
-        assert any(mark in repr(message) for mark in notice.rule.marks)
-        assert 0 <= notice.variant <= MOST_VARIANT
-
-
-def _read(message: tuple[str, dict[str, object]]) -> object:
-    return EVERYTHING.read("@s:hs", *message)
+    assert found == [EVERYTHING.read(*said)]
+    assert any(mark in repr(said) for mark in found[0].rule.marks)
+    assert any(mark in repr(said) for mark in EVERYTHING.marks)

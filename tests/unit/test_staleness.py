@@ -1,4 +1,4 @@
-"""What no client heeds any more, in one mailbox."""
+"""What no client heeds any more."""
 
 from __future__ import annotations
 
@@ -29,73 +29,37 @@ def key_request(action: str = "request") -> Notice:
     return found
 
 
-LATER = Staleness(now_ts=2 * DAY_MS)
+def test_a_request_is_stale_once_it_has_expired() -> None:
+    """Its cancellation never is, whatever time it has."""
+    later = Staleness(now_ts=2 * DAY_MS)
+
+    assert later.applies_to(verification(REQUEST, timestamp=0))
+    assert not later.applies_to(verification(REQUEST, timestamp=DAY_MS))
+    assert not Staleness(DAY_MS).applies_to(verification(REQUEST, timestamp=0))
+    assert not later.applies_to(verification(CANCEL, timestamp=0))
+    assert not later.applies_to(verification(REQUEST))
 
 
-def old() -> Notice:
-    """Return a request to verify that has expired later."""
-    return verification(REQUEST, timestamp=0)
-
-
-def fresh() -> Notice:
-    """Return one of another transaction that has not."""
-    return verification(REQUEST, "2", timestamp=DAY_MS)
-
-
-def cancellation() -> Notice:
-    """Return what takes the first one back."""
-    return verification(CANCEL)
-
-
-def among(staleness: Staleness, *notices: Notice) -> set[int]:
-    """Return which are stale, counted from 1, the oldest."""
-    numbered = list(enumerate(notices, 1))
-    return staleness.among(numbered[::-1])
-
-
-def test_what_has_expired_is_stale_where_something_newer_is() -> None:
-    """The newest stays."""
-    assert {1} == among(LATER, old(), fresh())
-    assert set() == among(LATER, fresh(), old())
-    assert set() == among(Staleness(DAY_MS), old(), fresh())
-
-
-def test_what_has_expired_takes_its_later_cancellation_along() -> None:
-    """Not an earlier one, nor that of another transaction."""
-    other = verification(CANCEL, "2")
-
-    assert {1, 2} == among(LATER, old(), cancellation(), fresh())
-    assert {2} == among(LATER, cancellation(), old(), fresh())
-    assert {1} == among(LATER, old(), other, fresh())
-    # Beside it there would be nothing else.
-    assert {1} == among(LATER, old(), cancellation())
-
-
-def test_a_cancellation_of_what_has_not_expired_stays() -> None:
-    """The request may have been shown."""
-    assert set() == among(LATER, verification(REQUEST), cancellation(), fresh())
-
-
-def test_requests_of_a_device_that_is_gone_are_stale() -> None:
-    """Their cancellations are not: a prompt may be waiting for them."""
+def test_a_request_is_stale_once_its_device_is_gone() -> None:
+    """Its cancellation is not: a prompt may be waiting for it."""
     gone = Staleness(gone={("@s:hs", "S")})
-    taken_back = key_request("request_cancellation")
 
-    assert {1} == among(gone, key_request(), cancellation())
-    assert {1} == among(gone, key_request(), taken_back, cancellation())
-    assert {1} == among(gone, fresh(), verification(CANCEL, "2"), cancellation())
-    assert set() == among(
-        Staleness(gone={("@s:hs", "T")}), key_request(), cancellation()
-    )
-    assert set() == among(
-        Staleness(gone={("@t:hs", "S")}), key_request(), cancellation()
-    )
+    assert gone.applies_to(key_request())
+    assert gone.applies_to(verification(REQUEST))
+    assert not gone.applies_to(key_request("request_cancellation"))
+    assert not gone.applies_to(verification(CANCEL))
+
+
+def test_only_the_device_of_the_same_user_counts() -> None:
+    """IDs of devices are not unique across users."""
+    for others in [("@s:hs", "T"), ("@t:hs", "S")]:
+        assert not Staleness(gone={others}).applies_to(key_request())
 
 
 def test_askers_are_those_that_wait_for_an_answer() -> None:
     """A request to verify without a device names none."""
     nameless = [verification(REQUEST, from_device=each) for each in (None, "", 1)]
+    cancellations = [verification(CANCEL), key_request("request_cancellation")]
 
-    assert {("@s:hs", "S")} == askers_of([key_request(), fresh()])
-    assert set() == askers_of([cancellation(), *nameless])
-    assert set() == askers_of([key_request("request_cancellation")])
+    assert {("@s:hs", "S")} == askers_of([key_request(), verification(REQUEST)])
+    assert set() == askers_of([*cancellations, *nameless])
