@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Iterable
+from typing import Any, Awaitable, Callable, Iterable, Mapping, Sequence
 
 from synapse_withheld.database.backlog import (
     BacklogRow,
@@ -12,12 +12,19 @@ from synapse_withheld.database.backlog import (
     withheld_read_doomed,
     withheld_read_newest,
 )
+from synapse_withheld.database.cancelling import Cancellable, ConnectionOf
 from synapse_withheld.database.devices import (
     withheld_read_devices,
     withheld_read_gone,
 )
 from synapse_withheld.database.queues import INBOX, Queue
-from synapse_withheld.database.sql import MOST_KEYS, batches, most_deleted
+from synapse_withheld.database.sql import (
+    MOST_KEYS,
+    Page,
+    batches,
+    most_deleted,
+    most_pages,
+)
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Asker
 
@@ -37,6 +44,7 @@ class Database:
         run: RunStatement,
         driver: str,
         *,
+        connection_of: ConnectionOf = lambda _: None,
         stream_token: Callable[[], int] | None = None,
     ) -> None:
         """Keep what runs a statement.
@@ -46,13 +54,25 @@ class Database:
                 `function(transaction, *arguments)` in a database thread and
                 commits by itself.
             driver: As Synapse names it: `sqlite3` or `psycopg2`.
+            connection_of: Tells which connection of the driver a transaction runs on,
+                so that a statement can be cancelled.
             stream_token: Tells the position up to which readers see the stream of
                 to-device messages; by default the table is asked.
         """
         self._run_statement = run
         self._driver = driver
         self._stream_token = stream_token
+        self._connection_of = connection_of
         self._newest: int | None = None
+        self._running: set[Cancellable] = set()
+
+    def cancel(self) -> None:
+        """Cancel what was asked of this object and is not answered yet.
+
+        Whoever waits for it gets a `StatementError` once it has ended.
+        """
+        for statement in self._running:
+            statement.cancel()
 
     async def read_devices(self, user_ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the devices of each user that to-device messages can reach."""
@@ -68,6 +88,33 @@ class Database:
         for some in batches(askers, MOST_KEYS):
             gone.update(await self._run(withheld_read_gone, some))
         return gone
+
+    @property
+    def most_pages(self) -> int:
+        """Return how many pages one statement reads at most."""
+        return most_pages(self._driver)
+
+    @property
+    def most_deleted(self) -> int:
+        """Return how many rows one statement deletes at most."""
+        return most_deleted(self._driver)
+
+    async def read_pages(
+        self, queue: Queue, below: Mapping[MailboxKey, int], texts: Sequence[str]
+    ) -> dict[MailboxKey, Page]:
+        """Read a page of each mailbox, all in one statement.
+
+        Args:
+            queue: Whose mailboxes they are.
+            below: The stream IDs that the pages begin below, `ABOVE_ALL` for the
+                newest; at most `most_pages` that differ in `queue.page_is_of`.
+            texts: What the text of every row with a notice contains one of.
+
+        Returns:
+            A page for each mailbox whose device exists, as far as that is known.
+        """
+        pages: dict[MailboxKey, Page] = await self._run(queue.read_pages, below, texts)
+        return pages
 
     async def read_queued(
         self, queue: Queue, rows: Iterable[tuple[MailboxKey, int]]
@@ -129,9 +176,13 @@ class Database:
                 not a sign that the database is in trouble.
             StatementError: It failed.
         """
+        statement = Cancellable(function, self._connection_of)
+        self._running.add(statement)
         try:
-            return await self._run_statement(function.__name__, function, *arguments)
+            return await self._run_statement(function.__name__, statement, *arguments)
         except ValueError:
             raise
         except Exception as error:
             raise StatementError(function.__name__) from error
+        finally:
+            self._running.discard(statement)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
-    MOST_OF_ROW,
-    MailboxReading,
+    Page,
+    PageRow,
     Transaction,
-    contains_any,
     decode,
-    depth_of_reading,
+    notices_of_page,
+    numbered,
+    rows_of_pages,
+    text_of_notice,
     tuples,
 )
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
@@ -21,46 +23,39 @@ DOOMING_TASK = "delete_device_messages"
 
 
 def withheld_read_mailboxes(
-    txn: Transaction, mailboxes: Sequence[MailboxKey], texts: Sequence[str]
-) -> dict[MailboxKey, MailboxReading]:
-    """Read which devices exist, what may be notices in them, and what is doomed.
+    txn: Transaction, below: Mapping[MailboxKey, int], texts: Sequence[str]
+) -> dict[MailboxKey, Page]:
+    """Read a page of each mailbox whose device exists.
 
     Args:
         txn: Where it runs.
-        mailboxes: Which.
+        below: The stream IDs that the pages begin below.
         texts: What the text of every row with a notice contains one of.
     """
-    # One part for each mailbox: its newest rows are found in the index, however
-    # rare a planner believes the pattern to be. The depth is our own number, and
-    # parameters are scarce.
-    newest = f"""
-        SELECT * FROM (
-            SELECT user_id, device_id, stream_id, message_json FROM device_inbox
-            WHERE user_id = ? AND device_id = ?
-            ORDER BY stream_id DESC LIMIT {depth_of_reading(len(mailboxes))}
-        ) AS newest
-    """  # noqa: S608 only a number is put in
-    may_be_notice, patterns = contains_any("i.message_json", texts)
+    pages = rows_of_pages(
+        "device_inbox", "user_id device_id", "message_json", len(below)
+    )
+    text, patterns = text_of_notice("p.text", texts)
     sql = f"""
-        WITH mailbox(user_id, device_id) AS (VALUES {tuples(len(mailboxes), 2)})
-        SELECT 'device', m.user_id, m.device_id, NULL, NULL
+        WITH mailbox(number, user_id, device_id) AS (VALUES {numbered(len(below), 2)})
+        SELECT 'device', m.number, (
+            SELECT MAX(i.stream_id) FROM device_inbox AS i
+            WHERE i.user_id = m.user_id AND i.device_id = m.device_id
+        ), NULL
         FROM mailbox AS m
         INNER JOIN devices AS d
             ON d.user_id = m.user_id AND d.device_id = m.device_id AND NOT d.hidden
         UNION ALL
-        SELECT 'message', i.user_id, i.device_id, i.stream_id,
-            SUBSTR(i.message_json, 1, ?)
-        FROM ({" UNION ALL ".join([newest] * len(mailboxes))}) AS i
-        WHERE {may_be_notice}
+        SELECT 'row', p.page, p.stream_id, {text} FROM ({pages}) AS p
         UNION ALL
-        SELECT 'task', NULL, t.resource_id, NULL, t.params
-        FROM scheduled_tasks AS t
+        SELECT 'task', NULL, NULL, t.params FROM scheduled_tasks AS t
         WHERE t.status IN ('scheduled', 'active') AND t.action = ?
             AND t.resource_id IN (SELECT device_id FROM mailbox)
     """  # noqa: S608 only question marks and numbers are put in
-    named = [part for mailbox in mailboxes for part in mailbox]
-    txn.execute(sql, (*named, MOST_OF_ROW, *named, *patterns, DOOMING_TASK))
-    return _as_readings(txn.fetchall())
+    named = [part for mailbox in below for part in mailbox]
+    bounds = [part for mailbox, bound in below.items() for part in (*mailbox, bound)]
+    txn.execute(sql, (*named, *patterns, *bounds, DOOMING_TASK))
+    return _as_pages(list(below), txn.fetchall())
 
 
 def withheld_read_queued(
@@ -161,22 +156,27 @@ def withheld_delete_superseded(
     return txn.rowcount
 
 
-def _as_readings(
-    rows: Sequence[tuple[Any, ...]],
-) -> dict[MailboxKey, MailboxReading]:
-    doomed_up_to = _as_dooms(row[4] for row in rows if row[0] == "task")
-    readings = {
-        (row[1], row[2]): MailboxReading() for row in rows if row[0] == "device"
-    }
-    for kind, user_id, device_id, stream_id, text in rows:
-        key = (user_id, device_id)
-        if kind == "message" and key in readings:
-            message = decode(text)
-            if message is not None and stream_id > doomed_up_to.get(key, 0):
-                readings[key].messages.append((stream_id, message))
-    for reading in readings.values():
-        reading.messages.sort(key=lambda message: -message[0])
-    return readings
+def _as_pages(
+    mailboxes: Sequence[MailboxKey], found: Sequence[tuple[Any, ...]]
+) -> dict[MailboxKey, Page]:
+    doomed_up_to = _as_dooms(text for kind, *_, text in found if kind == "task")
+    rows: dict[int, list[PageRow]] = {}
+    for kind, number, stream_id, text in found:
+        if kind == "row":
+            rows.setdefault(number, []).append((stream_id, text))
+    pages = {}
+    for kind, number, newest_id, _ in found:
+        if kind == "device":
+            key = mailboxes[number]
+            doomed = doomed_up_to.get(key, 0)
+            texts, below = notices_of_page(rows.get(number, []))
+            messages = [
+                (stream_id, message)
+                for stream_id, text in texts
+                if stream_id > doomed and (message := decode(text)) is not None
+            ]
+            pages[key] = Page(messages, newest_id or 0, below)
+    return pages
 
 
 def _as_dooms(tasks: Iterable[str]) -> dict[MailboxKey, int]:

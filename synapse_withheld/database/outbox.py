@@ -6,15 +6,17 @@ outbox of that server, an EDU with messages for any number of devices in each ro
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
-    MOST_OF_ROW,
-    MailboxReading,
+    Page,
+    PageRow,
     Transaction,
-    contains_any,
     decode,
-    depth_of_reading,
+    notices_of_page,
+    numbered,
+    rows_of_pages,
+    text_of_notice,
     tuples,
 )
 from synapse_withheld.rules.identifiers import server_of
@@ -22,41 +24,40 @@ from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 
 
 def withheld_read_outboxes(
-    txn: Transaction, mailboxes: Sequence[MailboxKey], texts: Sequence[str]
-) -> dict[MailboxKey, MailboxReading]:
-    """Read what waits for devices alone: EDUs of one message that may be a notice.
+    txn: Transaction, below: Mapping[MailboxKey, int], texts: Sequence[str]
+) -> dict[MailboxKey, Page]:
+    """Read a page of each outbox: EDUs of one message that may be a notice.
 
     What is in one EDU with others is left alone, so nobody needs to know of it.
+    Mailboxes of one server share a page, which begins where the first of them asks
+    for.
 
     Args:
         txn: Where it runs.
-        mailboxes: Which.
+        below: The stream IDs that the pages begin below.
         texts: What the text of every row with a notice contains one of.
     """
-    destinations = list(dict.fromkeys(server_of(user_id) for user_id, _ in mailboxes))
-    # One part for each outbox: their newest rows are found before any is looked at.
-    newest = """
-        SELECT * FROM (
-            SELECT stream_id, messages_json FROM device_federation_outbox
-            WHERE destination = ? ORDER BY stream_id DESC LIMIT ?
-        ) AS newest
-    """
-    may_be_notice, patterns = contains_any("o.messages_json", texts)
+    bounds: dict[str, int] = {}
+    for (user_id, _), bound in below.items():
+        server = server_of(user_id)
+        bounds[server] = max(bound, bounds.get(server, 0))
+    pages = rows_of_pages(
+        "device_federation_outbox", "destination", "messages_json", len(bounds)
+    )
+    text, patterns = text_of_notice("p.text", texts)
     sql = f"""
-        SELECT o.stream_id, SUBSTR(o.messages_json, 1, ?)
-        FROM ({" UNION ALL ".join([newest] * len(destinations))}) AS o
-        WHERE {may_be_notice}
-        ORDER BY o.stream_id DESC
-    """  # noqa: S608 only question marks are put in
-    depth = depth_of_reading(len(destinations))
-    bounds = [part for destination in destinations for part in (destination, depth)]
-    txn.execute(sql, (MOST_OF_ROW, *bounds, *patterns))
-    readings = {mailbox: MailboxReading() for mailbox in mailboxes}
-    for stream_id, text in txn.fetchall():
-        mailbox, message = _only_message(decode(text) or {})
-        if mailbox in readings:
-            readings[mailbox].messages.append((stream_id, message))
-    return readings
+        WITH outbox(number, destination) AS (VALUES {numbered(len(bounds), 1)})
+        SELECT 'newest', o.number, (
+            SELECT MAX(e.stream_id) FROM device_federation_outbox AS e
+            WHERE e.destination = o.destination
+        ), NULL
+        FROM outbox AS o
+        UNION ALL
+        SELECT 'row', p.page, p.stream_id, {text} FROM ({pages}) AS p
+    """  # noqa: S608 only question marks and numbers are put in
+    places = [part for bound in bounds.items() for part in bound]
+    txn.execute(sql, (*bounds, *patterns, *places))
+    return _as_pages(below, list(bounds), txn.fetchall())
 
 
 def withheld_read_queued_edus(
@@ -117,6 +118,35 @@ def withheld_delete_superseded_edus(
         parameters += (server, row.stream_id, row.newer_stream_id)
     txn.execute(sql, parameters)
     return txn.rowcount
+
+
+def _as_pages(
+    asked_below: Mapping[MailboxKey, int],
+    servers: Sequence[str],
+    found: Sequence[tuple[Any, ...]],
+) -> dict[MailboxKey, Page]:
+    rows: dict[str, list[PageRow]] = {server: [] for server in servers}
+    newest_id = dict.fromkeys(servers, 0)
+    for kind, number, stream_id, text in found:
+        server = servers[number]
+        if kind == "row":
+            rows[server].append((stream_id, text))
+        else:
+            newest_id[server] = stream_id or 0
+    read = {server: notices_of_page(rows[server]) for server in servers}
+    pages = {}
+    for mailbox, bound in asked_below.items():
+        server = server_of(mailbox[0])
+        _, below = read[server]
+        # Another mailbox of that server may have asked for a page above.
+        below = None if below is None else min(below, bound)
+        pages[mailbox] = Page([], newest_id[server], below)
+    for texts, _ in read.values():
+        for stream_id, text in texts:
+            key, message = _only_message(decode(text) or {})
+            if key in pages and stream_id < asked_below[key]:
+                pages[key].messages.append((stream_id, message))
+    return pages
 
 
 def _only_message(edu: dict[str, Any]) -> tuple[MailboxKey | None, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Hashable
 
 import attrs
 
@@ -16,7 +16,8 @@ from synapse_withheld.database.outbox import (
     withheld_read_outboxes,
     withheld_read_queued_edus,
 )
-from synapse_withheld.rules.decision import NO_ROOM, UNKNOWN_DEVICE, Decision
+from synapse_withheld.rules.identifiers import server_of
+from synapse_withheld.rules.mailbox import MailboxKey
 
 
 @attrs.frozen
@@ -25,36 +26,36 @@ class Queue:
 
     Attributes:
         name: As metrics name it.
-        read_mailboxes: The statement that reads what is queued in mailboxes.
+        read_pages: The statement that reads what is queued in mailboxes.
+        page_is_of: What a page is read from, for a mailbox: itself, or the outbox
+            of its server.
         read_queued: The statement that tells what became of rows.
         delete_superseded: The statement that deletes rows.
         has_all_devices: Whether `*` means devices that this server knows. For
             those of other servers only they know, so it is left to them.
-        unknown: What is decided for a mailbox that is not remembered once read.
     """
 
     name: str
-    read_mailboxes: Callable[..., Any]
+    read_pages: Callable[..., Any]
+    page_is_of: Callable[[MailboxKey], Hashable]
     read_queued: Callable[..., Any]
     delete_superseded: Callable[..., Any]
     has_all_devices: bool
-    unknown: Decision
 
 
 INBOX = Queue(
     "inbox",
     withheld_read_mailboxes,
+    lambda mailbox: mailbox,
     withheld_read_queued,
     withheld_delete_superseded,
     has_all_devices=True,
-    unknown=UNKNOWN_DEVICE,
 )
 OUTBOX = Queue(
     "outbox",
     withheld_read_outboxes,
+    lambda mailbox: server_of(mailbox[0]),
     withheld_read_queued_edus,
     withheld_delete_superseded_edus,
     has_all_devices=False,
-    # It was pushed out of the index again: one request named too many.
-    unknown=NO_ROOM,
 )

@@ -8,7 +8,8 @@ is no error. All work on SQLite and PostgreSQL alike.
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Iterator, Protocol, Sequence
+from collections import Counter
+from typing import Any, Iterable, Iterator, Optional, Protocol, Sequence, Tuple
 
 import attrs
 
@@ -22,11 +23,15 @@ MOST_DELETED_ON_POSTGRES = 1000
 # What Synapse names the driver of SQLite.
 SQLITE = "sqlite3"
 
-# How far back a first reading looks: rows of one mailbox or outbox, and of all of
-# one statement together.
-MOST_ROWS = 1000
-LEAST_ROWS = 50
-ROWS_OF_STATEMENT = 10_000
+# How many rows a page has, and how many pages one statement reads. Never less of
+# each for reading more at once: what lies deeper than a look would stay for good.
+# SQLite has one thread for everybody.
+ROWS_OF_PAGE = 1000
+MOST_PAGES = 10
+MOST_PAGES_ON_SQLITE = 2
+
+# Above every stream ID: where the first page of a mailbox begins.
+ABOVE_ALL = 2**63 - 1
 
 # How much of a row is read, in characters. A notice has about 400; of a longer
 # row not enough is read to parse it, so it is not recognised.
@@ -45,21 +50,57 @@ class Transaction(Protocol):
         """Return the rows."""
 
 
+# Stream ID of a row, and its text where it may be a notice.
+PageRow = Tuple[int, Optional[str]]
+
+
 @attrs.frozen
-class MailboxReading:
-    """What a first reading found for one mailbox.
+class Page:
+    """What was found in one page of a mailbox.
 
     Attributes:
         messages: Stream ID and decoded message of the rows that may be notices,
-            newest first; rows doomed by a device deletion are left out.
+            newest first. Rows that a device deletion dooms are left out, and those of
+            one mailbox with the same stream ID: it names both.
+        newest_id: The newest stream ID, on whatever page and of whatever message; 0
+            where there is none. In an outbox that of all its devices.
+        below: The next page has the rows below this stream ID; `None` after the last.
     """
 
-    messages: list[tuple[int, dict[str, Any]]] = attrs.Factory(list)
+    messages: list[tuple[int, dict[str, Any]]]
+    newest_id: int
+    below: int | None
 
 
-def depth_of_reading(count: int) -> int:
-    """Return how many rows of each are looked at when `count` are read at once."""
-    return max(LEAST_ROWS, min(MOST_ROWS, ROWS_OF_STATEMENT // count))
+def notices_of_page(
+    rows: Sequence[PageRow],
+) -> tuple[list[tuple[int, str]], int | None]:
+    """Return the rows of a page that may be notices, and where the next page begins."""
+    if len(rows) < ROWS_OF_PAGE:
+        cut, below = None, None
+    else:
+        stream_ids = {stream_id for stream_id, _ in rows}
+        # More rows may have the lowest one: it is left to the next page, unless that
+        # would be this page again.
+        cut = min(stream_ids)
+        below = cut + 1 if len(stream_ids) > 1 else cut
+    named = Counter(stream_id for stream_id, _ in rows)
+    single = [
+        (stream_id, text)
+        for stream_id, text in rows
+        if text is not None and named[stream_id] == 1 and stream_id != cut
+    ]
+    # What a union is ordered by, no database promises.
+    return sorted(single, reverse=True), below
+
+
+def most_pages(driver: str) -> int:
+    """Return how many pages one statement reads at most.
+
+    Args:
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+    """
+    return MOST_PAGES_ON_SQLITE if driver == SQLITE else MOST_PAGES
 
 
 def decode(text: str) -> dict[str, Any] | None:
@@ -71,15 +112,41 @@ def decode(text: str) -> dict[str, Any] | None:
     return message if isinstance(message, dict) else None
 
 
-def contains_any(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
-    """Return the condition that a row may be a notice, and its parameters.
+def rows_of_pages(table: str, keys: str, text: str, count: int) -> str:
+    """Return SQL for the rows of some pages, each with its page's number.
+
+    Args:
+        table: Where the rows are.
+        keys: The columns that say whose they are, one or more.
+        text: The column of their text.
+        count: How many pages.
+    """
+    whose = " AND ".join(f"{key} = ?" for key in keys.split())
+    # One part for each: the rows are found in the index, however rare a planner
+    # believes notices to be.
+    return " UNION ALL ".join(
+        f"""
+        SELECT * FROM (
+            SELECT {number} AS page, stream_id, {text} AS text FROM {table}
+            WHERE {whose} AND stream_id < ?
+            ORDER BY stream_id DESC LIMIT {ROWS_OF_PAGE}
+        ) AS page_{number}
+        """  # noqa: S608 names and numbers of our own are put in
+        for number in range(count)
+    )
+
+
+def text_of_notice(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
+    """Return SQL for a row's text where it may be a notice, and its parameters.
 
     Args:
         column: Where the text of rows is.
         texts: What the text of every row with a notice contains one of.
     """
-    each = f"SUBSTR({column}, 1, {MOST_OF_ROW}) LIKE ?"
-    return f"({' OR '.join([each] * len(texts))})", [f"%{text}%" for text in texts]
+    read = f"SUBSTR({column}, 1, {MOST_OF_ROW})"
+    may_be_notice = " OR ".join([f"{read} LIKE ?"] * len(texts))
+    sql = f"CASE WHEN {may_be_notice} THEN {read} END"
+    return sql, [f"%{text}%" for text in texts]
 
 
 def most_deleted(driver: str) -> int:
@@ -101,6 +168,11 @@ def batches(items: Iterable[Any], most: int) -> Iterator[list[Any]]:
 def marks(count: int) -> str:
     """Return question marks for as many parameters."""
     return ", ".join("?" * count)
+
+
+def numbered(count: int, width: int) -> str:
+    """Return as many tuples: a number of our own from 0 on, and question marks."""
+    return ", ".join(f"({number}, {marks(width)})" for number in range(count))
 
 
 def tuples(count: int, width: int) -> str:
