@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 from synapse_withheld.config import Config
-from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.database.database import Database
-from synapse_withheld.delivery.collapser import Collapser
+from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
+from synapse_withheld.delivery.confirming import Confirmer
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.judging import Judge
-from synapse_withheld.delivery.reading import Reader
+from synapse_withheld.delivery.housekeeping import Housekeeper
+from synapse_withheld.delivery.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.rearming import Rearming
+from synapse_withheld.delivery.settling import Settler
+from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.delivery.surroundings import Surroundings
-from synapse_withheld.delivery.tidying import Tidier
+from synapse_withheld.delivery.tidying import Tidying
 from synapse_withheld.delivery.traffic import Traffic
-from synapse_withheld.delivery.waiting import Runtime, SenderLocks
-from synapse_withheld.memory.index import Index
-from synapse_withheld.memory.storing import Limits
+from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.ruleset import Ruleset
 
+_QUEUES = {queue.name: queue for queue in (INBOX, OUTBOX)}
+
 
 def wire(
-    config: Config,
-    synapse: Surroundings,
-    metrics: Metrics,
-    tally: Tally,
-    *,
-    spoofs_possible: bool,
+    config: Config, synapse: Surroundings, metrics: Metrics, tally: Tally
 ) -> Traffic:
     """Put the parts together.
 
@@ -37,89 +33,120 @@ def wire(
         synapse: The homeserver.
         metrics: Where everything is counted.
         tally: Where it is counted who sends and receives notices.
-        spoofs_possible: Whether mailboxes may hold messages with spoofed senders.
 
     Returns:
         What all batches go through.
     """
     runtime = synapse.runtime()
-    # An index each, so that notices for invented devices on other servers push
-    # nothing out of the one of the local devices.
-    inbox_index = _index(config, spoofs_possible=spoofs_possible)
-    outbox_index = _index(config, spoofs_possible=False)
-
-    def forget_all() -> None:
-        inbox_index.clear()
-        outbox_index.clear()
-
-    failures = Failures(metrics, runtime.seconds, stand_aside=forget_all)
     rules = Ruleset.of(config)
-    parts = (config, rules, synapse, runtime, metrics, tally, failures)
+    failures = Failures(metrics, runtime.seconds)
+    limits = Limits(config.max_pairs)
+    # A memory each, so that notices for invented devices on other servers push nothing
+    # out of that of the local devices.
+    memories = {
+        INBOX.name: Memory(limits, sees_reads=synapse.sees_reads, hold_s=config.hold_s),
+        # However devices on other servers read, the outbox itself is acknowledged.
+        OUTBOX.name: Memory(limits, sees_reads=False, hold_s=config.hold_s),
+    }
+    confirmer = Confirmer(
+        memories,
+        _QUEUES,
+        _database(synapse),
+        runtime,
+        metrics,
+        failures,
+        config.hold_s,
+    )
+    housekeeper = _housekeeper(
+        config, synapse, memories, rules, metrics, failures, confirmer
+    )
+    inbox, outbox = (
+        Sorter(
+            queue.name,
+            queue.has_all_devices,
+            memories[queue.name],
+            rules,
+            metrics,
+            synapse.stream_token,
+            synapse.device_list_id,
+            never_acknowledges,
+        )
+        for queue, never_acknowledges in (
+            (INBOX, synapse.reader_never_acknowledges),
+            (OUTBOX, lambda _: False),
+        )
+    )
     metrics.watch(
-        pairs=lambda: inbox_index.pairs + outbox_index.pairs,
-        mailboxes=lambda: len(inbox_index) + len(outbox_index),
-        active=lambda: not failures.standing_aside,
+        pairs=lambda: sum(memory.pairs for memory in memories.values()),
+        mailboxes=lambda: sum(map(len, memories.values())),
+        active=lambda: confirmer.passes is None,
+        to_learn=lambda: housekeeper.to_learn,
+        to_tidy=lambda: housekeeper.to_tidy,
     )
     return Traffic(
-        _collapser(INBOX, inbox_index, synapse.reader_never_acknowledges, *parts),
-        # Whoever reads on another server, the outbox itself is acknowledged.
-        _collapser(OUTBOX, outbox_index, lambda _: False, *parts),
+        inbox,
+        outbox,
         config.outbox,
         rules.types,
+        config.enforces,
+        confirmer,
+        Settler(
+            memories, INBOX.name, housekeeper, metrics, tally, synapse.stream_token
+        ),
+        Rearming(memories[INBOX.name], memories[OUTBOX.name], metrics),
+        runtime,
         metrics,
         failures,
     )
 
 
-def _index(config: Config, *, spoofs_possible: bool) -> Index:
-    limits = Limits(
-        mailboxes=config.max_mailboxes,
-        pairs=config.max_pairs,
-        pairs_per_mailbox=config.max_pairs_per_mailbox,
-        pairs_per_sender=config.max_pairs_per_sender,
-        requests_per_sender=config.max_requests_per_sender,
+def _database(synapse: Surroundings) -> Database:
+    return Database(
+        synapse.run_statement,
+        synapse.database_driver,
+        stream_token=synapse.stream_token,
     )
-    return Index(limits, spoofs_possible=spoofs_possible)
 
 
-def _collapser(  # noqa: PLR0913, PLR0917 what all parts are made of
-    queue: Queue,
-    index: Index,
-    reader_never_acknowledges: Callable[[str], bool],
+def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background needs
     config: Config,
-    rules: Ruleset,
     synapse: Surroundings,
-    runtime: Runtime,
+    memories: dict[str, Memory],
+    rules: Ruleset,
     metrics: Metrics,
-    tally: Tally,
     failures: Failures,
-) -> Collapser:
-    store = Database(synapse.run_statement, synapse.database_driver)
-    tidier = Tidier(
-        queue, index, store, metrics, failures, runtime, synapse.stream_token
+    confirmer: Confirmer,
+) -> Housekeeper:
+    runtime = synapse.runtime()
+    database = _database(synapse)
+
+    def tidying(queue: Queue) -> Tidying:
+        memory = memories[queue.name]
+        return Tidying(queue, memory, database, metrics, synapse.stream_token)
+
+    def learning(queue: Queue) -> Learning:
+        return Learning(
+            queue,
+            memories[queue.name],
+            database,
+            rules,
+            lambda rows, who: housekeeper.tidy(queue.name, rows, who),
+            runtime.now_ts,
+        )
+
+    users = LearningOfUsers(
+        memories[INBOX.name],
+        database,
+        lambda key, mailbox, who: housekeeper.learn(INBOX.name, key, mailbox, who),
+        synapse.stream_token,
     )
-    reader = Reader(
-        index,
-        store,
+    housekeeper = Housekeeper(
+        {name: learning(queue) for name, queue in _QUEUES.items()},
+        users,
+        {name: tidying(queue) for name, queue in _QUEUES.items()},
         runtime,
-        found=tidier.add if config.enforces else lambda _: None,
-        rules=rules,
+        failures,
+        lambda: confirmer.is_overdue,
+        config.enforces,
     )
-    judge = Judge(
-        queue, index, reader, reader_never_acknowledges, runtime.seconds, config.hold_s
-    )
-    return Collapser(
-        config,
-        rules,
-        queue,
-        index,
-        judge,
-        tidier,
-        synapse.device_list_id,
-        runtime=runtime,
-        metrics=metrics,
-        tally=tally,
-        failures=failures,
-        # A lock each: a request for both queues holds them in this order.
-        locks=SenderLocks(runtime),
-    )
+    return housekeeper

@@ -5,14 +5,11 @@ Their parameters are named as Synapse names them, which may pass them by name.
 
 from __future__ import annotations
 
-import functools
 from contextvars import ContextVar
 from typing import Any, Awaitable, Callable
 
-from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
-from synapse_withheld.delivery.collapser import Write
-from synapse_withheld.delivery.edus import Edus
-from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.delivery.batch import Edus, LocalMessages, ObservedBatch
+from synapse_withheld.delivery.traffic import Traffic, Write
 
 # Returns the position up to which readers see to-device messages.
 StreamToken = Callable[[], int]
@@ -51,79 +48,75 @@ def noting_row(original: Any) -> Any:
 
 
 def from_remote(traffic: Traffic, original: Any) -> Any:
-    """Decide about messages from another server."""
+    """Have messages from another server go through the module."""
 
     async def add_messages_from_remote(
         origin: str, message_id: str, local_messages_by_user_then_device: Any
     ) -> Any:
+        async def write(kept: LocalMessages, _: Edus) -> Any:
+            # An EDU of which nothing is left is still stored, for its message_id.
+            return await original(origin, message_id, kept)
+
         local = local_messages_by_user_then_device
-        # An EDU of which nothing is left is still stored, for its message_id.
-        write = functools.partial(original, origin, message_id)
-        if traffic.decides_about(local):
-            return await _store_and_trim(traffic, local, write, origin)
-        return await traffic.to_local(local, write, origin)
+        return await _store_and_trim(traffic, local, {}, write, origin)
 
     return add_messages_from_remote
 
 
 def to_local(traffic: Traffic, stream_token: StreamToken, original: Any) -> Any:
-    """Decide about messages from a client to devices of this server."""
-
-    async def write(kept: LocalMessages) -> Any:
-        return await original(kept) if kept else stream_token()
+    """Have messages from a client to devices of this server go through the module."""
 
     async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
         local = local_messages_by_user_then_device
-        if traffic.decides_about(local):
-            return await _store_and_trim(traffic, local, write)
-        return await traffic.to_local(local, original)
+        is_empty = not local
+
+        async def write(kept: LocalMessages, _: Edus) -> Any:
+            return await original(kept) if kept or is_empty else stream_token()
+
+        return await _store_and_trim(traffic, local, {}, write)
 
     return add_local_messages
 
 
 def to_remote(traffic: Traffic, stream_token: StreamToken, original: Any) -> Any:
-    """Decide about messages from a client to devices of other servers."""
-
-    async def write(kept: Edus, batch: ObservedBatch | None) -> Any:
-        if batch is not None and not kept:
-            return stream_token()
-        return await _stored_as(batch, original(kept))
+    """Have messages from a client to devices of other servers go through the module."""
 
     async def add_remote_messages(remote_messages_by_destination: Any) -> Any:
-        return await traffic.to_remote(remote_messages_by_destination, write)
+        remote = remote_messages_by_destination
+
+        async def write(_: LocalMessages, kept: Edus) -> Any:
+            if kept or not remote:
+                return await _observed(kept, original(kept))
+            return stream_token()
+
+        return await traffic.store({}, remote, write)
 
     return add_remote_messages
 
 
 def together(traffic: Traffic, stream_token: StreamToken, original: Any) -> Any:
-    """Decide about messages from a client to devices of any server, in one call."""
+    """Have messages from a client to devices of any server go through the module."""
 
     async def add_messages(
         local_messages_by_user_then_device: Any, remote_messages_by_destination: Any
     ) -> Any:
-        local, remote = (
-            local_messages_by_user_then_device,
-            remote_messages_by_destination,
-        )
+        local = local_messages_by_user_then_device
+        remote = remote_messages_by_destination
+        is_empty = not (local or remote)
 
-        async def write(kept: LocalMessages) -> Any:
-            async def write_both(edus: Edus, batch: ObservedBatch | None) -> Any:
-                if kept or edus or not (local or remote):
-                    return await _stored_as(batch, original(kept, edus))
-                return stream_token()
+        async def write(kept: LocalMessages, edus: Edus) -> Any:
+            if kept or edus or is_empty:
+                return await _observed(edus, original(kept, edus))
+            return stream_token()
 
-            return await traffic.to_remote(remote, write_both)
-
-        if traffic.decides_about(local):
-            return await _store_and_trim(traffic, local, write)
-        return await traffic.to_local(local, write)
+        return await _store_and_trim(traffic, local, remote, write)
 
     return add_messages
 
 
-async def _stored_as(batch: ObservedBatch | None, storing: Awaitable[Any]) -> Any:
-    """Await Synapse storing EDUs; note in the batch at which stream ID."""
-    before = _storing.set(batch)
+async def _observed(edus: Edus, storing: Awaitable[Any]) -> Any:
+    """Await Synapse storing EDUs; note in them at which stream ID."""
+    before = _storing.set(edus if isinstance(edus, ObservedBatch) else None)
     try:
         return await storing
     finally:
@@ -131,18 +124,22 @@ async def _stored_as(batch: ObservedBatch | None, storing: Awaitable[Any]) -> An
 
 
 async def _store_and_trim(
-    traffic: Traffic, messages: LocalMessages, write: Write, origin: str | None = None
+    traffic: Traffic,
+    local: LocalMessages,
+    edus: Edus,
+    write: Write,
+    origin: str | None = None,
 ) -> Any:
     """Store a batch; leave in it only users with something new, whom Synapse wakes."""
-    stored = messages
+    stored = local
 
-    async def write_kept(kept: LocalMessages) -> Any:
+    async def write_kept(kept: LocalMessages, edus: Edus) -> Any:
         nonlocal stored
         stored = kept
-        return await write(kept)
+        return await write(kept, edus)
 
-    result = await traffic.to_local(messages, write_kept, origin)
-    if stored is not messages:
-        for user_id in messages.keys() - stored.keys():
-            del messages[user_id]
+    result = await traffic.store(local, edus, write_kept, origin)
+    if stored is not local:
+        for user_id in local.keys() - stored.keys():
+            del local[user_id]
     return result

@@ -1,14 +1,17 @@
-"""Take a batch of withheld messages apart, and put together what is stored of it.
+"""A batch of messages on its way into the database, and the notices in it.
 
 Pure: nothing here knows of Synapse, SQL or time.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Dict, Iterable
+from typing import Any, Collection, Dict, Mapping
 
 import attrs
 
+from synapse_withheld.memory.memory import Storing
+from synapse_withheld.memory.records import Record
+from synapse_withheld.rules.decision import COLLAPSE, Decision
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 
@@ -16,73 +19,85 @@ from synapse_withheld.rules.notice import Notice
 # messages for local devices.
 LocalMessages = Dict[str, Dict[str, Dict[str, Any]]]
 
+# {destination: EDU content}, as Synapse's store takes messages for other servers.
+# An EDU's content has "sender", "type", "message_id" and
+# "messages": {user ID: {device ID: content}}.
+Edus = Dict[str, Dict[str, Any]]
+
 WILDCARD = "*"
 
 
-class ObservedBatch(Dict[str, Dict[str, Dict[str, Any]]]):
-    """Messages to be stored, and what was seen of that.
+class ObservedBatch(Dict[str, Dict[str, Any]]):
+    """Messages or EDUs to be stored, and what was seen of that.
 
     Attributes:
         stream_id: At which their rows were written; `None` where no row was:
             Synapse stores nothing of an EDU that it has already.
-        sharing: Users whose messages were written into one row with others.
     """
 
     stream_id: int | None = None
-    sharing: Collection[str] = ()
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Candidate:
-    """A notice of a batch, and the mailboxes that it is for.
+    """A notice of the batch at hand, for one mailbox.
 
     Attributes:
-        user_id: The recipient user.
-        device_id: The device ID as the sender gave it, `*` included.
-        notice: The notice.
-        message: The message that carries it.
-        lone_wildcard: Whether the message is for all devices of the user: `*`
-            beside other device IDs is an ordinary, unlikely device ID.
+        queue: The name of the queue that the mailbox is in.
+        who: Whose room it takes: its sender's, or that of the server it came from.
+        storing: What the memory knows of it while it is in flight; `None` where
+            its mailbox is not remembered.
+        decision: What was decided so far.
+        record: The row that it is believed to be a duplicate of.
+        wildcard: Whether the message is for all devices of the user.
+        is_answered: Whether the database was asked, and the answer is the decision.
     """
 
-    user_id: str
-    device_id: str
+    queue: str
+    mailbox: MailboxKey
     notice: Notice
     message: dict[str, Any]
-    lone_wildcard: bool
+    who: str
+    decision: Decision
+    storing: Storing | None = None
+    record: Record | None = None
+    wildcard: bool = False
+    is_answered: bool = False
 
-    def mailboxes(self, devices: dict[str, list[str]]) -> list[MailboxKey]:
-        """Return the mailboxes, given the devices of users with a wildcard."""
-        if not self.lone_wildcard:
-            return [(self.user_id, self.device_id)]
-        return [(self.user_id, device) for device in devices.get(self.user_id, ())]
+    @property
+    def collapses(self) -> bool:
+        return self.decision.action == COLLAPSE
 
 
-def find_candidates(
-    messages: LocalMessages,
-    read: Callable[[dict[str, Any]], Notice | None],
-    *,
-    wildcards: bool = True,
-) -> list[Candidate]:
-    """Return the notices of a batch that may be decided about.
+@attrs.define(eq=False)
+class Batch:
+    """What Synapse hands over at once, and what the module makes of it.
 
-    Args:
-        messages: The batch.
-        read: Returns the notice that a message carries, if it is one.
-        wildcards: Whether messages to `*` may be.
+    Attributes:
+        local: What is stored of it for devices of this server.
+        edus: What is stored of it for other servers.
+        sender: Who sent it.
+        who: Whose share of everything it takes: the sender's, or that of the server
+            that it came from, since a server can make up users.
+        came_s: When, in seconds of a clock that never goes back.
+        candidates: The notices in it.
+        to_all: Users of whom it names all devices.
+        sharing: Users whose messages are in one row with others.
     """
-    candidates = []
-    for user_id, by_device in messages.items():
-        for device_id, message in by_device.items():
-            notice = read(message)
-            if device_id == WILDCARD and not wildcards:
-                continue
-            if notice and is_storable(user_id) and is_storable(device_id):
-                lone_wildcard = device_id == WILDCARD and len(by_device) == 1
-                candidates.append(
-                    Candidate(user_id, device_id, notice, message, lone_wildcard)
-                )
-    return candidates
+
+    local: LocalMessages
+    edus: Edus
+    sender: str
+    who: str
+    came_s: float
+    candidates: list[Candidate] = attrs.Factory(list)
+    to_all: list[str] = attrs.Factory(list)
+    sharing: Collection[str] = ()
+
+    def users(self) -> set[str]:
+        """Return the users that it is for."""
+        abroad = (user_id for edu in self.edus.values() for user_id in edu["messages"])
+        return {*self.local, *abroad}
 
 
 def is_storable(identifier: str) -> bool:
@@ -97,38 +112,40 @@ def is_storable(identifier: str) -> bool:
 
 
 def users_to_keep_whole(
-    messages: LocalMessages, taken_out: Iterable[Candidate]
+    messages: LocalMessages, taken_out: Collection[MailboxKey]
 ) -> set[str]:
     """Return the users of whom nothing may be taken out.
 
     Of `{"*": …, "A": …}` Synapse stores nothing for `*`; with A taken out it would
     store the message for every device.
     """
-    taken = {(candidate.user_id, candidate.device_id) for candidate in taken_out}
     return {
         user_id
-        for user_id, by_device in messages.items()
-        if WILDCARD in by_device
-        and len(by_device) > 1
+        for user_id in {user_id for user_id, _ in taken_out}
+        if WILDCARD in messages[user_id]
         and all(
-            (user_id, device_id) in taken
-            for device_id in by_device
+            (user_id, device_id) in taken_out
+            for device_id in messages[user_id]
             if device_id != WILDCARD
         )
-        and (user_id, WILDCARD) not in taken
     }
 
 
-def without(messages: LocalMessages, taken_out: Iterable[Candidate]) -> ObservedBatch:
-    """Return a batch without some of its notices; the order stays."""
-    taken = {(candidate.user_id, candidate.device_id) for candidate in taken_out}
+def without(
+    messages: Mapping[str, Dict[str, Any]], taken_out: Collection[MailboxKey]
+) -> ObservedBatch:
+    """Return a batch without some of its messages; the order stays."""
+    users = {user_id for user_id, _ in taken_out}
     kept = ObservedBatch()
     for user_id, by_device in messages.items():
+        if user_id not in users:
+            kept[user_id] = by_device
+            continue
         left = {
             device_id: message
             for device_id, message in by_device.items()
-            if (user_id, device_id) not in taken
+            if (user_id, device_id) not in taken_out
         }
-        if left or not by_device:
+        if left:
             kept[user_id] = left
     return kept

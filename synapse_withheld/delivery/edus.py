@@ -5,20 +5,23 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from typing import Any, Collection, Mapping
 
-from synapse_withheld.delivery.batch import LocalMessages
+from synapse_withheld.delivery.batch import (
+    Edus,
+    LocalMessages,
+    ObservedBatch,
+    without,
+)
 from synapse_withheld.rules.identifiers import server_of
-
-# {destination: EDU content}, as Synapse's store takes messages for other servers.
-# An EDU's content has "sender", "type", "message_id" and
-# "messages": {user ID: {device ID: content}}.
-Edus = Dict[str, Dict[str, Any]]
+from synapse_withheld.rules.mailbox import MailboxKey
 
 
-def types_of(edus: Mapping[str, Any]) -> list[Any]:
-    """Return the types of EDUs; Synapse makes those of one call with one type."""
-    return [edu.get("type") if isinstance(edu, dict) else None for edu in edus.values()]
+def type_of(edus: Mapping[str, Any]) -> Any:
+    """Return the type of EDUs; Synapse makes those of one call with one type."""
+    for edu in edus.values():
+        return edu.get("type") if isinstance(edu, dict) else None
+    return None
 
 
 def as_messages(edus: Edus) -> LocalMessages | None:
@@ -43,24 +46,17 @@ def as_messages(edus: Edus) -> LocalMessages | None:
     return messages
 
 
-def without_collapsed(edus: Edus, kept: LocalMessages) -> Edus:
-    """Return what is left of EDUs: whole ones as they are, of others a copy.
-
-    Args:
-        edus: The EDUs; they stay as they are.
-        kept: What is kept of the batch that `as_messages` made of them.
-    """
-    left: Edus = {}
+def without_collapsed(edus: Edus, taken_out: Collection[MailboxKey]) -> ObservedBatch:
+    """Return what is left of EDUs: whole ones as they are, of others a copy."""
+    left = ObservedBatch()
+    touched = {server_of(user_id) for user_id, _ in taken_out}
     for destination, edu in edus.items():
-        messages = {
-            user_id: {device_id: by_device[device_id] for device_id in kept[user_id]}
-            for user_id, by_device in edu["messages"].items()
-            if user_id in kept
-        }
-        if messages == edu["messages"]:
+        if destination not in touched:
             left[destination] = edu
-        elif any(messages.values()):
-            left[destination] = {**edu, "messages": messages}
+            continue
+        messages = without(edu["messages"], taken_out)
+        if any(messages.values()):
+            left[destination] = {**edu, "messages": dict(messages)}
     return left
 
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Callable, Protocol
 
-from synapse_withheld.delivery.waiting import Runtime
+from synapse_withheld.delivery.runtime import Runtime
 
 
 class Surroundings(Protocol):
-    """What the parts need of the homeserver they run in."""
+    """The homeserver."""
+
+    @property
+    def sees_reads(self) -> bool:
+        """Say whether every read of a mailbox passes this process."""
+
+    @property
+    def database_driver(self) -> str:
+        """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
 
     def runtime(self) -> Runtime:
         """Return how this homeserver runs things."""

@@ -1,110 +1,129 @@
-"""Delete superseded rows, after their newer row is in the mailbox for all to see."""
+"""Delete redundant rows, once the newer ones are in the mailbox for all to see."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Callable, Iterable
+from typing import Callable, Iterable, Tuple
 
 import attrs
 
+from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED
-from synapse_withheld.database.database import Database
-from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.waiting import Runtime
-from synapse_withheld.memory.index import Index
+from synapse_withheld.delivery.shares import Shares
+from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 
-# How many rows may wait to be deleted. Beyond, their mailboxes are forgotten:
-# the next notice reads them again and finds what is left.
-MOST_WAITING = 10_000
+# After how many failures rows are left to the next notice or the sweep.
+MOST_TRIES = 3
 
-# The newer row may be stored while an earlier stream ID is still being written;
-# until then readers do not see it. In seconds.
-LOOK_AGAIN_S = 0.05
-LOOKS = 200
+_Place = Tuple[MailboxKey, int]
 
 
-@attrs.define
-class Tidier:
-    """A queue of rows to delete, worked off in the background in order.
+@attrs.define(eq=False)
+class _Doomed:
+    row: Superseded
+    failures: int = 0
+
+
+@attrs.define(eq=False)
+class Tidying:
+    """The redundant rows of one queue.
 
     Attributes:
-        queue: Which queue the rows are in.
+        queue: Which queue.
         stream_token: The position up to which readers see the stream.
     """
 
     queue: Queue
-    index: Index
-    store: Database
+    memory: Memory
+    database: Database
     metrics: Metrics
-    failures: Failures
-    runtime: Runtime
     stream_token: Callable[[], int]
-    _waiting: deque[Superseded] = attrs.field(factory=deque, init=False)
-    _running: bool = attrs.field(default=False, init=False)
+    _rows: Shares[_Doomed] = attrs.field(factory=Shares, init=False)
+    _newer: dict[_Place, int] = attrs.field(factory=dict, init=False)
+    _seen_up_to: int = attrs.field(default=0, init=False)
 
-    def add(self, superseded: Iterable[Superseded]) -> None:
-        """Queue rows to be deleted."""
-        for row in superseded:
-            if len(self._waiting) < MOST_WAITING:
-                self._waiting.append(row)
-            else:
-                self.index.forget(row.mailbox)
-        if self._waiting and not self._running:
-            self._running = True
-            self.runtime.as_process("withheld_tidy", self._work)
+    def __len__(self) -> int:
+        return len(self._rows)
 
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                await self._delete(await self._next_batch())
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self.failures.note("tidy", error)
-        finally:
-            self._running = False
+    @property
+    def is_ready(self) -> bool:
+        if not self._rows:
+            return False
+        # What was put back waits until readers see more.
+        return self.stream_token() > self._seen_up_to
 
-    async def _delete(self, batch: list[Superseded]) -> None:
-        if not batch:
+    def add(self, rows: Iterable[Superseded], who: str) -> None:
+        """Queue rows on somebody's behalf; forget the mailboxes of what does not fit."""
+        self._seen_up_to = 0
+        for row in rows:
+            if self._rows.is_full_for(who):
+                self.memory.forget(row.mailbox)
+                continue
+            self._rows.add(who, _Doomed(row))
+            self._newer[row.mailbox, row.stream_id] = row.newer_stream_id
+
+    async def do_some(self) -> None:
+        """Delete as many rows as one statement can."""
+        taken = self._take()
+        if not taken:
             return
+        rows = [each.row for _, each in taken]
         try:
-            deleted = await self.store.delete_superseded(batch)
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self.failures.note("tidy", error)
-            # What is left over is found when the mailboxes are next read.
-            self._forget({row.mailbox for row in batch})
-            return
+            deleted = await self.database.delete(rows, self.queue)
+        except Exception:
+            self._put_back(taken)
+            raise
+        for row in rows:
+            self._newer.pop((row.mailbox, row.stream_id), None)
         self.metrics.tidied(self.queue.name, deleted)
-        if deleted < len(batch):
-            await self._look_into(batch)
+        if deleted < len(rows):
+            await self._look_into(rows)
 
-    async def _look_into(self, batch: list[Superseded]) -> None:
+    def _take(self) -> list[tuple[str, _Doomed]]:
+        """Take rows whose newer row all readers see; put others back."""
+        seen_up_to = self.stream_token()
+        taken, too_new = [], []
+        for who, each in self._rows.take_some(MOST_DELETED):
+            newer_id = self._newest_of(each.row)
+            each.row = attrs.evolve(each.row, newer_stream_id=newer_id)
+            (taken if newer_id <= seen_up_to else too_new).append((who, each))
+        for who, each in reversed(too_new):
+            self._rows.put_back(who, each)
+        if not taken:
+            self._seen_up_to = seen_up_to
+        return taken
+
+    def _newest_of(self, row: Superseded) -> int:
+        """Return what makes a row redundant, if its newer row is redundant by now."""
+        passed = []
+        newer_id = row.newer_stream_id
+        while (still_newer := self._newer.get((row.mailbox, newer_id))) is not None:
+            passed.append(newer_id)
+            newer_id = still_newer
+        # Others begin on the same way, which may be long.
+        for stream_id in passed:
+            self._newer[row.mailbox, stream_id] = newer_id
+        return newer_id
+
+    def _put_back(self, taken: list[tuple[str, _Doomed]]) -> None:
+        for who, each in reversed(taken):
+            each.failures += 1
+            if each.failures < MOST_TRIES:
+                self._rows.put_back(who, each)
+            else:
+                self._newer.pop((each.row.mailbox, each.row.stream_id), None)
+                self.memory.forget(each.row.mailbox)
+
+    async def _look_into(self, rows: Iterable[Superseded]) -> None:
         """Forget mailboxes whose newer row is not there, as when it was never stored.
 
         Where it is there, the older row was acknowledged in the meantime.
         """
-        newer = {(row.mailbox, row.newer_stream_id) for row in batch}
-        rows = {}
-        try:
-            rows = await self.store.read_queued(newer)
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self.failures.note("tidy", error)
-        queued = {key for key, row in rows.items() if row.queued}
-        self._forget({mailbox for mailbox, _ in newer - queued})
-
-    async def _next_batch(self) -> list[Superseded]:
-        size = min(len(self._waiting), MOST_DELETED)
-        batch = [self._waiting.popleft() for _ in range(size)]
-        for _ in range(LOOKS):
-            if self.stream_token() >= max(row.newer_stream_id for row in batch):
-                break
-            await self.runtime.sleep(LOOK_AGAIN_S)
-        else:
-            self._forget({row.mailbox for row in batch})
-            return []
-        return batch
-
-    def _forget(self, mailboxes: Iterable[MailboxKey]) -> None:
-        for mailbox in mailboxes:
-            self.index.forget(mailbox)
+        newer = {(row.mailbox, row.newer_stream_id) for row in rows}
+        states = await self.database.read_queued(self.queue, newer)
+        for place in newer:
+            state = states.get(place)
+            if state is None or not state.queued:
+                self.memory.forget(place[0])

@@ -1,38 +1,43 @@
-"""Sort batches by their type: notices to the collapsers, Olm messages to the indexes.
+"""The life of a batch: sort, release, confirm, store, settle.
 
-Everything else is passed on after one look-up.
+Nothing waits before it is stored, but for a notice that is believed to be a duplicate.
+Whatever fails here, the batch is stored.
 """
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Collection, Optional, Tuple
+import functools
+from typing import Any, Awaitable, Callable
 
 import attrs
+from twisted.internet.defer import Deferred
 
-from synapse_withheld.delivery.batch import WILDCARD, LocalMessages, ObservedBatch
-from synapse_withheld.delivery.collapser import Collapser, Write
-from synapse_withheld.delivery.edus import (
+from synapse_withheld.delivery.batch import (
+    Batch,
+    Candidate,
     Edus,
+    LocalMessages,
+    ObservedBatch,
+)
+from synapse_withheld.delivery.confirming import Confirmer, Waiting
+from synapse_withheld.delivery.edus import (
     as_messages,
-    types_of,
+    type_of,
     users_sharing,
-    without_collapsed,
 )
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.memory.index import Index
+from synapse_withheld.delivery.rearming import Olm, Rearming
+from synapse_withheld.delivery.runtime import Runtime
+from synapse_withheld.delivery.settling import Settler
+from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.identifiers import is_from
-from synapse_withheld.rules.olm import OLM_TYPE, read_olm
+from synapse_withheld.rules.olm import OLM_TYPE
 
-# One Olm message, as far as it re-arms: recipient user, recipient device, sender,
-# the sender's key, the recipient's keys.
-OlmPassed = Tuple[str, str, str, Optional[str], Collection[str]]
-
-# Stores EDUs, and notes in the batch at which stream ID, if there is a batch.
-WriteEdus = Callable[[Edus, Optional[ObservedBatch]], Awaitable[Any]]
-
-TO_RECIPIENT = "to_recipient"
-TO_SENDER = "to_sender"
+# Stores messages for local devices and EDUs for other servers, as Synapse does; what
+# it returns is passed on.
+Write = Callable[[LocalMessages, Edus], Awaitable[Any]]
 
 
 @attrs.define
@@ -40,190 +45,213 @@ class Traffic:
     """All to-device messages on their way to the store.
 
     Attributes:
-        inbox: Decides about notices for local devices.
-        outbox: Decides about notices for devices on other servers.
-        collapses_outbox: Whether it does, or all of them are stored.
+        inbox: Sorts messages for local devices.
+        outbox: Sorts messages for devices on other servers.
+        collapses_outbox: Whether these are acted on at all.
         types: The types of messages that any rule names.
+        enforces: Whether decisions are carried out, not only counted.
     """
 
-    inbox: Collapser
-    outbox: Collapser
+    inbox: Sorter
+    outbox: Sorter
     collapses_outbox: bool
     types: frozenset[str]
+    enforces: bool
+    confirmer: Confirmer
+    settler: Settler
+    rearming: Rearming
+    runtime: Runtime
     metrics: Metrics
     failures: Failures
 
-    def decides_about(self, messages: LocalMessages) -> bool:
-        """Say whether less than the whole batch may be stored; others just pass."""
-        return _type_of(messages) in self.types
-
-    async def to_local(
-        self, messages: LocalMessages, write: Write, origin: str | None = None
-    ) -> Any:
-        """Store a batch for local devices.
-
-        Args:
-            messages: Messages of one sender and one type.
-            write: Stores a batch as Synapse does.
-            origin: The server it came from; `None` for a local client.
-
-        Returns:
-            What `write` returned.
-        """
-        message_type = _type_of(messages)
-        if message_type == OLM_TYPE:
-            marks = self._read_local(messages, origin)
-            # What answers a notice goes the other way.
-            inbox, outbox = self.inbox.index, self.outbox.index
-            answered = inbox if origin is None else outbox
-            begun = inbox.begun + outbox.begun
-            self._rearm(marks, inbox, answered, count=True)
-            try:
-                return await write(messages)
-            finally:
-                # What was watched before is marked already.
-                if inbox.begun + outbox.begun != begun:
-                    self._rearm(marks, inbox, answered)
-        if message_type in self.types and not self.failures.standing_aside:
-            return await self.inbox.store(messages, write, origin)
-        return await write(messages)
-
-    async def to_remote(self, edus: Edus, write: WriteEdus) -> Any:
-        """Store EDUs for other servers.
-
-        Args:
-            edus: EDUs of one sender and one type; they are not changed.
-            write: Stores EDUs as Synapse does.
-
-        Returns:
-            What `write` returned.
-        """
-        types = types_of(edus)
-        if OLM_TYPE in types:
-            marks = self._read_remote(edus)
-            inbox, outbox = self.inbox.index, self.outbox.index
-            begun = inbox.begun + outbox.begun
-            self._rearm(marks, outbox, inbox, count=True)
-            try:
-                return await write(edus, None)
-            finally:
-                if inbox.begun + outbox.begun != begun:
-                    self._rearm(marks, outbox, inbox)
-        if self.collapses_outbox and any(each in self.types for each in types):
-            messages = self._messages_of(edus)
-            if messages is not None and not self.failures.standing_aside:
-                return await self._collapse_edus(edus, messages, write)
-        return await write(edus, None)
-
-    async def _collapse_edus(
-        self, edus: Edus, messages: LocalMessages, write: WriteEdus
-    ) -> Any:
-        async def write_kept(kept: LocalMessages) -> Any:
-            if isinstance(kept, ObservedBatch):
-                left = self._left_of(edus, kept)
-                if left is not None:
-                    return await write(left, kept)
-            return await write(edus, None)
-
-        return await self.outbox.store(messages, write_kept, None)
-
-    def _left_of(self, edus: Edus, kept: ObservedBatch) -> Edus | None:
-        try:
-            left = without_collapsed(edus, kept)
-            kept.sharing = users_sharing(left)
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self.failures.note("decide", error)
-            return None
-        return left
-
-    def _messages_of(self, edus: Edus) -> LocalMessages | None:
-        try:
-            return as_messages(edus)
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self.failures.note("decide", error)
-            return None
-
-    def _rearm(
+    async def store(
         self,
-        marks: list[OlmPassed],
-        sent: Index,
-        answered: Index,
-        *,
-        count: bool = False,
-    ) -> None:
-        """Re-arm the pairs that Olm messages passed between; before and after storing.
-
-        Before, so that no notice collapses once the message is on its way; after,
-        for notices that were stored meanwhile and may come before it.
+        local: LocalMessages,
+        edus: Edus,
+        write: Write,
+        origin: str | None = None,
+    ) -> Any:
+        """Store messages of one sender and one type.
 
         Args:
-            marks: What the messages say of their ends.
-            sent: The index of notices that go where the messages go.
-            answered: That of notices that go where the messages come from.
-            count: Whether to count what is re-armed.
+            local: Those for devices of this server.
+            edus: Those for other servers; they are not changed.
+            write: Stores as Synapse does, and notes the stream IDs in what it is given
+                where that is an `ObservedBatch`. It is called once.
+            origin: The server that they came from; `None` for a local client.
+
+        Returns:
+            What `write` returned.
         """
-        to_recipient = to_sender = 0
+        batch = None
+        olm = None
+        begun = self.inbox.begun + self.outbox.begun
         try:
-            for user_id, device_id, sender, sender_key, recipient_keys in marks:
-                if sender_key is not None:
-                    if device_id == WILDCARD:
-                        to_recipient += sent.rearm_user(user_id, sender, (sender_key,))
-                    else:
-                        to_recipient += sent.rearm_device(
-                            (user_id, device_id), sender, sender_key
-                        )
-                if recipient_keys:
-                    to_sender += answered.rearm_user(sender, user_id, recipient_keys)
-            if count and to_recipient:
-                self.metrics.rearmed(TO_RECIPIENT, to_recipient)
-            if count and to_sender:
-                self.metrics.rearmed(TO_SENDER, to_sender)
+            message_type = _type_of(local) or type_of(edus)
+            if message_type == OLM_TYPE:
+                olm = Olm.of(local, edus, origin)
+                self.rearming.passed(olm)
+            elif isinstance(message_type, str) and message_type in self.types:
+                batch = self._sort(local, edus, origin)
+            self._release(local, edus, origin, batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self._missed_some(error)
-
-    def _read_local(
-        self, messages: LocalMessages, origin: str | None
-    ) -> list[OlmPassed]:
-        marks: list[OlmPassed] = []
+            self._doubt_everything("decide", error)
+        if batch is not None and batch.candidates:
+            return await self._decide_and_store(batch, write)
         try:
-            for user_id, by_device in messages.items():
-                for device_id, message in by_device.items():
-                    olm = read_olm(message["content"])
-                    if olm is None:
-                        continue
-                    sender, (key, recipient_keys) = message["sender"], olm
-                    if origin is None or is_from(sender, origin):
-                        marks.append((user_id, device_id, sender, key, recipient_keys))
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self._missed_some(error)
-        return marks
+            return await write(local, edus)
+        finally:
+            # What was sorted before is marked already.
+            if olm and self.inbox.begun + self.outbox.begun != begun:
+                self._guard(lambda: self.rearming.passed(olm))
 
-    def _read_remote(self, edus: Edus) -> list[OlmPassed]:
-        marks: list[OlmPassed] = []
+    def note_read(self, user_id: str, device_id: str, up_to: int) -> None:
+        """Note that a device begins to read its mailbox."""
+        self.inbox.memory.note_read(user_id, device_id, up_to)
+
+    def note_read_of_user(self, user_id: str, up_to: int) -> None:
+        """Note that somebody begins to read all mailboxes of a user."""
+        memory = self.inbox.memory
+        for device_id in memory.devices_of(user_id):
+            memory.note_read(user_id, device_id, up_to)
+
+    def _sort(self, local: LocalMessages, edus: Edus, origin: str | None) -> Batch:
+        started_s = self.runtime.seconds()
+        sender = _sender_of(local, edus)
+        who = sender if origin is None else origin
+        batch = Batch(local, edus, sender, who, started_s)
         try:
-            for edu in edus.values():
-                if edu["type"] != OLM_TYPE:
-                    continue
-                for user_id, by_device in edu["messages"].items():
-                    for device_id, content in by_device.items():
-                        olm = read_olm(content)
-                        if olm is not None:
-                            marks.append((user_id, device_id, edu["sender"], *olm))
+            self.inbox.sort(batch, local, origin)
+            abroad = as_messages(edus) if self.collapses_outbox and edus else None
+            if abroad is not None:
+                self.outbox.sort(batch, abroad, origin)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self._missed_some(error)
-        return marks
+            self.failures.note("decide", error)
+            self.settler.forget(batch)
+            batch.candidates.clear()
+        if batch.candidates:
+            self.metrics.decided_in(self.runtime.seconds() - started_s)
+        return batch
 
-    def _missed_some(self, error: Exception) -> None:
-        self.failures.note("rearm", error)
-        self.inbox.index.clear()
-        self.outbox.index.clear()
+    def _release(
+        self,
+        local: LocalMessages,
+        edus: Edus,
+        origin: str | None,
+        batch: Batch | None,
+    ) -> None:
+        """Let go what of the same sender waits, so that this does not overtake it."""
+        if not self.confirmer.room:
+            return
+        sender = _sender_of(local, edus)
+        if not self.confirmer.room.waits_for(sender) or not is_from(sender, origin):
+            return
+        new = Batch(local, edus, sender, sender, 0.0)
+        if batch is not None and _is_all_in_doubt(batch):
+            return
+        self.confirmer.release(self.confirmer.room.of(sender, new.users()))
+
+    async def _decide_and_store(self, batch: Batch, write: Write) -> Any:
+        doubtful = [each for each in batch.candidates if each.collapses]
+        passes = self.confirmer.passes
+        if doubtful and passes is not None:
+            for each in doubtful:
+                each.decision = passes
+            doubtful = []
+        if doubtful and self.enforces:
+            answered: Deferred[None] = Deferred()
+            if self._wait(batch, doubtful, lambda: answered.callback(None)):
+                await self.runtime.yieldable(answered)
+        self._carry_out(batch)
+        try:
+            result = await write(batch.local, batch.edus)
+        except BaseException:
+            # Whether the rows were written is not known.
+            self._guard(lambda: self.settler.forget(batch))
+            raise
+        self._guard(lambda: self._settle(batch, doubtful))
+        return result
+
+    def _wait(
+        self, batch: Batch, doubtful: list[Candidate], finish: Callable[[], None]
+    ) -> bool:
+        """Have a batch confirmed; return whether `finish` will be called."""
+        try:
+            is_stored = not self.enforces
+            self.confirmer.add(Waiting(batch, doubtful, finish, is_stored))
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("decide", error)
+            for each in doubtful:
+                each.decision = decisions.FAILED
+            return False
+        return True
+
+    def _carry_out(self, batch: Batch) -> None:
+        """Take out of a batch what collapses; what is left is observed."""
+        try:
+            if self.enforces:
+                self.settler.believe_again(batch, self.runtime.seconds())
+                self.settler.take_out(batch)
+            batch.local = _observed(batch.local)
+            batch.edus = _observed(batch.edus)
+            batch.sharing = users_sharing(batch.edus)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("decide", error)
+            self.settler.forget(batch)
+            batch.candidates.clear()
+
+    def _settle(self, batch: Batch, doubtful: list[Candidate]) -> None:
+        self.settler.settle(batch)
+        if self.enforces or not doubtful:
+            self.settler.count(batch, batch.candidates)
+            return
+        later = {id(each) for each in doubtful}
+        self.settler.count(
+            batch, [each for each in batch.candidates if id(each) not in later]
+        )
+        count = functools.partial(self.settler.count, batch, doubtful)
+        if not self._wait(batch, doubtful, count):
+            count()
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self._doubt_everything("record", error)
+
+    def _doubt_everything(self, stage: str, error: Exception) -> None:
+        """Forget all that is remembered: something that happened was missed."""
+        self.failures.note(stage, error)
+        self.inbox.memory.clear()
+        self.outbox.memory.clear()
 
 
-def _type_of(messages: LocalMessages) -> str | None:
+def _is_all_in_doubt(batch: Batch) -> bool:
+    """Say whether a batch is nothing but believed duplicates."""
+    messages = sum(map(len, batch.local.values())) + sum(
+        len(by_device)
+        for edu in batch.edus.values()
+        for by_device in edu["messages"].values()
+    )
+    return messages == sum(each.collapses for each in batch.candidates)
+
+
+def _observed(messages: dict[str, dict[str, Any]]) -> ObservedBatch:
+    return messages if isinstance(messages, ObservedBatch) else ObservedBatch(messages)
+
+
+def _type_of(messages: LocalMessages) -> Any:
     """Return the type of a batch: that of its first message, since all share it."""
     for by_device in messages.values():
         for message in by_device.values():
-            message_type = message["type"]
-            # Another server may have sent anything as a type.
-            return message_type if isinstance(message_type, str) else None
+            return message["type"]
     return None
+
+
+def _sender_of(local: LocalMessages, edus: Edus) -> str:
+    """Return the sender of a batch: that of its first message, since all share it."""
+    for by_device in local.values():
+        for message in by_device.values():
+            sender: str = message["sender"]
+            return sender
+    return next((str(edu["sender"]) for edu in edus.values()), "")

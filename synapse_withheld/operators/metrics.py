@@ -51,10 +51,22 @@ TIDIED = Counter(
 )
 DECISION_SECONDS = Histogram(
     "synapse_withheld_decision_seconds",
-    "Time from a batch with notices arriving to the decision about them, waits "
-    "included",
+    "Time that it took to look a batch of notices up in memory",
     _SERVER,
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0),
+    buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1),
+)
+CONFIRM_SECONDS = Histogram(
+    "synapse_withheld_confirm_seconds",
+    "Time that batches with believed duplicates waited for the database to confirm "
+    "them, at most a second",
+    _SERVER,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+HOUSEKEEPING_QUEUE = Gauge(
+    "synapse_withheld_housekeeping_queue",
+    "What waits to be done in the background (learn: mailboxes to look into; tidy: "
+    "redundant rows to delete)",
+    [*_SERVER, "work"],
 )
 FAILURES = Counter(
     "synapse_withheld_failures_total",
@@ -80,8 +92,8 @@ TRACKED_MAILBOXES = Gauge(
 ACTIVE = Gauge(
     "synapse_withheld_active",
     "1 where this process acts on to-device messages; 0 where it does not: it is "
-    "not the writer, this Synapse is unknown to the module, or the module stands "
-    "aside after failures",
+    "not the writer, this Synapse is unknown to the module, or the database is slow "
+    "or failed just now and everything is stored",
     _SERVER,
 )
 INFO = Gauge(
@@ -129,6 +141,8 @@ ALL = (
     REARMED,
     TIDIED,
     DECISION_SECONDS,
+    CONFIRM_SECONDS,
+    HOUSEKEEPING_QUEUE,
     FAILURES,
     LAST_FAILURE,
     TRACKED_PAIRS,
@@ -157,6 +171,7 @@ class Metrics:
             LAST_FAILURE.labels(stage=stage, **self._server).set(0)
         self._plain(SWEEP_DONE).set(1)
         self._decision_seconds = self._plain(DECISION_SECONDS)
+        self._confirm_seconds = self._plain(CONFIRM_SECONDS)
 
     def message(self, code: str, source: str) -> None:
         """Count a withheld message."""
@@ -180,8 +195,12 @@ class Metrics:
         TIDIED.labels(queue=queue, **self._server).inc(rows)
 
     def decided_in(self, seconds: float) -> None:
-        """Note how long the decision about a batch took."""
+        """Note how long it took to look a batch up in memory."""
         self._decision_seconds.observe(seconds)
+
+    def confirmed_in(self, seconds: float) -> None:
+        """Note how long a batch waited for the database."""
+        self._confirm_seconds.observe(seconds)
 
     def failure(self, stage: str) -> None:
         """Count a failure of ours."""
@@ -218,11 +237,16 @@ class Metrics:
         pairs: Callable[[], int],
         mailboxes: Callable[[], int],
         active: Callable[[], bool],
+        to_learn: Callable[[], int],
+        to_tidy: Callable[[], int],
     ) -> None:
         """Read the gauges from where their values live, at each scrape."""
         self._plain(TRACKED_PAIRS).set_function(pairs)
         self._plain(TRACKED_MAILBOXES).set_function(mailboxes)
         self._plain(ACTIVE).set_function(active)
+        for work, left in (("learn", to_learn), ("tidy", to_tidy)):
+            gauge = HOUSEKEEPING_QUEUE.labels(work=work, **self._server)
+            gauge.set_function(left)
 
     def inactive(self) -> None:
         """Say that this process does not act."""

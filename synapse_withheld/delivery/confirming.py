@@ -1,0 +1,291 @@
+"""Ask the database whether believed duplicates may collapse, one statement at a time.
+
+Whoever waits here waits for a second at most; everybody is let go as soon as the
+database is slow or fails.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, List, Mapping, Tuple
+
+import attrs
+
+from synapse_withheld.database.database import Database
+from synapse_withheld.database.queues import Queue
+from synapse_withheld.delivery.batch import Candidate
+from synapse_withheld.delivery.failures import Failures
+from synapse_withheld.delivery.runtime import Call, Runtime
+from synapse_withheld.delivery.shares import Shares
+from synapse_withheld.delivery.waiting import Waiting, WaitingRoom
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.records import Record
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.rules import decision as decisions
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import MailboxKey, RowState
+
+# How long a batch waits at most, in seconds from when it came.
+MOST_WAIT_S = 1.0
+
+# How long a statement may be out before everybody who waits is let go, in seconds;
+# after so many times as long it is cancelled.
+PATIENCE_S = 0.5
+CANCEL_AFTER = 10
+
+# How long to rest after a failed statement, in seconds: doubled with each failure in a
+# row. After a restart of PostgreSQL each pooled connection fails once.
+REST_S = 1.0
+MOST_REST_S = 10.0
+
+# How many rows a statement asks about, and how many waiting notices are looked at to
+# find them: many may wait for one row.
+MOST_ROWS = 200
+MOST_LOOKED_AT = 1000
+
+# What a statement asks about, and for whom.
+_Asked = Dict[Tuple[MailboxKey, int], List[Tuple[Waiting, Candidate, Record]]]
+
+
+@attrs.define(eq=False)
+class Confirmer:
+    """All that waits for an answer, of both queues.
+
+    Attributes:
+        memories: What is remembered, by queue.
+        queues: The queues, by their names.
+        hold_s: How long a delivered notice collapses later ones, in seconds; `None`
+            where it does not.
+    """
+
+    memories: Mapping[str, Memory]
+    queues: Mapping[str, Queue]
+    database: Database
+    runtime: Runtime
+    metrics: Metrics
+    failures: Failures
+    hold_s: float | None
+    room: WaitingRoom = attrs.field(init=False)
+    is_overdue: bool = attrs.field(default=False, init=False)
+    _queued: dict[str, Shares[Waiting]] = attrs.field(init=False)
+    _last_asked: str = attrs.field(default="", init=False)
+    _over: list[Waiting] = attrs.field(factory=list, init=False)
+    _working: bool = attrs.field(default=False, init=False)
+    _rest_until_s: float = attrs.field(default=0.0, init=False)
+    _rest_s: float = attrs.field(default=REST_S, init=False)
+    _timer: Call | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.room = WaitingRoom()
+        self._queued = {queue: Shares() for queue in self.memories}
+
+    @property
+    def passes(self) -> Decision | None:
+        """Return why nobody waits at the moment, if that is so."""
+        if self.is_overdue:
+            return decisions.OVERDUE
+        if self.runtime.seconds() < self._rest_until_s:
+            return decisions.RESTING
+        return None
+
+    def add(self, waiting: Waiting) -> None:
+        """Let a batch wait; `passes` must be `None`."""
+        batch = waiting.batch
+        users = () if waiting.is_stored else batch.users()
+        self.room.enter(waiting, batch.sender, users)
+        for queue in waiting.unanswered:
+            self._queued[queue].add(batch.who, waiting)
+        if self._timer is None:
+            self._set_timer(batch.came_s)
+        if not self._working:
+            self._working = True
+            self.runtime.as_process("withheld_confirm", self._work)
+
+    def release(self, waiting: list[Waiting]) -> None:
+        """Let batches go that something of the same sender would overtake."""
+        for each in waiting:
+            for candidate in each.doubtful:
+                candidate.decision = decisions.RELEASED
+            self._end(each)
+        self._let_go()
+
+    async def _work(self) -> None:
+        """Ask until nobody waits; must not raise."""
+        try:
+            while (queue := self._next_queue()) is not None and self.passes is None:
+                await self._ask(queue, self._gather(queue))
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("statement", error)
+            self._let_everybody_go(decisions.FAILED)
+        finally:
+            self._working = False
+
+    def _next_queue(self) -> str | None:
+        """Return which queue is asked about: they take turns."""
+        queues = [queue for queue, waiting in self._queued.items() if waiting]
+        others = [queue for queue in queues if queue != self._last_asked]
+        return (others or queues or [None])[0]
+
+    def _gather(self, queue: str) -> _Asked:
+        """Choose the rows to ask about; which row it is for each is decided now."""
+        asked: _Asked = {}
+        queued = self._queued[queue]
+        looked_at = 0
+        while queued and len(asked) < MOST_ROWS and looked_at < MOST_LOOKED_AT:
+            who, waiting = queued.take()
+            looked_at += 1
+            if waiting.is_over:
+                continue
+            candidate = waiting.unanswered[queue].popleft()
+            if waiting.unanswered[queue]:
+                queued.add(who, waiting)
+            record = self._believed(waiting, candidate)
+            if record is None:
+                self._answer(waiting, candidate)
+            else:
+                key = (candidate.mailbox, record.stream_id)
+                asked.setdefault(key, []).append((waiting, candidate, record))
+        return asked
+
+    def _believed(self, waiting: Waiting, candidate: Candidate) -> Record | None:
+        """Return the row that a notice is believed to be a duplicate of, by now."""
+        if not waiting.is_stored:
+            memory = self.memories[candidate.queue]
+            now_s = self.runtime.seconds()
+            candidate.decision, candidate.record = memory.believe(
+                candidate.mailbox, candidate.notice, now_s
+            )
+        return candidate.record
+
+    async def _ask(self, queue: str, asked: _Asked) -> None:
+        self._let_go()
+        if not asked:
+            return
+        self._last_asked = queue
+        asked_s = self.runtime.seconds()
+        timers = [
+            self.runtime.call_later(PATIENCE_S, self._be_overdue),
+            self.runtime.call_later(PATIENCE_S * CANCEL_AFTER, self.database.cancel),
+        ]
+        try:
+            states = await self.database.read_queued(self.queues[queue], asked)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("statement", error)
+            self._rest(asked)
+            return
+        finally:
+            self.is_overdue = False
+            for timer in timers:
+                if timer.active():
+                    timer.cancel()
+        self._rest_s = REST_S
+        for key, some in asked.items():
+            for waiting, candidate, record in some:
+                if not waiting.is_over:
+                    self._judge(waiting, candidate, record, states.get(key), asked_s)
+        self._let_go()
+
+    def _judge(
+        self,
+        waiting: Waiting,
+        candidate: Candidate,
+        asked: Record,
+        state: RowState | None,
+        asked_s: float,
+    ) -> None:
+        """Decide about a notice, given what became of the row that was asked about."""
+        believed = self._believed(waiting, candidate)
+        if believed is None:
+            self._answer(waiting, candidate)
+            return
+        memory = self.memories[candidate.queue]
+        if state is not None and state.queued:
+            memory.confirmed(asked, asked_s)
+        if believed is not asked and (state is None or not state.queued):
+            # Another one took its place meanwhile.
+            unanswered = waiting.unanswered[candidate.queue]
+            if not unanswered:
+                self._queued[candidate.queue].add(candidate.who, waiting)
+            unanswered.append(candidate)
+            return
+        candidate.decision = self._decide(believed, state)
+        if candidate.decision is decisions.NOT_QUEUED:
+            memory.drop(candidate.mailbox, asked)
+        self._answer(waiting, candidate)
+
+    def _decide(self, believed: Record, state: RowState | None) -> Decision:
+        if state is None:
+            return decisions.UNKNOWN_DEVICE
+        is_held = (
+            self.hold_s is not None
+            and believed.notice.rule.once_per_session
+            and self.runtime.seconds() - believed.queued_s <= self.hold_s
+        )
+        if not state.queued and not is_held:
+            return decisions.NOT_QUEUED
+        if state.device_list_id > believed.device_list_id:
+            # Of what was delivered, the one that got it may be gone.
+            return decisions.DEVICE_CHANGED if state.queued else decisions.NOT_QUEUED
+        if state.never_acknowledged:
+            return decisions.NEVER_ACKNOWLEDGED
+        return decisions.DUPLICATE if state.queued else decisions.HELD
+
+    def _answer(self, waiting: Waiting, candidate: Candidate) -> None:
+        candidate.is_answered = True
+        waiting.left -= 1
+        if not waiting.left:
+            self._end(waiting)
+
+    def _end(self, waiting: Waiting) -> None:
+        if not waiting.is_over:
+            waiting.is_over = True
+            self.room.leave(waiting)
+            self._over.append(waiting)
+
+    def _let_go(self) -> None:
+        """Let those go that wait no longer: each stores what is left of it at once."""
+        over, self._over = self._over, []
+        for waiting in over:
+            waited_s = self.runtime.seconds() - waiting.batch.came_s
+            self.metrics.confirmed_in(waited_s)
+            with self.runtime.outside_any_log_context():
+                waiting.finish()
+
+    def _let_everybody_go(self, decision: Decision) -> None:
+        for waiting in list(self.room):
+            self._give_up_on(waiting, decision)
+        self._let_go()
+
+    def _give_up_on(self, waiting: Waiting, decision: Decision) -> None:
+        """End the wait of a batch; what was answered of it stays so."""
+        for candidate in waiting.doubtful:
+            if not candidate.is_answered:
+                candidate.decision = decision
+        self._end(waiting)
+
+    def _be_overdue(self) -> None:
+        self.is_overdue = True
+        self._let_everybody_go(decisions.OVERDUE)
+
+    def _rest(self, asked: _Asked) -> None:
+        self._rest_until_s = self.runtime.seconds() + self._rest_s
+        self._rest_s = min(2 * self._rest_s, MOST_REST_S)
+        for some in asked.values():
+            for waiting, *_ in some:
+                if not waiting.is_over:
+                    self._give_up_on(waiting, decisions.FAILED)
+        self._let_everybody_go(decisions.RESTING)
+
+    def _set_timer(self, oldest_s: float) -> None:
+        in_s = max(0.0, oldest_s + MOST_WAIT_S - self.runtime.seconds())
+        self._timer = self.runtime.call_later(in_s, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        """Let those go that waited long enough."""
+        self._timer = None
+        now_s = self.runtime.seconds()
+        for waiting in list(self.room):
+            if waiting.batch.came_s + MOST_WAIT_S > now_s:
+                self._set_timer(waiting.batch.came_s)
+                break
+            self._give_up_on(waiting, decisions.OVERDUE)
+        self._let_go()

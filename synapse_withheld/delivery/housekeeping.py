@@ -1,0 +1,131 @@
+"""Learn what mailboxes hold and delete what is redundant, in the background.
+
+One statement at a time, with a rest of four times what it took: what happens here is in
+nobody's way.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Mapping, Protocol, Sequence
+
+import attrs
+from twisted.internet.defer import DeferredLock
+
+from synapse_withheld.delivery.failures import Failures
+from synapse_withheld.delivery.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.runtime import Runtime
+from synapse_withheld.delivery.tidying import Tidying
+from synapse_withheld.memory.memory import Mailbox
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+
+# How long to rest after a statement, in times of what that took, and after one that
+# failed, in seconds.
+REST_TIMES = 4
+REST_S = 1.0
+
+# How long to wait until readers see more of the stream, or until the confirmations
+# come again, in seconds.
+LOOK_AGAIN_S = 0.05
+
+
+class Chore(Protocol):
+    """Work of one kind, as much of it as there is."""
+
+    def __len__(self) -> int:
+        """Count what is left to do."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether any of it can be done now."""
+
+    async def do_some(self) -> None:
+        """Do as much as one statement can; what fails is tried again later."""
+
+
+@attrs.define(eq=False)
+class Housekeeper:
+    """All work in the background, of both queues.
+
+    Attributes:
+        learning: What is to be learned, by queue.
+        users: Users all of whose mailboxes are to be learned.
+        tidying: What is to be deleted, by queue.
+        runtime: How things run.
+        gives_way: Says whether confirmations are overdue: then nothing is asked.
+        enforces: Whether anything is deleted at all.
+        turn: Who asks the database at the moment: the sweep takes turns with this.
+    """
+
+    learning: Mapping[str, Learning]
+    users: LearningOfUsers
+    tidying: Mapping[str, Tidying]
+    runtime: Runtime
+    failures: Failures
+    gives_way: Callable[[], bool]
+    enforces: bool
+    turn: DeferredLock = attrs.field(factory=DeferredLock)
+    _working: bool = attrs.field(default=False, init=False)
+
+    def learn(self, queue: str, key: MailboxKey, mailbox: Mailbox, who: str) -> None:
+        """Have a mailbox learned that was opened on somebody's behalf."""
+        self.learning[queue].add(key, mailbox, who)
+        self._start()
+
+    def learn_user(self, user_id: str, who: str) -> None:
+        """Have all mailboxes of a user learned."""
+        self.users.add(user_id, who)
+        self._start()
+
+    def tidy(self, queue: str, superseded: Sequence[Superseded], who: str) -> None:
+        """Have rows deleted that somebody's messages made redundant."""
+        if superseded and self.enforces:
+            self.tidying[queue].add(superseded, who)
+            self._start()
+
+    @property
+    def to_learn(self) -> int:
+        """Count mailboxes and users that are to be learned."""
+        return len(self.users) + sum(map(len, self.learning.values()))
+
+    @property
+    def to_tidy(self) -> int:
+        """Count rows that are to be deleted."""
+        return sum(map(len, self.tidying.values()))
+
+    def _start(self) -> None:
+        if not self._working:
+            self._working = True
+            self.runtime.as_process("withheld_housekeeping", self._work)
+
+    def _chores(self) -> list[Chore]:
+        return [*self.tidying.values(), *self.learning.values(), self.users]
+
+    async def _work(self) -> None:
+        """Work until nothing is left to do; must not raise."""
+        try:
+            while any(map(len, self._chores())):
+                ready = [each for each in self._chores() if each.is_ready]
+                if not ready or self.gives_way():
+                    await self.runtime.sleep(LOOK_AGAIN_S)
+                for chore in ready:
+                    await self._do_some(chore)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("tidy", error)
+        finally:
+            self._working = False
+
+    async def _do_some(self, chore: Chore) -> None:
+        if self.gives_way() or not chore.is_ready:
+            return
+        await self.runtime.yieldable(self.turn.acquire())
+        started_s = self.runtime.seconds()
+        try:
+            await chore.do_some()
+            rest_s = REST_TIMES * (self.runtime.seconds() - started_s)
+        except Exception as error:  # noqa: BLE001 nothing of ours may go further
+            self.failures.note("tidy", error)
+            rest_s = REST_S
+        finally:
+            with self.runtime.outside_any_log_context():
+                self.turn.release()
+        await self.runtime.sleep(rest_s)

@@ -1,0 +1,198 @@
+"""Learn what was queued in mailboxes before this process watched them."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import attrs
+
+from synapse_withheld.database.database import Database
+from synapse_withheld.database.queues import Queue
+from synapse_withheld.database.sql import Page
+from synapse_withheld.delivery.shares import Shares
+from synapse_withheld.memory.memory import Mailbox, Memory
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.notice import Notice
+from synapse_withheld.rules.redundant import Row
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.rules.staleness import Staleness, askers_of
+
+# How many pages of one mailbox are read: what is older stays, and is delivered.
+MOST_PAGES = 20
+
+# After how many failures a mailbox is left to its next notice.
+MOST_TRIES = 3
+
+# How many devices of one user are learned after a message to all of them.
+MOST_DEVICES = 1000
+
+
+@attrs.define(eq=False)
+class _Unlearned:
+    """A mailbox to be learned, and how far that is."""
+
+    key: MailboxKey
+    mailbox: Mailbox
+    below: int | None = None
+    pages: int = 0
+    failures: int = 0
+
+
+@attrs.define(eq=False)
+class Learning:
+    """The mailboxes of one queue that are to be learned, a page at a time.
+
+    Attributes:
+        tidy: Called with rows that turn out to be redundant, and on whose behalf.
+        now_ts: The time of day, in milliseconds since 1970.
+    """
+
+    queue: Queue
+    memory: Memory
+    database: Database
+    rules: Ruleset
+    tidy: Callable[[list[Superseded], str], None]
+    now_ts: Callable[[], int]
+    _mailboxes: Shares[_Unlearned] = attrs.field(factory=Shares, init=False)
+    _queued: dict[MailboxKey, Mailbox] = attrs.field(factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self._mailboxes)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._mailboxes)
+
+    def add(self, key: MailboxKey, mailbox: Mailbox, who: str) -> None:
+        """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
+        if self._queued.get(key) is mailbox:
+            return
+        if self._mailboxes.is_full_for(who):
+            self.memory.forget(key)
+            return
+        self._queued[key] = mailbox
+        self._mailboxes.add(who, _Unlearned(key, mailbox))
+
+    async def do_some(self) -> None:
+        """Read a page of as many mailboxes as one statement may."""
+        taken = self._take()
+        if not taken:
+            return
+        wanted = {each.key: each.below for _, each in taken}
+        try:
+            pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
+            notices = {key: self._notices(page) for key, page in pages.items()}
+            told = [notice for some in notices.values() for _, notice in some]
+            gone = await self.database.gone(askers_of(told))
+        except Exception:
+            self._put_back(taken)
+            raise
+        staleness = Staleness(self.now_ts(), gone)
+        for who, each in taken:
+            page = pages.get(each.key)
+            if page is None:
+                # There is no such device.
+                self._end(each)
+                self.memory.forget(each.key)
+            else:
+                self._learn(who, each, page, notices[each.key], staleness)
+
+    def _take(self) -> list[tuple[str, _Unlearned]]:
+        """Take mailboxes, without those that were forgotten meanwhile."""
+        taken = []
+        keys = set()
+        for who, each in self._mailboxes.take_some(self.database.most_pages):
+            if self.memory.peek(each.key) is not each.mailbox or each.key in keys:
+                self._end(each)
+            else:
+                keys.add(each.key)
+                taken.append((who, each))
+        return taken
+
+    def _notices(self, page: Page) -> list[tuple[int, Notice]]:
+        return [
+            (stream_id, notice)
+            for stream_id, message in page.messages
+            if (notice := self.rules.recognise(message)) is not None
+        ]
+
+    def _learn(
+        self,
+        who: str,
+        each: _Unlearned,
+        page: Page,
+        notices: list[tuple[int, Notice]],
+        staleness: Staleness,
+    ) -> None:
+        each.pages += 1
+        is_last = page.below is None or each.pages >= MOST_PAGES
+        rows = [
+            Row(stream_id, notice, stale=staleness.applies_to(notice))
+            for stream_id, notice in notices
+        ]
+        superseded = self.memory.learn(
+            each.key, each.mailbox, rows, page.newest_id, last=is_last
+        )
+        if superseded:
+            self.tidy(superseded, who)
+        if is_last:
+            self._end(each)
+        else:
+            each.below, each.failures = page.below, 0
+            self._mailboxes.add(who, each)
+
+    def _end(self, each: _Unlearned) -> None:
+        if self._queued.get(each.key) is each.mailbox:
+            del self._queued[each.key]
+
+    def _put_back(self, taken: list[tuple[str, _Unlearned]]) -> None:
+        for who, each in reversed(taken):
+            each.failures += 1
+            if each.failures < MOST_TRIES:
+                self._mailboxes.put_back(who, each)
+            else:
+                self._end(each)
+                self.memory.forget(each.key)
+
+
+@attrs.define(eq=False)
+class LearningOfUsers:
+    """Users to all of whose devices something was sent.
+
+    Attributes:
+        learn: Called with a mailbox that was opened, and on whose behalf.
+        stream_token: The position up to which readers see the stream.
+    """
+
+    memory: Memory
+    database: Database
+    learn: Callable[[MailboxKey, Mailbox, str], None]
+    stream_token: Callable[[], int]
+    _users: Shares[str] = attrs.field(factory=Shares, init=False)
+    _queued: set[str] = attrs.field(factory=set, init=False)
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self._users)
+
+    def add(self, user_id: str, who: str) -> None:
+        """Queue a user on somebody's behalf, if there is room."""
+        if user_id not in self._queued and not self._users.is_full_for(who):
+            self._queued.add(user_id)
+            self._users.add(who, user_id)
+
+    async def do_some(self) -> None:
+        """Look up the devices of some users, and open what is not remembered."""
+        taken = self._users.take_some(self.database.most_pages)
+        whose = {user_id: who for who, user_id in taken}
+        self._queued.difference_update(whose)
+        devices = await self.database.read_devices(whose)
+        for user_id, device_ids in devices.items():
+            for device_id in device_ids[:MOST_DEVICES]:
+                key = (user_id, device_id)
+                if self.memory.peek(key) is None:
+                    mailbox = self.memory.open(key, self.stream_token())
+                    self.learn(key, mailbox, whose[user_id])

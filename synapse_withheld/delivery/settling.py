@@ -1,0 +1,144 @@
+"""Remember what was stored of a batch, and count what was done. Nothing waits here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Mapping
+
+import attrs
+
+from synapse_withheld.delivery.batch import (
+    Batch,
+    Candidate,
+    ObservedBatch,
+    users_to_keep_whole,
+    without,
+)
+from synapse_withheld.delivery.edus import without_collapsed
+from synapse_withheld.delivery.housekeeping import Housekeeper
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.rules import decision as decisions
+from synapse_withheld.rules.decision import Decision
+
+
+@attrs.frozen
+class Settler:
+    """What happens once Synapse has stored a batch.
+
+    Attributes:
+        memories: What is remembered, by queue.
+        inbox: The name of the queue of local devices.
+    """
+
+    memories: Mapping[str, Memory]
+    inbox: str
+    housekeeper: Housekeeper
+    metrics: Metrics
+    tally: Tally
+    stream_token: Callable[[], int]
+
+    def believe_again(self, batch: Batch, now_s: float) -> None:
+        """Ask the memory once more about what the database confirmed."""
+        for each in batch.candidates:
+            if each.collapses:
+                memory = self.memories[each.queue]
+                belief = memory.believe(each.mailbox, each.notice, now_s)
+                if belief.record is None:
+                    each.decision = belief.decision
+
+    def take_out(self, batch: Batch) -> None:
+        """Take out of a batch what collapses."""
+        collapsed = [each for each in batch.candidates if each.collapses]
+        if not collapsed:
+            return
+        local = {each.mailbox for each in collapsed if each.queue == self.inbox}
+        abroad = {each.mailbox for each in collapsed if each.queue != self.inbox}
+        whole = users_to_keep_whole(batch.local, local)
+        local = {key for key in local if key[0] not in whole}
+        batch.local = without(batch.local, local)
+        batch.edus = without_collapsed(batch.edus, abroad)
+        for each in collapsed:
+            if each.queue == self.inbox and each.mailbox not in local:
+                each.decision = decisions.WILDCARD
+            elif each.storing is not None:
+                self.memories[each.queue].abandon(each.storing)
+                each.storing = None
+
+    def settle(self, batch: Batch) -> None:
+        """Remember what was stored, and hand on what is left to do."""
+        for candidate in batch.candidates:
+            if candidate.storing is not None:
+                self._settle(batch, candidate)
+        for user_id in batch.to_all:
+            self.housekeeper.learn_user(user_id, batch.who)
+
+    def _settle(self, batch: Batch, candidate: Candidate) -> None:
+        storing, candidate.storing = candidate.storing, None
+        assert storing is not None  # noqa: S101 the caller looked
+        memory = self.memories[candidate.queue]
+        stream_id = self._stream_id(batch, candidate)
+        if stream_id is None:
+            memory.abandon(storing)
+            return
+        superseded = memory.settle(
+            storing,
+            stream_id,
+            only_one_in_row=candidate.mailbox[0] not in batch.sharing,
+        )
+        self.housekeeper.tidy(candidate.queue, superseded, batch.who)
+        if storing.is_lost:
+            # Evicted, or opened by somebody else: what it holds is not known.
+            memory.open(candidate.mailbox, self.stream_token())
+        mailbox = memory.get(candidate.mailbox)
+        if mailbox is not None and not mailbox.learned:
+            self.housekeeper.learn(
+                candidate.queue, candidate.mailbox, mailbox, batch.who
+            )
+
+    def forget(self, batch: Batch) -> None:
+        """Forget the mailboxes of a batch: whether it was stored is not known."""
+        for candidate in batch.candidates:
+            memory = self.memories[candidate.queue]
+            if candidate.storing is not None:
+                memory.abandon(candidate.storing)
+                candidate.storing = None
+            memory.forget(candidate.mailbox)
+
+    def _stream_id(self, batch: Batch, candidate: Candidate) -> int | None:
+        stored = batch.local if candidate.queue == self.inbox else batch.edus
+        return stored.stream_id if isinstance(stored, ObservedBatch) else None
+
+    def count(self, batch: Batch, candidates: list[Candidate]) -> None:
+        """Count what was done with some notices of a batch."""
+        sizes: dict[int, int] = {}
+        for candidate in candidates:
+            rule = candidate.notice.rule.name
+            self.tally.came(rule, candidate.notice.pair.sender, candidate.mailbox)
+            decision = candidate.decision
+            if candidate.collapses:
+                message = candidate.message
+                size = sizes.get(id(message["content"]))
+                if size is None:
+                    # One content may be for many devices, and be large.
+                    size = sizes[id(message["content"])] = stored_size(message)
+                self.metrics.collapsed_bytes(candidate.queue, size)
+            elif self._stream_id(batch, candidate) is None:
+                decision = decisions.ALREADY_RECEIVED
+            self._count(rule, candidate.queue, decision)
+
+    def _count(self, rule: str, queue: str, decision: Decision) -> None:
+        self.metrics.decision(rule, queue, decision)
+        self.tally.decided(decision)
+
+
+def stored_size(message: dict[str, Any]) -> int:
+    """Return how many bytes of JSON Synapse stores for a message.
+
+    0 for one that cannot be encoded, however its sender managed that.
+    """
+    try:
+        return len(json.dumps(message, separators=(",", ":")))
+    except (RecursionError, TypeError, ValueError):
+        return 0

@@ -1,0 +1,144 @@
+"""Find the notices of a batch, and ask the memory about each. Nothing waits here."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import attrs
+
+from synapse_withheld.delivery.batch import (
+    WILDCARD,
+    Batch,
+    Candidate,
+    LocalMessages,
+    is_storable,
+)
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.rules import decision as decisions
+from synapse_withheld.rules.content import WITHHELD_TYPES, code_of
+from synapse_withheld.rules.decision import COLLAPSE, Decision
+from synapse_withheld.rules.identifiers import is_from
+from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.notice import Notice
+from synapse_withheld.rules.ruleset import Ruleset
+
+# How many mailboxes that are not remembered one request may open.
+MOST_OPENED = 1000
+
+
+@attrs.define
+class Sorter:
+    """What sorts messages for one queue.
+
+    Attributes:
+        queue: The queue's name.
+        has_all_devices: Whether `*` means devices that this server knows. For those
+            of other servers only they know, so it is left to them.
+        stream_token: The position up to which readers see to-device messages.
+        device_list_id: The position of the device list stream that all reached.
+        reader_never_acknowledges: Says so of the reader of a user's mailboxes.
+        begun: How many notices ever were on their way.
+    """
+
+    queue: str
+    has_all_devices: bool
+    memory: Memory
+    rules: Ruleset
+    metrics: Metrics
+    stream_token: Callable[[], int]
+    device_list_id: Callable[[], int]
+    reader_never_acknowledges: Callable[[str], bool]
+    begun: int = 0
+
+    def sort(self, batch: Batch, messages: LocalMessages, origin: str | None) -> None:
+        """Add the notices among messages to a batch, as far as one may act on them.
+
+        Args:
+            batch: What they are added to.
+            messages: All or a part of the batch.
+            origin: The server it came from; `None` for a local client.
+        """
+        opened = 0
+        for user_id, by_device in messages.items():
+            for device_id, message in by_device.items():
+                notice = self._read(message, origin)
+                if notice is None or not is_storable(user_id):
+                    continue
+                if device_id == WILDCARD and not self.has_all_devices:
+                    continue
+                if device_id == WILDCARD and len(by_device) == 1:
+                    self._sort_for_all(batch, user_id, notice, message)
+                elif is_storable(device_id):
+                    key = (user_id, device_id)
+                    if self.memory.get(key) is None:
+                        opened += 1
+                        if opened > MOST_OPENED:
+                            self._add(batch, key, notice, message, decisions.NO_ROOM)
+                            continue
+                        self.memory.open(key, self.stream_token())
+                    self._begin(batch, key, notice, message)
+
+    def _read(self, message: dict[str, Any], origin: str | None) -> Notice | None:
+        sender, content = message["sender"], message["content"]
+        if message["type"] in WITHHELD_TYPES:
+            source = "local" if origin is None else "federation"
+            self.metrics.message(code_of(content), source)
+        notice = self.rules.read(sender, message["type"], content)
+        if notice is not None and not is_from(sender, origin):
+            decision = decisions.SPOOFED_SENDER
+            self.metrics.decision(notice.rule.name, self.queue, decision)
+            return None
+        return notice
+
+    def _sort_for_all(
+        self, batch: Batch, user_id: str, notice: Notice, message: dict[str, Any]
+    ) -> None:
+        """Begin a notice for all devices of a user in each of their mailboxes.
+
+        It is stored whatever they hold: others are not remembered.
+        """
+        batch.to_all.append(user_id)
+        remembered = self.memory.devices_of(user_id)
+        for device_id in remembered:
+            key = (user_id, device_id)
+            self._begin(batch, key, notice, message, wildcard=True)
+        if not remembered:
+            key = (user_id, WILDCARD)
+            self._add(batch, key, notice, message, decisions.FIRST)
+
+    def _begin(
+        self,
+        batch: Batch,
+        key: MailboxKey,
+        notice: Notice,
+        message: dict[str, Any],
+        *,
+        wildcard: bool = False,
+    ) -> None:
+        now_s = batch.came_s
+        decision, record = self.memory.believe(key, notice, now_s)
+        if decision.action == COLLAPSE:
+            if wildcard:
+                decision, record = decisions.WILDCARD, None
+            elif self.reader_never_acknowledges(key[0]):
+                decision, record = decisions.NEVER_ACKNOWLEDGED, None
+        candidate = self._add(batch, key, notice, message, decision)
+        candidate.record = record
+        candidate.wildcard = wildcard
+        candidate.storing = self.memory.begin(
+            key, notice, batch.who, self.device_list_id(), now_s
+        )
+        self.begun += 1
+
+    def _add(
+        self,
+        batch: Batch,
+        key: MailboxKey,
+        notice: Notice,
+        message: dict[str, Any],
+        decision: Decision,
+    ) -> Candidate:
+        candidate = Candidate(self.queue, key, notice, message, batch.who, decision)
+        batch.candidates.append(candidate)
+        return candidate
