@@ -62,13 +62,7 @@ class Config:
         outbox: Whether notices that wait for other servers collapse too.
         merge_scopes: Whether notices about different sessions stand for each
             other.
-        max_mailboxes: How many mailboxes are remembered at once.
-        max_pairs_per_mailbox: How many pairs are remembered in one mailbox.
-        max_pairs_per_sender: How many pairs of one sender are remembered in one
-            mailbox.
-        max_requests_per_sender: The same of requests and their cancellations, of
-            which many are of one pair of devices.
-        max_pairs: How many pairs are remembered at once.
+        max_pairs: How many pairs are remembered at once, for each of the two queues.
         pages: Whether the writer serves its pages to server admins.
         on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
             are not the ones tested, `refuse` to stop it.
@@ -81,11 +75,7 @@ class Config:
     session_hold_ms: int = 86_400_000
     outbox: bool = True
     merge_scopes: bool = True
-    max_mailboxes: int = 100_000
-    max_pairs_per_mailbox: int = 20_000
-    max_pairs_per_sender: int = 100
-    max_requests_per_sender: int = 10_000
-    max_pairs: int = 1_000_000
+    max_pairs: int = 200_000
     pages: bool = True
     on_unknown_synapse: str = "deliver"
     sweep: SweepConfig = SweepConfig()
@@ -127,6 +117,9 @@ def parse(config: object) -> Config:
 
 # How many rows the sweep may read at once: they have to fit into memory.
 MOST_BATCH_SIZE = 10_000
+
+# Shares of it are for one mailbox and for one sender: those have to hold something.
+LEAST_PAIRS = 1000
 
 # How much of a wrong value an error shows, in characters.
 MOST_SHOWN = 60
@@ -214,6 +207,13 @@ def count(key: str, value: object) -> int:
     return value
 
 
+def pairs(key: str, value: object) -> int:
+    """Read how many pairs are remembered."""
+    if count(key, value) < LEAST_PAIRS:
+        raise _wrong(key, value, f"at least {LEAST_PAIRS}")
+    return count(key, value)
+
+
 def batch_size(key: str, value: object) -> int:
     """Read how many rows the sweep looks at between pauses."""
     if count(key, value) > MOST_BATCH_SIZE:
@@ -273,11 +273,7 @@ _KEYS: Readers = {
     "session_hold": ("session_hold_ms", duration_ms),
     "outbox": ("outbox", boolean),
     "merge_scopes": ("merge_scopes", boolean),
-    "max_mailboxes": ("max_mailboxes", count),
-    "max_pairs_per_mailbox": ("max_pairs_per_mailbox", count),
-    "max_pairs_per_sender": ("max_pairs_per_sender", count),
-    "max_requests_per_sender": ("max_requests_per_sender", count),
-    "max_pairs": ("max_pairs", count),
+    "max_pairs": ("max_pairs", pairs),
     "pages": ("pages", boolean),
     "on_unknown_synapse": ("on_unknown_synapse", choice(*ON_UNKNOWN)),
     "sweep": ("sweep", mapping(SweepConfig, _SWEEP)),

@@ -147,6 +147,7 @@ def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background need
         runtime,
         failures,
         lambda: confirmer.is_overdue,
+        database.cancel,
         config.enforces,
     )
     return housekeeper

@@ -23,6 +23,9 @@ from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 REST_TIMES = 4
 REST_S = 1.0
 
+# When a statement that does not come back is cancelled, in seconds.
+CANCEL_AFTER_S = 5.0
+
 # How long to wait until readers see more of the stream, or until the confirmations
 # come again, in seconds.
 LOOK_AGAIN_S = 0.05
@@ -52,6 +55,7 @@ class Housekeeper:
         tidying: What is to be deleted, by queue.
         runtime: How things run.
         gives_way: Says whether confirmations are overdue: then nothing is asked.
+        cancel: Cancels what was asked on behalf of this.
         enforces: Whether anything is deleted at all.
         turn: Who asks the database at the moment: the sweep takes turns with this.
     """
@@ -62,6 +66,7 @@ class Housekeeper:
     runtime: Runtime
     failures: Failures
     gives_way: Callable[[], bool]
+    cancel: Callable[[], None]
     enforces: bool
     turn: DeferredLock = attrs.field(factory=DeferredLock)
     _working: bool = attrs.field(default=False, init=False)
@@ -119,6 +124,7 @@ class Housekeeper:
             return
         await self.runtime.yieldable(self.turn.acquire())
         started_s = self.runtime.seconds()
+        timer = self.runtime.call_later(CANCEL_AFTER_S, self.cancel)
         try:
             await chore.do_some()
             rest_s = REST_TIMES * (self.runtime.seconds() - started_s)
@@ -126,6 +132,8 @@ class Housekeeper:
             self.failures.note("tidy", error)
             rest_s = REST_S
         finally:
+            if timer.active():
+                timer.cancel()
             with self.runtime.outside_any_log_context():
                 self.turn.release()
         await self.runtime.sleep(rest_s)

@@ -8,7 +8,7 @@ import attrs
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
-from synapse_withheld.database.sql import Page
+from synapse_withheld.database.sql import ABOVE_ALL, Page
 from synapse_withheld.delivery.shares import Shares
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
@@ -33,7 +33,7 @@ class _Unlearned:
 
     key: MailboxKey
     mailbox: Mailbox
-    below: int | None = None
+    below: int = ABOVE_ALL
     pages: int = 0
     failures: int = 0
 
@@ -125,7 +125,8 @@ class Learning:
         staleness: Staleness,
     ) -> None:
         each.pages += 1
-        is_last = page.below is None or each.pages >= MOST_PAGES
+        below = page.below
+        is_last = below is None or each.pages >= MOST_PAGES
         rows = [
             Row(stream_id, notice, stale=staleness.applies_to(notice))
             for stream_id, notice in notices
@@ -135,10 +136,10 @@ class Learning:
         )
         if superseded:
             self.tidy(superseded, who)
-        if is_last:
+        if below is None or is_last:
             self._end(each)
         else:
-            each.below, each.failures = page.below, 0
+            each.below, each.failures = below, 0
             self._mailboxes.add(who, each)
 
     def _end(self, each: _Unlearned) -> None:

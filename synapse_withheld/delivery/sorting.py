@@ -74,7 +74,7 @@ class Sorter:
                     if self.memory.get(key) is None:
                         opened += 1
                         if opened > MOST_OPENED:
-                            self._add(batch, key, notice, message, decisions.NO_ROOM)
+                            self._add(batch, key, notice, message, decisions.LIMIT)
                             continue
                         self.memory.open(key, self.stream_token())
                     self._begin(batch, key, notice, message)

@@ -55,7 +55,7 @@ class Tidying:
         return self.stream_token() > self._seen_up_to
 
     def add(self, rows: Iterable[Superseded], who: str) -> None:
-        """Queue rows on somebody's behalf; forget the mailboxes of what does not fit."""
+        """Queue rows; mailboxes of what does not fit are forgotten."""
         self._seen_up_to = 0
         for row in rows:
             if self._rows.is_full_for(who):

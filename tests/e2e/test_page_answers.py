@@ -181,8 +181,8 @@ def test_a_token_that_was_logged_out_takes_the_numbers_along(
             "5 would have collapsed, 2 would have superseded one",
         ),
         (
-            "standing_aside",
-            "standing aside: its statements failed",
+            "resting",
+            "resting: the database is slow or failed just now",
             "5 collapsed, 2 superseded one",
         ),
     ],

@@ -52,7 +52,6 @@ def status(**changed: Any) -> dict[str, Any]:
             "pairs": 0,
             "most_pairs": 10,
             "mailboxes": 0,
-            "most_mailboxes": 10,
         },
         "last_hour": {
             "step_ms": 60_000,

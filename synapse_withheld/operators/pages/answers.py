@@ -115,7 +115,7 @@ class Answers:
 
     def _state(self) -> str:
         if not self._total(named.ACTIVE):
-            return "standing_aside"
+            return "resting"
         return "acting" if self.config.enforces else "observing"
 
     def _decisions(self) -> list[dict[str, Any]]:
@@ -136,7 +136,6 @@ class Answers:
             "pairs": self._total(named.TRACKED_PAIRS),
             "most_pairs": queues * self.config.max_pairs,
             "mailboxes": self._total(named.TRACKED_MAILBOXES),
-            "most_mailboxes": queues * self.config.max_mailboxes,
         }
 
     def _last_hour(self) -> dict[str, Any]:
