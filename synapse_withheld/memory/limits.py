@@ -1,0 +1,56 @@
+"""How much is remembered at most, and of whom."""
+
+from __future__ import annotations
+
+import attrs
+
+from synapse_withheld.rules.notice import Rule
+
+# One sender in one mailbox, of each rule. A device has one notice of `no_olm`, and
+# one of `withheld` for each session; of requests many are of one pair of devices.
+MOST_OF_SENDER = 100
+MOST_REQUESTS_OF_SENDER = 1_000
+
+# One pair. More than two are only of who asks for many things under one ID, or of keys
+# that were found in the database.
+MOST_OF_PAIR = 10
+
+
+@attrs.frozen
+class Limits:
+    """How many rows of one queue are remembered.
+
+    Attributes:
+        max_pairs: In all; what follows is derived from it.
+        mailboxes: In how many mailboxes, those included that hold nothing.
+        of_mailbox: In one mailbox.
+        of_who: Of one who.
+        of_who_in_mailbox: Of one who in one mailbox.
+    """
+
+    max_pairs: int
+    mailboxes: int = attrs.field(init=False)
+    of_mailbox: int = attrs.field(init=False)
+    of_who: int = attrs.field(init=False)
+    of_who_in_mailbox: int = attrs.field(init=False)
+
+    @mailboxes.default
+    def _mailboxes(self) -> int:
+        return max(1, self.max_pairs // 2)
+
+    @of_mailbox.default
+    def _of_mailbox(self) -> int:
+        return max(1, self.max_pairs // 10)
+
+    @of_who.default
+    def _of_who(self) -> int:
+        return max(1, self.max_pairs // 10)
+
+    @of_who_in_mailbox.default
+    def _of_who_in_mailbox(self) -> int:
+        return max(1, self.of_mailbox // 10)
+
+
+def most_of_sender(rule: Rule) -> int:
+    """Return how many rows of a rule one sender may have in one mailbox."""
+    return MOST_OF_SENDER if rule.about_keys else MOST_REQUESTS_OF_SENDER
