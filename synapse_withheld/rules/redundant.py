@@ -71,30 +71,32 @@ class Backwards:
 
     def judge(self, row: Row) -> int | None:
         """Return the newer row for which this one may go; `None` if it stays."""
-        newer_id = self.newer_than(row.notice)
+        notice = row.notice
+        pair = (notice.rule.name, notice.pair)
+        taken = self._taken.get(pair)
+        newer_id = None if taken is None else _first(taken, notice)
         if row.stale and row.stream_id < self.newest_id:
             newer_id = self.newest_id
-        # Whoever yields to this one may go for what stays.
-        self._take(row, row.stream_id if newer_id is None else newer_id)
+        slots = notice.rule.takes(notice, seen_arriving=row.seen_arriving)
+        if self._slots + len(slots) <= self.most_slots:
+            if taken is None:
+                taken = self._taken[pair] = {}
+            before = len(taken)
+            # Whoever yields to this one may go for what stays.
+            stays_id = row.stream_id if newer_id is None else newer_id
+            for slot in slots:
+                taken.setdefault(slot, stays_id)
+            self._slots += len(taken) - before
         return newer_id
 
     def newer_than(self, notice: Notice) -> int | None:
         """Return the newer row for which one with this notice would go from here."""
         taken = self._taken.get((notice.rule.name, notice.pair))
-        if taken is None:
-            return None
-        for slot in notice.rule.yields_to(notice):
-            if slot in taken:
-                return taken[slot]
-        return None
+        return None if taken is None else _first(taken, notice)
 
-    def _take(self, row: Row, stays_id: int) -> None:
-        notice = row.notice
-        slots = notice.rule.takes(notice, seen_arriving=row.seen_arriving)
-        if self._slots + len(slots) > self.most_slots:
-            return
-        taken = self._taken.setdefault((notice.rule.name, notice.pair), {})
-        before = len(taken)
-        for slot in slots:
-            taken.setdefault(slot, stays_id)
-        self._slots += len(taken) - before
+
+def _first(taken: dict[Slot, int], notice: Notice) -> int | None:
+    for slot in notice.rule.yields_to(notice):
+        if slot in taken:
+            return taken[slot]
+    return None

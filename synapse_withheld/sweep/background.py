@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Awaitable, Callable, Protocol
 
 import attrs
+from twisted.internet.defer import DeferredLock
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
+from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.surroundings import Surroundings
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
@@ -22,16 +23,8 @@ MOST_FAILURES = 5
 REST_AFTER_FAILURE_S = 60.0
 
 
-class Homeserver(Surroundings, Protocol):
-    """What a sweep needs of the homeserver it runs in."""
-
-    @property
-    def database_driver(self) -> str:
-        """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
-
-
 def start(
-    config: Config, synapse: Homeserver, metrics: Metrics, *, spoofs_possible: bool
+    config: Config, synapse: Surroundings, metrics: Metrics, turn: DeferredLock
 ) -> None:
     """Begin to tidy the backlog in the background.
 
@@ -39,7 +32,7 @@ def start(
         config: The module's configuration.
         synapse: The homeserver.
         metrics: Where its progress is told.
-        spoofs_possible: Whether mailboxes may hold messages with spoofed senders.
+        turn: Held by who asks the database in the background at the moment.
     """
     runtime = synapse.runtime()
     backlog = Database(
@@ -50,13 +43,12 @@ def start(
     options = Options(
         batch_size=config.sweep.batch_size,
         rules=Ruleset.of(config),
-        spoofs_possible=spoofs_possible,
         dry_run=not config.enforces,
         now_ts=runtime.now_ts(),
     )
     pause_s = config.sweep.pause_ms / 1000
     sweep = Sweep(backlog, options)
-    background = BackgroundSweep(backlog, sweep, metrics, pause_s, runtime.sleep)
+    background = BackgroundSweep(backlog, sweep, metrics, pause_s, runtime, turn)
     runtime.as_process("withheld_sweep", background.run)
 
 
@@ -68,14 +60,16 @@ class BackgroundSweep:
         backlog: What it asks of the database.
         sweep: The sweep.
         pause_s: How long it rests after each batch, in seconds.
-        sleep: Sleeps for some seconds.
+        runtime: How things run.
+        turn: Held by who asks the database in the background at the moment.
     """
 
     backlog: Database
     sweep: Sweep
     metrics: Metrics
     pause_s: float
-    sleep: Callable[[float], Awaitable[None]]
+    runtime: Runtime
+    turn: DeferredLock = attrs.Factory(DeferredLock)
 
     async def run(self) -> None:
         """Sweep to the end; must not raise, as nobody waits for it."""
@@ -85,16 +79,24 @@ class BackgroundSweep:
         while not self.sweep.progress.done and failures < MOST_FAILURES:
             before = self.sweep.progress
             try:
-                await self.sweep.step()
+                await self._step()
             except Exception as error:  # noqa: BLE001 nothing of ours may go further
                 failures += 1
                 self._note(error)
-                await self.sleep(REST_AFTER_FAILURE_S)
+                await self.runtime.sleep(REST_AFTER_FAILURE_S)
                 continue
             failures = 0
             self._tell(before, rows)
-            await self.sleep(self.pause_s)
+            await self.runtime.sleep(self.pause_s)
         self._log()
+
+    async def _step(self) -> None:
+        await self.runtime.yieldable(self.turn.acquire())
+        try:
+            await self.sweep.step()
+        finally:
+            with self.runtime.outside_any_log_context():
+                self.turn.release()
 
     async def _estimate(self) -> int:
         try:

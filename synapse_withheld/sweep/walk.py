@@ -45,9 +45,7 @@ class Options:
 
     Attributes:
         batch_size: How many rows are looked at in one step.
-        rules: What is a notice, and which covers which.
-        spoofs_possible: Whether rows may name a sender who did not send them; then
-            only a notice with an equal key covers another, where a rule is about keys.
+        rules: What is a notice, and which makes which redundant.
         dry_run: Whether to delete nothing.
         now_ts: What the time is when it begins, in milliseconds since 1970: what no
             client heeds any more by then goes, if anything newer is in its mailbox.
@@ -55,7 +53,6 @@ class Options:
 
     batch_size: int = 1000
     rules: Ruleset = attrs.field(factory=lambda: Ruleset.of(Config()))
-    spoofs_possible: bool = False
     dry_run: bool = False
     now_ts: int = 0
 
@@ -66,7 +63,8 @@ class Counts:
 
     Attributes:
         notices: Rows that are notices.
-        redundant: How many of those a later one covers, or no client heeds any more.
+        redundant: How many of those a newer one makes redundant, or no client heeds
+            any more.
         left_alone: How many of these are of devices that are being deleted.
         deleted: How many rows were deleted.
         bytes: How many bytes of message JSON those had; in a dry run, would have.
@@ -135,7 +133,7 @@ class Sweep:
         return [rule.name for rule in self._options.rules.rules]
 
     async def step(self) -> Progress:
-        """Look at one batch of rows, and delete what is covered.
+        """Look at one batch of rows, and delete what is redundant.
 
         After an error the next step begins again with the mailbox that this was in.
         """
@@ -149,8 +147,11 @@ class Sweep:
 
     async def _step(self) -> Progress:
         up_to = await self._rows.settled()
-        rows = await self._rows.read(self._before, self._options.batch_size)
-        found = await self._judge([row for row in rows if row[2] <= up_to])
+        # One more than are looked at, to know what comes after them.
+        read = await self._rows.read(self._before, self._options.batch_size + 1)
+        rows = _up_to_a_new_place(read, self._options.batch_size)
+        seen = [row for row in rows if row[2] <= up_to]
+        found = await self._judge(_without_doubles(seen))
         counts = await self._delete(found)
         if rows:
             self._before = rows[-1][:3]
@@ -159,12 +160,12 @@ class Sweep:
             rows=so_far.rows + len(rows),
             rules=_sum_of_each(so_far.rules, counts),
             mailbox=rows[-1][:2] if rows else so_far.mailbox,
-            done=len(rows) < self._options.batch_size,
+            done=len(read) <= self._options.batch_size,
         )
         return self.progress
 
     def _new_covering(self) -> Covering:
-        return Covering(self._options.rules, self._options.spoofs_possible)
+        return Covering(self._options.rules)
 
     async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
         told = self._covering.read(rows)
@@ -199,7 +200,7 @@ class Sweep:
             # Some may have been acknowledged meanwhile; nobody tells which.
             size = size * deleted // len(free)
         return Counts(
-            notices=sum(not each.again for each in found),
+            notices=len(found),
             redundant=len(redundant),
             left_alone=len(redundant) - len(free),
             deleted=deleted,
@@ -209,6 +210,35 @@ class Sweep:
     async def _doomed(self, found: Iterable[Found]) -> set[MailboxKey]:
         mailboxes = {each.redundant.mailbox for each in found if each.redundant}
         return await self._rows.doomed(mailboxes) if mailboxes else set()
+
+
+def _up_to_a_new_place(rows: list[BacklogRow], limit: int) -> list[BacklogRow]:
+    """Return the rows of one step, where one more than the limit were read.
+
+    Those at the last place are left for the next, so that no place is divided.
+    """
+    if len(rows) <= limit:
+        return rows
+    last, end = rows[-1][:3], limit
+    while end and rows[end - 1][:3] == last:
+        end -= 1
+    # Where all are at one place, the next step leaves it behind.
+    return rows[:end] or rows
+
+
+def _without_doubles(rows: list[BacklogRow]) -> list[BacklogRow]:
+    """Return rows, those without their text that share a place with another.
+
+    A place names a row by habit alone; deleting it would delete both.
+    """
+    doubled = {
+        row[:3]
+        for row, after in zip(rows, rows[1:])
+        if row[2] == after[2] and row[:3] == after[:3]
+    }
+    if not doubled:
+        return rows
+    return [(*row[:3], None) if row[:3] in doubled else row for row in rows]
 
 
 def _sum_of_each(

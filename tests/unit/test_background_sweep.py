@@ -7,8 +7,11 @@ from typing import Any, Callable
 import attrs
 import pytest
 from prometheus_client import REGISTRY
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
 
 from synapse_withheld.config import Config
+from synapse_withheld.delivery.runtime import at_once
 from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.background import (
@@ -80,7 +83,8 @@ def background(
     """Return a sweep in batches of two."""
     backlog: Any = Estimating(estimate)
     sweep = Sweep(rows, Options(batch_size=2, **options))
-    return BackgroundSweep(backlog, sweep, Metrics(SERVER), PAUSE_S, sleep)
+    runtime = at_once(Clock(), sleep)
+    return BackgroundSweep(backlog, sweep, Metrics(SERVER), PAUSE_S, runtime)
 
 
 def mailbox(count: int) -> FakeRows:
@@ -155,3 +159,19 @@ def test_without_an_estimate_it_sweeps_all_the_same(
     driven(background(rows, slept, estimate).run())
     assert 1 == len(rows.table)
     assert [0, 1] == slept.seen
+
+
+def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:
+    """Each of its batches is one turn, a failing one too."""
+    rows = mailbox(7)
+    rows.failing = 1
+    held: list[bool] = []
+    slept = Slept()
+    sweep = background(rows, slept)
+    slept.look = lambda: held.append(bool(sweep.turn.locked))
+    sweep.turn.acquire()
+    process = ensureDeferred(sweep.run())
+    assert (7, False) == (len(rows.table), process.called)
+    sweep.turn.release()
+    assert (1, True) == (len(rows.table), process.called)
+    assert [False] * 5 == held

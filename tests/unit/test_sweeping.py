@@ -1,4 +1,4 @@
-"""The sweep leaves exactly what no later notice covers."""
+"""The sweep leaves exactly what no newer row makes redundant."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def finish(sweep: Sweep) -> Progress:
         ([notice(), other(), other()], [1, 2, 3]),
         ([notice(), notice(device="DEV2")], [1, 2]),
         ([notice(device=None), notice("key2", None)], [1, 2]),
-        ([notice("key1"), notice("key2")], [2]),
+        ([notice("key1"), notice("key2")], [1, 2]),
+        ([notice("key1"), notice("key2"), notice("key1")], [2, 3]),
         ([notice(), notice(code="m.unverified")], [1, 2]),
         ([notice(code="m.unverified")] * 2, [1, 2]),
         ([notice(**SCOPE), notice()], [2]),
@@ -62,7 +63,7 @@ def finish(sweep: Sweep) -> Progress:
     ],
 )  # fmt: skip
 def test_what_stays_of_a_mailbox(texts: list[str], stay: list[int]) -> None:
-    """Everything but notices that a later one covers, whatever the batches are."""
+    """All but what a newer row makes redundant, whatever the batches are."""
     assert [stay] * 3 == [swept(texts, batch_size=size) for size in (1, 2, 100)]
 
 
@@ -72,12 +73,6 @@ def test_with_separate_scopes_sessions_do_not_cover_each_other() -> None:
     texts = [notice(**SCOPE), notice(**SCOPE), notice(**elsewhere), notice()]
     assert [2, 3, 4] == swept(texts, rules=ruleset(merge_scopes=False))
     assert [4] == swept(texts)
-
-
-def test_where_spoofs_are_possible_only_an_equal_key_covers() -> None:
-    """Synapse before 1.157.2 stored them."""
-    texts = [notice("key1"), notice("key2"), notice("key1")]
-    assert [2, 3] == swept(texts, spoofs_possible=True)
 
 
 def test_a_mailbox_of_another_device_covers_nothing() -> None:
@@ -130,21 +125,33 @@ def test_what_readers_do_not_see_yet_neither_goes_nor_covers() -> None:
     assert {(*R, 2), (*R, 3)} == rows.table.keys()
 
 
-def test_no_more_rows_are_read_at_once_than_asked_for() -> None:
-    """However many there are."""
+def test_one_row_more_is_read_at_once_than_asked_for() -> None:
+    """However many there are: to know whether a place goes on."""
     rows = FakeRows({(*R, number): other() for number in range(50)})
     finish(Sweep(rows, Options(batch_size=7)))
-    assert 7 == rows.most_read
+    assert 8 == rows.most_read
 
 
 def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are remembered; the next mailbox has room again."""
-    monkeypatch.setattr(covering, "MOST_PAIRS", 2)
-    texts = [notice(device=f"D{number % 3}") for number in range(6)]
+    monkeypatch.setattr(covering, "MOST_SLOTS", 2)
+    texts = [notice(device=f"D{number % 3}", reason=f"{number}") for number in range(6)]
     assert [1, 4, 5, 6] == swept(texts)
     keys = (Q, R)
     rows = FakeRows({(*key, n): text for key in keys for n, text in enumerate(texts)})
     assert 4 == finish(Sweep(rows, Options())).total.deleted
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_rows_that_share_a_place_are_left_alone(batch_size: int) -> None:
+    """Whoever deletes one deletes both."""
+    rows = FakeRows({(*R, number): notice() for number in range(1, 8)})
+    rows.doubles = {(*R, 3): other(), (*R, 5): notice(), (*R, 7): other()}
+    sweep = Sweep(rows, Options(batch_size=batch_size))
+    finish(sweep)
+
+    assert {(*R, 3), (*R, 5), (*R, 6), (*R, 7)} == rows.table.keys()
+    assert 4 == sweep.progress.total.notices
 
 
 def test_memory_does_not_grow_with_the_table() -> None:
@@ -209,7 +216,7 @@ TEXTS = st.one_of(
     ),
 )
 RULES = st.sampled_from([ruleset(merge_scopes=each) for each in (True, False)])
-OPTIONS = st.builds(Options, st.integers(1, 7), RULES, st.booleans())
+OPTIONS = st.builds(Options, st.integers(1, 7), RULES)
 # What happens: a message arrives, a mailbox is read up to now, either of two sweeps
 # takes a step, fails at one, or is killed and taken up again.
 STORED = st.tuples(st.just("store"), KEYS, TEXTS)
