@@ -8,38 +8,26 @@ page of one.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Callable, Dict, Iterable, Sequence
+from typing import Callable, Sequence
 
 from synapse_withheld.memory.belief import Belief, believe
 from synapse_withheld.memory.in_flight import InFlight, Storing
 from synapse_withheld.memory.limits import Limits
 from synapse_withheld.memory.mailbox import Mailbox
-from synapse_withheld.memory.records import (
-    REARMED_ALREADY,
-    ByAge,
-    Record,
-    insert,
-    remove,
-)
+from synapse_withheld.memory.mailboxes import Mailboxes
+from synapse_withheld.memory.records import REARMED_ALREADY, Record
+from synapse_withheld.memory.settling import learn, settle
 from synapse_withheld.memory.users import Users
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
-from synapse_withheld.rules.redundant import Row, redundant
+from synapse_withheld.rules.redundant import Row
 
 __all__ = ["Belief", "Limits", "Mailbox", "Memory", "Record", "Storing"]
 
-# How many records of the least recently used mailbox are forgotten at once.
-_SOME = 100
-
 
 class Memory:
-    """The rows of one queue that are remembered.
-
-    Attributes:
-        pairs: How many there are.
-    """
+    """The rows of one queue that are remembered."""
 
     def __init__(
         self,
@@ -59,15 +47,12 @@ class Memory:
             who_of: Says whose room what was found in the database takes, given its
                 sender.
         """
-        self.pairs = 0
-        self._limits = limits
         self._sees_reads = sees_reads
         self._hold_s = hold_s
         self._who_of = who_of
-        # The least recently used first.
-        self._mailboxes: OrderedDict[MailboxKey, Mailbox] = OrderedDict()
+        self._limits = limits
         self._users = Users()
-        self._of_who: Dict[str, ByAge] = {}
+        self._mailboxes = Mailboxes(limits, self._users)
         self._in_flight = InFlight()
         # How many Olm messages passed between ends of anything. It never begins again,
         # so that nothing that is old ever looks new.
@@ -76,12 +61,14 @@ class Memory:
     def __len__(self) -> int:
         return len(self._mailboxes)
 
+    @property
+    def pairs(self) -> int:
+        """Count the rows that are remembered."""
+        return self._mailboxes.pairs
+
     def get(self, key: MailboxKey) -> Mailbox | None:
         """Return a mailbox that is remembered, and mark it as used."""
-        mailbox = self._mailboxes.get(key)
-        if mailbox is not None:
-            self._mailboxes.move_to_end(key)
-        return mailbox
+        return self._mailboxes.use(key)
 
     def open(self, key: MailboxKey, handed_out: int) -> Mailbox:
         """Return a mailbox, and remember it from now on.
@@ -91,13 +78,7 @@ class Memory:
             handed_out: Up to which stream ID its device may have been handed messages,
                 where it was not remembered.
         """
-        mailbox = self.get(key)
-        if mailbox is None:
-            mailbox = self._mailboxes[key] = Mailbox(key, handed_out)
-            self._users.add_device(key)
-            if len(self._mailboxes) > self._limits.mailboxes:
-                self._forget_some()
-        return mailbox
+        return self._mailboxes.open(key, handed_out)
 
     def devices_of(self, user_id: str) -> list[str]:
         """Return the devices of a user whose mailboxes are remembered."""
@@ -168,20 +149,8 @@ class Memory:
             storing.is_lost = True
             self._doubt(mailbox, storing.notice)
         else:
-            record = Record(
-                stream_id,
-                storing.notice,
-                mailbox.key,
-                storing.who,
-                REARMED_ALREADY
-                if self._in_flight.is_rearmed(storing)
-                else storing.number,
-                True,
-                only_one_in_row,
-                storing.device_list_id,
-                storing.began_s,
-            )
-            superseded = self._settle(mailbox, record)
+            record = self._stored(storing, stream_id, only_one_in_row=only_one_in_row)
+            superseded = settle(self._mailboxes, mailbox, record)
         self.abandon(storing)
         return superseded
 
@@ -200,7 +169,7 @@ class Memory:
         """Forget a record whose row is gone."""
         mailbox = self._mailboxes.get(key)
         if mailbox is not None and record in mailbox.of_pair(record.notice):
-            self._remove(mailbox, record)
+            self._mailboxes.remove(mailbox, record)
 
     def learn(
         self,
@@ -225,38 +194,24 @@ class Memory:
         """
         if self.get(key) is not mailbox:
             return []
-        known = self._known_of_pairs(mailbox, rows)
-        found = {row.stream_id: row for row in rows}
-        stale = {row.stream_id for row in rows if row.stale}
-        # Of what was seen being stored, more is known than what was found.
-        for record in known.values():
-            found[record.stream_id] = _row(record, stale=record.stream_id in stale)
-        goes = redundant(
-            [found[each] for each in sorted(found)], max(newest_id, *found, 0)
+        superseded = learn(
+            self._mailboxes,
+            mailbox,
+            rows,
+            newest_id,
+            lambda row: self._found(mailbox, row),
         )
-        superseded = self._remove_redundant(mailbox, goes, known)
-        gone = {older for older, _ in goes}
-        # What is beyond the limits are the oldest.
-        for stream_id in sorted(found.keys() - known.keys() - gone, reverse=True):
-            self._insert(mailbox, self._found(mailbox, found[stream_id]))
         mailbox.learned = last or mailbox.learned
         return superseded
 
     def forget(self, key: MailboxKey) -> None:
         """Forget a mailbox: it will be opened and learned again."""
-        mailbox = self._mailboxes.get(key)
-        if mailbox is not None:
-            for record in list(mailbox):
-                self._remove(mailbox, record)
-            del self._mailboxes[key]
-            self._users.remove_device(key)
+        self._mailboxes.forget(key)
 
     def clear(self) -> None:
         """Forget everything, as when something that happened was missed."""
-        self._mailboxes.clear()
-        self._of_who.clear()
-        self.pairs = 0
         self._users = Users()
+        self._mailboxes = Mailboxes(self._limits, self._users)
         for storing in self._in_flight:
             self._users.hold(storing.mailbox[0], storing.sender)
 
@@ -299,7 +254,8 @@ class Memory:
         sender = record.sender
         if self._users.rearmed(record.mailbox[0], sender) > record.number:
             return True
-        of_sender = self._mailboxes[record.mailbox].sender(sender)
+        mailbox = self._mailboxes.get(record.mailbox)
+        of_sender = None if mailbox is None else mailbox.sender(sender)
         return of_sender is not None and of_sender.is_rearmed(record)
 
     def _is_held(self, record: Record, now_s: float) -> bool:
@@ -317,92 +273,22 @@ class Memory:
             for record in mailbox.of_pair(notice):
                 record.number = REARMED_ALREADY
 
-    def _settle(self, mailbox: Mailbox, record: Record) -> list[Superseded]:
-        known = {each.stream_id: each for each in mailbox.of_pair(record.notice)}
-        found = known.get(record.stream_id)
-        if found is not None:
-            # It was learned before it was settled.
-            self._remove(mailbox, found)
-        known[record.stream_id] = record
-        self._insert_only(mailbox, record)
-        rows = [_row(known[each]) for each in sorted(known)]
-        goes = redundant(rows, rows[-1].stream_id)
-        superseded = self._remove_redundant(mailbox, goes, known)
-        if all(older != record.stream_id for older, _ in goes):
-            self._make_room(mailbox, record)
-        return superseded
-
-    def _known_of_pairs(
-        self, mailbox: Mailbox, rows: Iterable[Row]
-    ) -> dict[int, Record]:
-        pairs = {(row.notice.rule.name, row.notice.pair): row.notice for row in rows}
-        return {
-            record.stream_id: record
-            for notice in pairs.values()
-            for record in mailbox.of_pair(notice)
-        }
+    def _stored(
+        self, storing: Storing, stream_id: int, *, only_one_in_row: bool
+    ) -> Record:
+        is_rearmed = self._in_flight.is_rearmed(storing)
+        return Record(
+            stream_id,
+            storing.notice,
+            storing.mailbox,
+            storing.who,
+            REARMED_ALREADY if is_rearmed else storing.number,
+            seen_arriving=True,
+            only_one_in_row=only_one_in_row,
+            device_list_id=storing.device_list_id,
+            queued_s=storing.began_s,
+        )
 
     def _found(self, mailbox: Mailbox, row: Row) -> Record:
         who = self._who_of(row.notice.pair.sender)
         return Record(row.stream_id, row.notice, mailbox.key, who, self._number)
-
-    def _remove_redundant(
-        self,
-        mailbox: Mailbox,
-        goes: Iterable[tuple[int, int]],
-        known: dict[int, Record],
-    ) -> list[Superseded]:
-        superseded = []
-        for older, newer in goes:
-            record = known.get(older)
-            if record is not None:
-                self._remove(mailbox, record)
-            if record is None or record.only_one_in_row:
-                superseded.append(Superseded(mailbox.key, older, newer))
-        return superseded
-
-    def _insert(self, mailbox: Mailbox, record: Record) -> None:
-        self._insert_only(mailbox, record)
-        self._make_room(mailbox, record)
-
-    def _insert_only(self, mailbox: Mailbox, record: Record) -> None:
-        mailbox.insert(record, self._limits)
-        self._users.hold(mailbox.key[0], record.sender)
-        insert(self._of_who.setdefault(record.who, []), record)
-        self.pairs += 1
-
-    def _make_room(self, mailbox: Mailbox, record: Record) -> None:
-        beyond = mailbox.beyond_limits(record, self._limits)
-        if beyond is not None:
-            self._lose(mailbox, beyond)
-        of_who = self._of_who.get(record.who, [])
-        if len(of_who) > self._limits.of_who:
-            self._lose(self._mailboxes[of_who[0].mailbox], of_who[0])
-        while self.pairs > self._limits.max_pairs:
-            self._forget_some()
-
-    def _forget_some(self) -> None:
-        """Forget some of what is in the least recently used mailbox, or all."""
-        mailbox = next(iter(self._mailboxes.values()))
-        for record in mailbox.some(_SOME):
-            self._lose(mailbox, record)
-        if not len(mailbox):
-            self.forget(mailbox.key)
-
-    def _lose(self, mailbox: Mailbox, record: Record) -> None:
-        """Forget a record whose row is still queued."""
-        mailbox.learned = False
-        self._remove(mailbox, record)
-
-    def _remove(self, mailbox: Mailbox, record: Record) -> None:
-        mailbox.remove(record)
-        of_who = self._of_who[record.who]
-        remove(of_who, record)
-        if not of_who:
-            del self._of_who[record.who]
-        self._users.release(mailbox.key[0], record.sender)
-        self.pairs -= 1
-
-
-def _row(record: Record, *, stale: bool = False) -> Row:
-    return Row(record.stream_id, record.notice, record.seen_arriving, stale)
