@@ -73,8 +73,3 @@ ALL = (
     DUPLICATE,
     HELD,
 )
-
-# Only until nothing imports them.
-NO_ROOM = LIMIT
-WAITED = OVERDUE
-UNWATCHED = REPEATED

@@ -24,7 +24,10 @@ REST_AFTER_FAILURE_S = 60.0
 
 
 def start(
-    config: Config, synapse: Surroundings, metrics: Metrics, turn: DeferredLock
+    config: Config,
+    synapse: Surroundings,
+    metrics: Metrics,
+    turn: DeferredLock | None = None,
 ) -> None:
     """Begin to tidy the backlog in the background.
 
@@ -32,7 +35,8 @@ def start(
         config: The module's configuration.
         synapse: The homeserver.
         metrics: Where its progress is told.
-        turn: Held by who asks the database in the background at the moment.
+        turn: Held by who asks the database in the background at the moment; `None`
+            where this process has no other work there.
     """
     runtime = synapse.runtime()
     backlog = Database(
@@ -48,7 +52,9 @@ def start(
     )
     pause_s = config.sweep.pause_ms / 1000
     sweep = Sweep(backlog, options)
-    background = BackgroundSweep(backlog, sweep, metrics, pause_s, runtime, turn)
+    background = BackgroundSweep(
+        backlog, sweep, metrics, pause_s, runtime, turn or DeferredLock()
+    )
     runtime.as_process("withheld_sweep", background.run)
 
 

@@ -18,7 +18,7 @@ from synapse_withheld.cli.shared.explaining import (
 )
 from synapse_withheld.cli.shared.messages import Message, NotUnderstoodError, read_line
 from synapse_withheld.config import Config
-from synapse_withheld.database.store import Store
+from synapse_withheld.database.database import Database
 from synapse_withheld.operators.wording import WHY
 from synapse_withheld.rules import decision
 from tests.harness.messages import (
@@ -90,7 +90,7 @@ def test_a_repeated_notice_collapses_until_it_is_read() -> None:
         "first",
         "duplicate",
         "acknowledged",
-        "not_queued",
+        "read",
     ]
     assert found[2].why.endswith("1 message")
     assert [each.pair for each in found] == [1, 1, None, 1]
@@ -114,9 +114,15 @@ def test_an_olm_message_of_the_recipient_rearms() -> None:
 
 
 def test_a_restart_forgets() -> None:
-    """The mailbox is read, and what is found was not watched."""
+    """The first notice is stored at once, and what it repeats is found then."""
+    explainer = Explainer(Config())
     lines = [line(notice()), '{"restarted": true}', line(notice()), line(notice())]
-    assert reasons(*lines)[2:] == ["supersede unwatched", "collapse duplicate"]
+    found = [
+        explainer.explain(number, read_line(text))[0].reason
+        for number, text in enumerate(lines, start=1)
+    ]
+    assert found[2:] == ["first", "duplicate"]
+    assert explainer.left == 1
 
 
 def test_a_changed_device_may_be_another() -> None:
@@ -131,7 +137,7 @@ def test_a_hold_ends_when_its_time_has_passed() -> None:
     lines = [line(notice()), read, later % 23, line(notice())]
     assert reasons(*lines, repeat="session")[3] == "collapse held"
     lines[2] = later % 25
-    assert reasons(*lines, repeat="session")[3] == "deliver not_queued"
+    assert reasons(*lines, repeat="session")[3] == "deliver read"
 
 
 def test_each_recipient_has_a_mailbox() -> None:
@@ -152,19 +158,18 @@ def test_each_recipient_has_a_mailbox() -> None:
         "first",
         "duplicate",
         "acknowledged",
-        "not_queued",
+        "read",
         "duplicate",
     ]
     assert [each.pair for each in found] == [1, 2, 3, 2, None, 2, 1]
 
 
 def test_a_wildcard_is_decided_for_each_device() -> None:
-    """Of the devices that earlier lines named."""
+    """Of the devices that had notices before; of others it is found later."""
     lines = [line(notice(), device_id="D1"), line({}, "m.dummy", device_id="D2")]
     to_all, to_one = (line(notice(), device_id=each) for each in ("*", "D2"))
     found = reasons(*lines, to_all, to_one)
-    assert sorted(found[2:4]) == ["deliver first", "supersede wildcard"]
-    assert found[4:] == ["collapse duplicate"]
+    assert found[2:] == ["supersede wildcard", "supersede repeated"]
 
 
 def test_scopes_are_apart_if_the_configuration_says_so() -> None:
@@ -236,7 +241,7 @@ def test_a_failure_of_the_module_is_no_explanation(
     def fail(*_: Any) -> Any:
         raise OSError
 
-    monkeypatch.setattr(Store, "read_mailboxes", fail)
+    monkeypatch.setattr(Database, "read_pages", fail)
     with pytest.raises(ModuleFailedError):
         explained(line(notice()))
 
@@ -297,7 +302,7 @@ def test_a_dash_reads_standard_input(
 ) -> None:
     """As other commands do."""
     monkeypatch.setattr("sys.stdin", io.StringIO(line(notice())))
-    assert run("-", "max_pairs_per_sender=1") == 0
+    assert run("-", "max_pairs=1000") == 0
     assert "first" in capsys.readouterr().out
 
 

@@ -42,8 +42,9 @@ def read(rule: Requests, content: dict[str, Any], **changed: Any) -> Notice:
 def test_a_pair_is_of_a_device_and_a_request(rule: Requests) -> None:
     """And of its type; what equal contents have in common is short."""
     found = read(rule, REQUEST)
+    (message_type,) = rule.types
 
-    assert Pair("@s:hs", "S1", *rule.types, ("1",)) == found.pair
+    assert Pair("@s:hs", "S1", message_type, ("1",)) == found.pair
     assert 32 == len(found.key)
     assert found.pair == read(rule, CANCELLATION).pair
 

@@ -11,7 +11,7 @@ from synapse_withheld.cli.shared import messages
 from synapse_withheld.cli.shared.mailboxes import Mailboxes
 from synapse_withheld.cli.shared.messages import Happening, Line, Message
 from synapse_withheld.config import Config
-from synapse_withheld.delivery.batch import WILDCARD, LocalMessages
+from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.operators.wording import WHY
@@ -48,7 +48,8 @@ class Explanation:
             line is no notice, or one for several mailboxes.
         key: The beginning of the sender's key; of a rule that is not about keys, of
             what equal contents have in common.
-        earlier: The line of the pair's notice that the index knew; `None` if none.
+        earlier: The line of the newest notice of the pair that the module remembered;
+            `None` if none.
     """
 
     line: int
@@ -149,14 +150,13 @@ class Explainer:
             self._mailboxes,
             self._recorder,
             Tally(self._mailboxes.runtime().seconds),
-            spoofs_possible=False,
         )
 
     def _send(self, number: int, line: Message) -> None:
         self._recorder.begin()
         self._mailboxes.add_device((line.user_id, line.device_id))
 
-        async def write(kept: LocalMessages) -> None:
+        async def write(kept: LocalMessages, _: Edus) -> None:
             # Of nothing Synapse's code for writing is not entered.
             if kept:
                 await self._mailboxes.store(kept)
@@ -164,7 +164,9 @@ class Explainer:
 
         batch = {line.user_id: {line.device_id: line.message}}
         failures: list[Any] = []
-        ensureDeferred(self._traffic.to_local(batch, write)).addErrback(failures.append)
+        ensureDeferred(self._traffic.store(batch, {}, write)).addErrback(
+            failures.append
+        )
         self._mailboxes.come_to_rest()
         for failure in failures:
             failure.raiseException()
@@ -174,6 +176,7 @@ class Explainer:
     def _happen(self, line: Happening) -> str:
         mailbox = (line.user_id, line.device_id)
         if line.kind == messages.ACKNOWLEDGED:
+            self._traffic.note_read(*mailbox, self._mailboxes.stream_token())
             count = self._mailboxes.acknowledge(mailbox)
             return f"the device read what was queued: {_counted(count, 'message')}"
         if line.kind == messages.RESTARTED:
@@ -192,9 +195,9 @@ class Explainer:
     def _earlier(self, line: Message, notice: Notice | None) -> int | None:
         if notice is None:
             return None
-        mailbox = (line.user_id, line.device_id)
-        queued = self._traffic.inbox.index.queued(mailbox, notice)
-        return None if queued is None else self._line_of.get(queued.stream_id)
+        mailbox = self._traffic.inbox.memory.get((line.user_id, line.device_id))
+        of_pair = [] if mailbox is None else mailbox.of_pair(notice)
+        return self._line_of.get(of_pair[-1].stream_id) if of_pair else None
 
     def _pair(self, line: Message, notice: Notice | None) -> int | None:
         if notice is None or line.device_id == WILDCARD:

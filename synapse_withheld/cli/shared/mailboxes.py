@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from synapse_withheld.delivery.batch import WILDCARD, LocalMessages, ObservedBatch
-from synapse_withheld.delivery.waiting import Runtime, at_once
+from synapse_withheld.delivery.runtime import Runtime, at_once
 from synapse_withheld.rules.mailbox import MailboxKey
 
 # As far as the module's statements about mailboxes read Synapse's tables.
@@ -57,8 +57,12 @@ class Mailboxes:
     """What the module needs of a homeserver: mailboxes and a clock, nothing else.
 
     Whoever a message is for is taken to exist. Statements answer in `come_to_rest`,
-    and time passes only in `let_pass`.
+    where time passes only as long as work in the background rests, and in `let_pass`.
     """
+
+    # Devices read when a line says so.
+    sees_reads = True
+    database_driver = "sqlite3"
 
     def __init__(self) -> None:
         """Start with no device."""
@@ -69,6 +73,8 @@ class Mailboxes:
         self._device_list_id = 0
         # As from a database, no answer comes before whoever asked waits for it.
         self._turns: deque[Deferred[None]] = deque()
+        # Until when somebody sleeps.
+        self._sleeping: list[float] = []
 
     # What the module asks.
 
@@ -102,8 +108,11 @@ class Mailboxes:
 
     def come_to_rest(self) -> None:
         """Run the statements that wait, and those that follow from them."""
-        while self._turns:
-            self._turns.popleft().callback(None)
+        while self._turns or self._sleeping:
+            if self._turns:
+                self._turns.popleft().callback(None)
+            else:
+                self._clock.advance(min(self._sleeping) - self._clock.seconds())
 
     def add_device(self, mailbox: MailboxKey) -> None:
         """Let a device exist, unless it does."""
@@ -159,5 +168,9 @@ class Mailboxes:
         return self._database.execute(sql, parameters).fetchall()
 
     async def _sleep(self, seconds: float) -> None:
-        # Only to wait for other writers, of whom there are none.
-        raise NotImplementedError
+        until_s = self._clock.seconds() + seconds
+        self._sleeping.append(until_s)
+        awake: Deferred[None] = Deferred()
+        self._clock.callLater(seconds, awake.callback, None)
+        await awake
+        self._sleeping.remove(until_s)
