@@ -10,7 +10,7 @@ from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import config as configuration
 from synapse_withheld.config import Config, InvalidConfigError
-from synapse_withheld.delivery.waiting import now_ts
+from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.pages.answers import Answers, Process
 from synapse_withheld.operators.pages.asking import PATH
@@ -21,7 +21,6 @@ from synapse_withheld.synapse_internals import (
     AlreadyLoadedError,
     SynapseInternals,
     UnknownSynapseError,
-    spoofs_possible,
     synapse_version,
 )
 from synapse_withheld.version import VERSION
@@ -54,11 +53,10 @@ class WithheldModule:
         except UnknownSynapseError as error:
             _stay_out(config, error)
             return
-        spoofs = spoofs_possible(synapse_version())
         sweeps = config.sweep.enabled and api.should_run_background_tasks()
-        if sweeps:
-            background.start(config, synapse, metrics, spoofs_possible=spoofs)
         if synapse.process_name not in synapse.writers:
+            if sweeps:
+                background.start(config, synapse, metrics)
             logger.info(
                 "synapse_withheld does not act in this process: it is %s, and "
                 "to-device messages are written by %s",
@@ -67,10 +65,13 @@ class WithheldModule:
             )
             return
         tally = Tally(synapse.runtime().seconds)
+        traffic = wire(config, synapse, metrics, tally)
+        if sweeps:
+            background.start(config, synapse, metrics, traffic.settler.housekeeper.turn)
         if config.pages:
             process = _process(api, synapse.process_name)
             _serve_pages(api, Answers(process, config, metrics, tally, sweeps))
-        synapse.intercept(wire(config, synapse, metrics, tally, spoofs_possible=spoofs))
+        synapse.intercept(traffic)
         logger.info(
             "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
             VERSION,

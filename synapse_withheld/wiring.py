@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
@@ -18,6 +20,7 @@ from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
+from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.ruleset import Ruleset
 
 _QUEUES = {queue.name: queue for queue in (INBOX, OUTBOX)}
@@ -44,7 +47,12 @@ def wire(
     # A memory each, so that notices for invented devices on other servers push nothing
     # out of that of the local devices.
     memories = {
-        INBOX.name: Memory(limits, sees_reads=synapse.sees_reads, hold_s=config.hold_s),
+        INBOX.name: Memory(
+            limits,
+            sees_reads=synapse.sees_reads,
+            hold_s=config.hold_s,
+            who_of=functools.partial(_who_of, synapse.server_name),
+        ),
         # However devices on other servers read, the outbox itself is acknowledged.
         OUTBOX.name: Memory(limits, sees_reads=False, hold_s=config.hold_s),
     }
@@ -98,6 +106,12 @@ def wire(
         metrics,
         failures,
     )
+
+
+def _who_of(server_name: str, sender: str) -> str:
+    """Return whose share something takes: a sender's, or another server's."""
+    server = server_of(sender)
+    return sender if server == server_name else server
 
 
 def _database(synapse: Surroundings) -> Database:

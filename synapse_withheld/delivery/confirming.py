@@ -123,7 +123,7 @@ class Confirmer:
         """Return which queue is asked about: they take turns."""
         queues = [queue for queue, waiting in self._queued.items() if waiting]
         others = [queue for queue in queues if queue != self._last_asked]
-        return (others or queues or [None])[0]
+        return next(iter([*others, *queues]), None)
 
     def _gather(self, queue: str) -> _Asked:
         """Choose the rows to ask about; which row it is for each is decided now."""

@@ -84,7 +84,8 @@ class Tidying:
     def _take(self) -> list[tuple[str, _Doomed]]:
         """Take rows whose newer row all readers see; put others back."""
         seen_up_to = self.stream_token()
-        taken, too_new = [], []
+        taken: list[tuple[str, _Doomed]] = []
+        too_new: list[tuple[str, _Doomed]] = []
         for who, each in self._rows.take_some(MOST_DELETED):
             newer_id = self._newest_of(each.row)
             each.row = attrs.evolve(each.row, newer_stream_id=newer_id)

@@ -22,10 +22,9 @@ from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.shared.sweep_output import Bar, in_json, in_text
 from synapse_withheld.config import MOST_BATCH_SIZE, Config
 from synapse_withheld.database.database import Database, StatementError
-from synapse_withheld.delivery.waiting import now_ts
+from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options, Progress, Sweep
-from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
 
 MOST_PAUSE_S = 3600
 
@@ -118,7 +117,6 @@ class Job:
         options = Options(
             batch_size=arguments.batch_size or config.sweep.batch_size,
             rules=Ruleset.of(config),
-            spoofs_possible=spoofs_possible(synapse_version()),
             dry_run=arguments.dry_run,
             now_ts=now_ts(),
         )
