@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
@@ -51,7 +49,7 @@ def wire(
             limits,
             sees_reads=synapse.sees_reads,
             hold_s=config.hold_s,
-            who_of=functools.partial(_who_of, synapse.server_name),
+            who_of=_who_of,
         ),
         # However devices on other servers read, the outbox itself is acknowledged.
         OUTBOX.name: Memory(limits, sees_reads=False, hold_s=config.hold_s),
@@ -108,10 +106,10 @@ def wire(
     )
 
 
-def _who_of(server_name: str, sender: str) -> str:
+def _who_of(sender: str, recipient: str) -> str:
     """Return whose share something takes: a sender's, or another server's."""
     server = server_of(sender)
-    return sender if server == server_name else server
+    return sender if server == server_of(recipient) else server
 
 
 def _database(synapse: Surroundings) -> Database:

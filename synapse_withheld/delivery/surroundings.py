@@ -11,10 +11,6 @@ class Surroundings(Protocol):
     """The homeserver."""
 
     @property
-    def server_name(self) -> str:
-        """Return the homeserver's name."""
-
-    @property
     def sees_reads(self) -> bool:
         """Say whether every read of a mailbox passes this process."""
 

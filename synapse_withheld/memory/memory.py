@@ -35,7 +35,7 @@ class Memory:
         *,
         sees_reads: bool,
         hold_s: float | None,
-        who_of: Callable[[str], str] = str,
+        who_of: Callable[[str, str], str] = lambda sender, _: sender,
     ) -> None:
         """Start empty.
 
@@ -45,7 +45,7 @@ class Memory:
             hold_s: How long one that was delivered stands for later ones; `None` where
                 it does not.
             who_of: Says whose room what was found in the database takes, given its
-                sender.
+                sender and the recipient user.
         """
         self._sees_reads = sees_reads
         self._hold_s = hold_s
@@ -69,6 +69,10 @@ class Memory:
     def get(self, key: MailboxKey) -> Mailbox | None:
         """Return a mailbox that is remembered, and mark it as used."""
         return self._mailboxes.use(key)
+
+    def peek(self, key: MailboxKey) -> Mailbox | None:
+        """Return a mailbox that is remembered."""
+        return self._mailboxes.get(key)
 
     def open(self, key: MailboxKey, handed_out: int) -> Mailbox:
         """Return a mailbox, and remember it from now on.
@@ -290,5 +294,5 @@ class Memory:
         )
 
     def _found(self, mailbox: Mailbox, row: Row) -> Record:
-        who = self._who_of(row.notice.pair.sender)
+        who = self._who_of(row.notice.pair.sender, mailbox.key[0])
         return Record(row.stream_id, row.notice, mailbox.key, who, self._number)
