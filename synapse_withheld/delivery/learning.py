@@ -9,7 +9,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import ABOVE_ALL, Page
-from synapse_withheld.delivery.shares import Shares
+from synapse_withheld.delivery.work import Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
@@ -19,9 +19,6 @@ from synapse_withheld.rules.staleness import Staleness, askers_of
 
 # How many pages of one mailbox are read: what is older stays, and is delivered.
 MOST_PAGES = 20
-
-# After how many failures a mailbox is left to its next notice.
-MOST_TRIES = 3
 
 # How many devices of one user are learned after a message to all of them.
 MOST_DEVICES = 1000
@@ -35,7 +32,6 @@ class _Unlearned:
     mailbox: Mailbox
     below: int = ABOVE_ALL
     pages: int = 0
-    failures: int = 0
 
 
 @attrs.define(eq=False)
@@ -53,7 +49,7 @@ class Learning:
     rules: Ruleset
     tidy: Callable[[list[Superseded], str], None]
     now_ts: Callable[[], int]
-    _mailboxes: Shares[_Unlearned] = attrs.field(factory=Shares, init=False)
+    _mailboxes: Work[_Unlearned] = attrs.field(factory=Work, init=False)
     _queued: dict[MailboxKey, Mailbox] = attrs.field(factory=dict, init=False)
 
     def __len__(self) -> int:
@@ -67,46 +63,49 @@ class Learning:
         """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
         if self._queued.get(key) is mailbox:
             return
-        if self._mailboxes.is_full_for(who):
+        if self._mailboxes.add(who, _Unlearned(key, mailbox)):
+            self._queued[key] = mailbox
+        else:
             self.memory.forget(key)
-            return
-        self._queued[key] = mailbox
-        self._mailboxes.add(who, _Unlearned(key, mailbox))
 
     async def do_some(self) -> None:
         """Read a page of as many mailboxes as one statement may."""
         taken = self._take()
         if not taken:
             return
-        wanted = {each.key: each.below for _, each in taken}
+        wanted = {each.item.key: each.item.below for each in taken}
         try:
             pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
             notices = {key: self._notices(page) for key, page in pages.items()}
             told = [notice for some in notices.values() for _, notice in some]
             gone = await self.database.gone(askers_of(told))
         except Exception:
-            self._put_back(taken)
+            for each in self._mailboxes.failed(taken):
+                self._end(each.item)
+                self.memory.forget(each.item.key)
             raise
         staleness = Staleness(self.now_ts(), gone)
-        for who, each in taken:
-            page = pages.get(each.key)
+        for each in taken:
+            key = each.item.key
+            page = pages.get(key)
             if page is None:
                 # There is no such device.
-                self._end(each)
-                self.memory.forget(each.key)
+                self._end(each.item)
+                self.memory.forget(key)
             else:
-                self._learn(who, each, page, notices[each.key], staleness)
+                self._learn(each, page, notices[key], staleness)
 
-    def _take(self) -> list[tuple[str, _Unlearned]]:
+    def _take(self) -> list[Piece[_Unlearned]]:
         """Take mailboxes, without those that were forgotten meanwhile."""
         taken = []
         keys = set()
-        for who, each in self._mailboxes.take_some(self.database.most_pages):
-            if self.memory.peek(each.key) is not each.mailbox or each.key in keys:
-                self._end(each)
+        for each in self._mailboxes.take(self.database.most_pages):
+            key = each.item.key
+            if self.memory.peek(key) is not each.item.mailbox or key in keys:
+                self._end(each.item)
             else:
-                keys.add(each.key)
-                taken.append((who, each))
+                keys.add(key)
+                taken.append(each)
         return taken
 
     def _notices(self, page: Page) -> list[tuple[int, Notice]]:
@@ -118,42 +117,33 @@ class Learning:
 
     def _learn(
         self,
-        who: str,
-        each: _Unlearned,
+        each: Piece[_Unlearned],
         page: Page,
         notices: list[tuple[int, Notice]],
         staleness: Staleness,
     ) -> None:
-        each.pages += 1
-        below = page.below
-        is_last = below is None or each.pages >= MOST_PAGES
+        unlearned, below = each.item, page.below
+        unlearned.pages += 1
+        is_last = below is None or unlearned.pages >= MOST_PAGES
         rows = [
             Row(stream_id, notice, stale=staleness.applies_to(notice))
             for stream_id, notice in notices
         ]
         superseded = self.memory.learn(
-            each.key, each.mailbox, rows, page.newest_id, last=is_last
+            unlearned.key, unlearned.mailbox, rows, page.newest_id, last=is_last
         )
         if superseded:
-            self.tidy(superseded, who)
+            self.tidy(superseded, each.who)
         if below is None or is_last:
-            self._end(each)
-        else:
-            each.below, each.failures = below, 0
-            self._mailboxes.add(who, each)
+            self._end(unlearned)
+            return
+        unlearned.below, each.failures = below, 0
+        # Others come first.
+        self._mailboxes.put_behind(each)
 
     def _end(self, each: _Unlearned) -> None:
         if self._queued.get(each.key) is each.mailbox:
             del self._queued[each.key]
-
-    def _put_back(self, taken: list[tuple[str, _Unlearned]]) -> None:
-        for who, each in reversed(taken):
-            each.failures += 1
-            if each.failures < MOST_TRIES:
-                self._mailboxes.put_back(who, each)
-            else:
-                self._end(each)
-                self.memory.forget(each.key)
 
 
 @attrs.define(eq=False)
@@ -169,7 +159,7 @@ class LearningOfUsers:
     database: Database
     learn: Callable[[MailboxKey, Mailbox, str], None]
     stream_token: Callable[[], int]
-    _users: Shares[str] = attrs.field(factory=Shares, init=False)
+    _users: Work[str] = attrs.field(factory=Work, init=False)
     _queued: set[str] = attrs.field(factory=set, init=False)
 
     def __len__(self) -> int:
@@ -181,16 +171,20 @@ class LearningOfUsers:
 
     def add(self, user_id: str, who: str) -> None:
         """Queue a user on somebody's behalf, if there is room."""
-        if user_id not in self._queued and not self._users.is_full_for(who):
+        if user_id not in self._queued and self._users.add(who, user_id):
             self._queued.add(user_id)
-            self._users.add(who, user_id)
 
     async def do_some(self) -> None:
         """Look up the devices of some users, and open what is not remembered."""
-        taken = self._users.take_some(self.database.most_pages)
-        whose = {user_id: who for who, user_id in taken}
+        taken = self._users.take(self.database.most_pages)
+        whose = {each.item: each.who for each in taken}
+        try:
+            devices = await self.database.read_devices(whose)
+        except Exception:
+            for each in self._users.failed(taken):
+                self._queued.discard(each.item)
+            raise
         self._queued.difference_update(whose)
-        devices = await self.database.read_devices(whose)
         for user_id, device_ids in devices.items():
             for device_id in device_ids[:MOST_DEVICES]:
                 key = (user_id, device_id)

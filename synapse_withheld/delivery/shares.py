@@ -10,11 +10,6 @@ from typing import Deque, Generic, TypeVar
 
 Item = TypeVar("Item")
 
-# How much work in the background may be queued, and how much of it for one: what is
-# beyond is found again by the next notice or the sweep.
-MOST_QUEUED = 10_000
-MOST_OF_ONE = 1_000
-
 
 class Shares(Generic[Item]):
     """Items, each of somebody: first in, first out, and round robin between them."""
@@ -26,10 +21,9 @@ class Shares(Generic[Item]):
     def __len__(self) -> int:
         return self._size
 
-    def is_full_for(self, who: str) -> bool:
-        """Say whether work in the background has no room for more of somebody's."""
-        of_who = len(self._queues.get(who, ()))
-        return self._size >= MOST_QUEUED or of_who >= MOST_OF_ONE
+    def of(self, who: str) -> int:
+        """Count somebody's items."""
+        return len(self._queues.get(who, ()))
 
     def add(self, who: str, item: Item) -> None:
         """Put an item behind those of the same somebody."""
@@ -51,7 +45,3 @@ class Shares(Generic[Item]):
         else:
             del self._queues[who]
         return who, item
-
-    def take_some(self, most: int) -> list[tuple[str, Item]]:
-        """Take up to `most` items."""
-        return [self.take() for _ in range(min(most, self._size))]

@@ -9,21 +9,12 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED
-from synapse_withheld.delivery.shares import Shares
+from synapse_withheld.delivery.work import Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 
-# After how many failures rows are left to the next notice or the sweep.
-MOST_TRIES = 3
-
 _Place = Tuple[MailboxKey, int]
-
-
-@attrs.define(eq=False)
-class _Doomed:
-    row: Superseded
-    failures: int = 0
 
 
 @attrs.define(eq=False)
@@ -40,7 +31,7 @@ class Tidying:
     database: Database
     metrics: Metrics
     stream_token: Callable[[], int]
-    _rows: Shares[_Doomed] = attrs.field(factory=Shares, init=False)
+    _rows: Work[Superseded] = attrs.field(factory=Work, init=False)
     _newer: dict[_Place, int] = attrs.field(factory=dict, init=False)
     _seen_up_to: int = attrs.field(default=0, init=False)
 
@@ -49,31 +40,30 @@ class Tidying:
 
     @property
     def is_ready(self) -> bool:
-        if not self._rows:
-            return False
         # What was put back waits until readers see more.
-        return self.stream_token() > self._seen_up_to
+        return bool(self._rows) and self.stream_token() > self._seen_up_to
 
     def add(self, rows: Iterable[Superseded], who: str) -> None:
         """Queue rows; mailboxes of what does not fit are forgotten."""
         self._seen_up_to = 0
         for row in rows:
-            if self._rows.is_full_for(who):
+            if self._rows.add(who, row):
+                self._newer[row.mailbox, row.stream_id] = row.newer_stream_id
+            else:
                 self.memory.forget(row.mailbox)
-                continue
-            self._rows.add(who, _Doomed(row))
-            self._newer[row.mailbox, row.stream_id] = row.newer_stream_id
 
     async def do_some(self) -> None:
         """Delete as many rows as one statement can."""
         taken = self._take()
         if not taken:
             return
-        rows = [each.row for _, each in taken]
+        rows = [each.item for each in taken]
         try:
             deleted = await self.database.delete(rows, self.queue)
         except Exception:
-            self._put_back(taken)
+            for each in self._rows.failed(taken):
+                self._newer.pop((each.item.mailbox, each.item.stream_id), None)
+                self.memory.forget(each.item.mailbox)
             raise
         for row in rows:
             self._newer.pop((row.mailbox, row.stream_id), None)
@@ -81,17 +71,16 @@ class Tidying:
         if deleted < len(rows):
             await self._look_into(rows)
 
-    def _take(self) -> list[tuple[str, _Doomed]]:
+    def _take(self) -> list[Piece[Superseded]]:
         """Take rows whose newer row all readers see; put others back."""
         seen_up_to = self.stream_token()
-        taken: list[tuple[str, _Doomed]] = []
-        too_new: list[tuple[str, _Doomed]] = []
-        for who, each in self._rows.take_some(MOST_DELETED):
-            newer_id = self._newest_of(each.row)
-            each.row = attrs.evolve(each.row, newer_stream_id=newer_id)
-            (taken if newer_id <= seen_up_to else too_new).append((who, each))
-        for who, each in reversed(too_new):
-            self._rows.put_back(who, each)
+        taken: list[Piece[Superseded]] = []
+        too_new: list[Piece[Superseded]] = []
+        for each in self._rows.take(MOST_DELETED):
+            newer_id = self._newest_of(each.item)
+            each.item = attrs.evolve(each.item, newer_stream_id=newer_id)
+            (taken if newer_id <= seen_up_to else too_new).append(each)
+        self._rows.put_back(too_new)
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
@@ -107,15 +96,6 @@ class Tidying:
         for stream_id in passed:
             self._newer[row.mailbox, stream_id] = newer_id
         return newer_id
-
-    def _put_back(self, taken: list[tuple[str, _Doomed]]) -> None:
-        for who, each in reversed(taken):
-            each.failures += 1
-            if each.failures < MOST_TRIES:
-                self._rows.put_back(who, each)
-            else:
-                self._newer.pop((each.row.mailbox, each.row.stream_id), None)
-                self.memory.forget(each.row.mailbox)
 
     async def _look_into(self, rows: Iterable[Superseded]) -> None:
         """Forget mailboxes whose newer row is not there, as when it was never stored.
