@@ -61,8 +61,8 @@ class Work(Generic[Item]):
 
     def failed(self, pieces: Iterable[Piece[Item]]) -> list[Piece[Item]]:
         """Put pieces back that failed; return those that failed too often."""
-        given_up = []
-        again = []
+        given_up: list[Piece[Item]] = []
+        again: list[Piece[Item]] = []
         for piece in pieces:
             piece.failures += 1
             (again if piece.failures < MOST_TRIES else given_up).append(piece)
