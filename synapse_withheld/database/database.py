@@ -134,7 +134,7 @@ class Database:
         """Delete rows whose newer row is in the mailbox; return how many."""
         deleted = 0
         for some in batches(superseded, most_deleted(self._driver)):
-            deleted += await self._run(queue.delete_superseded, some)
+            deleted += await self._run(queue.delete_superseded, self._driver, some)
         return deleted
 
     async def estimate(self) -> int:

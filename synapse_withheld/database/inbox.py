@@ -6,11 +6,12 @@ import json
 from typing import Any, Iterable, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
+    SQLITE,
     Page,
     PageRow,
+    Texts,
     Transaction,
     decode,
-    notices_of_page,
     numbered,
     rows_of_pages,
     text_of_notice,
@@ -32,17 +33,13 @@ def withheld_read_mailboxes(
         below: The stream IDs that the pages begin below.
         texts: What the text of every row with a notice contains one of.
     """
-    pages = rows_of_pages(
-        "device_inbox", "user_id device_id", "message_json", len(below)
-    )
+    places = [(*mailbox, bound) for mailbox, bound in below.items()]
+    keys = ("user_id", "device_id")
+    pages, bounds = rows_of_pages("device_inbox", keys, "message_json", places)
     text, patterns = text_of_notice("p.text", texts)
     sql = f"""
         WITH mailbox(number, user_id, device_id) AS (VALUES {numbered(len(below), 2)})
-        SELECT 'device', m.number, (
-            SELECT MAX(i.stream_id) FROM device_inbox AS i
-            WHERE i.user_id = m.user_id AND i.device_id = m.device_id
-        ), NULL
-        FROM mailbox AS m
+        SELECT 'device', m.number, NULL, NULL FROM mailbox AS m
         INNER JOIN devices AS d
             ON d.user_id = m.user_id AND d.device_id = m.device_id AND NOT d.hidden
         UNION ALL
@@ -53,7 +50,6 @@ def withheld_read_mailboxes(
             AND t.resource_id IN (SELECT device_id FROM mailbox)
     """  # noqa: S608 only question marks and numbers are put in
     named = [part for mailbox in below for part in mailbox]
-    bounds = [part for mailbox, bound in below.items() for part in (*mailbox, bound)]
     txn.execute(sql, (*named, *patterns, *bounds, DOOMING_TASK))
     return _as_pages(list(below), txn.fetchall())
 
@@ -106,12 +102,17 @@ def withheld_read_queued(
 
 
 def withheld_delete_superseded(
-    txn: Transaction, superseded: Sequence[Superseded]
+    txn: Transaction, driver: str, superseded: Sequence[Superseded]
 ) -> int:
     """Delete rows by exact key where the newer row exists and no task dooms them.
 
     The task would end early, and strand what is left, if rows vanished under it. Each
     newer row is looked for once, and not for each row that it makes redundant.
+
+    Args:
+        txn: Where it runs.
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+        superseded: Which rows.
     """
     numbers: dict[tuple[MailboxKey, int], int] = {}
     rows: list[tuple[int, int]] = []
@@ -121,10 +122,21 @@ def withheld_delete_superseded(
     # The numbers are our own, and parameters are scarce.
     newer_marks = ", ".join(f"({number}, ?, ?, ?, ?)" for number in numbers.values())
     row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
+    deleted, join = "(user_id, device_id, stream_id)", ""
+    found = "s.user_id, s.device_id, o.stream_id"
+    if driver == SQLITE:
+        # It does not look for a number by an index where it is part of a tuple that
+        # begins with a text: it would walk the mailbox. CROSS: in this order.
+        deleted, found = "rowid", "gone.rowid"
+        join = """
+            CROSS JOIN device_inbox AS gone
+            ON gone.user_id = s.user_id AND gone.device_id = s.device_id
+                AND gone.stream_id = o.stream_id
+        """
     # DISTINCT changes nothing, but that a planner looks for the newer ones first.
     sql = f"""
         DELETE FROM device_inbox
-        WHERE (user_id, device_id, stream_id) IN (
+        WHERE {deleted} IN (
             WITH newer(number, user_id, device_id, stream_id, named_in_task)
             AS (VALUES {newer_marks}),
             standing AS (
@@ -143,9 +155,10 @@ def withheld_delete_superseded(
                 )
             ),
             superseded(number, stream_id) AS (VALUES {row_marks})
-            SELECT s.user_id, s.device_id, o.stream_id FROM superseded AS o
+            SELECT {found} FROM superseded AS o
             INNER JOIN standing AS s
                 ON s.number = o.number AND s.stream_id > o.stream_id
+            {join}
         )
     """  # noqa: S608 only question marks and numbers are put in
     named: list[Any] = []
@@ -165,17 +178,16 @@ def _as_pages(
         if kind == "row":
             rows.setdefault(number, []).append((stream_id, text))
     pages = {}
-    for kind, number, newest_id, _ in found:
-        if kind == "device":
-            key = mailboxes[number]
-            doomed = doomed_up_to.get(key, 0)
-            texts, below = notices_of_page(rows.get(number, []))
-            messages = [
-                (stream_id, message)
-                for stream_id, text in texts
-                if stream_id > doomed and (message := decode(text)) is not None
-            ]
-            pages[key] = Page(messages, newest_id or 0, below)
+    for number in [number for kind, number, *_ in found if kind == "device"]:
+        key = mailboxes[number]
+        doomed = doomed_up_to.get(key, 0)
+        read = Texts.of(rows.get(number, []))
+        messages = [
+            (stream_id, message)
+            for stream_id, text in read.texts
+            if stream_id > doomed and (message := decode(text)) is not None
+        ]
+        pages[key] = Page(messages, read.newest_id, read.below)
     return pages
 
 

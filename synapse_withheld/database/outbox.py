@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
+    SQLITE,
     Page,
     PageRow,
+    Texts,
     Transaction,
     decode,
-    notices_of_page,
-    numbered,
     rows_of_pages,
     text_of_notice,
     tuples,
@@ -41,23 +41,17 @@ def withheld_read_outboxes(
     for (user_id, _), bound in below.items():
         server = server_of(user_id)
         bounds[server] = max(bound, bounds.get(server, 0))
-    pages = rows_of_pages(
-        "device_federation_outbox", "destination", "messages_json", len(bounds)
+    pages, parameters = rows_of_pages(
+        "device_federation_outbox", ("destination",), "messages_json", bounds.items()
     )
     text, patterns = text_of_notice("p.text", texts)
-    sql = f"""
-        WITH outbox(number, destination) AS (VALUES {numbered(len(bounds), 1)})
-        SELECT 'newest', o.number, (
-            SELECT MAX(e.stream_id) FROM device_federation_outbox AS e
-            WHERE e.destination = o.destination
-        ), NULL
-        FROM outbox AS o
-        UNION ALL
-        SELECT 'row', p.page, p.stream_id, {text} FROM ({pages}) AS p
-    """  # noqa: S608 only question marks and numbers are put in
-    places = [part for bound in bounds.items() for part in bound]
-    txn.execute(sql, (*bounds, *patterns, *places))
-    return _as_pages(below, list(bounds), txn.fetchall())
+    sql = f"SELECT p.page, p.stream_id, {text} FROM ({pages}) AS p"  # noqa: S608 as above
+    txn.execute(sql, (*patterns, *parameters))
+    rows: dict[str, list[PageRow]] = {server: [] for server in bounds}
+    servers = list(bounds)
+    for number, stream_id, found in txn.fetchall():
+        rows[servers[number]].append((stream_id, found))
+    return _as_pages(below, {server: Texts.of(rows[server]) for server in servers})
 
 
 def withheld_read_queued_edus(
@@ -74,8 +68,8 @@ def withheld_read_queued_edus(
         )
         SELECT q.user_id, q.device_id, q.stream_id,
             EXISTS (
-                SELECT 1 FROM device_federation_outbox AS o
-                WHERE o.destination = q.destination AND o.stream_id = q.stream_id
+                SELECT 1 FROM device_federation_outbox AS e
+                WHERE e.destination = q.destination AND e.stream_id = q.stream_id
             ),
             (
                 SELECT MAX(l.stream_id) FROM device_lists_stream AS l
@@ -96,15 +90,24 @@ def withheld_read_queued_edus(
 
 
 def withheld_delete_superseded_edus(
-    txn: Transaction, superseded: Sequence[Superseded]
+    txn: Transaction, driver: str, superseded: Sequence[Superseded]
 ) -> int:
     """Delete EDUs by exact key where the newer one is in the outbox."""
+    deleted, found, join = "(destination, stream_id)", "s.destination, s.stream_id", ""
+    if driver == SQLITE:
+        # As for the inbox.
+        deleted, found = "rowid", "gone.rowid"
+        join = """
+            CROSS JOIN device_federation_outbox AS gone
+            ON gone.destination = s.destination AND gone.stream_id = s.stream_id
+        """
     sql = f"""
         DELETE FROM device_federation_outbox
-        WHERE (destination, stream_id) IN (
+        WHERE {deleted} IN (
             WITH superseded(destination, stream_id, newer_id)
             AS (VALUES {tuples(len(superseded), 3)})
-            SELECT s.destination, s.stream_id FROM superseded AS s
+            SELECT {found} FROM superseded AS s
+            {join}
             WHERE EXISTS (
                 SELECT 1 FROM device_federation_outbox AS newer
                 WHERE newer.destination = s.destination
@@ -121,28 +124,18 @@ def withheld_delete_superseded_edus(
 
 
 def _as_pages(
-    asked_below: Mapping[MailboxKey, int],
-    servers: Sequence[str],
-    found: Sequence[tuple[Any, ...]],
+    asked_below: Mapping[MailboxKey, int], read: Mapping[str, Texts]
 ) -> dict[MailboxKey, Page]:
-    rows: dict[str, list[PageRow]] = {server: [] for server in servers}
-    newest_id = dict.fromkeys(servers, 0)
-    for kind, number, stream_id, text in found:
-        server = servers[number]
-        if kind == "row":
-            rows[server].append((stream_id, text))
-        else:
-            newest_id[server] = stream_id or 0
-    read = {server: notices_of_page(rows[server]) for server in servers}
     pages = {}
     for mailbox, bound in asked_below.items():
-        server = server_of(mailbox[0])
-        _, below = read[server]
-        # Another mailbox of that server may have asked for a page above.
-        below = None if below is None else min(below, bound)
-        pages[mailbox] = Page([], newest_id[server], below)
-    for texts, _ in read.values():
-        for stream_id, text in texts:
+        of_server = read[server_of(mailbox[0])]
+        below = of_server.below
+        if below is not None:
+            # Another mailbox of that server may have asked for a page above.
+            below = min(below, bound)
+        pages[mailbox] = Page([], of_server.newest_id, below)
+    for of_server in read.values():
+        for stream_id, text in of_server.texts:
             key, message = _only_message(decode(text) or {})
             if key in pages and stream_id < asked_below[key]:
                 pages[key].messages.append((stream_id, message))

@@ -62,8 +62,8 @@ class Page:
         messages: Stream ID and decoded message of the rows that may be notices,
             newest first. Rows that a device deletion dooms are left out, and those of
             one mailbox with the same stream ID: it names both.
-        newest_id: The newest stream ID, on whatever page and of whatever message; 0
-            where there is none. In an outbox that of all its devices.
+        newest_id: The newest stream ID of the page, of whatever message; 0 where there
+            is none. An outbox is that of all devices of a server.
         below: The next page has the rows below this stream ID; `None` after the last.
     """
 
@@ -72,26 +72,31 @@ class Page:
     below: int | None
 
 
-def notices_of_page(
-    rows: Sequence[PageRow],
-) -> tuple[list[tuple[int, str]], int | None]:
-    """Return the rows of a page that may be notices, and where the next page begins."""
-    if len(rows) < ROWS_OF_PAGE:
+@attrs.frozen
+class Texts:
+    """The texts of a page; otherwise as `Page`."""
+
+    texts: list[tuple[int, str]]
+    newest_id: int
+    below: int | None
+
+    @classmethod
+    def of(cls, rows: Sequence[PageRow]) -> Texts:
+        """Return what is in the rows of a page."""
+        named = Counter(stream_id for stream_id, _ in rows)
         cut, below = None, None
-    else:
-        stream_ids = {stream_id for stream_id, _ in rows}
-        # More rows may have the lowest one: it is left to the next page, unless that
-        # would be this page again.
-        cut = min(stream_ids)
-        below = cut + 1 if len(stream_ids) > 1 else cut
-    named = Counter(stream_id for stream_id, _ in rows)
-    single = [
-        (stream_id, text)
-        for stream_id, text in rows
-        if text is not None and named[stream_id] == 1 and stream_id != cut
-    ]
-    # What a union is ordered by, no database promises.
-    return sorted(single, reverse=True), below
+        if len(rows) >= ROWS_OF_PAGE:
+            # More rows may have the lowest one: it is left to the next page, unless
+            # that would be this page again.
+            cut = min(named)
+            below = cut + 1 if len(named) > 1 else cut
+        single = [
+            (stream_id, text)
+            for stream_id, text in rows
+            if text is not None and named[stream_id] == 1 and stream_id != cut
+        ]
+        # No database promises in which order a union is.
+        return cls(sorted(single, reverse=True), max(named, default=0), below)
 
 
 def most_pages(driver: str) -> int:
@@ -112,28 +117,36 @@ def decode(text: str) -> dict[str, Any] | None:
     return message if isinstance(message, dict) else None
 
 
-def rows_of_pages(table: str, keys: str, text: str, count: int) -> str:
-    """Return SQL for the rows of some pages, each with its page's number.
+def rows_of_pages(
+    table: str, keys: tuple[str, ...], text: str, places: Iterable[tuple[Any, ...]]
+) -> tuple[str, list[Any]]:
+    """Return SQL for the rows of pages, each with its page's number, and parameters.
 
     Args:
         table: Where the rows are.
-        keys: The columns that say whose they are, one or more.
+        keys: The columns that say whose they are.
         text: The column of their text.
-        count: How many pages.
+        places: Whose rows each page has, and the stream ID that they are below.
     """
-    whose = " AND ".join(f"{key} = ?" for key in keys.split())
-    # One part for each: the rows are found in the index, however rare a planner
-    # believes notices to be.
-    return " UNION ALL ".join(
-        f"""
-        SELECT * FROM (
-            SELECT {number} AS page, stream_id, {text} AS text FROM {table}
-            WHERE {whose} AND stream_id < ?
-            ORDER BY stream_id DESC LIMIT {ROWS_OF_PAGE}
-        ) AS page_{number}
-        """  # noqa: S608 names and numbers of our own are put in
-        for number in range(count)
-    )
+    columns = (*keys, "stream_id")
+    here = ", ".join(columns)
+    order = ", ".join(f"{column} DESC" for column in columns)
+    pages: list[str] = []
+    parameters: list[Any] = []
+    for *whose, below in places:
+        # A part for each, and between two places of the index: with plain equality,
+        # PostgreSQL may walk the whole table by another index, back from its newest
+        # row, where it believes that this mailbox has most of them.
+        pages.append(f"""
+            SELECT * FROM (
+                SELECT {len(pages)} AS page, stream_id, {text} AS text FROM {table}
+                WHERE ({here}) >= ({marks(len(keys))}, 0)
+                    AND ({here}) < ({marks(len(columns))})
+                ORDER BY {order} LIMIT {ROWS_OF_PAGE}
+            ) AS page_{len(pages)}
+        """)  # noqa: S608 names and numbers of our own are put in
+        parameters += (*whose, *whose, below)
+    return " UNION ALL ".join(pages), parameters
 
 
 def text_of_notice(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import pytest
@@ -67,6 +68,7 @@ class Connection:
 
     def __init__(self, connection: Any, name: str) -> None:
         self.name = name
+        self.driver = "sqlite3" if name == "sqlite" else "psycopg2"
         self.executed: list[tuple[str, Sequence[Any]]] = []
         self.rowcount = -1
         self._cursor = connection.cursor()
@@ -91,21 +93,27 @@ class Connection:
         return sql if self.name == "sqlite" else sql.replace("?", "%s")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> Iterator[Connection]:
-    """Create the tables on each kind of database."""
+@contextmanager
+def connected(kind: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """Create the tables in a new database, `sqlite` or `postgres`."""
     connection: Any
-    if request.param == "sqlite":
+    if kind == "sqlite":
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.executescript(TABLES)
     else:
         server: PostgresServer = request.getfixturevalue("postgres")
         import psycopg2  # noqa: PLC0415 without it the line above skips
 
-        arguments = dict(server.database()["args"])
-        name = arguments["dbname"]
+        name = dict(server.database()["args"])["dbname"]
         connection = psycopg2.connect(**server.arguments(name))
         connection.autocommit = True
         connection.cursor().execute(TABLES)
-    yield Connection(connection, request.param)
+    yield Connection(connection, kind)
     connection.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """Create the tables on each kind of database."""
+    with connected(request.param, request) as connection:
+        yield connection

@@ -10,7 +10,6 @@ from synapse_withheld.database.devices import (
     withheld_read_devices,
     withheld_read_gone,
 )
-from synapse_withheld.rules.mailbox import MailboxKey
 from tests.store.conftest import Connection
 from tests.store.test_statements import GONE, Q, R, add_device
 
@@ -64,31 +63,3 @@ def test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone(
 
     is_gone = announced and tracked and not stale and not listed
     assert [THERE] * is_gone == withheld_read_gone(database, [THERE, other])
-
-
-def test_every_table_is_asked_by_its_index(database: Connection) -> None:
-    """However many users and devices there are."""
-    count = (
-        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?)"
-    )
-    tables = {
-        "users": "'@u' || n || ':hs'",
-        "devices": "'@u' || n || ':hs', 'D', n < 0",
-        "device_lists_stream": "n, '@u' || n || ':hs', 'D'",
-        "device_lists_remote_cache": "'@u' || n || ':hs', 'D', '{}'",
-        "device_lists_remote_extremeties": "'@u' || n || ':hs', '1'",
-        "device_lists_remote_resync": "'@u' || n || ':hs', n",
-    }
-    for table, values in tables.items():
-        sql = f"INSERT INTO {table} {count} SELECT {values} FROM c"  # noqa: S608
-        database.execute(sql, (20_000,))
-    database.execute("ANALYZE")
-    askers: list[MailboxKey] = [(f"@u{n}:hs", "D") for n in range(20)]
-    database.executed.clear()
-    withheld_read_gone(database, askers)
-
-    ((sql, parameters),) = database.executed
-    explain = "EXPLAIN QUERY PLAN" if database.name == "sqlite" else "EXPLAIN"
-    plan = "\n".join(str(row) for row in database.rows(f"{explain} {sql}", *parameters))
-    walks = [*(f"SCAN {alias}" for alias in "udlerc"), "Seq Scan"]
-    assert not [walk for walk in walks if walk in plan], plan

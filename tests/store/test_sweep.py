@@ -175,7 +175,9 @@ def test_only_rows_with_a_newer_row_are_deleted(database: Connection) -> None:
     places = [(*R, 1), (*R, 2), (*R, 3), (*R, 4), (*Q, 5), (*Q, 6)]
     fill(database, {place: notice() for place in places})
     rows = [(R, 1, 2), (R, 3, 5), (R, 4, 4), (Q, 6, 5)]
-    assert 1 == withheld_delete_superseded(database, [Superseded(*row) for row in rows])
+    assert 1 == withheld_delete_superseded(
+        database, database.driver, [Superseded(*row) for row in rows]
+    )
     assert set(places) - {(*R, 1)} == left(database)
 
 
@@ -185,7 +187,7 @@ def test_a_namesake_of_a_doomed_device_is_not_doomed(database: Connection) -> No
     fill(database, {(*key, n): notice() for key in (R, other_r) for n in (1, 2)})
     add_task(database, R, 1)
     rows = [Superseded(R, 1, 2), Superseded(other_r, 1, 2)]
-    assert 1 == withheld_delete_superseded(database, rows)
+    assert 1 == withheld_delete_superseded(database, database.driver, rows)
     assert {(*R, 1), (*R, 2), (*other_r, 2)} == left(database)
 
 

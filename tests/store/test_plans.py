@@ -1,0 +1,192 @@
+"""How both databases go about every statement: by an index, however much there is."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any, Callable, Dict, Iterator
+
+import pytest
+
+from synapse_withheld.database import backlog, devices, inbox, outbox
+from synapse_withheld.database.sql import ABOVE_ALL
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from tests.store.conftest import Connection, connected
+
+MODULES = (backlog, devices, inbox, outbox)
+
+# Mailboxes of the 5,000 that the tables are filled with, and of the one that most
+# rows are in: what a planner believes about one must not spoil the other.
+KEYS: list[MailboxKey] = [(f"@u{n}:hs{n}", "D") for n in range(20)]
+BIG: MailboxKey = ("@big:big", "D")
+MARKS = ["m.no_olm", "m.room_key_request"]
+SUPERSEDED = [Superseded(key, 1, 20_001) for key in KEYS]
+NARROW = [Superseded(BIG, n, 150_000) for n in range(100_001, 100_101)]
+
+_BELOW = {
+    "many": dict.fromkeys(KEYS[:10], ABOVE_ALL),
+    "lower": dict.fromkeys(KEYS[:2], 100_000),
+    "big": {BIG: ABOVE_ALL},
+}
+_QUEUED = [(key, 1) for key in [*KEYS, BIG]]
+_ASKERS = [*KEYS, BIG]
+
+# Each statement with some arguments for it; `driver` is put in.
+CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    **{
+        f"mailboxes-{name}": (inbox.withheld_read_mailboxes, (below, MARKS))
+        for name, below in _BELOW.items()
+    },
+    **{
+        f"outboxes-{name}": (outbox.withheld_read_outboxes, (below, MARKS))
+        for name, below in _BELOW.items()
+    },
+    "queued": (inbox.withheld_read_queued, (_QUEUED,)),
+    "queued-one": (inbox.withheld_read_queued, (_QUEUED[-1:],)),
+    "queued-edus": (outbox.withheld_read_queued_edus, (_QUEUED,)),
+    "delete": (inbox.withheld_delete_superseded, ("driver", SUPERSEDED)),
+    "delete-big": (inbox.withheld_delete_superseded, ("driver", NARROW)),
+    "delete-edus": (outbox.withheld_delete_superseded_edus, ("driver", SUPERSEDED)),
+    "delete-edus-big": (outbox.withheld_delete_superseded_edus, ("driver", NARROW)),
+    "devices": (devices.withheld_read_devices, ([user for user, _ in KEYS],)),
+    "gone": (devices.withheld_read_gone, (_ASKERS,)),
+    "doomed": (backlog.withheld_read_doomed, (_ASKERS,)),
+    "newest": (backlog.withheld_read_newest, ()),
+    "backlog": (backlog.withheld_read_backlog, ("driver", None, 1000)),
+    "backlog-further": (
+        backlog.withheld_read_backlog,
+        ("driver", ("@u300:hs300", "D", 5000), 1000),
+    ),
+    "backlog-big": (backlog.withheld_read_backlog, ("driver", (*BIG, 120_000), 1000)),
+    "estimate": (backlog.withheld_estimate_backlog, ("driver",)),
+}
+# It begins at an end of the index, and stops at its limit.
+FROM_AN_END = {"backlog"}
+
+# Not that of scheduled tasks, which Synapse keeps small.
+TABLES = (
+    "device_inbox",
+    "device_federation_outbox",
+    "devices",
+    "dehydrated_devices",
+    "device_lists_stream",
+    "device_lists_remote_cache",
+    "device_lists_remote_extremeties",
+    "device_lists_remote_resync",
+    "users",
+)
+# What the statements call them, where they do.
+ALIASES = ("i", "d", "l", "h", "u", "e", "r", "c", "newer", "gone")
+
+
+def _fill(database: Connection) -> None:
+    count = (
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ?)"
+    )
+    host = "'hs' || (n - n / 5000 * 5000)"
+    user = f"'@u' || (n - n / 5000 * 5000) || ':' || {host}"
+    single = "'@u' || n || ':hs' || n"
+    task = '\'{"user_id":"\' || n || \'","device_id":"D","up_to_stream_id":1}\''
+    tables = (
+        ("device_inbox", f"{user}, 'D', n, '{{}}'", 100_000),
+        ("device_inbox", "'@big:big', 'D', 100000 + n, '{}'", 50_000),
+        ("device_federation_outbox", f"{host}, n, 0, '{{}}', NULL", 100_000),
+        ("device_federation_outbox", "'big', 100000 + n, 0, '{}', NULL", 50_000),
+        ("devices", f"{single}, 'D', n < 0", 20_000),
+        ("dehydrated_devices", f"{single}, 'D'", 20_000),
+        ("device_lists_stream", f"n, {user}, 'D'", 20_000),
+        ("users", single, 20_000),
+        ("device_lists_remote_cache", f"{single}, 'D', '{{}}'", 20_000),
+        ("device_lists_remote_extremeties", f"{single}, '1'", 20_000),
+        ("device_lists_remote_resync", f"{single}, n", 20_000),
+        ("scheduled_tasks", f"n, 'other', 'complete', 'D', {task}", 5000),
+    )
+    for table, values, rows in tables:
+        sql = f"INSERT INTO {table} {count} SELECT {values} FROM c"  # noqa: S608
+        database.execute(sql, (rows,))
+
+
+@pytest.fixture(scope="module", params=["sqlite", "sqlite, not analysed", "postgres"])
+def filled(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """Fill all tables, and let the planner know; nobody does that for SQLite."""
+    kind, _, unknown = request.param.partition(", ")
+    with connected(kind, request) as database:
+        _fill(database)
+        if not unknown:
+            database.execute("ANALYZE")
+        yield database
+
+
+def plan_of(database: Connection, case: str) -> str:
+    """Run a statement; return how the database goes about it, a line a step."""
+    function, arguments = CASES[case]
+    named = [database.driver if each == "driver" else each for each in arguments]
+    database.executed.clear()
+    function(database, *named)
+    ((sql, parameters),) = database.executed
+    if sql.startswith("EXPLAIN"):
+        return ""
+    explain = "EXPLAIN QUERY PLAN" if database.name == "sqlite" else "EXPLAIN"
+    rows = database.rows(f"{explain} {sql}", *parameters)
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+def statements(module: ModuleType) -> set[str]:
+    """Return the names of a module's own statements."""
+    return {
+        name
+        for name, each in vars(module).items()
+        if name.startswith("withheld_") and each.__module__ == module.__name__
+    }
+
+
+def test_every_statement_is_looked_at() -> None:
+    """A new one too."""
+    named = {function.__name__ for function, _ in CASES.values()}
+    assert set().union(*map(statements, MODULES)) == named
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_statement_walks_a_table(filled: Connection, case: str) -> None:
+    """Whatever a planner believes about a pattern, a mailbox or an outbox."""
+    plan = plan_of(filled, case)
+    walked = set(re.findall(r"Seq Scan on (\w+)|SCAN (\w+)", plan))
+    names = {name for found in walked for name in found if name}
+    if case in FROM_AN_END and filled.name == "sqlite":
+        names.remove("device_inbox")
+    assert not names & {*TABLES, *ALIASES}, plan
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "boxes-" in case])
+def test_a_page_is_read_from_its_own_index(filled: Connection, case: str) -> None:
+    """The other one begins with the stream ID: back from everybody's newest row."""
+    plan = plan_of(filled, case)
+    right = {
+        "mailboxes": "device_inbox_user_stream_id",
+        "outboxes": "device_federation_outbox_destination_id",
+    }[case.partition("-")[0]]
+    assert right in plan
+    for wrong in ("device_inbox_stream_id", "device_federation_outbox_id"):
+        assert wrong not in plan
+    if filled.name == "sqlite":
+        assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "delete" in case])
+def test_sqlite_deletes_without_walking_the_mailbox(
+    filled: Connection, case: str
+) -> None:
+    """Its rows are looked for by all columns of the index."""
+    plan = plan_of(filled, case)
+    if filled.name == "sqlite":
+        assert "USING INTEGER PRIMARY KEY (rowid=?)" in plan
+        assert re.search(r"SEARCH gone USING COVERING INDEX .*stream_id=\?\)", plan)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "backlog" in case])
+def test_the_sweep_sorts_nothing(filled: Connection, case: str) -> None:
+    """From the beginning, and from a place in the middle."""
+    plan = plan_of(filled, case)
+    assert "device_inbox_user_stream_id" in plan
+    assert "TEMP B-TREE" not in plan
+    assert "Sort" not in plan
