@@ -15,13 +15,14 @@ from tests.harness import dashboards
 from tests.harness.federation import RemoteServer
 from tests.harness.homeserver import Homeserver
 from tests.harness.mailbox import DECISIONS, total
-from tests.harness.messages import ENCRYPTED, make_key, make_olm_lookalike
+from tests.harness.messages import ENCRYPTED, PLAIN, make_key, make_olm_lookalike
 from tests.harness.outward import IMPATIENT, Outward, outward_from
 from tests.harness.polling import until
 from tests.harness.programs import program
 from tests.harness.prometheus import Prometheus, promtool
 from tests.harness.reactor import async_yield_fixture, in_reactor
 from tests.harness.stage import SERVER_NAME, Stage, Two, two_on
+from tests.harness.together import together
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWar
 
 # Prometheus is younger than the hour that the day before begins with.
 YOUNG = ("[1d] offset 1h", "[1d] offset 1s")
+
+# How many duplicates are sent beside a message before counting those released.
+TRIES_AT_ONCE = 5
 
 PANELS = dict(dashboards.panel_queries())
 RECORDS = {each["record"]: each for each in dashboards.rules() if "record" in each}
@@ -64,7 +68,7 @@ def are_numbers(samples: list[dict[str, Any]]) -> bool:
 
 
 async def storm(two: Two, outward: Outward, number: int) -> None:
-    """Send notices that deliver, collapse, supersede, and reach a limit."""
+    """Send notices that deliver, collapse, supersede, and are released."""
     keys = {"sender_key": make_key(f"key {number}")}
     for _ in range(3):
         await two.send(two.notice(**keys))
@@ -72,7 +76,21 @@ async def storm(two: Two, outward: Outward, number: int) -> None:
     olm = make_olm_lookalike(keys["sender_key"], make_key("recipient"))
     await two.send(olm, ENCRYPTED)
     await two.send(two.notice(**keys))
-    await two.send(two.notice(from_device="BEYOND_THE_LIMIT"))
+    await overtake(two, keys)
+
+
+async def overtake(two: Two, keys: dict[str, str]) -> None:
+    """Send a message while a duplicate waits to be confirmed."""
+
+    async def released() -> float:
+        for number in range(TRIES_AT_ONCE):
+            duplicate = two.send(two.notice(**keys))
+            await together(duplicate, two.send({"number": number}, PLAIN))
+        metrics = await two.homeserver.metrics()
+        return total(metrics, DECISIONS, reason="released")
+
+    before = total(await two.homeserver.metrics(), DECISIONS, reason="released")
+    await until(released, lambda seen: seen > before)
 
 
 async def scraped(prometheus: Prometheus, homeserver: Homeserver) -> None:
@@ -130,7 +148,7 @@ async def watched(
         running.push_async_callback(stage.end)
         running.push_async_callback(remote.stop)
         await remote.start()
-        module = {"max_pairs_per_sender": 1, "sweep": {"enabled": True, "pause": 0}}
+        module = {"sweep": {"enabled": True, "pause": 0}}
         homeserver = await stage.start(module, IMPATIENT)
         target = urlsplit(homeserver.metrics_url).netloc
         labels = {"job": "synapse", "index": "1"}
