@@ -80,6 +80,7 @@ class Batch:
         who: Whose share of everything it takes: the sender's, or that of the server
             that it came from, since a server can make up users.
         came_s: When, in seconds of a clock that never goes back.
+        device_list_id: The position of the device list stream at that time.
         candidates: The notices in it.
         to_all: Users of whom it names all devices.
         sharing: Users whose messages are in one row with others.
@@ -90,6 +91,7 @@ class Batch:
     sender: str
     who: str
     came_s: float
+    device_list_id: int = 0
     candidates: list[Candidate] = attrs.Factory(list)
     to_all: list[str] = attrs.Factory(list)
     sharing: Collection[str] = ()

@@ -60,6 +60,8 @@ class Sorter:
             origin: The server it came from; `None` for a local client.
         """
         opened = 0
+        token = self.stream_token()
+        batch.device_list_id = self.device_list_id()
         for user_id, by_device in messages.items():
             for device_id, message in by_device.items():
                 notice = self._read(message, origin)
@@ -76,7 +78,7 @@ class Sorter:
                         if opened > MOST_OPENED:
                             self._add(batch, key, notice, message, decisions.LIMIT)
                             continue
-                        self.memory.open(key, self.stream_token())
+                        self.memory.open(key, token)
                     self._begin(batch, key, notice, message)
 
     def _read(self, message: dict[str, Any], origin: str | None) -> Notice | None:
@@ -92,7 +94,11 @@ class Sorter:
         return notice
 
     def _sort_for_all(
-        self, batch: Batch, user_id: str, notice: Notice, message: dict[str, Any]
+        self,
+        batch: Batch,
+        user_id: str,
+        notice: Notice,
+        message: dict[str, Any],
     ) -> None:
         """Begin a notice for all devices of a user in each of their mailboxes.
 
@@ -127,7 +133,7 @@ class Sorter:
         candidate.record = record
         candidate.wildcard = wildcard
         candidate.storing = self.memory.begin(
-            key, notice, batch.who, self.device_list_id(), now_s
+            key, notice, batch.who, batch.device_list_id, now_s
         )
         self.begun += 1
 
