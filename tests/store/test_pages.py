@@ -189,16 +189,15 @@ def test_what_is_no_notice_may_have_the_stream_id_too(
     assert [[1]] == walked(database, key)
 
 
-@pytest.mark.usefixtures("_short")
-def test_the_newest_is_told_on_every_page(database: Connection) -> None:
-    """Whether it is a notice or not."""
+def test_the_newest_of_a_page_is_told(database: Connection) -> None:
+    """Whether it is a notice or not, and alone or not."""
     _add(database, R, 1, 2, 3)
     add_row(database, R, 9, content=UNAVAILABLE)
-    _add_edus(database, 1, 2, 3, 9)
+    _add_edus(database, 1, 2, 3, 9, 9)
 
-    assert [9, 9] == [mailboxes(database, R, below=n)[R].newest_id for n in (10, 2)]
-    for below in (10, 2):
-        assert outboxes(database, REMOTE, below=below)[REMOTE].newest_id == 9
+    for read, key in ((mailboxes, R), (outboxes, REMOTE)):
+        newest = [read(database, key, below=n)[key].newest_id for n in (10, 9, 3, 1)]
+        assert [9, 3, 2, 0] == newest
 
 
 def _add_edus(database: Connection, *stream_ids: int) -> None:
