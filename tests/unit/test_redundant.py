@@ -305,6 +305,14 @@ def test_slots_are_counted_and_not_pairs() -> None:
     assert [None, None, 4, None] == [walk.judge(row) for row in rows[::-1]]
 
 
+def test_copies_take_no_more_slots() -> None:
+    """There is room for others beside any number of them."""
+    rows = rows_of([key_request(body="1")] * 2 + [key_request(body="2")] * 3)
+    walk = Backwards(5, most_slots=2)
+
+    assert [None, 5, 5, None, 2] == [walk.judge(row) for row in rows[::-1]]
+
+
 # Each line of the table by itself.
 
 

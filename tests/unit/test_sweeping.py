@@ -142,6 +142,13 @@ def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
     assert 4 == finish(Sweep(rows, Options())).total.deleted
 
 
+def test_where_no_row_is_left_nothing_more_is_read() -> None:
+    """The one row more tells."""
+    sweep = Sweep(FakeRows({(*R, n): other() for n in range(3)}), Options(3))
+
+    assert driven(sweep.step()).done
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
 def test_rows_that_share_a_place_are_left_alone(batch_size: int) -> None:
     """Whoever deletes one deletes both."""
