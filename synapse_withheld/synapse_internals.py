@@ -10,7 +10,7 @@ import functools
 import inspect
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Callable
+from typing import Any, Callable, Dict, Tuple
 
 import attrs
 from synapse.logging.context import PreserveLoggingContext
@@ -18,12 +18,14 @@ from synapse.module_api import (
     ModuleApi,
     make_deferred_yieldable,
     run_as_background_process,
-    run_in_background,
 )
 
 from synapse_withheld import wrappers
+from synapse_withheld.delivery.runtime import Runtime, now_ts
 from synapse_withheld.delivery.traffic import Traffic
-from synapse_withheld.delivery.waiting import Runtime, now_ts
+
+# Parameters by the name of the method.
+Signatures = Dict[str, Tuple[str, ...]]
 
 _LOCAL = "local_messages_by_user_then_device"
 _REMOTE = "remote_messages_by_destination"
@@ -35,7 +37,7 @@ _REMOTE_NAME = "add_remote_messages_from_client_to_device_inbox"
 
 # The methods of the store, with the parameters that they take in every version
 # that was tested: those of all versions, and one set or the other.
-_EVERYWHERE = {
+_EVERYWHERE: Signatures = {
     _FROM_REMOTE: ("origin", "message_id", _LOCAL),
     _WRITES_ROWS: ("txn", "stream_id", "messages_by_user_then_device"),
     "get_to_device_stream_token": (),
@@ -46,6 +48,15 @@ _EVERYWHERE = {
 _TOGETHER = {_TOGETHER_NAME: (_LOCAL, _REMOTE)}
 # Each by itself: 1.155 and later.
 _APART = {_LOCAL_NAME: (_LOCAL,), _REMOTE_NAME: (_REMOTE,)}
+
+# All through which the content of mailboxes is handed out. Without them the module
+# acts all the same.
+_READ_DEVICE = "get_messages_for_device"
+_READ_USERS = "get_messages_for_user_devices"
+_READS = {
+    _READ_DEVICE: ("user_id", "device_id", "from_stream_id", "to_stream_id", "limit"),
+    _READ_USERS: ("user_ids", "from_stream_id", "to_stream_id"),
+}
 
 # Before this version Synapse stored messages whose sender was not on the server
 # that sent them.
@@ -106,7 +117,7 @@ class SynapseInternals:
         except AttributeError as error:
             raise UnknownSynapseError(str(error)) from error
         self.__attrs_init__(api, homeserver, store)
-        differences = _differences(store)
+        differences = _differences_in_writing(store)
         if differences or not isinstance(writers, list):
             raise UnknownSynapseError("; ".join(differences) or "no list of writers")
         if hasattr(store, _MARK):
@@ -126,6 +137,16 @@ class SynapseInternals:
         """Return the name of this process."""
         name: str = self._homeserver.get_instance_name()
         return name
+
+    @property
+    def sees_reads(self) -> bool:
+        """Say whether every read of a mailbox passes this process."""
+        try:
+            # Workers, which read for themselves, do not start without.
+            has_workers = bool(self._homeserver.config.redis.redis_enabled)
+        except AttributeError:
+            return False
+        return not has_workers and not _differences(self._store, _READS)
 
     def stream_token(self) -> int:
         """Return the position up to which readers see to-device messages."""
@@ -157,6 +178,11 @@ class SynapseInternals:
             description, function, *arguments, db_autocommit=True
         )
 
+    @staticmethod
+    def connection_of(txn: Any) -> Any:
+        """Return the driver's connection that a transaction runs on, if it is there."""
+        return getattr(getattr(txn, "txn", None), "connection", None)
+
     @property
     def database_driver(self) -> str:
         """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
@@ -168,7 +194,6 @@ class SynapseInternals:
         as_process = getattr(self._api, "run_as_background_process", None)
         return Runtime(
             call_later=self._homeserver.get_reactor().callLater,
-            in_background=run_in_background,
             as_process=as_process or run_as_background_process,
             yieldable=make_deferred_yieldable,
             outside_any_log_context=PreserveLoggingContext,
@@ -193,14 +218,25 @@ class SynapseInternals:
         else:
             _wrap(store, _LOCAL_NAME, to_local)
             _wrap(store, _REMOTE_NAME, to_remote)
+        if self.sees_reads:
+            of_device = functools.partial(wrappers.reading_device, traffic)
+            of_users = functools.partial(wrappers.reading_users, traffic)
+            _wrap(store, _READ_DEVICE, of_device)
+            _wrap(store, _READ_USERS, of_users)
 
 
-def _differences(store: Any) -> list[str]:
-    """Return how the store's methods differ from the ones that were tested."""
-    expected = {
-        **_EVERYWHERE,
-        **(_TOGETHER if hasattr(store, _TOGETHER_NAME) else _APART),
-    }
+def _differences_in_writing(store: Any) -> list[str]:
+    """Return how the store differs from those that were tested."""
+    one_way = _TOGETHER if hasattr(store, _TOGETHER_NAME) else _APART
+    differences = _differences(store, {**_EVERYWHERE, **one_way})
+    changes = getattr(store, _OUTBOX_CHANGES, None)
+    if not callable(getattr(changes, _OUTBOX_CHANGED, None)):
+        differences.append(f"no {_OUTBOX_CHANGES}.{_OUTBOX_CHANGED}")
+    return differences
+
+
+def _differences(store: Any, expected: Signatures) -> list[str]:
+    """Return how some methods of the store differ from the ones that were tested."""
     differences = []
     for name, parameters in expected.items():
         # The class's own: another module may have wrapped the object's.
@@ -211,9 +247,6 @@ def _differences(store: Any) -> list[str]:
         found = tuple(inspect.signature(method).parameters)[1:]
         if found != parameters:
             differences.append(f"{name} takes {found}, not {parameters}")
-    changes = getattr(store, _OUTBOX_CHANGES, None)
-    if not callable(getattr(changes, _OUTBOX_CHANGED, None)):
-        differences.append(f"no {_OUTBOX_CHANGES}.{_OUTBOX_CHANGED}")
     return differences
 
 

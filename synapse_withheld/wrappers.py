@@ -5,11 +5,14 @@ Their parameters are named as Synapse names them, which may pass them by name.
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Collection
 
 from synapse_withheld.delivery.batch import Edus, LocalMessages, ObservedBatch
 from synapse_withheld.delivery.traffic import Traffic, Write
+
+logger = logging.getLogger(__name__)
 
 # Returns the position up to which readers see to-device messages.
 StreamToken = Callable[[], int]
@@ -112,6 +115,46 @@ def together(traffic: Traffic, stream_token: StreamToken, original: Any) -> Any:
         return await _store_and_trim(traffic, local, remote, write)
 
     return add_messages
+
+
+def reading_device(traffic: Traffic, original: Any) -> Any:
+    """Note that a device begins to read its mailbox."""
+
+    # How many it takes is Synapse's business.
+    async def get_messages_for_device(
+        user_id: str,
+        device_id: str,
+        from_stream_id: int,
+        to_stream_id: int,
+        *limit: Any,
+        **named_limit: Any,
+    ) -> Any:
+        _note(traffic.note_read, user_id, device_id, to_stream_id)
+        place = (user_id, device_id, from_stream_id, to_stream_id)
+        return await original(*place, *limit, **named_limit)
+
+    return get_messages_for_device
+
+
+def reading_users(traffic: Traffic, original: Any) -> Any:
+    """Note that somebody begins to read all mailboxes of some users."""
+
+    async def get_messages_for_user_devices(
+        user_ids: Collection[str], from_stream_id: int, to_stream_id: int
+    ) -> Any:
+        for user_id in user_ids:
+            _note(traffic.note_read_of_user, user_id, to_stream_id)
+        return await original(user_ids, from_stream_id, to_stream_id)
+
+    return get_messages_for_user_devices
+
+
+def _note(note: Callable[..., None], *about: Any) -> None:
+    try:
+        note(*about)
+    except Exception:
+        # Nobody's sync may fail for it.
+        logger.exception("synapse_withheld cannot note that a mailbox is read")
 
 
 async def _observed(edus: Edus, storing: Awaitable[Any]) -> Any:
