@@ -7,86 +7,73 @@ in which a threaded database could answer can be played.
 
 from __future__ import annotations
 
-import functools
 import json
-import sqlite3
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
-from synapse_withheld.delivery.edus import Edus
-from synapse_withheld.delivery.waiting import Runtime, at_once
+from synapse_withheld.delivery.runtime import Runtime, at_once
+from tests.model.tables import Cursor, Place, Tables
 
-TABLES = """
-    CREATE TABLE devices (user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0);
-    CREATE TABLE dehydrated_devices (user_id TEXT, device_id TEXT);
-    CREATE TABLE users (name TEXT);
-    CREATE TABLE device_lists_stream (stream_id INTEGER, user_id TEXT, device_id TEXT);
-    CREATE TABLE device_lists_remote_cache (user_id TEXT, device_id TEXT);
-    CREATE TABLE device_lists_remote_extremeties (user_id TEXT);
-    CREATE TABLE device_lists_remote_resync (user_id TEXT);
-    CREATE TABLE device_federation_inbox (origin TEXT, message_id TEXT);
-    CREATE TABLE device_inbox (
-        user_id TEXT, device_id TEXT, stream_id INTEGER, message_json TEXT
-    );
-    CREATE TABLE device_federation_outbox (
-        destination TEXT, stream_id INTEGER, messages_json TEXT
-    );
-    CREATE TABLE scheduled_tasks (
-        action TEXT, status TEXT, resource_id TEXT, params TEXT
-    );
-"""
+# Messages for local devices, EDUs by destination: as Synapse's store takes them.
+Local = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Edus = Mapping[str, Mapping[str, Any]]
+
+# One thread of the database confirms, one keeps house.
+MOST_STATEMENTS = 2
+
+# How long everything may take to come to rest, in seconds.
+LONGEST_S = 600.0
 
 
-# Rows never change, and nobody changes what is read of them.
-_decode = functools.lru_cache(maxsize=1000)(json.loads)
-
-
-class Cursor:
-    """A transaction as the module's statements see it."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Open a cursor."""
-        self._cursor = connection.cursor()
-        self.rowcount = -1
-
-    def execute(self, sql: str, parameters: Any) -> None:
-        """Run a statement."""
-        self._cursor.execute(sql, parameters)
-        self.rowcount = self._cursor.rowcount
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows."""
-        return self._cursor.fetchall()
-
-
-@attrs.define
+@attrs.define(eq=False)
 class Step:
-    """A statement or a transaction that waits to be run."""
+    """A statement or a transaction that waits to be run.
+
+    Attributes:
+        hangs: Whether it is never answered, unless the test says so.
+    """
 
     name: str
     run: Callable[[], Any]
+    hangs: bool = False
     done: Deferred[Any] = attrs.Factory(Deferred)
 
+    @property
+    def is_ours(self) -> bool:
+        """Say whether it is a statement of the module."""
+        return is_ours(self.name)
 
-class ModelHomeserver:
-    """The database, the stream of to-device messages, and the steps to come."""
 
-    def __init__(self) -> None:
-        """Create the tables."""
-        self.database = sqlite3.connect(":memory:", isolation_level=None)
-        self.database.executescript(TABLES)
+class ModelHomeserver(Tables):
+    """The database, the stream of to-device messages, and the steps to come.
+
+    Attributes:
+        sees_reads: Whether every read of a mailbox passes the module.
+        steps: What waits to be answered.
+        answered: The names of the steps that were.
+        most_of_ours: How many of the module's statements waited at once at most.
+        stored: What was ever stored for each device: text by stream ID.
+        service_users: Users of application services.
+    """
+
+    database_driver = "sqlite3"
+    server_name = "here"
+
+    def __init__(self, *, sees_reads: bool = False) -> None:
+        super().__init__()
+        self.sees_reads = sees_reads
         self.clock = Clock()
         self.steps: list[Step] = []
+        self.answered: list[str] = []
+        self.most_of_ours = 0
         self.before_delete: Callable[[], Any] = lambda: None
         self.after_delete: Callable[[Any], None] = lambda _: None
+        self.stored: dict[Place, dict[int, str]] = {}
         self.service_users: set[str] = set()
         self.next_stream_id = 1
-        self.next_device_list_id = 1
-        self.committed: set[int] = set()
         self._in_flight: set[int] = set()
 
     # What the module asks.
@@ -131,176 +118,155 @@ class ModelHomeserver:
     # What Synapse does.
 
     async def store(
-        self, messages: LocalMessages, edu: tuple[str, str] | None = None
+        self, local: Local, edus: Edus, inbound: tuple[str, str] | None = None
     ) -> int:
-        """Store messages for local devices, as Synapse's store does.
+        """Store messages as Synapse's store does, all in one transaction.
 
         Args:
-            messages: The batch.
-            edu: Origin and message ID of an inbound EDU.
+            local: Messages for devices of this server.
+            edus: EDUs for other servers, by destination.
+            inbound: Origin and message ID of an inbound EDU.
         """
-        return await self._store(lambda at: self._insert(at, messages, edu))
-
-    async def store_edus(self, edus: Edus, batch: ObservedBatch | None) -> int:
-        """Store EDUs for other servers, as Synapse's store does.
-
-        Args:
-            edus: EDU content by destination.
-            batch: Where the stream ID is noted.
-        """
-
-        def insert(stream_id: int) -> None:
-            self.committed.add(stream_id)
-            for destination, edu in edus.items():
-                self.rows(
-                    "INSERT INTO device_federation_outbox VALUES (?, ?, ?)",
-                    destination,
-                    stream_id,
-                    json.dumps(edu, separators=(",", ":")),
-                )
-
-        stream_id = await self._store(insert)
-        if batch is not None:
-            batch.stream_id = stream_id
-        return stream_id
-
-    async def _store(self, insert: Callable[[int], None]) -> int:
         stream_id = self.next_stream_id
         self.next_stream_id += 1
         self._in_flight.add(stream_id)
         try:
-            await self._step("store", lambda: insert(stream_id))
+            await self._step(
+                "store", lambda: self._insert(stream_id, local, edus, inbound)
+            )
             # Others see the rows before whoever stored them goes on.
             await self._step("stored", lambda: None)
         finally:
             self._in_flight.discard(stream_id)
         return stream_id
 
+    async def read(self, user_id: str, device_id: str, after: int, up_to: int) -> Any:
+        """Read a page of a mailbox, when the test takes the step."""
+        rows = await self._step(
+            "read", lambda: self.mailbox(user_id, device_id, after, up_to)
+        )
+        return rows[:100]
+
     def _insert(
-        self, stream_id: int, messages: LocalMessages, edu: tuple[str, str] | None
+        self,
+        stream_id: int,
+        local: Local,
+        edus: Edus,
+        inbound: tuple[str, str] | None,
     ) -> None:
-        self.committed.add(stream_id)
-        if edu is not None:
-            sql = "SELECT origin, message_id FROM device_federation_inbox"
-            if edu in self.rows(sql):
-                return
-            self.rows("INSERT INTO device_federation_inbox VALUES (?, ?)", *edu)
-        for user_id, by_device in messages.items():
-            known = self.devices(user_id)
-            lone_wildcard = list(by_device) == ["*"]
-            for device_id in (
-                known if lone_wildcard else [d for d in by_device if d in known]
-            ):
-                message = by_device["*" if lone_wildcard else device_id]
-                self.rows(
-                    "INSERT INTO device_inbox VALUES (?, ?, ?, ?)",
-                    user_id,
-                    device_id,
-                    stream_id,
-                    json.dumps(message, separators=(",", ":")),
-                )
-        if isinstance(messages, ObservedBatch):
-            messages.stream_id = stream_id
+        observe(local, None)
+        if inbound is not None and not self.receive(*inbound):
+            return
+        for (user_id, device_id), message in self.expand(local).items():
+            self._insert_row((user_id, device_id), stream_id, message)
+        observe(local, stream_id)
+        for destination, edu in edus.items():
+            self.insert_edu(destination, stream_id, compact(edu))
+            for user_id, by_device in edu["messages"].items():
+                for device_id, content in by_device.items():
+                    message = {
+                        "content": content,
+                        "type": edu["type"],
+                        "sender": edu["sender"],
+                    }
+                    self._note((user_id, device_id), stream_id, compact(message))
+        observe(edus, stream_id)
 
-    def devices(self, user_id: str) -> list[str]:
-        """Return the devices of a user."""
-        sql = "SELECT device_id FROM devices WHERE user_id = ?"
-        return [row[0] for row in self.rows(sql, user_id)]
+    def put(self, place: Place, message: Mapping[str, Any]) -> int:
+        """Store a message that no module sees, as before a start."""
+        stream_id = self.next_stream_id
+        self.next_stream_id += 1
+        self._insert_row(place, stream_id, message)
+        return stream_id
 
-    def add_device(self, user_id: str, device_id: str) -> None:
-        """Add a device, and tell the device list."""
-        self.rows("INSERT INTO devices VALUES (?, ?, 0)", user_id, device_id)
-        self.change_device(user_id, device_id)
+    def _insert_row(
+        self, place: Place, stream_id: int, message: Mapping[str, Any]
+    ) -> None:
+        text = compact(message)
+        self.insert_message(place, stream_id, text)
+        self._note(place, stream_id, text)
 
-    def register(self, user_id: str) -> None:
-        """Let a user be one of this server."""
-        self.rows("INSERT INTO users VALUES (?)", user_id)
-
-    def track(self, user_id: str, devices: Iterable[str]) -> None:
-        """Have a complete list of the devices of another server's user."""
-        for table in ("extremeties", "cache"):
-            sql = f"DELETE FROM device_lists_remote_{table} WHERE user_id = ?"  # noqa: S608
-            self.rows(sql, user_id)
-        self.rows("INSERT INTO device_lists_remote_extremeties VALUES (?)", user_id)
-        for device_id in devices:
-            sql = "INSERT INTO device_lists_remote_cache VALUES (?, ?)"
-            self.rows(sql, user_id, device_id)
-            self.change_device(user_id, device_id)
-
-    def remove_device(self, user_id: str, device_id: str) -> None:
-        """Let a device log out, on whichever server."""
-        for table in ("devices", "device_lists_remote_cache"):
-            sql = f"DELETE FROM {table} WHERE user_id = ? AND device_id = ?"  # noqa: S608
-            self.rows(sql, user_id, device_id)
-
-    def change_device(self, user_id: str, device_id: str) -> None:
-        """Note a change of a device in the device list's stream."""
-        self.rows(
-            "INSERT INTO device_lists_stream VALUES (?, ?, ?)",
-            self.next_device_list_id,
-            user_id,
-            device_id,
-        )
-        self.next_device_list_id += 1
-
-    def mailbox(self, user_id: str, device_id: str) -> list[tuple[int, dict[str, Any]]]:
-        """Return stream ID and message of all rows of a mailbox, in order."""
-        rows = self.rows(
-            "SELECT stream_id, message_json FROM device_inbox "
-            "WHERE user_id = ? AND device_id = ? ORDER BY stream_id",
-            user_id,
-            device_id,
-        )
-        return [(stream_id, _decode(text)) for stream_id, text in rows]
-
-    def outbox(self, destination: str) -> list[tuple[int, dict[str, Any]]]:
-        """Return stream ID and EDU of all rows of an outbox, in order."""
-        rows = self.rows(
-            "SELECT stream_id, messages_json FROM device_federation_outbox "
-            "WHERE destination = ? ORDER BY stream_id",
-            destination,
-        )
-        return [(stream_id, _decode(text)) for stream_id, text in rows]
-
-    def delete_sent(self, destination: str, token: int) -> None:
-        """Delete what another server has acknowledged."""
-        self.rows(
-            "DELETE FROM device_federation_outbox "
-            "WHERE destination = ? AND stream_id <= ?",
-            destination,
-            token,
-        )
-
-    def acknowledge(self, user_id: str, device_id: str, token: int) -> None:
-        """Delete what a sync acknowledges."""
-        self.rows(
-            "DELETE FROM device_inbox "
-            "WHERE user_id = ? AND device_id = ? AND stream_id <= ?",
-            user_id,
-            device_id,
-            token,
-        )
-
-    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement at once."""
-        return self.database.execute(sql, parameters).fetchall()
+    def _note(self, place: Place, stream_id: int, text: str) -> None:
+        self.stored.setdefault(place, {})[stream_id] = text
 
     # What the test does.
 
     def take_step(self, which: int = 0, error: Exception | None = None) -> None:
-        """Run one of the waiting steps, or let it fail."""
-        step = self.steps.pop(which % len(self.steps))
-        if error is not None:
-            step.done.errback(error)
-            return
-        step.done.callback(step.run())
+        """Run one of the waiting steps that do not hang, or let it fail."""
+        answering = [step for step in self.steps if not step.hangs]
+        self.answer(answering[which % len(answering)], error)
 
-    def come_to_rest(self) -> None:
-        """Take all steps there are."""
-        while self.steps:
+    def answer(self, step: Step, error: Exception | None = None) -> None:
+        """Run a step, or let it fail."""
+        self.steps.remove(step)
+        self.answered.append(step.name)
+        if error is None:
+            try:
+                result = step.run()
+            except AssertionError:
+                # It is the test that fails.
+                raise
+            except Exception as failure:  # noqa: BLE001 as a database would
+                error = failure
+        if error is None:
+            step.done.callback(result)
+        else:
+            step.done.errback(error)
+
+    def ours(self) -> list[Step]:
+        """Return the module's statements that wait."""
+        return [step for step in self.steps if step.is_ours]
+
+    def take_all_steps(self) -> None:
+        """Take all steps there are, in no time."""
+        while any(not step.hangs for step in self.steps):
             self.take_step()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and each call come when it is due; no step is taken."""
+        end = self.clock.seconds() + seconds
+        while (soonest := self._soonest()) is not None and soonest <= end:
+            self.clock.advance(max(0.0, soonest - self.clock.seconds()))
+        self.clock.advance(max(0.0, end - self.clock.seconds()))
+
+    def come_to_rest(self) -> list[str]:
+        """Take all steps, and let time pass until nothing waits for anything.
+
+        Returns:
+            The names of the module's statements, in order.
+        """
+        latest = self.clock.seconds() + LONGEST_S
+        before = len(self.answered)
+        self.take_all_steps()
+        while (soonest := self._soonest()) is not None:
+            assert soonest < latest, self.clock.getDelayedCalls()
+            self.clock.advance(max(0.0, soonest - self.clock.seconds()))
+            self.take_all_steps()
+        return [name for name in self.answered[before:] if is_ours(name)]
+
+    def _soonest(self) -> float | None:
+        times = [call.getTime() for call in self.clock.getDelayedCalls()]
+        return min(times, default=None)
 
     def _step(self, name: str, run: Callable[[], Any]) -> Deferred[Any]:
         step = Step(name, run)
         self.steps.append(step)
+        if step.is_ours:
+            self.most_of_ours = max(self.most_of_ours, len(self.ours()))
         return step.done
+
+
+def observe(messages: Any, stream_id: int | None) -> None:
+    """Note at which stream ID rows were written, where that is observed."""
+    if hasattr(messages, "stream_id"):
+        messages.stream_id = stream_id
+
+
+def compact(value: Any) -> str:
+    """Return JSON as Synapse writes it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def is_ours(name: str) -> bool:
+    """Say whether a statement is one of the module's."""
+    return name.startswith("withheld_")

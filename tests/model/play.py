@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Coroutine
-
-from twisted.internet.defer import Deferred, ensureDeferred
+from typing import Any, ClassVar
 
 from synapse_withheld.config import Config
+from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.wiring import wire
-from tests.model.homeserver import ModelHomeserver
+from tests.model.door import Batch, Door, Inbound, local_batch, remote_batch
+from tests.model.faults import failures_of, was_asked_for
+from tests.model.homeserver import MOST_STATEMENTS, ModelHomeserver, Step
+from tests.model.redundancy import OLM as ENCRYPTED
+from tests.model.sweeping import swept_away
+from tests.model.tables import Place
 
 RECIPIENT = "@r:here"
 ABROAD = "@a:there"
+SENDER = "@s:here"
 WITHHELD = "m.room_key.withheld"
 NOTICE = {
     "algorithm": "m.megolm.v1.aes-sha2",
@@ -21,107 +26,160 @@ NOTICE = {
     "sender_key": "key",
     "from_device": "S1",
 }
+NEW_KEY = {**NOTICE, "sender_key": "new"}
+SCOPED = {**NOTICE, "room_id": "!room", "session_id": "session"}
 OLM = {"algorithm": "m.olm.v1", "sender_key": "key", "ciphertext": {}}
+SESSION = {**SCOPED, "code": "m.unverified"}
+
+# What the module asks to confirm that a row is queued.
+CONFIRM = "withheld_read_queued"
+CONFIRM_ABROAD = "withheld_read_queued_edus"
 
 
 class Play:
-    """A homeserver with the module, and requests to it."""
+    """A homeserver with the module, and requests to it.
 
-    def __init__(self, *, spoofs_possible: bool = False, **config: Any) -> None:
-        self.hs = ModelHomeserver()
+    Attributes:
+        is_tidy: Whether a sweep may find nothing when the play is over.
+        failures: What failed in the module since it was loaded.
+    """
+
+    made: ClassVar[list[Play]] = []
+
+    def __init__(self, *, sees_reads: bool = False, **config: Any) -> None:
+        self.hs = ModelHomeserver(sees_reads=sees_reads)
         self.hs.add_device(RECIPIENT, "R")
+        self.door = Door(self.hs)
         self.config = Config(**config)
-        self.spoofs_possible = spoofs_possible
+        self.is_tidy = self.config.enforces
         self.load()
+        self.made.append(self)
 
     def load(self) -> None:
         """Load the module, as at a start."""
-        metrics = Metrics("findings")
         self.tally = Tally(self.hs.runtime().seconds)
-        self.traffic = wire(
-            self.config,
-            self.hs,
-            metrics,
-            self.tally,
-            spoofs_possible=self.spoofs_possible,
-        )
+        self.traffic = wire(self.config, self.hs, Metrics("findings"), self.tally)
+        self.failures = failures_of(self.traffic)
+
+    def end(self) -> None:
+        """Let everything come to rest: nothing was turned round, nothing is left."""
+        for step in self.hs.steps:
+            step.hangs = False
+        self.hs.come_to_rest()
+        self.door.check()
+        assert self.hs.most_of_ours <= MOST_STATEMENTS
+        assert [] == [each for each in self.failures if not was_asked_for(each)]
+        if self.is_tidy:
+            merge_scopes, rules = self.config.merge_scopes, self.config.rules
+            assert [] == swept_away(self.hs, merge_scopes=merge_scopes, rules=rules)
+
+    # Requests.
 
     def begin(
         self,
-        content: dict[str, Any],
+        content: Any,
         to: str | list[str] = "R",
         *,
-        message_type: str = WITHHELD,
-        sender: str = "@s:here",
-        edu: tuple[str, str] | None = None,
+        message_type: Any = WITHHELD,
+        sender: str = SENDER,
+        edu: Inbound | None = None,
         to_user: str = RECIPIENT,
-    ) -> Deferred[Any]:
+    ) -> Batch:
         """Begin a request; the test takes its steps."""
-        message = {"content": content, "type": message_type, "sender": sender}
-        batch = {to_user: dict.fromkeys([to] if isinstance(to, str) else to, message)}
+        devices = [to] if isinstance(to, str) else to
+        contents = {(to_user, device): content for device in devices}
+        return self.begin_all(contents, message_type, sender=sender, edu=edu)
 
-        async def write(kept: Any) -> Any:
-            return None if not kept and edu is None else await self.hs.store(kept, edu)
-
-        origin = edu[0] if edu else None
-        return ensureDeferred(self.traffic.to_local(batch, write, origin))
+    def begin_all(
+        self,
+        contents: dict[Place, Any],
+        message_type: Any = WITHHELD,
+        *,
+        sender: str = SENDER,
+        edu: Inbound | None = None,
+    ) -> Batch:
+        """Begin a request that says something else to each device."""
+        batch = local_batch(sender, message_type, contents, edu)
+        return self.door.begin(self.traffic, batch)
 
     def begin_abroad(
         self,
-        content: dict[str, Any],
+        content: Any,
         to: str | list[str] = "A",
         *,
-        message_type: str = WITHHELD,
-        sender: str = "@s:here",
+        message_type: Any = WITHHELD,
+        sender: str = SENDER,
         to_user: str = ABROAD,
-    ) -> Deferred[Any]:
+    ) -> Batch:
         """Begin a request for devices on another server."""
         devices = [to] if isinstance(to, str) else to
-        edu = {
-            "messages": {to_user: dict.fromkeys(devices, content)},
-            "sender": sender,
-            "type": message_type,
-            "message_id": str(self.hs.next_stream_id),
-        }
+        contents = {(to_user, device): content for device in devices}
+        batch = remote_batch(sender, message_type, contents)
+        return self.door.begin(self.traffic, batch)
 
-        async def write(left: Any, batch: Any) -> Any:
-            return await self.hs.store_edus(left, batch) if left else None
+    def send(self, *args: Any, **kwargs: Any) -> Batch:
+        """Make a request and let everything come to rest."""
+        return self._ended(self.begin(*args, **kwargs))
 
-        return ensureDeferred(
-            self.traffic.to_remote({to_user.partition(":")[2]: edu}, write)
-        )
+    def send_abroad(self, *args: Any, **kwargs: Any) -> Batch:
+        """Make a request for devices on another server, and let all come to rest."""
+        return self._ended(self.begin_abroad(*args, **kwargs))
 
-    def send_abroad(self, *args: Any, **kwargs: Any) -> None:
-        """Make a request for devices on another server and take all its steps."""
-        request = self.begin_abroad(*args, **kwargs)
+    def _ended(self, batch: Batch) -> Batch:
         self.hs.come_to_rest()
-        assert request.called
+        assert batch.ended is not None
+        return batch
 
-    def run(self, request: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """Begin a request and take all its steps."""
-        deferred = ensureDeferred(request)
-        self.hs.come_to_rest()
-        return deferred
+    # Readers.
+
+    def read(self, device: str = "R") -> int:
+        """Let a device begin a sync; return up to where it is answered."""
+        token = self.hs.stream_token()
+        self.traffic.note_read(RECIPIENT, device, token)
+        return token
+
+    def sync(self, device: str = "R") -> None:
+        """Let a device read and acknowledge all that waits for it."""
+        self.hs.acknowledge(RECIPIENT, device, self.read(device))
+
+    # What is there.
+
+    def queued(self, device: str = "R", user_id: str = RECIPIENT) -> list[int]:
+        """Return the stream IDs of a mailbox."""
+        return [stream_id for stream_id, _ in self.hs.mailbox(user_id, device)]
+
+    def contents(self, device: str = "R") -> list[Any]:
+        """Return the contents that wait for a device."""
+        return [each["content"] for _, each in self.hs.mailbox(RECIPIENT, device)]
 
     def outbox(self) -> list[int]:
         """Return the stream IDs of the other server's outbox."""
         return [stream_id for stream_id, _ in self.hs.outbox("there")]
 
-    def send(self, *args: Any, **kwargs: Any) -> None:
-        """Make a request and take all its steps."""
-        request = self.begin(*args, **kwargs)
-        self.hs.come_to_rest()
-        assert request.called
-
-    def queued(self, device: str = "R") -> list[int]:
-        """Return the stream IDs of a mailbox."""
-        return [stream_id for stream_id, _ in self.hs.mailbox(RECIPIENT, device)]
+    def fill(self, device: str, contents: list[Any], **message: Any) -> None:
+        """Put rows into a mailbox that no module saw arrive."""
+        for content in contents:
+            row = {"content": content, "type": WITHHELD, "sender": SENDER, **message}
+            self.hs.put((RECIPIENT, device), row)
 
     def steps(self) -> list[str]:
         """Return the names of the steps that wait."""
         return [step.name for step in self.hs.steps]
 
+    def step(self, name: str) -> Step:
+        """Return the one step of a name that waits."""
+        (step,) = [step for step in self.hs.steps if step.name == name]
+        return step
+
     @property
-    def index(self) -> Any:
-        """Return the module's index."""
-        return self.traffic.inbox.index
+    def memory(self) -> Memory:
+        """Return what the module remembers of the inbox."""
+        memory: Memory = self.traffic.inbox.memory
+        return memory
+
+    def knows(self, device: str = "R") -> bool:
+        """Say whether the module remembers a mailbox and has learned it."""
+        mailbox = self.memory.get((RECIPIENT, device))
+        return mailbox is not None and mailbox.learned
+
+

@@ -1,187 +1,218 @@
-"""What the rule promises, written without a look at the module.
+"""What the rule promises, held against what was sent, read and deleted.
 
-Plain lists of what was sent to each device and when; no index, no watch. The names
-I1, I2, I3 are those of `docs/design.md`.
+Written without a look at the module. The names I1 to I5 are those of `docs/design.md`;
+I2 is held in `door.py`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Tuple
+from typing import Any, Iterator, Mapping
 
 import attrs
 
-# (user ID, device ID)
-Place = Tuple[str, str]
+from tests.model.door import Batch, Door
+from tests.model.redundancy import (
+    OLM,
+    goes,
+    is_notice,
+    pair_of,
+    says_the_same,
+)
+from tests.model.tables import Place, Rows, decode
 
-# By stream ID.
-Rows = Dict[int, Dict[str, Any]]
-
-WITHHELD = ["m.room_key.withheld", "org.matrix.room_key.withheld"]
-OLM = "m.room.encrypted"
-
-
-@attrs.define(eq=False)
-class Sent:
-    """One request: what it carried, and when it began and ended.
-
-    Attributes:
-        user_id: Whom it is for.
-        device_ids: Which devices of the user; `*` for all.
-        began: When it began, as a number of events; `ended` likewise.
-        began_s: When it began, in seconds.
-        stream_id: Where it was stored, 0 if not at all.
-        stored_for: The devices that were left of `device_ids` when it was stored.
-        seen: What was queued for each device while it was under way.
-        before: The stream IDs that were in the database when it began.
-    """
-
-    sender: str
-    message_type: str
-    content: dict[str, Any]
-    user_id: str
-    device_ids: list[str]
-    began: int
-    began_s: float
-    ended: int | None = None
-    stream_id: int = 0
-    stored_for: list[str] = attrs.Factory(list)
-    seen: dict[Place, set[int]] = attrs.Factory(dict)
-    before: set[int] = attrs.Factory(set)
-
-    def is_for(self, place: Place) -> bool:
-        """Say whether it was sent to a device."""
-        return place[0] == self.user_id and _names(self.device_ids, place[1])
-
-    def was_stored_for(self, place: Place) -> bool:
-        """Say whether it was stored for a device."""
-        return self.stream_id != 0 and _names(self.stored_for, place[1])
-
-    @property
-    def is_notice(self) -> bool:
-        """Say whether it may collapse at all."""
-        return self.message_type in WITHHELD
+NEVER_S = float("-inf")
 
 
 @attrs.define
 class Reference:
-    """Everything that was sent, read and changed.
+    """Everything that happened, and what follows from it.
 
     Attributes:
+        door: What came, and what was handed on.
+        stored: What was ever stored for each device.
         hold_s: How long a delivered notice stands for later ones; 0 for not.
-        gone_s: When what was queued for each device was acknowledged.
+        sees_reads: Whether the module knows what was read.
+        loaded: When the module was loaded, as a number of events.
+        gone: When rows were acknowledged or deleted: number of the event, and seconds;
+            what the module deleted was never delivered.
         changes: When each device changed, as numbers of events.
-        acknowledged: Up to which stream ID each device has acknowledged.
+        reads: When a read of each mailbox started, and up to where.
     """
 
+    door: Door
+    stored: Mapping[Place, Mapping[int, str]]
     merge_scopes: bool
     hold_s: float
-    sent: list[Sent] = attrs.Factory(list)
-    gone_s: dict[tuple[Place, int], float] = attrs.Factory(dict)
+    sees_reads: bool
+    loaded: int = 0
+    gone: dict[tuple[Place, int], tuple[int, float]] = attrs.Factory(dict)
     changes: dict[Place, list[int]] = attrs.Factory(dict)
-    acknowledged: dict[Place, int] = attrs.Factory(dict)
+    reads: dict[Place, list[tuple[int, int]]] = attrs.Factory(dict)
 
-    def pair(self, message: dict[str, Any]) -> tuple[Any, ...] | None:
-        """Return whose notice a message is, `None` if it is none."""
-        content = message["content"]
-        if message["type"] not in WITHHELD:
-            return None
-        device = ("d", content["from_device"]) if "from_device" in content else None
-        scope = None if self.merge_scopes else content.get("session_id")
-        return (
-            message["sender"],
-            message["type"],
-            device or ("k", content["sender_key"]),
-            scope,
-        )
+    def check_batches(self, places: list[Place]) -> None:
+        """I2 and I3 of each batch that was handed on."""
+        for batch in self.door.batches:
+            for place in places:
+                self._check_collapsed(batch, place)
 
-    def check_queued(self, place: Place, rows: Rows) -> None:
-        """I2: whatever is not a notice is there, byte for byte, in order."""
-        expected = [
-            (request.stream_id, request.content)
-            for request in sorted(self.sent, key=lambda each: each.stream_id)
-            if request.is_for(place)
-            and not request.is_notice
-            and request.stream_id > self.acknowledged.get(place, 0)
-        ]
-        assert expected == [
-            (stream_id, message["content"])
-            for stream_id, message in rows.items()
-            if message["type"] not in WITHHELD
-        ]
+    def check_may_wait(self, batch: Batch, places: list[Place]) -> None:
+        """I2: a batch waits only where it holds what may be a duplicate."""
+        assert any(self._may_be_duplicate(batch, place) for place in places), batch
 
-    def check_collapsed(self, place: Place) -> None:
-        """I3: the same was queued, or within the hold, and no Olm message since."""
-        for request in self.sent:
-            collapsed = request.is_for(place) and not request.was_stored_for(place)
-            if collapsed and request.is_notice and request.ended is not None:
-                assert any(
-                    self._stands_for(earlier, request, place) for earlier in self.sent
-                ), (place, request)
+    def check_left(self, place: Place, rows: Rows) -> None:
+        """I2 and I3: all that was stored is there, but for what was read or deleted."""
+        stored = self.stored.get(place, {})
+        expected = {
+            stream_id: decode(text)
+            for stream_id, text in stored.items()
+            if (place, stream_id) not in self.gone
+        }
+        assert expected == rows
 
-    def check_deleted(self, before: Rows, left: Rows) -> None:
-        """I3: a row is deleted only while a newer one of its pair is there."""
+    def note_deleted(self, place: Place, before: Rows, left: Rows) -> None:
+        """I3: a row is deleted only while a newer one that stands for it is there."""
         for stream_id in before.keys() - left.keys():
-            pair = self.pair(before[stream_id])
-            assert pair is not None
+            self.gone[place, stream_id] = (self.door.tick(), NEVER_S)
             assert any(
-                newer > stream_id and self.pair(message) == pair
+                newer > stream_id
+                and self._goes(before[stream_id], message, seen=self._was_seen(newer))
                 for newer, message in left.items()
-            )
+            ), (place, stream_id, before, left)
 
-    def check_at_rest(self, messages: Iterable[dict[str, Any]]) -> None:
-        """I1: at most one notice per pair."""
-        pairs = [pair for each in messages if (pair := self.pair(each)) is not None]
-        assert len(pairs) == len(set(pairs)), pairs
+    def check_at_rest(self, rows: Rows, *, anything_lost: bool = False) -> None:
+        """I1: nothing is left that another row makes redundant.
 
-    def _stands_for(self, earlier: Sent, request: Sent, place: Place) -> bool:
-        if not earlier.was_stored_for(place) or not earlier.is_for(place):
-            return False
-        queued = earlier.stream_id in request.seen[place]
+        Args:
+            rows: A mailbox.
+            anything_lost: Whether the module may have forgotten what it saw arrive.
+        """
+        for older, newer in _pairs(rows):
+            seen = self._was_seen(newer) and not anything_lost
+            assert not self._goes(rows[older], rows[newer], seen=seen), (older, rows)
+
+    def _goes(self, older: Any, newer: Any, *, seen: bool) -> bool:
+        merge = self.merge_scopes
+        return goes(older, newer, merge_scopes=merge, newer_seen=seen)
+
+    def _was_seen(self, stream_id: int) -> bool:
+        """Say whether this process saw a row arrive that its sender may send."""
+        return any(
+            batch.stream_id == stream_id
+            and batch.came > self.loaded
+            and not batch.is_spoofed
+            for batch in self.door.batches
+        )
+
+    # Collapsing.
+
+    def _check_collapsed(self, batch: Batch, place: Place) -> None:
+        """I3: the same was queued, or within the hold, and no Olm message since."""
+        if batch.handed is not None and batch.is_left_out(place):
+            assert not batch.is_spoofed, batch
+            assert any(
+                self._stands(row, batch, place, batch.handed)
+                and self._is_there(row, batch, place)
+                for row in self._rows_before(batch, place, batch.handed)
+            ), (place, batch)
+
+    def _may_be_duplicate(self, batch: Batch, place: Place) -> bool:
+        content = batch.content_for(place)
         return (
-            self._says_the_same(earlier, request)
-            and (queued or self._is_held(earlier, request, place))
-            and not any(
-                olm.stream_id > earlier.stream_id
-                and olm.stream_id in request.before
-                and _rearms(olm, place, request)
-                for olm in self.sent
+            content is not None
+            and not batch.is_spoofed
+            and is_notice(batch.message_type, content)
+            and not self._has_other_in_flight(batch, place)
+            and any(
+                self._stands(row, batch, place, batch.came)
+                for row in self._rows_before(batch, place, batch.came)
             )
         )
 
-    def _is_held(self, earlier: Sent, request: Sent, place: Place) -> bool:
-        gone_s = self.gone_s.get((place, earlier.stream_id))
-        if not self.hold_s or gone_s is None or earlier.ended is None:
+    def _rows_before(self, batch: Batch, place: Place, at: int) -> Iterator[Batch]:
+        """Return the batches of which a row was settled for a device before."""
+        stored = self.stored.get(place, {})
+        for earlier in self.door.batches:
+            if (
+                earlier is not batch
+                and earlier.ended is not None
+                and self.loaded < earlier.came
+                and earlier.ended < at
+                and earlier.stream_id in stored
+            ):
+                yield earlier
+
+    def _stands(self, row: Batch, batch: Batch, place: Place, at: int) -> bool:
+        """Say whether a row says what a batch does, and nothing happened since."""
+        queued, new = row.message_for(place), batch.message_for(place)
+        if queued is None or new is None or row.is_spoofed:
             return False
+        if not is_notice(row.message_type, queued["content"]):
+            return False
+        merge = self.merge_scopes
+        return (
+            says_the_same(queued, new, merge_scopes=merge)
+            and not any(self._rearms(olm, row, place, at) for olm in self.door.batches)
+            and not self._was_read(row, place, at)
+        )
+
+    def _was_read(self, row: Batch, place: Place, at: int) -> bool:
+        """Say whether a device may have been handed a row, where that is known."""
+        return (
+            self.sees_reads
+            and not self.hold_s
+            and any(
+                started < at and row.stream_id <= up_to
+                for started, up_to in self.reads.get(place, ())
+            )
+        )
+
+    def _is_there(self, row: Batch, batch: Batch, place: Place) -> bool:
+        """Say whether a row was queued after a batch came, or stands for it still."""
+        went = self.gone.get((place, row.stream_id))
         changed = any(
-            earlier.ended < change < request.began
+            (row.ended or 0) < change < batch.came
             for change in self.changes.get(place, ())
         )
-        return gone_s >= request.began_s - self.hold_s and not changed
+        if went is None or went[0] > batch.came:
+            # What is queued elsewhere reaches the device that is there then.
+            return not changed or place[0].endswith(":there")
+        held = self.hold_s and went[1] >= batch.came_s - self.hold_s
+        return bool(held) and not changed
 
-    def _says_the_same(self, earlier: Sent, request: Sent) -> bool:
-        if not earlier.is_notice:
-            return False
-        as_messages = [
-            {"sender": each.sender, "type": each.message_type, "content": each.content}
-            for each in (earlier, request)
-        ]
-        return (
-            self.pair(as_messages[0]) == self.pair(as_messages[1])
-            and earlier.content["sender_key"] == request.content["sender_key"]
-            and ("session_id" not in earlier.content or "session_id" in request.content)
-        )
-
-
-def _rearms(olm: Sent, place: Place, notice: Sent) -> bool:
-    if olm.message_type != OLM:
+    def _has_other_in_flight(self, batch: Batch, place: Place) -> bool:
+        """Say whether anything of the pair is on its way that says something else."""
+        new = batch.message_for(place)
+        assert new is not None
+        merge = self.merge_scopes
+        for other in self.door.batches:
+            under_way = other.came < batch.came and (
+                other.ended is None or other.ended > batch.came
+            )
+            message = other.message_for(place) if under_way else None
+            if message is None or other.is_spoofed or other.came < self.loaded:
+                continue
+            same_pair = pair_of(message, merge_scopes=merge) == pair_of(
+                new, merge_scopes=merge
+            )
+            if same_pair and not says_the_same(message, new, merge_scopes=merge):
+                return True
         return False
-    key = notice.content["sender_key"]
-    there = olm.sender == notice.sender and olm.is_for(place)
-    back = olm.sender == place[0] and olm.user_id == notice.sender
-    return (there and olm.content["sender_key"] == key) or (
-        back and key in olm.content["ciphertext"]
-    )
+
+    def _rearms(self, olm: Batch, row: Batch, place: Place, at: int) -> bool:
+        """Say whether an Olm message passed after a row and before a moment."""
+        if olm.message_type != OLM or olm.came > at or olm.is_spoofed:
+            return False
+        if olm.stream_id < row.stream_id:
+            return False
+        there, content = olm.content_for(place), row.content_for(place)
+        if olm.sender == row.sender and there is not None:
+            return bool(there["sender_key"] == content["sender_key"])
+        return olm.sender == place[0] and row.sender in olm.users
 
 
-def _names(device_ids: list[str], device_id: str) -> bool:
-    return device_id in device_ids or "*" in device_ids
+def _pairs(rows: Rows) -> Iterator[tuple[int, int]]:
+    """Return stream IDs of an older and a newer row, each with each."""
+    stream_ids = sorted(rows)
+    for number, older in enumerate(stream_ids):
+        for newer in stream_ids[number + 1 :]:
+            yield older, newer

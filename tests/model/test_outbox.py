@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from twisted.internet.defer import ensureDeferred
 from twisted.python.failure import Failure
 
-from synapse_withheld.delivery import traffic
-from tests.model.play import ABROAD, NOTICE, OLM, WITHHELD, Play
-
-ENCRYPTED = "m.room.encrypted"
+from synapse_withheld.delivery import settling
+from tests.model.door import remote_batch
+from tests.model.faults import LostError, lost
+from tests.model.play import (
+    ABROAD,
+    CONFIRM_ABROAD,
+    ENCRYPTED,
+    NOTICE,
+    OLM,
+    SENDER,
+    WITHHELD,
+    Play,
+)
 
 
 def test_a_duplicate_in_the_outbox_collapses() -> None:
@@ -18,10 +29,10 @@ def test_a_duplicate_in_the_outbox_collapses() -> None:
     play = Play()
     play.send_abroad(NOTICE)
     request = play.begin_abroad({**NOTICE, "reason": "again"})
-    assert play.steps() == ["withheld_read_queued_edus"]
+    assert play.steps() == [CONFIRM_ABROAD]
     play.hs.come_to_rest()
 
-    assert request.called
+    assert request.ended is not None
     assert [1] == play.outbox()
 
 
@@ -29,12 +40,13 @@ def test_what_is_no_notice_passes_as_the_very_object() -> None:
     """Other types, other codes and malformed ones, whatever waits."""
     play = Play()
     play.send_abroad(NOTICE)
-    for content, message_type in (
+    others: list[tuple[dict[str, Any], str]] = [
         ({"n": 1}, "m.dummy"),
         ({**NOTICE, "code": "m.unavailable"}, WITHHELD),
         ({"code": "m.no_olm"}, WITHHELD),
-    ):
-        play.send_abroad(content, message_type=message_type)
+    ]
+    for content, message_type in others:
+        assert not play.send_abroad(content, message_type=message_type).waited
 
     assert [1, 2, 3, 4] == play.outbox()
 
@@ -53,42 +65,27 @@ def test_only_what_collapses_is_taken_out_of_an_edu() -> None:
     """The caller's EDU stays as it is; message ID and order stay in the copy."""
     play = Play()
     play.send_abroad(NOTICE, "B")
-    messages: Any = {ABROAD: {"A": NOTICE, "B": NOTICE, "C": {"code": "m.other"}}}
-    edu = {"messages": messages, "sender": "@s:here", "type": WITHHELD}
-    edu["message_id"] = "the same"
-    written = []
+    other = {"code": "m.other"}
+    contents = {(ABROAD, "A"): NOTICE, (ABROAD, "B"): NOTICE, (ABROAD, "C"): other}
+    batch = remote_batch(SENDER, WITHHELD, contents)
+    edu = batch.edus["there"]
+    before = json.dumps(edu)
+    play.door.begin(play.traffic, batch)
+    play.hs.come_to_rest()
 
-    async def write(left: Any, batch: Any) -> None:
-        written.append(left)
-        await play.hs.store_edus(left, batch)
-
-    request = play.run(play.traffic.to_remote({"there": edu}, write))
-
-    assert request.called
-    expected = {ABROAD: {"A": NOTICE, "C": {"code": "m.other"}}}
-    assert [{"there": {**edu, "messages": expected}}] == written
-    assert edu["messages"] is messages
-    assert ["A", "B", "C"] == list(messages[ABROAD])
+    expected = {ABROAD: {"A": NOTICE, "C": other}}
+    assert {**edu, "messages": expected} == play.hs.outbox("there")[1][1]
+    assert before == json.dumps(edu)
 
 
 def test_one_call_may_be_for_many_servers() -> None:
     """As in the older shape of the store; each EDU is taken for itself."""
     play = Play()
     play.send_abroad(NOTICE)
-    edus = {
-        server: {
-            "messages": {f"@a:{server}": {"A": NOTICE}},
-            "sender": "@s:here",
-            "type": WITHHELD,
-        }
-        for server in ("there", "elsewhere")
-    }
-
-    async def write(left: Any, batch: Any) -> None:
-        await play.hs.store_edus(left, batch)
-
     for _ in range(2):
-        play.run(play.traffic.to_remote(edus, write))
+        contents = {(f"@a:{server}", "A"): NOTICE for server in ("there", "elsewhere")}
+        play.door.begin(play.traffic, remote_batch(SENDER, WITHHELD, contents))
+        play.hs.come_to_rest()
 
     assert [1] == play.outbox()
     assert [2] == [stream_id for stream_id, _ in play.hs.outbox("elsewhere")]
@@ -196,7 +193,7 @@ def test_a_row_that_is_being_sent_is_not_waited_for() -> None:
     play.hs.delete_sent("there", 1)
     play.hs.come_to_rest()
 
-    assert request.called
+    assert request.ended is not None
     assert [2] == play.outbox()
     play.send_abroad({**NOTICE, "sender_key": "new"})
     assert [2] == play.outbox()
@@ -206,12 +203,12 @@ def test_a_failed_write_of_an_edu_forgets_its_mailboxes() -> None:
     """Nobody knows whether the row is there."""
     play = Play()
     request = play.begin_abroad(NOTICE)
-    play.hs.take_step()
-    play.hs.take_step(error=RuntimeError("the connection was lost"))
-    request.addErrback(Failure.trap, RuntimeError)
+    play.hs.take_step(error=lost())
+    request.answer.addErrback(Failure.trap, LostError)
 
-    assert not play.traffic.outbox.index.knows((ABROAD, "A"))
-    assert not play.traffic.outbox.index._in_flight
+    assert 0 == len(play.traffic.outbox.memory)
+    play.send_abroad(NOTICE)
+    assert not play.door.batches[-1].waited
 
 
 def test_after_a_failed_look_up_the_newer_edu_stays() -> None:
@@ -219,10 +216,10 @@ def test_after_a_failed_look_up_the_newer_edu_stays() -> None:
     play = Play()
     play.send_abroad(NOTICE)
     request = play.begin_abroad(NOTICE)
-    play.hs.take_step(error=RuntimeError("the database failed"))
+    play.hs.take_step(error=lost())
     play.hs.come_to_rest()
 
-    assert request.called
+    assert request.ended is not None
     assert [2] == play.outbox()
 
 
@@ -232,15 +229,10 @@ def test_a_failure_while_an_edu_is_taken_apart_stores_it_whole(
     """And the request does not fail."""
     play = Play()
     play.send_abroad(NOTICE)
-    monkeypatch.setattr(traffic, "users_sharing", lambda _: 1 // 0)
+    monkeypatch.setattr(settling, "without_collapsed", lambda *_: 1 // 0)
     play.send_abroad(NOTICE, ["A", "B"])
     edus = [edu["messages"][ABROAD] for _, edu in play.hs.outbox("there")]
     assert [["A"], ["A", "B"]] == [list(by_device) for by_device in edus]
-
-    monkeypatch.undo()
-    play.send_abroad(NOTICE, ["A", "B"])
-    edus = [edu["messages"][ABROAD] for _, edu in play.hs.outbox("there")]
-    assert [["A"], ["A", "B"], ["B"]] == [list(by_device) for by_device in edus]
 
 
 def test_edus_that_synapse_does_not_make_pass_as_they_are() -> None:
@@ -250,19 +242,19 @@ def test_edus_that_synapse_does_not_make_pass_as_they_are() -> None:
     notice = {"messages": {ABROAD: {"A": NOTICE}}, "type": WITHHELD}
     written = []
 
-    async def write(left: Any, batch: Any) -> None:
-        written.append((left, batch))
+    async def write(_: Any, edus: Any) -> None:
+        written.append(edus)
 
-    for edus in (
+    strange: list[Any] = [
         {"there": {**notice, "sender": "@s:here"}, "x": {**notice, "sender": "@t:x"}},
         {"elsewhere": {**notice, "sender": "@s:here"}},
         {"there": notice},
         {"there": None},
         {"there": {**notice, "sender": "@s:here", "messages": None}},
-    ):
-        play.run(play.traffic.to_remote(edus, write))  # type: ignore[arg-type]
-        assert (edus, None) == written.pop()
-    assert play.traffic.inbox.index.pairs == 0
+    ]
+    for edus in strange:
+        ensureDeferred(play.traffic.store({}, edus, write))
+        assert edus == written.pop()
 
 
 def test_switched_off_everything_is_stored() -> None:
@@ -291,15 +283,16 @@ def test_in_observe_mode_everything_is_stored() -> None:
 
 
 def test_invented_devices_elsewhere_push_nothing_out_of_the_inbox() -> None:
-    """Each queue has an index of its own."""
-    play = Play(max_mailboxes=2, max_pairs=2)
+    """Each queue has a memory of its own."""
+    play = Play(max_pairs=1000)
     play.send(NOTICE)
-    play.send_abroad(NOTICE, [f"invented {number}" for number in range(10)])
-    play.send(NOTICE)
+    for number in range(3):
+        devices = [f"invented {number} {device}" for device in range(900)]
+        play.send_abroad(NOTICE, devices, sender=f"@s{number}:here")
+    duplicate = play.begin(NOTICE)
 
-    assert play.index.knows(("@r:here", "R"))
-    assert len(play.traffic.outbox.index) == 2
-    assert [1] == play.queued()
+    assert duplicate.waited
+    assert 1000 >= play.traffic.outbox.memory.pairs
 
 
 def test_a_changed_device_elsewhere_is_given_what_waits() -> None:

@@ -1,0 +1,362 @@
+"""Any sequence of events, in any order of answers, keeps the invariants.
+
+The events go to the module as Synapse would pass them on; what it stores is compared
+with `tests/model/reference.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from synapse_withheld.config import Config
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.wiring import wire
+from tests.model.door import Batch, Door, Inbound, local_batch, remote_batch
+from tests.model.faults import failures_of, was_asked_for
+from tests.model.homeserver import MOST_STATEMENTS, ModelHomeserver
+from tests.model.redundancy import OLM, WITHHELD
+from tests.model.reference import Reference
+from tests.model.sweeping import swept_away
+from tests.model.tables import Place, Rows
+
+RECIPIENT = "@r:here"
+ABROAD = "@a:there"
+DEVICES: list[Place] = [(RECIPIENT, "R1"), (RECIPIENT, "R2")]
+DEVICES_ABROAD: list[Place] = [(ABROAD, "A1"), (ABROAD, "A2")]
+PLACES = [*DEVICES, *DEVICES_ABROAD]
+SENDERS = ["@s:here", "@t:there"]
+
+senders = st.sampled_from(SENDERS)
+devices = st.sampled_from(DEVICES)
+targets = st.sampled_from(["R1", "R2", "R1", "R2", "*", "GONE"])
+abroad = st.sampled_from([["A1"], ["A2"], ["A1"], ["A1", "A2"]])
+keys = st.sampled_from(["key-1", "key-1", "key-2"])
+from_devices = st.sampled_from(["S1", "S1", None])
+scopes = st.sampled_from([None, None, "session-1", "session-2"])
+withheld_types = st.sampled_from([WITHHELD[0], WITHHELD[0], WITHHELD[1]])
+
+
+def notice(key: str, from_device: str | None, scope: str | None) -> dict[str, Any]:
+    """Return the content of a notice."""
+    content = {"algorithm": "m.megolm.v1.aes-sha2", "code": "m.no_olm"}
+    content["sender_key"] = key
+    if from_device is not None:
+        content["from_device"] = from_device
+    if scope is not None:
+        content["session_id"] = scope
+    return content
+
+
+def olm(sender_key: str) -> dict[str, Any]:
+    """Return the content of an Olm message."""
+    algorithm = "m.olm.v1.curve25519-aes-sha2"
+    return {"algorithm": algorithm, "sender_key": sender_key, "ciphertext": {"k": {}}}
+
+
+class Machine(RuleBasedStateMachine):
+    """Requests, syncs, transmissions and changes, one step at a time.
+
+    Attributes:
+        anything_lost: Whether the module may forget what it saw arrive.
+    """
+
+    merge_scopes = True
+    hold_s = 0.0
+    sees_reads = False
+    anything_lost = False
+    config: dict[str, Any] = {}  # noqa: RUF012 read only
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hs = ModelHomeserver(sees_reads=self.sees_reads)
+        self.hs.before_delete = self.all_rows
+        self.hs.after_delete = self._note_deletion
+        self.door = Door(self.hs)
+        self.reference = Reference(
+            self.door,
+            self.hs.stored,
+            self.merge_scopes,
+            self.hold_s,
+            self.sees_reads,
+        )
+        self.answered: dict[Place | str, int] = {}
+        self.acknowledged: dict[Place, int] = {}
+        self.edus = 0
+        self.last_edu: Batch | None = None
+
+    @initialize()
+    def start(self) -> None:
+        """Make the recipient's devices and load the module."""
+        for device in DEVICES:
+            self.hs.add_device(*device)
+        self.load()
+
+    def load(self, **config: Any) -> None:
+        """Load the module, as at a start."""
+        chosen = Config(merge_scopes=self.merge_scopes, **{**self.config, **config})
+        tally = Tally(self.hs.runtime().seconds)
+        self.traffic = wire(chosen, self.hs, Metrics("model"), tally)
+        self.failures = failures_of(self.traffic)
+        self.reference.loaded = self.door.tick()
+
+    # Messages.
+
+    @rule(
+        sender=senders,
+        kind=withheld_types,
+        to=targets,
+        key=keys,
+        from_device=from_devices,
+        scope=scopes,
+    )
+    def send_notice(
+        self,
+        sender: str,
+        kind: str,
+        to: str,
+        key: str,
+        from_device: str | None,
+        scope: str | None,
+    ) -> None:
+        """Send a notice to a device of this server."""
+        content = notice(key, from_device, scope)
+        self.send(sender, kind, {(RECIPIENT, to): content})
+
+    @rule(sender=senders, key_1=keys, key_2=keys, scope=scopes)
+    def send_notices(
+        self, sender: str, key_1: str, key_2: str, scope: str | None
+    ) -> None:
+        """Send one to each device, which need not say the same."""
+        contents = {
+            DEVICES[0]: notice(key_1, "S1", None),
+            DEVICES[1]: notice(key_2, "S1", scope),
+        }
+        self.send(sender, WITHHELD[0], contents)
+
+    @rule(to=abroad, key=keys, from_device=from_devices, scope=scopes)
+    def send_notice_abroad(
+        self, to: list[str], key: str, from_device: str | None, scope: str | None
+    ) -> None:
+        """Send a notice to devices on another server."""
+        content = notice(key, from_device, scope)
+        self.send_abroad(WITHHELD[0], to, content)
+
+    @rule(sender=senders, to=targets, key=keys)
+    def send_olm_to_recipient(self, sender: str, to: str, key: str) -> None:
+        """Send an Olm message from a notice's sender to the recipient."""
+        self.send(sender, OLM, {(RECIPIENT, to): olm(key)})
+
+    @rule(to=abroad, key=keys)
+    def send_olm_abroad(self, to: list[str], key: str) -> None:
+        """Send one to devices on another server."""
+        self.send_abroad(OLM, to, olm(key))
+
+    @rule(sender=senders)
+    def send_olm_to_sender(self, sender: str) -> None:
+        """Send an Olm message from the recipient to a notice's sender."""
+        if sender.endswith(":here"):
+            self.send(RECIPIENT, OLM, {(sender, "*"): olm("recipient")})
+        else:
+            contents = {(sender, "*"): olm("recipient")}
+            self._begin(remote_batch(RECIPIENT, OLM, contents))
+
+    @rule()
+    def send_olm_from_abroad(self) -> None:
+        """Send one from a recipient on another server."""
+        self.send(ABROAD, OLM, {(SENDERS[0], "S1"): olm("abroad")})
+
+    @rule(sender=senders, to=targets)
+    def send_something_else(self, sender: str, to: str) -> None:
+        """Send a message that no rule names."""
+        content = {"n": len(self.door.batches)}
+        self.send(sender, "m.dummy", {(RECIPIENT, to): content})
+
+    @rule(to=abroad)
+    def send_something_else_abroad(self, to: list[str]) -> None:
+        """Send one to devices on another server."""
+        self.send_abroad("m.dummy", to, {"n": len(self.door.batches)})
+
+    @rule(key=keys, kind=st.sampled_from([WITHHELD[0], OLM]))
+    def spoof(self, key: str, kind: str) -> None:
+        """Let a server speak for a user of another one."""
+        content = olm(key) if kind == OLM else notice(key, "S1", None)
+        self.edus += 1
+        inbound = ("elsewhere", str(self.edus))
+        self._begin(local_batch(SENDERS[1], kind, {DEVICES[0]: content}, inbound))
+
+    @rule()
+    def repeat_edu(self) -> None:
+        """Let the last EDU come again, which may be on its way still."""
+        last = self.last_edu
+        if last is not None:
+            batch = local_batch(last.sender, last.message_type, last.said, last.inbound)
+            self._begin(batch)
+
+    # What the database does, and time.
+
+    @precondition(lambda self: self.hs.steps)
+    @rule(which=st.integers(0, 7))
+    def answer(self, which: int) -> None:
+        """Let the database answer one of the waiting statements."""
+        self.hs.take_step(which)
+
+    @rule()
+    def answer_all(self) -> None:
+        """Let it answer everything that waits."""
+        self.hs.take_all_steps()
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 0.6]))
+    def wait(self, seconds: float) -> None:
+        """Let a little time pass, so that patience may end."""
+        self.hs.pass_time(seconds)
+
+    @rule()
+    def rest(self) -> None:
+        """Let everything come to rest."""
+        self.hs.come_to_rest()
+        self.check_at_rest()
+
+    # Readers.
+
+    @rule(device=devices)
+    def sync(self, device: Place) -> None:
+        """Answer a sync; whether it arrives, the next acknowledgement tells."""
+        token = self.hs.stream_token()
+        self.traffic.note_read(*device, token)
+        reads = self.reference.reads.setdefault(device, [])
+        reads.append((self.door.tick(), token))
+        self.answered[device] = token
+
+    @rule(device=devices)
+    def acknowledge(self, device: Place) -> None:
+        """Sync again with the last token, which deletes what it covers."""
+        token = self.answered.get(device, 0)
+        self._note_gone([device], token)
+        self.hs.acknowledge(*device, token)
+
+    @rule()
+    def transmit(self) -> None:
+        """Send what is in the outbox; whether it arrives, the answer tells."""
+        self.answered["outbox"] = self.hs.stream_token()
+
+    @rule()
+    def transmitted(self) -> None:
+        """Let the other server answer, which deletes what was sent."""
+        token = self.answered.get("outbox", 0)
+        self._note_gone(DEVICES_ABROAD, token)
+        self.hs.delete_sent("there", token)
+
+    @rule(device=st.sampled_from(PLACES))
+    def change_device(self, device: Place) -> None:
+        """Let a device upload keys, or be made again."""
+        self.hs.change_device(*device)
+        self.reference.changes.setdefault(device, []).append(self.door.tick())
+
+    # How Synapse passes them on.
+
+    def send(self, sender: str, kind: str, contents: dict[Place, Any]) -> None:
+        """Send to devices of this server, from wherever the sender is."""
+        inbound: Inbound | None = None
+        if not sender.endswith(":here"):
+            self.edus += 1
+            inbound = ("there", str(self.edus))
+        batch = local_batch(sender, kind, contents, inbound)
+        if inbound is not None:
+            self.last_edu = batch
+        self._begin(batch)
+
+    def send_abroad(self, kind: str, to: list[str], content: dict[str, Any]) -> None:
+        """Send to devices of another server."""
+        contents = {(ABROAD, device): content for device in to}
+        self._begin(remote_batch(SENDERS[0], kind, contents))
+
+    def _begin(self, batch: Batch) -> None:
+        self.door.begin(self.traffic, batch)
+        if batch.waited:
+            self.reference.check_may_wait(batch, PLACES)
+
+    # What is there.
+
+    def rows(self, place: Place, *, alone: bool = False) -> Rows:
+        """Return the messages for a device, as far as they wait here.
+
+        Args:
+            place: The device.
+            alone: Whether to leave out what shares a row with others.
+        """
+        if place in DEVICES:
+            return dict(self.hs.mailbox(*place))
+        return {
+            stream_id: {
+                "sender": edu["sender"],
+                "type": edu["type"],
+                "content": edu["messages"][place[0]][place[1]],
+            }
+            for stream_id, edu in self.hs.outbox("there")
+            if place[1] in edu["messages"].get(place[0], ())
+            and not (alone and len(edu["messages"][place[0]]) > 1)
+        }
+
+    def all_rows(self) -> dict[Place, Rows]:
+        """Return what waits for each device."""
+        return {place: self.rows(place) for place in PLACES}
+
+    def _note_gone(self, places: list[Place], token: int) -> None:
+        when = (self.door.tick(), self.hs.clock.seconds())
+        for place in places:
+            for stream_id in self.rows(place):
+                if stream_id <= token:
+                    self.reference.gone[place, stream_id] = when
+
+    def _note_deletion(self, before: dict[Place, Rows]) -> None:
+        for place, rows in before.items():
+            self.reference.note_deleted(place, rows, self.rows(place))
+
+    # The invariants.
+
+    @invariant()
+    def nothing_waits_or_overtakes(self) -> None:
+        """I2, and I4: at most two statements of ours at once."""
+        self.door.check()
+        assert self.hs.most_of_ours <= MOST_STATEMENTS
+        for error in getattr(self, "failures", ()):
+            assert was_asked_for(error), error
+
+    def check_at_rest(self) -> None:
+        """I1: at rest there is nothing redundant."""
+        for place in PLACES:
+            rows = self.rows(place, alone=True)
+            self.reference.check_at_rest(rows, anything_lost=self.anything_lost)
+
+    def check_sweep(self) -> None:
+        """I1: and a sweep finds nothing."""
+        assert [] == swept_away(self.hs, merge_scopes=self.merge_scopes)
+
+    def teardown(self) -> None:
+        """Come to rest, and compare."""
+        if not hasattr(self, "traffic"):
+            return
+        self.hs.come_to_rest()
+        self.door.check()
+        for batch in self.door.batches:
+            assert batch.answer.called
+            self.check_answer(batch)
+        self.reference.check_batches(PLACES)
+        for place, rows in self.all_rows().items():
+            self.reference.check_left(place, rows)
+        self.check_at_rest()
+        self.check_sweep()
+
+    def check_answer(self, batch: Batch) -> None:
+        """I4: no failure of ours becomes one of Synapse's."""
+        assert batch.ended is not None, batch.answer.result

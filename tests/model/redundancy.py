@@ -1,0 +1,93 @@
+"""Which of two messages makes the other redundant, told from the table alone.
+
+The table is that of `docs/design.md`; nothing of the module is looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Hashable, Mapping
+
+Message = Mapping[str, Any]
+
+WITHHELD = ["m.room_key.withheld", "org.matrix.room_key.withheld"]
+OLM = "m.room.encrypted"
+REQUESTS = ["m.room_key_request", "m.secret.request"]
+VERIFICATION_REQUEST = "m.key.verification.request"
+VERIFICATION_CANCEL = "m.key.verification.cancel"
+
+
+def is_notice(message_type: Any, content: Any) -> bool:
+    """Say whether a message may collapse at all."""
+    return message_type in WITHHELD and isinstance(content, dict) and "code" in content
+
+
+def is_scoped(content: Mapping[str, Any]) -> bool:
+    """Say whether a notice names a room or a session."""
+    return content.get("room_id") is not None or content.get("session_id") is not None
+
+
+def pair_of(message: Message, *, merge_scopes: bool) -> Hashable:
+    """Return what belongs together within one mailbox, `None` for other messages."""
+    sender, kind, content = message["sender"], message["type"], message["content"]
+    if is_notice(kind, content):
+        device = ("device", content.get("from_device"))
+        if device[1] is None:
+            device = ("key", content["sender_key"])
+        scope = (content.get("room_id"), content.get("session_id"))
+        if content["code"] == "m.no_olm":
+            return ("no_olm", sender, device, kind, None if merge_scopes else scope)
+        if None in scope:
+            return None
+        return ("withheld", sender, device, kind, scope, content["sender_key"])
+    if kind in REQUESTS:
+        device_id, request_id = content["requesting_device_id"], content["request_id"]
+        return ("request", sender, kind, device_id, request_id)
+    if kind in {VERIFICATION_REQUEST, VERIFICATION_CANCEL}:
+        return ("verification", sender, content["transaction_id"])
+    return None
+
+
+def goes(
+    older: Message, newer: Message, *, merge_scopes: bool, newer_seen: bool
+) -> bool:
+    """Say whether the older of two messages in one mailbox may go for the newer one.
+
+    Args:
+        older: The message that came first.
+        newer: The one that came later.
+        merge_scopes: As configured.
+        newer_seen: Whether the newer one was seen arriving.
+    """
+    pair = pair_of(older, merge_scopes=merge_scopes)
+    if pair is None or pair != pair_of(newer, merge_scopes=merge_scopes):
+        return False
+    before, after = older["content"], newer["content"]
+    if pair[0] == "no_olm":  # type: ignore[index]
+        if is_scoped(after) and not is_scoped(before):
+            return False
+        return newer_seen or before["sender_key"] == after["sender_key"]
+    if pair[0] == "withheld":  # type: ignore[index]
+        return True
+    if pair[0] == "request":  # type: ignore[index]
+        return after["action"] == "request_cancellation" or (
+            before["action"] == "request" and _untraced(before) == _untraced(after)
+        )
+    if newer["type"] == VERIFICATION_CANCEL:
+        return bool(older["type"] == VERIFICATION_REQUEST)
+    return older["type"] == newer["type"] and _untraced(before) == _untraced(after)
+
+
+def says_the_same(queued: Message, new: Message, *, merge_scopes: bool) -> bool:
+    """Say whether a queued notice says all that a new one says."""
+    if pair_of(queued, merge_scopes=merge_scopes) != pair_of(
+        new, merge_scopes=merge_scopes
+    ):
+        return False
+    before, after = queued["content"], new["content"]
+    if (before["code"], before["sender_key"]) != (after["code"], after["sender_key"]):
+        return False
+    return is_scoped(after) or not is_scoped(before)
+
+
+def _untraced(content: Mapping[str, Any]) -> Dict[str, Any]:
+    return {key: value for key, value in content.items() if key != "org.matrix.msgid"}

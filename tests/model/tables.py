@@ -1,0 +1,202 @@
+"""Synapse's tables for the model tests, and what is in them."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+from typing import Any, Dict, Iterable, Mapping, Tuple
+
+# (user ID, device ID)
+Place = Tuple[str, str]
+
+# By stream ID.
+Rows = Dict[int, Dict[str, Any]]
+
+TABLES = """
+    CREATE TABLE devices (user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0);
+    CREATE INDEX devices_unique ON devices (user_id, device_id);
+    CREATE TABLE dehydrated_devices (user_id TEXT, device_id TEXT);
+    CREATE TABLE users (name TEXT);
+    CREATE TABLE device_lists_stream (stream_id INTEGER, user_id TEXT, device_id TEXT);
+    CREATE INDEX device_lists_stream_user ON device_lists_stream (user_id, device_id);
+    CREATE TABLE device_lists_remote_cache (user_id TEXT, device_id TEXT);
+    CREATE TABLE device_lists_remote_extremeties (user_id TEXT);
+    CREATE TABLE device_lists_remote_resync (user_id TEXT);
+    CREATE TABLE device_federation_inbox (origin TEXT, message_id TEXT);
+    CREATE INDEX device_federation_inbox_id
+        ON device_federation_inbox (origin, message_id);
+    CREATE TABLE device_inbox (
+        user_id TEXT, device_id TEXT, stream_id INTEGER, message_json TEXT
+    );
+    CREATE INDEX device_inbox_user_stream_id
+        ON device_inbox (user_id, device_id, stream_id);
+    CREATE TABLE device_federation_outbox (
+        destination TEXT, stream_id INTEGER, messages_json TEXT
+    );
+    CREATE INDEX device_federation_outbox_destination_id
+        ON device_federation_outbox (destination, stream_id);
+    CREATE TABLE scheduled_tasks (
+        action TEXT, status TEXT, resource_id TEXT, params TEXT
+    );
+"""
+
+# Above every stream ID.
+LATEST = 2**62
+
+# Rows never change, and nobody changes what is read of them.
+decode = functools.lru_cache(maxsize=1000)(json.loads)
+
+
+class Cursor:
+    """A transaction as the module's statements see it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._cursor = connection.cursor()
+        self.rowcount = -1
+
+    def execute(self, sql: str, parameters: Any) -> None:
+        """Run a statement."""
+        self._cursor.execute(sql, parameters)
+        self.rowcount = self._cursor.rowcount
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return the rows."""
+        return self._cursor.fetchall()
+
+
+class Tables:
+    """The tables, and what Synapse does with them at once."""
+
+    def __init__(self) -> None:
+        self.database = sqlite3.connect(":memory:", isolation_level=None)
+        self.database.executescript(TABLES)
+        self.next_device_list_id = 1
+
+    def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement at once."""
+        return self.database.execute(sql, parameters).fetchall()
+
+    # Devices.
+
+    def devices(self, user_id: str) -> list[str]:
+        """Return the devices of a user."""
+        sql = "SELECT device_id FROM devices WHERE user_id = ?"
+        return [row[0] for row in self.rows(sql, user_id)]
+
+    def add_device(self, user_id: str, device_id: str) -> None:
+        """Add a device, and tell the device list."""
+        self.rows("INSERT INTO devices VALUES (?, ?, 0)", user_id, device_id)
+        self.change_device(user_id, device_id)
+
+    def register(self, user_id: str) -> None:
+        """Let a user be one of this server."""
+        self.rows("INSERT INTO users VALUES (?)", user_id)
+
+    def track(self, user_id: str, devices: Iterable[str]) -> None:
+        """Have a complete list of the devices of another server's user."""
+        for table in ("extremeties", "cache"):
+            sql = f"DELETE FROM device_lists_remote_{table} WHERE user_id = ?"  # noqa: S608
+            self.rows(sql, user_id)
+        self.rows("INSERT INTO device_lists_remote_extremeties VALUES (?)", user_id)
+        for device_id in devices:
+            sql = "INSERT INTO device_lists_remote_cache VALUES (?, ?)"
+            self.rows(sql, user_id, device_id)
+            self.change_device(user_id, device_id)
+
+    def remove_device(self, user_id: str, device_id: str) -> None:
+        """Let a device log out, on whichever server."""
+        for table in ("devices", "device_lists_remote_cache"):
+            sql = f"DELETE FROM {table} WHERE user_id = ? AND device_id = ?"  # noqa: S608
+            self.rows(sql, user_id, device_id)
+
+    def change_device(self, user_id: str, device_id: str) -> None:
+        """Note a change of a device in the device list's stream."""
+        sql = "INSERT INTO device_lists_stream VALUES (?, ?, ?)"
+        self.rows(sql, self.next_device_list_id, user_id, device_id)
+        self.next_device_list_id += 1
+
+    def doom(self, user_id: str, device_id: str, up_to: int) -> None:
+        """Schedule the deletion of what waits for a device that was deleted."""
+        params = {"user_id": user_id, "device_id": device_id, "up_to_stream_id": up_to}
+        text = json.dumps(params, separators=(",", ":"))
+        task = ("delete_device_messages", "active", device_id, text)
+        self.rows("INSERT INTO scheduled_tasks VALUES (?, ?, ?, ?)", *task)
+
+    # Queues.
+
+    def receive(self, origin: str, message_id: str) -> bool:
+        """Note that an EDU came, and say whether it came for the first time."""
+        sql = "SELECT 1 FROM device_federation_inbox WHERE origin = ? AND message_id = ?"
+        if self.rows(sql, origin, message_id):
+            return False
+        sql = "INSERT INTO device_federation_inbox VALUES (?, ?)"
+        self.rows(sql, origin, message_id)
+        return True
+
+    def expand(
+        self, local: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    ) -> dict[Place, Mapping[str, Any]]:
+        """Return the rows that Synapse makes of a batch: of devices that exist."""
+        rows: dict[Place, Mapping[str, Any]] = {}
+        for user_id, by_device in local.items():
+            known = self.devices(user_id)
+            if list(by_device) == ["*"]:
+                rows.update({(user_id, device): by_device["*"] for device in known})
+                continue
+            for device_id in known:
+                if device_id in by_device:
+                    rows[user_id, device_id] = by_device[device_id]
+        return rows
+
+    def insert_message(self, place: Place, stream_id: int, text: str) -> None:
+        """Add a row to a mailbox."""
+        sql = "INSERT INTO device_inbox VALUES (?, ?, ?, ?)"
+        self.rows(sql, *place, stream_id, text)
+
+    def insert_edu(self, destination: str, stream_id: int, text: str) -> None:
+        """Add a row to an outbox."""
+        sql = "INSERT INTO device_federation_outbox VALUES (?, ?, ?)"
+        self.rows(sql, destination, stream_id, text)
+
+    def mailbox(
+        self, user_id: str, device_id: str, after: int = 0, up_to: int = LATEST
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Return stream ID and message of all rows of a mailbox, in order."""
+        rows = self.rows(
+            "SELECT stream_id, message_json FROM device_inbox WHERE user_id = ? "
+            "AND device_id = ? AND stream_id > ? AND stream_id <= ? ORDER BY stream_id",
+            user_id,
+            device_id,
+            after,
+            up_to,
+        )
+        return [(stream_id, decode(text)) for stream_id, text in rows]
+
+    def outbox(self, destination: str) -> list[tuple[int, dict[str, Any]]]:
+        """Return stream ID and EDU of all rows of an outbox, in order."""
+        rows = self.rows(
+            "SELECT stream_id, messages_json FROM device_federation_outbox "
+            "WHERE destination = ? ORDER BY stream_id",
+            destination,
+        )
+        return [(stream_id, decode(text)) for stream_id, text in rows]
+
+    def delete_sent(self, destination: str, token: int) -> None:
+        """Delete what another server has acknowledged."""
+        self.rows(
+            "DELETE FROM device_federation_outbox "
+            "WHERE destination = ? AND stream_id <= ?",
+            destination,
+            token,
+        )
+
+    def acknowledge(self, user_id: str, device_id: str, token: int) -> None:
+        """Delete what a sync acknowledges."""
+        self.rows(
+            "DELETE FROM device_inbox "
+            "WHERE user_id = ? AND device_id = ? AND stream_id <= ?",
+            user_id,
+            device_id,
+            token,
+        )
