@@ -117,6 +117,7 @@ def _database(synapse: Surroundings) -> Database:
         synapse.run_statement,
         synapse.database_driver,
         stream_token=synapse.stream_token,
+        connection_of=synapse.connection_of,
     )
 
 

@@ -18,6 +18,9 @@ class Surroundings(Protocol):
     def database_driver(self) -> str:
         """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
 
+    def connection_of(self, txn: Any) -> Any:
+        """Return the driver's connection that a transaction runs on, `None` if hidden."""
+
     def runtime(self) -> Runtime:
         """Return how this homeserver runs things."""
 
