@@ -19,7 +19,7 @@ class Surroundings(Protocol):
         """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
 
     def connection_of(self, txn: Any) -> Any:
-        """Return the driver's connection that a transaction runs on, `None` if hidden."""
+        """Return the driver's connection of a transaction, `None` if out of reach."""
 
     def runtime(self) -> Runtime:
         """Return how this homeserver runs things."""
