@@ -1,154 +1,34 @@
-"""Wrapping the store's methods, on the shapes that they have and on others."""
+"""What is used of Synapse's internals, and what becomes of it where they differ."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import types
 from typing import Any
 
 import pytest
 from synapse.module_api.errors import ConfigError
+from synapse.storage.database import LoggingTransaction
 
-from synapse_withheld import WithheldModule, synapse_internals, wrappers
+from synapse_withheld import WithheldModule
 from synapse_withheld.config import Config
-from synapse_withheld.delivery.batch import ObservedBatch
 from synapse_withheld.operators.metrics import ACTIVE, SERVER_NAME_LABEL
 from synapse_withheld.synapse_internals import (
     SynapseInternals,
     UnknownSynapseError,
     spoofs_possible,
 )
-
-
-class Changes:
-    """What tells readers of the outboxes that there is something new."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-
-    def entity_has_changed(self, entity: str, stream_pos: int) -> None:
-        self.told.append((entity, stream_pos))
-
-
-class _Everywhere:
-    """What the store has in every version."""
-
-    def __init__(self) -> None:
-        self.called: list[Any] = []
-        self._device_federation_outbox_stream_cache = Changes()
-
-    async def add_messages_from_remote_to_device_inbox(
-        self, origin: str, message_id: str, local_messages_by_user_then_device: Any
-    ) -> int:
-        self.called.append((origin, message_id, local_messages_by_user_then_device))
-        return 1
-
-    def _add_messages_to_local_device_inbox_txn(
-        self, txn: Any, stream_id: int, messages_by_user_then_device: Any
-    ) -> None:
-        self.called.append((txn, stream_id, messages_by_user_then_device))
-
-    def get_to_device_stream_token(self) -> int:
-        return 42
-
-    def get_device_stream_token(self) -> int:
-        return 7
-
-    def get_app_services(self) -> list[Any]:
-        return []
-
-
-class Apart(_Everywhere):
-    """The store of Synapse 1.155 and later."""
-
-    async def add_local_messages_from_client_to_device_inbox(
-        self, local_messages_by_user_then_device: Any
-    ) -> int:
-        self.called.append(local_messages_by_user_then_device)
-        return 1
-
-    async def add_remote_messages_from_client_to_device_inbox(
-        self, remote_messages_by_destination: Any
-    ) -> int:
-        self.called.append(remote_messages_by_destination)
-        for destination in remote_messages_by_destination:
-            changes = self._device_federation_outbox_stream_cache
-            changes.entity_has_changed(destination, len(self.called))
-        return 1
-
-
-class Together(_Everywhere):
-    """The store of Synapse 1.98 to 1.153."""
-
-    async def add_messages_to_device_inbox(
-        self,
-        local_messages_by_user_then_device: Any,
-        remote_messages_by_destination: Any,
-    ) -> int:
-        local, remote = (
-            local_messages_by_user_then_device,
-            remote_messages_by_destination,
-        )
-        self.called.append((local, remote))
-        return 1
-
-
-class Renamed(Apart):
-    """A Synapse to come."""
-
-    async def add_local_messages_from_client_to_device_inbox(
-        self, messages: Any
-    ) -> int:
-        return len(messages)
-
-
-class WithoutChanges(Apart):
-    """A Synapse whose outboxes' readers are told in another way."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        del self._device_federation_outbox_stream_cache
-
-
-class Traffic:
-    """Takes out what the test says, and notes what passes."""
-
-    def __init__(self, kept: Any = None, kept_edus: Any = None) -> None:
-        self.kept = kept
-        self.kept_edus = kept_edus
-        self.batch = ObservedBatch()
-
-    def decides_about(self, messages: Any) -> bool:
-        return bool(messages)
-
-    async def to_local(self, messages: Any, write: Any, origin: Any = None) -> Any:
-        self.origin = origin
-        return await write(messages if self.kept is None else self.kept)
-
-    async def to_remote(self, edus: Any, write: Any) -> Any:
-        if self.kept_edus is None:
-            return await write(edus, None)
-        return await write(self.kept_edus, self.batch)
-
-
-def api(store: Any, *, name: str = "master", writers: Any = ("master",)) -> Any:
-    """Return a module API over a store."""
-    worker = types.SimpleNamespace(
-        writers=types.SimpleNamespace(to_device=list(writers))
-    )
-    homeserver = types.SimpleNamespace(
-        get_datastores=lambda: types.SimpleNamespace(main=store),
-        get_instance_name=lambda: name,
-        get_reactor=lambda: types.SimpleNamespace(callLater=None),
-        config=types.SimpleNamespace(worker=worker),
-    )
-    return types.SimpleNamespace(_hs=homeserver, server_name="hs", sleep=None)
-
-
-def intercepted(store: Any, traffic: Any) -> Any:
-    """Wrap a store's methods."""
-    SynapseInternals(api(store)).intercept(traffic)
-    return store
+from tests.unit.stores import (
+    Apart,
+    OnlyHalf,
+    ReadsOtherwise,
+    Renamed,
+    Together,
+    Traffic,
+    WithoutChanges,
+    api,
+)
 
 
 def active() -> float:
@@ -158,129 +38,75 @@ def active() -> float:
     return float(next(iter(metric.collect())).samples[0].value)
 
 
-def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken() -> None:
-    """Synapse wakes the users that are left in the dict it passed."""
-    messages: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
-    store = intercepted(Apart(), Traffic(kept={"@a:hs": {"A": {}}}))
-
-    asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
-
-    assert [{"@a:hs": {"A": {}}}] == store.called
-    assert ["@a:hs"] == list(messages)
+@pytest.mark.parametrize("redis", [False, None])
+@pytest.mark.parametrize("shape", [Apart, Together])
+def test_one_process_sees_every_read(shape: Any, redis: Any) -> None:
+    """No worker starts without Redis."""
+    assert SynapseInternals(api(shape(), redis=redis)).sees_reads
 
 
-def test_with_nothing_left_of_a_local_batch_nothing_is_written() -> None:
-    """The answer is the stream's current position."""
-    messages: Any = {"@a:hs": {"A": {}}}
-    store = intercepted(Apart(), Traffic(kept={}))
+def test_with_workers_reads_are_not_seen() -> None:
+    """Nothing is wrapped for them, and everything else as always."""
+    store = Apart()
+    synapse = SynapseInternals(api(store, redis=True))
 
-    answer = asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
-
-    assert (42, [], {}) == (answer, store.called, messages)
-
-
-def test_an_empty_batch_is_written_as_by_stock_synapse() -> None:
-    """Only what collapsed is left out."""
-    store = intercepted(Apart(), Traffic())
-
-    asyncio.run(store.add_local_messages_from_client_to_device_inbox({}))
-
-    assert [{}] == store.called
+    assert not synapse.sees_reads
+    synapse.intercept(Traffic())  # type: ignore[arg-type]
+    assert not [name for name in vars(store) if name.startswith("get_messages")]
+    assert "add_local_messages_from_client_to_device_inbox" in vars(store)
 
 
-def test_an_edu_of_which_nothing_is_left_is_still_recorded() -> None:
-    """So that a retransmission stays idempotent."""
-    traffic = Traffic(kept={})
-    store = intercepted(Apart(), traffic)
-    method = store.add_messages_from_remote_to_device_inbox
-    asyncio.run(method("there", "id", {"@a:hs": {"A": {}}}))
+def test_where_reads_take_another_way_the_module_acts_all_the_same() -> None:
+    """It does not know then what was read."""
+    store = ReadsOtherwise()
+    synapse = SynapseInternals(api(store))
 
-    assert [("there", "id", {})] == store.called
-    assert traffic.origin == "there"
-
-
-@pytest.mark.parametrize(
-    ("remote", "kept_edus", "called"),
-    [
-        ({}, None, []),
-        ({"there": {}}, None, [({}, {"there": {}})]),
-        ({"there": {}}, {}, []),
-        ({"there": {}, "far": {}}, {"far": {}}, [({}, {"far": {}})]),
-    ],
-)
-def test_the_older_shape_writes_what_is_left_for_either(
-    remote: Any, kept_edus: Any, called: Any
-) -> None:
-    """One call for both; nothing is lost of the half that has something left."""
-    store = intercepted(Together(), Traffic(kept={}, kept_edus=kept_edus))
-
-    asyncio.run(store.add_messages_to_device_inbox({"@a:hs": {"A": {}}}, remote))
-
-    assert called == store.called
+    assert not synapse.sees_reads
+    synapse.intercept(Traffic())  # type: ignore[arg-type]
+    assert "get_messages_for_user_devices" not in vars(store)
 
 
-def test_the_older_shape_writes_an_empty_call_as_stock_synapse() -> None:
-    """Only what collapsed is left out."""
-    store = intercepted(Together(), Traffic())
+def test_where_nothing_tells_of_redis_reads_are_not_seen() -> None:
+    """In doubt a queued message is unread."""
+    homeserver = api(Apart())
+    del homeserver._hs.config.redis
 
-    asyncio.run(store.add_messages_to_device_inbox({}, {}))
-
-    assert [({}, {})] == store.called
-
-
-def test_edus_pass_untouched() -> None:
-    """The very object, where nothing was decided about them."""
-    store = intercepted(Apart(), Traffic())
-    edus: Any = {"there": {}}
-
-    asyncio.run(store.add_remote_messages_from_client_to_device_inbox(edus))
-
-    assert store.called[0] is edus
+    assert not SynapseInternals(homeserver).sees_reads
 
 
-def test_the_row_of_an_edu_is_observed() -> None:
-    """Synapse tells its readers at which stream ID, once it is written."""
-    traffic = Traffic(kept_edus={"there": {}})
-    store = intercepted(Apart(), traffic)
+def test_a_statement_runs_outside_any_transaction() -> None:
+    """As Synapse's own deletions of to-device messages do."""
+    store = Apart()
+    ran: list[Any] = []
 
-    asyncio.run(store.add_remote_messages_from_client_to_device_inbox({}))
+    async def interaction(*arguments: Any, **more: Any) -> str:
+        ran.append((arguments, more))
+        return "answer"
 
-    assert traffic.batch.stream_id == 1
-    changes = store._device_federation_outbox_stream_cache
-    assert [("there", 1)] == changes.told
-    # Another task's row, meanwhile or later, is not this batch's.
-    changes.entity_has_changed("there", 2)
-    assert traffic.batch.stream_id == 1
+    store.db_pool.runInteraction = interaction
+    synapse = SynapseInternals(api(store))
 
-
-def test_with_nothing_left_of_an_edu_nothing_is_written() -> None:
-    """The answer is the stream's current position."""
-    store = intercepted(Apart(), Traffic(kept_edus={}))
-    method = store.add_remote_messages_from_client_to_device_inbox
-
-    assert (42, []) == (asyncio.run(method({"there": {}})), store.called)
+    assert "answer" == asyncio.run(synapse.run_statement("name", len, "more"))
+    assert [(("name", len, "more"), {"db_autocommit": True})] == ran
+    assert synapse.database_driver == "sqlite3"
 
 
-def test_rows_are_observed_afresh_at_each_attempt() -> None:
-    """What an attempt that failed wrote does not count."""
-    store = intercepted(Apart(), Traffic())
-    batch = ObservedBatch()
-    store._add_messages_to_local_device_inbox_txn(None, 5, batch)
-    assert batch.stream_id == 5
+def test_the_drivers_connection_is_found_behind_a_transaction() -> None:
+    """Synapse's own class, around a cursor of the driver."""
+    connection = sqlite3.connect(":memory:")
+    transaction = LoggingTransaction.__new__(LoggingTransaction)
+    transaction.txn = connection.cursor()
 
-    failing = Apart()
-    failing._add_messages_to_local_device_inbox_txn = None  # type: ignore[method-assign,assignment]
-    synapse_internals._wrap(
-        failing, "_add_messages_to_local_device_inbox_txn", wrappers.observing
-    )
-    with pytest.raises(TypeError):
-        failing._add_messages_to_local_device_inbox_txn(None, 6, batch)
-    assert batch.stream_id is None
+    assert SynapseInternals.connection_of(transaction) is connection
 
 
-@pytest.mark.parametrize(
-    "store", [Renamed(), object(), _Everywhere(), WithoutChanges()]
-)
+@pytest.mark.parametrize("txn", [object(), types.SimpleNamespace(txn=object())])
+def test_where_there_is_no_connection_none_is_found(txn: Any) -> None:
+    """A statement that hangs is left then."""
+    assert SynapseInternals.connection_of(txn) is None
+
+
+@pytest.mark.parametrize("store", [Renamed(), object(), OnlyHalf(), WithoutChanges()])
 def test_an_unknown_synapse_is_left_alone(
     store: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

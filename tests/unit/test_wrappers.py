@@ -1,0 +1,184 @@
+"""What the wrapped methods of the store do, in each of their shapes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from synapse_withheld import synapse_internals, wrappers
+from synapse_withheld.delivery.batch import ObservedBatch
+from tests.unit.stores import Apart, Together, Traffic, intercepted
+
+
+def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken() -> None:
+    """Synapse wakes the users that are left in the dict it passed."""
+    messages: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
+    store = intercepted(Apart(), Traffic(kept={"@a:hs": {"A": {}}}))
+
+    asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
+
+    assert [{"@a:hs": {"A": {}}}] == store.called
+    assert ["@a:hs"] == list(messages)
+
+
+def test_with_nothing_left_of_a_local_batch_nothing_is_written() -> None:
+    """The answer is the stream's current position."""
+    messages: Any = {"@a:hs": {"A": {}}}
+    store = intercepted(Apart(), Traffic(kept={}))
+
+    answer = asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
+
+    assert (42, [], {}) == (answer, store.called, messages)
+
+
+def test_an_empty_batch_is_written_as_by_stock_synapse() -> None:
+    """Only what collapsed is left out."""
+    store = intercepted(Apart(), Traffic())
+
+    asyncio.run(store.add_local_messages_from_client_to_device_inbox({}))
+
+    assert [{}] == store.called
+
+
+def test_an_edu_of_which_nothing_is_left_is_still_recorded() -> None:
+    """So that a retransmission stays idempotent."""
+    traffic = Traffic(kept={})
+    store = intercepted(Apart(), traffic)
+    method = store.add_messages_from_remote_to_device_inbox
+    asyncio.run(method("there", "id", {"@a:hs": {"A": {}}}))
+
+    assert [("there", "id", {})] == store.called
+    assert traffic.origin == "there"
+
+
+@pytest.mark.parametrize(
+    ("remote", "kept_edus", "called"),
+    [
+        ({}, None, []),
+        ({"there": {}}, None, [({}, {"there": {}})]),
+        ({"there": {}}, {}, []),
+        ({"there": {}, "far": {}}, {"far": {}}, [({}, {"far": {}})]),
+    ],
+)
+def test_the_older_shape_writes_what_is_left_for_either(
+    remote: Any, kept_edus: Any, called: Any
+) -> None:
+    """One call for both; nothing is lost of the half that has something left."""
+    store = intercepted(Together(), Traffic(kept={}, kept_edus=kept_edus))
+
+    asyncio.run(store.add_messages_to_device_inbox({"@a:hs": {"A": {}}}, remote))
+
+    assert called == store.called
+
+
+def test_the_older_shape_writes_an_empty_call_as_stock_synapse() -> None:
+    """Only what collapsed is left out."""
+    store = intercepted(Together(), Traffic())
+
+    asyncio.run(store.add_messages_to_device_inbox({}, {}))
+
+    assert [({}, {})] == store.called
+
+
+def test_edus_pass_untouched() -> None:
+    """The very object, where nothing was decided about them."""
+    store = intercepted(Apart(), Traffic())
+    edus: Any = {"there": {}}
+
+    asyncio.run(store.add_remote_messages_from_client_to_device_inbox(edus))
+
+    assert store.called[0] is edus
+
+
+def test_the_row_of_an_edu_is_observed() -> None:
+    """Synapse tells its readers at which stream ID, once it is written."""
+    edus = ObservedBatch({"there": {}})
+    store = intercepted(Apart(), Traffic(kept_edus=edus))
+
+    asyncio.run(store.add_remote_messages_from_client_to_device_inbox({}))
+
+    assert edus.stream_id == 1
+    changes = store._device_federation_outbox_stream_cache
+    assert [("there", 1)] == changes.told
+    # Another task's row, meanwhile or later, is not this batch's.
+    changes.entity_has_changed("there", 2)
+    assert edus.stream_id == 1
+
+
+def test_with_nothing_left_of_an_edu_nothing_is_written() -> None:
+    """The answer is the stream's current position."""
+    store = intercepted(Apart(), Traffic(kept_edus={}))
+    method = store.add_remote_messages_from_client_to_device_inbox
+
+    assert (42, []) == (asyncio.run(method({"there": {}})), store.called)
+
+
+def test_rows_are_observed_afresh_at_each_attempt() -> None:
+    """What an attempt that failed wrote does not count."""
+    store = intercepted(Apart(), Traffic())
+    batch = ObservedBatch()
+    store._add_messages_to_local_device_inbox_txn(None, 5, batch)
+    assert batch.stream_id == 5
+
+    failing = Apart()
+    failing._add_messages_to_local_device_inbox_txn = None  # type: ignore[method-assign,assignment]
+    synapse_internals._wrap(
+        failing, "_add_messages_to_local_device_inbox_txn", wrappers.observing
+    )
+    with pytest.raises(TypeError):
+        failing._add_messages_to_local_device_inbox_txn(None, 6, batch)
+    assert batch.stream_id is None
+
+
+def test_a_read_is_noted_when_it_begins() -> None:
+    """What is stored while it runs may be handed out, too."""
+    traffic = Traffic()
+    begun: list[Any] = []
+
+    async def read(*place: Any, **more: Any) -> Any:
+        begun.append((place, more, list(traffic.reads)))
+        return [], 9
+
+    store = Apart()
+    # On the object: the class's own is what is checked.
+    store.get_messages_for_device = read  # type: ignore[method-assign]
+    intercepted(store, traffic)
+
+    place = ("@a:hs", "A", 5, 9)
+    assert ([], 9) == asyncio.run(store.get_messages_for_device(*place))
+    assert [(place, {}, [("@a:hs", "A", 9)])] == begun
+
+
+def test_every_way_to_call_a_read_works() -> None:
+    """By position and by name; how many it takes is Synapse's business."""
+    traffic = Traffic()
+    store = intercepted(Together(), traffic)
+    named = {"user_id": "@a:hs", "device_id": "A", "from_stream_id": 5}
+
+    async def read() -> None:
+        await store.get_messages_for_device("@a:hs", "A", 5, 9)
+        await store.get_messages_for_device("@a:hs", "A", 5, 9, 7)
+        await store.get_messages_for_device(**named, to_stream_id=9, limit=3)
+        await store.get_messages_for_user_devices(["@a:hs", "@b:hs"], 5, 9)
+
+    asyncio.run(read())
+
+    device = ("@a:hs", "A", 5, 9)
+    users = (["@a:hs", "@b:hs"], 5, 9)
+    assert [(*device, 100), (*device, 7), (*device, 3), users] == store.called
+    of_users = [("@a:hs", 9), ("@b:hs", 9)]
+    assert [("@a:hs", "A", 9)] * 3 + of_users == traffic.reads
+
+
+def test_a_read_does_not_fail_for_us(caplog: pytest.LogCaptureFixture) -> None:
+    """It is somebody's sync."""
+    traffic = Traffic()
+    traffic.failing = True
+    store = intercepted(Apart(), traffic)
+
+    assert ([], 9) == asyncio.run(store.get_messages_for_device("@a:hs", "A", 5, 9))
+    assert {} == asyncio.run(store.get_messages_for_user_devices(["@a:hs"], 5, 9))
+    assert len(traffic.reads) == 2
+    assert "cannot note that a mailbox is read" in caplog.text
