@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Dict, Iterable
 
-from synapse_withheld.memory.records import ByAge, Record, insert, remove
+from synapse_withheld.memory.records import (
+    ByAge,
+    Record,
+    insert_into,
+    remove_from,
+)
 
 
 class Holders:
@@ -32,17 +37,15 @@ class Holders:
 
     def insert(self, record: Record) -> None:
         """Count one more."""
-        records = self._records.setdefault(record.who, [])
-        insert(records, record)
-        self._recount(record.who, len(records) - 1, len(records))
+        insert_into(self._records, record.who, record)
+        now = len(self._records[record.who])
+        self._recount(record.who, now - 1, now)
 
     def remove(self, record: Record) -> None:
         """Count one less."""
-        records = self._records[record.who]
-        remove(records, record)
-        self._recount(record.who, len(records) + 1, len(records))
-        if not records:
-            del self._records[record.who]
+        before = len(self._records[record.who])
+        remove_from(self._records, record.who, record)
+        self._recount(record.who, before, before - 1)
 
     def _recount(self, who: str, before: int, now: int) -> None:
         if before:

@@ -29,10 +29,10 @@ class Limits:
     """
 
     max_pairs: int
-    mailboxes: int = attrs.field(init=False)
-    of_mailbox: int = attrs.field(init=False)
-    of_who: int = attrs.field(init=False)
-    of_who_in_mailbox: int = attrs.field(init=False)
+    mailboxes: int = attrs.field(kw_only=True)
+    of_mailbox: int = attrs.field(kw_only=True)
+    of_who: int = attrs.field(kw_only=True)
+    of_who_in_mailbox: int = attrs.field(kw_only=True)
 
     @mailboxes.default
     def _mailboxes(self) -> int:

@@ -56,8 +56,9 @@ class Mailbox:
         """Remember one more."""
         sender = self._senders.get(record.sender)
         if sender is None:
-            sender = self._senders[record.sender] = Sender()
-        sender.insert(record)
+            self._senders[record.sender] = Sender([record])
+        else:
+            sender.insert(record)
         self._size += 1
         if self._holders is not None:
             self._holders.insert(record)

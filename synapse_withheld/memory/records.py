@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import List
+from typing import Dict, Hashable, List, TypeVar
 
 import attrs
 
@@ -57,6 +57,8 @@ class Record:
 # take some microseconds.
 ByAge = List[Record]
 
+Name = TypeVar("Name", bound=Hashable)
+
 
 def insert(records: ByAge, record: Record) -> None:
     """Insert a record at its place."""
@@ -66,6 +68,24 @@ def insert(records: ByAge, record: Record) -> None:
         insort(records, record)
 
 
+def insert_into(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
+    """Insert a record among those of a name."""
+    records = of.get(name)
+    if records is None:
+        # What is appended to an empty list takes room for four.
+        of[name] = [record]
+    else:
+        insert(records, record)
+
+
 def remove(records: ByAge, record: Record) -> None:
     """Remove a record that is there."""
     del records[bisect_left(records, record)]
+
+
+def remove_from(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
+    """Remove a record from those of a name."""
+    records = of[name]
+    remove(records, record)
+    if not records:
+        del of[name]

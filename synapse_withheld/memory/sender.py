@@ -6,7 +6,14 @@ from typing import Dict, Tuple
 
 import attrs
 
-from synapse_withheld.memory.records import ByAge, Record, insert, remove
+from synapse_withheld.memory.records import (
+    ByAge,
+    Record,
+    insert,
+    insert_into,
+    remove,
+    remove_from,
+)
 from synapse_withheld.rules.notice import Notice, Pair
 
 # Up to so many records are looked through one by one: most senders have one, and
@@ -27,19 +34,16 @@ class _ByWhat:
     def insert(self, record: Record) -> None:
         notice = record.notice
         name = notice.rule.name
-        insert(self.pairs.setdefault((name, notice.pair), []), record)
-        insert(self.rules.setdefault(name, []), record)
+        insert_into(self.pairs, (name, notice.pair), record)
+        insert_into(self.rules, name, record)
         if notice.rule.about_keys:
             self.keys[notice.key] = self.keys.get(notice.key, 0) + 1
 
     def remove(self, record: Record) -> None:
         notice = record.notice
         name = notice.rule.name
-        pair = self.pairs[name, notice.pair]
-        remove(pair, record)
-        if not pair:
-            del self.pairs[name, notice.pair]
-        remove(self.rules[name], record)
+        remove_from(self.pairs, (name, notice.pair), record)
+        remove_from(self.rules, name, record)
         if notice.rule.about_keys:
             self.keys[notice.key] -= 1
             if not self.keys[notice.key]:
@@ -54,7 +58,7 @@ class Sender:
         records: All of them.
     """
 
-    records: ByAge = attrs.Factory(list)
+    records: ByAge
     # By the sender's key: the number of the last Olm message to the mailbox's device.
     # Most have none.
     _rearmed: Dict[str, int] | None = attrs.field(default=None, init=False)

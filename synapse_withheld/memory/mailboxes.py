@@ -1,0 +1,108 @@
+"""The mailboxes that are remembered, and what makes way for what."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Dict
+
+from synapse_withheld.memory.limits import Limits
+from synapse_withheld.memory.mailbox import Mailbox
+from synapse_withheld.memory.records import (
+    ByAge,
+    Record,
+    insert_into,
+    remove_from,
+)
+from synapse_withheld.memory.users import Users
+from synapse_withheld.rules.mailbox import MailboxKey
+
+# How many records of the least recently used mailbox are forgotten at once: all at once
+# would hold up everybody where there are many.
+_SOME = 100
+
+
+class Mailboxes:
+    """Records by mailbox, within limits.
+
+    Attributes:
+        pairs: How many records there are.
+    """
+
+    def __init__(self, limits: Limits, users: Users) -> None:
+        self.pairs = 0
+        self._limits = limits
+        self._users = users
+        # The least recently used first.
+        self._mailboxes: OrderedDict[MailboxKey, Mailbox] = OrderedDict()
+        self._of_who: Dict[str, ByAge] = {}
+
+    def __len__(self) -> int:
+        return len(self._mailboxes)
+
+    def get(self, key: MailboxKey) -> Mailbox | None:
+        """Return a mailbox that is remembered."""
+        return self._mailboxes.get(key)
+
+    def use(self, key: MailboxKey) -> Mailbox | None:
+        """Return a mailbox that is remembered, and mark it as used."""
+        mailbox = self._mailboxes.get(key)
+        if mailbox is not None:
+            self._mailboxes.move_to_end(key)
+        return mailbox
+
+    def open(self, key: MailboxKey, handed_out: int) -> Mailbox:
+        """Return a mailbox, and remember it from now on."""
+        mailbox = self.use(key)
+        if mailbox is None:
+            mailbox = self._mailboxes[key] = Mailbox(key, handed_out)
+            self._users.add_device(key)
+            if len(self._mailboxes) > self._limits.mailboxes:
+                self._forget_some()
+        return mailbox
+
+    def forget(self, key: MailboxKey) -> None:
+        """Forget a mailbox and all that is in it."""
+        mailbox = self._mailboxes.get(key)
+        if mailbox is not None:
+            for record in list(mailbox):
+                self.remove(mailbox, record)
+            del self._mailboxes[key]
+            self._users.remove_device(key)
+
+    def insert(self, mailbox: Mailbox, record: Record) -> None:
+        """Remember a record, even beyond the limits; `make_room` follows."""
+        mailbox.insert(record, self._limits)
+        self._users.hold(mailbox.key[0], record.sender)
+        insert_into(self._of_who, record.who, record)
+        self.pairs += 1
+
+    def make_room(self, mailbox: Mailbox, record: Record) -> None:
+        """Forget what is beyond the limits since a record was remembered."""
+        beyond = mailbox.beyond_limits(record, self._limits)
+        if beyond is not None:
+            self._lose(mailbox, beyond)
+        of_who = self._of_who.get(record.who, [])
+        if len(of_who) > self._limits.of_who:
+            self._lose(self._mailboxes[of_who[0].mailbox], of_who[0])
+        while self.pairs > self._limits.max_pairs:
+            self._forget_some()
+
+    def remove(self, mailbox: Mailbox, record: Record) -> None:
+        """Forget a record."""
+        mailbox.remove(record)
+        remove_from(self._of_who, record.who, record)
+        self._users.release(mailbox.key[0], record.sender)
+        self.pairs -= 1
+
+    def _forget_some(self) -> None:
+        """Forget some of what is in the least recently used mailbox, or all."""
+        mailbox = next(iter(self._mailboxes.values()))
+        for record in mailbox.some(_SOME):
+            self._lose(mailbox, record)
+        if not len(mailbox):
+            self.forget(mailbox.key)
+
+    def _lose(self, mailbox: Mailbox, record: Record) -> None:
+        """Forget a record whose row may be queued: what the mailbox holds is open."""
+        mailbox.learned = False
+        self.remove(mailbox, record)
