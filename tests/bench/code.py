@@ -22,7 +22,7 @@ from synapse_withheld.wrappers import to_local
 from tests.bench.messages import DUMMY, SENDER_KEY, content
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.harness.messages import ENCRYPTED, WITHHELD
+from tests.harness.clients.messages import ENCRYPTED, WITHHELD
 from tests.harness.rules import EVERY_RULE
 
 LARGE = 1_000

@@ -10,7 +10,7 @@ import attrs
 
 from tests.bench.lanes import Lane, sleep
 from tests.bench.sqllog import Statements
-from tests.harness.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import Homeserver
 
 # What is done after the answer (deleting superseded rows, waking readers) is done
 # within so many seconds.

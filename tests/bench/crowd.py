@@ -21,7 +21,7 @@ from synapse_withheld.operators.tally import Tally
 from synapse_withheld.wiring import wire
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
-from tests.harness.messages import WITHHELD, make_key, make_notice
+from tests.harness.clients.messages import WITHHELD, make_key, make_notice
 
 RECIPIENT = ("@recipient:withheld.test", "AWAY")
 # At most so much more in the last round than in the second.

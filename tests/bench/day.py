@@ -28,8 +28,8 @@ from tests.bench.lanes import Lane, sleep
 from tests.bench.people import People
 from tests.bench.report import Findings, Table
 from tests.bench.sizes import Sizes
-from tests.harness.backlog import notice
-from tests.harness.messages import WITHHELD, make_key, make_notice
+from tests.harness.clients.messages import WITHHELD, make_key, make_notice
+from tests.harness.databases.backlog import notice
 
 SCALE = 1000  # simulated is one in so many
 

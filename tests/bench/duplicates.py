@@ -12,8 +12,8 @@ from tests.bench.lanes import Lane, sleep
 from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, number, ratio
 from tests.bench.sizes import Sizes
-from tests.harness.homeserver import Homeserver
-from tests.harness.messages import WITHHELD
+from tests.harness.clients.messages import WITHHELD
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.together import together
 
 # So that all caches are filled and all pages were touched since the last checkpoint.

@@ -11,9 +11,9 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from tests.bench.sqllog import SqlLog
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
-from tests.harness.postgres import PostgresServer
+from tests.harness.clients.matrix import Client
+from tests.harness.databases.postgres import PostgresServer
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.rules import EVERY_RULE
 from tests.harness.together import together
 

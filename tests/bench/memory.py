@@ -24,7 +24,7 @@ from tests.bench.code import NoHomeserver, drive, write
 from tests.bench.messages import SENDER_KEY, content
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.harness.messages import WITHHELD
+from tests.harness.clients.messages import WITHHELD
 
 # Pairs in each mailbox. With 10, a million of them are in 100,000 mailboxes: the
 # default limits.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterable
 
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,

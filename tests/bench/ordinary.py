@@ -14,7 +14,7 @@ from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, counted
 from tests.bench.sizes import Sizes
 from tests.bench.sqllog import Statements
-from tests.harness.messages import ENCRYPTED, WITHHELD
+from tests.harness.clients.messages import ENCRYPTED, WITHHELD
 from tests.harness.together import together
 
 TYPES = (ENCRYPTED, DUMMY)

@@ -12,7 +12,7 @@ from tests.bench.messages import DUMMY
 from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, number, ratio
 from tests.bench.sizes import Sizes
-from tests.harness.messages import ENCRYPTED, WITHHELD
+from tests.harness.clients.messages import ENCRYPTED, WITHHELD
 from tests.harness.together import together
 
 SERVER = "elsewhere.test"

@@ -9,7 +9,7 @@ import attrs
 
 from tests.bench.lanes import Lane
 from tests.bench.messages import content, to_devices
-from tests.harness.matrix import Client
+from tests.harness.clients.matrix import Client
 
 OK = 200
 

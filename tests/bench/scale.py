@@ -15,9 +15,9 @@ from tests.bench.lanes import Lane, sleep
 from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
-from tests.harness.backlog import other
-from tests.harness.federation import RemoteServer
-from tests.harness.messages import WITHHELD, make_key, make_notice
+from tests.harness.clients.messages import WITHHELD, make_key, make_notice
+from tests.harness.databases.backlog import other
+from tests.harness.homeservers.remote import RemoteServer
 
 NOTICES = 40
 # At most so much more where there is more, and so long for a first touch.

@@ -18,7 +18,7 @@ from tests.bench.lanes import Lane
 from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, counted, number
 from tests.bench.sizes import Sizes
-from tests.harness.messages import WITHHELD
+from tests.harness.clients.messages import WITHHELD
 
 CONNECTIONS = (1, 8, 32)
 

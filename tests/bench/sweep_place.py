@@ -11,9 +11,9 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Iterator
 import attrs
 
 from synapse_withheld.cli.shared.database import Connection, connect
-from tests.harness.backlog import notice, other
-from tests.harness.homeserver import Homeserver
-from tests.harness.postgres import PostgresServer
+from tests.harness.databases.backlog import notice, other
+from tests.harness.databases.postgres import PostgresServer
+from tests.harness.homeservers.homeserver import Homeserver
 
 MAILBOX = 1000  # rows
 

@@ -25,8 +25,8 @@ from tests.demo.federation.demonstration import Abroad, federate
 from tests.demo.keeping import invitation
 from tests.demo.progress import Progress
 from tests.demo.requests import compare_requests
-from tests.harness.homeserver import HomeserverError
-from tests.harness.matrix import MatrixError
+from tests.harness.clients.matrix import MatrixError
+from tests.harness.homeservers.homeserver import HomeserverError
 
 HELD, DID_NOT_HOLD, NOT_SHOWN, INTERRUPTED = 0, 1, 2, 130
 

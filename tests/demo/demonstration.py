@@ -23,7 +23,7 @@ from tests.demo.traffic import (
     make_traffic,
     user_id,
 )
-from tests.harness.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.together import together
 
 SERVER_NAME = "withheld.test"

@@ -7,7 +7,7 @@ from typing import Iterable
 
 from tests.demo.driving import Cast
 from tests.demo.traffic import REPEATS, WITHHELD
-from tests.harness.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import Homeserver
 
 
 def invitation(homeserver: Homeserver, cast: Cast) -> Iterable[str]:

@@ -11,8 +11,8 @@ from twisted.internet.task import deferLater
 
 from tests.demo.checks import copies
 from tests.demo.traffic import ENCRYPTED
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
+from tests.harness.clients.matrix import Client
+from tests.harness.homeservers.homeserver import Homeserver
 
 # Superseded notices are deleted in the background, a moment after they are stored.
 TIDY_WITHIN_S = 5.0

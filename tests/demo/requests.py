@@ -44,9 +44,9 @@ from tests.demo.traffic import (
     room_key,
     user_id,
 )
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
-from tests.harness.olm import MEGOLM, OlmDevice
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.olm import MEGOLM, OlmDevice
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.together import together
 
 KEY_REQUEST = "m.room_key_request"

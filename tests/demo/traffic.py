@@ -15,7 +15,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import attrs
 from vodozemac import GroupSession
 
-from tests.harness.olm import MEGOLM, OlmDevice, OlmSession
+from tests.harness.clients.olm import MEGOLM, OlmDevice, OlmSession
 
 SEED = 20
 ROUNDS = 25

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.mailbox import counted, mailbox, stored
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     OLDER_WITHHELD,
     PLAIN,
     WITHHELD,
     make_key,
     make_message,
 )
+from tests.harness.databases.mailbox import counted, mailbox, stored
+from tests.harness.homeservers.stage import Two, log_in, send
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Two, log_in, send
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 
 @in_reactor

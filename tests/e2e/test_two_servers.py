@@ -42,9 +42,9 @@ from tests.demo.federation.traffic import (
 )
 from tests.demo.progress import Progress
 from tests.demo.traffic import AWAY
+from tests.harness.homeservers.stage import RUNNING, SPOOFS_POSSIBLE
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
-from tests.harness.stage import RUNNING, SPOOFS_POSSIBLE
 from tests.harness.together import together
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness.mailbox import (
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.databases.mailbox import (
     ACTIVE,
     counted,
     failures,
@@ -14,9 +15,8 @@ from tests.harness.mailbox import (
     mailbox_of,
     total,
 )
-from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.homeservers.stage import Two, log_in
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Two, log_in
 
 MESSAGES = "synapse_withheld_messages_total"
 GONE = object()

@@ -11,7 +11,7 @@ from typing import Iterator
 
 import attrs
 
-from tests.harness.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import Homeserver
 
 # What pages write for the addresses of a homeserver's listeners.
 METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"

@@ -21,7 +21,8 @@ from synapse_withheld.database.sql import MOST_OF_ROW
 from synapse_withheld.database.sweep_runner import Backlog
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.backlog import (
+from tests.harness.clients.messages import WITHHELD, make_notice
+from tests.harness.databases.backlog import (
     Table,
     driven,
     must_stay,
@@ -30,7 +31,6 @@ from tests.harness.backlog import (
     ruleset,
     text_of,
 )
-from tests.harness.messages import WITHHELD, make_notice
 from tests.store.conftest import Database
 from tests.store.test_statements import add_task
 

@@ -17,7 +17,7 @@ from synapse_withheld.sweep.background import (
     BackgroundSweep,
 )
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.backlog import FakeRows, driven, notice
+from tests.harness.databases.backlog import FakeRows, driven, notice
 from tests.harness.rules import EVERY_RULE
 
 SERVER = "background.test"

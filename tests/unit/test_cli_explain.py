@@ -21,7 +21,7 @@ from synapse_withheld.config import Config
 from synapse_withheld.database.store import Store
 from synapse_withheld.operators.wording import WHY
 from synapse_withheld.rules import decision
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,

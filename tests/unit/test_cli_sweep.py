@@ -23,7 +23,7 @@ from synapse_withheld.cli.shared.homeserver_yaml import MODULE, ConfigProblemErr
 from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.shared.sweep_output import Bar, drawn, in_text
 from synapse_withheld.sweep.walk import Counts, Progress
-from tests.harness.backlog import driven, notice
+from tests.harness.databases.backlog import driven, notice
 from tests.store.conftest import TABLES
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}

@@ -11,7 +11,7 @@ from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.staleness import Staleness
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.covering import Covering, Found
-from tests.harness.backlog import notice, text_of
+from tests.harness.databases.backlog import notice, text_of
 from tests.harness.rules import EVERY_RULE
 
 R = ("@r:hs", "R")

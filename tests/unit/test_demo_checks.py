@@ -8,7 +8,12 @@ from typing import Any
 from tests.demo import checks
 from tests.demo.checks import ACTIVE, FAILURES, Check
 from tests.demo.traffic import OLDER_WITHHELD
-from tests.harness.messages import ENCRYPTED, WITHHELD, make_message, make_notice
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    WITHHELD,
+    make_message,
+    make_notice,
+)
 
 SENDER = "@a:withheld.test"
 PAIR = (SENDER, "device DEV", WITHHELD)

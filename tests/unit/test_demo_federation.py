@@ -31,8 +31,8 @@ from tests.demo.federation.traffic import (
     make_crossing,
 )
 from tests.demo.traffic import AWAY, TABLET
-from tests.harness.federating import in_order
-from tests.harness.settings import extend
+from tests.harness.homeservers.federating import in_order
+from tests.harness.homeservers.settings import extend
 
 CROSSING = make_crossing()
 NONE, SENDER, RECEIVER, BOTH = PLACEMENTS

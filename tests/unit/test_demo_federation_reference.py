@@ -24,7 +24,7 @@ from tests.demo.federation.traffic import (
     make_key,
 )
 from tests.demo.traffic import AWAY, ENCRYPTED, TABLET, WITHHELD
-from tests.harness.messages import make_notice, make_olm_lookalike
+from tests.harness.clients.messages import make_notice, make_olm_lookalike
 
 NONE, SENDER, RECEIVER, _ = PLACEMENTS
 

@@ -23,7 +23,7 @@ from tests.demo.traffic import (
     make_traffic,
     user_id,
 )
-from tests.harness.olm import OlmDevice
+from tests.harness.clients.olm import OlmDevice
 
 FAILED = f'{FAILURES}{{stage="decide"}}'
 

@@ -15,7 +15,7 @@ from synapse_withheld.rules.requests import REQUEST as REQUESTED
 from synapse_withheld.rules.requests import KeyRequests, Requests, SecretRequests
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.backlog import FakeRows, driven, other, text_of
+from tests.harness.databases.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
 
 RULES: list[Requests] = [KeyRequests(), SecretRequests()]

@@ -15,7 +15,7 @@ from synapse_withheld.rules.verification import CANCELLATION as CANCELLED
 from synapse_withheld.rules.verification import REQUEST as REQUESTED
 from synapse_withheld.rules.verification import VerificationRequests
 from synapse_withheld.sweep.walk import Counts, Options, Sweep
-from tests.harness.backlog import FakeRows, driven, other, text_of
+from tests.harness.databases.backlog import FakeRows, driven, other, text_of
 from tests.model.play import Play
 
 REQUEST, CANCEL = "m.key.verification.request", "m.key.verification.cancel"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.walk import Counts, Options, Progress, Sweep
-from tests.harness.backlog import (
+from tests.harness.clients.messages import OLDER_WITHHELD, WITHHELD, make_notice
+from tests.harness.databases.backlog import (
     FakeRows,
     driven,
     must_stay,
@@ -21,7 +22,6 @@ from tests.harness.backlog import (
     ruleset,
     text_of,
 )
-from tests.harness.messages import OLDER_WITHHELD, WITHHELD, make_notice
 
 R, Q = ("@r:hs", "R"), ("@q:hs", "Q")
 SCOPE = {"room_id": "!room:hs", "session_id": "session"}

@@ -18,8 +18,8 @@ from tests.demo.federation.traffic import (
 )
 from tests.demo.measuring import mailbox
 from tests.demo.traffic import AWAY, TABLET, device_id
-from tests.harness.homeserver import Homeserver, HomeserverError
-from tests.harness.matrix import Client
+from tests.harness.clients.matrix import Client
+from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
 
 OK = 200
 

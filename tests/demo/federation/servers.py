@@ -22,8 +22,8 @@ from tests.demo.federation.traffic import Crossing
 from tests.demo.measuring import TIDY_WITHIN_S, catch_up
 from tests.demo.progress import Progress
 from tests.demo.table import total
-from tests.harness.federating import federating, in_order
-from tests.harness.homeserver import Homeserver
+from tests.harness.homeservers.federating import federating, in_order
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.together import together
 
 # Whether it has the module, what it is called, and the module's configuration.

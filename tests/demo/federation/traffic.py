@@ -20,7 +20,7 @@ from tests.demo.traffic import (
     TABLET,
     WITHHELD,
 )
-from tests.harness.olm import MEGOLM, OLM
+from tests.harness.clients.olm import MEGOLM, OLM
 
 OTHER = "m.dummy"
 

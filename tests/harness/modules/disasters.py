@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from tests.harness.json_file import JsonFile
+from tests.harness.modules.json_file import JsonFile
 
-DISASTERS_MODULE = "tests.harness.disasters.DisastersModule"
+DISASTERS_MODULE = "tests.harness.modules.disasters.DisastersModule"
 
 # Where: the module, class and method, and whether before or after it.
 POINTS = {

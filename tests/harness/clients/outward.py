@@ -7,12 +7,12 @@ from typing import Any
 
 import attrs
 
-from tests.harness.federation import RemoteServer
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
-from tests.harness.messages import PLAIN, WITHHELD, make_key, make_notice
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_notice
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import new_name
 from tests.harness.polling import pause
-from tests.harness.stage import new_name
 
 # A server that was away is tried again at the next occasion, not after minutes; in
 # milliseconds.

@@ -9,7 +9,7 @@ from typing import Any, Iterator
 
 import yaml
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 DASHBOARD = DOCS / "grafana" / "synapse-withheld.json"
 RULES = DOCS / "prometheus" / "synapse-withheld.rules.yml"
 RULE_TESTS = DOCS / "prometheus" / "synapse-withheld.test.yml"

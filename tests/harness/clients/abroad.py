@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 
-from tests.harness.federation import RemoteServer
-from tests.harness.mailbox import mailbox
-from tests.harness.messages import WITHHELD, make_message, make_notice
-from tests.harness.stage import Two
+from tests.harness.clients.messages import WITHHELD, make_message, make_notice
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import Two
 
 
 @attrs.frozen

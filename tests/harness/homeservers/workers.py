@@ -13,13 +13,13 @@ import attrs
 import treq
 import yaml
 
-from tests.harness import settings
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
+from tests.harness.clients.matrix import Client
+from tests.harness.databases.redis import Redis
+from tests.harness.homeservers import settings
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.polling import pause, until
-from tests.harness.redis import Redis
 
-PAGE = (Path(__file__).parents[2] / "docs" / "workers.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
 SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
 SENDER, RECEIVER = "federation_sender", "federation_receiver"
 WORKERS = (WRITER, SYNC, SENDER, RECEIVER)

@@ -15,8 +15,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet import defer, reactor, task
 
-from tests.harness import settings
-from tests.harness.matrix import Client, Password, register
+from tests.harness.clients.matrix import Client, Password, register
+from tests.harness.homeservers import settings
 from tests.harness.together import cancellable
 
 READY_WITHIN_S = 60.0

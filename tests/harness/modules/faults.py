@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from tests.harness.json_file import JsonFile
+from tests.harness.modules.json_file import JsonFile
 
-FAULTS_MODULE = "tests.harness.faults.FaultsModule"
+FAULTS_MODULE = "tests.harness.modules.faults.FaultsModule"
 OURS = "withheld_"
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.harness.matrix import Client
-from tests.harness.messages import (
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,

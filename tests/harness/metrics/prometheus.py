@@ -10,9 +10,9 @@ import attrs
 import treq
 import yaml
 
+from tests.harness.homeservers.settings import LOOPBACK, free
 from tests.harness.polling import pause, until
 from tests.harness.programs import program
-from tests.harness.settings import LOOPBACK, free
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import attrs
 
+from tests.harness.homeservers.settings import LOOPBACK
 from tests.harness.programs import program
-from tests.harness.settings import LOOPBACK
 
 
 @attrs.define(eq=False)

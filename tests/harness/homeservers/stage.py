@@ -9,10 +9,10 @@ import attrs
 import yaml
 
 from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import mailbox
-from tests.harness.matrix import Client
-from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import WITHHELD, make_key, make_message, make_notice
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.polling import eventually
 
 if TYPE_CHECKING:

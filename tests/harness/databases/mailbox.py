@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, AsyncIterator
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
-    from tests.harness.matrix import Client
+    from tests.harness.clients.matrix import Client
+    from tests.harness.homeservers.homeserver import Homeserver
 
 DECISIONS = "synapse_withheld_decisions_total"
 FAILURES = "synapse_withheld_failures_total"

@@ -11,7 +11,7 @@ from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Asker
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options
-from tests.harness.messages import PLAIN, WITHHELD, make_message, make_notice
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_message, make_notice
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.harness import settings
-from tests.harness.certificate import self_signed
-from tests.harness.homeserver import Homeserver
+from tests.harness.homeservers import settings
+from tests.harness.homeservers.certificate import self_signed
+from tests.harness.homeservers.homeserver import Homeserver
 
 # Fail at once and forget it soon: who is back is believed at the next occasion.
 # Numbers that stand for a time are milliseconds.

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import attrs
 import treq
 
-from tests.harness.olm import OlmDevice
+from tests.harness.clients.olm import OlmDevice
 from tests.harness.together import cancellable
 
 # All users are throw-away users on a loopback server.

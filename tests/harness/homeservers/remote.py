@@ -22,12 +22,12 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from tests.harness.certificate import self_signed
+from tests.harness.homeservers.certificate import self_signed
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
 
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 _DAY_MS = 86_400_000
 _LOOPBACK = "127.0.0.1"

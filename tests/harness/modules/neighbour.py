@@ -14,12 +14,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
-from tests.harness.json_file import JsonFile
+from tests.harness.modules.json_file import JsonFile
 
 if TYPE_CHECKING:
     from synapse.module_api import ModuleApi
 
-NEIGHBOUR_MODULE = "tests.harness.neighbour.NeighbourModule"
+NEIGHBOUR_MODULE = "tests.harness.modules.neighbour.NeighbourModule"
 
 FROM_REMOTE = "add_messages_from_remote_to_device_inbox"
 LOCAL = "add_local_messages_from_client_to_device_inbox"

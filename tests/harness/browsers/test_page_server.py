@@ -11,9 +11,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.harness.page_server import PAGE, PageServer, status, top
+from tests.harness.browsers.page_server import PAGE, PageServer, status, top
 
-OPENAPI = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read_text())
+OPENAPI = yaml.safe_load((Path(__file__).parents[3] / "docs/openapi.yaml").read_text())
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from twisted.internet import reactor as default_reactor
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
-from tests.harness.matrix import Client
-from tests.harness.stage import BRIDGE_TOKEN, BRIDGED_USERS, new_name
+from tests.harness.clients.matrix import Client
+from tests.harness.homeservers.stage import BRIDGE_TOKEN, BRIDGED_USERS, new_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from twisted.web.server import Request
 
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 ID = "receiving-bridge"
 

@@ -6,12 +6,12 @@ from typing import Any, Dict, List
 
 import attrs
 
-from tests.harness.bridge import ID, Bridge
-from tests.harness.mailbox import mailbox, mailbox_of
-from tests.harness.matrix import Client
-from tests.harness.messages import PLAIN, WITHHELD, make_message
-from tests.harness.olm import OlmDevice
-from tests.harness.stage import Two
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_message
+from tests.harness.clients.olm import OlmDevice
+from tests.harness.databases.mailbox import mailbox, mailbox_of
+from tests.harness.homeservers.bridge import ID, Bridge
+from tests.harness.homeservers.stage import Two
 
 DEVICE = "DEHYDRATED"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.prometheus import Prometheus
+from tests.harness.metrics.prometheus import Prometheus
 from tests.harness.reactor import in_reactor
 
 if TYPE_CHECKING:
