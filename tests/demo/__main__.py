@@ -22,8 +22,8 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from tests.demo.demonstration import Outcome, compare, two_homeservers
 from tests.demo.federation.demonstration import Abroad, federate
-from tests.demo.keeping import invitation
-from tests.demo.progress import Progress
+from tests.demo.output.keeping import invitation
+from tests.demo.output.progress import Progress
 from tests.demo.requests import compare_requests
 from tests.harness.clients.matrix import MatrixError
 from tests.harness.homeservers.homeserver import HomeserverError

@@ -13,8 +13,8 @@ from tests.demo import checks
 from tests.demo.checks import Check, Pair
 from tests.demo.driving import Cast, play, register_all
 from tests.demo.measuring import Measured, measure, settle
-from tests.demo.progress import Progress
-from tests.demo.table import make_rows, render
+from tests.demo.output.progress import Progress
+from tests.demo.output.table import make_rows, render
 from tests.demo.traffic import (
     AWAY,
     TABLET,

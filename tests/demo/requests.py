@@ -32,8 +32,8 @@ from tests.demo.measuring import (
     Measured,
     mailbox,
 )
-from tests.demo.progress import Progress
-from tests.demo.table import make_rows, render
+from tests.demo.output.progress import Progress
+from tests.demo.output.table import make_rows, render
 from tests.demo.traffic import (
     AWAY,
     FRIEND,

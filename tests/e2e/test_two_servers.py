@@ -40,7 +40,7 @@ from tests.demo.federation.traffic import (
     Request,
     make_crossing,
 )
-from tests.demo.progress import Progress
+from tests.demo.output.progress import Progress
 from tests.demo.traffic import AWAY
 from tests.harness.homeservers.stage import RUNNING, SPOOFS_POSSIBLE
 from tests.harness.polling import eventually

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
-from tests.demo.progress import LINE_EVERY, Progress
+from tests.demo.output.progress import LINE_EVERY, Progress
 
 
 class Terminal(StringIO):

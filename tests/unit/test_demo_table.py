@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.demo.measuring import Catchup, Measured
-from tests.demo.table import Row, make_rows, render, total
+from tests.demo.output.table import Row, make_rows, render, total
 
 ROWS = [Row("rows", "1,861", "31"), Row("failures", "–", "0")]  # noqa: RUF001 as shown
 

@@ -20,8 +20,8 @@ from tests.demo.federation.people import Link, become, link
 from tests.demo.federation.reference import PLACEMENTS, Placement, outbox
 from tests.demo.federation.traffic import Crossing
 from tests.demo.measuring import TIDY_WITHIN_S, catch_up
-from tests.demo.progress import Progress
-from tests.demo.table import total
+from tests.demo.output.progress import Progress
+from tests.demo.output.table import total
 from tests.harness.homeservers.federating import federating, in_order
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.together import together
