@@ -9,7 +9,7 @@ from synapse_withheld.operators.metrics import ALL, SERVER_NAME_LABEL, STAGES
 from synapse_withheld.operators.wording import WHAT_FAILED
 from synapse_withheld.rules import decision
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 
 
 def table(heading: str) -> list[list[str]]:

@@ -17,7 +17,7 @@ from synapse_withheld.cli.shared.metrics_page import Page, Sample
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[3] / "README.md").read_text()
 SHARED = {
     "modules": [{"module": MODULE}],
     "enable_metrics": True,

@@ -13,7 +13,7 @@ import pytest
 
 from synapse_withheld.cli import __main__ as cli
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 # Runs the command line where no Synapse can be imported.

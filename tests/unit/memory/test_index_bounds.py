@@ -7,7 +7,7 @@ import pytest
 from synapse_withheld.memory.fingerprints import Fingerprint, Fingerprints, place_of
 from synapse_withheld.rules.mailbox import Remembered
 from synapse_withheld.rules.notice import Notice
-from tests.unit.test_index import R1, R2, index, learn, notice, queued, store
+from tests.unit.memory.test_index import R1, R2, index, learn, notice, queued, store
 
 
 def test_a_mailbox_that_is_not_known_has_room_for_nothing() -> None:

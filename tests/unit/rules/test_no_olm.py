@@ -16,7 +16,7 @@ from synapse_withheld.rules.notice import Notice
 
 STABLE = "m.room_key.withheld"
 OLDER = "org.matrix.room_key.withheld"
-SAMPLES = Path(__file__).parent.parent / "samples" / "no_olm.jsonl"
+SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 
 
 def content(**overrides: Any) -> dict[str, Any]:

@@ -29,9 +29,9 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.unit.test_metrics import table
+from tests.unit.operators.test_metrics import table
 
-SAMPLES = Path(__file__).parent.parent / "samples" / "no_olm.jsonl"
+SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
 KEY, OTHER_KEY = make_key("alice"), make_key("alice again")
 
