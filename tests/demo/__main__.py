@@ -27,6 +27,7 @@ from tests.demo.output.progress import Progress
 from tests.demo.requests import compare_requests
 from tests.harness.clients.matrix import MatrixError
 from tests.harness.homeservers.homeserver import HomeserverError
+from tests.harness.processes import tail
 
 HELD, DID_NOT_HOLD, NOT_SHOWN, INTERRUPTED = 0, 1, 2, 130
 
@@ -173,8 +174,8 @@ class Run:
 def log_tails(directory: Path) -> Iterator[str]:
     """Return the end of the log of each homeserver in a directory."""
     for path in sorted(directory.glob("*/homeserver.log")):
-        lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        yield "\n".join([f"The end of the log of {path.parent.name}:", *lines])
+        log = tail(path, lines=LOG_LINES)
+        yield f"The end of the log of {path.parent.name}:\n{log}"
 
 
 def main(arguments: Sequence[str]) -> int:

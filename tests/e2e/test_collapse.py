@@ -13,8 +13,9 @@ from tests.harness.clients.messages import (
     make_key,
     make_message,
 )
-from tests.harness.databases.mailbox import counted, mailbox, stored
+from tests.harness.databases.mailbox import mailbox, stored
 from tests.harness.homeservers.stage import Two, log_in, send
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
 

@@ -35,9 +35,9 @@ from tests.harness.commands import (
     examples,
     in_shell,
 )
-from tests.harness.databases.mailbox import decisions, total
 from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.stage import Stage, send
+from tests.harness.metrics.samples import decisions, total
 from tests.harness.polling import PATIENCE_S, eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
 

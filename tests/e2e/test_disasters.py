@@ -21,8 +21,9 @@ from tests.harness.clients.persistent import (
     notices_from,
     numbers_from,
 )
-from tests.harness.databases.mailbox import failures, mailbox_of
+from tests.harness.databases.mailbox import mailbox_of
 from tests.harness.homeservers.stage import Stage, everything_tidied, new_name
+from tests.harness.metrics.samples import failures
 from tests.harness.modules.disasters import POINTS, Disasters
 from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_yield_fixture, in_reactor
@@ -72,10 +73,7 @@ class Storm:
         """Wait for its end, with Synapse started again where it was killed."""
         homeserver = self.lane.homeserver
         while not self.finished.called:
-            if (
-                homeserver._process is not None
-                and homeserver._process.poll() is not None
-            ):
+            if homeserver.pid is not None and not homeserver.runs:
                 await homeserver.restart()
             await pause(LOOK_AGAIN_S)
         self.lane.disasters.clear()

@@ -8,9 +8,10 @@ from typing import Any
 
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import PLAIN, make_message
-from tests.harness.databases.mailbox import counted, mailbox, stream_ids
+from tests.harness.databases.mailbox import mailbox, stream_ids
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Two, everything_tidied, log_in
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
 

@@ -14,7 +14,7 @@ from tests.harness.clients.messages import (
     make_message,
     make_olm_lookalike,
 )
-from tests.harness.databases.mailbox import counted, mailbox, mailbox_of, stream_ids
+from tests.harness.databases.mailbox import mailbox, mailbox_of, stream_ids
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import (
     Stage,
@@ -23,6 +23,7 @@ from tests.harness.homeservers.stage import (
     log_in,
     two_on,
 )
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from synapse_withheld import __version__
 from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookalike
-from tests.harness.databases.mailbox import mailbox, total
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.stage import Two, everything_tidied
+from tests.harness.metrics.samples import total
 from tests.harness.reactor import in_reactor
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import WITHHELD, make_message
 from tests.harness.clients.olm import OlmDevice
-from tests.harness.databases.mailbox import counted, mailbox, mailbox_of
+from tests.harness.databases.mailbox import mailbox, mailbox_of
 from tests.harness.homeservers.stage import (
     BRIDGE_TOKEN,
     BRIDGED_USERS,
@@ -15,6 +15,7 @@ from tests.harness.homeservers.stage import (
     new_name,
     send,
 )
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
 

@@ -13,10 +13,11 @@ import pytest
 
 from tests.harness.clients.abroad import Abroad
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
-from tests.harness.databases.mailbox import counted, failures, mailbox
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import MODULE, Site, Stage, Two, log_in
+from tests.harness.metrics.samples import counted, failures
 from tests.harness.modules.neighbour import FROM_REMOTE, LOCAL, REMOTE, ROWS, Neighbour
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor

@@ -13,10 +13,10 @@ from tests.harness.clients.messages import (
     make_olm_lookalike,
 )
 from tests.harness.clients.outward import IMPATIENT, NOTHING, Outward, outward_from
-from tests.harness.databases.mailbox import DECISIONS, total
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import Stage
+from tests.harness.metrics.samples import DECISIONS, total
 from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 

@@ -13,12 +13,12 @@ import pytest
 from synapse_withheld.operators.metrics import SERVER_NAME_LABEL
 from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookalike
 from tests.harness.clients.outward import IMPATIENT, Outward, outward_from
-from tests.harness.databases.mailbox import DECISIONS, total
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import SERVER_NAME, Stage, Two, two_on
 from tests.harness.metrics import dashboards
 from tests.harness.metrics.prometheus import Prometheus, promtool
+from tests.harness.metrics.samples import DECISIONS, total
 from tests.harness.polling import until
 from tests.harness.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor

@@ -17,10 +17,11 @@ from tests.harness.clients.messages import (
     make_olm_lookalike,
 )
 from tests.harness.clients.readers import Bridged, Dehydrated, Messages, SlidingSync
-from tests.harness.databases.mailbox import counted, mailbox, stream_ids
+from tests.harness.databases.mailbox import mailbox, stream_ids
 from tests.harness.homeservers.bridge import Bridge
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, Two
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 

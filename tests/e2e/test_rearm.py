@@ -9,8 +9,9 @@ import attrs
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import ENCRYPTED, make_message
 from tests.harness.clients.olm import OlmDevice
-from tests.harness.databases.mailbox import counted, mailbox, total
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.stage import Two, log_in, send
+from tests.harness.metrics.samples import counted, total
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 

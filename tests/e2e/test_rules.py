@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.harness.clients.messages import WITHHELD, make_key
-from tests.harness.databases.mailbox import counted, mailbox
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 from tests.model.client import (

@@ -11,9 +11,10 @@ import pytest
 
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import make_message
-from tests.harness.databases.mailbox import counted, mailbox
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import new_name, send
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
 

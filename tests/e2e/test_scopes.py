@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.harness.clients.messages import make_message
-from tests.harness.databases.mailbox import counted, mailbox
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, Two, two_on
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 

@@ -15,8 +15,9 @@ from tests.harness.clients.messages import (
     make_message,
     make_olm_lookalike,
 )
-from tests.harness.databases.mailbox import failures, mailbox
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import failures
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
 

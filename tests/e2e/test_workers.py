@@ -29,7 +29,7 @@ from tests.harness.clients.persistent import (
     numbers_from,
 )
 from tests.harness.commands import in_shell, shell_lines
-from tests.harness.databases.mailbox import mailbox, total
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import new_name, send
 from tests.harness.homeservers.workers import (
@@ -43,6 +43,7 @@ from tests.harness.homeservers.workers import (
     described,
     module_metrics,
 )
+from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
 from tests.harness.polling import eventually, pause, until
 from tests.harness.programs import program
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
 
     from tests.harness.databases.postgres import PostgresServer
 
-DECISIONS = "synapse_withheld_decisions_total"
 MESSAGES = 60
 
 # Of pyOpenSSL, which Twisted hands the remote server's certificate to.
@@ -124,9 +124,7 @@ async def test_it_acts_in_the_writer_alone(deployment: Deployment) -> None:
         name: (await module_metrics(url))
         for name, url in deployment.metrics_urls.items()
     }
-    acting = {
-        name: total(each, "synapse_withheld_active") for name, each in active.items()
-    }
+    acting = {name: total(each, ACTIVE) for name, each in active.items()}
     assert acting == {name: float(name == WRITER) for name in acting}
     for name in acting:
         log = deployment.log_path(name).read_text()

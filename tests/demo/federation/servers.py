@@ -9,7 +9,6 @@ from typing import Any, AsyncIterator, Callable, Mapping
 
 import attrs
 
-from tests.demo.checks import ACTIVE, FAILURES
 from tests.demo.federation.checks import (
     Crossed,
     expected_rows,
@@ -21,9 +20,9 @@ from tests.demo.federation.reference import PLACEMENTS, Placement, outbox
 from tests.demo.federation.traffic import Crossing
 from tests.demo.measuring import TIDY_WITHIN_S, catch_up
 from tests.demo.output.progress import Progress
-from tests.demo.output.table import total
 from tests.harness.homeservers.federating import federating, in_order
 from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.metrics.samples import ACTIVE, FAILURES, total
 from tests.harness.together import together
 
 # Whether it has the module, what it is called, and the module's configuration.

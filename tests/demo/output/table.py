@@ -8,6 +8,7 @@ from typing import Iterable, Mapping, Sequence
 import attrs
 
 from tests.demo.measuring import Measured
+from tests.harness.metrics.samples import FAILURES, total
 
 DECISION = re.compile(
     r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'
@@ -15,7 +16,6 @@ DECISION = re.compile(
 )
 COLLAPSED_BYTES = "synapse_withheld_collapsed_bytes_total"
 TIDIED = "synapse_withheld_tidied_rows_total"
-FAILURES = "synapse_withheld_failures_total"
 TRACKED_PAIRS = "synapse_withheld_tracked_pairs"
 
 NOTHING = "–"  # noqa: RUF001 an en dash is meant
@@ -69,11 +69,6 @@ def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
         rule[1:] = [f"{dashes[1:]}:" for dashes in rule[1:]]
     lines.insert(1, _line(rule, widths, markdown=markdown))
     return "\n".join(lines)
-
-
-def total(metrics: Mapping[str, float], name: str) -> float:
-    """Add up a metric over all its labels."""
-    return sum(value for key, value in metrics.items() if key.partition("{")[0] == name)
 
 
 def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, str]]:

@@ -1,18 +1,13 @@
-"""Look into mailboxes, and count what the module decided."""
+"""Look into mailboxes."""
 
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.harness.clients.matrix import Client
     from tests.harness.homeservers.homeserver import Homeserver
-
-DECISIONS = "synapse_withheld_decisions_total"
-FAILURES = "synapse_withheld_failures_total"
-ACTIVE = "synapse_withheld_active"
 
 
 def stored(homeserver: Homeserver, user_id: str, device_id: str) -> list[str]:
@@ -49,41 +44,3 @@ def stream_ids(homeserver: Homeserver, recipient: Client) -> list[int]:
         (recipient.user_id, recipient.device_id),
     )
     return [stream_id for (stream_id,) in rows]
-
-
-def total(metrics: dict[str, float], name: str, **labels: str) -> float:
-    """Add up a metric over all labels that are not given."""
-    wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    return sum(
-        value
-        for series, value in metrics.items()
-        if series.partition("{")[0] == name and all(each in series for each in wanted)
-    )
-
-
-def decisions(metrics: dict[str, float]) -> dict[str, int]:
-    """Return how many decisions of each kind were made about mailboxes."""
-    return {
-        decision: int(total(metrics, DECISIONS, decision=decision, queue="inbox"))
-        for decision in ("deliver", "collapse", "supersede")
-    }
-
-
-@asynccontextmanager
-async def counted(homeserver: Homeserver) -> AsyncIterator[dict[str, int]]:
-    """Count the decisions made meanwhile; those of which there were any.
-
-    The dictionary that this gives is filled at the end.
-    """
-    made: dict[str, int] = {}
-    before = decisions(await homeserver.metrics())
-    yield made
-    after = decisions(await homeserver.metrics())
-    made.update(
-        {key: after[key] - before[key] for key in after if after[key] != before[key]}
-    )
-
-
-async def failures(homeserver: Homeserver) -> int:
-    """Return how many failures of its own the module has counted."""
-    return int(total(await homeserver.metrics(), FAILURES))

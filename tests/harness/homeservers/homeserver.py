@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import attrs
-import treq
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
-from twisted.internet import defer, reactor, task
 
 from tests.harness.clients.matrix import Client, Password, register
 from tests.harness.homeservers import settings
-from tests.harness.together import cancellable
+from tests.harness.metrics.samples import scrape
+from tests.harness.processes import Process, ready, tail
 
 READY_WITHIN_S = 60.0
-STOPPED_WITHIN_S = 10.0
-LOOK_EVERY_S = 0.1
 START_TRIES = 3
-SCRAPES = 5
-OK = 200
 
 
 class HomeserverError(Exception):
@@ -48,7 +41,7 @@ class Homeserver:
     _database: dict[str, Any]
     _more: dict[str, Any]
     _ports: settings.Ports
-    _process: subprocess.Popen[bytes] | None
+    _process: Process
 
     def __init__(
         self,
@@ -79,7 +72,7 @@ class Homeserver:
         self._database = database or settings.sqlite(directory)
         self._more = config or {}
         self._ports = settings.free_ports()
-        self._process = None
+        self._process = Process(directory, directory / "output.log")
 
     @property
     def base_url(self) -> str:
@@ -94,7 +87,12 @@ class Homeserver:
     @property
     def pid(self) -> int | None:
         """Return the process ID while it runs."""
-        return None if self._process is None else self._process.pid
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Say whether it was started and has not ended, by itself or here."""
+        return self._process.runs
 
     async def start(self) -> None:
         """Start it and wait until it answers.
@@ -104,25 +102,27 @@ class Homeserver:
         """
         for attempt in range(1, START_TRIES + 1):
             self._write_config()
-            self._spawn()
-            try:
-                await self._wait_until_ready()
-            except HomeserverError:
-                await self.kill()
-                # Somebody else may have taken a port since it was found free.
-                if attempt == START_TRIES or "in use" not in self.log_tail():
-                    raise
-                self._ports = settings.free_ports()
-            else:
+            config = str(self._directory / "homeserver.yaml")
+            self._process.start(
+                self._python, "-m", "synapse.app.homeserver", "-c", config
+            )
+            versions = f"{self.base_url}/_matrix/client/versions"
+            if await ready(self._process, versions, READY_WITHIN_S):
                 return
+            await self.kill()
+            # Somebody else may have taken a port since it was found free.
+            if attempt == START_TRIES or "in use" not in self.log_tail():
+                break
+            self._ports = settings.free_ports()
+        raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
 
     async def stop(self) -> None:
         """End it in an orderly way, or by force where it does not end."""
-        await self._end(signal.SIGTERM)
+        await self._process.end()
 
     async def kill(self) -> None:
         """End it by force, as a power cut would."""
-        await self._end(signal.SIGKILL)
+        await self._process.end(signal.SIGKILL)
 
     async def restart(self) -> None:
         """Stop it and start it again with the same data and ports."""
@@ -131,35 +131,11 @@ class Homeserver:
 
     def log_tail(self, lines: int = 60) -> str:
         """Return the end of its log."""
-        texts = [
-            path.read_text(errors="replace")
-            for path in (self._directory / "output.log", self.log_path)
-            if path.exists()
-        ]
-        return "\n".join("".join(texts).splitlines()[-lines:])
+        return tail(self._process.output, self.log_path, lines=lines)
 
     async def metrics(self) -> dict[str, float]:
-        """Scrape its metrics.
-
-        Returns:
-            `name{label="value",…}` with sorted labels, without the server's name,
-            to the sample's value.
-
-        Raises:
-            HomeserverError: It has no metrics to give.
-        """
-        text = await cancellable(_get_metrics(self.metrics_url))
-        samples = {}
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                labels = ",".join(
-                    f'{name}="{value}"'
-                    for name, value in sorted(sample.labels.items())
-                    if name != "server_name"
-                )
-                key = f"{sample.name}{{{labels}}}" if labels else sample.name
-                samples[key] = sample.value
-        return samples
+        """Scrape its metrics, as `scrape` tells them."""
+        return await scrape(self.metrics_url)
 
     def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """Run a statement straight on its database, committed at once.
@@ -208,65 +184,3 @@ class Homeserver:
         (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
         settings.write_log_config(self._directory, self.log_path)
         settings.write_signing_key(self._directory)
-
-    def _spawn(self) -> None:
-        output = (self._directory / "output.log").open("wb")
-        command = [self._python, "-m", "synapse.app.homeserver", "-c"]
-        with output:
-            self._process = subprocess.Popen(  # noqa: S603 our own command
-                [*command, str(self._directory / "homeserver.yaml")],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=self._directory,
-            )
-
-    async def _wait_until_ready(self) -> None:
-        process = self._process
-        for _ in range(int(READY_WITHIN_S / LOOK_EVERY_S)):
-            if process is None or process.poll() is not None:
-                break
-            try:
-                await cancellable(_get(f"{self.base_url}/_matrix/client/versions"))
-            except defer.CancelledError:
-                raise
-            except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
-                await _sleep(LOOK_EVERY_S)
-                continue
-            return
-        raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
-
-    async def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        for _ in range(int(STOPPED_WITHIN_S / LOOK_EVERY_S)):
-            if process.poll() is not None:
-                return
-            await _sleep(LOOK_EVERY_S)
-        process.kill()
-        process.wait()
-
-
-async def _get(url: str) -> str:
-    response = await treq.get(url)
-    return await response.text()
-
-
-async def _get_metrics(url: str) -> str:
-    """Read metrics, of which a Synapse that starts may be making more meanwhile.
-
-    Collecting them fails then, in Synapse's own code.
-    """
-    for _ in range(SCRAPES):
-        response = await treq.get(url)
-        text = await response.text()
-        if response.code == OK:
-            return text
-        await _sleep(LOOK_EVERY_S)
-    raise HomeserverError(f"{url} answers {response.code}")
-
-
-def _sleep(seconds: float) -> defer.Deferred[None]:
-    return task.deferLater(reactor, seconds, lambda: None)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import treq
 import yaml
 
 from tests.harness.clients.matrix import Client
 from tests.harness.databases.redis import Redis
 from tests.harness.homeservers import settings
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.polling import pause, until
+from tests.harness.metrics.samples import ACTIVE, scrape
+from tests.harness.polling import until
+from tests.harness.processes import Process, ready, tail
 
 PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
 SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
@@ -26,7 +26,6 @@ WORKERS = (WRITER, SYNC, SENDER, RECEIVER)
 SERVER_NAME = "withheld.test"
 
 READY_WITHIN_S = 60.0
-LOOK_AGAIN_S = 0.1
 
 
 def described() -> dict[str, dict[str, Any]]:
@@ -63,7 +62,10 @@ class Worker:
     name: str
     directory: Path
     config: dict[str, Any]
-    _process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
+    _process: Process = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._process = Process(self.directory, self.directory / f"{self.name}.output")
 
     @property
     def log_path(self) -> Path:
@@ -90,14 +92,7 @@ class Worker:
         file.write_text(yaml.safe_dump(config))
         shared = self.directory / f"{SHARED}.yaml"
         command = [sys.executable, "-m", config["worker_app"], "-c", str(shared)]
-        with (self.directory / f"{self.name}.output").open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603 our own command
-                [*command, "-c", str(file)],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=self.directory,
-            )
+        self._process.start(*command, "-c", str(file))
 
     async def ready(self) -> None:
         """Wait until it answers.
@@ -105,26 +100,16 @@ class Worker:
         Raises:
             AssertionError: It ended, or does not answer in time; with its log.
         """
-        for _ in range(int(READY_WITHIN_S / LOOK_AGAIN_S)):
-            if self._process is None or self._process.poll() is not None:
-                break
-            if await answers(self.metrics_url):
-                return
-            await pause(LOOK_AGAIN_S)
-        raise AssertionError(f"{self.name} did not start:\n{self.log_tail()}")
+        if not await ready(self._process, self.metrics_url, READY_WITHIN_S):
+            raise AssertionError(f"{self.name} did not start:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 60) -> str:
         """Return the end of what it logged and printed."""
-        output = self.directory / f"{self.name}.output"
-        texts = [path.read_text() for path in (self.log_path, output) if path.exists()]
-        return "\n".join("\n".join(texts).splitlines()[-lines:])
+        return tail(self._process.output, self.log_path, lines=lines)
 
     def kill(self) -> None:
         """Kill it, as the kernel does where memory ends."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
+        self._process.kill()
 
     def _port(self, kind: str) -> int:
         listeners = self.config["worker_listeners"]
@@ -227,26 +212,9 @@ class Deployment:
         return self.main.log_path if name == "main" else self.workers[name].log_path
 
 
-async def answers(url: str) -> bool:
-    """Say whether something answers 200 there."""
-    try:
-        response = await treq.get(url)
-        await treq.content(response)
-    except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
-        return False
-    return bool(response.code == 200)
-
-
 async def module_metrics(url: str) -> dict[str, float]:
-    """Return what the module says on a metrics listener, by series."""
-
-    async def read() -> str:
-        response = await treq.get(url)
-        return (await treq.content(response)).decode()
-
-    text = await until(read, lambda found: "synapse_withheld_active" in found)
-    lines = [line for line in text.splitlines() if line.startswith("synapse_withheld")]
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+    """Return what a metrics listener tells, once it tells of the module."""
+    return await until(lambda: scrape(url), lambda found: ACTIVE in found)
 
 
 def _port_of(config: dict[str, Any], name: str) -> int:

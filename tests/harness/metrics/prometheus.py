@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,13 @@ import treq
 import yaml
 
 from tests.harness.homeservers.settings import LOOPBACK, free
-from tests.harness.polling import pause, until
+from tests.harness.processes import Process, ready, tail
 from tests.harness.programs import program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENDS_WITHIN_S = 10.0
-LOOK_AGAIN_S = 0.05
+READY_WITHIN_S = 30.0
 START_TRIES = 3
 
 
@@ -49,7 +47,10 @@ class Prometheus:
     labels: dict[str, str]
     rules: str
     _port: int = attrs.field(default=0, init=False)
-    _process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
+    _process: Process = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._process = Process(self.directory, self.directory / "output.log")
 
     async def start(self) -> None:
         """Start it and wait until it answers.
@@ -62,24 +63,16 @@ class Prometheus:
             # Somebody else may take the port before it does.
             (self._port,) = free(1)
             self._spawn()
-            if await until(self._ready_or_ended, lambda state: state != "starting") == (
-                "ready"
-            ):
+            url = f"http://{LOOPBACK}:{self._port}/-/ready"
+            if await ready(self._process, url, READY_WITHIN_S):
                 return
-        raise AssertionError(f"Prometheus did not start:\n{self._log()}")
+            await self.stop()
+        log = tail(self._process.output)
+        raise AssertionError(f"Prometheus did not start:\n{log}")
 
     async def stop(self) -> None:
         """End it, by force where it does not end."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        for _ in range(int(ENDS_WITHIN_S / LOOK_AGAIN_S)):
-            if process.poll() is not None:
-                return
-            await pause(LOOK_AGAIN_S)
-        process.kill()
-        process.wait()
+        await self._process.end()
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the samples of an expression now.
@@ -122,16 +115,6 @@ class Prometheus:
         assert answer["status"] == "success", answer
         return answer["data"]
 
-    async def _ready_or_ended(self) -> str:
-        if self._process is None or self._process.poll() is not None:
-            return "ended"
-        try:
-            response = await treq.get(f"http://{LOOPBACK}:{self._port}/-/ready")
-            await response.content()
-        except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
-            return "starting"
-        return "ready" if response.code == 200 else "starting"
-
     def _write(self) -> None:
         scraped = {
             "job_name": self.labels["job"],
@@ -148,20 +131,9 @@ class Prometheus:
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(config))
 
     def _spawn(self) -> None:
-        command = [
+        self._process.start(
             program("prometheus"),
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
             f"--web.listen-address={LOOPBACK}:{self._port}",
-        ]
-        with (self.directory / "output.log").open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 our own command
-                command,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=self.directory,
-            )
-
-    def _log(self) -> str:
-        return (self.directory / "output.log").read_text(errors="replace")[-4000:]
+        )

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tests.demo import checks
-from tests.demo.checks import ACTIVE, FAILURES, Check
+from tests.demo.checks import Check
 from tests.demo.traffic import OLDER_WITHHELD
 from tests.harness.clients.messages import (
     ENCRYPTED,
@@ -14,6 +14,7 @@ from tests.harness.clients.messages import (
     make_message,
     make_notice,
 )
+from tests.harness.metrics.samples import ACTIVE, FAILURES
 
 SENDER = "@a:withheld.test"
 PAIR = (SENDER, "device DEV", WITHHELD)

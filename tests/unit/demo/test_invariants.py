@@ -8,7 +8,6 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.demo.checks import ACTIVE, FAILURES
 from tests.demo.demonstration import SERVER_NAME, check
 from tests.demo.measuring import Catchup, Measured
 from tests.demo.traffic import (
@@ -24,6 +23,7 @@ from tests.demo.traffic import (
     user_id,
 )
 from tests.harness.clients.olm import OlmDevice
+from tests.harness.metrics.samples import ACTIVE, FAILURES
 
 FAILED = f'{FAILURES}{{stage="decide"}}'
 

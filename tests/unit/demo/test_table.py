@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.demo.measuring import Catchup, Measured
-from tests.demo.output.table import Row, make_rows, render, total
+from tests.demo.output.table import Row, make_rows, render
+from tests.harness.metrics.samples import total
 
 ROWS = [Row("rows", "1,861", "31"), Row("failures", "–", "0")]  # noqa: RUF001 as shown
 
