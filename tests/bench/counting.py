@@ -8,9 +8,10 @@ from typing import Awaitable, Callable, Sequence
 
 import attrs
 
-from tests.bench.lanes import Lane, sleep
+from tests.bench.lanes import Lane
 from tests.bench.sqllog import Statements
 from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.polling import pause
 
 # What is done after the answer (deleting superseded rows, waking readers) is done
 # within so many seconds.
@@ -37,7 +38,7 @@ async def count(lane: Lane, work: Callable[[], Awaitable[object]]) -> Window:
     lane.sql_log.skip()
     wal_bytes, started = wal(lane.homeserver), time.monotonic()
     await work()
-    await sleep(AFTERMATH_S)
+    await pause(AFTERMATH_S)
     return Window(
         lane.sql_log.read(),
         wal(lane.homeserver) - wal_bytes,
@@ -47,7 +48,7 @@ async def count(lane: Lane, work: Callable[[], Awaitable[object]]) -> Window:
 
 async def watch_idle(lane: Lane, seconds: float = IDLE_S) -> Window:
     """Return what happens while no requests are made."""
-    return await count(lane, lambda: sleep(seconds))
+    return await count(lane, lambda: pause(seconds))
 
 
 async def settled(homeserver: Homeserver) -> None:
@@ -55,7 +56,7 @@ async def settled(homeserver: Homeserver) -> None:
     for _ in range(SETTLED_WITHIN_S):
         if homeserver.query("SELECT COUNT(*) FROM background_updates") == [(0,)]:
             return
-        await sleep(1)
+        await pause(1)
 
 
 def wal(homeserver: Homeserver) -> int:

@@ -24,12 +24,13 @@ from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.wiring import wire
 from tests.bench.code import NoHomeserver, drive
 from tests.bench.counting import AFTERMATH_S, wal
-from tests.bench.lanes import Lane, sleep
+from tests.bench.lanes import Lane
 from tests.bench.people import People
 from tests.bench.report import Findings, Table
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD, make_key, make_notice
 from tests.harness.databases.backlog import notice
+from tests.harness.polling import pause
 
 SCALE = 1000  # simulated is one in so many
 
@@ -204,11 +205,11 @@ async def _cost(lane: Lane, sizes: Sizes) -> Cost:
     notices = 10 * sizes.notices
     for _ in range(sizes.notices):
         await people.send(WITHHELD)
-    await sleep(AFTERMATH_S)
+    await pause(AFTERMATH_S)
     wal_bytes, cpu_s = wal(lane.homeserver), _cpu_s(lane)
     for _ in range(notices):
         await people.send(WITHHELD)
-    await sleep(AFTERMATH_S)
+    await pause(AFTERMATH_S)
     return Cost(
         (wal(lane.homeserver) - wal_bytes) / notices,
         (_cpu_s(lane) - cpu_s) / notices,

@@ -8,12 +8,13 @@ from typing import Mapping
 import attrs
 
 from tests.bench.counting import IDLE_S, Window, count, wal_of_requests, watch_idle
-from tests.bench.lanes import Lane, sleep
+from tests.bench.lanes import Lane
 from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, number, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD
 from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.polling import pause
 from tests.harness.together import together
 
 # So that all caches are filled and all pages were touched since the last checkpoint.
@@ -103,7 +104,7 @@ async def _measure(lane: Lane, sizes: Sizes) -> Measured:
 
     windows = [await count(lane, send_some) for _ in range(sizes.windows)]
     # PostgreSQL's processes tell what they wrote once they were idle for 10 s.
-    await sleep(IDLE_S)
+    await pause(IDLE_S)
     written = Counter(rows_written(lane.homeserver))
     written.subtract(rows)
     return Measured(

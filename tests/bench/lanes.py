@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any, AsyncIterator
 
 import attrs
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from tests.bench.sqllog import SqlLog
 from tests.harness.clients.matrix import Client
 from tests.harness.databases.postgres import PostgresServer
-from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import Homeserver, running
 from tests.harness.rules import EVERY_RULE
-from tests.harness.together import together
 
 STOCK, MODULE = "stock", "module"
 
@@ -100,12 +97,8 @@ async def two_lanes(
                 stack, directory / MODULE, _CONFIG, log_statements=log_statements
             ),
         )
-        try:
-            # All starts end before any stop, so that nothing starts behind our back.
-            await together(*(lane.homeserver.start() for lane in lanes))
+        async with running(*(lane.homeserver for lane in lanes)):
             yield lanes
-        finally:
-            await together(*(lane.homeserver.stop() for lane in lanes))
 
 
 def _make_lane(
@@ -129,8 +122,3 @@ def _make_lane(
         homeserver.query(f"ALTER SYSTEM SET {setting}")
     homeserver.query("SELECT pg_reload_conf()")
     return Lane(directory.name, homeserver, sql_log)
-
-
-async def sleep(seconds: float) -> None:
-    """Let time pass."""
-    await deferLater(reactor, seconds, lambda: None)

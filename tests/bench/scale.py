@@ -11,13 +11,14 @@ import attrs
 
 from tests.bench import crowd
 from tests.bench.counting import AFTERMATH_S, count
-from tests.bench.lanes import Lane, sleep
+from tests.bench.lanes import Lane
 from tests.bench.people import People
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD, make_key, make_notice
 from tests.harness.databases.backlog import other
 from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.polling import pause
 
 NOTICES = 40
 # At most so much more where there is more, and so long for a first touch.
@@ -100,7 +101,7 @@ async def _touch(lane: Lane, depth: int) -> Touched:
     before = await _decided(lane)
     first_ms = await _send(people)
     between = await _decided(lane)
-    await sleep(AFTERMATH_S)
+    await pause(AFTERMATH_S)
     times: list[float] = []
 
     async def send_all() -> None:
@@ -197,7 +198,7 @@ async def _flood(
     expected = sizes.senders if lane.has_module else sizes.senders * sizes.times
     ends = time.monotonic() + ARRIVED_WITHIN_S
     while lane.rows_in_mailbox(recipient) < expected and time.monotonic() < ends:
-        await sleep(AFTERMATH_S)
+        await pause(AFTERMATH_S)
     return time.monotonic() - started
 
 

@@ -13,7 +13,7 @@ from tests.harness.clients.messages import (
     make_key,
     make_message,
 )
-from tests.harness.databases.mailbox import mailbox, stored
+from tests.harness.databases.mailbox import mailbox, rows_of
 from tests.harness.homeservers.stage import Two, log_in, send
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
@@ -39,15 +39,12 @@ async def test_first_notice_is_delivered_as_it_is(two: Two) -> None:
 async def test_repeated_notice_collapses(two: Two) -> None:
     """Of a notice that is repeated, the first stays and nothing else is stored."""
     await two.send(two.notice())
-    first = stored(two.homeserver, two.recipient.user_id, two.recipient.device_id)
+    first = rows_of(two.homeserver, two.recipient)
     async with counted(two.homeserver) as decided:
         for _ in range(5):
             assert await two.send(two.notice()) == 200
         assert len(first) == 1
-        assert (
-            stored(two.homeserver, two.recipient.user_id, two.recipient.device_id)
-            == first
-        )
+        assert rows_of(two.homeserver, two.recipient) == first
     assert decided == {"collapse": 5}
 
 

@@ -15,7 +15,8 @@ from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookali
 from tests.harness.clients.outward import IMPATIENT, Outward, outward_from
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import SERVER_NAME, Stage, Two, two_on
+from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.homeservers.stage import Stage, Two, two_on
 from tests.harness.metrics import dashboards
 from tests.harness.metrics.prometheus import Prometheus, promtool
 from tests.harness.metrics.samples import DECISIONS, total

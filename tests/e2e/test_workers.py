@@ -31,11 +31,11 @@ from tests.harness.clients.persistent import (
 from tests.harness.commands import in_shell, shell_lines
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.homeservers.stage import new_name, send
 from tests.harness.homeservers.workers import (
     PAGE,
     RECEIVER,
-    SERVER_NAME,
     SYNC,
     WORKERS,
     WRITER,

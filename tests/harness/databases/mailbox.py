@@ -22,6 +22,11 @@ def stored(homeserver: Homeserver, user_id: str, device_id: str) -> list[str]:
     return [text for (text,) in rows]
 
 
+def rows_of(homeserver: Homeserver, recipient: Client) -> tuple[str, ...]:
+    """Return the JSON text of what is queued for a client's device, in its order."""
+    return tuple(stored(homeserver, recipient.user_id, recipient.device_id))
+
+
 def mailbox_of(
     homeserver: Homeserver, user_id: str, device_id: str
 ) -> list[dict[str, Any]]:

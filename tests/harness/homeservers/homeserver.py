@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import sqlite3
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, AsyncIterator
 
 import attrs
 import yaml
@@ -15,6 +16,7 @@ from tests.harness.clients.matrix import Client, Password, register
 from tests.harness.homeservers import settings
 from tests.harness.metrics.samples import scrape
 from tests.harness.processes import Process, ready, tail
+from tests.harness.together import together
 
 READY_WITHIN_S = 60.0
 START_TRIES = 3
@@ -50,7 +52,7 @@ class Homeserver:
         module: dict[str, Any] | None = None,
         database: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
-        server_name: str = "withheld.test",
+        server_name: str = settings.SERVER_NAME,
         python: str = sys.executable,
     ) -> None:
         """Say what to start; nothing runs yet.
@@ -184,3 +186,14 @@ class Homeserver:
         (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
         settings.write_log_config(self._directory, self.log_path)
         settings.write_signing_key(self._directory)
+
+
+@asynccontextmanager
+async def running(*homeservers: Homeserver) -> AsyncIterator[None]:
+    """Start homeservers at the same time; stop them in the end."""
+    try:
+        # All starts end before any stop, so that nothing starts behind our back.
+        await together(*(each.start() for each in homeservers))
+        yield
+    finally:
+        await together(*(each.stop() for each in homeservers))

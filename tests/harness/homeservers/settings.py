@@ -15,6 +15,9 @@ REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
 
 LOOPBACK = "127.0.0.1"
 
+# The name of a server that has no reason for another one.
+SERVER_NAME = "withheld.test"
+
 # What is a list in `homeserver.yaml` and gets more, not other, entries.
 _APPENDED = ("listeners", "modules")
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODULE = "synapse_withheld.WithheldModule"
-SERVER_NAME = "withheld.test"
 BRIDGE_TOKEN = "bridge-token"  # noqa: S105 of an application service that is not there
 BRIDGED_USERS = "bridged_"
 
@@ -77,7 +76,6 @@ class Stage:
             module=module,
             database=site.database,
             config=config,
-            server_name=SERVER_NAME,
         )
         self._started.append(homeserver)
         RUNNING.append(homeserver)

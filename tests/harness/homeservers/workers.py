@@ -23,7 +23,6 @@ PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
 SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
 SENDER, RECEIVER = "federation_sender", "federation_receiver"
 WORKERS = (WRITER, SYNC, SENDER, RECEIVER)
-SERVER_NAME = "withheld.test"
 
 READY_WITHIN_S = 60.0
 
@@ -141,7 +140,6 @@ class Deployment:
             directory,
             database=database,
             config=shared,
-            server_name=SERVER_NAME,
         )
         workers = {
             name: Worker(name, directory, config) for name, config in files.items()

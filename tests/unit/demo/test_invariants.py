@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.demo.demonstration import SERVER_NAME, check
+from tests.demo.demonstration import check
 from tests.demo.measuring import Catchup, Measured
 from tests.demo.traffic import (
     AWAY,
@@ -23,6 +23,7 @@ from tests.demo.traffic import (
     user_id,
 )
 from tests.harness.clients.olm import OlmDevice
+from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.metrics.samples import ACTIVE, FAILURES
 
 FAILED = f'{FAILURES}{{stage="decide"}}'
