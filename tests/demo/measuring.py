@@ -8,8 +8,8 @@ from typing import Any, Mapping
 import attrs
 
 from tests.demo.checks import copies
-from tests.demo.traffic import ENCRYPTED
 from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import ENCRYPTED
 from tests.harness.databases.mailbox import rows_of
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.polling import become

@@ -40,7 +40,8 @@ from tests.demo.traffic import (
     user_id,
 )
 from tests.harness.clients.matrix import Client
-from tests.harness.clients.olm import MEGOLM, OlmDevice
+from tests.harness.clients.messages import MEGOLM
+from tests.harness.clients.olm import OlmDevice
 from tests.harness.databases.mailbox import rows_of
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.settings import SERVER_NAME

@@ -6,7 +6,8 @@ import json
 from typing import Iterable
 
 from tests.demo.driving import Cast
-from tests.demo.traffic import REPEATS, WITHHELD
+from tests.demo.traffic import REPEATS
+from tests.harness.clients.messages import MEGOLM, WITHHELD
 from tests.harness.homeservers.homeserver import Homeserver
 
 
@@ -14,7 +15,7 @@ def invitation(homeserver: Homeserver, cast: Cast) -> Iterable[str]:
     """Return lines with its addresses, users and commands to paste."""
     sender, away = cast.senders[REPEATS], cast.away
     notice = {
-        "algorithm": "m.megolm.v1.aes-sha2",
+        "algorithm": MEGOLM,
         "code": "m.no_olm",
         "from_device": sender.device_id,
         "sender_key": "any_key",

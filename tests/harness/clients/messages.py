@@ -12,6 +12,9 @@ ENCRYPTED = "m.room.encrypted"
 # A type that no rule names.
 PLAIN = "test.plain"
 
+MEGOLM = "m.megolm.v1.aes-sha2"
+OLM = "m.olm.v1.curve25519-aes-sha2"
+
 
 def make_key(seed: str) -> str:
     """Return what has the form of a Curve25519 key, the same for the same seed."""
@@ -24,7 +27,7 @@ def make_notice(
 ) -> dict[str, Any]:
     """Return the content of a notice, as current clients send it."""
     content = {
-        "algorithm": "m.megolm.v1.aes-sha2",
+        "algorithm": MEGOLM,
         "code": "m.no_olm",
         "reason": "Unable to establish a secure channel.",
         "sender_key": sender_key,
@@ -40,7 +43,7 @@ def make_olm_lookalike(
 ) -> dict[str, Any]:
     """Return content with all that a server sees of an Olm message."""
     return {
-        "algorithm": "m.olm.v1.curve25519-aes-sha2",
+        "algorithm": OLM,
         "ciphertext": {recipient_key: {"body": body, "type": 1}},
         "sender_key": sender_key,
     }

@@ -9,8 +9,7 @@ from typing import Any
 import attrs
 from vodozemac import Account, Session
 
-MEGOLM = "m.megolm.v1.aes-sha2"
-OLM = "m.olm.v1.curve25519-aes-sha2"
+from tests.harness.clients.messages import MEGOLM, OLM, make_notice
 
 
 @attrs.define(eq=False)
@@ -57,20 +56,13 @@ class OlmDevice:
         return OlmSession(self, other, session)
 
     def notice(self, **overrides: Any) -> dict[str, Any]:
-        """Return the content of an `m.no_olm` notice as today's clients send it.
-
-        Args:
-            overrides: Keys to set; those set to `None` are left out.
-        """
-        content = {
-            "algorithm": MEGOLM,
-            "code": "m.no_olm",
-            "from_device": self.device_id,
-            "reason": "Unable to establish a secure channel.",
+        """Return the device's notice; without a device ID if that is set to `None`."""
+        values = {
             "sender_key": self.curve25519,
+            "from_device": self.device_id,
             **overrides,
         }
-        return {key: value for key, value in content.items() if value is not None}
+        return make_notice(**values)
 
     def _sign(self, body: dict[str, Any]) -> dict[str, Any]:
         canonical = json.dumps(

@@ -7,9 +7,9 @@ from typing import Any
 
 from tests.demo import checks
 from tests.demo.checks import Check
-from tests.demo.traffic import OLDER_WITHHELD
 from tests.harness.clients.messages import (
     ENCRYPTED,
+    OLDER_WITHHELD,
     WITHHELD,
     make_message,
     make_notice,

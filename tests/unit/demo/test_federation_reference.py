@@ -15,16 +15,15 @@ from tests.demo.federation.reference import (
     mailbox,
     outbox,
 )
-from tests.demo.federation.traffic import (
-    FRIEND,
-    OTHER,
-    RECIPIENT,
-    REPEATS,
-    Request,
+from tests.demo.federation.traffic import FRIEND, OTHER, RECIPIENT, REPEATS, Request
+from tests.demo.traffic import AWAY, TABLET
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    WITHHELD,
     make_key,
+    make_notice,
+    make_olm_lookalike,
 )
-from tests.demo.traffic import AWAY, ENCRYPTED, TABLET, WITHHELD
-from tests.harness.clients.messages import make_notice, make_olm_lookalike
 
 NONE, SENDER, RECEIVER, _ = PLACEMENTS
 

@@ -15,13 +15,13 @@ from tests.demo.traffic import (
     FRIEND,
     REPEATS,
     TABLET,
-    WITHHELD,
     Round,
     Send,
     Traffic,
     make_traffic,
     user_id,
 )
+from tests.harness.clients.messages import WITHHELD
 from tests.harness.clients.olm import OlmDevice
 from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.metrics.samples import ACTIVE, FAILURES

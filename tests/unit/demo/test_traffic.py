@@ -6,21 +6,19 @@ from collections import Counter, defaultdict
 
 from tests.demo.traffic import (
     COLLEAGUE,
-    ENCRYPTED,
     FRIEND,
     LEGACY,
     LOSES_KEYS,
-    OLDER_WITHHELD,
     PER_SESSION,
     REARMED,
     REPEATS,
     ROUNDS,
     TO_ALL,
-    WITHHELD,
     Send,
     Traffic,
     make_traffic,
 )
+from tests.harness.clients.messages import ENCRYPTED, OLDER_WITHHELD, WITHHELD
 
 NOTICES = 250
 
