@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Callable, cast
 
-import yaml
-from twisted.internet import reactor as default_reactor
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET
 
 from tests.harness.clients.matrix import Client
-from tests.harness.homeservers.stage import BRIDGE_TOKEN, BRIDGED_USERS, new_name
+from tests.harness.homeservers.listening import Listener, answer, answer_late
+from tests.harness.homeservers.stage import (
+    BRIDGE_TOKEN,
+    BRIDGED_USERS,
+    new_name,
+    with_bridge,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
 ID = "receiving-bridge"
 
 _HS_TOKEN = "homeserver-token"  # noqa: S105 between two servers on loopback
-_LOOPBACK = "127.0.0.1"
 _TO_DEVICE = "de.sorunome.msc2409.to_device"
 
 
@@ -50,40 +53,21 @@ class Bridge:
         self.holding = False
         self._messages: list[dict[str, Any]] = []
         self._transactions: set[str] = set()
-        self._port: Any = None
+        self._listener = Listener()
 
     async def start(self) -> None:
         """Listen."""
-        # Most of Twisted's web server has no types.
-        reactor, make_site = cast("Any", default_reactor), cast("Any", Site)
-        self._port = reactor.listenTCP(
-            0, make_site(_Answers(self)), interface=_LOOPBACK
-        )
+        self._listener.start(_Answers(self))
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._port is not None:
-            await self._port.stopListening()
-            self._port = None
+        await self._listener.stop()
 
     def configuration(self) -> dict[str, Any]:
         """Return what `homeserver.yaml` needs, once started; writes a registration."""
-        registration = self._directory / f"{ID}.yaml"
-        users = {"exclusive": True, "regex": f"@{BRIDGED_USERS}.*"}
-        entry = {
-            "id": ID,
-            "url": f"http://{_LOOPBACK}:{self._port.getHost().port}",
-            "as_token": BRIDGE_TOKEN,
-            "hs_token": _HS_TOKEN,
-            "sender_localpart": "bridge",
-            "namespaces": {"users": [users]},
-            "receive_ephemeral": True,
-            # Its name in Synapses before 1.157.
-            "de.sorunome.msc2409.push_ephemeral": True,
-        }
-        registration.write_text(yaml.safe_dump(entry))
+        url = f"http://{self._listener.address}"
         return {
-            "app_service_config_files": [str(registration)],
+            **with_bridge(self._directory, ID, url, _HS_TOKEN),
             "experimental_features": {"msc2409_to_device_messages_enabled": True},
         }
 
@@ -160,32 +144,21 @@ class _Answers(Resource):
         """Take a transaction, now or later."""
         _, _, transaction_id = request.path.decode().partition("/app/v1/transactions/")
         if not transaction_id or not _is_homeserver(request):
-            return _answer(request, 403)
+            return answer(request, 403, {})
         transaction = json.load(cast("Any", request.content))
 
-        def take() -> bytes:
-            return _answer(request, self._bridge.take(transaction_id, transaction))
-
-        def take_now() -> None:
-            finish: Any = request
-            finish.write(take())
-            finish.finish()
+        def take() -> int:
+            return self._bridge.take(transaction_id, transaction)
 
         if not self._bridge.holding:
-            return take()
-        self._bridge.waiting.append(take_now)
+            return answer(request, take(), {})
+        self._bridge.waiting.append(lambda: answer_late(request, take(), {}))
         return NOT_DONE_YET
 
     def render_POST(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
         """Answer a ping."""
-        return _answer(request, self._bridge.status)
+        return answer(request, self._bridge.status, {})
 
 
 def _is_homeserver(request: Request) -> bool:
     return bool(request.getHeader("Authorization") == f"Bearer {_HS_TOKEN}")
-
-
-def _answer(request: Any, status: int) -> bytes:
-    request.setResponseCode(status)
-    request.setHeader(b"Content-Type", b"application/json")
-    return b"{}"

@@ -79,12 +79,12 @@ class Homeserver:
     @property
     def base_url(self) -> str:
         """Return the address for clients and other servers."""
-        return f"http://127.0.0.1:{self._ports.client}"
+        return f"http://{settings.LOOPBACK}:{self._ports.client}"
 
     @property
     def metrics_url(self) -> str:
         """Return the address of the metrics."""
-        return f"http://127.0.0.1:{self._ports.metrics}/_synapse/metrics"
+        return f"http://{settings.LOOPBACK}:{self._ports.metrics}/_synapse/metrics"
 
     @property
     def pid(self) -> int | None:

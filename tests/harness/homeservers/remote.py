@@ -16,13 +16,12 @@ import treq
 from signedjson.key import encode_verify_key_base64, generate_signing_key
 from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
-from twisted.internet import reactor as default_reactor
-from twisted.internet.ssl import PrivateCertificate
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import NOT_DONE_YET
 
 from tests.harness.homeservers.certificate import self_signed
+from tests.harness.homeservers.listening import Listener, answer, answer_late
 
 if TYPE_CHECKING:
     from twisted.web.server import Request
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
 _DAY_MS = 86_400_000
-_LOOPBACK = "127.0.0.1"
 
 
 class RemoteServer:
@@ -53,33 +51,23 @@ class RemoteServer:
         self._key = generate_signing_key("test")
         self._key_id = f"{self._key.alg}:{self._key.version}"
         self._transactions = count(time.time_ns())
-        self._port: Any = None
+        self._listener = Listener()
 
     async def start(self) -> None:
         """Listen."""
-        # Most of Twisted's web server and certificates has no types.
-        reactor, make_site = cast("Any", default_reactor), cast("Any", Site)
-        made, load = self_signed(), cast("Any", PrivateCertificate.loadPEM)
-        certificate = load(made.certificate + made.key)
-        self._port = reactor.listenSSL(
-            0, make_site(_Answers(self)), certificate.options(), interface=_LOOPBACK
-        )
-        self.server_name = f"{_LOOPBACK}:{self._port.getHost().port}"
+        self._listener.start(_Answers(self), self_signed())
+        self.server_name = self._listener.address
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._port is not None:
-            await self._port.stopListening()
-            self._port = None
+        await self._listener.stop()
 
     def answer(self) -> None:
         """Give the answers that were held back, and hold no more."""
         self.holds = False
         held, self._held = self._held, []
         for request in held:
-            finish: Any = request
-            finish.write(_answer(request, 200, {"pdus": {}}))
-            finish.finish()
+            answer_late(request, 200, {"pdus": {}})
 
     def to_device(self) -> list[dict[str, Any]]:
         """Return the contents of the EDUs with to-device messages, in order."""
@@ -92,13 +80,13 @@ class RemoteServer:
     def take(self, request: Request) -> Any:
         """Take a transaction, and return what Twisted is to answer."""
         if self.refuses:
-            return _answer(request, 503, {"errcode": "M_UNKNOWN", "error": "Down"})
+            return answer(request, 503, {"errcode": "M_UNKNOWN", "error": "Down"})
         transaction = json.load(cast("Any", request.content))
         self.received += transaction.get("edus", [])
         if self.holds:
             self._held.append(request)
             return NOT_DONE_YET
-        return _answer(request, 200, {"pdus": {}})
+        return answer(request, 200, {"pdus": {}})
 
     def user(self, localpart: str) -> str:
         """Return the ID of a user of this server."""
@@ -208,8 +196,8 @@ class _Answers(Resource):
     def render_GET(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
         """Tell the keys; know no user, room or device."""
         if _path(request).startswith("/_matrix/key/v2/server"):
-            return _answer(request, 200, self._server.keys())
-        return _answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
+            return answer(request, 200, self._server.keys())
+        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
 
     def render_PUT(self, request: Request) -> Any:  # noqa: N802 Twisted's name
         """Keep the EDUs of a transaction."""
@@ -232,9 +220,3 @@ def _authorization(
 
 def _path(request: Request) -> str:
     return request.path.decode()
-
-
-def _answer(request: Any, status: int, body: dict[str, Any]) -> bytes:
-    request.setResponseCode(status)
-    request.setHeader(b"Content-Type", b"application/json")
-    return json.dumps(body).encode()

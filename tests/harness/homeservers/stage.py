@@ -90,26 +90,33 @@ class Stage:
             await homeserver.stop()
 
 
-def with_bridge(directory: Path) -> dict[str, Any]:
-    """Return the configuration for an application service that is never called."""
-    registration = directory / "bridge.yaml"
-    registration.write_text(
-        yaml.safe_dump(
-            {
-                "id": "bridge",
-                "url": None,
-                "as_token": BRIDGE_TOKEN,
-                "hs_token": "unused",
-                "sender_localpart": "bridge",
-                # The stable name, and the one of older versions.
-                "receive_ephemeral": True,
-                "de.sorunome.msc2409.push_ephemeral": True,
-                "namespaces": {
-                    "users": [{"exclusive": True, "regex": f"@{BRIDGED_USERS}.*"}]
-                },
-            }
-        )
-    )
+def with_bridge(
+    directory: Path,
+    name: str = "bridge",
+    url: str | None = None,
+    token: str = "unused",  # noqa: S107 between two servers on loopback
+) -> dict[str, Any]:
+    """Return the configuration for an application service.
+
+    Args:
+        directory: Where its registration is written.
+        name: Its ID.
+        url: Where it listens; by default it is never called.
+        token: What Synapse shows it.
+    """
+    registration = directory / f"{name}.yaml"
+    entry = {
+        "id": name,
+        "url": url,
+        "as_token": BRIDGE_TOKEN,
+        "hs_token": token,
+        "sender_localpart": "bridge",
+        "receive_ephemeral": True,
+        # Its name in Synapses before 1.157.
+        "de.sorunome.msc2409.push_ephemeral": True,
+        "namespaces": {"users": [{"exclusive": True, "regex": f"@{BRIDGED_USERS}.*"}]},
+    }
+    registration.write_text(yaml.safe_dump(entry))
     return {"app_service_config_files": [str(registration)]}
 
 
