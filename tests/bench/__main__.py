@@ -30,8 +30,8 @@ from tests.bench import (
 from tests.bench.counting import settled
 from tests.bench.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
-from tests.bench.running import run
 from tests.bench.sizes import FULL, QUICK, Sizes
+from tests.harness.running import run
 from tests.harness.together import together
 
 COUNTED = {
