@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import attrs
 from twisted.internet.utils import getProcessOutputAndValue
 
-from tests.bench import load
-from tests.bench.lanes import Lane
-from tests.bench.people import People
+from tests.bench.instruments import load
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.people import People
 from tests.bench.report import Findings, Table, Target, counted, number
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD

@@ -6,10 +6,10 @@ from typing import Mapping
 
 import attrs
 
-from tests.bench.counting import Window, count, wal_of_requests, watch_idle
-from tests.bench.lanes import Lane
-from tests.bench.messages import DUMMY
-from tests.bench.people import People
+from tests.bench.instruments.counting import Window, count, wal_of_requests, watch_idle
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.messages import DUMMY
+from tests.bench.instruments.people import People
 from tests.bench.report import Findings, Table, Target, number, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import ENCRYPTED, WITHHELD

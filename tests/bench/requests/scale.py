@@ -9,10 +9,10 @@ from typing import Any, Callable
 
 import attrs
 
-from tests.bench import crowd
-from tests.bench.counting import AFTERMATH_S, count
-from tests.bench.lanes import Lane
-from tests.bench.people import People
+from tests.bench.alone import crowd
+from tests.bench.instruments.counting import AFTERMATH_S, count
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.people import People
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD, make_key, make_notice

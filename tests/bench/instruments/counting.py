@@ -8,8 +8,8 @@ from typing import Awaitable, Callable, Sequence
 
 import attrs
 
-from tests.bench.lanes import Lane
-from tests.bench.sqllog import Statements
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.sqllog import Statements
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.polling import pause
 

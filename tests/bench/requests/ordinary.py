@@ -7,13 +7,13 @@ from typing import Iterable, Mapping
 import attrs
 
 from synapse_withheld.database.sql import MOST_KEYS
-from tests.bench.counting import count
-from tests.bench.lanes import Lane
-from tests.bench.messages import DUMMY
-from tests.bench.people import People
+from tests.bench.instruments.counting import count
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.messages import DUMMY
+from tests.bench.instruments.people import People
+from tests.bench.instruments.sqllog import Statements
 from tests.bench.report import Findings, Table, Target, counted
 from tests.bench.sizes import Sizes
-from tests.bench.sqllog import Statements
 from tests.harness.clients.messages import ENCRYPTED, WITHHELD
 from tests.harness.together import together
 

@@ -12,11 +12,11 @@ from typing import Callable
 
 from twisted.internet.threads import deferToThread
 
-from tests.bench import sweep_beside, sweep_rates
-from tests.bench.lanes import MODULE, STOCK
+from tests.bench.instruments.lanes import MODULE, STOCK
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.bench.sweep_place import Place, places
+from tests.bench.sweep import beside, rates
+from tests.bench.sweep.place import Place, places
 
 # At most so much more memory for any number of rows.
 FLAT = 1.2
@@ -30,14 +30,14 @@ async def measure(
     async with places(directory) as made:
         stock = await made(STOCK, None)
         say("Sweeping for its rate.")
-        found = [await deferToThread(sweep_rates.measure, stock, sizes)]
+        found = [await deferToThread(rates.measure, stock, sizes)]
         say(f"Sweeping up to {sizes.backlog[-1]:,} rows for its memory.")
         found.append(await deferToThread(_memory, stock, sizes))
         say("Sweeping beside a client.")
-        found.append(await sweep_beside.measure(stock, sizes))
+        found.append(await beside.measure(stock, sizes))
         await stock.homeserver.stop()
         say("Sweeping beside a client of a Synapse with the module.")
-        found.append(await sweep_beside.measure(await made(MODULE, {}), sizes))
+        found.append(await beside.measure(await made(MODULE, {}), sizes))
     return Findings(
         [table for each in found for table in each.tables],
         [target for each in found for target in each.targets],
@@ -48,7 +48,7 @@ def _memory(place: Place, sizes: Sizes) -> Findings:
     lines, peaks = [], []
     for rows in sizes.backlog:
         place.fill(rows, 50)
-        process = place.command("--pause", "0", program="tests.bench.sweep_weighed")
+        process = place.command("--pause", "0", program="tests.bench.sweep.weighed")
         first, last = process.communicate()[0].splitlines()
         told = json.loads(first)
         assert process.returncode == 0

@@ -7,8 +7,8 @@ from typing import Any, Mapping
 
 import attrs
 
-from tests.bench.lanes import Lane
-from tests.bench.messages import content, to_devices
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.messages import content, to_devices
 from tests.harness.clients.matrix import Client
 
 OK = 200

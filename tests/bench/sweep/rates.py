@@ -13,7 +13,7 @@ from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.bench.sweep_place import MAILBOX, Place
+from tests.bench.sweep.place import MAILBOX, Place
 from tests.harness.databases.backlog import driven
 
 # As many as the command reads at once by default.

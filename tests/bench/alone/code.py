@@ -19,7 +19,7 @@ from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.wiring import wire
 from synapse_withheld.wrappers import to_local
-from tests.bench.messages import DUMMY, SENDER_KEY, content
+from tests.bench.instruments.messages import DUMMY, SENDER_KEY, content
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import ENCRYPTED, WITHHELD

@@ -20,8 +20,8 @@ from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.wiring import wire
-from tests.bench.code import NoHomeserver, drive, write
-from tests.bench.messages import SENDER_KEY, content
+from tests.bench.alone.code import NoHomeserver, drive, write
+from tests.bench.instruments.messages import SENDER_KEY, content
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD

@@ -22,10 +22,10 @@ from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.wiring import wire
-from tests.bench.code import NoHomeserver, drive
-from tests.bench.counting import AFTERMATH_S, wal
-from tests.bench.lanes import Lane
-from tests.bench.people import People
+from tests.bench.alone.code import NoHomeserver, drive
+from tests.bench.instruments.counting import AFTERMATH_S, wal
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.people import People
 from tests.bench.report import Findings, Table
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD, make_key, make_notice

@@ -7,7 +7,7 @@ from statistics import median, quantiles
 
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
-from tests.bench.sweep_place import Place
+from tests.bench.sweep.place import Place
 from tests.harness.clients.matrix import Client
 from tests.harness.polling import eventually
 

@@ -8,7 +8,7 @@ from typing import Any, AsyncIterator
 
 import attrs
 
-from tests.bench.sqllog import SqlLog
+from tests.bench.instruments.sqllog import SqlLog
 from tests.harness.clients.matrix import Client
 from tests.harness.databases.postgres import PostgresServer
 from tests.harness.homeservers.homeserver import Homeserver, running
