@@ -25,7 +25,7 @@ from tests.demo.output.progress import Progress
 from tests.demo.requests import compare_requests
 from tests.harness.clients.matrix import MatrixError
 from tests.harness.homeservers.homeserver import HomeserverError
-from tests.harness.processes import tail
+from tests.harness.processes.process import tail
 from tests.harness.running import INTERRUPTED, run
 
 HELD, DID_NOT_HOLD, NOT_SHOWN = 0, 1, 2

@@ -26,7 +26,11 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.commands import (
+from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
+from tests.harness.homeservers.stage import Stage, send
+from tests.harness.metrics.samples import decisions, total
+from tests.harness.polling import PATIENCE_S, eventually
+from tests.harness.processes.commands import (
     METRICS,
     Example,
     address_of,
@@ -35,10 +39,6 @@ from tests.harness.commands import (
     examples,
     in_shell,
 )
-from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
-from tests.harness.homeservers.stage import Stage, send
-from tests.harness.metrics.samples import decisions, total
-from tests.harness.polling import PATIENCE_S, eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import pytest
 import yaml
 
 from synapse_withheld.config import Config, parse
-from tests.harness.commands import addressed, blocks, in_shell, shell_lines
 from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.stage import Stage, send, two_on
 from tests.harness.metrics.dashboards import RULES
-from tests.harness.programs import program
+from tests.harness.processes.commands import addressed, blocks, in_shell, shell_lines
+from tests.harness.processes.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 if TYPE_CHECKING:

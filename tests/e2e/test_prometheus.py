@@ -21,7 +21,7 @@ from tests.harness.metrics import dashboards
 from tests.harness.metrics.prometheus import Prometheus, promtool
 from tests.harness.metrics.samples import DECISIONS, total
 from tests.harness.polling import until
-from tests.harness.programs import program
+from tests.harness.processes.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 if TYPE_CHECKING:

@@ -21,13 +21,13 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.commands import command_line
 from tests.harness.databases.backlog import Table, must_stay
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Site, Stage, Two, everything_tidied, two_on
 from tests.harness.metrics.samples import failures, total
 from tests.harness.polling import eventually, pause, until
+from tests.harness.processes.commands import command_line
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 DEVICES = 3

@@ -28,7 +28,6 @@ from tests.harness.clients.persistent import (
     notices_from,
     numbers_from,
 )
-from tests.harness.commands import in_shell, shell_lines
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.settings import SERVER_NAME
@@ -45,7 +44,8 @@ from tests.harness.homeservers.workers import (
 )
 from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
 from tests.harness.polling import eventually, pause, until
-from tests.harness.programs import program
+from tests.harness.processes.commands import in_shell, shell_lines
+from tests.harness.processes.programs import program
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from unpaddedbase64 import decode_base64
 
 from tests.harness import polling
 from tests.harness.clients.messages import make_key, make_notice
-from tests.harness.commands import Example, examples
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.metrics.samples import decisions, total
 from tests.harness.modules.faults import Faults
+from tests.harness.processes.commands import Example, examples
 from tests.harness.reactor import in_reactor
 
 

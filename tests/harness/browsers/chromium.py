@@ -12,7 +12,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-from tests.harness.programs import program
+from tests.harness.processes.programs import program
 
 # Width and height in CSS pixels.
 PHONE = (360, 740)

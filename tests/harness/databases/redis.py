@@ -7,8 +7,8 @@ from pathlib import Path
 import attrs
 
 from tests.harness.homeservers.settings import LOOPBACK
-from tests.harness.processes import Process
-from tests.harness.programs import program
+from tests.harness.processes.process import Process
+from tests.harness.processes.programs import program
 
 
 @attrs.define(eq=False)

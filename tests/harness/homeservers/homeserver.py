@@ -15,7 +15,7 @@ import yaml
 from tests.harness.clients.matrix import Client, Password, register
 from tests.harness.homeservers import settings
 from tests.harness.metrics.samples import scrape
-from tests.harness.processes import Process, ready, tail
+from tests.harness.processes.process import Process, ready, tail
 from tests.harness.together import together
 
 READY_WITHIN_S = 60.0

@@ -17,7 +17,7 @@ from tests.harness.homeservers import settings
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.metrics.samples import ACTIVE, scrape
 from tests.harness.polling import until
-from tests.harness.processes import Process, ready, tail
+from tests.harness.processes.process import Process, ready, tail
 
 PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
 SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"

@@ -10,8 +10,8 @@ import treq
 import yaml
 
 from tests.harness.homeservers.settings import LOOPBACK, free
-from tests.harness.processes import Process, ready, tail
-from tests.harness.programs import program
+from tests.harness.processes.process import Process, ready, tail
+from tests.harness.processes.programs import program
 
 if TYPE_CHECKING:
     from pathlib import Path

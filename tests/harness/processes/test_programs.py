@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness.programs import PACKAGES, program
+from tests.harness.processes.programs import PACKAGES, program
 
 
 @pytest.mark.parametrize("name", PACKAGES)
