@@ -16,22 +16,14 @@ from typing import AsyncIterator, Sequence
 
 import attrs
 
-from tests.bench import (
-    code,
-    day,
-    duplicates,
-    memory,
-    ordinary,
-    outbox,
-    scale,
-    storm,
-    sweep,
-)
-from tests.bench.counting import settled
-from tests.bench.lanes import Lane, two_lanes
+from tests.bench.alone import code, memory
+from tests.bench.instruments.counting import settled
+from tests.bench.instruments.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
-from tests.bench.running import run
+from tests.bench.requests import day, duplicates, ordinary, outbox, scale, storm
 from tests.bench.sizes import FULL, QUICK, Sizes
+from tests.bench.sweep import sweep
+from tests.harness.running import run
 from tests.harness.together import together
 
 COUNTED = {

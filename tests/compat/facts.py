@@ -24,6 +24,8 @@ METHODS = {
         "add_remote_messages_from_client_to_device_inbox",
         "add_messages_from_remote_to_device_inbox",
         "_add_messages_to_local_device_inbox_txn",
+        "get_messages_for_device",
+        "get_messages_for_user_devices",
         "get_to_device_stream_token",
         "delete_messages_for_device_between",
     ),

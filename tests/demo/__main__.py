@@ -7,31 +7,28 @@ could not be shown, 130 if it was interrupted before its end.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import attrs
-from twisted.internet import reactor as installed_reactor
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from tests.demo.demonstration import Outcome, compare, two_homeservers
 from tests.demo.federation.demonstration import Abroad, federate
-from tests.demo.keeping import invitation
-from tests.demo.progress import Progress
+from tests.demo.output.keeping import invitation
+from tests.demo.output.progress import Progress
 from tests.demo.requests import compare_requests
-from tests.harness.homeserver import HomeserverError
-from tests.harness.matrix import MatrixError
+from tests.harness.clients.matrix import MatrixError
+from tests.harness.homeservers.homeserver import HomeserverError
+from tests.harness.processes.process import tail
+from tests.harness.running import INTERRUPTED, run
 
-HELD, DID_NOT_HOLD, NOT_SHOWN, INTERRUPTED = 0, 1, 2, 130
-
-# Twisted decides at run time what kind it is.
-reactor: Any = installed_reactor
+HELD, DID_NOT_HOLD, NOT_SHOWN = 0, 1, 2
 
 LOG_LINES = 20
 
@@ -97,7 +94,7 @@ async def demonstrate(directory: Path, options: Options, progress: Progress) -> 
     """Run a demonstration; return the exit code."""
     started = perf_counter()
 
-    def show(outcome: Outcome | Abroad) -> int:
+    def told(outcome: Outcome | Abroad) -> int:
         for check in outcome.checks:
             progress.say(f"  {check.verdict}")
         progress.say(f"Done in {perf_counter() - started:.0f} s.")
@@ -106,14 +103,14 @@ async def demonstrate(directory: Path, options: Options, progress: Progress) -> 
         return HELD if held else DID_NOT_HOLD
 
     if options.federation:
-        return show(await federate(directory, progress, markdown=options.markdown))
+        return told(await federate(directory, progress, markdown=options.markdown))
     progress.say("Starting a stock Synapse and one with the module.")
     if options.requests:
         markdown = options.markdown
-        return show(await compare_requests(directory, progress, markdown=markdown))
+        return told(await compare_requests(directory, progress, markdown=markdown))
     async with two_homeservers(directory) as (stock, module):
         outcome = await compare(stock, module, progress, markdown=options.markdown)
-        code = show(outcome)
+        code = told(outcome)
         if options.keep:
             await stock.stop()
             for line in invitation(module, outcome.cast):
@@ -130,63 +127,38 @@ async def _until_interrupted(progress: Progress) -> None:
     progress.say("Stopping.")
 
 
-@attrs.define
-class Run:
-    """The demonstration while the reactor runs."""
-
-    options: Options
-    progress: Progress
-    code: int = INTERRUPTED
-    _running: Deferred[None] | None = attrs.field(default=None, init=False)
-
-    def begin(self, directory: Path) -> None:
-        """Begin; the reactor stops when it has ended."""
-        self._running = ensureDeferred(self._run(directory))
-        self._running.addBoth(lambda _: reactor.stop())
-
-    def interrupt(self) -> None:
-        """Let it stop what it started, and end."""
-        running, self._running = self._running, None
-        # A second Ctrl-C must not cut the stopping short.
-        if running is not None:
-            running.cancel()
-
-    async def _run(self, directory: Path) -> None:
-        try:
-            self.code = await demonstrate(directory, self.options, self.progress)
-        except CancelledError:
-            self.progress.say("Interrupted.")
-        except HomeserverError as error:
-            # It ends with the end of the log.
-            self.progress.say(str(error))
-            self.code = NOT_SHOWN
-        except Exception as error:  # noqa: BLE001 shown, whatever it is
-            if isinstance(error, MatrixError):
-                self.progress.say(str(error))
-            else:
-                traceback.print_exc()
-            for text in log_tails(directory):
-                self.progress.say(text)
-            self.code = NOT_SHOWN
+async def show(directory: Path, options: Options, progress: Progress) -> int:
+    """Run a demonstration and say what went wrong; return the exit code."""
+    try:
+        return await demonstrate(directory, options, progress)
+    except CancelledError:
+        progress.say("Interrupted.")
+        return INTERRUPTED
+    except HomeserverError as error:
+        # It ends with the end of the log.
+        progress.say(str(error))
+    except Exception as error:  # noqa: BLE001 shown, whatever it is
+        if isinstance(error, MatrixError):
+            progress.say(str(error))
+        else:
+            traceback.print_exc()
+        for text in log_tails(directory):
+            progress.say(text)
+    return NOT_SHOWN
 
 
 def log_tails(directory: Path) -> Iterator[str]:
     """Return the end of the log of each homeserver in a directory."""
     for path in sorted(directory.glob("*/homeserver.log")):
-        lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
-        yield "\n".join([f"The end of the log of {path.parent.name}:", *lines])
+        log = tail(path, lines=LOG_LINES)
+        yield f"The end of the log of {path.parent.name}:\n{log}"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the demonstration with a reactor; return the exit code."""
-    run = Run(parse(arguments), Progress(sys.stderr))
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, lambda *_: reactor.callFromThread(run.interrupt))
+    options, progress = parse(arguments), Progress(sys.stderr)
     with tempfile.TemporaryDirectory(prefix="withheld-demo-") as directory:
-        reactor.callWhenRunning(run.begin, Path(directory))
-        # Twisted's own handlers would end the reactor before Synapse has ended.
-        reactor.run(installSignalHandlers=False)
-    return run.code
+        return run(lambda: show(Path(directory), options, progress))
 
 
 if __name__ == "__main__":

@@ -11,15 +11,13 @@ from typing import Any, Iterable, Mapping, Sequence
 
 import attrs
 
-from tests.demo.traffic import OLDER_WITHHELD, WITHHELD
+from tests.harness.clients.messages import OLDER_WITHHELD, WITHHELD
+from tests.harness.metrics.samples import ACTIVE, FAILURES
 
 # Sender, what tells its device (`from_device`, or the key where there is none), type.
 Pair = tuple[str, str, str]
 
 NOTICE_TYPES = (WITHHELD, OLDER_WITHHELD)
-
-ACTIVE = "synapse_withheld_active"
-FAILURES = "synapse_withheld_failures_total"
 
 
 @attrs.frozen

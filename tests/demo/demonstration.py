@@ -13,8 +13,8 @@ from tests.demo import checks
 from tests.demo.checks import Check, Pair
 from tests.demo.driving import Cast, play, register_all
 from tests.demo.measuring import Measured, measure, settle
-from tests.demo.progress import Progress
-from tests.demo.table import make_rows, render
+from tests.demo.output.progress import Progress
+from tests.demo.output.table import make_rows, render
 from tests.demo.traffic import (
     AWAY,
     TABLET,
@@ -23,10 +23,9 @@ from tests.demo.traffic import (
     make_traffic,
     user_id,
 )
-from tests.harness.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import Homeserver, running
+from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.together import together
-
-SERVER_NAME = "withheld.test"
 
 
 @attrs.frozen
@@ -55,14 +54,11 @@ async def two_homeservers(
         config: The module's configuration.
     """
     pair = (
-        Homeserver(directory / "stock", server_name=SERVER_NAME),
-        Homeserver(directory / "module", module=config or {}, server_name=SERVER_NAME),
+        Homeserver(directory / "stock"),
+        Homeserver(directory / "module", module=config or {}),
     )
-    try:
-        await together(*(each.start() for each in pair))
+    async with running(*pair):
         yield pair
-    finally:
-        await together(*(each.stop() for each in pair))
 
 
 async def compare(

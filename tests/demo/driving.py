@@ -16,9 +16,9 @@ from tests.demo.traffic import (
     Traffic,
     device_id,
 )
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
-from tests.harness.olm import OlmDevice
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.olm import OlmDevice
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.together import together
 
 OK = 200

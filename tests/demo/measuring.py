@@ -6,17 +6,16 @@ from time import perf_counter
 from typing import Any, Mapping
 
 import attrs
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from tests.demo.checks import copies
-from tests.demo.traffic import ENCRYPTED
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import ENCRYPTED
+from tests.harness.databases.mailbox import rows_of
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.polling import become
 
 # Superseded notices are deleted in the background, a moment after they are stored.
 TIDY_WITHIN_S = 5.0
-LOOK_EVERY_S = 0.1
 
 
 @attrs.frozen
@@ -57,7 +56,7 @@ async def measure(
 ) -> Measured:
     """Measure a homeserver after the traffic, and let the away device catch up."""
     mailboxes = {
-        client.device_id: mailbox(homeserver, client) for client in (away, tablet)
+        client.device_id: rows_of(homeserver, client) for client in (away, tablet)
     }
     metrics = await homeserver.metrics()
     return Measured(mailboxes, failed, metrics, await catch_up(away))
@@ -65,23 +64,11 @@ async def measure(
 
 async def settle(homeserver: Homeserver, *clients: Client) -> None:
     """Wait until the module has tidied the mailboxes, or should have."""
-    for _ in range(int(TIDY_WITHIN_S / LOOK_EVERY_S)):
-        rows = [mailbox(homeserver, client) for client in clients]
-        if not any(copies(each) for each in rows):
-            return
-        await deferLater(reactor, LOOK_EVERY_S, lambda: None)
 
+    def is_tidy() -> bool:
+        return not any(copies(rows_of(homeserver, client)) for client in clients)
 
-def mailbox(homeserver: Homeserver, client: Client) -> tuple[str, ...]:
-    """Return the JSON text of a device's queued rows, in order."""
-    rows = homeserver.query(
-        """
-        SELECT message_json FROM device_inbox
-        WHERE user_id = ? AND device_id = ? ORDER BY stream_id
-        """,
-        (client.user_id, client.device_id),
-    )
-    return tuple(text for (text,) in rows)
+    await become(is_tidy, TIDY_WITHIN_S)
 
 
 async def catch_up(client: Client) -> Catchup:

@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator
 
 import attrs
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from tests.demo import checks
 from tests.demo.checks import Check
 from tests.demo.demonstration import (
-    SERVER_NAME,
     Outcome,
     as_delivered,
     measure_both,
@@ -27,13 +24,11 @@ from tests.demo.demonstration import (
 )
 from tests.demo.driving import Cast, send_all
 from tests.demo.measuring import (
-    LOOK_EVERY_S,
     TIDY_WITHIN_S,
     Measured,
-    mailbox,
 )
-from tests.demo.progress import Progress
-from tests.demo.table import make_rows, render
+from tests.demo.output.progress import Progress
+from tests.demo.output.table import make_rows, render
 from tests.demo.traffic import (
     AWAY,
     FRIEND,
@@ -44,9 +39,13 @@ from tests.demo.traffic import (
     room_key,
     user_id,
 )
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
-from tests.harness.olm import MEGOLM, OlmDevice
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import MEGOLM
+from tests.harness.clients.olm import OlmDevice
+from tests.harness.databases.mailbox import rows_of
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.polling import become
 from tests.harness.together import together
 
 KEY_REQUEST = "m.room_key_request"
@@ -163,12 +162,13 @@ async def _play(plan: Plan, cast: Cast, progress: Progress) -> int:
 
 async def _settle(homeserver: Homeserver, away: Client) -> None:
     """Wait until the module has tidied the mailbox, or should have."""
-    for _ in range(int(TIDY_WITHIN_S / LOOK_EVERY_S)):
-        rows = [json.loads(text) for text in mailbox(homeserver, away)]
+
+    def is_tidy() -> bool:
+        rows = [json.loads(text) for text in rows_of(homeserver, away)]
         requests = [_id(each) for each in rows if each["type"] == KEY_REQUEST]
-        if len(requests) == len(set(requests)):
-            return
-        await deferLater(reactor, LOOK_EVERY_S, lambda: None)
+        return len(requests) == len(set(requests))
+
+    await become(is_tidy, TIDY_WITHIN_S)
 
 
 def check(plan: Plan, stock: Measured, module: Measured) -> tuple[Check, ...]:

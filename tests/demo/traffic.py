@@ -15,7 +15,13 @@ from typing import Any, Iterator, Mapping, Sequence
 import attrs
 from vodozemac import GroupSession
 
-from tests.harness.olm import MEGOLM, OlmDevice, OlmSession
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    MEGOLM,
+    OLDER_WITHHELD,
+    WITHHELD,
+)
+from tests.harness.clients.olm import OlmDevice, OlmSession
 
 SEED = 20
 ROUNDS = 25
@@ -35,10 +41,6 @@ LEGACY = "legacy"  # numbered notices of both types that do not name their devic
 REARMED = "rearmed"  # the same notice again and again, and a room key now and then
 FRIENDS = (FRIEND, COLLEAGUE)
 SENDERS = (*FRIENDS, REPEATS, LOSES_KEYS, PER_SESSION, TO_ALL, LEGACY, REARMED)
-
-WITHHELD = "m.room_key.withheld"
-OLDER_WITHHELD = "org.matrix.room_key.withheld"
-ENCRYPTED = "m.room.encrypted"
 
 # How many notices a client with a new key sends before it loses that one too.
 PER_KEY = 8

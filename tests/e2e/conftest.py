@@ -8,15 +8,15 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from tests.harness.federation import RemoteServer
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import RUNNING, Stage, Two, two_on, with_bridge
 from tests.harness.reactor import async_fixture, async_yield_fixture
-from tests.harness.stage import RUNNING, Stage, Two, two_on, with_bridge
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.homeserver import Homeserver
-    from tests.harness.postgres import PostgresServer
+    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.homeservers.homeserver import Homeserver
 
 DATABASES = ("sqlite", "postgres")
 
@@ -71,7 +71,7 @@ def own_postgres(
     new_directory: Callable[[], Path],
 ) -> Iterator[PostgresServer]:
     """Run a PostgreSQL for one module: others' Synapses would not like a restart."""
-    from tests.harness.postgres import PostgresServer  # noqa: PLC0415 missing?
+    from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415 missing?
 
     server = PostgresServer(new_directory() / "postgres")
     try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.harness.mailbox import counted, mailbox
-from tests.harness.messages import PLAIN, make_message
+from tests.harness.clients.messages import PLAIN, make_message
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.stage import Two
+from tests.harness.metrics.samples import counted
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Two
 
 
 @in_reactor

@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness.mailbox import counted, mailbox, stored
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     OLDER_WITHHELD,
     PLAIN,
     WITHHELD,
     make_key,
     make_message,
 )
+from tests.harness.databases.mailbox import mailbox, rows_of
+from tests.harness.homeservers.stage import Two, log_in, send
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Two, log_in, send
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 
 @in_reactor
@@ -38,15 +39,12 @@ async def test_first_notice_is_delivered_as_it_is(two: Two) -> None:
 async def test_repeated_notice_collapses(two: Two) -> None:
     """Of a notice that is repeated, the first stays and nothing else is stored."""
     await two.send(two.notice())
-    first = stored(two.homeserver, two.recipient.user_id, two.recipient.device_id)
+    first = rows_of(two.homeserver, two.recipient)
     async with counted(two.homeserver) as decided:
         for _ in range(5):
             assert await two.send(two.notice()) == 200
         assert len(first) == 1
-        assert (
-            stored(two.homeserver, two.recipient.user_id, two.recipient.device_id)
-            == first
-        )
+        assert rows_of(two.homeserver, two.recipient) == first
     assert decided == {"collapse": 5}
 
 

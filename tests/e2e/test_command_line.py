@@ -19,7 +19,18 @@ import yaml
 from synapse_withheld import __version__
 from synapse_withheld.cli.__main__ import commands
 from synapse_withheld.synapse_internals import synapse_version
-from tests.harness.commands import (
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    make_key,
+    make_message,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
+from tests.harness.homeservers.stage import Stage, send
+from tests.harness.metrics.samples import decisions, total
+from tests.harness.polling import PATIENCE_S, eventually
+from tests.harness.processes.commands import (
     METRICS,
     Example,
     address_of,
@@ -28,21 +39,10 @@ from tests.harness.commands import (
     examples,
     in_shell,
 )
-from tests.harness.mailbox import decisions, total
-from tests.harness.messages import (
-    ENCRYPTED,
-    make_key,
-    make_message,
-    make_notice,
-    make_olm_lookalike,
-)
-from tests.harness.polling import PATIENCE_S, eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
-from tests.harness.stage import Stage, send
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 FILE = "messages.jsonl"

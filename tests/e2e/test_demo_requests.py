@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Callable
 
-from tests.demo.progress import Progress
+from tests.demo.output.progress import Progress
 from tests.demo.requests import (
     ASKERS,
     ROOM_KEYS,

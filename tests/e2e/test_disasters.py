@@ -15,23 +15,24 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from tests.harness.disasters import POINTS, Disasters
-from tests.harness.mailbox import failures, mailbox_of
-from tests.harness.persistent import (
+from tests.harness.clients.persistent import (
     Persistent,
     all_at_once,
     notices_from,
     numbers_from,
 )
+from tests.harness.databases.mailbox import mailbox_of
+from tests.harness.homeservers.stage import Stage, everything_tidied, new_name
+from tests.harness.metrics.samples import failures
+from tests.harness.modules.disasters import POINTS, Disasters
 from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.stage import Stage, everything_tidied, new_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.homeserver import Homeserver
-    from tests.harness.postgres import PostgresServer
+    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.homeservers.homeserver import Homeserver
 
 SENDERS, MESSAGES = 3, 45
 LANES = ("stock", "module")
@@ -72,10 +73,7 @@ class Storm:
         """Wait for its end, with Synapse started again where it was killed."""
         homeserver = self.lane.homeserver
         while not self.finished.called:
-            if (
-                homeserver._process is not None
-                and homeserver._process.poll() is not None
-            ):
+            if homeserver.pid is not None and not homeserver.runs:
                 await homeserver.restart()
             await pause(LOOK_AGAIN_S)
         self.lane.disasters.clear()

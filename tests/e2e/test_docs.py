@@ -15,15 +15,15 @@ import pytest
 import yaml
 
 from synapse_withheld.config import Config, parse
-from tests.harness.commands import addressed, blocks, in_shell, shell_lines
-from tests.harness.dashboards import RULES
-from tests.harness.programs import program
+from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
+from tests.harness.homeservers.stage import Stage, send, two_on
+from tests.harness.metrics.dashboards import RULES
+from tests.harness.processes.commands import addressed, blocks, in_shell, shell_lines
+from tests.harness.processes.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
-from tests.harness.stage import Stage, send, two_on
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

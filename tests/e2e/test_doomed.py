@@ -6,13 +6,14 @@ import json
 import time
 from typing import Any
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, mailbox, stream_ids
-from tests.harness.matrix import Client
-from tests.harness.messages import PLAIN, make_message
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import PLAIN, make_message
+from tests.harness.databases.mailbox import mailbox, stream_ids
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Two, everything_tidied, log_in
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Two, everything_tidied, log_in
 
 TASK = "delete_device_messages"
 DAY_MS = 86_400_000

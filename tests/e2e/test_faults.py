@@ -10,15 +10,16 @@ import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
 from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
-from tests.harness.faults import OURS, Faults
-from tests.harness.federation import RemoteServer
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import ACTIVE, failures, mailbox, total
-from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
-from tests.harness.outward import IMPATIENT, outward_from
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.clients.outward import IMPATIENT, outward_from
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import ACTIVE, failures, total
+from tests.harness.modules.faults import OURS, Faults
 from tests.harness.polling import eventually, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.stage import Stage, Two, everything_tidied, two_on
 
 PROJECT = Path(__file__).parent.parent.parent
 ASIDE_FOR_S = 2.0

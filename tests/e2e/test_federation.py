@@ -7,18 +7,25 @@ from re import findall
 
 import pytest
 
-from tests.harness.abroad import Abroad
-from tests.harness.federation import RemoteServer
-from tests.harness.mailbox import counted, mailbox, mailbox_of, stream_ids
-from tests.harness.messages import (
+from tests.harness.clients.abroad import Abroad
+from tests.harness.clients.messages import (
     ENCRYPTED,
     make_key,
     make_message,
     make_olm_lookalike,
 )
+from tests.harness.databases.mailbox import mailbox, mailbox_of, stream_ids
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import (
+    Stage,
+    Two,
+    everything_tidied,
+    log_in,
+    two_on,
+)
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Stage, Two, everything_tidied, log_in, two_on
 
 # Of pyOpenSSL, which Twisted hands the remote server's certificate to.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")

@@ -10,14 +10,14 @@ import pytest
 
 from tests.e2e.conftest import NewDatabase
 from tests.e2e.test_sweep import sweep
-from tests.harness.federating import federating
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import mailbox
-from tests.harness.matrix import Client
-from tests.harness.messages import PLAIN
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import PLAIN
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.federating import federating
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import RUNNING, log_in, new_name, send
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.stage import RUNNING, log_in, new_name, send
 from tests.harness.together import together
 
 KEY_REQUEST = "m.room_key_request"

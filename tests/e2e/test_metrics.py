@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from synapse_withheld import __version__
-from tests.harness.mailbox import mailbox, total
-from tests.harness.messages import ENCRYPTED, make_key, make_olm_lookalike
+from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookalike
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.stage import Two, everything_tidied
+from tests.harness.metrics.samples import total
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Two, everything_tidied
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 # The names and labels that dashboards and alerts are made from.
 SERIES = {

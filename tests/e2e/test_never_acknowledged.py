@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.harness.mailbox import counted, mailbox, mailbox_of
-from tests.harness.matrix import Client
-from tests.harness.messages import WITHHELD, make_message
-from tests.harness.olm import OlmDevice
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import WITHHELD, make_message
+from tests.harness.clients.olm import OlmDevice
+from tests.harness.databases.mailbox import mailbox, mailbox_of
+from tests.harness.homeservers.stage import (
+    BRIDGE_TOKEN,
+    BRIDGED_USERS,
+    Two,
+    new_name,
+    send,
+)
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import BRIDGE_TOKEN, BRIDGED_USERS, Two, new_name, send
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
+    from tests.harness.homeservers.homeserver import Homeserver
 
 METHOD_NOT_ALLOWED = 405
 DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"

@@ -11,15 +11,16 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.harness.abroad import Abroad
-from tests.harness.federation import RemoteServer
-from tests.harness.homeserver import Homeserver, HomeserverError
-from tests.harness.mailbox import counted, failures, mailbox
-from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
-from tests.harness.neighbour import FROM_REMOTE, LOCAL, REMOTE, ROWS, Neighbour
+from tests.harness.clients.abroad import Abroad
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import MODULE, Site, Stage, Two, log_in
+from tests.harness.metrics.samples import counted, failures
+from tests.harness.modules.neighbour import FROM_REMOTE, LOCAL, REMOTE, ROWS, Neighbour
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import MODULE, Site, Stage, Two, log_in
 
 # Of pyOpenSSL, which Twisted hands the remote server's certificate to.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, mailbox, total
-from tests.harness.messages import WITHHELD, make_key, make_message
+from tests.harness.clients.messages import WITHHELD, make_key, make_message
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Stage, log_in, two_on
+from tests.harness.metrics.samples import counted, total
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Stage, log_in, two_on
 
 
 @async_fixture(scope="module")

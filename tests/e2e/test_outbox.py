@@ -6,19 +6,19 @@ from typing import Any, AsyncIterator
 
 import pytest
 
-from tests.harness.federation import RemoteServer
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import DECISIONS, total
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
     make_key,
     make_olm_lookalike,
 )
-from tests.harness.outward import IMPATIENT, NOTHING, Outward, outward_from
+from tests.harness.clients.outward import IMPATIENT, NOTHING, Outward, outward_from
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import Stage
+from tests.harness.metrics.samples import DECISIONS, total
 from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
-from tests.harness.stage import Stage
 
 # Of pyOpenSSL, which Twisted hands the remote server's certificate to.
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, AsyncIterator, Iterator
 import pytest
 
 from tests.e2e.test_pages import PATH, Site
-from tests.harness.chromium import DESKTOP, PHONE, Chromium
-from tests.harness.messages import WITHHELD
+from tests.harness.browsers.chromium import DESKTOP, PHONE, Chromium
+from tests.harness.clients.messages import WITHHELD
+from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
+from tests.harness.homeservers.stage import Stage, two_on
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
-from tests.harness.stage import Stage, two_on
 
 if TYPE_CHECKING:
-    from tests.harness.matrix import Client
+    from tests.harness.clients.matrix import Client
 
 # Names that would be run, if they were ever taken for HTML.
 HOSTILE = '<img src=x onerror="document.title=1">'

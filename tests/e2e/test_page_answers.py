@@ -7,8 +7,8 @@ from typing import Any, Callable, Iterator
 
 import pytest
 
-from tests.harness.chromium import DESKTOP, Chromium
-from tests.harness.page_server import HANGS, NOW_TS, PageServer, status, top
+from tests.harness.browsers.chromium import DESKTOP, Chromium
+from tests.harness.browsers.page_server import HANGS, NOW_TS, PageServer, status, top
 from tests.harness.polling import LOOK_AGAIN_S, PATIENCE_S
 
 BOTH = ["v1/status", "v1/top?limit=10"]

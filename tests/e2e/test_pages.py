@@ -18,16 +18,16 @@ from openapi_spec_validator import validate
 from twisted.web.http_headers import Headers
 
 from synapse_withheld import __version__
-from tests.harness.commands import command_line
-from tests.harness.mailbox import total
+from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
+from tests.harness.homeservers.stage import Stage, Two, two_on
+from tests.harness.metrics.samples import total
 from tests.harness.polling import until
+from tests.harness.processes.commands import command_line
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.sqlite_alone import new_database  # noqa: F401 not conftest's
-from tests.harness.stage import Stage, Two, two_on
 
 if TYPE_CHECKING:
-    from tests.harness.homeserver import Homeserver
-    from tests.harness.matrix import Client
+    from tests.harness.clients.matrix import Client
+    from tests.harness.homeservers.homeserver import Homeserver
 
 PATH = "/_synapse/client/withheld/"
 INVENTED = "syt_invented"  # an access token that nobody has

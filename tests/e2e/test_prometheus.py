@@ -11,17 +11,23 @@ import attrs
 import pytest
 
 from synapse_withheld.operators.metrics import SERVER_NAME_LABEL
-from tests.harness import dashboards
-from tests.harness.federation import RemoteServer
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import DECISIONS, total
-from tests.harness.messages import ENCRYPTED, PLAIN, make_key, make_olm_lookalike
-from tests.harness.outward import IMPATIENT, Outward, outward_from
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    PLAIN,
+    make_key,
+    make_olm_lookalike,
+)
+from tests.harness.clients.outward import IMPATIENT, Outward, outward_from
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.homeservers.stage import Stage, Two, two_on
+from tests.harness.metrics import dashboards
+from tests.harness.metrics.prometheus import Prometheus, promtool
+from tests.harness.metrics.samples import DECISIONS, total
 from tests.harness.polling import until
-from tests.harness.programs import program
-from tests.harness.prometheus import Prometheus, promtool
+from tests.harness.processes.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.stage import SERVER_NAME, Stage, Two, two_on
 from tests.harness.together import together
 
 if TYPE_CHECKING:

@@ -9,20 +9,21 @@ from typing import AsyncIterator
 import attrs
 import pytest
 
-from tests.harness.bridge import Bridge
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, mailbox, stream_ids
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
     make_key,
     make_message,
     make_olm_lookalike,
 )
+from tests.harness.clients.readers import Bridged, Dehydrated, Messages, SlidingSync
+from tests.harness.databases.mailbox import mailbox, stream_ids
+from tests.harness.homeservers.bridge import Bridge
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Stage, Two
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
-from tests.harness.readers import Bridged, Dehydrated, Messages, SlidingSync
-from tests.harness.stage import Stage, Two
 
 DUMMY = "m.dummy"
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import attrs
 
-from tests.harness.mailbox import counted, mailbox, total
-from tests.harness.matrix import Client
-from tests.harness.messages import ENCRYPTED, make_message
-from tests.harness.olm import OlmDevice
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import ENCRYPTED, make_message
+from tests.harness.clients.olm import OlmDevice
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.stage import Two, log_in, send
+from tests.harness.metrics.samples import counted, total
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Two, log_in, send
 
 REARMED = "synapse_withheld_rearmed_total"
 

@@ -7,12 +7,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, failures, mailbox
-from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import (
+    SPOOFS_POSSIBLE,
+    Stage,
+    everything_tidied,
+    two_on,
+)
+from tests.harness.metrics.samples import counted, failures
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import SPOOFS_POSSIBLE, Stage, everything_tidied, two_on
 
 
 @async_fixture(scope="module")

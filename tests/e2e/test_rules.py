@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, mailbox
-from tests.harness.messages import WITHHELD, make_key
+from tests.harness.clients.messages import WITHHELD, make_key
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Stage, Two, everything_tidied, two_on
 from tests.model.client import (
     KEY_REQUEST,
     SECRET_REQUEST,

@@ -9,13 +9,14 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, mailbox
-from tests.harness.matrix import Client
-from tests.harness.messages import make_message
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import make_message
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import new_name, send
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import new_name, send
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "no_olm.jsonl"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, mailbox
-from tests.harness.messages import make_message
+from tests.harness.clients.messages import make_message
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Stage, Two, two_on
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Stage, Two, two_on
 
 
 def scope(number: int) -> dict[str, Any]:

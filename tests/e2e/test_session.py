@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import counted, mailbox
-from tests.harness.messages import ENCRYPTED, make_message, make_olm_lookalike
+from tests.harness.clients.messages import ENCRYPTED, make_message, make_olm_lookalike
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Stage, Two, log_in, send, two_on
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import pause
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Stage, Two, log_in, send, two_on
 
 HOLD_S = 3
 

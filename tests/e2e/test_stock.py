@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import stored
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,
@@ -14,9 +12,11 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
+from tests.harness.databases.mailbox import stored
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Stage, log_in, new_name
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Stage, log_in, new_name
 
 KEY = make_key("beside stock")
 ODD = {"ü\u2028": [1.5, None, True, {"z": 1, "a": {}}], "": "\n\x7f", "n": 2**53}

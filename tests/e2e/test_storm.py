@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
-from tests.harness.mailbox import failures, mailbox
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
     make_message,
     make_olm_lookalike,
 )
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import failures
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.stage import Stage, Two, everything_tidied, two_on
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.homeserver import Homeserver
-    from tests.harness.postgres import PostgresServer
+    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.homeservers.homeserver import Homeserver
 
 CONNECTIONS = 32
 MESSAGES = 2_000

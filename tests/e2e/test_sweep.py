@@ -14,20 +14,21 @@ import pytest
 
 from synapse_withheld.sweep.walk import Options
 from tests.e2e.test_doomed import schedule_deletion
-from tests.harness.backlog import Table, must_stay
-from tests.harness.commands import command_line
-from tests.harness.homeserver import Homeserver
-from tests.harness.mailbox import failures, mailbox, total
-from tests.harness.messages import (
+from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
     make_key,
     make_notice,
     make_olm_lookalike,
 )
+from tests.harness.databases.backlog import Table, must_stay
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Site, Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import failures, total
 from tests.harness.polling import eventually, pause, until
+from tests.harness.processes.commands import command_line
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.stage import Site, Stage, Two, everything_tidied, two_on
 
 DEVICES = 3
 COPIES = 10

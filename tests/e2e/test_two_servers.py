@@ -22,7 +22,6 @@ from tests.demo.federation.people import (
     CALL_EVERY_S,
     DELIVERED_WITHIN_S,
     Link,
-    become,
 )
 from tests.demo.federation.reference import (
     PLACEMENTS,
@@ -40,11 +39,11 @@ from tests.demo.federation.traffic import (
     Request,
     make_crossing,
 )
-from tests.demo.progress import Progress
+from tests.demo.output.progress import Progress
 from tests.demo.traffic import AWAY
-from tests.harness.polling import eventually
+from tests.harness.homeservers.stage import RUNNING, SPOOFS_POSSIBLE
+from tests.harness.polling import become, eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
-from tests.harness.stage import RUNNING, SPOOFS_POSSIBLE
 from tests.harness.together import together
 
 if TYPE_CHECKING:

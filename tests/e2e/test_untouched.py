@@ -6,17 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.mailbox import (
-    ACTIVE,
-    counted,
-    failures,
-    mailbox,
-    mailbox_of,
-    total,
-)
-from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.databases.mailbox import mailbox, mailbox_of
+from tests.harness.homeservers.stage import Two, log_in
+from tests.harness.metrics.samples import ACTIVE, counted, failures, total
 from tests.harness.reactor import in_reactor
-from tests.harness.stage import Two, log_in
 
 MESSAGES = "synapse_withheld_messages_total"
 GONE = object()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.harness.mailbox import counted, mailbox, mailbox_of
-from tests.harness.matrix import Client
-from tests.harness.messages import PLAIN, WITHHELD, make_message
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_message
+from tests.harness.databases.mailbox import mailbox, mailbox_of
+from tests.harness.homeservers.stage import Two, log_in
+from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.stage import Two, log_in
 
 
 @async_fixture()

@@ -13,11 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.http_headers import Headers
 
-from tests.harness.commands import in_shell, shell_lines
-from tests.harness.federation import RemoteServer
-from tests.harness.mailbox import mailbox, total
-from tests.harness.matrix import Client, MatrixError
-from tests.harness.messages import (
+from tests.harness.clients.matrix import Client, MatrixError
+from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
@@ -25,20 +22,19 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.persistent import (
+from tests.harness.clients.persistent import (
     Persistent,
     all_at_once,
     notices_from,
     numbers_from,
 )
-from tests.harness.polling import eventually, pause, until
-from tests.harness.programs import program
-from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
-from tests.harness.stage import new_name, send
-from tests.harness.workers import (
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.homeservers.stage import new_name, send
+from tests.harness.homeservers.workers import (
     PAGE,
     RECEIVER,
-    SERVER_NAME,
     SYNC,
     WORKERS,
     WRITER,
@@ -46,13 +42,17 @@ from tests.harness.workers import (
     described,
     module_metrics,
 )
+from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
+from tests.harness.polling import eventually, pause, until
+from tests.harness.processes.commands import in_shell, shell_lines
+from tests.harness.processes.programs import program
+from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.postgres import PostgresServer
+    from tests.harness.databases.postgres import PostgresServer
 
-DECISIONS = "synapse_withheld_decisions_total"
 MESSAGES = 60
 
 # Of pyOpenSSL, which Twisted hands the remote server's certificate to.
@@ -124,9 +124,7 @@ async def test_it_acts_in_the_writer_alone(deployment: Deployment) -> None:
         name: (await module_metrics(url))
         for name, url in deployment.metrics_urls.items()
     }
-    acting = {
-        name: total(each, "synapse_withheld_active") for name, each in active.items()
-    }
+    acting = {name: total(each, ACTIVE) for name, each in active.items()}
     assert acting == {name: float(name == WRITER) for name in acting}
     for name in acting:
         log = deployment.log_path(name).read_text()

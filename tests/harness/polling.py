@@ -20,6 +20,15 @@ def pause(seconds: float = LOOK_AGAIN_S) -> Deferred[None]:
     return deferLater(reactor, seconds, lambda: None)
 
 
+async def become(look: Callable[[], bool], within_s: float) -> bool:
+    """Look until something is so; say whether it became so in time."""
+    for _ in range(int(within_s / LOOK_AGAIN_S)):
+        if look():
+            return True
+        await pause()
+    return look()
+
+
 async def eventually(look: Callable[[], T], expected: T) -> None:
     """Look until what is seen is what is expected.
 

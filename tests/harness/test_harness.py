@@ -10,11 +10,11 @@ from signedjson.sign import SignatureVerifyException, verify_signed_json
 from unpaddedbase64 import decode_base64
 
 from tests.harness import polling
-from tests.harness.commands import Example, examples
-from tests.harness.faults import Faults
-from tests.harness.federation import RemoteServer
-from tests.harness.mailbox import decisions, total
-from tests.harness.messages import make_key, make_notice
+from tests.harness.clients.messages import make_key, make_notice
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.metrics.samples import decisions, total
+from tests.harness.modules.faults import Faults
+from tests.harness.processes.commands import Example, examples
 from tests.harness.reactor import in_reactor
 
 

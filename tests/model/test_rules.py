@@ -26,7 +26,7 @@ from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options, Sweep
 from synapse_withheld.wiring import wire
-from tests.harness.backlog import FakeRows, driven
+from tests.harness.databases.backlog import FakeRows, driven
 from tests.harness.rules import EVERY_RULE
 from tests.model.client import (
     KEY_REQUEST,

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 
 from twisted.internet.threads import deferToThread
 
-from tests.bench.running import run
-from tests.harness import dashboards
-from tests.harness.federation import RemoteServer
-from tests.harness.outward import IMPATIENT, outward_from
-from tests.harness.prometheus import Prometheus
-from tests.harness.stage import SERVER_NAME, Stage
+from tests.harness.clients.outward import IMPATIENT, outward_from
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.homeservers.stage import Stage
+from tests.harness.metrics import dashboards
+from tests.harness.metrics.prometheus import Prometheus
+from tests.harness.running import run
 from tests.pictures import dashboard, page
 from tests.pictures.life import Life, leave_backlog
 

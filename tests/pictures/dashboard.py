@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import matplotlib as mpl
 
-from tests.harness import dashboards
-from tests.harness.prometheus import Prometheus
+from tests.harness.metrics import dashboards
+from tests.harness.metrics.prometheus import Prometheus
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

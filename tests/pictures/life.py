@@ -8,17 +8,17 @@ from typing import Any
 
 import attrs
 
-from tests.harness.backlog import notice, other
-from tests.harness.homeserver import Homeserver
-from tests.harness.matrix import Client
-from tests.harness.messages import (
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.outward import Outward
+from tests.harness.clients.outward import Outward
+from tests.harness.databases.backlog import notice, other
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.polling import pause
 
 PEOPLE = ("anna", "bela", "chidi", "dana", "emre", "fatima", "gil", "hana")

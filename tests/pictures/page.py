@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from synapse_withheld.operators.pages.asking import PATH
-from tests.harness.chromium import Chromium
+from tests.harness.browsers.chromium import Chromium
 
 WIDTH = 1200
 LOADS_WITHIN_S = 30.0

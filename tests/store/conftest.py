@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 import pytest
 
 if TYPE_CHECKING:
-    from tests.harness.postgres import PostgresServer
+    from tests.harness.databases.postgres import PostgresServer
 
 # Columns and indexes as in Synapse's schema 72 and its deltas since.
 TABLES = """

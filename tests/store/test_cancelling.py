@@ -18,7 +18,7 @@ from synapse_withheld.database.database import Database, StatementError
 from tests.store.conftest import TABLES, Connection
 
 if TYPE_CHECKING:
-    from tests.harness.postgres import PostgresServer
+    from tests.harness.databases.postgres import PostgresServer
 
 # A statement that hangs would hang for so long; tests wait less, in seconds.
 LONG_S = 60

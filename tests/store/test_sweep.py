@@ -18,7 +18,8 @@ from synapse_withheld.database.inbox import withheld_delete_superseded
 from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.backlog import (
+from tests.harness.clients.messages import WITHHELD, make_notice
+from tests.harness.databases.backlog import (
     Table,
     driven,
     must_stay,
@@ -27,7 +28,6 @@ from tests.harness.backlog import (
     ruleset,
     text_of,
 )
-from tests.harness.messages import WITHHELD, make_notice
 from tests.store.conftest import Connection
 from tests.store.test_statements import add_task
 

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from tests.bench.__main__ import PARTS, parse
-from tests.bench.load import answer
+from tests.bench.instruments.load import answer
+from tests.bench.instruments.sqllog import parse as parse_log
 from tests.bench.report import Table, Target, counted, failed, number, ratio, render
 from tests.bench.sizes import FULL, QUICK
-from tests.bench.sqllog import parse as parse_log
 
 LOG = """\
 PUT-7 [SQL] {withheld_read_queued-36d} SELECT 'row' FROM queued

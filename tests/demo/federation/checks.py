@@ -16,7 +16,7 @@ from tests.demo.federation.reference import (
     outbox,
 )
 from tests.demo.federation.traffic import Crossing, Request
-from tests.demo.table import NOTHING, aligned
+from tests.demo.output.table import NOTHING, aligned
 from tests.demo.traffic import AWAY
 
 # The messages of each sender, in order, in each device's mailbox. Messages of

@@ -10,7 +10,7 @@ from tests.demo.checks import Check
 from tests.demo.federation.checks import check, make_table
 from tests.demo.federation.servers import cross, quartet
 from tests.demo.federation.traffic import make_crossing
-from tests.demo.progress import Progress
+from tests.demo.output.progress import Progress
 
 
 @attrs.frozen

@@ -6,8 +6,6 @@ import itertools
 from typing import Callable, Iterable, Mapping
 
 import attrs
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 
 from tests.demo.federation.traffic import (
     NEIGHBOUR,
@@ -16,17 +14,17 @@ from tests.demo.federation.traffic import (
     SENDERS,
     Request,
 )
-from tests.demo.measuring import mailbox
 from tests.demo.traffic import AWAY, TABLET, device_id
-from tests.harness.homeserver import Homeserver, HomeserverError
-from tests.harness.matrix import Client
+from tests.harness.clients.matrix import Client
+from tests.harness.databases.mailbox import rows_of
+from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
+from tests.harness.polling import become
 
 OK = 200
 
 # Far beyond what a loaded machine needs: the end of hope, not a measurement.
 DELIVERED_WITHIN_S = 30.0
 CALL_EVERY_S = 1.0
-LOOK_EVERY_S = 0.05
 
 _NUMBERS = itertools.count()
 
@@ -118,7 +116,7 @@ class Link:
         The people in it are named as in the requests.
         """
         return {
-            client.device_id: tuple(map(self.named, mailbox(self.receiver, client)))
+            client.device_id: tuple(map(self.named, rows_of(self.receiver, client)))
             for client in (self.away, self.tablet)
         }
 
@@ -144,12 +142,3 @@ async def link(sender: Homeserver, receiver: Homeserver) -> Link:
     tablet = people[RECIPIENT]
     away = await Client.login(receiver.base_url, tablet.user_id, device_id=AWAY)
     return Link(sender, receiver, people, away, tablet)
-
-
-async def become(look: Callable[[], bool], within_s: float) -> bool:
-    """Look until something is so; say whether it became so in time."""
-    for _ in range(int(within_s / LOOK_EVERY_S)):
-        if look():
-            return True
-        await deferLater(reactor, LOOK_EVERY_S, lambda: None)
-    return look()

@@ -11,7 +11,7 @@ import attrs
 
 from tests.demo.checks import NOTICE_TYPES, Pair, pair_of
 from tests.demo.federation.traffic import RECIPIENT, Crossing, Request
-from tests.demo.traffic import ENCRYPTED
+from tests.harness.clients.messages import ENCRYPTED
 
 Content = Mapping[str, Any]
 

@@ -9,21 +9,21 @@ from typing import Any, AsyncIterator, Callable, Mapping
 
 import attrs
 
-from tests.demo.checks import ACTIVE, FAILURES
 from tests.demo.federation.checks import (
     Crossed,
     expected_rows,
     left_otherwise,
     waited_otherwise,
 )
-from tests.demo.federation.people import Link, become, link
+from tests.demo.federation.people import Link, link
 from tests.demo.federation.reference import PLACEMENTS, Placement, outbox
 from tests.demo.federation.traffic import Crossing
 from tests.demo.measuring import TIDY_WITHIN_S, catch_up
-from tests.demo.progress import Progress
-from tests.demo.table import total
-from tests.harness.federating import federating, in_order
-from tests.harness.homeserver import Homeserver
+from tests.demo.output.progress import Progress
+from tests.harness.homeservers.federating import federating, in_order
+from tests.harness.homeservers.homeserver import Homeserver, running
+from tests.harness.metrics.samples import ACTIVE, FAILURES, total
+from tests.harness.polling import become
 from tests.harness.together import together
 
 # Whether it has the module, what it is called, and the module's configuration.
@@ -79,11 +79,8 @@ async def quartet(
             for has, name, module in _KINDS
         },
     )
-    try:
-        await together(*(each.start() for each in four.homeservers))
+    async with running(*four.homeservers):
         yield four
-    finally:
-        await together(*(each.stop() for each in four.homeservers))
 
 
 async def cross(

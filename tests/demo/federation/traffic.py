@@ -7,20 +7,19 @@ then up again.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Any, Iterator, Mapping
 
 import attrs
 
-from tests.demo.traffic import (
-    AWAY,
+from tests.demo.traffic import AWAY, TABLET
+from tests.harness.clients.messages import (
     ENCRYPTED,
     OLDER_WITHHELD,
-    TABLET,
     WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
 )
-from tests.harness.olm import MEGOLM, OLM
 
 OTHER = "m.dummy"
 
@@ -112,12 +111,6 @@ def make_crossing(rounds: int = ROUNDS) -> Crossing:
     )
 
 
-def make_key(seed: str) -> str:
-    """Return what has the form of a Curve25519 key, the same for the same seed."""
-    digest = hashlib.sha256(seed.encode()).digest()
-    return base64.b64encode(digest).decode().rstrip("=")
-
-
 def _round(number: int) -> Iterator[Request]:
     yield _notice(REPEATS, number=number)
     yield _notice(REPEATS, device="SECOND", number=number)
@@ -145,16 +138,10 @@ def _notice(
     devices: tuple[str, ...] = (AWAY,),
     more: Mapping[str, str] | None = None,
 ) -> Request:
-    content = {
-        "algorithm": MEGOLM,
-        "code": "m.no_olm",
-        # It tells the copies apart, as real ones can differ.
-        "reason": f"Unable to establish a secure channel ({number}).",
-        "sender_key": make_key(f"{sender} {device} {key}"),
-        **(more or {}),
-    }
-    if device is not None:
-        content["from_device"] = device
+    # The number tells the copies apart, as real ones can differ.
+    reason = f"Unable to establish a secure channel ({number})."
+    sender_key = make_key(f"{sender} {device} {key}")
+    content = make_notice(sender_key, device, reason=reason, **(more or {}))
     return Request(sender, message_type, dict.fromkeys(devices, content))
 
 
@@ -181,11 +168,9 @@ def _reply(to: str) -> Request:
 
 
 def _ciphertext(sender: str, recipient: str, number: int) -> dict[str, Any]:
-    return {
-        "algorithm": OLM,
-        "ciphertext": {make_key(recipient): {"body": f"room key {number}", "type": 1}},
-        "sender_key": make_key(sender),
-    }
+    return make_olm_lookalike(
+        make_key(sender), make_key(recipient), f"room key {number}"
+    )
 
 
 def _other(number: int, sender: str = FRIEND) -> Request:

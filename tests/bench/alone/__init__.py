@@ -1,0 +1,1 @@
+"""The module's own code, on mailboxes in memory instead of a Synapse."""

@@ -1,0 +1,1 @@
+"""What requests cost a Synapse with the module and one without."""

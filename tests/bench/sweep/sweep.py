@@ -1,0 +1,74 @@
+"""How fast the sweep is, what memory it takes, and whether clients notice it.
+
+On a database of a stock Synapse: the command works beside one without the module too.
+Clients are asked beside one with it as well.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Callable
+
+from twisted.internet.threads import deferToThread
+
+from tests.bench.instruments.lanes import MODULE, STOCK
+from tests.bench.report import Findings, Table, Target
+from tests.bench.sizes import Sizes
+from tests.bench.sweep import beside, rates
+from tests.bench.sweep.place import Place, places
+
+# At most so much more memory for any number of rows.
+FLAT = 1.2
+
+
+async def measure(
+    directory: Path, sizes: Sizes, say: Callable[[str], None]
+) -> Findings:
+    """Measure everything on new databases."""
+    directory.mkdir()
+    async with places(directory) as made:
+        stock = await made(STOCK, None)
+        say("Sweeping for its rate.")
+        found = [await deferToThread(rates.measure, stock, sizes)]
+        say(f"Sweeping up to {sizes.backlog[-1]:,} rows for its memory.")
+        found.append(await deferToThread(_memory, stock, sizes))
+        say("Sweeping beside a client.")
+        found.append(await beside.measure(stock, sizes))
+        await stock.homeserver.stop()
+        say("Sweeping beside a client of a Synapse with the module.")
+        found.append(await beside.measure(await made(MODULE, {}), sizes))
+    return Findings(
+        [table for each in found for table in each.tables],
+        [target for each in found for target in each.targets],
+    )
+
+
+def _memory(place: Place, sizes: Sizes) -> Findings:
+    lines, peaks = [], []
+    for rows in sizes.backlog:
+        place.fill(rows, 50)
+        process = place.command("--pause", "0", program="tests.bench.sweep.weighed")
+        first, last = process.communicate()[0].splitlines()
+        told = json.loads(first)
+        assert process.returncode == 0
+        assert told["rows"] == rows
+        assert told["deleted"] == told["redundant"] > 0
+        peaks.append(int(last))
+        deleted = f"{told['deleted']:,}"
+        lines.append((f"{rows:,}", deleted, f"{peaks[-1] / 1e6:.1f}"))
+    growth = max(peaks) / peaks[0]
+    header = ("rows", "deleted", "MB")
+    notes = ["`synapse-withheld sweep --pause 0`: the most it ever held."]
+    return Findings(
+        [Table("Memory of the sweep", header, lines, notes)],
+        [
+            Target(
+                "sweep: memory, most rows to fewest",
+                f"≤ {FLAT}",
+                f"{growth:.2f}",
+                growth <= FLAT,
+                binding=True,
+            )
+        ],
+    )

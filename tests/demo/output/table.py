@@ -1,0 +1,98 @@
+"""One table: stock Synapse beside Synapse with the module."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, Mapping, Sequence
+
+import attrs
+
+from tests.demo.measuring import Measured
+from tests.harness.metrics.samples import FAILURES, total
+
+DECISION = re.compile(
+    r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'
+    r'queue="inbox",reason="(?P<reason>\w+)",rule="\w+"\}'
+)
+COLLAPSED_BYTES = "synapse_withheld_collapsed_bytes_total"
+TIDIED = "synapse_withheld_tidied_rows_total"
+TRACKED_PAIRS = "synapse_withheld_tracked_pairs"
+
+NOTHING = "–"  # noqa: RUF001 an en dash is meant
+HEADER = ("", "stock", "with module")
+
+
+@attrs.frozen
+class Row:
+    """A line of the table."""
+
+    label: str
+    stock: str
+    module: str
+
+
+def make_rows(stock: Measured, module: Measured) -> list[Row]:
+    """Put what was measured without and with the module side by side."""
+    both = (stock, module)
+    boxes = [[text for rows in m.mailboxes.values() for text in rows] for m in both]
+    rows = [
+        # Of both devices, as the module's metrics count them: so the numbers add up.
+        _row("rows in the mailboxes", (f"{len(box):,}" for box in boxes)),
+        _row("bytes in the mailboxes", (f"{_size(box):,}" for box in boxes)),
+        _row("syncs until the last room key", (f"{m.catchup.syncs:,}" for m in both)),
+        _row(
+            "time until the last room key",
+            (f"{m.catchup.seconds * 1000:,.0f} ms" for m in both),
+        ),
+        _row("sends that failed", (f"{m.failed:,}" for m in both)),
+    ]
+    return rows + [Row(label, NOTHING, value) for label, value in _of(module.metrics)]
+
+
+def render(rows: Sequence[Row], *, markdown: bool) -> str:
+    """Return the table as text, for a terminal or as Markdown."""
+    cells = [HEADER, *((row.label, row.stock, row.module) for row in rows)]
+    return aligned(cells, markdown=markdown)
+
+
+def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
+    """Return lines of cells as text: labels to the left, all others to the right.
+
+    Args:
+        cells: Lines of equal length; the first is the header.
+        markdown: As Markdown instead of for a terminal.
+    """
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = [_line(line, widths, markdown=markdown) for line in cells]
+    rule = ["-" * width for width in widths]
+    if markdown:
+        rule[1:] = [f"{dashes[1:]}:" for dashes in rule[1:]]
+    lines.insert(1, _line(rule, widths, markdown=markdown))
+    return "\n".join(lines)
+
+
+def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, str]]:
+    """Return what the module's metrics say."""
+    for name, value in sorted(metrics.items()):
+        if found := DECISION.fullmatch(name):
+            label = f"decisions: {found['decision']}, {found['reason']}"
+            yield label, f"{value:,.0f}"
+    yield "superseded rows deleted", f"{total(metrics, TIDIED):,.0f}"
+    yield "bytes collapsed", f"{total(metrics, COLLAPSED_BYTES):,.0f}"
+    yield "failures of the module", f"{total(metrics, FAILURES):,.0f}"
+    yield "pairs tracked", f"{total(metrics, TRACKED_PAIRS):,.0f}"
+
+
+def _row(label: str, values: Iterable[str]) -> Row:
+    stock, module = values
+    return Row(label, stock, module)
+
+
+def _size(texts: Iterable[str]) -> int:
+    return sum(len(text.encode()) for text in texts)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], *, markdown: bool) -> str:
+    label, *others = (cell.rjust(width) for cell, width in zip(cells, widths))
+    padded = cells[0].ljust(len(label)), *others
+    return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded).rstrip()

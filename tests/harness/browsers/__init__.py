@@ -1,0 +1,1 @@
+"""A browser, and the page of server admins without a Synapse behind it."""

@@ -1,0 +1,1 @@
+"""Devices that send and read to-device messages, and what they send."""

@@ -1,0 +1,84 @@
+"""A sender here, and a user with devices on another server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_notice
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.stage import new_name
+from tests.harness.polling import pause
+
+# A server that was away is tried again at the next occasion, not after minutes; in
+# milliseconds.
+IMPATIENT = {
+    "federation": {
+        "max_long_retries": 0,
+        "max_short_retries": 0,
+        "destination_min_retry_interval": 100,
+        "destination_max_retry_interval": 200,
+    }
+}
+
+
+NOTHING: list[dict[str, Any]] = []
+
+
+@attrs.define
+class Outward:
+    """A sender here, and a user with two devices on another server."""
+
+    homeserver: Homeserver
+    remote: RemoteServer
+    sender: Client
+    recipient: str
+    sender_key: str
+
+    def notice(self, **more: Any) -> dict[str, Any]:
+        """Return the sender's notice."""
+        values = {"sender_key": self.sender_key, "from_device": "SENDERDEV", **more}
+        return make_notice(**values)
+
+    async def send(
+        self, content: dict[str, Any], *device_ids: str, kind: str = WITHHELD
+    ) -> None:
+        """Send a message to devices of the recipient."""
+        messages = {self.recipient: dict.fromkeys(device_ids or ("A",), content)}
+        assert await self.sender.send_to_device(kind, messages) == 200
+
+    def outbox(self) -> list[dict[str, Any]]:
+        """Return the messages of each EDU that waits, by device."""
+        rows = self.homeserver.query(
+            "SELECT messages_json FROM device_federation_outbox "
+            "WHERE destination = ? ORDER BY stream_id",
+            (self.remote.server_name,),
+        )
+        return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
+
+    def received(self) -> list[dict[str, Any]]:
+        """Return the messages of each EDU that arrived, by device."""
+        return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
+
+    async def return_of_the_other(self) -> None:
+        """Let the other server take transactions again, and say so by sending one."""
+        self.remote.refuses = False
+        sender = self.remote.user("herald")
+        for _ in range(100):
+            await self.remote.send_edu(self.homeserver, sender, PLAIN, {})
+            if not self.outbox():
+                return
+            await pause()
+        assert self.outbox() == []
+
+
+async def outward_from(homeserver: Homeserver, remote: RemoteServer) -> Outward:
+    """Register a sender, whose recipient's server is away."""
+    remote.refuses = True
+    name = new_name("outward")
+    sender = await homeserver.register(name, device_id="SENDERDEV")
+    return Outward(homeserver, remote, sender, remote.user("recipient"), make_key(name))

@@ -1,0 +1,111 @@
+"""Clients that try again until they are answered, and what they were told is sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    PLAIN,
+    WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.polling import pause
+
+GIVE_UP_AFTER = 600
+LOOK_AGAIN_S = 0.1
+
+
+@attrs.define
+class Persistent:
+    """One sender's device, which sends one message after the other to one device.
+
+    Of three messages one is a notice, one an Olm message that re-arms, now and then,
+    and one is plain.
+
+    Attributes:
+        told: The numbers of the plain and Olm messages that it was told are sent.
+        tries: How many requests that took.
+    """
+
+    client: Client
+    recipient: Client
+    told: list[int] = attrs.field(factory=list)
+    tries: int = 0
+
+    @property
+    def key(self) -> str:
+        """Return its Curve25519 key."""
+        return make_key(self.client.user_id)
+
+    async def send(self, messages: int) -> None:
+        """Send so many messages, each until it is answered."""
+        for number in range(messages):
+            message_type, content = self._message(number)
+            await self._until_sent(message_type, content, f"txn-{number}")
+            if message_type != WITHHELD:
+                self.told.append(number)
+
+    def _message(self, number: int) -> tuple[str, dict[str, Any]]:
+        if number % 3:
+            return WITHHELD, make_notice(self.key, self.client.device_id)
+        if number % 15 == 0:
+            olm = make_olm_lookalike(self.key, make_key("recipient"), str(number))
+            return ENCRYPTED, olm
+        return PLAIN, {"number": number}
+
+    async def _until_sent(
+        self, message_type: str, content: dict[str, Any], txn_id: str
+    ) -> None:
+        messages = {self.recipient.user_id: {self.recipient.device_id: content}}
+        for _ in range(GIVE_UP_AFTER):
+            self.tries += 1
+            try:
+                status = await self.client.send_to_device(
+                    message_type, messages, txn_id
+                )
+            except Exception:  # noqa: BLE001 refused, reset: it is not there
+                status = 0
+            if status == 200:
+                return
+            await pause(LOOK_AGAIN_S)
+        raise AssertionError(f"never answered: {txn_id}")
+
+
+def all_at_once(senders: list[Persistent], messages: int) -> Deferred[Any]:
+    """Let all of them send at the same time."""
+    return gatherResults(
+        [Deferred.fromCoroutine(each.send(messages)) for each in senders]
+    )
+
+
+def numbers_from(sender: Persistent, read: list[dict[str, Any]]) -> list[int]:
+    """Return the numbers of a sender's plain and Olm messages, in order of arrival.
+
+    One that arrived twice, since it had to be sent twice, counts once: Synapse
+    forgets transactions when it is killed.
+    """
+    user_id = sender.client.user_id
+    own = [each for each in read if each["sender"] == user_id]
+    found = [_number(each) for each in own if each["type"] != WITHHELD]
+    return list(dict.fromkeys(found))
+
+
+def notices_from(sender: Persistent, read: list[dict[str, Any]]) -> int:
+    """Count a sender's notices."""
+    types = [each["type"] for each in read if each["sender"] == sender.client.user_id]
+    return types.count(WITHHELD)
+
+
+def _number(message: dict[str, Any]) -> int:
+    if message["type"] == PLAIN:
+        return int(message["content"]["number"])
+    (ciphertext,) = message["content"]["ciphertext"].values()
+    return int(json.loads(ciphertext["body"]))

@@ -1,0 +1,164 @@
+"""An application service, played by the test, that receives to-device messages.
+
+Synapse pushes what its users are sent in transactions (MSC2409, now MSC4203), as to
+a bridge that decrypts for them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Callable, cast
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from tests.harness.clients.matrix import Client
+from tests.harness.homeservers.listening import Listener, answer, answer_late
+from tests.harness.homeservers.stage import (
+    BRIDGE_TOKEN,
+    BRIDGED_USERS,
+    new_name,
+    with_bridge,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twisted.web.server import Request
+
+    from tests.harness.homeservers.homeserver import Homeserver
+
+ID = "receiving-bridge"
+
+_HS_TOKEN = "homeserver-token"  # noqa: S105 between two servers on loopback
+_TO_DEVICE = "de.sorunome.msc2409.to_device"
+
+
+class Bridge:
+    """An application service on a free loopback port.
+
+    Attributes:
+        status: What it answers to transactions; down unless it is 200.
+        refused: How many transactions it was down for.
+        holding: Whether it leaves transactions without an answer.
+        waiting: What answers those.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Keep the directory for its registration; be up, once started."""
+        self._directory = directory
+        self.status = 200
+        self.refused = 0
+        self.waiting: list[Callable[[], None]] = []
+        self.holding = False
+        self._messages: list[dict[str, Any]] = []
+        self._transactions: set[str] = set()
+        self._listener = Listener()
+
+    async def start(self) -> None:
+        """Listen."""
+        self._listener.start(_Answers(self))
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._listener.stop()
+
+    def configuration(self) -> dict[str, Any]:
+        """Return what `homeserver.yaml` needs, once started; writes a registration."""
+        url = f"http://{self._listener.address}"
+        return {
+            **with_bridge(self._directory, ID, url, _HS_TOKEN),
+            "experimental_features": {"msc2409_to_device_messages_enabled": True},
+        }
+
+    async def register(self, homeserver: Homeserver) -> Client:
+        """Register a user of the bridge's, with a device."""
+        bridge = Client(homeserver.base_url, "", "", BRIDGE_TOKEN)
+        registration = {
+            "type": "m.login.application_service",
+            "username": new_name(BRIDGED_USERS),
+            "device_id": "BRIDGED",
+        }
+        path = "/_matrix/client/v3/register"
+        status, body = await bridge.request("POST", path, registration)
+        assert status == 200, body
+        return Client(
+            homeserver.base_url,
+            body["user_id"],
+            body["device_id"],
+            body["access_token"],
+        )
+
+    async def recover(self, homeserver: Homeserver) -> None:
+        """Be up again and let Synapse know, so that it need not find out."""
+        self.status = 200
+        self.release()
+        bridge = Client(homeserver.base_url, "", "", BRIDGE_TOKEN)
+        path = f"/_matrix/client/v1/appservice/{ID}/ping"
+        status, body = await bridge.request("POST", path, {})
+        assert status == 200, body
+
+    def release(self) -> None:
+        """Answer transactions again, and those that wait."""
+        self.holding = False
+        while self.waiting:
+            self.waiting.pop(0)()
+
+    def is_up(self, homeserver: Homeserver) -> bool:
+        """Say whether Synapse holds it for up: without, it pushes nothing new."""
+        rows = homeserver.query(
+            "SELECT state FROM application_services_state WHERE as_id = ?", (ID,)
+        )
+        return rows in ([], [(None,)], [("up",)])
+
+    def received(self, client: Client) -> list[dict[str, Any]]:
+        """Return what it took for a device, in order, as the mailbox had it."""
+        to = {"to_user_id": client.user_id, "to_device_id": client.device_id}
+        return [
+            {key: value for key, value in message.items() if key not in to}
+            for message in self._messages
+            if to.items() <= message.items()
+        ]
+
+    def take(self, transaction_id: str, transaction: dict[str, Any]) -> int:
+        """Take a transaction, or do not; return the status."""
+        if self.status != 200:
+            self.refused += 1
+        elif transaction_id not in self._transactions:
+            # Synapse may repeat one that was taken.
+            self._transactions.add(transaction_id)
+            self._messages += transaction.get(_TO_DEVICE, [])
+        return self.status
+
+
+class _Answers(Resource):
+    """What the application service answers."""
+
+    isLeaf = True  # noqa: N815 Twisted's name
+
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._bridge = bridge
+
+    def render_PUT(self, request: Request) -> Any:  # noqa: N802 Twisted's name
+        """Take a transaction, now or later."""
+        _, _, transaction_id = request.path.decode().partition("/app/v1/transactions/")
+        if not transaction_id or not _is_homeserver(request):
+            return answer(request, 403, {})
+        transaction = json.load(cast("Any", request.content))
+
+        def take() -> int:
+            return self._bridge.take(transaction_id, transaction)
+
+        if not self._bridge.holding:
+            return answer(request, take(), {})
+        self._bridge.waiting.append(lambda: answer_late(request, take(), {}))
+        return NOT_DONE_YET
+
+    def render_POST(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
+        """Answer a ping."""
+        return answer(request, self._bridge.status, {})
+
+
+def _is_homeserver(request: Request) -> bool:
+    return bool(request.getHeader("Authorization") == f"Bearer {_HS_TOKEN}")

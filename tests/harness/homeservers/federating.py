@@ -1,0 +1,67 @@
+"""Synapses that really federate, on loopback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.harness.homeservers import settings
+from tests.harness.homeservers.certificate import self_signed
+from tests.harness.homeservers.homeserver import Homeserver
+
+# Fail at once and forget it soon: who is back is believed at the next occasion.
+# Numbers that stand for a time are milliseconds.
+_RETRIES = {
+    "client_timeout": "10s",
+    "max_short_retries": 0,
+    "max_long_retries": 0,
+    "destination_min_retry_interval": 200,
+    "destination_max_retry_interval": 500,
+}
+
+
+def federating(
+    directory: Path,
+    module: dict[str, Any] | None = None,
+    database: dict[str, Any] | None = None,
+) -> Homeserver:
+    """Return a Synapse that other servers reach over TLS; nothing runs yet.
+
+    Its name is its address with the port: so nobody asks outside where it is.
+
+    Args:
+        directory: Where its files go; it is created.
+        module: The `config:` mapping of the module; `None` for a stock Synapse.
+        database: Synapse's `database:` section; SQLite in the directory if `None`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    certificate = self_signed()
+    certificate_path, key_path = directory / "tls.crt", directory / "tls.key"
+    certificate_path.write_bytes(certificate.certificate)
+    key_path.write_bytes(certificate.key)
+    [port] = settings.free(1)
+    config = {
+        "listeners": [{**settings.listener(port, "http", ["federation"]), "tls": True}],
+        "tls_certificate_path": str(certificate_path),
+        "tls_private_key_path": str(key_path),
+        "federation": _RETRIES,
+    }
+    return Homeserver(
+        directory,
+        module=module,
+        database=database,
+        config=config,
+        server_name=f"{settings.LOOPBACK}:{port}",
+    )
+
+
+def in_order(database: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return a `database:` section with which messages are stored as they arrive.
+
+    Synapse works on ten messages of another server at a time. With several
+    connections to PostgreSQL they overtake each other, even those of one sender;
+    what is left then depends on chance. SQLite has one connection anyway.
+    """
+    if database is None or database["name"] == "sqlite3":
+        return database
+    return {**database, "args": {**database["args"], "cp_min": 1, "cp_max": 1}}

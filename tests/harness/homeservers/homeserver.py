@@ -1,0 +1,199 @@
+"""Run a Synapse process of one's own: directory, ports, log, database."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, AsyncIterator
+
+import attrs
+import yaml
+
+from tests.harness.clients.matrix import Client, Password, register
+from tests.harness.homeservers import settings
+from tests.harness.metrics.samples import scrape
+from tests.harness.processes.process import Process, ready, tail
+from tests.harness.together import together
+
+READY_WITHIN_S = 60.0
+START_TRIES = 3
+
+
+class HomeserverError(Exception):
+    """A Synapse did not start; the message ends with the end of its log."""
+
+
+@attrs.define(eq=False, init=False)
+class Homeserver:
+    """One Synapse process.
+
+    Attributes:
+        server_name: The name in its user IDs.
+        log_path: Where it logs.
+    """
+
+    server_name: str
+    log_path: Path
+    _directory: Path
+    _python: str
+    _module: dict[str, Any] | None
+    _database: dict[str, Any]
+    _more: dict[str, Any]
+    _ports: settings.Ports
+    _process: Process
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        module: dict[str, Any] | None = None,
+        database: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        server_name: str = settings.SERVER_NAME,
+        python: str = sys.executable,
+    ) -> None:
+        """Say what to start; nothing runs yet.
+
+        Args:
+            directory: Where its files go; it is created.
+            module: The `config:` mapping of the module; `None` for a stock Synapse.
+            database: Synapse's `database:` section; SQLite in the directory if
+                `None`.
+            config: More of `homeserver.yaml`; modules and listeners are appended.
+            server_name: The name in its user IDs.
+            python: The interpreter of the environment that Synapse is installed in.
+        """
+        self.server_name = server_name
+        self.log_path = directory / "homeserver.log"
+        self._directory = directory
+        self._python = python
+        self._module = module
+        self._database = database or settings.sqlite(directory)
+        self._more = config or {}
+        self._ports = settings.free_ports()
+        self._process = Process(directory, directory / "output.log")
+
+    @property
+    def base_url(self) -> str:
+        """Return the address for clients and other servers."""
+        return f"http://{settings.LOOPBACK}:{self._ports.client}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Return the address of the metrics."""
+        return f"http://{settings.LOOPBACK}:{self._ports.metrics}/_synapse/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """Return the process ID while it runs."""
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Say whether it was started and has not ended, by itself or here."""
+        return self._process.runs
+
+    async def start(self) -> None:
+        """Start it and wait until it answers.
+
+        Raises:
+            HomeserverError: It ends or does not answer in time.
+        """
+        for attempt in range(1, START_TRIES + 1):
+            self._write_config()
+            config = str(self._directory / "homeserver.yaml")
+            self._process.start(
+                self._python, "-m", "synapse.app.homeserver", "-c", config
+            )
+            versions = f"{self.base_url}/_matrix/client/versions"
+            if await ready(self._process, versions, READY_WITHIN_S):
+                return
+            await self.kill()
+            # Somebody else may have taken a port since it was found free.
+            if attempt == START_TRIES or "in use" not in self.log_tail():
+                break
+            self._ports = settings.free_ports()
+        raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
+
+    async def stop(self) -> None:
+        """End it in an orderly way, or by force where it does not end."""
+        await self._process.end()
+
+    async def kill(self) -> None:
+        """End it by force, as a power cut would."""
+        await self._process.end(signal.SIGKILL)
+
+    async def restart(self) -> None:
+        """Stop it and start it again with the same data and ports."""
+        await self.stop()
+        await self.start()
+
+    def log_tail(self, lines: int = 60) -> str:
+        """Return the end of its log."""
+        return tail(self._process.output, self.log_path, lines=lines)
+
+    async def metrics(self) -> dict[str, float]:
+        """Scrape its metrics, as `scrape` tells them."""
+        return await scrape(self.metrics_url)
+
+    def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Run a statement straight on its database, committed at once.
+
+        Args:
+            sql: With `?` for parameters on either database.
+            parameters: As many values.
+        """
+        if self._database["name"] == "sqlite3":
+            path = self._database["args"]["database"]
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+        else:
+            # Of the tests' extra: the demonstration does without PostgreSQL.
+            import psycopg2  # noqa: PLC0415 only where it is needed
+
+            arguments = dict(self._database["args"])
+            arguments.pop("cp_min", None)
+            arguments.pop("cp_max", None)
+            connection = psycopg2.connect(**arguments)
+            connection.autocommit = True
+            sql = sql.replace("?", "%s")
+        try:
+            cursor = connection.cursor()
+            cursor.execute(sql, tuple(parameters))
+            return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    async def register(
+        self, username: str, *, device_id: str | None = None, admin: bool = False
+    ) -> Client:
+        """Register a user and log a device in."""
+        secret = settings.REGISTRATION_SECRET
+        user_id = await register(self.base_url, secret, username, admin=admin)
+        return await Client.login(self.base_url, user_id, Password(), device_id)
+
+    def _write_config(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        config = settings.homeserver(
+            self._directory, self.server_name, self._ports, self._database
+        )
+        if self._module is not None:
+            entry = {"module": "synapse_withheld.WithheldModule"}
+            config["modules"] = [{**entry, "config": self._module}]
+        settings.extend(config, self._more)
+        (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
+        settings.write_log_config(self._directory, self.log_path)
+        settings.write_signing_key(self._directory)
+
+
+@asynccontextmanager
+async def running(*homeservers: Homeserver) -> AsyncIterator[None]:
+    """Start homeservers at the same time; stop them in the end."""
+    try:
+        # All starts end before any stop, so that nothing starts behind our back.
+        await together(*(each.start() for each in homeservers))
+        yield
+    finally:
+        await together(*(each.stop() for each in homeservers))

@@ -1,0 +1,222 @@
+"""A remote homeserver, played by the test.
+
+It answers Synapse over HTTPS with a certificate of its own making, proves who it
+is with a signing key that Synapse fetches from it, and sends signed transactions.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import treq
+from signedjson.key import encode_verify_key_base64, generate_signing_key
+from signedjson.key import get_verify_key as verify_key_of
+from signedjson.sign import sign_json
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from tests.harness.homeservers.certificate import self_signed
+from tests.harness.homeservers.listening import Listener, answer, answer_late
+
+if TYPE_CHECKING:
+    from twisted.web.server import Request
+
+    from tests.harness.homeservers.homeserver import Homeserver
+
+_DAY_MS = 86_400_000
+
+
+class RemoteServer:
+    """A homeserver on a free loopback port, named after it.
+
+    Attributes:
+        server_name: `127.0.0.1:PORT`, once started.
+        received: The EDUs that Synapse sent, in order of arrival.
+        refuses: Whether it answers transactions with an error, as if it were down.
+        holds: Whether it keeps their EDUs but the answers back, until `answer`.
+    """
+
+    def __init__(self) -> None:
+        """Make the server's signing key; `start` makes the rest."""
+        self.server_name = ""
+        self.received: list[dict[str, Any]] = []
+        self.refuses = False
+        self.holds = False
+        self._held: list[Request] = []
+        self._key = generate_signing_key("test")
+        self._key_id = f"{self._key.alg}:{self._key.version}"
+        self._transactions = count(time.time_ns())
+        self._listener = Listener()
+
+    async def start(self) -> None:
+        """Listen."""
+        self._listener.start(_Answers(self), self_signed())
+        self.server_name = self._listener.address
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._listener.stop()
+
+    def answer(self) -> None:
+        """Give the answers that were held back, and hold no more."""
+        self.holds = False
+        held, self._held = self._held, []
+        for request in held:
+            answer_late(request, 200, {"pdus": {}})
+
+    def to_device(self) -> list[dict[str, Any]]:
+        """Return the contents of the EDUs with to-device messages, in order."""
+        return [
+            edu["content"]
+            for edu in self.received
+            if edu["edu_type"] == "m.direct_to_device"
+        ]
+
+    def take(self, request: Request) -> Any:
+        """Take a transaction, and return what Twisted is to answer."""
+        if self.refuses:
+            return answer(request, 503, {"errcode": "M_UNKNOWN", "error": "Down"})
+        transaction = json.load(cast("Any", request.content))
+        self.received += transaction.get("edus", [])
+        if self.holds:
+            self._held.append(request)
+            return NOT_DONE_YET
+        return answer(request, 200, {"pdus": {}})
+
+    def user(self, localpart: str) -> str:
+        """Return the ID of a user of this server."""
+        return f"@{localpart}:{self.server_name}"
+
+    async def send_edu(
+        self,
+        homeserver: Homeserver,
+        sender: str,
+        message_type: str,
+        messages: dict[str, dict[str, dict[str, Any]]],
+        message_id: str | None = None,
+    ) -> tuple[int, Any]:
+        """Send one EDU of to-device messages, in a transaction of its own.
+
+        Args:
+            homeserver: The server to send it to.
+            sender: The user ID it claims, of this server or not.
+            message_type: The type of the messages.
+            messages: Contents by user ID and device ID.
+            message_id: To repeat an earlier EDU; by default a new one.
+
+        Returns:
+            The status and the answer; the EDU need not be processed yet.
+        """
+        content = {
+            "sender": sender,
+            "type": message_type,
+            "message_id": message_id or f"message-{next(self._transactions)}",
+            "messages": messages,
+        }
+        return await self.send_edus(homeserver, [content])
+
+    async def send_edus(
+        self, homeserver: Homeserver, contents: list[dict[str, Any]]
+    ) -> tuple[int, Any]:
+        """Send EDUs of to-device messages in one transaction, at most 100.
+
+        Returns:
+            The status and the answer; the EDUs need not be processed yet.
+        """
+        transaction_id = str(next(self._transactions))
+        edus = [
+            {"edu_type": "m.direct_to_device", "content": each} for each in contents
+        ]
+        return await self._put(
+            homeserver,
+            f"/_matrix/federation/v1/send/{quote(transaction_id, safe='')}",
+            {
+                "origin": self.server_name,
+                "origin_server_ts": int(time.time() * 1000),
+                "pdus": [],
+                "edus": edus,
+            },
+        )
+
+    def sign(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document with this server's signature."""
+        signed: dict[str, Any] = sign_json(document, self.server_name, self._key)
+        return signed
+
+    def keys(self) -> dict[str, Any]:
+        """Return what `/_matrix/key/v2/server` answers."""
+        verify_key = encode_verify_key_base64(verify_key_of(self._key))
+        return self.sign(
+            {
+                "server_name": self.server_name,
+                "valid_until_ts": int(time.time() * 1000) + _DAY_MS,
+                "verify_keys": {self._key_id: {"key": verify_key}},
+                "old_verify_keys": {},
+            }
+        )
+
+    async def _put(
+        self, homeserver: Homeserver, path: str, content: dict[str, Any]
+    ) -> tuple[int, Any]:
+        signed = self.sign(
+            {
+                "method": "PUT",
+                "uri": path,
+                "origin": self.server_name,
+                "destination": homeserver.server_name,
+                "content": content,
+            }
+        )
+        signature = signed["signatures"][self.server_name][self._key_id]
+        response = await treq.put(
+            homeserver.base_url + path,
+            json=content,
+            headers=_authorization(
+                self.server_name, homeserver, self._key_id, signature
+            ),
+            persistent=False,
+        )
+        return response.code, await treq.json_content(response)
+
+
+class _Answers(Resource):
+    """What the remote homeserver answers."""
+
+    isLeaf = True  # noqa: N815 Twisted's name
+
+    def __init__(self, server: RemoteServer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._server = server
+
+    def render_GET(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
+        """Tell the keys; know no user, room or device."""
+        if _path(request).startswith("/_matrix/key/v2/server"):
+            return answer(request, 200, self._server.keys())
+        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
+
+    def render_PUT(self, request: Request) -> Any:  # noqa: N802 Twisted's name
+        """Keep the EDUs of a transaction."""
+        if not _path(request).startswith("/_matrix/federation/v1/send/"):
+            return self.render_GET(request)
+        return self._server.take(request)
+
+    render_POST = render_GET  # noqa: N815 Twisted's name
+
+
+def _authorization(
+    origin: str, homeserver: Homeserver, key_id: str, signature: str
+) -> Headers:
+    value = (
+        f'X-Matrix origin="{origin}",destination="{homeserver.server_name}",'
+        f'key="{key_id}",sig="{signature}"'
+    )
+    return Headers({"Authorization": [value]})
+
+
+def _path(request: Request) -> str:
+    return request.path.decode()

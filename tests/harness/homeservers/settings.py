@@ -1,0 +1,157 @@
+"""The configuration of a Synapse for demonstrations and tests."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import socket
+from pathlib import Path
+from typing import Any
+
+import attrs
+import yaml
+
+REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
+
+LOOPBACK = "127.0.0.1"
+
+# The name of a server that has no reason for another one.
+SERVER_NAME = "withheld.test"
+
+# What is a list in `homeserver.yaml` and gets more, not other, entries.
+_APPENDED = ("listeners", "modules")
+
+_UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
+
+
+@attrs.frozen
+class Ports:
+    """Where a Synapse listens, on loopback."""
+
+    client: int
+    metrics: int
+
+
+def free_ports() -> Ports:
+    """Ask the kernel for ports that nobody uses."""
+    client, metrics = free(2)
+    return Ports(client, metrics)
+
+
+def free(count: int) -> list[int]:
+    """Ask the kernel for different ports that nobody uses."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def sqlite(directory: Path) -> dict[str, Any]:
+    """Return a `database:` section for a file in a directory."""
+    database = str(directory / "homeserver.db")
+    return {"name": "sqlite3", "args": {"database": database}}
+
+
+def homeserver(
+    directory: Path, server_name: str, ports: Ports, database: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a `homeserver.yaml` that limits no rates and asks nobody outside."""
+    return {
+        "server_name": server_name,
+        "pid_file": str(directory / "homeserver.pid"),
+        "media_store_path": str(directory / "media"),
+        "signing_key_path": str(directory / "signing.key"),
+        "log_config": str(directory / "log.yaml"),
+        "listeners": [
+            listener(ports.client, "http", ["client", "federation"]),
+            listener(ports.metrics, "metrics", ["metrics"]),
+        ],
+        "enable_metrics": True,
+        "database": database,
+        "report_stats": False,
+        "registration_shared_secret": REGISTRATION_SECRET,
+        "macaroon_secret_key": REGISTRATION_SECRET,
+        "form_secret": REGISTRATION_SECRET,
+        "bcrypt_rounds": 4,
+        "presence": {"enabled": False},
+        "trusted_key_servers": [],
+        "suppress_key_server_warning": True,
+        "federation_verify_certificates": False,
+        "ip_range_blacklist": [],
+        "federation_ip_range_blacklist": [],
+        **_no_limits(),
+    }
+
+
+def listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
+    """Return an entry of `listeners` on loopback."""
+    return {
+        "port": port,
+        "type": kind,
+        "bind_addresses": [LOOPBACK],
+        "resources": [{"names": resources, "compress": False}],
+    }
+
+
+def extend(config: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add more top-level keys to a `homeserver.yaml`.
+
+    Listeners and modules are added to those that are there; other keys replace.
+    """
+    lists = {key: [*config.get(key, ()), *more.get(key, ())] for key in _APPENDED}
+    config.update({**more, **lists})
+
+
+def write_log_config(directory: Path, log_path: Path) -> None:
+    """Write a `log.yaml` that logs to a file."""
+    form = "%(asctime)s %(name)s %(levelname)s %(request)s %(message)s"
+    context = "synapse.logging.context.LoggingContextFilter"
+    handler = {
+        "class": "logging.FileHandler",
+        "filename": str(log_path),
+        "formatter": "line",
+        "filters": ["context"],
+    }
+    config = {
+        "version": 1,
+        "formatters": {"line": {"format": form}},
+        "filters": {"context": {"()": context, "request": ""}},
+        "handlers": {"file": handler},
+        "root": {"level": "INFO", "handlers": ["file"]},
+        "disable_existing_loggers": False,
+    }
+    (directory / "log.yaml").write_text(yaml.safe_dump(config))
+
+
+def write_signing_key(directory: Path) -> None:
+    """Write a new signing key, unless there is one."""
+    path = directory / "signing.key"
+    if not path.exists():
+        seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+        path.write_text(f"ed25519 a_test {seed}\n")
+
+
+def _no_limits() -> dict[str, Any]:
+    federation = {
+        "window_size": 1000,
+        "sleep_limit": 100_000,
+        "sleep_delay": 1,
+        "reject_limit": 100_000,
+        "concurrent": 1000,
+    }
+    login = {
+        "address": _UNLIMITED,
+        "account": _UNLIMITED,
+        "failed_attempts": _UNLIMITED,
+    }
+    return {
+        "rc_message": _UNLIMITED,
+        "rc_registration": _UNLIMITED,
+        "rc_login": login,
+        "rc_key_requests": _UNLIMITED,
+        "rc_federation": federation,
+    }

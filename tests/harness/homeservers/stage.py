@@ -1,0 +1,189 @@
+"""Start homeservers for tests, and stop exactly those again."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, Callable
+
+import attrs
+import yaml
+
+from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
+from tests.harness.clients.matrix import Client
+from tests.harness.clients.messages import WITHHELD, make_key, make_message, make_notice
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.polling import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODULE = "synapse_withheld.WithheldModule"
+BRIDGE_TOKEN = "bridge-token"  # noqa: S105 of an application service that is not there
+BRIDGED_USERS = "bridged_"
+
+# Where they are, what a first reading finds is superseded by its own key alone.
+SPOOFS_POSSIBLE = spoofs_possible(synapse_version())
+
+# Every homeserver that runs now, so that a failed test can show its log.
+RUNNING: list[Homeserver] = []
+
+_NAMES = count()
+
+
+@attrs.frozen
+class Site:
+    """Where a homeserver keeps its data."""
+
+    directory: Path
+    database: dict[str, Any] | None
+
+
+@attrs.define
+class Stage:
+    """Homeservers on one kind of database.
+
+    Attributes:
+        new_directory: Makes an empty directory.
+        new_database: Makes an empty database and returns its section of
+            `homeserver.yaml`; `None` for the harness's own SQLite.
+    """
+
+    new_directory: Callable[[], Path]
+    new_database: Callable[[], dict[str, Any] | None]
+    _started: list[Homeserver] = attrs.field(factory=list, init=False)
+
+    def site(self) -> Site:
+        """Return an empty directory and database."""
+        return Site(self.new_directory(), self.new_database())
+
+    async def start(
+        self,
+        module: dict[str, Any] | None,
+        config: dict[str, Any] | None = None,
+        site: Site | None = None,
+    ) -> Homeserver:
+        """Start a homeserver; `end` stops it.
+
+        Args:
+            module: The module's `config:`; `None` for stock Synapse.
+            config: More of `homeserver.yaml`.
+            site: Where an earlier one, stopped meanwhile, left its data.
+        """
+        site = site or self.site()
+        homeserver = Homeserver(
+            site.directory,
+            module=module,
+            database=site.database,
+            config=config,
+        )
+        self._started.append(homeserver)
+        RUNNING.append(homeserver)
+        await homeserver.start()
+        return homeserver
+
+    async def end(self) -> None:
+        """Stop what was started here."""
+        while self._started:
+            homeserver = self._started.pop()
+            RUNNING.remove(homeserver)
+            await homeserver.stop()
+
+
+def with_bridge(
+    directory: Path,
+    name: str = "bridge",
+    url: str | None = None,
+    token: str = "unused",  # noqa: S107 between two servers on loopback
+) -> dict[str, Any]:
+    """Return the configuration for an application service.
+
+    Args:
+        directory: Where its registration is written.
+        name: Its ID.
+        url: Where it listens; by default it is never called.
+        token: What Synapse shows it.
+    """
+    registration = directory / f"{name}.yaml"
+    entry = {
+        "id": name,
+        "url": url,
+        "as_token": BRIDGE_TOKEN,
+        "hs_token": token,
+        "sender_localpart": "bridge",
+        "receive_ephemeral": True,
+        # Its name in Synapses before 1.157.
+        "de.sorunome.msc2409.push_ephemeral": True,
+        "namespaces": {"users": [{"exclusive": True, "regex": f"@{BRIDGED_USERS}.*"}]},
+    }
+    registration.write_text(yaml.safe_dump(entry))
+    return {"app_service_config_files": [str(registration)]}
+
+
+@attrs.frozen
+class Two:
+    """A sender and a recipient, known to nobody else, and the sender's key."""
+
+    homeserver: Homeserver
+    sender: Client
+    recipient: Client
+    sender_key: str
+
+    def notice(self, **more: Any) -> dict[str, Any]:
+        """Return the sender's notice."""
+        values: dict[str, Any] = {
+            "sender_key": self.sender_key,
+            "from_device": self.sender.device_id,
+            **more,
+        }
+        return make_notice(**values)
+
+    async def send(self, content: dict[str, Any], message_type: str = WITHHELD) -> int:
+        """Send a message from sender to recipient; return the answer's status."""
+        return await send(self.sender, self.recipient, content, message_type)
+
+
+async def send(
+    sender: Client,
+    recipient: Client,
+    content: dict[str, Any],
+    message_type: str = WITHHELD,
+) -> int:
+    """Send a to-device message to one device; return the answer's status."""
+    return await sender.send_to_device(
+        message_type, {recipient.user_id: {recipient.device_id: content}}
+    )
+
+
+async def log_in(client: Client, device_id: str) -> Client:
+    """Log a user in on another device, or again on a device logged out before."""
+    return await Client.login(client.base_url, client.user_id, device_id=device_id)
+
+
+async def two_on(homeserver: Homeserver) -> Two:
+    """Register a sender and a recipient."""
+    number = next(_NAMES)
+    sender = await homeserver.register(f"sender{number}", device_id="SENDERDEV")
+    recipient = await homeserver.register(f"recipient{number}", device_id="AWAY")
+    return Two(homeserver, sender, recipient, make_key(f"sender{number}"))
+
+
+async def everything_tidied(homeserver: Homeserver) -> None:
+    """Wait until all rows that are superseded so far have been deleted.
+
+    The module deletes in the order of superseding: when two people's own row is
+    gone, every earlier one is.
+    """
+    two = await two_on(homeserver)
+    await two.send(two.notice())
+    newest = two.notice(sender_key=make_key("newest"))
+    await two.send(newest)
+    await eventually(
+        lambda: mailbox(homeserver, two.recipient),
+        [make_message(two.sender.user_id, newest)],
+    )
+
+
+def new_name(stem: str) -> str:
+    """Return a user's localpart that no other test uses."""
+    return f"{stem}{next(_NAMES)}"

@@ -1,0 +1,225 @@
+"""A homeserver of several processes, as docs/workers.md describes it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import yaml
+
+from tests.harness.clients.matrix import Client
+from tests.harness.databases.redis import Redis
+from tests.harness.homeservers import settings
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.metrics.samples import ACTIVE, scrape
+from tests.harness.polling import until
+from tests.harness.processes.process import Process, ready, tail
+
+PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
+SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
+SENDER, RECEIVER = "federation_sender", "federation_receiver"
+WORKERS = (WRITER, SYNC, SENDER, RECEIVER)
+
+READY_WITHIN_S = 60.0
+
+
+def described() -> dict[str, dict[str, Any]]:
+    """Return the files of the page, by their name without `.yaml`."""
+    blocks = re.findall(r"^```yaml\n# (\w+)\.yaml.*?\n(.*?)^```$", PAGE, re.M | re.S)
+    return {name: yaml.safe_load(text) for name, text in blocks}
+
+
+def move(config: Any, ports: dict[int, int]) -> Any:
+    """Return a configuration whose ports are others, on loopback.
+
+    Args:
+        config: The configuration.
+        ports: The port in the place of each; those that are missing are added.
+    """
+    if isinstance(config, list):
+        return [move(each, ports) for each in config]
+    if not isinstance(config, dict):
+        return config
+    moved = {key: move(value, ports) for key, value in config.items()}
+    if isinstance(port := config.get("port"), int):
+        if port not in ports:
+            (ports[port],) = settings.free(1)
+        moved["port"] = ports[port]
+    if "type" in config:
+        moved["bind_addresses"] = [settings.LOOPBACK]
+    return moved
+
+
+@attrs.define(eq=False)
+class Worker:
+    """One process beside the main one."""
+
+    name: str
+    directory: Path
+    config: dict[str, Any]
+    _process: Process = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._process = Process(self.directory, self.directory / f"{self.name}.output")
+
+    @property
+    def log_path(self) -> Path:
+        """Return where it logs."""
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def metrics_url(self) -> str:
+        """Return the address of its metrics."""
+        return f"http://{settings.LOOPBACK}:{self._port('metrics')}/_synapse/metrics"
+
+    @property
+    def base_url(self) -> str:
+        """Return the address for clients or other servers."""
+        return f"http://{settings.LOOPBACK}:{self._port('http')}"
+
+    def spawn(self) -> None:
+        """Start it; `ready` waits for it."""
+        log_config = self.directory / f"log-{self.name}"
+        log_config.mkdir(exist_ok=True)
+        settings.write_log_config(log_config, self.log_path)
+        config = {**self.config, "worker_log_config": str(log_config / "log.yaml")}
+        file = self.directory / f"{self.name}.yaml"
+        file.write_text(yaml.safe_dump(config))
+        shared = self.directory / f"{SHARED}.yaml"
+        command = [sys.executable, "-m", config["worker_app"], "-c", str(shared)]
+        self._process.start(*command, "-c", str(file))
+
+    async def ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            AssertionError: It ended, or does not answer in time; with its log.
+        """
+        if not await ready(self._process, self.metrics_url, READY_WITHIN_S):
+            raise AssertionError(f"{self.name} did not start:\n{self.log_tail()}")
+
+    def log_tail(self, lines: int = 60) -> str:
+        """Return the end of what it logged and printed."""
+        return tail(self._process.output, self.log_path, lines=lines)
+
+    def kill(self) -> None:
+        """Kill it, as the kernel does where memory ends."""
+        self._process.kill()
+
+    def _port(self, kind: str) -> int:
+        listeners = self.config["worker_listeners"]
+        (first, *_) = [each["port"] for each in listeners if each["type"] == kind]
+        return int(first)
+
+
+@attrs.define(eq=False)
+class Deployment:
+    """All processes of one homeserver."""
+
+    directory: Path
+    main: Homeserver
+    workers: dict[str, Worker]
+    redis: Redis
+    _ports: dict[int, int]
+
+    @classmethod
+    def make(cls, directory: Path, database: dict[str, Any]) -> Deployment:
+        """Say what to start; nothing runs yet."""
+        ports: dict[int, int] = {}
+        files = {name: move(config, ports) for name, config in described().items()}
+        shared = files.pop(SHARED)
+        # The main process has its own listeners for clients and metrics.
+        own = [_port_of(shared, "client"), _port_of(shared, "metrics")]
+        listeners = [each for each in shared["listeners"] if each["port"] not in own]
+        shared = {**shared, "listeners": listeners, "worker_replication_secret": "s"}
+        main = Homeserver(
+            directory,
+            database=database,
+            config=shared,
+        )
+        workers = {
+            name: Worker(name, directory, config) for name, config in files.items()
+        }
+        return cls(directory, main, workers, Redis(directory, ports[6379]), ports)
+
+    async def start(self) -> None:
+        """Start all of it."""
+        self.redis.start()
+        # It makes the tables.
+        await self.main.start()
+        for worker in self.workers.values():
+            worker.spawn()
+        for worker in self.workers.values():
+            await worker.ready()
+
+    async def stop(self) -> None:
+        """End all of it."""
+        for worker in self.workers.values():
+            worker.kill()
+        await self.main.stop()
+        self.redis.kill()
+
+    async def kill(self, name: str) -> None:
+        """Kill one of the processes."""
+        if name == "main":
+            await self.main.kill()
+        elif name == "redis":
+            self.redis.kill()
+        else:
+            self.workers[name].kill()
+
+    async def revive(self, name: str) -> None:
+        """Start again what was killed."""
+        if name == "main":
+            await self.main.start()
+        elif name == "redis":
+            self.redis.start()
+        else:
+            self.workers[name].spawn()
+            await self.workers[name].ready()
+
+    def with_its_ports(self, command: str) -> str:
+        """Return a command of the page with the ports that are used here."""
+        own = urlsplit(self.main.metrics_url).port
+        ports = {**self._ports, _port_of(described()[SHARED], "metrics"): own}
+        return re.sub(
+            r"(?<=127\.0\.0\.1:)\d+", lambda found: str(ports[int(found[0])]), command
+        )
+
+    def at(self, name: str, client: Client) -> Client:
+        """Return a client that talks to one of the workers."""
+        return Client(
+            self.workers[name].base_url,
+            client.user_id,
+            client.device_id,
+            client.access_token,
+        )
+
+    @property
+    def metrics_urls(self) -> dict[str, str]:
+        """Return where each process tells its metrics."""
+        workers = {each.name: each.metrics_url for each in self.workers.values()}
+        return {"main": self.main.metrics_url, **workers}
+
+    def log_path(self, name: str) -> Path:
+        """Return where a process logs."""
+        return self.main.log_path if name == "main" else self.workers[name].log_path
+
+
+async def module_metrics(url: str) -> dict[str, float]:
+    """Return what a metrics listener tells, once it tells of the module."""
+    return await until(lambda: scrape(url), lambda found: ACTIVE in found)
+
+
+def _port_of(config: dict[str, Any], name: str) -> int:
+    for listener in config["listeners"]:
+        names = [
+            each for part in listener.get("resources", ()) for each in part["names"]
+        ]
+        if name in (*names, listener["type"]):
+            return int(listener["port"])
+    raise AssertionError(name)

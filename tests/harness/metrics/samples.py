@@ -1,0 +1,99 @@
+"""Scrape a Synapse, and count what the module says that it did."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, AsyncIterator, Mapping
+
+import treq
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.harness.clients.matrix import MatrixError
+from tests.harness.polling import pause
+from tests.harness.together import cancellable
+
+if TYPE_CHECKING:
+    from tests.harness.homeservers.homeserver import Homeserver
+
+DECISIONS = "synapse_withheld_decisions_total"
+FAILURES = "synapse_withheld_failures_total"
+ACTIVE = "synapse_withheld_active"
+
+OK = 200
+TRIES = 5
+TRY_EVERY_S = 0.1
+
+
+async def scrape(url: str) -> dict[str, float]:
+    """Read the page of metrics at an address.
+
+    Returns:
+        `name{label="value",…}` with sorted labels, without the server's name,
+        to the sample's value.
+
+    Raises:
+        MatrixError: It has no metrics to give.
+    """
+    samples = {}
+    for family in text_string_to_metric_families(await cancellable(_page(url))):
+        for sample in family.samples:
+            labels = ",".join(
+                f'{name}="{value}"'
+                for name, value in sorted(sample.labels.items())
+                if name != "server_name"
+            )
+            key = f"{sample.name}{{{labels}}}" if labels else sample.name
+            samples[key] = sample.value
+    return samples
+
+
+def total(metrics: Mapping[str, float], name: str, **labels: str) -> float:
+    """Add up a metric over all labels that are not given."""
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    return sum(
+        value
+        for series, value in metrics.items()
+        if series.partition("{")[0] == name and all(each in series for each in wanted)
+    )
+
+
+def decisions(metrics: Mapping[str, float]) -> dict[str, int]:
+    """Return how many decisions of each kind were made about mailboxes."""
+    return {
+        decision: int(total(metrics, DECISIONS, decision=decision, queue="inbox"))
+        for decision in ("deliver", "collapse", "supersede")
+    }
+
+
+@asynccontextmanager
+async def counted(homeserver: Homeserver) -> AsyncIterator[dict[str, int]]:
+    """Count the decisions made meanwhile; those of which there were any.
+
+    The dictionary that this gives is filled at the end.
+    """
+    made: dict[str, int] = {}
+    before = decisions(await homeserver.metrics())
+    yield made
+    after = decisions(await homeserver.metrics())
+    made.update(
+        {key: after[key] - before[key] for key in after if after[key] != before[key]}
+    )
+
+
+async def failures(homeserver: Homeserver) -> int:
+    """Return how many failures of its own the module has counted."""
+    return int(total(await homeserver.metrics(), FAILURES))
+
+
+async def _page(url: str) -> str:
+    """Read metrics, of which a Synapse that starts may be making more meanwhile.
+
+    Collecting them fails then, in Synapse's own code.
+    """
+    for _ in range(TRIES):
+        response = await treq.get(url)
+        text = await response.text()
+        if response.code == OK:
+            return text
+        await pause(TRY_EVERY_S)
+    raise MatrixError(f"{url} answers {response.code}")

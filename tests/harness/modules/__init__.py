@@ -1,0 +1,1 @@
+"""Modules that tests load into Synapse beside ours, to get in its way."""

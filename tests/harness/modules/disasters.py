@@ -1,0 +1,157 @@
+"""A Synapse module, for tests only: it lets disasters happen where a test says.
+
+A JSON file in the homeserver's directory says which, and can change while Synapse runs:
+`{"kill_at": POINT}` kills the process at a step of ours, `{"raise_at": POINT}` lets
+memory end there, `{"busy_s": 0.5}` keeps the reactor busy for so long again and again,
+and `{"clock_s": 86400}` is how wrong the clock is.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from tests.harness.modules.json_file import JsonFile
+
+DISASTERS_MODULE = "tests.harness.modules.disasters.DisastersModule"
+
+# Where: the module, class and method, and whether before or after it.
+POINTS = {
+    "deciding": ("synapse_withheld.delivery.collapser", "Collapser", "_find", "before"),
+    "decided": (
+        "synapse_withheld.delivery.collapser",
+        "Collapser",
+        "_carry_out",
+        "after",
+    ),
+    # Rows are written, and the transaction is not committed.
+    "storing": (
+        "synapse.storage.databases.main.deviceinbox",
+        "DeviceInboxWorkerStore",
+        "_add_messages_to_local_device_inbox_txn",
+        "after",
+    ),
+    "stored": ("synapse_withheld.delivery.collapser", "Collapser", "_settle", "before"),
+    "remembered": (
+        "synapse_withheld.delivery.collapser",
+        "Collapser",
+        "_settle",
+        "after",
+    ),
+    "tidying": (
+        "synapse_withheld.database.store",
+        "Store",
+        "delete_superseded",
+        "before",
+    ),
+    "tidied": (
+        "synapse_withheld.database.store",
+        "Store",
+        "delete_superseded",
+        "after",
+    ),
+}
+
+# How often a point is passed before anything happens there.
+PASSES = 4
+
+
+class Disasters:
+    """The file through which a test says what happens."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep the path of the file, which need not exist yet."""
+        self.path = path
+        self._file = JsonFile(path)
+        self._passed = 0
+
+    def set(self, **disaster: Any) -> None:
+        """Let something happen from now on."""
+        self._file.write(disaster)
+
+    def clear(self) -> None:
+        """Let nothing happen from now on."""
+        self._file.clear()
+
+    def get(self) -> dict[str, Any]:
+        """Return what is to happen."""
+        return self._file.read() or {}
+
+    def module(self) -> dict[str, Any]:
+        """Return the entry for `modules:` in `homeserver.yaml`."""
+        return {"module": DISASTERS_MODULE, "config": {"file": str(self.path)}}
+
+    def meet(self, point: str) -> None:
+        """Do in Synapse's process what is to happen at a point, after a few passes.
+
+        Raises:
+            MemoryError: That is what is to happen.
+        """
+        disaster = self.get()
+        if point not in {disaster.get("kill_at"), disaster.get("raise_at")}:
+            return
+        self._passed += 1
+        if self._passed < PASSES:
+            return
+        # Once: the process that is started next lives.
+        self.clear()
+        if disaster.get("kill_at") == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._passed = 0
+        raise MemoryError
+
+
+class DisastersModule:
+    """Wraps the steps of ours, and the clock."""
+
+    def __init__(self, config: Disasters, api: Any) -> None:
+        """Begin to keep the reactor busy, if that is asked for."""
+        api.looping_background_call(self._be_busy, 20, "disasters")
+        self._disasters = config
+
+    @staticmethod
+    def parse_config(config: dict[str, Any]) -> Disasters:
+        """Wrap everything, before any other module can have taken hold of it."""
+        disasters = Disasters(Path(config["file"]))
+        for point in POINTS:
+            _wrap(disasters, point)
+        right = time.time
+        time.time = lambda: right() + disasters.get().get("clock_s", 0)
+        return disasters
+
+    async def _be_busy(self) -> None:
+        time.sleep(self._disasters.get().get("busy_s", 0))
+
+
+def _wrap(disasters: Disasters, point: str) -> None:
+    # Only Synapse's process has all of them.
+    from importlib import import_module  # noqa: PLC0415 beside what it is for
+
+    module, owner, name, when = POINTS[point]
+    there = getattr(import_module(module), owner)
+    original: Callable[..., Any] = getattr(there, name)
+
+    @functools.wraps(original)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        if when == "before":
+            disasters.meet(point)
+        result = original(*args, **kwargs)
+        if when == "after":
+            disasters.meet(point)
+        return result
+
+    @functools.wraps(original)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        if when == "before":
+            disasters.meet(point)
+        result = await original(*args, **kwargs)
+        if when == "after":
+            disasters.meet(point)
+        return result
+
+    is_async = original.__code__.co_flags & 0x80  # of a coroutine function
+    setattr(there, name, awaited if is_async else plain)

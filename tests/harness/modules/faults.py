@@ -1,0 +1,102 @@
+"""A second Synapse module, for tests only: it makes the first one's statements fail.
+
+A JSON file in the homeserver's directory says how, and can change while Synapse
+runs: `{"fault": "error"}`, `{"fault": "hang", "seconds": 3}` or
+`{"fault": "close"}`, with `"only"` to name the statements meant by the beginning
+of their description. Without the file nothing fails.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from tests.harness.modules.json_file import JsonFile
+
+FAULTS_MODULE = "tests.harness.modules.faults.FaultsModule"
+OURS = "withheld_"
+
+
+class Faults:
+    """The file through which a test says what fails."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep the path of the file, which need not exist yet."""
+        self.path = path
+        self._file = JsonFile(path)
+
+    def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
+        """Let statements fail from now on."""
+        self._file.write({"fault": fault, "only": only, "seconds": seconds})
+
+    def clear(self) -> None:
+        """Let no statement fail from now on."""
+        self._file.clear()
+
+    def of(self, description: str) -> dict[str, Any] | None:
+        """Return the fault that a statement is to meet."""
+        fault = self._file.read()
+        return fault if fault and description.startswith(fault["only"]) else None
+
+    def module(self, aside_for_s: float) -> dict[str, Any]:
+        """Return the entry for `modules:` in `homeserver.yaml`.
+
+        Args:
+            aside_for_s: For how long the module stands aside, in seconds.
+        """
+        config = {"file": str(self.path), "aside_for_s": aside_for_s}
+        return {"module": FAULTS_MODULE, "config": config}
+
+
+class FaultsModule:
+    """Wraps how Synapse runs statements; does nothing else."""
+
+    def __init__(self, config: Faults, api: object) -> None:
+        """Do nothing: the work is done when the configuration is read."""
+
+    @staticmethod
+    def parse_config(config: dict[str, Any]) -> Faults:
+        """Wrap `runInteraction`, before any other module can have taken hold of it."""
+        # Only Synapse's process has any use for these.
+        from synapse_withheld.delivery import failures  # noqa: PLC0415
+
+        faults = Faults(Path(config["file"]))
+        _install(faults)
+        failures.ASIDE_FOR_S = config["aside_for_s"]
+        return faults
+
+
+def _install(faults: Faults) -> None:
+    from synapse.storage.database import DatabasePool  # noqa: PLC0415 the same
+
+    original = DatabasePool.runInteraction
+
+    async def run_interaction(
+        self: DatabasePool, desc: str, func: Callable[..., Any], *args: Any, **kw: Any
+    ) -> Any:
+        if not desc.startswith(OURS):
+            return await original(self, desc, func, *args, **kw)
+
+        def faulty(txn: Any, *inner: Any, **named: Any) -> Any:
+            fault = faults.of(desc)
+            if fault is not None:
+                _meet(txn, fault)
+            return func(txn, *inner, **named)
+
+        return await original(self, desc, faulty, *args, **kw)
+
+    DatabasePool.runInteraction = run_interaction  # type: ignore[method-assign]
+
+
+def _meet(txn: Any, fault: dict[str, Any]) -> None:
+    """Do in the database thread what the fault says."""
+    if fault["fault"] == "error":
+        txn.execute("SELECT missing FROM withheld_no_such_table", ())
+    elif fault["fault"] == "hang":
+        time.sleep(fault["seconds"])
+    elif fault["fault"] == "close":
+        # The cursor's connection, as a database that went away leaves it.
+        txn.txn.connection.close()
+    else:
+        raise ValueError(f"no such fault: {fault['fault']!r}")

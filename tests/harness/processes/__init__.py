@@ -1,0 +1,1 @@
+"""Processes that tests start, the programs they need, and the command line."""

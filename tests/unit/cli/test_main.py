@@ -1,0 +1,119 @@
+"""The command line: commands, help, and what it needs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synapse_withheld.cli import __main__ as cli
+
+ROOT = Path(__file__).parents[3]
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+# Runs the command line where no Synapse can be imported.
+WITHOUT_SYNAPSE = """
+import sys
+
+class NoSynapse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "synapse":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoSynapse())
+from synapse_withheld.cli.__main__ import console
+console()
+"""
+
+
+@pytest.mark.parametrize("command", cli.commands())
+def test_every_command_has_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the help of all of them names it."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    help_text = capsys.readouterr().out
+    assert re.search(r"^examples?:", help_text, re.MULTILINE)
+    assert "exit code" in help_text
+
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert re.search(rf"^ +{command} ", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["check"],
+        ["status"],
+        ["status", "localhost:9000"],
+        ["status", "--every", "0", "http://localhost"],
+        ["explain"],
+    ],
+)
+def test_wrong_usage_has_an_exit_code_of_its_own(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said on standard error."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert (out, "usage: synapse-withheld" in err) == ("", True)
+
+
+def test_the_script_that_is_installed_is_there() -> None:
+    """As pyproject.toml names it."""
+    script = re.search(r'^synapse-withheld = "(\S+):(\w+)"$', PYPROJECT, re.MULTILINE)
+    assert script is not None
+    module, function = script.groups()
+    assert getattr(importlib.import_module(module), function) is cli.console
+
+
+def without_synapse(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in an environment that has no Synapse."""
+    command = [sys.executable, "-c", WITHOUT_SYNAPSE, *arguments]
+    return subprocess.run(  # noqa: S603 our own command
+        command, capture_output=True, text=True, check=False
+    )
+
+
+def test_without_synapse_check_says_so(tmp_path: Path) -> None:
+    """Installed into the wrong environment: what `check` is asked first."""
+    path = tmp_path / "homeserver.yaml"
+    path.write_text("server_name: example.org")
+    result = without_synapse("check", "-c", str(path))
+    assert result.returncode == 1
+    first = result.stdout.splitlines()[0]
+    assert first.startswith("WRONG  module ")
+    assert "No module named 'synapse'; to do: run this with the Python" in first
+
+
+def test_without_synapse_messages_are_explained() -> None:
+    """Support has no homeserver at hand."""
+    samples = ROOT / "tests" / "samples" / "no_olm.jsonl"
+    result = without_synapse("explain", str(samples))
+    assert (result.returncode, len(result.stdout.splitlines())) == (0, 26)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    """As with `head`: nothing is said."""
+    path = tmp_path / "messages.jsonl"
+    path.write_text('{"hours_passed": 1}\n' * 20_000)
+    command = [sys.executable, "-m", "synapse_withheld.cli", "explain", str(path)]
+    process: Any = subprocess.Popen(  # noqa: S603 our own command
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    talk, code = process.stderr.read(), process.wait()
+    assert (talk, code) == ("", 2)

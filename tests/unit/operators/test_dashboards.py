@@ -1,0 +1,113 @@
+"""The dashboard and the rules fit the metrics and what is written about them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.harness.metrics import dashboards
+
+# Those of Synapse's own dashboard: the newest ones have `server_name`, those for
+# Synapse before 1.135 `instance`.
+VARIABLES = {"datasource", "bucket_size", "server_name", "instance", "job", "index"}
+# What Prometheus adds, or its operator; `le` is of every histogram.
+ADDED = {"server_name", "instance", "job", "index", "le"}
+
+EXPRESSIONS = list(dashboards.expressions())
+
+
+def named(pairs: list[tuple[str, str]]) -> Any:
+    """Run a test for each pair, under the name that is its first half."""
+    return pytest.mark.parametrize(
+        "expression", [text for _, text in pairs], ids=[name for name, _ in pairs]
+    )
+
+
+def documented() -> dict[str, set[str]]:
+    """Return each metric's labels, as docs/metrics.md has them."""
+    text = (dashboards.DOCS / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(synapse_withheld_\w+)` \| \w+ \|([^|]*)\|", text, re.M)
+    return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+
+
+@named(EXPRESSIONS)
+def test_every_metric_that_is_asked_for_is_documented(expression: str) -> None:
+    """A metric that is renamed would leave an empty panel or a silent alert."""
+    asked = dashboards.metrics_in(expression)
+    assert asked or ":synapse_withheld_" in expression
+    assert asked - documented().keys() == set()
+
+
+@named(EXPRESSIONS)
+def test_every_label_that_is_asked_for_is_documented(expression: str) -> None:
+    """Of at least one of the metrics that the expression names."""
+    known = set(ADDED).union(*documented().values())
+    if metrics := dashboards.metrics_in(expression):
+        known = ADDED.union(*(documented()[name] for name in metrics))
+    matched = re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression)
+    grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", expression)
+    labels = {*matched, *(each for group in grouped for each in group.split(", "))}
+    assert labels - known == set()
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    """None is counted for nobody."""
+    shown = [dashboards.metrics_in(text) for _, text in dashboards.panel_queries()]
+    assert documented().keys() - set().union(*shown) == set()
+
+
+@named(list(dashboards.rule_queries()))
+def test_a_rule_reads_only_what_another_records(expression: str) -> None:
+    """A record that is renamed would silence an alert."""
+    recorded = {rule["record"] for rule in dashboards.rules() if "record" in rule}
+    names = {each.partition("{")[0] for each in dashboards.selectors_in(expression)}
+    assert {name for name in names if ":" in name} - recorded == set()
+
+
+def test_the_variables_are_those_of_synapses_dashboard() -> None:
+    """So that links between the two keep what is chosen."""
+    assert {each["name"] for each in dashboards.variables()} == VARIABLES
+
+
+@named(list(dashboards.panel_queries()))
+def test_a_panel_shows_the_chosen_processes(expression: str) -> None:
+    """Each selector has all four variables, and none that is not there."""
+    for selector in dashboards.selectors_in(expression):
+        for name in ("server_name", "instance", "job", "index"):
+            assert f'{name}=~"${name}"' in selector
+    assert set(re.findall(r"\$(\w+)", expression)) - VARIABLES == set()
+
+
+def test_panels_neither_overlap_nor_share_an_id() -> None:
+    """Grafana would move them, or show one in the place of another."""
+    panels = dashboards.dashboard()["panels"]
+    cells = [
+        (x, y)
+        for grid in (panel["gridPos"] for panel in panels)
+        for x in range(grid["x"], grid["x"] + grid["w"])
+        for y in range(grid["y"], grid["y"] + grid["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) == 23
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_every_alert_is_explained_and_tested() -> None:
+    """What to do about it is in docs/dashboards.md, too."""
+    alerts = {rule["alert"] for rule in dashboards.rules() if "alert" in rule}
+    text = (dashboards.DOCS / "dashboards.md").read_text()
+    assert set(re.findall(r"^\| `(Withheld\w+)` \|", text, re.M)) == alerts
+    tests = dashboards.RULE_TESTS.read_text()
+    assert {each for each in alerts if each not in tests} == set()
+
+
+def test_the_readers_find_what_an_expression_names() -> None:
+    """Metrics, histograms and records, with matchers or without."""
+    text = 'a:synapse_withheld_x:max + rate(synapse_withheld_y_bucket{le="1"}[5m])'
+    assert dashboards.metrics_in(text) == {"synapse_withheld_y"}
+    assert dashboards.selectors_in(text) == [
+        "a:synapse_withheld_x:max",
+        'synapse_withheld_y_bucket{le="1"}',
+    ]

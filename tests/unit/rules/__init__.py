@@ -1,0 +1,1 @@
+"""What messages are, and which make which redundant."""

@@ -1,0 +1,65 @@
+"""The rules that an operator chose."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.rules.ruleset import Ruleset
+from tests.harness.rules import EVERY_RULE
+from tests.unit.rules.test_redundant import MESSAGES, Message
+
+EVERYTHING = Ruleset.of(Config(rules=EVERY_RULE))
+NAMES = [each.name for each in attrs.fields(RulesConfig)]
+
+
+def test_every_name_of_the_configuration_is_a_rule() -> None:
+    """In the same order."""
+    assert NAMES == [rule.name for rule in EVERYTHING.rules]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_rule_can_be_on_by_itself(name: str) -> None:
+    """And names its own messages alone."""
+    chosen = RulesConfig(**{each: each == name for each in NAMES})
+    (rule,) = Ruleset.of(Config(rules=chosen)).rules
+
+    assert name == rule.name
+
+
+def test_by_default_there_is_one_rule() -> None:
+    """The one that this began with."""
+    assert ["no_olm"] == [rule.name for rule in Ruleset.of(Config()).rules]
+
+
+def test_no_rule_names_nothing() -> None:
+    """Then the module acts on nothing."""
+    none = Ruleset.of(Config(rules=RulesConfig(no_olm=False)))
+
+    assert (frozenset(), ()) == (none.types, none.marks)
+
+
+def test_where_types_say_enough_no_code_is_looked_for() -> None:
+    """Each costs a pass over every row."""
+
+    def marks(**chosen: bool) -> tuple[str, ...]:
+        return Ruleset.of(Config(rules=RulesConfig(**chosen))).marks
+
+    assert ("m.no_olm",) == marks()
+    assert ("m.no_olm", "m.secret.request") == marks(secret_requests=True)
+    assert ("room_key.withheld",) == marks(withheld=True)
+    assert ("room_key.withheld",) == marks(withheld=True, no_olm=False)
+
+
+@given(MESSAGES)
+def test_no_two_rules_name_one_message(message: Message) -> None:
+    """And what names it says so in every row."""
+    said = (message.sender, message.type, message.content)
+    of = [rule for rule in EVERYTHING.rules if message.type in rule.types]
+    found = [notice for rule in of if (notice := rule.read(*said))]
+
+    assert found == [EVERYTHING.read(*said)]
+    assert any(mark in repr(said) for mark in found[0].rule.marks)
+    assert any(mark in repr(said) for mark in EVERYTHING.marks)

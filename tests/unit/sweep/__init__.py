@@ -1,0 +1,1 @@
+"""The walk over what is in the database already."""

@@ -1,0 +1,177 @@
+"""The sweep in the background: pauses, metrics, failures."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import attrs
+import pytest
+from prometheus_client import REGISTRY
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
+
+from synapse_withheld.config import Config
+from synapse_withheld.delivery.runtime import at_once
+from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.background import (
+    MOST_FAILURES,
+    REST_AFTER_FAILURE_S,
+    BackgroundSweep,
+)
+from synapse_withheld.sweep.walk import Options, Sweep
+from tests.harness.databases.backlog import FakeRows, driven, notice
+from tests.harness.rules import EVERY_RULE
+
+SERVER = "background.test"
+PAUSE_S = 0.25
+
+
+@attrs.define
+class Estimating:
+    """A backlog that says how many rows there are, or fails to."""
+
+    rows: int | None
+
+    async def estimate(self) -> int:
+        if self.rows is None:
+            raise ConnectionError("as asked for")
+        return self.rows
+
+
+@attrs.define
+class Slept:
+    """A sleep that takes no time and is written down; it may look around."""
+
+    look: Callable[[], Any] = lambda: None
+    seconds: list[float] = attrs.Factory(list)
+    seen: list[Any] = attrs.Factory(list)
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self.seen.append(self.look())
+
+
+@pytest.fixture
+def sample() -> Callable[[str], float]:
+    """Return what tells how much a metric has grown."""
+    labels = {SERVER_NAME_LABEL: SERVER} if SERVER_NAME_LABEL else {}
+
+    def value(name: str, **more: str) -> float:
+        found = REGISTRY.get_sample_value(
+            f"synapse_withheld_{name}", {**labels, **more}
+        )
+        return found or 0.0
+
+    of_rule = ("notices", "deleted", "deleted_bytes")
+    told = {
+        "sweep_rows_total": {},
+        **{f"sweep_{name}_total": {"rule": "no_olm"} for name in of_rule},
+        "failures_total": {"stage": "sweep"},
+    }
+    before = {name: value(name, **more) for name, more in told.items()}
+
+    def grown(name: str) -> float:
+        return value(name, **told.get(name, {})) - before.get(name, 0)
+
+    return grown
+
+
+def background(
+    rows: FakeRows, sleep: Slept, estimate: int | None = 8, **options: Any
+) -> BackgroundSweep:
+    """Return a sweep in batches of two."""
+    backlog: Any = Estimating(estimate)
+    sweep = Sweep(rows, Options(batch_size=2, **options))
+    runtime = at_once(Clock(), sleep)
+    return BackgroundSweep(backlog, sweep, Metrics(SERVER), PAUSE_S, runtime)
+
+
+def mailbox(count: int) -> FakeRows:
+    """Return a mailbox with copies of one notice."""
+    return FakeRows({("@r:hs", "R", number): notice() for number in range(count)})
+
+
+def test_it_rests_after_each_batch_and_tells_how_far_it_is(
+    sample: Callable[[str], float],
+) -> None:
+    """Until it is done."""
+    slept = Slept(lambda: (sample("sweep_position"), sample("sweep_done")))
+    driven(background(mailbox(7), slept).run())
+    assert [PAUSE_S] * 4 == slept.seconds
+    assert [(0.25, 0), (0.5, 0), (0.75, 0), (1, 1)] == slept.seen
+    counted = [
+        sample(f"sweep_{name}_total")
+        for name in ("rows", "notices", "deleted", "deleted_bytes")
+    ]
+    assert [7, 7, 6, 6 * len(notice())] == counted
+
+
+def test_where_nothing_is_found_each_rule_says_so() -> None:
+    """What is not there at all is no zero to a dashboard."""
+    rules = Ruleset.of(Config(rules=EVERY_RULE))
+    driven(background(FakeRows({}), Slept(), rules=rules).run())
+    labels = {SERVER_NAME_LABEL: SERVER} if SERVER_NAME_LABEL else {}
+    for name in ("notices", "deleted", "deleted_bytes"):
+        metric = f"synapse_withheld_sweep_{name}_total"
+        for rule in rules.rules:
+            found = REGISTRY.get_sample_value(metric, {"rule": rule.name, **labels})
+            assert found is not None
+
+
+def test_a_dry_run_counts_no_deletion(sample: Callable[[str], float]) -> None:
+    """Nor bytes, which are those that were deleted."""
+    driven(background(mailbox(7), Slept(), dry_run=True).run())
+    assert 7 == sample("sweep_notices_total")
+    assert 0 == sample("sweep_deleted_total") == sample("sweep_deleted_bytes_total")
+
+
+def test_after_a_failure_it_rests_and_goes_on(sample: Callable[[str], float]) -> None:
+    """The failure is counted; nothing is missed."""
+    rows, slept = mailbox(7), Slept()
+    rows.failing = MOST_FAILURES - 1
+    driven(background(rows, slept).run())
+    assert 1 == len(rows.table)
+    assert MOST_FAILURES - 1 == sample("failures_total")
+    assert MOST_FAILURES - 1 == slept.seconds.count(REST_AFTER_FAILURE_S)
+    assert 1 == sample("sweep_done")
+
+
+def test_after_many_failures_in_a_row_it_gives_up(
+    sample: Callable[[str], float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says so, and is not done."""
+    rows = mailbox(7)
+    rows.failing = 1000
+    with caplog.at_level("INFO"):
+        driven(background(rows, Slept()).run())
+    assert MOST_FAILURES == sample("failures_total")
+    assert 0 == sample("sweep_done")
+    assert "the sweep gave up" in caplog.text
+
+
+@pytest.mark.parametrize("estimate", [None, 0])
+def test_without_an_estimate_it_sweeps_all_the_same(
+    sample: Callable[[str], float], estimate: int | None
+) -> None:
+    """Its position is 0 until it is done."""
+    rows, slept = mailbox(3), Slept(lambda: sample("sweep_position"))
+    driven(background(rows, slept, estimate).run())
+    assert 1 == len(rows.table)
+    assert [0, 1] == slept.seen
+
+
+def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:
+    """Each of its batches is one turn, a failing one too."""
+    rows = mailbox(7)
+    rows.failing = 1
+    held: list[bool] = []
+    slept = Slept()
+    sweep = background(rows, slept)
+    slept.look = lambda: held.append(bool(sweep.turn.locked))
+    sweep.turn.acquire()
+    process = ensureDeferred(sweep.run())
+    assert (7, False) == (len(rows.table), process.called)
+    sweep.turn.release()
+    assert (1, True) == (len(rows.table), process.called)
+    assert [False] * 5 == held

@@ -1,0 +1,150 @@
+"""Which rows of a mailbox are redundant, whatever is in them."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synapse_withheld.config import Config
+from synapse_withheld.database.sql import MOST_OF_ROW
+from synapse_withheld.rules.mailbox import Superseded
+from synapse_withheld.rules.redundant import Backwards, Row
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.rules.staleness import Staleness
+from synapse_withheld.sweep import covering
+from synapse_withheld.sweep.covering import Covering, Found
+from tests.harness.databases.backlog import notice, other, text_of
+from tests.harness.rules import EVERY_RULE
+from tests.unit.rules.test_redundant import MESSAGES, Message, reference
+
+R = ("@r:hs", "R")
+RULES = Ruleset.of(Config(rules=EVERY_RULE))
+KEY_REQUEST = "m.room_key_request"
+
+
+def found(*texts: str | None, now_ts: int = 0) -> list[Found]:
+    """Return what is found in a mailbox with these texts, the oldest first."""
+    walk = Covering(RULES)
+    rows = [(*R, number, text) for number, text in enumerate(texts, 1)][::-1]
+    return list(walk.judge(rows, walk.read(rows), Staleness(now_ts)))
+
+
+def stay(*texts: str | None) -> list[int]:
+    """Return which of the rows are not redundant, the oldest first."""
+    gone = {each.redundant.stream_id for each in found(*texts) if each.redundant}
+    return [number for number in range(1, len(texts) + 1) if number not in gone]
+
+
+def request(**more: object) -> str:
+    """Return the text of a key request."""
+    content = {"action": "request", "requesting_device_id": "S", "request_id": "1"}
+    return text_of("@s:hs", KEY_REQUEST, {**content, **more})
+
+
+def verification(transaction: str, kind: str = "request", **more: object) -> str:
+    """Return the text of a request to verify, or of what takes it back."""
+    content = {"transaction_id": transaction, "from_device": "S", **more}
+    return text_of("@s:hs", f"m.key.verification.{kind}", content)
+
+
+def test_what_was_not_read_is_no_notice() -> None:
+    """The statement leaves out what is too long."""
+    assert [1, 3] == stay(None, notice(), notice())
+    assert 2 == len(found(None, notice(), notice()))
+
+
+def test_what_is_too_long_for_a_notice_is_none() -> None:
+    """As a first reading has it; what just fits is one."""
+    fits = notice(reason="x" * (MOST_OF_ROW - len(notice(reason=""))))
+    longer = notice(reason="x" * (len(fits) - len(notice(reason="")) + 1))
+
+    assert (MOST_OF_ROW, [2]) == (len(fits), stay(fits, fits))
+    assert [1, 2] == stay(longer, longer)
+
+
+def test_a_request_for_something_else_makes_none_redundant() -> None:
+    """Though it has the same ID; one with the same content does."""
+    another, one = request(body={"a": 1, "b": 2}), request(body={"a": 1})
+
+    assert [1, 2] == stay(another, one)
+    assert [2] == stay(another, request(body={"b": 2, "a": 1}))
+
+
+def test_of_equal_texts_the_newest_stays() -> None:
+    """But of what takes a verification back each does."""
+    assert [2, 3] == stay(verification("1"), verification("1"), verification("2"))
+    assert [1, 2, 3] == stay(*[verification("1", "cancel")] * 3)
+
+
+def test_two_keys_of_one_device_stay() -> None:
+    """Nobody knows who stored the newer one."""
+    assert [2, 3] == stay(notice("key1"), notice("key2"), notice("key1"))
+
+
+def test_equal_texts_go_for_what_stays() -> None:
+    """Not for one that goes itself, maybe in a statement before."""
+    scoped = notice(room_id="!room:hs")
+    newer = [each.redundant for each in found(scoped, scoped, notice())]
+
+    assert [None, Superseded(R, 2, 3), Superseded(R, 1, 3)] == newer
+
+
+def test_equal_texts_of_what_is_stale_go_for_the_newest_row() -> None:
+    """Which is the only one that is sure to stay."""
+    stale = verification("1", timestamp=0)
+    texts = [stale, stale, notice()]
+    newer = [each.redundant for each in found(*texts, now_ts=2**50)]
+
+    assert [None, Superseded(R, 2, 3), Superseded(R, 1, 3)] == newer
+
+
+def test_the_texts_of_a_mailbox_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond, each row is judged, to the same end."""
+    texts = [*[verification("1")] * 2, *[verification("2")] * 2]
+    expected = found(*texts)
+    monkeypatch.setattr(covering, "MOST_TEXTS", 1)
+    walk = Covering(RULES)
+    rows = [(*R, number, text) for number, text in enumerate(texts, 1)][::-1]
+
+    assert expected == list(walk.judge(rows, walk.read(rows), Staleness()))
+    assert 1 == len(walk._mailbox.newer_than)
+
+
+def test_a_text_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same mailbox, however many rows have it."""
+    judged = []
+    judge = Backwards.judge
+
+    def note(walk: Backwards, row: Row) -> int | None:
+        judged.append(row.stream_id)
+        return judge(walk, row)
+
+    monkeypatch.setattr(Backwards, "judge", note)
+
+    assert [9] == stay(*[notice()] * 9)
+    assert [9] == judged
+
+
+@given(st.lists(MESSAGES, max_size=20), st.integers(0, 20))
+def test_of_every_rule_what_the_table_says_is_found(
+    messages: list[Message], at: int
+) -> None:
+    """With texts remembered, and whatever else is between them."""
+    found_there = [attrs.evolve(each, seen=False, stale=False) for each in messages]
+    texts = [text_of(each.sender, each.type, each.content) for each in messages]
+    expected = reference(found_there, len(messages), merges=True)
+
+    assert expected == {*range(1, len(texts) + 1)} - {*stay(*texts)}
+    # Rows that are no notices make none redundant.
+    count = len(stay(*texts[:at], other(), *texts[at:]))
+    assert len(texts) + 1 - len(expected) == count
+
+
+def test_sizes_are_bytes() -> None:
+    """Not characters."""
+    text = notice(reason="x").replace('"x"', '"\N{SNOWMAN}"')
+
+    assert [len(text.encode())] == [each.size for each in found(text)]
+    assert len(text.encode()) == len(text) + 2

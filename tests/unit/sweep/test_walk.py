@@ -1,0 +1,299 @@
+"""The sweep leaves exactly what no newer row makes redundant."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synapse_withheld.sweep import covering
+from synapse_withheld.sweep.walk import Counts, Options, Progress, Sweep
+from tests.harness.clients.messages import OLDER_WITHHELD, WITHHELD, make_notice
+from tests.harness.databases.backlog import (
+    FakeRows,
+    driven,
+    must_stay,
+    notice,
+    other,
+    ruleset,
+    text_of,
+)
+
+R, Q = ("@r:hs", "R"), ("@q:hs", "Q")
+SCOPE = {"room_id": "!room:hs", "session_id": "session"}
+
+
+def swept(texts: list[str], **options: Any) -> list[int]:
+    """Sweep one mailbox and return which of its rows stay, from 1 on."""
+    rows = FakeRows({(*R, number): text for number, text in enumerate(texts, 1)})
+    finish(Sweep(rows, Options(**options)))
+    return sorted(stream_id for _, _, stream_id in rows.table)
+
+
+def finish(sweep: Sweep) -> Progress:
+    """Sweep to the end."""
+    while not sweep.progress.done:
+        driven(sweep.step())
+    return sweep.progress
+
+
+@pytest.mark.parametrize(
+    ("texts", "stay"),
+    [
+        ([notice(), notice(), notice()], [3]),
+        ([notice(), other(), other()], [1, 2, 3]),
+        ([notice(), notice(device="DEV2")], [1, 2]),
+        ([notice(device=None), notice("key2", None)], [1, 2]),
+        ([notice("key1"), notice("key2")], [1, 2]),
+        ([notice("key1"), notice("key2"), notice("key1")], [2, 3]),
+        ([notice(), notice(code="m.unverified")], [1, 2]),
+        ([notice(code="m.unverified")] * 2, [1, 2]),
+        ([notice(**SCOPE), notice()], [2]),
+        ([notice(), notice(**SCOPE)], [1, 2]),
+        ([notice(), notice(**SCOPE), notice(), notice(**SCOPE)], [3, 4]),
+        ([notice(), text_of("@s:hs", OLDER_WITHHELD, make_notice("key", "DEV"))] * 2,
+         [3, 4]),
+        ([notice(), text_of("@t:hs", WITHHELD, make_notice("key", "DEV"))], [1, 2]),
+        ([notice(), '{"m.no_olm":'], [1, 2]),
+        ([notice(), '["m.no_olm"]', notice()], [2, 3]),
+    ],
+)  # fmt: skip
+def test_what_stays_of_a_mailbox(texts: list[str], stay: list[int]) -> None:
+    """All but what a newer row makes redundant, whatever the batches are."""
+    assert [stay] * 3 == [swept(texts, batch_size=size) for size in (1, 2, 100)]
+
+
+def test_with_separate_scopes_sessions_do_not_cover_each_other() -> None:
+    """Nor does a notice about all of them."""
+    elsewhere = {**SCOPE, "session_id": "other"}
+    texts = [notice(**SCOPE), notice(**SCOPE), notice(**elsewhere), notice()]
+    assert [2, 3, 4] == swept(texts, rules=ruleset(merge_scopes=False))
+    assert [4] == swept(texts)
+
+
+def test_a_mailbox_of_another_device_covers_nothing() -> None:
+    """Nor one of another user with the same device ID."""
+    table = {
+        (*R, 1): notice(),
+        ("@r:hs", "R2", 2): notice(),
+        ("@x:hs", "R", 3): notice(),
+    }
+    rows = FakeRows(table)
+    assert 0 == finish(Sweep(rows, Options())).total.redundant
+    assert table == rows.table
+
+
+def test_progress_counts_what_was_seen_and_done() -> None:
+    """Bytes are those of the rows that are gone."""
+    texts = [notice(reason="é"), notice(), other(), notice()]
+    rows = FakeRows({(*R, number): text for number, text in enumerate(texts, 1)})
+    size = sum(len(text.encode()) for text in texts[:2])
+    counts = Counts(notices=3, redundant=2, deleted=2, bytes=size)
+    expected = Progress(rows=4, rules={"no_olm": counts}, mailbox=R, done=True)
+    assert expected == finish(Sweep(rows, Options()))
+
+
+def test_a_dry_run_says_the_same_and_deletes_nothing() -> None:
+    """But `deleted` is 0."""
+    table = {(*R, number): notice() for number in range(1, 9)}
+    dry = FakeRows(table)
+    found = finish(Sweep(dry, Options(dry_run=True, batch_size=3)))
+    real = finish(Sweep(FakeRows(table), Options(batch_size=3)))
+    assert table == dry.table
+    assert (8, Counts(8, 7, bytes=found.total.bytes)) == (found.rows, found.total)
+    assert Counts(8, 7, deleted=7, bytes=found.total.bytes) == real.total
+
+
+def test_a_mailbox_whose_device_is_being_deleted_is_left_alone() -> None:
+    """Synapse's own deletion would stop early; others are swept."""
+    rows = FakeRows({(*key, number): notice() for key in (Q, R) for number in (1, 2)})
+    rows.doomed_mailboxes = {R}
+    progress = finish(Sweep(rows, Options()))
+    assert {(*Q, 2), (*R, 1), (*R, 2)} == rows.table.keys()
+    assert (1, 1) == (progress.total.left_alone, progress.total.deleted)
+
+
+def test_what_readers_do_not_see_yet_neither_goes_nor_covers() -> None:
+    """Else a reader may see neither of two for a moment."""
+    rows = FakeRows({(*R, number): notice() for number in (1, 2, 3)})
+    rows.hidden_from = 3
+    finish(Sweep(rows, Options()))
+    assert {(*R, 2), (*R, 3)} == rows.table.keys()
+
+
+def test_one_row_more_is_read_at_once_than_asked_for() -> None:
+    """However many there are: to know whether a place goes on."""
+    rows = FakeRows({(*R, number): other() for number in range(50)})
+    finish(Sweep(rows, Options(batch_size=7)))
+    assert 8 == rows.most_read
+
+
+def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest are remembered; the next mailbox has room again."""
+    monkeypatch.setattr(covering, "MOST_SLOTS", 2)
+    texts = [notice(device=f"D{number % 3}", reason=f"{number}") for number in range(6)]
+    assert [1, 4, 5, 6] == swept(texts)
+    keys = (Q, R)
+    rows = FakeRows({(*key, n): text for key in keys for n, text in enumerate(texts)})
+    assert 4 == finish(Sweep(rows, Options())).total.deleted
+
+
+def test_where_no_row_is_left_nothing_more_is_read() -> None:
+    """The one row more tells."""
+    sweep = Sweep(FakeRows({(*R, n): other() for n in range(3)}), Options(3))
+
+    assert driven(sweep.step()).done
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_rows_that_share_a_place_are_left_alone(batch_size: int) -> None:
+    """Whoever deletes one deletes both."""
+    rows = FakeRows({(*R, number): notice() for number in range(1, 8)})
+    rows.doubles = {(*R, 3): other(), (*R, 5): notice(), (*R, 7): other()}
+    sweep = Sweep(rows, Options(batch_size=batch_size))
+    finish(sweep)
+
+    assert {(*R, 3), (*R, 5), (*R, 6), (*R, 7)} == rows.table.keys()
+    assert 4 == sweep.progress.total.notices
+
+
+def test_memory_does_not_grow_with_the_table() -> None:
+    """What one mailbox needed is forgotten in the next, texts included."""
+
+    def grown_by(count: int) -> int:
+        texts = {(f"@u{n:05}:hs", "D", m): notice(f"{n} {m}", None, reason="x" * 500)
+                 for n in range(count) for m in range(2)}  # fmt: skip
+        rows = FakeRows(texts)
+        sweep = Sweep(rows, Options(batch_size=50))
+        tracemalloc.start()
+        try:
+            finish(sweep)
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    # A mailbox takes some kilobytes, one text half of one.
+    assert grown_by(3000) < grown_by(1000) + 20_000
+
+
+def test_after_a_failure_nothing_is_missed_and_nothing_covers_itself() -> None:
+    """The mailbox is begun again."""
+    rows = FakeRows({(*R, number): notice() for number in range(1, 9)})
+    rows.failing = 2
+    sweep = Sweep(rows, Options(batch_size=3))
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            driven(sweep.step())
+    finish(sweep)
+    assert {(*R, 8)} == rows.table.keys()
+    assert 7 == sweep.progress.total.redundant
+
+
+def test_a_mailbox_that_was_left_in_the_middle_is_begun_again() -> None:
+    """Else nobody would know what covers the rest of it."""
+    rows = FakeRows({(*key, number): notice() for key in (Q, R) for number in range(9)})
+    first = Sweep(rows, Options(batch_size=4))
+    assert R == driven(first.step()).mailbox
+    second = Sweep(rows, Options(batch_size=4), first.progress.mailbox)
+    assert 13 == finish(second).total.redundant
+    assert {(*Q, 8), (*R, 8)} == rows.table.keys()
+
+
+KEYS = st.sampled_from([("@q:hs", "A")] * 3 + [("@q:hs", "B"), ("@r:hs", "A")])
+TEXTS = st.one_of(
+    st.just(other()),
+    st.builds(
+        text_of,
+        # Mostly alike, so that many of them meet.
+        st.sampled_from(["@s:hs"] * 5 + ["@t:hs"]),
+        st.sampled_from([WITHHELD] * 5 + [OLDER_WITHHELD]),
+        st.builds(
+            lambda key, device, code, scope: make_notice(
+                key, device, code=code, **scope
+            ),
+            st.sampled_from(["key1", "key2"]),
+            st.sampled_from([None, "D1", "D1", "D1", "D2"]),
+            st.sampled_from(["m.no_olm"] * 5 + ["m.unavailable"]),
+            st.sampled_from([{}, {}, SCOPE, {"room_id": "!room:hs"}]),
+        ),
+    ),
+)
+RULES = st.sampled_from([ruleset(merge_scopes=each) for each in (True, False)])
+OPTIONS = st.builds(Options, st.integers(1, 7), RULES)
+# What happens: a message arrives, a mailbox is read up to now, either of two sweeps
+# takes a step, fails at one, or is killed and taken up again.
+STORED = st.tuples(st.just("store"), KEYS, TEXTS)
+STEPS = st.tuples(st.sampled_from(["step", "fail", "kill"]), st.integers(0, 1))
+# Rarely, as nothing of the mailbox is left to be judged.
+READ = st.tuples(st.just("acknowledge"), KEYS)
+EVENTS = st.lists(
+    st.one_of(*[STORED] * 6, *[STEPS] * 6, READ),
+    max_size=60,
+)
+
+
+@given(
+    st.lists(st.tuples(KEYS, TEXTS), min_size=10, max_size=40),
+    OPTIONS,
+    EVENTS,
+    st.sets(KEYS, max_size=1),
+)
+def test_whatever_happens_meanwhile_the_right_rows_stay(
+    backlog: Any, options: Options, events: Any, doomed: Any
+) -> None:
+    """As told by a plain comparison of all rows with all later ones."""
+    everything = {(*key, n): text for n, (key, text) in enumerate(backlog, 1)}
+    rows = FakeRows(everything)
+    rows.doomed_mailboxes = doomed
+    read_up_to: dict[Any, int] = {}
+    sweeps = [Sweep(rows, options), Sweep(rows, options)]
+    for now, (what, *about) in enumerate(events, len(backlog) + 1):
+        if what == "store":
+            key, text = about
+            everything[(*key, now)] = rows.table[(*key, now)] = text
+        elif what == "acknowledge":
+            read_up_to[about[0]] = now
+            for place in [each for each in rows.table if each[:2] == about[0]]:
+                del rows.table[place]
+        else:
+            take_a_step(rows, sweeps, options, what, about[0])
+    left = {place for place in everything if place[2] > read_up_to.get(place[:2], 0)}
+    expected = must_stay(everything, options, doomed=doomed) & left
+    assert expected <= rows.table.keys()
+    finish(Sweep(rows, options))
+    assert expected == rows.table.keys()
+
+
+def take_a_step(
+    rows: FakeRows, sweeps: list[Sweep], options: Options, how: str, number: int
+) -> None:
+    """Let one of the sweeps take a step, fail at it, or be killed and begin again."""
+    if how == "kill":
+        sweeps[number] = Sweep(rows, options, sweeps[number].progress.mailbox)
+        return
+    rows.failing = how == "fail"
+    try:
+        driven(sweeps[number].step())
+    except ConnectionError:
+        assert how == "fail"
+    rows.failing = 0
+
+
+@given(st.lists(st.tuples(KEYS, TEXTS), min_size=10, max_size=40), OPTIONS, st.data())
+def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(
+    backlog: Any, options: Options, data: Any
+) -> None:
+    """From the mailbox that it was in."""
+    table = {(*key, n): text for n, (key, text) in enumerate(backlog, 1)}
+    rows = FakeRows(table)
+    sweep = Sweep(rows, options)
+    while not sweep.progress.done:
+        driven(sweep.step())
+        if not sweep.progress.done and data.draw(st.booleans()):
+            big_enough = evolve(options, batch_size=50)
+            sweep = Sweep(rows, big_enough, sweep.progress.mailbox)
+    assert must_stay(table, options) == rows.table.keys()

@@ -1,0 +1,254 @@
+"""Memory beside a naive one: whatever happens, both believe the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from synapse_withheld.memory.limits import Limits
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.records import Record
+from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.redundant import Row
+from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
+from synapse_withheld.rules.withheld import SessionWithheld
+from tests.unit.naive_memory import NaiveMemory, NaiveRow
+
+MAILBOXES = [("@r:hs", "D1"), ("@r:hs", "D2"), ("@q:hs", "D1")]
+SENDERS = ["@s:hs", "@t:hs"]
+KEYS = ["k1", "k2"]
+RULES = (NoOlm(), SessionWithheld(), KeyRequests())
+NOTICES = [
+    *(
+        Notice(NoOlm(), Pair(sender, "device:A", "w"), key, variant)
+        for sender in SENDERS
+        for key in KEYS
+        for variant in ("whole", "scoped")
+    ),
+    *(
+        Notice(SessionWithheld(), Pair("@s:hs", f"key:{key}", "w", ("!r", key)), key, c)
+        for key in KEYS
+        for c in ("m.unverified", "m.blacklisted")
+    ),
+    Notice(KeyRequests(), Pair("@s:hs", "A", "r", ("1",)), "c", CANCELLATION),
+    *(
+        # Their contents look like a key; no Olm message is about them.
+        Notice(KeyRequests(), Pair("@s:hs", "A", "r", ("1",)), content, REQUEST)
+        for content in KEYS
+    ),
+]
+
+mailboxes = st.sampled_from(MAILBOXES)
+notices = st.sampled_from(NOTICES)
+
+
+class Beside(RuleBasedStateMachine):
+    """One memory and one naive one, to which the same happens."""
+
+    @initialize(sees_reads=st.booleans(), hold_s=st.sampled_from([None, 3.0]))
+    def begin_both(self, sees_reads: bool, hold_s: float | None) -> None:
+        """Start empty."""
+        self.memory = Memory(Limits(100_000), sees_reads=sees_reads, hold_s=hold_s)
+        self.naive = NaiveMemory(sees_reads=sees_reads, hold_s=hold_s)
+        self.on_their_way: list[tuple[Any, NaiveRow, int]] = []
+        self.stream_id = 100
+        self.now_s = 0.0
+
+    def next_id(self) -> int:
+        """Return a stream ID; those of what is found lie between."""
+        self.stream_id += 10
+        return self.stream_id
+
+    @rule(key=mailboxes, handed_out=st.sampled_from([0, 0, 0, 150]))
+    def open(self, key: MailboxKey, handed_out: int) -> None:
+        """A mailbox is opened."""
+        self.memory.open(key, handed_out)
+        self.naive.open(key, handed_out)
+
+    @rule(key=mailboxes, notice=notices, passed_s=st.sampled_from([0.0, 1.0]))
+    def begin(self, key: MailboxKey, notice: Notice, passed_s: float) -> None:
+        """A notice is sorted."""
+        self.now_s += passed_s
+        storing = self.memory.begin(key, notice, notice.pair.sender, 7, self.now_s)
+        row = self.naive.begin(key, notice, self.now_s)
+        self.on_their_way.append((storing, row, self.next_id()))
+
+    @precondition(lambda self: self.on_their_way)
+    @rule(data=st.data(), only_one=st.sampled_from([True, True, True, False]))
+    def settle(self, data: st.DataObject, only_one: bool) -> None:
+        """A notice was stored, in whatever order."""
+        storing, row, stream_id = self._take(data)
+        superseded = self.memory.settle(storing, stream_id, only_one_in_row=only_one)
+        expected = self.naive.settle(row, stream_id, only_one=only_one)
+        assert storing.is_lost == (expected is None)
+        assert (expected or set()) == {each.stream_id for each in superseded}
+        assert all(each.stream_id < each.newer_stream_id for each in superseded)
+
+    @precondition(lambda self: self.on_their_way)
+    @rule(data=st.data())
+    def abandon(self, data: st.DataObject) -> None:
+        """A notice was not stored."""
+        storing, row, _ = self._take(data)
+        self.memory.abandon(storing)
+        self.naive.in_flight.remove(row)
+
+    @rule(
+        key=mailboxes,
+        found=st.dictionaries(st.integers(1, 300), notices, max_size=4),
+        stale=st.booleans(),
+        last=st.booleans(),
+    )
+    def learn(
+        self,
+        key: MailboxKey,
+        found: dict[int, Notice],
+        stale: bool,
+        last: bool,
+    ) -> None:
+        """A page of a mailbox was read, with rows that are known among them."""
+        mailbox = self.memory.get(key)
+        if mailbox is None:
+            return
+        box = self.naive.boxes[key]
+        # A stream ID is one row. Those of what this process stores are tens.
+        page = {each: found[each] for each in found if each % 10}
+        own = {each.stream_id: each.notice for each in box.rows}
+        own.update((of, row.notice) for _, row, of in self._of(key))
+        page.update((each, own[each]) for each in own if each % 20 == 0 or stale)
+        page = {each: page[each] for each in page if each <= self.stream_id}
+        is_stale = {each for each in page if stale and not page[each].rule.about_keys}
+        rows = [Row(each, page[each], stale=each in is_stale) for each in sorted(page)]
+        newest_id = max((each.stream_id for each in box.rows), default=0)
+        superseded = self.memory.learn(key, mailbox, rows, newest_id, last=last)
+        expected = self.naive.learn(key, sorted(page.items()), is_stale)
+        assert expected == {each.stream_id for each in superseded}
+        box.learned |= last
+
+    @rule(key=mailboxes, sender=st.sampled_from(SENDERS), sender_key=st.text("k12x"))
+    def rearm_device(self, key: MailboxKey, sender: str, sender_key: str) -> None:
+        """An Olm message passes to a device."""
+        expected = self.naive.note_olm(key[0], sender, key[1], sender_key)
+        assert expected == self.memory.rearm_device(key, sender, sender_key)
+
+    @rule(
+        key=mailboxes, sender=st.sampled_from(SENDERS), sender_key=st.sampled_from(KEYS)
+    )
+    def rearm_device_of_pair(
+        self, key: MailboxKey, sender: str, sender_key: str
+    ) -> None:
+        """The same, with a key that is used."""
+        self.rearm_device(key, sender, sender_key)
+
+    @rule(user=st.sampled_from(["@r:hs", "@q:hs"]), sender=st.sampled_from(SENDERS))
+    def rearm_users(self, user: str, sender: str) -> None:
+        """An Olm message passes between users."""
+        expected = self.naive.note_olm(user, sender, None, None)
+        assert expected == self.memory.rearm_users(user, sender)
+
+    @rule(key=mailboxes, ahead=st.integers(0, 20))
+    def note_read(self, key: MailboxKey, ahead: int) -> None:
+        """A device begins to read."""
+        up_to = self.stream_id - ahead
+        self.memory.note_read(*key, up_to)
+        box = self.naive.boxes.get(key)
+        if box is not None:
+            box.handed_out = max(box.handed_out, up_to)
+
+    @precondition(lambda self: any(self.naive.all_rows()))
+    @rule(data=st.data(), gone=st.booleans())
+    def look(self, data: st.DataObject, gone: bool) -> None:
+        """The row of a record is looked at: it is there, or gone."""
+        row = data.draw(st.sampled_from(list(self.naive.all_rows())))
+        record = self._record(row)
+        if gone:
+            self.memory.drop(row.key, record)
+            self.naive.drop(row.key, row.stream_id)
+        else:
+            self.memory.confirmed(record, self.now_s)
+            row.queued_s = self.now_s
+
+    @rule(key=mailboxes)
+    def forget(self, key: MailboxKey) -> None:
+        """A mailbox is forgotten."""
+        self.memory.forget(key)
+        self.naive.boxes.pop(key, None)
+
+    @rule(seldom=st.integers(0, 9))
+    def clear(self, seldom: int) -> None:
+        """Everything is forgotten, but what is on its way."""
+        if not seldom:
+            self.memory.clear()
+            self.naive.boxes.clear()
+
+    @invariant()
+    def both_believe_the_same(self) -> None:
+        """Of any notice for any mailbox."""
+        for key in MAILBOXES:
+            for notice in NOTICES:
+                expected, stream_id = self.naive.believe(key, notice, self.now_s)
+                found, record = self.memory.believe(key, notice, self.now_s)
+                assert expected in {None, found}, (key, notice)
+                assert stream_id == (record and record.stream_id), (key, notice)
+
+    @invariant()
+    def both_remember_the_same(self) -> None:
+        """In the same mailboxes."""
+        expected = {
+            key: {each.stream_id for each in box.rows}
+            for key, box in self.naive.boxes.items()
+        }
+        found = {
+            key: {each.stream_id for each in self.memory._mailboxes.get(key) or ()}
+            for key in MAILBOXES
+            if self.memory._mailboxes.get(key) is not None
+        }
+        assert expected == found
+        assert sum(map(len, expected.values())) == self.memory.pairs
+        assert len(expected) == len(self.memory)
+        for key, box in self.naive.boxes.items():
+            mailbox = self.memory._mailboxes.get(key)
+            assert mailbox is not None
+            assert (box.handed_out, box.learned) == (
+                mailbox.handed_out,
+                mailbox.learned,
+            )
+
+    def teardown(self) -> None:
+        """Nothing is left of what is forgotten."""
+        for storing, _, _ in self.on_their_way:
+            self.memory.abandon(storing)
+        assert 0 == len(self.memory._in_flight)
+        assert not self.memory._in_flight._flights
+        for key in MAILBOXES:
+            self.memory.forget(key)
+        assert (0, 0) == (len(self.memory), self.memory.pairs)
+        assert 0 == len(self.memory._users)
+        assert not self.memory._mailboxes._of_who
+
+    def _take(self, data: st.DataObject) -> tuple[Any, NaiveRow, int]:
+        at = data.draw(st.integers(0, len(self.on_their_way) - 1))
+        return self.on_their_way.pop(at)
+
+    def _of(self, key: MailboxKey) -> list[tuple[Any, NaiveRow, int]]:
+        return [each for each in self.on_their_way if each[1].key == key]
+
+    def _record(self, row: NaiveRow) -> Record:
+        mailbox = self.memory._mailboxes.get(row.key)
+        assert mailbox is not None
+        (record,) = (each for each in mailbox if each.stream_id == row.stream_id)
+        return record
+
+
+TestBeside = Beside.TestCase
+TestBeside.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
