@@ -44,7 +44,7 @@ def test_inputs_reach_notices_olm_messages_and_odd_types() -> None:
 def test_a_lost_message_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that takes any repeat for a duplicate is caught."""
     monkeypatch.setattr(
-        "synapse_withheld.delivery.collapser.without",
+        "synapse_withheld.delivery.settling.without",
         lambda messages, _: type(messages)(),
     )
     target = Target()
