@@ -10,19 +10,17 @@ import attrs
 from twisted.internet.task import Clock
 
 from synapse_withheld.config import Config
-from synapse_withheld.delivery.batch import LocalMessages
+from synapse_withheld.delivery.batch import Edus, LocalMessages
+from synapse_withheld.delivery.runtime import Runtime, at_once
 from synapse_withheld.delivery.traffic import Traffic
-from synapse_withheld.delivery.waiting import Runtime, at_once
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
-from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.wiring import wire
 from synapse_withheld.wrappers import to_local
 from tests.bench.instruments.messages import DUMMY, SENDER_KEY, content
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import ENCRYPTED, WITHHELD
+from tests.harness.clients.messages import ENCRYPTED, WITHHELD, make_notice
 from tests.harness.rules import EVERY_RULE
 
 LARGE = 1_000
@@ -42,7 +40,7 @@ _HOW = (
     "stores nothing."
 )
 _WHERE = (
-    "'decision' begins at `Traffic.to_local`, 'with wrapper' at the wrapped method of "
+    "'decision' begins at `Traffic.store`, 'with wrapper' at the wrapped method of "
     "Synapse's store. 'of these': every message re-arms a pair."
 )
 
@@ -50,9 +48,15 @@ _WHERE = (
 class NoHomeserver:
     """Surroundings that are never asked, since no message here is a notice."""
 
+    sees_reads = False
+    database_driver = "psycopg2"
+
+    def connection_of(self, _: Any) -> None:
+        """Return nothing: no statement is cancelled here."""
+
     def runtime(self) -> Runtime:
         """Return how things would run."""
-        return attrs.evolve(at_once(Clock(), self._fail), seconds=time.monotonic)
+        return attrs.evolve(at_once(Clock(), self._sleep), seconds=time.monotonic)
 
     def stream_token(self) -> int:
         """Return a position."""
@@ -70,7 +74,7 @@ class NoHomeserver:
         """Fail: nothing here may need the database."""
         raise AssertionError("an ordinary message caused a statement")
 
-    async def _fail(self, _: float) -> None:
+    async def _sleep(self, _: float) -> None:
         raise AssertionError("an ordinary message had to wait")
 
 
@@ -90,8 +94,8 @@ class Timing:
     whole_us: float
 
 
-async def write(messages: LocalMessages) -> int:  # noqa: ARG001 it writes nothing
-    """Stand for Synapse's method."""
+async def write(local: LocalMessages, edus: Edus | None = None) -> int:  # noqa: ARG001
+    """Stand for Synapse's method, which here writes nothing."""
     return 1
 
 
@@ -120,17 +124,19 @@ def make_traffic(pairs: int) -> Traffic:
         NoHomeserver(),
         Metrics("bench"),
         Tally(time.monotonic),
-        spoofs_possible=False,
     )
-    index = traffic.inbox.index
+    memory = traffic.inbox.memory
     for number in range(LARGE if pairs else 0):
         key = mailbox(number)
-        index.end_reading(key, index.begin_reading(key), [])
-        for sender in range(pairs // LARGE):
-            pair = Pair(f"@sender{sender}:withheld.test", "device:DEV", WITHHELD)
-            notice = Notice(NoOlm(), pair, SENDER_KEY)
-            index.settle(index.begin(key, notice, 0), stream_id=sender + 1)
-    assert index.pairs == pairs
+        memory.open(key, 0)
+        for which in range(pairs // LARGE):
+            sender = f"@sender{which}:withheld.test"
+            notice = traffic.inbox.rules.read(
+                sender, WITHHELD, make_notice(SENDER_KEY, "DEV")
+            )
+            assert notice is not None
+            memory.settle(memory.begin(key, notice, sender, 0, 0.0), which + 1)
+    assert memory.pairs == pairs
     return traffic
 
 
@@ -161,7 +167,7 @@ def time_batch(
     wrapped = to_local(traffic, NoHomeserver().stream_token, write)
     steps = (
         lambda: drive(write(batch)),
-        lambda: drive(traffic.to_local(batch, write)),
+        lambda: drive(traffic.store(batch, {}, write)),
         lambda: drive(wrapped(batch)),  # type: ignore[arg-type]
     )
     timers = [Timer(step) for step in steps]

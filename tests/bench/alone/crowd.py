@@ -15,7 +15,7 @@ from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.cli.shared.mailboxes import Mailboxes
 from synapse_withheld.config import Config
-from synapse_withheld.delivery.batch import LocalMessages
+from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.wiring import wire
@@ -141,15 +141,15 @@ def _straight(mailboxes: Mailboxes) -> Callable[[LocalMessages], None]:
 
 def _through_module(mailboxes: Mailboxes) -> Callable[[LocalMessages], None]:
     tally = Tally(mailboxes.runtime().seconds)
-    traffic = wire(Config(), mailboxes, Metrics("crowd"), tally, spoofs_possible=False)
+    traffic = wire(Config(), mailboxes, Metrics("crowd"), tally)
 
-    async def write(kept: LocalMessages) -> None:
+    async def write(kept: LocalMessages, _: Edus) -> None:
         # Of nothing Synapse's code for writing is not entered.
         if kept:
             await mailboxes.store(kept)
 
     def send(batch: LocalMessages) -> None:
-        ensureDeferred(traffic.to_local(batch, write))
+        ensureDeferred(traffic.store(batch, {}, write))
         mailboxes.come_to_rest()
 
     return send

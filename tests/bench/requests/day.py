@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.sql import MailboxReading
-from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
+from synapse_withheld.database.sql import Page
+from synapse_withheld.delivery.batch import Edus, LocalMessages, ObservedBatch
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.mailbox import MailboxKey, RowState
@@ -84,7 +84,7 @@ class Mailboxes(NoHomeserver):
 
     async def run_statement(self, *arguments: Any) -> Any:
         """Answer at once, by the name of the statement."""
-        name, _, about = arguments
+        name, _, *_, about = arguments
         if "delete" in name:
             for row in about:
                 self.rows[row.mailbox].discard(row.stream_id)
@@ -95,7 +95,12 @@ class Mailboxes(NoHomeserver):
                 (key, stream_id): RowState(queued=stream_id in self.rows.get(key, ()))
                 for key, stream_id in about
             }
-        return {key: MailboxReading() for key in about}
+        below = arguments[2]
+        # All that is queued was seen being stored.
+        return {key: Page([], 0, None) for key in below}
+
+    async def _sleep(self, _: float) -> None:
+        return None
 
     async def store(self, kept: LocalMessages) -> None:
         """Store a batch."""
@@ -113,7 +118,7 @@ def simulate(seed: int = 1) -> Day:
     events = sorted(_events(chance), key=lambda event: event[0])
     with_module, stock = Mailboxes(), dict[MailboxKey, int]()
     tally = Tally(time.monotonic)
-    traffic = wire(Config(), with_module, Metrics("day"), tally, spoofs_possible=False)
+    traffic = wire(Config(), with_module, Metrics("day"), tally)
     notices = 0
     for _, kind, sender, key in events:
         if kind == "sync":
@@ -122,21 +127,21 @@ def simulate(seed: int = 1) -> Day:
             continue
         sender_key = make_key(sender)
         if kind == "olm":
-            traffic.inbox.index.rearm_device(key, sender, sender_key)
+            traffic.inbox.memory.rearm_device(key, sender, sender_key)
             continue
         notices += 1
         stock[key] = stock.get(key, 0) + 1
         content = make_notice(sender_key, "DEVICE")
         message = {"sender": sender, "type": WITHHELD, "content": content}
         batch = {key[0]: {key[1]: message}}
-        drive(traffic.to_local(batch, _writer(with_module)))
+        drive(traffic.store(batch, {}, _writer(with_module)))
     left = sum(map(len, with_module.rows.values()))
     stored = with_module.stream_id
     return Day(notices, stored, with_module.deleted, (sum(stock.values()), left))
 
 
 def _writer(homeserver: Mailboxes) -> Any:
-    async def write(kept: LocalMessages) -> None:
+    async def write(kept: LocalMessages, _: Edus) -> None:
         if kept:
             await homeserver.store(kept)
 
