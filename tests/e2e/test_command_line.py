@@ -319,11 +319,7 @@ def as_on_the_page(text: str, place: Place) -> str:
     return re.sub(rf"{re.escape(synapse_version())}(?=; tested)", NEWEST, text)
 
 
-@pytest.mark.parametrize(
-    "example",
-    [each for each in examples(PAGE) if " demo" not in each.command],
-    ids=lambda each: each.command,
-)
+@pytest.mark.parametrize("example", examples(PAGE), ids=lambda each: each.command)
 @in_reactor
 async def test_the_page_shows_what_a_command_prints(
     place: Place, example: Example
@@ -342,15 +338,3 @@ def test_the_page_shows_every_command() -> None:
     """None is left out."""
     shown = {each.command.split()[1] for each in examples(PAGE)}
     assert shown == set(commands())
-
-
-def test_the_page_shows_the_table_of_the_demonstration(tmp_path: Path) -> None:
-    """Its lines; the times differ."""
-    (example,) = [each for each in examples(PAGE) if " demo" in each.command]
-    result = in_shell(example.command, tmp_path)
-    assert result.returncode == 0
-    expected, found = (
-        [re.split(r"  +", line)[0] for line in text.splitlines()]
-        for text in (example.output, result.stdout)
-    )
-    assert expected == found

@@ -178,7 +178,7 @@ def test_a_command_of_pip_installs_or_uninstalls(
         assert installed == ""
     else:
         assert installed.startswith(str(environment))
-        assert (Path(installed).parent / "pages" / "page.html").is_file()
+        assert (Path(installed).parent / "operators/pages/page.html").is_file()
         _pip(programs + undo)
 
 
