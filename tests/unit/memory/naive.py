@@ -121,7 +121,7 @@ class NaiveMemory:
         for box in self.boxes.values():
             yield from box.rows
 
-    def believe(
+    def believe(  # noqa: PLR0911 a return for each clause of the rule
         self, key: MailboxKey, notice: Notice, now_s: float
     ) -> tuple[Decision | None, int | None]:
         """Return what a notice is, and its row; `None` for some reason to store it."""

@@ -23,7 +23,7 @@ from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
 from synapse_withheld.rules.withheld import SessionWithheld
-from tests.unit.naive_memory import NaiveMemory, NaiveRow
+from tests.unit.memory.naive import NaiveMemory, NaiveRow
 
 MAILBOXES = [("@r:hs", "D1"), ("@r:hs", "D2"), ("@q:hs", "D1")]
 SENDERS = ["@s:hs", "@t:hs"]
@@ -62,6 +62,7 @@ class Beside(RuleBasedStateMachine):
         self.memory = Memory(Limits(100_000), sees_reads=sees_reads, hold_s=hold_s)
         self.naive = NaiveMemory(sees_reads=sees_reads, hold_s=hold_s)
         self.on_their_way: list[tuple[Any, NaiveRow, int]] = []
+        self.found: dict[tuple[MailboxKey, int], Notice] = {}
         self.stream_id = 100
         self.now_s = 0.0
 
@@ -122,7 +123,11 @@ class Beside(RuleBasedStateMachine):
             return
         box = self.naive.boxes[key]
         # A stream ID is one row. Those of what this process stores are tens.
-        page = {each: found[each] for each in found if each % 10}
+        page = {
+            each: self.found.setdefault((key, each), found[each])
+            for each in found
+            if each % 10
+        }
         own = {each.stream_id: each.notice for each in box.rows}
         own.update((of, row.notice) for _, row, of in self._of(key))
         page.update((each, own[each]) for each in own if each % 20 == 0 or stale)

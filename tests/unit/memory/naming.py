@@ -1,0 +1,114 @@
+"""Names and notices that tests of the memory share."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from synapse_withheld.memory.limits import Limits
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.records import Record
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.redundant import Row
+from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
+from synapse_withheld.rules.withheld import SessionWithheld
+
+R1: MailboxKey = ("@r:hs", "D1")
+R2: MailboxKey = ("@r:hs", "D2")
+SENDER = "@s:hs"
+
+
+def memory(
+    limits: Limits | None = None,
+    *,
+    sees_reads: bool = False,
+    hold_s: float | None = None,
+) -> Memory:
+    """Return a memory that has the first mailbox open."""
+    of = Memory(limits or Limits(200_000), sees_reads=sees_reads, hold_s=hold_s)
+    of.open(R1, 0).learned = True
+    return of
+
+
+def no_olm(
+    key: str = "k1",
+    variant: str = "whole",
+    *,
+    sender: str = SENDER,
+    device: str = "A",
+) -> Notice:
+    """Return a notice that there is no Olm session."""
+    pair = Pair(sender, f"device:{device}", "m.room_key.withheld")
+    return Notice(NoOlm(), pair, key, variant)
+
+
+def withheld(
+    session: str = "1", code: str = "m.unverified", *, sender: str = SENDER
+) -> Notice:
+    """Return a withheld message about a session."""
+    scope = ("!room", session, "k1")
+    pair = Pair(sender, "device:A", "m.room_key.withheld", scope)
+    return Notice(SessionWithheld(), pair, "k1", code)
+
+
+def request(
+    request_id: str = "1", content: str = "c", *, sender: str = SENDER
+) -> Notice:
+    """Return a request for a room key."""
+    pair = Pair(sender, "A", "m.room_key_request", (request_id,))
+    return Notice(KeyRequests(), pair, content, REQUEST)
+
+
+def cancellation(request_id: str = "1", *, sender: str = SENDER) -> Notice:
+    """Return what takes a request back."""
+    pair = Pair(sender, "A", "m.room_key_request", (request_id,))
+    return Notice(KeyRequests(), pair, "cancelled", CANCELLATION)
+
+
+def store(
+    of: Memory,
+    notice: Notice,
+    stream_id: int,
+    key: MailboxKey = R1,
+    *,
+    who: str | None = None,
+    only_one_in_row: bool = True,
+) -> list[tuple[int, int]]:
+    """Store a notice; return what it made redundant, and for which row."""
+    storing = of.begin(key, notice, who or notice.pair.sender, 0, 0.0)
+    return pairs(of.settle(storing, stream_id, only_one_in_row=only_one_in_row))
+
+
+def learn(
+    of: Memory,
+    *found: tuple[int, Notice],
+    key: MailboxKey = R1,
+    newest_id: int = 0,
+    last: bool = True,
+) -> list[tuple[int, int]]:
+    """Learn rows of a mailbox; return what is redundant, and for which row."""
+    mailbox = of.open(key, 0)
+    rows = [Row(*each) for each in found]
+    return pairs(of.learn(key, mailbox, rows, newest_id, last=last))
+
+
+def pairs(superseded: Sequence[Superseded]) -> list[tuple[int, int]]:
+    """Return older and newer stream IDs."""
+    return [(each.stream_id, each.newer_stream_id) for each in superseded]
+
+
+def records(of: Memory, key: MailboxKey = R1) -> list[Record]:
+    """Return what is remembered of a mailbox, the oldest first."""
+    return sorted(of.peek(key) or ())
+
+
+def stream_ids(of: Memory, key: MailboxKey = R1) -> list[int]:
+    """Return which rows of a mailbox are remembered."""
+    return [each.stream_id for each in records(of, key)]
+
+
+def is_learned(of: Memory, key: MailboxKey = R1) -> bool:
+    """Say whether all that is queued in a mailbox is known."""
+    mailbox = of.peek(key)
+    return mailbox is not None and mailbox.learned
