@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from synapse_withheld.delivery.batch import (
+    Batch,
     Candidate,
-    find_candidates,
     is_storable,
     users_to_keep_whole,
     without,
 )
+from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 
-NOTICE = Notice(NoOlm(), Pair("@s:hs", "device:S", "m.room_key.withheld"), "key")
+NOTICE = Notice(NoOlm(), Pair("@s:hs", "device:S", "m.room_key.withheld"), "key", "")
 
 
 def batch(**by_user: list[str]) -> dict[str, Any]:
@@ -25,23 +26,8 @@ def batch(**by_user: list[str]) -> dict[str, Any]:
     }
 
 
-def candidates(messages: dict[str, Any]) -> list[Candidate]:
-    """Return all messages of a batch as candidates."""
-    return find_candidates(messages, lambda _: NOTICE)
-
-
-def test_only_a_lone_wildcard_is_one() -> None:
-    """Beside other device IDs `*` is a device ID like any other."""
-    found = candidates(batch(a=["*"], b=["*", "D"]))
-
-    assert [True, False, False] == [each.lone_wildcard for each in found]
-    assert [("a", "1"), ("a", "2")] == found[0].mailboxes({"a": ["1", "2"]})
-    assert [("b", "*")] == found[1].mailboxes({"b": ["1", "2"]})
-
-
-def test_finding_4_identifiers_that_a_database_refuses_are_no_candidates() -> None:
-    """They are passed on before any statement names them."""
-    assert [] == candidates(batch(a=["\0", "D\ud800"]))
+def test_a_database_is_asked_only_about_identifiers_that_it_takes() -> None:
+    """The others are passed on before any statement names them."""
     assert not is_storable("a\0")
     assert not is_storable("\udfff")
     assert is_storable("D\U0001f600")
@@ -50,31 +36,45 @@ def test_finding_4_identifiers_that_a_database_refuses_are_no_candidates() -> No
 def test_what_is_left_keeps_its_order_and_its_messages() -> None:
     """Only what is taken out is missing."""
     messages = batch(a=["1", "2", "3"], b=["1"], c=["1", "2"])
-    taken = [
-        each
-        for each in candidates(messages)
-        if (each.user_id, each.device_id) in {("a", "2"), ("b", "1")}
-    ]
 
-    left = without(messages, taken)
+    left = without(messages, {("a", "2"), ("b", "1")})
 
     assert list(batch(a=["1", "3"], c=["1", "2"]).items()) == list(left.items())
     assert ["1", "3"] == list(left["a"])
     assert left["a"]["1"] is messages["a"]["1"]
+    assert left["c"] is messages["c"]
 
 
-def test_finding_3_a_wildcard_is_never_left_alone_that_was_not_alone() -> None:
+def test_what_is_left_is_observed() -> None:
+    """Nothing is known yet of how it is stored."""
+    assert without(batch(a=["1"]), ()).stream_id is None
+
+
+def test_a_wildcard_is_never_left_alone_that_was_not_alone() -> None:
     """Synapse would store it for every device."""
-    messages = batch(a=["*", "1", "2"], b=["*", "1"], c=["*"])
-    by_key = {(each.user_id, each.device_id): each for each in candidates(messages)}
+    messages = batch(a=["*", "1", "2"], b=["*", "1"], c=["*"], d=["1"])
 
-    assert {"a"} == users_to_keep_whole(
-        messages, [by_key["a", "1"], by_key["a", "2"], by_key["c", "*"]]
-    )
-    assert set() == users_to_keep_whole(messages, [by_key["a", "1"]])
-    assert set() == users_to_keep_whole(messages, [by_key["b", "*"], by_key["b", "1"]])
+    assert {"a"} == users_to_keep_whole(messages, {("a", "1"), ("a", "2"), ("d", "1")})
+    assert set() == users_to_keep_whole(messages, {("a", "1")})
+    assert {"b"} == users_to_keep_whole(messages, {("b", "1")})
 
 
 def test_users_without_messages_stay() -> None:
     """Synapse passes over them by itself."""
-    assert {"a": {}} == without({"a": {}}, [])
+    assert {"a": {}} == without({"a": {}}, ())
+
+
+def test_a_batch_is_for_users_of_all_servers() -> None:
+    """Those of this one, and those that its EDUs name."""
+    edus = {"there": {"messages": {"@b:there": {"B": {}}}}}
+
+    assert {"a", "@b:there"} == Batch(batch(a=["1"]), edus, "@s:hs", "@s:hs", 0).users()
+
+
+def test_only_what_is_not_stored_collapses() -> None:
+    """A notice that supersedes is stored."""
+    candidate = Candidate("inbox", ("a", "1"), NOTICE, {}, "@s:hs", decisions.DUPLICATE)
+
+    assert candidate.collapses
+    candidate.decision = decisions.NEW_KEY
+    assert not candidate.collapses
