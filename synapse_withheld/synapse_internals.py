@@ -58,10 +58,6 @@ _READS = {
     _READ_USERS: ("user_ids", "from_stream_id", "to_stream_id"),
 }
 
-# Before this version Synapse stored messages whose sender was not on the server
-# that sent them.
-_SPOOFS_DROPPED_SINCE = (1, 157, 2)
-
 # On the store, not on the wrappers: those of other modules may hide them.
 _MARK = "_synapse_withheld_intercepts"
 
@@ -84,15 +80,6 @@ def synapse_version() -> str:
         return version("matrix-synapse")
     except PackageNotFoundError:
         return "unknown"
-
-
-def spoofs_possible(synapse: str) -> bool:
-    """Say whether a version of Synapse may have stored spoofed senders."""
-    numbers = synapse.partition("rc")[0].split(".")
-    try:
-        return tuple(int(number) for number in numbers) < _SPOOFS_DROPPED_SINCE
-    except ValueError:
-        return True
 
 
 @attrs.frozen(init=False)

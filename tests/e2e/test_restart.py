@@ -10,12 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import (
-    SPOOFS_POSSIBLE,
-    Stage,
-    everything_tidied,
-    two_on,
-)
+from tests.harness.homeservers.stage import Stage, everything_tidied, two_on
 from tests.harness.metrics.samples import counted, failures
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
@@ -116,9 +111,7 @@ async def test_storm_that_ends_with_a_crash_leaves_one_notice(
     queued = mailbox(restarted, two.recipient)
     notices = [message for message in queued if message["type"] == WITHHELD]
     assert notices[-1] == make_message(two.sender.user_id, newest)
-    # What was found after the crash may be spoofed in old versions, and then goes
-    # only for its own key.
-    assert len(notices) == 1 or SPOOFS_POSSIBLE
+    assert len(notices) == 1
     assert _answered_but_lost(queued, answered) == {}
 
 

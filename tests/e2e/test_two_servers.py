@@ -41,7 +41,7 @@ from tests.demo.federation.traffic import (
 )
 from tests.demo.output.progress import Progress
 from tests.demo.traffic import AWAY
-from tests.harness.homeservers.stage import RUNNING, SPOOFS_POSSIBLE
+from tests.harness.homeservers.stage import RUNNING
 from tests.harness.polling import become, eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 from tests.harness.together import together
@@ -56,10 +56,6 @@ CROSSING = make_crossing(rounds=14)
 # So many that the receiver is in the middle of them for a while.
 FLOOD = tuple(Request(FRIEND, OTHER, {AWAY: {"number": n}}) for n in range(120))
 
-what_is_found_goes = pytest.mark.skipif(
-    SPOOFS_POSSIBLE,
-    reason="here what is found goes only for its own key: docs/design.md, finding 8",
-)
 each_placement = pytest.mark.parametrize(
     "placement", PLACEMENTS, ids=lambda placement: placement.name
 )
@@ -95,7 +91,6 @@ def test_outbox_is_that_of_the_model(
     assert waited_otherwise(crossed[placement].waited, expected) == ""
 
 
-@what_is_found_goes
 @each_placement
 def test_mailboxes_are_those_of_the_model(
     crossed: dict[Placement, Crossed], placement: Placement
@@ -132,7 +127,6 @@ def test_nothing_fails_between_servers(
     assert one.active == placement.sender + placement.receiver
 
 
-@what_is_found_goes
 def test_module_on_the_receiver_leaves_one_notice_of_each_pair(
     crossed: dict[Placement, Crossed],
 ) -> None:
@@ -205,12 +199,9 @@ def trouble(one: Link, sent: list[Request]) -> str:
     everything = mailbox(sent, PLACEMENTS[0])
     rest = [each for each in everything if "reason" not in str(each.messages)]
     found = {device: tuple(filter(others, rows)) for device, rows in mailboxes.items()}
+    # Of what was found after the death, one of each key may be left.
     checks = [
         newest_of_each_pair(mailboxes, keys),
         Check("others are there", left_otherwise(found, rest)),
     ]
-    if not SPOOFS_POSSIBLE:  # where they are, one of each key may be left
-        checks += [
-            Check(device, str(copies(rows) or "")) for device, rows in mailboxes.items()
-        ]
     return "\n".join(check.verdict for check in checks if not check.holds)

@@ -14,11 +14,7 @@ from synapse.storage.database import LoggingTransaction
 from synapse_withheld import WithheldModule
 from synapse_withheld.config import Config
 from synapse_withheld.operators.metrics import ACTIVE, SERVER_NAME_LABEL
-from synapse_withheld.synapse_internals import (
-    SynapseInternals,
-    UnknownSynapseError,
-    spoofs_possible,
-)
+from synapse_withheld.synapse_internals import SynapseInternals, UnknownSynapseError
 from tests.unit.stores import (
     Apart,
     OnlyHalf,
@@ -173,22 +169,3 @@ def test_loading_it_twice_is_refused() -> None:
     assert active() == 1
     with pytest.raises(ConfigError, match="loaded twice"):
         WithheldModule(Config(), api(store))
-
-
-@pytest.mark.parametrize(
-    ("version", "possible"),
-    [
-        ("1.98.0", True),
-        ("1.157.1", True),
-        ("1.157.2", False),
-        ("1.163.2", False),
-        ("1.164.0rc1", False),
-        ("unknown", True),
-        ("2.0.0", False),
-    ],
-)
-def test_old_versions_may_have_stored_spoofed_senders(
-    version: str, possible: bool
-) -> None:
-    """In doubt they may."""
-    assert possible == spoofs_possible(version)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Callable
 import attrs
 import yaml
 
-from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import WITHHELD, make_key, make_message, make_notice
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.polling import eventually
+from tests.harness.metrics.samples import HOUSEKEEPING, total
+from tests.harness.polling import eventually, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 MODULE = "synapse_withheld.WithheldModule"
 BRIDGE_TOKEN = "bridge-token"  # noqa: S105 of an application service that is not there
 BRIDGED_USERS = "bridged_"
-
-# Where they are, what a first reading finds is superseded by its own key alone.
-SPOOFS_POSSIBLE = spoofs_possible(synapse_version())
 
 # Every homeserver that runs now, so that a failed test can show its log.
 RUNNING: list[Homeserver] = []
@@ -171,9 +168,10 @@ async def two_on(homeserver: Homeserver) -> Two:
 async def everything_tidied(homeserver: Homeserver) -> None:
     """Wait until all rows that are superseded so far have been deleted.
 
-    The module deletes in the order of superseding: when two people's own row is
-    gone, every earlier one is.
+    When nothing is queued, at most one statement is out: it is over when two people's
+    own row is gone.
     """
+    await nothing_to_do(homeserver)
     two = await two_on(homeserver)
     await two.send(two.notice())
     newest = two.notice(sender_key=make_key("newest"))
@@ -182,6 +180,17 @@ async def everything_tidied(homeserver: Homeserver) -> None:
         lambda: mailbox(homeserver, two.recipient),
         [make_message(two.sender.user_id, newest)],
     )
+    await nothing_to_do(homeserver)
+
+
+async def to_do(homeserver: Homeserver) -> int:
+    """Return what waits to be done in the background."""
+    return int(total(await homeserver.metrics(), HOUSEKEEPING))
+
+
+async def nothing_to_do(homeserver: Homeserver) -> None:
+    """Wait until nothing waits to be done in the background."""
+    await until(lambda: to_do(homeserver), lambda left: left == 0)
 
 
 def new_name(stem: str) -> str:
