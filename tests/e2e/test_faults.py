@@ -9,20 +9,20 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
-from synapse_withheld.synapse_internals import spoofs_possible, synapse_version
+from synapse_withheld.delivery.work import MOST_TRIES
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.clients.outward import IMPATIENT, outward_from
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
-from tests.harness.metrics.samples import ACTIVE, failures, total
+from tests.harness.metrics.samples import ACTIVE, DECISIONS, failures, total
 from tests.harness.modules.faults import OURS, Faults
 from tests.harness.polling import eventually, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 PROJECT = Path(__file__).parent.parent.parent
-ASIDE_FOR_S = 2.0
+MOST_REST_S = 2.0
 
 
 @attrs.frozen
@@ -36,13 +36,21 @@ class Faulty:
         """Return whether the module acts."""
         return total(await self.homeserver.metrics(), ACTIVE)
 
+    async def failures(self) -> int:
+        """Return how many failures were counted."""
+        return await failures(self.homeserver)
+
+    async def delivered(self, reason: str) -> float:
+        """Return how many notices were delivered for a reason."""
+        return total(await self.homeserver.metrics(), DECISIONS, reason=reason)
+
 
 @async_yield_fixture(scope="module")
 async def faulty(stage: Stage) -> AsyncIterator[Faulty]:
     """Run a Synapse with the module and the faults."""
     site = stage.site()
     faults = Faults(site.directory / "faults.json")
-    config = {"modules": [faults.module(ASIDE_FOR_S)], **IMPATIENT}
+    config = {"modules": [faults.module(MOST_REST_S)], **IMPATIENT}
     with pytest.MonkeyPatch.context() as environment:
         # Synapse's process is to find the faults.
         environment.setenv("PYTHONPATH", str(PROJECT))
@@ -105,10 +113,7 @@ async def check_heals(faulty: Faulty, people: list[Two]) -> None:
 
         def notices(two: Two = two) -> list[dict[str, Any]]:
             queued = mailbox(faulty.homeserver, two.recipient)
-            found = [each for each in queued if each["type"] == WITHHELD]
-            # On an old Synapse what is found may be spoofed, and another key says
-            # nothing about it: what the faults left behind stays there.
-            return found[-1:] if spoofs_possible(synapse_version()) else found
+            return [each for each in queued if each["type"] == WITHHELD]
 
         await eventually(notices, [make_message(two.sender.user_id, newest)])
     assert await failures(faulty.homeserver) == failed
@@ -118,17 +123,13 @@ async def check_heals(faulty: Faulty, people: list[Two]) -> None:
 async def test_failing_deletions_lose_nothing(healthy: Faulty) -> None:
     """What could not be deleted stays, until a later notice finds it.
 
-    First of all, with too few failures to stand aside: nothing is forgotten then
-    but what this failure makes us forget.
+    Each is tried a few times, and then its mailbox is forgotten.
     """
     failed = await failures(healthy.homeserver)
     healthy.faults.set("error", only="withheld_delete_superseded")
     people = await check_flow(healthy, pairs=2, rounds=4)
-
-    async def now_failed() -> int:
-        return await failures(healthy.homeserver)
-
-    await until(now_failed, lambda now: now > failed)
+    await until(healthy.failures, lambda now: now >= failed + MOST_TRIES)
+    assert await healthy.active() == 1
     await check_heals(healthy, people)
 
 
@@ -137,7 +138,7 @@ async def test_failing_deletions_lose_nothing(healthy: Faulty) -> None:
 )
 @in_reactor
 async def test_failing_reads_store_everything(healthy: Faulty, only: str) -> None:
-    """Without an answer of the database notices are delivered; then we stand aside."""
+    """Without an answer of the database notices are delivered, and it is left alone."""
     failed = await failures(healthy.homeserver)
     healthy.faults.set("error", only=only)
     people = await check_flow(healthy, pairs=6, rounds=6)
@@ -148,10 +149,10 @@ async def test_failing_reads_store_everything(healthy: Faulty, only: str) -> Non
 @in_reactor
 async def test_hanging_statements_lose_nothing(healthy: Faulty) -> None:
     """A message waits for our statement only so long."""
-    failed = await failures(healthy.homeserver)
+    overdue = await healthy.delivered("overdue")
     healthy.faults.set("hang", seconds=2.5)
     people = await check_flow(healthy, pairs=1, rounds=3)
-    assert await failures(healthy.homeserver) > failed
+    assert await healthy.delivered("overdue") > overdue
     await check_heals(healthy, people)
 
 
@@ -178,9 +179,9 @@ async def test_failing_statements_about_the_outbox_lose_nothing(
         key = make_key(f"{outward.sender_key} {other['number'] // 2}")
         await outward.send(outward.notice(sender_key=key))
         await outward.send(other, kind=PLAIN)
+    await until(healthy.failures, lambda now: now > failed)
     healthy.faults.clear()
     await until(healthy.active, lambda active: active == 1)
-    assert await failures(healthy.homeserver) > failed
 
     await outward.return_of_the_other()
 
@@ -203,20 +204,20 @@ async def test_closed_connections_lose_nothing(healthy: Faulty) -> None:
 
 
 @in_reactor
-async def test_standing_aside_ends(healthy: Faulty) -> None:
-    """After enough failures the module leaves everything to Synapse, for a while."""
+async def test_rest_after_a_failure_ends(healthy: Faulty) -> None:
+    """Everything is stored for a while, and remembered: then duplicates collapse."""
     two = await two_on(healthy.homeserver)
-    healthy.faults.set("error")
-    sent = 0
-    while await healthy.active() == 1:
-        assert await two.send(two.notice()) == 200
-        sent += 1
-        assert sent <= 20
-    assert len(mailbox(healthy.homeserver, two.recipient)) == sent
+    resting = await healthy.delivered("resting")
+    assert await two.send(two.notice(reason="first")) == 200
+    healthy.faults.set("error", only="withheld_read_queued")
+    for number in range(20):
+        assert await two.send(two.notice(reason=f"copy {number}")) == 200
+        if await healthy.delivered("resting") > resting:
+            break
+    assert await healthy.delivered("resting") > resting
+    newest = [make_message(two.sender.user_id, two.notice(reason=f"copy {number}"))]
     healthy.faults.clear()
     await until(healthy.active, lambda active: active == 1)
-    assert await two.send(two.notice(reason="newest")) == 200
-    await eventually(
-        lambda: mailbox(healthy.homeserver, two.recipient),
-        [make_message(two.sender.user_id, two.notice(reason="newest"))],
-    )
+    await eventually(lambda: mailbox(healthy.homeserver, two.recipient), newest)
+    assert await two.send(two.notice(reason="collapses")) == 200
+    assert mailbox(healthy.homeserver, two.recipient) == newest

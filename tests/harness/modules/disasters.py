@@ -19,13 +19,21 @@ from tests.harness.modules.json_file import JsonFile
 
 DISASTERS_MODULE = "tests.harness.modules.disasters.DisastersModule"
 
+_TRAFFIC = ("synapse_withheld.delivery.traffic", "Traffic")
+_CONFIRMER = ("synapse_withheld.delivery.confirming", "Confirmer")
+_DATABASE = ("synapse_withheld.database.database", "Database")
+
 # Where: the module, class and method, and whether before or after it.
 POINTS = {
-    "deciding": ("synapse_withheld.delivery.collapser", "Collapser", "_find", "before"),
-    "decided": (
-        "synapse_withheld.delivery.collapser",
-        "Collapser",
-        "_carry_out",
+    "sorting": (*_TRAFFIC, "_sort", "before"),
+    "sorted": (*_TRAFFIC, "_sort", "after"),
+    "asking": (*_DATABASE, "read_queued", "before"),
+    "answered": (*_DATABASE, "read_queued", "after"),
+    "judging": (*_CONFIRMER, "_judge", "before"),
+    "taking out": (
+        "synapse_withheld.delivery.settling",
+        "Settler",
+        "take_out",
         "after",
     ),
     # Rows are written, and the transaction is not committed.
@@ -35,25 +43,10 @@ POINTS = {
         "_add_messages_to_local_device_inbox_txn",
         "after",
     ),
-    "stored": ("synapse_withheld.delivery.collapser", "Collapser", "_settle", "before"),
-    "remembered": (
-        "synapse_withheld.delivery.collapser",
-        "Collapser",
-        "_settle",
-        "after",
-    ),
-    "tidying": (
-        "synapse_withheld.database.store",
-        "Store",
-        "delete_superseded",
-        "before",
-    ),
-    "tidied": (
-        "synapse_withheld.database.store",
-        "Store",
-        "delete_superseded",
-        "after",
-    ),
+    "stored": (*_TRAFFIC, "_settle", "before"),
+    "remembered": (*_TRAFFIC, "_settle", "after"),
+    "tidying": (*_DATABASE, "delete", "before"),
+    "tidied": (*_DATABASE, "delete", "after"),
 }
 
 # How often a point is passed before anything happens there.

@@ -39,13 +39,14 @@ class Faults:
         fault = self._file.read()
         return fault if fault and description.startswith(fault["only"]) else None
 
-    def module(self, aside_for_s: float) -> dict[str, Any]:
+    def module(self, most_rest_s: float) -> dict[str, Any]:
         """Return the entry for `modules:` in `homeserver.yaml`.
 
         Args:
-            aside_for_s: For how long the module stands aside, in seconds.
+            most_rest_s: For how long the module rests at most after statements that
+                failed, in seconds.
         """
-        config = {"file": str(self.path), "aside_for_s": aside_for_s}
+        config = {"file": str(self.path), "most_rest_s": most_rest_s}
         return {"module": FAULTS_MODULE, "config": config}
 
 
@@ -59,11 +60,11 @@ class FaultsModule:
     def parse_config(config: dict[str, Any]) -> Faults:
         """Wrap `runInteraction`, before any other module can have taken hold of it."""
         # Only Synapse's process has any use for these.
-        from synapse_withheld.delivery import failures  # noqa: PLC0415
+        from synapse_withheld.delivery import confirming  # noqa: PLC0415
 
         faults = Faults(Path(config["file"]))
         _install(faults)
-        failures.ASIDE_FOR_S = config["aside_for_s"]
+        confirming.MOST_REST_S = config["most_rest_s"]
         return faults
 
 
