@@ -191,12 +191,23 @@ class Bounded(RuleBasedStateMachine):
         server=st.sampled_from(["hs", "hs", "else"]),
         make=st.sampled_from(MAKERS),
         what=st.integers(0, 30),
+        is_next=st.booleans(),
     )
     def store(
-        self, key: MailboxKey, user: int, server: str, make: Make, what: int
+        self,
+        key: MailboxKey,
+        user: int,
+        server: str,
+        make: Make,
+        what: int,
+        is_next: bool,
     ) -> None:
-        """A notice is stored; it is remembered, whatever goes for it."""
-        self.stream_id += 1
+        """A notice is stored; it is remembered, whatever goes for it.
+
+        One request may have one stream ID in many mailboxes.
+        """
+        if is_next or self.stream_id in stream_ids(self.memory, key):
+            self.stream_id += 1
         sender = f"@u{user}:{server}"
         notice = make(str(what), sender)
         self.open(key)

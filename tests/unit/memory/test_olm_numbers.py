@@ -7,23 +7,32 @@ import pytest
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.sender import FEW
 from synapse_withheld.rules import decision
+from synapse_withheld.rules.notice import Notice
 from tests.unit.memory.naming import (
     R1,
     R2,
     SENDER,
     memory,
     no_olm,
+    records,
     request,
     store,
     withheld,
 )
 
 
-def is_rearmed(of: Memory, notice: object = None) -> bool:
+def is_rearmed(of: Memory, notice: Notice | None = None) -> bool:
     """Say whether a notice for the first mailbox is stored for that reason."""
-    decided = of.believe(R1, notice or no_olm(), 0.0).decision  # type: ignore[arg-type]
+    decided = of.believe(R1, notice or no_olm(), 0.0).decision
     assert decided in {decision.REARMED, decision.DUPLICATE}
     return decided is decision.REARMED
+
+
+def drop(of: Memory, notice: Notice) -> None:
+    """Drop what a pair has in the first mailbox: its rows are gone."""
+    for record in records(of):
+        if record.notice.pair == notice.pair:
+            of.drop(R1, record)
 
 
 def test_an_olm_message_to_the_device_rearms_its_pair() -> None:
@@ -135,6 +144,49 @@ def test_numbers_are_kept_only_for_what_is_there() -> None:
     assert 0 == of._number
 
 
+def test_a_number_stays_as_long_as_anything_has_its_key() -> None:
+    """For few records, and for many."""
+    for others in (0, FEW):
+        of = memory()
+        for number in range(2 + others):
+            store(of, no_olm(device=f"A{number}"), number)
+        of.rearm_device(R1, SENDER, "k1")
+        drop(of, no_olm(device="A0"))
+
+        assert is_rearmed(of, no_olm(device="A1"))
+
+
+def test_a_number_goes_with_the_last_that_has_its_key() -> None:
+    """Whatever else the sender has there, or on its way."""
+    of = memory()
+    store(of, no_olm(), 5)
+    store(of, no_olm("k2", device="B"), 6)
+    some = [of.begin(R2, no_olm(key), SENDER, 0, 0.0) for key in ("k1", "k2")]
+    for key in (R1, R2):
+        of.rearm_device(key, SENDER, "k1")
+        of.rearm_device(key, SENDER, "k2")
+    drop(of, no_olm())
+    of.abandon(some[0])
+
+    mailbox = of.peek(R1)
+    sender = mailbox and mailbox.sender(SENDER)
+    assert sender
+    assert {"k2"} == (sender._rearmed or {}).keys()
+    assert {"k2"} == of._in_flight._flights[R2, SENDER].rearmed.keys()
+
+
+def test_a_number_between_users_goes_with_the_last_between_them() -> None:
+    """Whatever else the recipient has."""
+    of = memory()
+    store(of, no_olm(), 5)
+    store(of, no_olm(sender="@t:hs"), 6)
+    for sender in (SENDER, "@t:hs"):
+        of.rearm_users(R1[0], sender)
+    drop(of, no_olm())
+
+    assert {"@t:hs"} == (of._users._users[R1[0]].rearmed or {}).keys()
+
+
 def test_a_number_goes_with_the_last_that_it_rearms() -> None:
     """And never begins again: what is sorted before it stays re-armed."""
     of = memory()
@@ -144,11 +196,8 @@ def test_a_number_goes_with_the_last_that_it_rearms() -> None:
     of.rearm_users(R1[0], SENDER)
     early = of.begin(R1, no_olm(), SENDER, 0, 0.0)
     of.rearm_users(R1[0], SENDER)
-    for device in "AB":
-        belief = of.peek(R1)
-        assert belief is not None
-        for record in belief.of_pair(no_olm(device=device)):
-            of.drop(R1, record)
+    drop(of, no_olm())
+    drop(of, no_olm(device="B"))
     of.settle(early, 7)
 
     assert is_rearmed(of)
