@@ -17,6 +17,7 @@ from typing import AsyncIterator, Sequence
 import attrs
 
 from tests.bench.alone import code, memory
+from tests.bench.hostile import hostile
 from tests.bench.instruments.counting import settled
 from tests.bench.instruments.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
@@ -31,7 +32,7 @@ COUNTED = {
     "ordinary": ordinary.measure,
     "outbox": outbox.measure,
 }
-PARTS = ("code", "memory", *COUNTED, "storm", "day", "scale", "sweep")
+PARTS = ("code", "memory", *COUNTED, "storm", "hostile", "day", "scale", "sweep")
 MET, NOT_MET = 0, 1
 
 
@@ -69,7 +70,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 that is what it is for
 
 
-async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
+async def measure(  # noqa: C901 a part after the other
+    options: Options, directory: Path
+) -> AsyncIterator[Findings]:
     """Measure one part after the other."""
     sizes, parts = options.sizes, options.parts
     if "code" in parts:
@@ -93,6 +96,9 @@ async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
             await _settled(lanes)
             say("Sending storms of duplicates.")
             yield await storm.measure(lanes, sizes, say)
+    if "hostile" in parts:
+        for on_sqlite in (True, False):
+            yield await _attacked(directory, sizes, on_sqlite=on_sqlite)
     if "day" in parts:
         say("Starting two Synapses for the cost of a notice.")
         async with two_lanes(directory / "day", log_statements=False) as lanes:
@@ -106,6 +112,15 @@ async def measure(options: Options, directory: Path) -> AsyncIterator[Findings]:
     if "sweep" in parts:
         say("Starting a stock Synapse on a new database.")
         yield await sweep.measure(directory / "sweep", sizes, say)
+
+
+async def _attacked(directory: Path, sizes: Sizes, *, on_sqlite: bool) -> Findings:
+    kind = "sqlite" if on_sqlite else "postgres"
+    say(f"Starting two Synapses to be attacked, on {kind}.")
+    place = directory / f"hostile-{kind}"
+    async with two_lanes(place, log_statements=False, on_sqlite=on_sqlite) as lanes:
+        await _settled(lanes)
+        return await hostile.measure(lanes, sizes, say)
 
 
 async def _settled(lanes: Sequence[Lane]) -> None:

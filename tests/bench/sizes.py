@@ -27,6 +27,9 @@ class Sizes:
         senders: How many users of another server send to one device.
         times: How often each of them does.
         often: How often, where the module's code runs alone.
+        users: How many users a hostile request makes up.
+        duplicates: How many devices it makes up, or repeats a notice to.
+        attacks: How often each hostile request is made.
         quick: Whether the numbers mean nothing.
     """
 
@@ -47,6 +50,9 @@ class Sizes:
     senders: int
     times: int
     often: int
+    users: int
+    duplicates: int
+    attacks: int
     quick: bool
 
 
@@ -68,6 +74,9 @@ FULL = Sizes(
     senders=10_000,
     times=3,
     often=100,
+    users=100_000,
+    duplicates=20_000,
+    attacks=3,
     quick=False,
 )
 
@@ -90,5 +99,8 @@ QUICK = Sizes(
     senders=300,
     times=3,
     often=4,
+    users=2_000,
+    duplicates=2_000,
+    attacks=1,
     quick=True,
 )

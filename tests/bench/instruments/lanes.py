@@ -1,7 +1,8 @@
-"""Two Synapses to compare, each with a PostgreSQL of its own."""
+"""Two Synapses to compare, each with a database of its own."""
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, AsyncIterator
@@ -32,6 +33,9 @@ _QUIET_SYNAPSE = {
     "stats": {"enabled": False},
 }
 
+# Where many values come from, of the texts in a JSON list: on SQLite, or not.
+_MANY = {True: "json_each(?)", False: "json_array_elements_text(CAST(? AS JSON))"}
+
 _CONFIG = {"rules": attrs.asdict(EVERY_RULE)}
 
 
@@ -40,12 +44,15 @@ class Lane:
     """One of the two Synapses.
 
     Attributes:
+        directory: Where its files are.
         sql_log: Where it logs its statements; an empty one if it does not.
     """
 
     name: str
+    directory: Path
     homeserver: Homeserver
     sql_log: SqlLog
+    on_sqlite: bool
 
     @property
     def has_module(self) -> bool:
@@ -55,11 +62,11 @@ class Lane:
     def add_devices(self, client: Client, count: int) -> list[str]:
         """Give a user many devices, straight in the database; return their IDs."""
         device_ids = [f"MANY{number:05}" for number in range(count)]
+        many = _MANY[self.on_sqlite]
         self.homeserver.query(
             "INSERT INTO devices (user_id, device_id, display_name, hidden) "
-            "SELECT ?, many.id, 'one of many', FALSE "
-            "FROM UNNEST(CAST(? AS TEXT[])) AS many (id)",
-            (client.user_id, device_ids),
+            f"SELECT ?, value, 'one of many', FALSE FROM {many}",  # noqa: S608
+            (client.user_id, json.dumps(device_ids)),
         )
         return device_ids
 
@@ -82,21 +89,27 @@ class Lane:
 
 @asynccontextmanager
 async def two_lanes(
-    directory: Path, *, log_statements: bool
+    directory: Path, *, log_statements: bool, on_sqlite: bool = False
 ) -> AsyncIterator[tuple[Lane, Lane]]:
     """Start a stock Synapse and one with the module, every rule on, on empty databases.
 
     Args:
         directory: Where their files go.
         log_statements: Whether they log their statements, which takes time.
+        on_sqlite: Whether their databases are of SQLite, otherwise of PostgreSQL.
     """
     with ExitStack() as stack:
-        lanes = (
-            _make_lane(stack, directory / STOCK, None, log_statements=log_statements),
+        stock, module = (
             _make_lane(
-                stack, directory / MODULE, _CONFIG, log_statements=log_statements
-            ),
+                stack,
+                directory / name,
+                config,
+                log_statements=log_statements,
+                on_sqlite=on_sqlite,
+            )
+            for name, config in ((STOCK, None), (MODULE, _CONFIG))
         )
+        lanes = (stock, module)
         async with running(*(lane.homeserver for lane in lanes)):
             yield lanes
 
@@ -107,18 +120,23 @@ def _make_lane(
     module: dict[str, Any] | None,
     *,
     log_statements: bool,
+    on_sqlite: bool,
 ) -> Lane:
     directory.mkdir(parents=True)
     sql_log, logging_config = SqlLog.prepare(directory)
-    postgres = PostgresServer(directory / "postgres")
-    stack.callback(postgres.stop)
+    database = None
+    if not on_sqlite:
+        postgres = PostgresServer(directory / "postgres")
+        stack.callback(postgres.stop)
+        database = postgres.database()
     homeserver = Homeserver(
         directory / "synapse",
         module=module,
-        database=postgres.database(),
+        database=database,
         config={**_QUIET_SYNAPSE, **(logging_config if log_statements else {})},
     )
-    for setting in _QUIET_POSTGRES:
-        homeserver.query(f"ALTER SYSTEM SET {setting}")
-    homeserver.query("SELECT pg_reload_conf()")
-    return Lane(directory.name, homeserver, sql_log)
+    if not on_sqlite:
+        for setting in _QUIET_POSTGRES:
+            homeserver.query(f"ALTER SYSTEM SET {setting}")
+        homeserver.query("SELECT pg_reload_conf()")
+    return Lane(directory.name, directory, homeserver, sql_log, on_sqlite)

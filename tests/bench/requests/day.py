@@ -7,10 +7,8 @@ collapses, is measured on two Synapses.
 
 from __future__ import annotations
 
-import os
 import random
 import time
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -26,6 +24,7 @@ from tests.bench.alone.code import NoHomeserver, drive
 from tests.bench.instruments.counting import AFTERMATH_S, wal
 from tests.bench.instruments.lanes import Lane
 from tests.bench.instruments.people import People
+from tests.bench.instruments.processor import cpu_s
 from tests.bench.report import Findings, Table
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD, make_key, make_notice
@@ -211,33 +210,14 @@ async def _cost(lane: Lane, sizes: Sizes) -> Cost:
     for _ in range(sizes.notices):
         await people.send(WITHHELD)
     await pause(AFTERMATH_S)
-    wal_bytes, cpu_s = wal(lane.homeserver), _cpu_s(lane)
+    wal_bytes, taken_s = wal(lane.homeserver), cpu_s(lane)
     for _ in range(notices):
         await people.send(WITHHELD)
     await pause(AFTERMATH_S)
     return Cost(
         (wal(lane.homeserver) - wal_bytes) / notices,
-        (_cpu_s(lane) - cpu_s) / notices,
+        (cpu_s(lane) - taken_s) / notices,
     )
-
-
-def _cpu_s(lane: Lane) -> float:
-    """Return the seconds of CPU that a Synapse and its database have taken."""
-    pids = [pid for (pid,) in lane.homeserver.query(_BACKENDS)]
-    return sum(_cpu_of(pid) for pid in [*pids, lane.homeserver.pid])
-
-
-_BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-
-
-def _cpu_of(pid: int | None) -> float:
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return 0.0
-    # Behind the name, which may have spaces.
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _large(bytes_of_part: float) -> str:

@@ -1,0 +1,1 @@
+"""What somebody can send to hurt others, and what that costs them."""

@@ -1,0 +1,182 @@
+"""What requests that are meant to hurt cost, beside stock: processor, others' waits."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
+
+import attrs
+
+from tests.bench.hostile.attacks import Attack, Scene, attacks
+from tests.bench.instruments import probe
+from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.processor import cpu_s
+from tests.bench.report import Findings, Table, Target, ratio
+from tests.bench.sizes import Sizes
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.polling import pause
+from tests.harness.processes.process import Process
+
+VERSIONS = "/_matrix/client/versions"
+
+# What may come on top of so many times stock's.
+MOST_TIMES, BEYOND_S = 1.5, 0.005
+
+# What comes after the answer is over where so little of a processor is taken, beside
+# what the requests of others cost, for so long; or after all that time.
+QUIET, LOOK_EVERY_S, ENDS_WITHIN_S = 0.03, 1.0, 60.0
+
+# How long the requests of others are watched alone, to know what they cost.
+IDLE_S = 3.0
+
+_HOW = (
+    "Meanwhile somebody else asks for `/_matrix/client/versions`, every "
+    f"{1000 * probe.GAP_S:.0f} ms; 'wait' is the longest that an answer took. "
+    "Processor: of Synapse and its database, until what comes after the answer is "
+    "over, less what these requests cost."
+)
+
+
+@attrs.frozen
+class Cost:
+    """What one attack costs: seconds of processor, and of the longest wait."""
+
+    cpu_s: float
+    wait_s: float
+
+    def is_bearable(self, stock: Cost) -> bool:
+        """Say whether it is within the target, given what stock takes."""
+        return (
+            self.cpu_s <= MOST_TIMES * stock.cpu_s + BEYOND_S
+            and self.wait_s <= MOST_TIMES * stock.wait_s + BEYOND_S
+        )
+
+
+@attrs.define
+class Bystander:
+    """Somebody else, whose requests are answered or wait.
+
+    Attributes:
+        output: Where their waits are written.
+        each_s: What an answer to them costs, in seconds of processor.
+    """
+
+    lane: Lane
+    output: Path
+    each_s: float = 0.0
+
+    def waits(self, since: float) -> list[float]:
+        """Return how long each answer took since then, in seconds."""
+        lines = [line.split() for line in self.output.read_text().splitlines()]
+        pairs = [(float(line[0]), float(line[1])) for line in lines if len(line) == 2]
+        return [took for started, took in pairs if started + took >= since]
+
+    async def taken(
+        self, strike: Callable[[Scene], Awaitable[None]], scene: Scene
+    ) -> Cost:
+        """Return what an attack takes, with all that follows from it."""
+        before, began = cpu_s(self.lane), time.monotonic()
+        await strike(scene)
+        ends = time.monotonic() + ENDS_WITHIN_S
+        busy = True
+        while busy and time.monotonic() < ends:
+            just_before, then = cpu_s(self.lane), time.monotonic()
+            await pause(LOOK_EVERY_S)
+            for_others = len(self.waits(then)) * self.each_s
+            taken_s = cpu_s(self.lane) - just_before - for_others
+            busy = taken_s > QUIET * (time.monotonic() - then)
+        waits = self.waits(began)
+        taken_s = cpu_s(self.lane) - before - len(waits) * self.each_s
+        return Cost(max(0.0, taken_s), max(waits))
+
+
+async def measure(
+    lanes: tuple[Lane, Lane], sizes: Sizes, say: Callable[[str], None]
+) -> Findings:
+    """Attack a stock Synapse and one with the module, in turns."""
+    database = "SQLite" if lanes[0].on_sqlite else "PostgreSQL"
+    remote = RemoteServer()
+    await remote.start()
+    try:
+        scenes = [await Scene.on(lane, sizes, remote) for lane in lanes]
+        costs = [await _costs(each, scenes, sizes, say) for each in attacks(sizes)]
+    finally:
+        await remote.stop()
+    names = [each.name for each in attacks(sizes)]
+    rounds = f"The least of {sizes.attacks} rounds, in turns. {_HOW}"
+    header = ("one request", *("stock", "module", "ratio") * 2)
+    title = f"Hostile requests on {database}: ms of processor, then of others' wait"
+    lines = [_line(name, *cost) for name, cost in zip(names, costs)]
+    targets = [_target(database, name, *cost) for name, cost in zip(names, costs)]
+    return Findings([Table(title, header, lines, [rounds])], targets)
+
+
+async def _costs(
+    attack: Attack, scenes: list[Scene], sizes: Sizes, say: Callable[[str], None]
+) -> tuple[Cost, Cost]:
+    """Return what an attack costs stock and the module."""
+    found: dict[str, list[Cost]] = {scene.lane.name: [] for scene in scenes}
+    for scene in scenes:
+        if attack.prepare is not None:
+            await attack.prepare(scene)
+            await pause(LOOK_EVERY_S)
+    for _ in range(sizes.attacks):
+        for scene in scenes:
+            async with _bystander(scene.lane) as bystander:
+                cost = await bystander.taken(attack.strike, scene)
+            found[scene.lane.name].append(cost)
+            say(
+                f"  {attack.name}, {scene.lane.name}: {1000 * cost.cpu_s:.0f} ms, "
+                f"others waited for up to {1000 * cost.wait_s:.0f} ms"
+            )
+    stock, module = (
+        Cost(min(each.cpu_s for each in some), min(each.wait_s for each in some))
+        for some in found.values()
+    )
+    return stock, module
+
+
+@asynccontextmanager
+async def _bystander(lane: Lane) -> AsyncIterator[Bystander]:
+    """Let somebody else ask something simple for as long as this lasts."""
+    address = urlsplit(lane.homeserver.base_url)
+    directory = lane.directory / "bystander"
+    process = Process(directory, directory / "output")
+    where = (str(address.hostname), str(address.port), VERSIONS)
+    process.start(sys.executable, str(Path(probe.__file__)), *where)
+    try:
+        bystander = Bystander(lane, process.output)
+        await pause(LOOK_EVERY_S)
+        before, began = cpu_s(lane), time.monotonic()
+        await pause(IDLE_S)
+        taken_s = cpu_s(lane) - before
+        bystander.each_s = taken_s / max(1, len(bystander.waits(began)))
+        yield bystander
+    finally:
+        await process.end()
+
+
+def _line(name: str, stock: Cost, module: Cost) -> tuple[str, ...]:
+    return (
+        name,
+        f"{1000 * stock.cpu_s:,.0f}",
+        f"{1000 * module.cpu_s:,.0f}",
+        ratio(module.cpu_s, stock.cpu_s),
+        f"{1000 * stock.wait_s:,.0f}",
+        f"{1000 * module.wait_s:,.0f}",
+        ratio(module.wait_s, stock.wait_s),
+    )
+
+
+def _target(database: str, name: str, stock: Cost, module: Cost) -> Target:
+    return Target(
+        f"hostile, {database}: {name}",
+        f"≤ {MOST_TIMES} of stock, beyond {1000 * BEYOND_S:.0f} ms",
+        " and ".join(_line(name, stock, module)[3::3]),
+        module.is_bearable(stock),
+        binding=False,
+    )
