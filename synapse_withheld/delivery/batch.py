@@ -114,7 +114,7 @@ def is_storable(identifier: str) -> bool:
 
 
 def users_to_keep_whole(
-    messages: LocalMessages, taken_out: Collection[MailboxKey]
+    messages: Mapping[str, Mapping[str, Any]], taken_out: Collection[MailboxKey]
 ) -> set[str]:
     """Return the users of whom nothing may be taken out.
 

@@ -60,6 +60,15 @@ def without_collapsed(edus: Edus, taken_out: Collection[MailboxKey]) -> Observed
     return left
 
 
+def by_user(edus: Edus) -> dict[str, dict[str, Any]]:
+    """Return the contents in EDUs by their user and device."""
+    return {
+        user_id: by_device
+        for edu in edus.values()
+        for user_id, by_device in edu["messages"].items()
+    }
+
+
 def users_sharing(edus: Edus) -> set[str]:
     """Return the users whose messages are in one EDU with others."""
     return {

@@ -8,19 +8,21 @@ from typing import Any, Callable, Mapping
 import attrs
 
 from synapse_withheld.delivery.batch import (
+    WILDCARD,
     Batch,
     Candidate,
     ObservedBatch,
     users_to_keep_whole,
     without,
 )
-from synapse_withheld.delivery.edus import without_collapsed
+from synapse_withheld.delivery.edus import by_user, without_collapsed
 from synapse_withheld.delivery.housekeeping import Housekeeper
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import MailboxKey
 
 
 @attrs.frozen
@@ -54,13 +56,13 @@ class Settler:
         if not collapsed:
             return
         local = {each.mailbox for each in collapsed if each.queue == self.inbox}
+        local = _that_may_go(local, batch.local)
         abroad = {each.mailbox for each in collapsed if each.queue != self.inbox}
-        whole = users_to_keep_whole(batch.local, local)
-        local = {key for key in local if key[0] not in whole}
+        abroad = _that_may_go(abroad, by_user(batch.edus))
         batch.local = without(batch.local, local)
         batch.edus = without_collapsed(batch.edus, abroad)
         for each in collapsed:
-            if each.queue == self.inbox and each.mailbox not in local:
+            if each.mailbox not in (local if each.queue == self.inbox else abroad):
                 each.decision = decisions.WILDCARD
             elif each.storing is not None:
                 self.memories[each.queue].abandon(each.storing)
@@ -106,6 +108,17 @@ class Settler:
                 candidate.storing = None
             memory.forget(candidate.mailbox)
 
+    def forget_named(self, batch: Batch) -> None:
+        """Forget all mailboxes that a batch names: what is for them was not sorted."""
+        self.forget(batch)
+        for queue, memory in self.memories.items():
+            messages = batch.local if queue == self.inbox else by_user(batch.edus)
+            for user_id, by_device in messages.items():
+                everybody = WILDCARD in by_device
+                devices = memory.devices_of(user_id) if everybody else by_device
+                for device_id in devices:
+                    memory.forget((user_id, device_id))
+
     def _stream_id(self, batch: Batch, candidate: Candidate) -> int | None:
         stored = batch.local if candidate.queue == self.inbox else batch.edus
         return stored.stream_id if isinstance(stored, ObservedBatch) else None
@@ -131,6 +144,13 @@ class Settler:
     def _count(self, rule: str, queue: str, decision: Decision) -> None:
         self.metrics.decision(rule, queue, decision)
         self.tally.decided(decision)
+
+
+def _that_may_go(
+    mailboxes: set[MailboxKey], messages: Mapping[str, Mapping[str, Any]]
+) -> set[MailboxKey]:
+    whole = users_to_keep_whole(messages, mailboxes)
+    return {key for key in mailboxes if key[0] not in whole}
 
 
 def stored_size(message: dict[str, Any]) -> int:

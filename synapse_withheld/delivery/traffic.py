@@ -128,7 +128,7 @@ class Traffic:
                 self.outbox.sort(batch, abroad, origin)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
-            self.settler.forget(batch)
+            self.settler.forget_named(batch)
             batch.candidates.clear()
         if batch.candidates:
             self.metrics.decided_in(self.runtime.seconds() - started_s)
