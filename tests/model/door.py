@@ -6,6 +6,7 @@ once, nothing waits for long, and nothing of a sender overtakes what waits.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Tuple
 
 import attrs
@@ -34,6 +35,7 @@ class Batch:
         came: When it came; `handed`, when it was handed on, and `ended` likewise.
         came_s: When it came, in seconds; `handed_s` likewise.
         waited: Whether it was not handed on in the turn in which it came.
+        loaded: When the module was loaded that it came to.
         left_out: For whom nothing was handed on.
         stream_id: At which it was stored, 0 if not at all.
         answer: What Synapse waits for.
@@ -51,6 +53,7 @@ class Batch:
     came_s: float = 0.0
     handed_s: float = 0.0
     waited: bool = False
+    loaded: int = 0
     left_out: set[Place] = attrs.Factory(set)
     stream_id: int = 0
     answer: Deferred[Any] = attrs.Factory(Deferred)
@@ -125,6 +128,7 @@ class Door:
         batches: All that came, in order.
         handed_on: All that was handed on, in order.
         wrong: What must not happen and did.
+        loaded: When the module was loaded.
     """
 
     def __init__(self, hs: ModelHomeserver) -> None:
@@ -132,6 +136,7 @@ class Door:
         self.batches: list[Batch] = []
         self.handed_on: list[Batch] = []
         self.wrong: list[str] = []
+        self.loaded = 0
         self._waiting: list[Batch] = []
         self._time = 0
 
@@ -142,7 +147,7 @@ class Door:
 
     def begin(self, traffic: Traffic, batch: Batch) -> Batch:
         """Hand a batch to the module; the test takes its steps."""
-        batch.said = _said(batch.local, batch.edus)
+        batch.said, batch.loaded = _said(batch.local, batch.edus), self.loaded
         batch.came, batch.came_s = self.tick(), self.hs.clock.seconds()
         self.batches.append(batch)
         self._waiting.append(batch)
@@ -201,10 +206,10 @@ class Door:
         for place in batch.left_out:
             if not is_notice(batch.message_type, batch.said[place]):
                 self.wrong.append(f"no notice, and left out: {place} of {batch}")
+        left = Counter(user_id for user_id, _ in kept)
+        before = Counter(user_id for user_id, _ in batch.said)
         for user_id, device_id in kept:
-            alone = sum(user_id == user for user, _ in kept) == 1
-            before = sum(user_id == user for user, _ in batch.said)
-            if device_id == "*" and alone and before > 1:
+            if device_id == "*" and left[user_id] == 1 < before[user_id]:
                 self.wrong.append(f"a lone wildcard made of {batch}")
 
 

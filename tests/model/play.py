@@ -12,7 +12,6 @@ from synapse_withheld.wiring import wire
 from tests.model.door import Batch, Door, Inbound, local_batch, remote_batch
 from tests.model.faults import failures_of, was_asked_for
 from tests.model.homeserver import MOST_STATEMENTS, ModelHomeserver, Step
-from tests.model.redundancy import OLM as ENCRYPTED
 from tests.model.sweeping import swept_away
 from tests.model.tables import Place
 
@@ -20,6 +19,7 @@ RECIPIENT = "@r:here"
 ABROAD = "@a:there"
 SENDER = "@s:here"
 WITHHELD = "m.room_key.withheld"
+ENCRYPTED = "m.room.encrypted"
 NOTICE = {
     "algorithm": "m.megolm.v1.aes-sha2",
     "code": "m.no_olm",
@@ -181,5 +181,3 @@ class Play:
         """Say whether the module remembers a mailbox and has learned it."""
         mailbox = self.memory.get((RECIPIENT, device))
         return mailbox is not None and mailbox.learned
-
-

@@ -32,7 +32,6 @@ class Reference:
         stored: What was ever stored for each device.
         hold_s: How long a delivered notice stands for later ones; 0 for not.
         sees_reads: Whether the module knows what was read.
-        loaded: When the module was loaded, as a number of events.
         gone: When rows were acknowledged or deleted: number of the event, and seconds;
             what the module deleted was never delivered.
         changes: When each device changed, as numbers of events.
@@ -44,7 +43,6 @@ class Reference:
     merge_scopes: bool
     hold_s: float
     sees_reads: bool
-    loaded: int = 0
     gone: dict[tuple[Place, int], tuple[int, float]] = attrs.Factory(dict)
     changes: dict[Place, list[int]] = attrs.Factory(dict)
     reads: dict[Place, list[tuple[int, int]]] = attrs.Factory(dict)
@@ -73,33 +71,56 @@ class Reference:
         """I3: a row is deleted only while a newer one that stands for it is there."""
         for stream_id in before.keys() - left.keys():
             self.gone[place, stream_id] = (self.door.tick(), NEVER_S)
-            assert any(
-                newer > stream_id
-                and self._goes(before[stream_id], message, seen=self._was_seen(newer))
-                for newer, message in left.items()
-            ), (place, stream_id, before, left)
+            assert self._stands_in(place, stream_id, left), (stream_id, before, left)
+
+    def _stands_in(self, place: Place, stream_id: int, left: Rows) -> bool:
+        """Say whether something is left for a row, be it for what was for it."""
+        stored = self.stored[place]
+        older = decode(stored[stream_id])
+        return any(
+            self._goes(older, decode(text), seen=self._was_seen(newer))
+            and (newer in left or self._stands_in(place, newer, left))
+            for newer, text in stored.items()
+            if newer > stream_id
+        )
 
     def check_at_rest(self, rows: Rows, *, anything_lost: bool = False) -> None:
         """I1: nothing is left that another row makes redundant.
+
+        What a server says of others' users is left alone: only old versions of
+        Synapse store it.
 
         Args:
             rows: A mailbox.
             anything_lost: Whether the module may have forgotten what it saw arrive.
         """
-        for older, newer in _pairs(rows):
-            seen = self._was_seen(newer) and not anything_lost
+        spoofed = self.spoofed()
+        genuine = {at: row for at, row in rows.items() if at not in spoofed}
+        for older, newer in _pairs(genuine):
+            seen = self._was_seen(newer, by_name=True) and not anything_lost
             assert not self._goes(rows[older], rows[newer], seen=seen), (older, rows)
+
+    def spoofed(self) -> set[int]:
+        """Return what a server said of users of others."""
+        return {batch.stream_id for batch in self.door.batches if batch.is_spoofed}
 
     def _goes(self, older: Any, newer: Any, *, seen: bool) -> bool:
         merge = self.merge_scopes
         return goes(older, newer, merge_scopes=merge, newer_seen=seen)
 
-    def _was_seen(self, stream_id: int) -> bool:
-        """Say whether this process saw a row arrive that its sender may send."""
+    def _was_seen(self, stream_id: int, *, by_name: bool = False) -> bool:
+        """Say whether this process saw a row arrive that its sender may send.
+
+        Args:
+            stream_id: Of the row.
+            by_name: Whether it was to name its device: in mailboxes that are not
+                remembered, what was for all of them is found later on.
+        """
         return any(
             batch.stream_id == stream_id
-            and batch.came > self.loaded
+            and batch.came > self.door.loaded
             and not batch.is_spoofed
+            and not (by_name and any(device == "*" for _, device in batch.said))
             for batch in self.door.batches
         )
 
@@ -135,7 +156,7 @@ class Reference:
             if (
                 earlier is not batch
                 and earlier.ended is not None
-                and self.loaded < earlier.came
+                and batch.loaded < earlier.came
                 and earlier.ended < at
                 and earlier.stream_id in stored
             ):
@@ -189,7 +210,7 @@ class Reference:
                 other.ended is None or other.ended > batch.came
             )
             message = other.message_for(place) if under_way else None
-            if message is None or other.is_spoofed or other.came < self.loaded:
+            if message is None or other.is_spoofed or other.came < batch.loaded:
                 continue
             same_pair = pair_of(message, merge_scopes=merge) == pair_of(
                 new, merge_scopes=merge

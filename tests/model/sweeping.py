@@ -8,7 +8,7 @@ from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.database import Database
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.backlog import driven
+from tests.harness.databases.backlog import driven
 from tests.model.homeserver import ModelHomeserver
 from tests.model.tables import Cursor
 

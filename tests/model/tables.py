@@ -127,7 +127,9 @@ class Tables:
 
     def receive(self, origin: str, message_id: str) -> bool:
         """Note that an EDU came, and say whether it came for the first time."""
-        sql = "SELECT 1 FROM device_federation_inbox WHERE origin = ? AND message_id = ?"
+        sql = (
+            "SELECT 1 FROM device_federation_inbox WHERE origin = ? AND message_id = ?"
+        )
         if self.rows(sql, origin, message_id):
             return False
         sql = "INSERT INTO device_federation_inbox VALUES (?, ?)"

@@ -18,7 +18,6 @@ from tests.model.play import (
 )
 
 
-
 def known(devices: int = 1, **config: Any) -> Play:
     """Return a play in which a notice waits for some devices."""
     play = Play(**config)

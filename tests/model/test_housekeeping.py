@@ -107,7 +107,9 @@ def test_one_who_has_at_most_a_thousand_mailboxes_to_be_learned() -> None:
     play.hs.add_device(RECIPIENT, "R2")
     for number in range(5):
         devices = [f"invented {number} {device}" for device in range(900)]
-        play.begin(NOTICE, devices, sender=f"@u{number}:there", edu=("there", devices[0]))
+        play.begin(
+            NOTICE, devices, sender=f"@u{number}:there", edu=("there", devices[0])
+        )
     play.begin(OTHER, "R2", sender="@honest:here")
     while any(not step.is_ours for step in play.hs.steps):
         play.hs.answer(next(step for step in play.hs.steps if not step.is_ours))

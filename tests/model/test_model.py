@@ -137,17 +137,34 @@ class Faulty(Machine):
         self.answer_late()
         self.hs.come_to_rest()
 
+    def load_again(self) -> None:
+        """Start again, with room for everything."""
+        self.config = {}
+        self.load()
+
     def teardown(self) -> None:
-        """Start again without faults: another sender's notice has each learned."""
+        """Go on without faults: another sender's notice has each learned."""
         if hasattr(self, "traffic"):
             self.rest()
-            self.config = {}
-            self.load()
+            self.load_again()
             probe = notice("key-1", "PROBE", None)
             self.send(SENDERS[0], WITHHELD[0], dict.fromkeys(DEVICES, probe))
             for _, device_id in DEVICES_ABROAD:
                 self.send_abroad(WITHHELD[0], [device_id], probe)
         super().teardown()
+
+
+class Failing(Faulty):
+    """Where there is room for everything, so that a process mends what it left.
+
+    A mailbox that is taken for learned has nothing left in it.
+    """
+
+    config = {}  # noqa: RUF012 read only
+
+    def load_again(self) -> None:
+        """Go on with the same process, once it has rested."""
+        self.hs.pass_time(20)
 
 
 class FaultyWatching(Faulty):
@@ -184,6 +201,8 @@ TestObserving = Observing.TestCase
 TestObserving.settings = CASES
 TestFaulty = Faulty.TestCase
 TestFaulty.settings = CASES
+TestFailing = Failing.TestCase
+TestFailing.settings = CASES
 TestFaultyWatching = FaultyWatching.TestCase
 TestFaultyWatching.settings = CASES
 TestFaultyHeld = FaultyHeld.TestCase

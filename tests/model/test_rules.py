@@ -284,7 +284,6 @@ class AllRules(RuleBasedStateMachine):
             saved = stock.client.read - module.client.read
             event(f"read fewer: {'none' if saved == 0 else 'some'}")
 
-
     def check_swept(self) -> None:
         """A sweep finds nothing but what became stale by itself."""
         before = {device: dict(self._visible(device)) for device in DEVICES}
