@@ -31,6 +31,7 @@ class _Unlearned:
     key: MailboxKey
     mailbox: Mailbox
     below: int = ABOVE_ALL
+    newest_id: int = 0
     pages: int = 0
 
 
@@ -124,13 +125,14 @@ class Learning:
     ) -> None:
         unlearned, below = each.item, page.below
         unlearned.pages += 1
+        unlearned.newest_id = max(unlearned.newest_id, page.newest_id)
         is_last = below is None or unlearned.pages >= MOST_PAGES
         rows = [
             Row(stream_id, notice, stale=staleness.applies_to(notice))
             for stream_id, notice in notices
         ]
         superseded = self.memory.learn(
-            unlearned.key, unlearned.mailbox, rows, page.newest_id, last=is_last
+            unlearned.key, unlearned.mailbox, rows, unlearned.newest_id, last=is_last
         )
         if superseded:
             self.tidy(superseded, each.who)
