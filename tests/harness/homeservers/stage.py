@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING, Any, Callable
+from pathlib import Path
+from typing import Any, Callable
 
 import attrs
 import yaml
@@ -15,10 +16,9 @@ from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.metrics.samples import HOUSEKEEPING, total
 from tests.harness.polling import eventually, until
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 MODULE = "synapse_withheld.WithheldModule"
+# Where Synapse finds modules of the tests.
+PROJECT = Path(__file__).parent.parent.parent.parent
 BRIDGE_TOKEN = "bridge-token"  # noqa: S105 of an application service that is not there
 BRIDGED_USERS = "bridged_"
 

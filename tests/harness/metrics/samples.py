@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DECISIONS = "synapse_withheld_decisions_total"
 FAILURES = "synapse_withheld_failures_total"
 ACTIVE = "synapse_withheld_active"
+TIDIED = "synapse_withheld_tidied_rows_total"
 HOUSEKEEPING = "synapse_withheld_housekeeping_queue"
 
 OK = 200

@@ -7,6 +7,7 @@ from typing import Any
 from synapse_withheld.delivery.batch import (
     Batch,
     Candidate,
+    Edus,
     is_storable,
     users_to_keep_whole,
     without,
@@ -66,7 +67,7 @@ def test_users_without_messages_stay() -> None:
 
 def test_a_batch_is_for_users_of_all_servers() -> None:
     """Those of this one, and those that its EDUs name."""
-    edus = {"there": {"messages": {"@b:there": {"B": {}}}}}
+    edus: Edus = {"there": {"messages": {"@b:there": {"B": {}}}}}
 
     assert {"a", "@b:there"} == Batch(batch(a=["1"]), edus, "@s:hs", "@s:hs", 0).users()
 
