@@ -14,7 +14,7 @@ import attrs
 from tests.bench.hostile.attacks import Attack, Scene, attacks
 from tests.bench.instruments import probe
 from tests.bench.instruments.lanes import Lane
-from tests.bench.instruments.processor import cpu_s
+from tests.bench.instruments.processor import become_quiet, cpu_s
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.homeservers.remote import RemoteServer
@@ -26,12 +26,8 @@ VERSIONS = "/_matrix/client/versions"
 # What may come on top of so many times stock's.
 MOST_TIMES, BEYOND_S = 1.5, 0.005
 
-# What comes after the answer is over where so little of a processor is taken, beside
-# what the requests of others cost, for so long; or after all that time.
-QUIET, LOOK_EVERY_S, ENDS_WITHIN_S = 0.03, 1.0, 60.0
-
 # How long the requests of others are watched alone, to know what they cost.
-IDLE_S = 3.0
+STARTED_WITHIN_S, IDLE_S = 0.5, 3.0
 
 _HOW = (
     "Meanwhile somebody else asks for `/_matrix/client/versions`, every "
@@ -81,14 +77,9 @@ class Bystander:
         """Return what an attack takes, with all that follows from it."""
         before, began = cpu_s(self.lane), time.monotonic()
         await strike(scene)
-        ends = time.monotonic() + ENDS_WITHIN_S
-        busy = True
-        while busy and time.monotonic() < ends:
-            just_before, then = cpu_s(self.lane), time.monotonic()
-            await pause(LOOK_EVERY_S)
-            for_others = len(self.waits(then)) * self.each_s
-            taken_s = cpu_s(self.lane) - just_before - for_others
-            busy = taken_s > QUIET * (time.monotonic() - then)
+        await become_quiet(
+            self.lane, lambda since: len(self.waits(since)) * self.each_s
+        )
         waits = self.waits(began)
         taken_s = cpu_s(self.lane) - before - len(waits) * self.each_s
         return Cost(max(0.0, taken_s), max(waits))
@@ -123,7 +114,7 @@ async def _costs(
     for scene in scenes:
         if attack.prepare is not None:
             await attack.prepare(scene)
-            await pause(LOOK_EVERY_S)
+            await become_quiet(scene.lane)
     for _ in range(sizes.attacks):
         for scene in scenes:
             async with _bystander(scene.lane) as bystander:
@@ -150,7 +141,7 @@ async def _bystander(lane: Lane) -> AsyncIterator[Bystander]:
     process.start(sys.executable, str(Path(probe.__file__)), *where)
     try:
         bystander = Bystander(lane, process.output)
-        await pause(LOOK_EVERY_S)
+        await pause(STARTED_WITHIN_S)
         before, began = cpu_s(lane), time.monotonic()
         await pause(IDLE_S)
         taken_s = cpu_s(lane) - before

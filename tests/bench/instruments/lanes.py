@@ -64,8 +64,8 @@ class Lane:
         device_ids = [f"MANY{number:05}" for number in range(count)]
         many = _MANY[self.on_sqlite]
         self.homeserver.query(
-            "INSERT INTO devices (user_id, device_id, display_name, hidden) "
-            f"SELECT ?, value, 'one of many', FALSE FROM {many}",  # noqa: S608
+            "INSERT INTO devices (user_id, device_id, display_name, hidden) "  # noqa: S608
+            f"SELECT ?, value, 'one of many', FALSE FROM {many}",
             (client.user_id, json.dumps(device_ids)),
         )
         return device_ids
