@@ -25,6 +25,7 @@ from synapse_withheld.database.sql import (
     most_deleted,
     most_pages,
 )
+from synapse_withheld.database.vanished import withheld_delete_vanished
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Asker
 
@@ -135,6 +136,16 @@ class Database:
         deleted = 0
         for some in batches(superseded, most_deleted(self._driver)):
             deleted += await self._run(queue.delete_superseded, self._driver, some)
+        return deleted
+
+    async def delete_vanished(self, rows: Iterable[tuple[MailboxKey, int]]) -> int:
+        """Delete rows of the inbox that nothing newer makes redundant.
+
+        Unless a deletion of their device is about to delete them; return how many.
+        """
+        deleted = 0
+        for some in batches(rows, MOST_KEYS):
+            deleted += await self._run(withheld_delete_vanished, self._driver, some)
         return deleted
 
     async def estimate(self) -> int:

@@ -8,12 +8,12 @@ from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
-from synapse_withheld.database import backlog, devices, inbox, outbox
+from synapse_withheld.database import backlog, devices, inbox, outbox, vanished
 from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from tests.store.conftest import Connection, connected
 
-MODULES = (backlog, devices, inbox, outbox)
+MODULES = (backlog, devices, inbox, outbox, vanished)
 
 # Mailboxes of the 5,000 that the tables are filled with, and of the one that most
 # rows are in: what a planner believes about one must not spoil the other.
@@ -46,6 +46,10 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "queued-edus": (outbox.withheld_read_queued_edus, (_QUEUED,)),
     "delete": (inbox.withheld_delete_superseded, ("driver", SUPERSEDED)),
     "delete-big": (inbox.withheld_delete_superseded, ("driver", NARROW)),
+    "delete-vanished": (
+        vanished.withheld_delete_vanished,
+        ("driver", [(key, 1) for key in [*KEYS, BIG]]),
+    ),
     "delete-edus": (outbox.withheld_delete_superseded_edus, ("driver", SUPERSEDED)),
     "delete-edus-big": (outbox.withheld_delete_superseded_edus, ("driver", NARROW)),
     "devices": (devices.withheld_read_devices, ([user for user, _ in KEYS],)),

@@ -11,6 +11,7 @@ from synapse_withheld.database.inbox import (
     withheld_delete_superseded,
     withheld_read_queued,
 )
+from synapse_withheld.database.vanished import withheld_delete_vanished
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import Connection
 
@@ -139,3 +140,18 @@ def test_nothing_is_deleted_under_a_deletion_of_the_device(
     rows = [Superseded(R, 1, 2), Superseded(other, 1, 2)]
     assert 1 == withheld_delete_superseded(database, database.driver, rows)
     assert ([1, 2], [2]) == (left(database, R), left(database, other))
+
+
+def test_what_vanishes_needs_no_newer_row_but_stays_under_a_deletion(
+    database: Connection,
+) -> None:
+    """By exact key; a namesake of another user is no reason to stay."""
+    other = ("@other:hs", "R")
+    for key in (R, other):
+        add_row(database, key, 1)
+        add_row(database, key, 2)
+    add_task(database, R, 1)
+
+    rows = [(R, 2), (other, 2), (other, 3)]
+    assert 1 == withheld_delete_vanished(database, database.driver, rows)
+    assert ([1, 2], [1]) == (left(database, R), left(database, other))
