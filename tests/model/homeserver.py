@@ -70,6 +70,7 @@ class ModelHomeserver(Tables):
         self.steps: list[Step] = []
         self.answered: list[str] = []
         self.most_of_ours = 0
+        self.on_step: Callable[[Step], Any] = lambda _: None
         self.before_delete: Callable[[], Any] = lambda: None
         self.after_delete: Callable[[Any], None] = lambda _: None
         self.stored: dict[Place, dict[int, str]] = {}
@@ -197,11 +198,16 @@ class ModelHomeserver(Tables):
         answering = [step for step in self.steps if not step.hangs]
         self.answer(answering[which % len(answering)], error)
 
-    def answer(self, step: Step, error: Exception | None = None) -> None:
-        """Run a step, or let it fail."""
+    def answer(
+        self, step: Step, error: Exception | None = None, *, carried_out: bool = False
+    ) -> None:
+        """Run a step, or let it fail, be it after it was carried out."""
+        if step not in self.steps:
+            return
         self.steps.remove(step)
         self.answered.append(step.name)
-        if error is None:
+        result = None
+        if error is None or carried_out:
             try:
                 result = step.run()
             except AssertionError:
@@ -252,6 +258,7 @@ class ModelHomeserver(Tables):
     def _step(self, name: str, run: Callable[[], Any]) -> Deferred[Any]:
         step = Step(name, run)
         self.steps.append(step)
+        self.on_step(step)
         if step.is_ours:
             self.most_of_ours = max(self.most_of_ours, len(self.ours()))
         return step.done

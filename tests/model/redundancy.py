@@ -63,18 +63,17 @@ def goes(
         return False
     before, after = older["content"], newer["content"]
     if pair[0] == "no_olm":  # type: ignore[index]
-        if is_scoped(after) and not is_scoped(before):
-            return False
-        return newer_seen or before["sender_key"] == after["sender_key"]
+        says_less = is_scoped(after) and not is_scoped(before)
+        return not says_less and (
+            newer_seen or before["sender_key"] == after["sender_key"]
+        )
     if pair[0] == "withheld":  # type: ignore[index]
         return True
+    same = older["type"] == newer["type"] and _untraced(before) == _untraced(after)
     if pair[0] == "request":  # type: ignore[index]
-        return after["action"] == "request_cancellation" or (
-            before["action"] == "request" and _untraced(before) == _untraced(after)
-        )
-    if newer["type"] == VERIFICATION_CANCEL:
-        return bool(older["type"] == VERIFICATION_REQUEST)
-    return older["type"] == newer["type"] and _untraced(before) == _untraced(after)
+        return same or bool(after["action"] == "request_cancellation")
+    was_asked = older["type"] == VERIFICATION_REQUEST
+    return was_asked and (same or bool(newer["type"] == VERIFICATION_CANCEL))
 
 
 def says_the_same(queued: Message, new: Message, *, merge_scopes: bool) -> bool:

@@ -277,7 +277,9 @@ def test_an_expired_request_to_verify_leaves_its_cancellation() -> None:
     play.hs.clock.advance(10 * 86_400)
     cancel = {"transaction_id": "1"}
     play.fill("R", [cancel], type="m.key.verification.cancel")
-    play.send({**request, "transaction_id": "2"}, message_type="m.key.verification.cancel")
+    play.send(
+        {**request, "transaction_id": "2"}, message_type="m.key.verification.cancel"
+    )
 
     assert [2, 3] == play.queued()
 
@@ -299,13 +301,14 @@ def test_a_huge_notice_to_many_devices_is_encoded_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What its rows would have taken is counted from that."""
-    sizes = []
+    encoded = []
     stored_size = settling.stored_size
-    monkeypatch.setattr(
-        settling,
-        "stored_size",
-        lambda message: sizes.append(1) or stored_size(message),
-    )
+
+    def note(message: dict[str, Any]) -> int:
+        encoded.append(message)
+        return stored_size(message)
+
+    monkeypatch.setattr(settling, "stored_size", note)
     play = Play()
     devices = [f"D{number}" for number in range(1000)]
     for device in devices:
@@ -313,7 +316,7 @@ def test_a_huge_notice_to_many_devices_is_encoded_once(
     play.send(NOTICE, devices)
     play.send({**NOTICE, "reason": "x" * 100_000}, devices)
 
-    assert 1 == len(sizes)
+    assert 1 == len(encoded)
 
 
 def test_a_monstrous_notice_costs_no_more_than_a_small_one() -> None:
@@ -424,7 +427,7 @@ def test_whatever_fails_in_settling_nothing_is_believed_any_more() -> None:
     """The request succeeds; the next notice has its mailbox learned."""
     play = Play()
     play.send(NOTICE)
-    settle, play.memory.settle = play.memory.settle, lambda *_, **__: 1 // 0  # type: ignore[method-assign]
+    settle, play.memory.settle = play.memory.settle, lambda *_, **__: 1 // 0  # type: ignore[assignment, method-assign]
     play.send(NEW_KEY)
     assert [1, 2] == play.queued()
     assert 0 == len(play.memory)

@@ -78,7 +78,7 @@ class Observing(Machine):
         assert not batch.left_out
 
     def _note_deletion(self, before: dict[Place, Rows]) -> None:
-        raise AssertionError("it deletes")
+        raise AssertionError(f"it deletes some of {before}")
 
     def check_at_rest(self) -> None:
         """Everything stays."""
@@ -107,10 +107,7 @@ class Faulty(Machine):
     def fail(self, which: int, carried_out: bool) -> None:
         """Let a statement of the module fail, before or after it was carried out."""
         ours = self.hs.ours()
-        step = ours[which % len(ours)]
-        if carried_out:
-            step.run()
-        self.hs.answer(step, lost())
+        self.hs.answer(ours[which % len(ours)], lost(), carried_out=carried_out)
 
     @precondition(lambda self: self.hs.ours())
     @rule(which=st.integers(0, 1))

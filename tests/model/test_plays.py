@@ -171,8 +171,7 @@ def test_an_olm_message_of_the_recipient_rearms_what_waits() -> None:
     play = Play()
     play.send(NOTICE)
     notice = play.begin(NOTICE)
-    answer = {"sender": RECIPIENT, "to_user": SENDER, "message_type": ENCRYPTED}
-    play.begin(OLM, "S1", **answer)
+    play.begin(OLM, "S1", message_type=ENCRYPTED, sender=RECIPIENT, to_user=SENDER)
     assert notice.handed is None
     play.hs.answer(play.step(CONFIRM))
 
