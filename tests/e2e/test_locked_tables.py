@@ -15,7 +15,7 @@ import pytest
 
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_message
 from tests.harness.databases.mailbox import mailbox
-from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.homeservers.stage import Stage, Two, nothing_to_do, two_on
 from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
 from tests.harness.polling import eventually, pause, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
@@ -125,10 +125,10 @@ def locked(homeserver: Homeserver, table: str) -> Iterator[None]:
 
 
 def waiting_threads(homeserver: Homeserver) -> int:
-    """Return how many of Synapse's connections wait for a lock."""
+    """Return how many of Synapse's connections wait for a table."""
     ((waiting,),) = homeserver.query(
-        "SELECT COUNT(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND wait_event_type = 'Lock' AND wait_event = 'relation'"
     )
     return int(waiting)
 
@@ -154,7 +154,7 @@ async def test_nobody_waits_for_a_table_that_only_we_read(
     sending = [await two_on(on_postgres) for _ in range(2)]
     for two in repeating:
         assert await two.send(two.notice()) == 200
-    await everything_tidied(on_postgres)
+    await nothing_to_do(on_postgres)
     await until(lambda: active(on_postgres), lambda found: found == 1)
     before = {
         reason: await delivered(on_postgres, reason)
