@@ -64,10 +64,17 @@ class Mailboxes:
         """Forget a mailbox and all that is in it."""
         mailbox = self._mailboxes.get(key)
         if mailbox is not None:
-            for record in list(mailbox):
-                self.remove(mailbox, record)
+            # What is in it is not taken out one by one: nobody looks there any more.
+            for record in mailbox:
+                self._release(record)
             del self._mailboxes[key]
             self._users.remove_device(key)
+
+    def clear(self) -> None:
+        """Forget everything; the users are not told."""
+        self._mailboxes.clear()
+        self._of_who.clear()
+        self.pairs = 0
 
     def insert(self, mailbox: Mailbox, record: Record) -> None:
         """Remember a record, even beyond the limits; `make_room` follows."""
@@ -90,9 +97,7 @@ class Mailboxes:
     def remove(self, mailbox: Mailbox, record: Record) -> None:
         """Forget a record."""
         mailbox.remove(record)
-        remove_from(self._of_who, record.who, record)
-        self._users.release(mailbox.key[0], record.sender)
-        self.pairs -= 1
+        self._release(record)
 
     def _forget_some(self) -> None:
         """Forget some of what is in the least recently used mailbox, or all."""
@@ -106,3 +111,8 @@ class Mailboxes:
         """Forget a record whose row may be queued: what the mailbox holds is open."""
         mailbox.learned = False
         self.remove(mailbox, record)
+
+    def _release(self, record: Record) -> None:
+        remove_from(self._of_who, record.who, record)
+        self._users.release(record.mailbox[0], record.sender)
+        self.pairs -= 1

@@ -15,6 +15,7 @@ from synapse_withheld.memory.in_flight import InFlight, Storing
 from synapse_withheld.memory.limits import Limits
 from synapse_withheld.memory.mailbox import Mailbox
 from synapse_withheld.memory.mailboxes import Mailboxes
+from synapse_withheld.memory.olm import OlmMessages
 from synapse_withheld.memory.records import REARMED_ALREADY, Record
 from synapse_withheld.memory.settling import learn, settle
 from synapse_withheld.memory.users import Users
@@ -50,13 +51,10 @@ class Memory:
         self._sees_reads = sees_reads
         self._hold_s = hold_s
         self._who_of = who_of
-        self._limits = limits
         self._users = Users()
         self._mailboxes = Mailboxes(limits, self._users)
         self._in_flight = InFlight()
-        # How many Olm messages passed between ends of anything. It never begins again,
-        # so that nothing that is old ever looks new.
-        self._number = 0
+        self._olm = OlmMessages(self._mailboxes, self._users, self._in_flight)
 
     def __len__(self) -> int:
         return len(self._mailboxes)
@@ -103,7 +101,7 @@ class Memory:
         return believe(
             notice,
             of_pair,
-            self._is_rearmed,
+            self._olm.passed_since,
             lambda record: (
                 record.stream_id <= handed_out and not self._is_held(record, now_s)
             ),
@@ -125,7 +123,7 @@ class Memory:
             who,
             device_list_id,
             opened,
-            self._number,
+            self._olm.number,
             now_s,
         )
         self._in_flight.add(storing)
@@ -214,8 +212,8 @@ class Memory:
 
     def clear(self) -> None:
         """Forget everything, as when something that happened was missed."""
-        self._users = Users()
-        self._mailboxes = Mailboxes(self._limits, self._users)
+        self._mailboxes.clear()
+        self._users.clear()
         for storing in self._in_flight:
             self._users.hold(storing.mailbox[0], storing.sender)
 
@@ -231,15 +229,7 @@ class Memory:
         Returns:
             How many rows and notices in flight it re-arms.
         """
-        number = self._number + 1
-        mailbox = self._mailboxes.get(key)
-        of_sender = None if mailbox is None else mailbox.sender(sender)
-        rearmed = self._in_flight.rearm(key, sender, sender_key, number)
-        if of_sender is not None:
-            rearmed += of_sender.rearm(sender_key, number)
-        if rearmed:
-            self._number = number
-        return rearmed
+        return self._olm.to_device(key, sender, sender_key)
 
     def rearm_users(self, recipient_user: str, sender_user: str) -> int:
         """Note an Olm message that re-arms all between two users.
@@ -247,20 +237,7 @@ class Memory:
         Returns:
             How many rows and notices in flight it re-arms.
         """
-        rearmed = self._users.rearm(recipient_user, sender_user, self._number + 1)
-        if rearmed:
-            self._number += 1
-        return rearmed
-
-    def _is_rearmed(self, record: Record) -> bool:
-        if record.number == REARMED_ALREADY:
-            return True
-        sender = record.sender
-        if self._users.rearmed(record.mailbox[0], sender) > record.number:
-            return True
-        mailbox = self._mailboxes.get(record.mailbox)
-        of_sender = None if mailbox is None else mailbox.sender(sender)
-        return of_sender is not None and of_sender.is_rearmed(record)
+        return self._olm.between_users(recipient_user, sender_user)
 
     def _is_held(self, record: Record, now_s: float) -> bool:
         """Say whether a row stands for later ones even if it was delivered."""
@@ -295,4 +272,4 @@ class Memory:
 
     def _found(self, mailbox: Mailbox, row: Row) -> Record:
         who = self._who_of(row.notice.pair.sender, mailbox.key[0])
-        return Record(row.stream_id, row.notice, mailbox.key, who, self._number)
+        return Record(row.stream_id, row.notice, mailbox.key, who, self._olm.number)

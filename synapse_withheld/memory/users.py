@@ -37,6 +37,10 @@ class Users:
     def __len__(self) -> int:
         return len(self._users)
 
+    def clear(self) -> None:
+        """Forget everybody."""
+        self._users.clear()
+
     def devices(self, user_id: str) -> Iterator[str]:
         """Return the devices of a user whose mailboxes are remembered."""
         user = self._users.get(user_id)

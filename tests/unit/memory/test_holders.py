@@ -37,7 +37,7 @@ def test_exactly_the_record_that_is_meant_goes() -> None:
     some = [record(5) for _ in range(20)]
     for each in some:
         insert(records, each)
-    for each in some:
+    for each in reversed(some):
         remove(records, each)
         assert each not in records
 

@@ -141,7 +141,7 @@ def test_numbers_are_kept_only_for_what_is_there() -> None:
     assert sender is not None
     assert sender._rearmed is None
     assert 1 == len(of._users)
-    assert 0 == of._number
+    assert 0 == of._olm.number
 
 
 def test_a_number_stays_as_long_as_anything_has_its_key() -> None:
