@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from synapse_withheld.config import RulesConfig
+from tests.model.door import Batch
 from tests.model.play import (
+    ABROAD,
     CONFIRM,
+    CONFIRM_ABROAD,
     ENCRYPTED,
     NEW_KEY,
     NOTICE,
@@ -179,6 +182,21 @@ def test_an_olm_message_of_the_recipient_rearms_what_waits() -> None:
     assert notice.handed is not None
     play.hs.come_to_rest()
     assert [3] == play.queued()
+
+
+def test_an_olm_message_counts_for_what_was_answered_and_waits_for_the_rest() -> None:
+    """Of a batch that waits for two answers, the first one is out of date by then."""
+    play = Play()
+    play.send(NOTICE)
+    play.send_abroad(NOTICE)
+    local, remote = play.door.batches
+    both = Batch(SENDER, local.message_type, local.local, remote.edus)
+    play.door.begin(play.traffic, both)
+    play.hs.answer(play.step(CONFIRM))
+    play.begin(OLM, "S1", message_type=ENCRYPTED, sender=RECIPIENT, to_user=SENDER)
+    play.hs.answer(play.step(CONFIRM_ABROAD))
+
+    assert {(ABROAD, "A")} == both.left_out
 
 
 def test_a_wildcard_beside_a_device_is_a_device_of_that_name() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from synapse_withheld.config import RulesConfig
+from tests.model.door import Batch
 from tests.model.play import (
     CONFIRM,
     CONFIRM_ABROAD,
@@ -157,7 +158,7 @@ def test_a_batch_for_both_queues_waits_for_both_and_is_written_once() -> None:
     play.send(NOTICE)
     play.send_abroad(NOTICE)
     local, remote = play.door.batches
-    both = type(local)(SENDER, local.message_type, local.local, remote.edus)
+    both = Batch(SENDER, local.message_type, local.local, remote.edus)
     play.door.begin(play.traffic, both)
     assert [CONFIRM] == play.steps()
     play.hs.answer(play.step(CONFIRM))

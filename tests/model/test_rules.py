@@ -325,7 +325,7 @@ SENT = st.tuples(
     st.sampled_from([0, 1000 * TWO_DAYS_S]),
     st.sets(st.tuples(st.sampled_from(SENDERS), st.sampled_from(["S1", "S2"]))),
 )
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_a_sweep_leaves_what_a_client_needs(
     sent: list[tuple[str, Message]],
     batch_size: int,
@@ -377,7 +377,7 @@ def test_a_sweep_takes_back_what_was_taken_back() -> None:
 
 
 CASES = settings(
-    max_examples=100,
+    max_examples=80,
     stateful_step_count=50,
     deadline=None,
     # A gate has to say the same each time; elsewhere new sequences are tried.
