@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Awaitable, Callable
 
 import attrs
 
@@ -19,6 +19,9 @@ from synapse_withheld.rules.staleness import Staleness, askers_of
 
 # How many pages of one mailbox are read: what is older stays, and is delivered.
 MOST_PAGES = 20
+
+# How many notices are looked at before others have their turn.
+MOST_AT_ONCE = 100
 
 # How many devices of one user are learned after a message to all of them.
 MOST_DEVICES = 1000
@@ -42,6 +45,7 @@ class Learning:
     Attributes:
         tidy: Called with rows that turn out to be redundant, and on whose behalf.
         now_ts: The time of day, in milliseconds since 1970.
+        sleep: Sleeps for some seconds.
     """
 
     queue: Queue
@@ -50,6 +54,7 @@ class Learning:
     rules: Ruleset
     tidy: Callable[[list[Superseded], str], None]
     now_ts: Callable[[], int]
+    sleep: Callable[[float], Awaitable[None]]
     _mailboxes: Work[_Unlearned] = attrs.field(factory=Work, init=False)
     _queued: dict[MailboxKey, Mailbox] = attrs.field(factory=dict, init=False)
 
@@ -77,7 +82,10 @@ class Learning:
         wanted = {each.item.key: each.item.below for each in taken}
         try:
             pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
-            notices = {key: self._notices(page) for key, page in pages.items()}
+            notices = {}
+            for key, page in pages.items():
+                notices[key] = self._notices(page)
+                await self._breathe(notices[key])
             told = [notice for some in notices.values() for _, notice in some]
             gone = await self.database.gone(askers_of(told))
         except Exception:
@@ -95,6 +103,12 @@ class Learning:
                 self.memory.forget(key)
             else:
                 self._learn(each, page, notices[key], staleness)
+                await self._breathe(notices[key])
+
+    async def _breathe(self, notices: list[tuple[int, Notice]]) -> None:
+        """Let others have their turn: a page of nothing but notices takes a while."""
+        if len(notices) > MOST_AT_ONCE:
+            await self.sleep(0)
 
     def _take(self) -> list[Piece[_Unlearned]]:
         """Take mailboxes, without those that were forgotten meanwhile."""
