@@ -50,6 +50,7 @@ def wire(
             sees_reads=synapse.sees_reads,
             hold_s=config.hold_s,
             who_of=_who_of,
+            position=synapse.stream_token,
         ),
         # However devices on other servers read, the outbox itself is acknowledged.
         OUTBOX.name: Memory(limits, sees_reads=False, hold_s=config.hold_s),
@@ -145,6 +146,7 @@ def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background need
             rules,
             lambda rows, who: housekeeper.tidy(queue.name, rows, who),
             runtime.now_ts,
+            runtime.sleep,
         )
 
     users = LearningOfUsers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Tuple
+from typing import Callable, Iterable, Mapping, Tuple
 
 import attrs
 
@@ -12,7 +12,7 @@ from synapse_withheld.database.sql import MOST_DELETED
 from synapse_withheld.delivery.work import Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 
 _Place = Tuple[MailboxKey, int]
 
@@ -70,6 +70,7 @@ class Tidying:
         self.metrics.tidied(self.queue.name, deleted)
         if deleted < len(rows):
             await self._look_into(rows)
+        await self._let_vanish(rows)
 
     def _take(self) -> list[Piece[Superseded]]:
         """Take rows whose newer row all readers see; put others back."""
@@ -84,6 +85,36 @@ class Tidying:
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
+
+    async def _let_vanish(self, rows: Iterable[Superseded]) -> None:
+        """Delete cancellations whose requests are gone, and were handed to nobody."""
+        places = [(row.mailbox, row.stream_id) for row in rows]
+        awaited = [place for place in places if self.memory.awaits(*place)]
+        if not awaited:
+            return
+        # The count of a deletion does not tell which rows went.
+        states: Mapping[_Place, RowState] = {}
+        try:
+            states = await self.database.read_queued(self.queue, awaited)
+        finally:
+            # No read begins between the answer and what is decided here.
+            vanished = self._went(awaited, states)
+        if vanished:
+            deleted = await self.database.delete_vanished(vanished)
+            self.metrics.tidied(self.queue.name, deleted)
+
+    def _went(
+        self, awaited: Iterable[_Place], states: Mapping[_Place, RowState]
+    ) -> list[_Place]:
+        """Return the places of cancellations that are redundant now."""
+        vanished = []
+        for mailbox, stream_id in awaited:
+            state = states.get((mailbox, stream_id))
+            is_gone = state is not None and not state.queued
+            cancellation = self.memory.went(mailbox, stream_id, is_gone=is_gone)
+            if cancellation is not None:
+                vanished.append((mailbox, cancellation))
+        return vanished
 
     def _newest_of(self, row: Superseded) -> int:
         """Return what makes a row redundant, if its newer row is redundant by now."""

@@ -98,6 +98,11 @@ class InFlight:
         if not flight.pairs:
             del self._flights[place]
 
+    def any_of_pair(self, key: MailboxKey, notice: Notice) -> bool:
+        """Say whether anything of a pair is in flight."""
+        flight = self._flights.get((key, notice.pair.sender))
+        return flight is not None and (notice.rule.name, notice.pair) in flight.pairs
+
     def says_otherwise(self, key: MailboxKey, notice: Notice) -> bool:
         """Say whether anything of a pair is in flight that says something else."""
         flight = self._flights.get((key, notice.pair.sender))

@@ -7,6 +7,7 @@ from typing import Dict, Iterator
 
 import attrs
 
+from synapse_withheld.memory.asked import Asked
 from synapse_withheld.memory.holders import Holders
 from synapse_withheld.memory.limits import MOST_OF_PAIR, Limits, most_of_sender
 from synapse_withheld.memory.records import ByAge, Record
@@ -23,11 +24,13 @@ class Mailbox:
         handed_out: Up to which stream ID its device may have been handed messages.
         learned: Whether what was queued before it was opened is known, and nothing
             that is queued was forgotten since.
+        asked: What was requested that may vanish with its cancellation; mostly nothing.
     """
 
     key: MailboxKey
     handed_out: int
     learned: bool = False
+    asked: Asked | None = attrs.field(default=None, init=False)
     _senders: Dict[str, Sender] = attrs.field(factory=dict, init=False)
     _size: int = attrs.field(default=0, init=False)
     # Only where one could hold more than one may.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Dict
+from typing import Callable, Dict
 
 from synapse_withheld.memory.limits import Limits
 from synapse_withheld.memory.mailbox import Mailbox
@@ -14,6 +14,7 @@ from synapse_withheld.memory.records import (
     remove_from,
 )
 from synapse_withheld.memory.users import Users
+from synapse_withheld.memory.vanishing import forget_pair
 from synapse_withheld.rules.mailbox import MailboxKey
 
 # How many records of the least recently used mailbox are forgotten at once: all at once
@@ -28,10 +29,13 @@ class Mailboxes:
         pairs: How many records there are.
     """
 
-    def __init__(self, limits: Limits, users: Users) -> None:
+    def __init__(
+        self, limits: Limits, users: Users, position: Callable[[], int]
+    ) -> None:
         self.pairs = 0
         self._limits = limits
         self._users = users
+        self._position = position
         # The least recently used first.
         self._mailboxes: OrderedDict[MailboxKey, Mailbox] = OrderedDict()
         self._of_who: Dict[str, ByAge] = {}
@@ -111,6 +115,10 @@ class Mailboxes:
         """Forget a record whose row may be queued: what the mailbox holds is open."""
         mailbox.learned = False
         self.remove(mailbox, record)
+        if record.notice.rule.vanishes:
+            # Nobody knows any more whether what was requested was handed out.
+            mailbox.handed_out = max(mailbox.handed_out, self._position())
+            forget_pair(mailbox, record.notice)
 
     def _release(self, record: Record) -> None:
         remove_from(self._of_who, record.who, record)

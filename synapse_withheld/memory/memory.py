@@ -19,6 +19,7 @@ from synapse_withheld.memory.olm import OlmMessages
 from synapse_withheld.memory.records import REARMED_ALREADY, Record
 from synapse_withheld.memory.settling import learn, settle
 from synapse_withheld.memory.users import Users
+from synapse_withheld.memory.vanishing import forget_pair, note_gone
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
@@ -37,6 +38,7 @@ class Memory:
         sees_reads: bool,
         hold_s: float | None,
         who_of: Callable[[str, str], str] = lambda sender, _: sender,
+        position: Callable[[], int] = lambda: 0,
     ) -> None:
         """Start empty.
 
@@ -47,12 +49,14 @@ class Memory:
                 it does not.
             who_of: Says whose room what was found in the database takes, given its
                 sender and the recipient user.
+            position: Tells the position up to which readers see the stream.
         """
         self._sees_reads = sees_reads
         self._hold_s = hold_s
         self._who_of = who_of
+        self._position = position
         self._users = Users()
-        self._mailboxes = Mailboxes(limits, self._users)
+        self._mailboxes = Mailboxes(limits, self._users, position)
         self._in_flight = InFlight()
         self._olm = OlmMessages(self._mailboxes, self._users, self._in_flight)
 
@@ -205,6 +209,30 @@ class Memory:
         )
         mailbox.learned = last or mailbox.learned
         return superseded
+
+    def awaits(self, key: MailboxKey, stream_id: int) -> bool:
+        """Say whether it matters what becomes of a row that is redundant."""
+        mailbox = self._mailboxes.get(key)
+        asked = None if mailbox is None else mailbox.asked
+        return self._sees_reads and asked is not None and stream_id in asked.going
+
+    def went(self, key: MailboxKey, stream_id: int, *, is_gone: bool) -> int | None:
+        """Note what became of a row that mattered.
+
+        Returns:
+            The stream ID of a cancellation that is redundant now: it takes back nothing
+            that anybody was handed.
+        """
+        mailbox = self._mailboxes.get(key)
+        if mailbox is None or not self._sees_reads:
+            return None
+        record = note_gone(mailbox, stream_id, is_gone=is_gone)
+        # What is in flight may come before the cancellation.
+        if record is None or self._in_flight.any_of_pair(key, record.notice):
+            return None
+        self._mailboxes.remove(mailbox, record)
+        forget_pair(mailbox, record.notice)
+        return record.stream_id
 
     def forget(self, key: MailboxKey) -> None:
         """Forget a mailbox: it will be opened and learned again."""

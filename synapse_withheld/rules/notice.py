@@ -87,6 +87,8 @@ class Rule(ABC):
             always stored, and may only make older ones redundant.
         once_per_session: Whether one that was delivered may stand for later ones, with
             `repeat: session`.
+        vanishes: Whether what is cancelled takes its cancellation along, where nobody
+            was handed it.
     """
 
     name: ClassVar[str]
@@ -94,6 +96,7 @@ class Rule(ABC):
     marks: ClassVar[tuple[str, ...]]
     about_keys: ClassVar[bool]
     once_per_session: ClassVar[bool] = False
+    vanishes: bool = False
 
     @abstractmethod
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:

@@ -70,6 +70,8 @@ class CancellableRule(Rule):
 class Requests(CancellableRule):
     """Requests and their cancellations, told apart by device and `request_id`."""
 
+    vanishes: bool = False
+
     cancellations_pile_up: ClassVar[bool] = False
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
