@@ -293,7 +293,7 @@ async def test_nothing_is_lost_while_postgresql_restarts(
     senders, reader, sent = await storm_on(deployment)
     await deferToThread(own_postgres.restart)
     await sent
-    # The module may stand aside for the rest of the storm.
+    # The module may rest for what is left of the storm.
     assert all(await everything_arrived(senders, reader))
 
 
