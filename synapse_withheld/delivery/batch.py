@@ -9,7 +9,7 @@ from typing import Any, Collection, Dict, Mapping
 
 import attrs
 
-from synapse_withheld.memory.memory import Storing
+from synapse_withheld.memory.memory import Mailbox, Storing
 from synapse_withheld.memory.records import Record
 from synapse_withheld.rules.decision import COLLAPSE, Decision
 from synapse_withheld.rules.mailbox import MailboxKey
@@ -70,6 +70,21 @@ class Candidate:
 
 
 @attrs.define(eq=False)
+class Unread:
+    """Messages of a batch that nobody looked at: there are too many.
+
+    Attributes:
+        messages: How many.
+        users: Whom they are for.
+        mailboxes: Those that they are for, as far as these are remembered.
+    """
+
+    messages: int = 0
+    users: list[str] = attrs.Factory(list)
+    mailboxes: list[Mailbox] = attrs.Factory(list)
+
+
+@attrs.define(eq=False)
 class Batch:
     """What Synapse hands over at once, and what the module makes of it.
 
@@ -83,6 +98,7 @@ class Batch:
         device_list_id: The position of the device list stream at that time.
         candidates: The notices in it.
         to_all: Users of whom it names all devices.
+        unread: What nobody looked at, by queue.
         sharing: Users whose messages are in one row with others.
     """
 
@@ -94,6 +110,7 @@ class Batch:
     device_list_id: int = 0
     candidates: list[Candidate] = attrs.Factory(list)
     to_all: list[str] = attrs.Factory(list)
+    unread: dict[str, Unread] = attrs.Factory(dict)
     sharing: Collection[str] = ()
 
     def users(self) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, Callable, Mapping
 
 import attrs
@@ -23,6 +24,9 @@ from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import MailboxKey
+
+# Made once: with arguments of one's own, `json.dumps` makes a new one each time.
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @attrs.frozen
@@ -125,10 +129,14 @@ class Settler:
 
     def count(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Count what was done with some notices of a batch."""
+        counts: Counter[tuple[str, str, Decision]] = Counter()
+        came: Counter[str] = Counter()
         sizes: dict[int, int] = {}
+        saved: Counter[str] = Counter()
         for candidate in candidates:
             rule = candidate.notice.rule.name
-            self.tally.came(rule, candidate.notice.pair.sender, candidate.mailbox)
+            came[rule] += 1
+            self.tally.came_for(rule, candidate.mailbox)
             decision = candidate.decision
             if candidate.collapses:
                 message = candidate.message
@@ -136,14 +144,35 @@ class Settler:
                 if size is None:
                     # One content may be for many devices, and be large.
                     size = sizes[id(message["content"])] = stored_size(message)
-                self.metrics.collapsed_bytes(candidate.queue, size)
+                saved[candidate.queue] += size
             elif self._stream_id(batch, candidate) is None:
                 decision = decisions.ALREADY_RECEIVED
-            self._count(rule, candidate.queue, decision)
+            counts[rule, candidate.queue, decision] += 1
+        for rule, times in came.items():
+            self.tally.came_from(rule, batch.sender, times)
+        for queue, size in saved.items():
+            self.metrics.collapsed_bytes(queue, size)
+        for (rule, queue, decision), times in counts.items():
+            self._count(rule, queue, decision, times)
 
-    def _count(self, rule: str, queue: str, decision: Decision) -> None:
-        self.metrics.decision(rule, queue, decision)
-        self.tally.decided(decision)
+    def settle_unread(self, batch: Batch) -> None:
+        """Doubt once more what nobody looked at: it may have been learned too early.
+
+        It is counted as of the rule of what was looked at last.
+        """
+        for queue, unread in batch.unread.items():
+            memory = self.memories[queue]
+            for user_id in unread.users:
+                memory.rearm_users(user_id, batch.sender)
+            for mailbox in unread.mailboxes:
+                mailbox.learned = False
+            if batch.candidates and unread.messages:
+                rule = batch.candidates[-1].notice.rule.name
+                self._count(rule, queue, decisions.LIMIT, unread.messages)
+
+    def _count(self, rule: str, queue: str, decision: Decision, times: int) -> None:
+        self.metrics.decision(rule, queue, decision, times)
+        self.tally.decided(decision, times)
 
 
 def _that_may_go(
@@ -159,6 +188,6 @@ def stored_size(message: dict[str, Any]) -> int:
     0 for one that cannot be encoded, however its sender managed that.
     """
     try:
-        return len(json.dumps(message, separators=(",", ":")))
+        return len(_ENCODE(message))
     except (RecursionError, TypeError, ValueError):
         return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections import Counter
+from itertools import islice
+from typing import Any, Callable, Collection
 
 import attrs
 
@@ -11,6 +13,7 @@ from synapse_withheld.delivery.batch import (
     Batch,
     Candidate,
     LocalMessages,
+    Unread,
     is_storable,
 )
 from synapse_withheld.memory.memory import Memory
@@ -23,8 +26,9 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
 
-# How many mailboxes that are not remembered one request may open.
-MOST_OPENED = 1000
+# How many messages of one request are looked at, for each queue. Clients send a few
+# hundred at once; more are sent to keep a server busy.
+MOST_READ = 1000
 
 
 @attrs.define
@@ -59,33 +63,56 @@ class Sorter:
             messages: All or a part of the batch.
             origin: The server it came from; `None` for a local client.
         """
-        opened = 0
         token = self.stream_token()
         batch.device_list_id = self.device_list_id()
+        codes: Counter[str] = Counter()
+        room = MOST_READ
         for user_id, by_device in messages.items():
-            for device_id, message in by_device.items():
-                notice = self._read(message, origin)
+            only_one = len(by_device) == 1
+            for device_id, message in islice(by_device.items(), room):
+                notice = self._read(message, origin, codes)
                 if notice is None or not is_storable(user_id):
                     continue
                 if device_id == WILDCARD and not self.has_all_devices:
                     continue
-                if device_id == WILDCARD and len(by_device) == 1:
+                if device_id == WILDCARD and only_one:
                     self._sort_for_all(batch, user_id, notice, message)
                 elif is_storable(device_id):
                     key = (user_id, device_id)
-                    if self.memory.get(key) is None:
-                        opened += 1
-                        if opened > MOST_OPENED:
-                            self._add(batch, key, notice, message, decisions.LIMIT)
-                            continue
-                        self.memory.open(key, token)
+                    self.memory.open(key, token)
                     self._begin(batch, key, notice, message)
+            if len(by_device) > room and is_from(batch.sender, origin):
+                self._leave_unread(batch, user_id, list(by_device)[room:])
+            room = max(0, room - len(by_device))
+        source = "local" if origin is None else "federation"
+        for code, times in codes.items():
+            self.metrics.message(code, source, times)
 
-    def _read(self, message: dict[str, Any], origin: str | None) -> Notice | None:
+    def _leave_unread(
+        self, batch: Batch, user_id: str, device_ids: Collection[str]
+    ) -> None:
+        """Note devices of a user for whom messages are stored that nobody looks at.
+
+        Of what the sender told them before, nothing is believed any more.
+        """
+        unread = batch.unread.setdefault(self.queue, Unread())
+        unread.messages += len(device_ids)
+        unread.users.append(user_id)
+        self.memory.rearm_users(user_id, batch.sender)
+        if WILDCARD in device_ids:
+            device_ids = self.memory.devices_of(user_id)
+        for device_id in device_ids:
+            mailbox = self.memory.peek((user_id, device_id))
+            if mailbox is not None:
+                mailbox.learned = False
+                unread.mailboxes.append(mailbox)
+
+    def _read(
+        self, message: dict[str, Any], origin: str | None, codes: Counter[str]
+    ) -> Notice | None:
         sender, content = message["sender"], message["content"]
         if message["type"] in WITHHELD_TYPES:
-            source = "local" if origin is None else "federation"
-            self.metrics.message(code_of(content), source)
+            codes[code_of(content)] += 1
         notice = self.rules.read(sender, message["type"], content)
         if notice is not None and not is_from(sender, origin):
             decision = decisions.SPOOFED_SENDER
@@ -106,9 +133,11 @@ class Sorter:
         """
         batch.to_all.append(user_id)
         remembered = self.memory.devices_of(user_id)
-        for device_id in remembered:
+        for device_id in remembered[:MOST_READ]:
             key = (user_id, device_id)
             self._begin(batch, key, notice, message, wildcard=True)
+        if len(remembered) > MOST_READ:
+            self._leave_unread(batch, user_id, remembered[MOST_READ:])
         if not remembered:
             key = (user_id, WILDCARD)
             self._add(batch, key, notice, message, decisions.FIRST)

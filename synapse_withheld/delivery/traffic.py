@@ -7,6 +7,7 @@ Whatever fails here, the batch is stored.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from typing import Any, Awaitable, Callable
 
 import attrs
@@ -64,6 +65,8 @@ class Traffic:
     runtime: Runtime
     metrics: Metrics
     failures: Failures
+    # How many batches are in flight of which not everything was looked at, by sender.
+    _unread: Counter[str] = attrs.field(factory=Counter, init=False)
 
     async def store(
         self,
@@ -97,7 +100,9 @@ class Traffic:
             self._release(local, edus, origin, batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self._doubt_everything("decide", error)
-        if batch is not None and batch.candidates:
+        if batch is not None and (batch.candidates or batch.unread):
+            if batch.unread:
+                return await self._store_with_unread(batch, write)
             return await self._decide_and_store(batch, write)
         try:
             return await write(local, edus)
@@ -152,12 +157,27 @@ class Traffic:
             return
         self.confirmer.release(self.confirmer.room.of(sender, new.users()))
 
+    async def _store_with_unread(self, batch: Batch, write: Write) -> Any:
+        """Store a batch, and believe nothing of its sender before it is settled."""
+        self._unread[batch.sender] += 1
+        try:
+            return await self._decide_and_store(batch, write)
+        finally:
+            self._unread[batch.sender] -= 1
+            if not self._unread[batch.sender]:
+                del self._unread[batch.sender]
+
     async def _decide_and_store(self, batch: Batch, write: Write) -> Any:
         doubtful = [each for each in batch.candidates if each.collapses]
         passes = self.confirmer.passes
         if doubtful and passes is not None:
             for each in doubtful:
                 each.decision = passes
+            doubtful = []
+        if doubtful and self._unread[batch.sender]:
+            # What is in flight may say something else.
+            for each in doubtful:
+                each.decision = decisions.LIMIT
             doubtful = []
         if doubtful and self.enforces:
             answered: Deferred[None] = Deferred()
@@ -203,6 +223,7 @@ class Traffic:
 
     def _settle(self, batch: Batch, doubtful: list[Candidate]) -> None:
         self.settler.settle(batch)
+        self.settler.settle_unread(batch)
         if self.enforces or not doubtful:
             self.settler.count(batch, batch.candidates)
             return

@@ -46,21 +46,21 @@ class HeavyHitters(Generic[Key]):
         # grows, so that it is looked at when an older one has come to the front.
         self._smallest: list[tuple[int, Key]] = []
 
-    def add(self, key: Key) -> None:
-        """Count one occurrence; takes logarithmic time on average."""
-        self.total += 1
+    def add(self, key: Key, times: int = 1) -> None:
+        """Count occurrences; takes logarithmic time on average."""
+        self.total += times
         known = self._counts.get(key)
         if known is not None:
-            self._counts[key] = Count(key, known.occurred + 1, known.error)
+            self._counts[key] = Count(key, known.occurred + times, known.error)
         elif len(self._counts) < self.capacity:
-            self._counts[key] = Count(key, 1, 0)
-            heapq.heappush(self._smallest, (1, key))
+            self._counts[key] = Count(key, times, 0)
+            heapq.heappush(self._smallest, (times, key))
         else:
             smallest = self._take_smallest()
             # It may have occurred before and been displaced: but not more often
             # than what it displaces now.
-            self._counts[key] = Count(key, smallest + 1, smallest)
-            heapq.heapreplace(self._smallest, (smallest + 1, key))
+            self._counts[key] = Count(key, smallest + times, smallest)
+            heapq.heapreplace(self._smallest, (smallest + times, key))
 
     def most(self, number: int) -> list[Count[Key]]:
         """Return those that occurred most often, most first."""

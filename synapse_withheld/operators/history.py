@@ -23,10 +23,10 @@ class History:
         self._last = self._now()
         self._move()
 
-    def add(self, name: str) -> None:
-        """Count something that happens now."""
+    def add(self, name: str, times: int = 1) -> None:
+        """Count something that happens now, as often."""
         self._move()
-        self._steps[-1][name] += 1
+        self._steps[-1][name] += times
 
     def of(self, name: str) -> list[int]:
         """Return how often something happened, per minute, oldest first.

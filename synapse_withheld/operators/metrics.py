@@ -173,14 +173,16 @@ class Metrics:
         self._decision_seconds = self._plain(DECISION_SECONDS)
         self._confirm_seconds = self._plain(CONFIRM_SECONDS)
 
-    def message(self, code: str, source: str) -> None:
-        """Count a withheld message."""
-        MESSAGES.labels(code=code, source=source, **self._server).inc()
+    def message(self, code: str, source: str, times: int = 1) -> None:
+        """Count withheld messages."""
+        MESSAGES.labels(code=code, source=source, **self._server).inc(times)
 
-    def decision(self, rule: str, queue: str, decision: Decision) -> None:
-        """Count what was done with a notice and why."""
+    def decision(
+        self, rule: str, queue: str, decision: Decision, times: int = 1
+    ) -> None:
+        """Count what was done with notices and why."""
         labels = {"decision": decision.action, "reason": decision.reason}
-        DECISIONS.labels(rule=rule, queue=queue, **labels, **self._server).inc()
+        DECISIONS.labels(rule=rule, queue=queue, **labels, **self._server).inc(times)
 
     def collapsed_bytes(self, queue: str, size: int) -> None:
         """Count bytes that were not stored."""

@@ -34,14 +34,17 @@ class Tally:
         self.senders: HeavyHitters[tuple[str, str]] = HeavyHitters(CAPACITY)
         self.recipients: HeavyHitters[tuple[str, MailboxKey]] = HeavyHitters(CAPACITY)
 
-    def decided(self, decision: Decision) -> None:
-        """Count what became of a notice."""
-        self.history.add(decision.action)
+    def decided(self, decision: Decision, times: int = 1) -> None:
+        """Count what became of notices."""
+        self.history.add(decision.action, times)
 
-    def came(self, rule: str, sender: str, mailbox: MailboxKey) -> None:
-        """Count a notice for the user who sent it and the mailbox that it is for."""
+    def came_from(self, rule: str, sender: str, times: int = 1) -> None:
+        """Count notices for the user who sent them."""
+        self.senders.add((rule, sender[:MAX_ID_LENGTH]), times)
+
+    def came_for(self, rule: str, mailbox: MailboxKey) -> None:
+        """Count a notice for the mailbox that it is for."""
         user_id, device_id = mailbox
-        self.senders.add((rule, sender[:MAX_ID_LENGTH]))
         # Anybody may invent a device, and give it a long name.
         short = (user_id[:MAX_ID_LENGTH], device_id[:MAX_ID_LENGTH])
         self.recipients.add((rule, short))

@@ -76,13 +76,15 @@ class _Recorder(Metrics):
         self.pairs_rearmed = 0
         self.failed_at = ""
 
-    def message(self, code: str, source: str) -> None:
-        del source
+    def message(self, code: str, source: str, times: int = 1) -> None:
+        del source, times
         self.code = code
 
-    def decision(self, rule: str, queue: str, decision: Decision) -> None:
+    def decision(
+        self, rule: str, queue: str, decision: Decision, times: int = 1
+    ) -> None:
         del rule, queue
-        self.decisions.append(decision)
+        self.decisions += [decision] * times
 
     def rearmed(self, direction: str, pairs: int) -> None:
         del direction

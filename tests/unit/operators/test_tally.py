@@ -37,7 +37,8 @@ def test_invented_names_take_no_more_room_than_real_ones() -> None:
     tally = Tally(lambda: 0.0)
     for number in range(2 * CAPACITY):
         sender = f"@{number}" + "s" * 10_000
-        tally.came("no_olm", sender, ("@r:here", f"{number}" * 10_000))
+        tally.came_from("no_olm", sender)
+        tally.came_for("no_olm", ("@r:here", f"{number}" * 10_000))
 
     assert CAPACITY == len(tally.senders.most(2 * CAPACITY))
     for each in tally.recipients.most(2 * CAPACITY):
