@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.config import Config
 from synapse_withheld.operators.metrics import Metrics
@@ -230,12 +231,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(device=devices)
     def sync(self, device: Place) -> None:
-        """Answer a sync; whether it arrives, the next acknowledgement tells."""
+        """Begin to answer a sync; whether it arrives, an acknowledgement tells."""
         token = self.hs.stream_token()
         self.traffic.note_read(*device, token)
         reads = self.reference.reads.setdefault(device, [])
         reads.append((self.door.tick(), token))
-        self.answered[device] = token
+        ensureDeferred(self._hand_out(device, token))
+
+    async def _hand_out(self, device: Place, token: int) -> None:
+        await self.hs.read(*device, self.answered.get(device, 0), token)
+        self.answered[device] = max(token, self.answered.get(device, 0))
 
     @rule(device=devices)
     def acknowledge(self, device: Place) -> None:
