@@ -117,6 +117,20 @@ class Database:
         pages: dict[MailboxKey, Page] = await self._run(queue.read_pages, below, texts)
         return pages
 
+    async def read_ends(
+        self, queue: Queue, mailboxes: Sequence[MailboxKey]
+    ) -> dict[MailboxKey, tuple[int, int]]:
+        """Return the oldest and the newest stream ID of mailboxes, 0 for none.
+
+        Args:
+            queue: Whose mailboxes they are; it must have `read_ends`.
+            mailboxes: At most `MOST_KEYS`; those without a device are left out.
+        """
+        assert queue.read_ends is not None  # noqa: S101 the caller looked
+        ends: dict[MailboxKey, tuple[int, int]]
+        ends = await self._run(queue.read_ends, mailboxes)
+        return ends
+
     async def read_queued(
         self, queue: Queue, rows: Iterable[tuple[MailboxKey, int]]
     ) -> dict[tuple[MailboxKey, int], RowState]:

@@ -6,6 +6,7 @@ import json
 from typing import Any, Iterable, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
+    ABOVE_ALL,
     SQLITE,
     Page,
     PageRow,
@@ -52,6 +53,40 @@ def withheld_read_mailboxes(
     named = [part for mailbox in below for part in mailbox]
     txn.execute(sql, (*named, *patterns, *bounds, DOOMING_TASK))
     return _as_pages(list(below), txn.fetchall())
+
+
+def withheld_read_ends(
+    txn: Transaction, mailboxes: Sequence[MailboxKey]
+) -> dict[MailboxKey, tuple[int, int]]:
+    """Read the oldest and the newest stream ID of each mailbox whose device exists.
+
+    0 for none. It looks at two places of the index for each: whoever knows that the
+    only row is his own need not read any.
+    """
+    # Between two places, as in `rows_of_pages`.
+    oldest, newest = (
+        f"""(
+            SELECT i.stream_id FROM device_inbox AS i
+            WHERE (i.user_id, i.device_id, i.stream_id) >= (m.user_id, m.device_id, 0)
+                AND (i.user_id, i.device_id, i.stream_id)
+                    < (m.user_id, m.device_id, {ABOVE_ALL})
+            ORDER BY i.user_id {way}, i.device_id {way}, i.stream_id {way} LIMIT 1
+        )"""  # noqa: S608 a number of our own is put in
+        for way in ("ASC", "DESC")
+    )
+    sql = f"""
+        WITH mailbox(user_id, device_id) AS (VALUES {tuples(len(mailboxes), 2)})
+        SELECT m.user_id, m.device_id, {oldest}, {newest} FROM mailbox AS m
+        WHERE EXISTS (
+            SELECT 1 FROM devices AS d
+            WHERE d.user_id = m.user_id AND d.device_id = m.device_id AND NOT d.hidden
+        )
+    """  # noqa: S608 only question marks and the above are put in
+    txn.execute(sql, [part for mailbox in mailboxes for part in mailbox])
+    return {
+        (user_id, device_id): (first or 0, last or 0)
+        for user_id, device_id, first, last in txn.fetchall()
+    }
 
 
 def withheld_read_queued(

@@ -8,6 +8,7 @@ import attrs
 
 from synapse_withheld.database.inbox import (
     withheld_delete_superseded,
+    withheld_read_ends,
     withheld_read_mailboxes,
     withheld_read_queued,
 )
@@ -27,6 +28,8 @@ class Queue:
     Attributes:
         name: As metrics name it.
         read_pages: The statement that reads what is queued in mailboxes.
+        read_ends: The statement that reads what is oldest and newest in mailboxes;
+            `None` where one row may hold messages for several.
         page_is_of: What a page is read from, for a mailbox: itself, or the outbox
             of its server.
         read_queued: The statement that tells what became of rows.
@@ -37,6 +40,7 @@ class Queue:
 
     name: str
     read_pages: Callable[..., Any]
+    read_ends: Callable[..., Any] | None
     page_is_of: Callable[[MailboxKey], Hashable]
     read_queued: Callable[..., Any]
     delete_superseded: Callable[..., Any]
@@ -46,6 +50,7 @@ class Queue:
 INBOX = Queue(
     "inbox",
     withheld_read_mailboxes,
+    withheld_read_ends,
     lambda mailbox: mailbox,
     withheld_read_queued,
     withheld_delete_superseded,
@@ -54,6 +59,7 @@ INBOX = Queue(
 OUTBOX = Queue(
     "outbox",
     withheld_read_outboxes,
+    None,
     lambda mailbox: server_of(mailbox[0]),
     withheld_read_queued_edus,
     withheld_delete_superseded_edus,

@@ -8,7 +8,7 @@ import attrs
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
-from synapse_withheld.database.sql import ABOVE_ALL, Page
+from synapse_withheld.database.sql import ABOVE_ALL, MOST_KEYS, Page
 from synapse_withheld.delivery.work import Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
@@ -22,6 +22,9 @@ MOST_PAGES = 20
 
 # How many notices are looked at before others have their turn.
 MOST_AT_ONCE = 100
+
+# How many records are looked through for the only row of a mailbox.
+FEW = 10
 
 # How many devices of one user are learned after a message to all of them.
 MOST_DEVICES = 1000
@@ -56,35 +59,49 @@ class Learning:
     now_ts: Callable[[], int]
     sleep: Callable[[float], Awaitable[None]]
     _mailboxes: Work[_Unlearned] = attrs.field(factory=Work, init=False)
+    # Where many come at once: most turn out to hold nothing else, or not to exist.
+    _crowd: Work[_Unlearned] = attrs.field(factory=Work, init=False)
+    _looks_over: bool = attrs.field(default=False, init=False)
     _queued: dict[MailboxKey, Mailbox] = attrs.field(factory=dict, init=False)
 
     def __len__(self) -> int:
-        return len(self._mailboxes)
+        return len(self._mailboxes) + len(self._crowd)
 
     @property
     def is_ready(self) -> bool:
-        return bool(self._mailboxes)
+        return bool(self)
 
     def add(self, key: MailboxKey, mailbox: Mailbox, who: str) -> None:
         """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
         if self._queued.get(key) is mailbox:
             return
-        if self._mailboxes.add(who, _Unlearned(key, mailbox)):
+        is_crowd = self.queue.read_ends is not None and (
+            len(self) >= self.database.most_pages
+        )
+        work = self._crowd if is_crowd else self._mailboxes
+        if work.add(who, _Unlearned(key, mailbox)):
             self._queued[key] = mailbox
         else:
             self.memory.forget(key)
 
     async def do_some(self) -> None:
         """Read a page of as many mailboxes as one statement may."""
-        taken = self._take()
+        # In turns, so that a crowd that never ends holds up nobody.
+        self._looks_over = bool(self._crowd) and not (
+            self._looks_over and self._mailboxes
+        )
+        if self._looks_over:
+            await self._look_over()
+            return
+        taken = self._take(self._mailboxes, self.database.most_pages)
         if not taken:
             return
         wanted = {each.item.key: each.item.below for each in taken}
         try:
             pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
             notices = {}
-            for key, page in pages.items():
-                notices[key] = self._notices(page)
+            for key, found in pages.items():
+                notices[key] = self._notices(found)
                 await self._breathe(notices[key])
             told = [notice for some in notices.values() for _, notice in some]
             gone = await self.database.gone(askers_of(told))
@@ -105,16 +122,42 @@ class Learning:
                 self._learn(each, page, notices[key], staleness)
                 await self._breathe(notices[key])
 
+    async def _look_over(self) -> None:
+        """Learn of as many mailboxes as one statement may whether they hold more."""
+        taken = self._take(self._crowd, MOST_KEYS)
+        if not taken:
+            return
+        try:
+            keys = [each.item.key for each in taken]
+            ends = await self.database.read_ends(self.queue, keys)
+        except Exception:
+            for each in self._crowd.failed(taken):
+                self._end(each.item)
+                self.memory.forget(each.item.key)
+            raise
+        for each in taken:
+            key, mailbox = each.item.key, each.item.mailbox
+            if key not in ends:
+                # There is no such device.
+                self._end(each.item)
+                self.memory.forget(key)
+            elif _is_all_known(mailbox, *ends[key]):
+                self._end(each.item)
+                self.memory.learn(key, mailbox, [], ends[key][1], last=True)
+            elif not self._mailboxes.add(each.who, each.item):
+                self._end(each.item)
+                self.memory.forget(key)
+
     async def _breathe(self, notices: list[tuple[int, Notice]]) -> None:
         """Let others have their turn: a page of nothing but notices takes a while."""
         if len(notices) > MOST_AT_ONCE:
             await self.sleep(0)
 
-    def _take(self) -> list[Piece[_Unlearned]]:
+    def _take(self, work: Work[_Unlearned], most: int) -> list[Piece[_Unlearned]]:
         """Take mailboxes, without those that were forgotten meanwhile."""
         taken = []
         keys = set()
-        for each in self._mailboxes.take(self.database.most_pages):
+        for each in work.take(most):
             key = each.item.key
             if self.memory.peek(key) is not each.item.mailbox or key in keys:
                 self._end(each.item)
@@ -160,6 +203,16 @@ class Learning:
     def _end(self, each: _Unlearned) -> None:
         if self._queued.get(each.key) is each.mailbox:
             del self._queued[each.key]
+
+
+def _is_all_known(mailbox: Mailbox, oldest_id: int, newest_id: int) -> bool:
+    """Say whether a mailbox is empty, or its only row was seen being stored."""
+    if not newest_id:
+        return True
+    return oldest_id == newest_id and any(
+        record.stream_id == newest_id and record.seen_arriving
+        for record in mailbox.some(FEW)
+    )
 
 
 @attrs.define(eq=False)

@@ -41,6 +41,7 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         f"outboxes-{name}": (outbox.withheld_read_outboxes, (below, MARKS))
         for name, below in _BELOW.items()
     },
+    "ends": (inbox.withheld_read_ends, ([*KEYS, BIG],)),
     "queued": (inbox.withheld_read_queued, (_QUEUED,)),
     "queued-one": (inbox.withheld_read_queued, (_QUEUED[-1:],)),
     "queued-edus": (outbox.withheld_read_queued_edus, (_QUEUED,)),

@@ -44,12 +44,15 @@ async def become_quiet(
 
 def _of(pid: int | None) -> float:
     """Return the seconds that all threads of a process have taken."""
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return 0.0  # it has ended
     return sum(map(_nanoseconds, threads)) / 1e9
 
 
 def _nanoseconds(thread: Path) -> int:
     try:
-        return int(thread.read_text().split()[0])
+        return int((thread / "schedstat").read_text().split()[0])
     except OSError:
         return 0  # it has ended
