@@ -102,11 +102,19 @@ class Confirmer:
 
     def release(self, waiting: list[Waiting]) -> None:
         """Let batches go that something of the same sender would overtake."""
-        for each in waiting:
+        for each in self.room.with_earlier(waiting):
             for candidate in each.doubtful:
                 candidate.decision = decisions.RELEASED
             self._end(each)
         self._let_go()
+
+    def release_before(self, waiting: Waiting) -> None:
+        """Let batches go that came before one of which something is stored now."""
+        batch = waiting.batch
+        users = batch.users()
+        if users and self.room.waits_for(batch.sender):
+            same = self.room.of(batch.sender, users)
+            self.release([each for each in same if each.number < waiting.number])
 
     async def _work(self) -> None:
         """Ask until nobody waits; must not raise."""
@@ -242,9 +250,12 @@ class Confirmer:
             self._over.append(waiting)
 
     def _let_go(self) -> None:
-        """Let those go that wait no longer: each stores what is left of it at once."""
+        """Let those go that wait no longer: each stores what is left of it at once.
+
+        In the order in which they came, in which they were not answered.
+        """
         over, self._over = self._over, []
-        for waiting in over:
+        for waiting in sorted(over, key=lambda each: each.number):
             waited_s = self.runtime.seconds() - waiting.batch.came_s
             self.metrics.confirmed_in(waited_s)
             with self.runtime.outside_any_log_context():

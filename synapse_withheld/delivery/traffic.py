@@ -179,11 +179,16 @@ class Traffic:
             for each in doubtful:
                 each.decision = decisions.LIMIT
             doubtful = []
+        waiting = None
         if doubtful and self.enforces:
             answered: Deferred[None] = Deferred()
-            if self._wait(batch, doubtful, lambda: answered.callback(None)):
+            waiting = self._wait(batch, doubtful, lambda: answered.callback(None))
+            if waiting is not None:
                 await self.runtime.yieldable(answered)
         self._carry_out(batch)
+        if waiting is not None:
+            # It was passed by nothing, and passes nothing.
+            self._guard(functools.partial(self.confirmer.release_before, waiting))
         try:
             result = await write(batch.local, batch.edus)
         except BaseException:
@@ -195,17 +200,17 @@ class Traffic:
 
     def _wait(
         self, batch: Batch, doubtful: list[Candidate], finish: Callable[[], None]
-    ) -> bool:
-        """Have a batch confirmed; return whether `finish` will be called."""
+    ) -> Waiting | None:
+        """Have a batch confirmed; `None` where `finish` will not be called."""
+        waiting = Waiting(batch, doubtful, finish, is_stored=not self.enforces)
         try:
-            is_stored = not self.enforces
-            self.confirmer.add(Waiting(batch, doubtful, finish, is_stored))
+            self.confirmer.add(waiting)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             for each in doubtful:
                 each.decision = decisions.FAILED
-            return False
-        return True
+            return None
+        return waiting
 
     def _carry_out(self, batch: Batch) -> None:
         """Take out of a batch what collapses; what is left is observed."""
@@ -232,7 +237,7 @@ class Traffic:
             batch, [each for each in batch.candidates if id(each) not in later]
         )
         count = functools.partial(self.settler.count, batch, doubtful)
-        if not self._wait(batch, doubtful, count):
+        if self._wait(batch, doubtful, count) is None:
             count()
 
     def _guard(self, step: Callable[[], None]) -> None:

@@ -6,7 +6,8 @@ Nothing here knows of Synapse, SQL or time.
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Deque, Dict, Iterable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import Callable, Deque, Dict, Iterable, Iterator, Set, Tuple
 
 import attrs
 
@@ -21,12 +22,14 @@ class Waiting:
         finish: Called once, when nothing is left to wait for.
         is_stored: Whether the batch was stored already (`observe`): then the row that
             was believed at first is asked about, for the counters alone.
+        number: Rises in the order in which batches came.
     """
 
     batch: Batch
     doubtful: list[Candidate]
     finish: Callable[[], None]
     is_stored: bool
+    number: int = 0
     unanswered: dict[str, Deque[Candidate]] = attrs.Factory(dict)
     left: int = 0
     is_over: bool = False
@@ -41,7 +44,7 @@ class Waiting:
 class WaitingRoom:
     """All who wait, each with messages of one sender to some users."""
 
-    _entered: Dict[Waiting, tuple[int, str, Iterable[str]]] = attrs.field(factory=dict)
+    _entered: Dict[Waiting, tuple[str, Iterable[str]]] = attrs.field(factory=dict)
     _by_sender: Dict[str, Dict[str, Dict[Waiting, None]]] = attrs.field(factory=dict)
     _count: int = 0
 
@@ -54,14 +57,15 @@ class WaitingRoom:
     def enter(self, item: Waiting, sender: str, users: Iterable[str]) -> None:
         """Begin to wait."""
         self._count += 1
-        self._entered[item] = (self._count, sender, users)
+        item.number = self._count
+        self._entered[item] = (sender, users)
         for user_id in users:
             by_user = self._by_sender.setdefault(sender, {})
             by_user.setdefault(user_id, {})[item] = None
 
     def leave(self, item: Waiting) -> None:
         """Wait no longer."""
-        _, sender, users = self._entered.pop(item)
+        sender, users = self._entered.pop(item)
         by_user = self._by_sender.get(sender, {})
         for user_id in users:
             del by_user[user_id][item]
@@ -78,4 +82,28 @@ class WaitingRoom:
         """Return what of a sender waits and is for any of some users, oldest first."""
         by_user = self._by_sender.get(sender, {})
         found = {item for user_id in users for item in by_user.get(user_id, ())}
-        return sorted(found, key=lambda item: self._entered[item][0])
+        return sorted(found, key=lambda item: item.number)
+
+    def with_earlier(self, items: Iterable[Waiting]) -> list[Waiting]:
+        """Return items, and what they would overtake if they went alone, oldest first.
+
+        That is what of the same sender came before one of them and is for a user of it,
+        and what that would overtake.
+        """
+        found = set(items)
+        latest = [(-item.number, item) for item in found]
+        heapify(latest)
+        seen: Set[Tuple[str, str]] = set()
+        while latest:
+            # From the latest on, so that each user is looked at once.
+            _, item = heappop(latest)
+            sender, users = self._entered[item]
+            for user_id in users:
+                if (sender, user_id) in seen:
+                    continue
+                seen.add((sender, user_id))
+                for each in self._by_sender[sender][user_id]:
+                    if each.number < item.number and each not in found:
+                        found.add(each)
+                        heappush(latest, (-each.number, each))
+        return sorted(found, key=lambda item: item.number)
