@@ -114,8 +114,9 @@ def test_one_who_has_at_most_a_thousand_mailboxes_to_be_learned() -> None:
     while any(not step.is_ours for step in play.hs.steps):
         play.hs.answer(next(step for step in play.hs.steps if not step.is_ours))
     assert 1000 + 1 + 900 >= len(play.memory)
-    for _ in range(2):
-        play.hs.answer(play.step(LEARN))
+    for _ in range(8):
+        for step in play.hs.ours():
+            play.hs.answer(step)
         play.hs.pass_time(0.01)
     mailbox = play.memory.get((RECIPIENT, "R2"))
 
@@ -221,7 +222,7 @@ def test_after_each_statement_it_rests_four_times_as_long() -> None:
     assert [] == play.steps()
     play.hs.pass_time(0.02)
 
-    assert [LEARN] == play.steps()
+    assert 1 == len(play.hs.ours())
 
 
 def test_a_superseded_row_goes_only_when_readers_see_the_newer_one() -> None:

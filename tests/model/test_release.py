@@ -167,3 +167,40 @@ def test_a_batch_for_both_queues_waits_for_both_and_is_written_once() -> None:
 
     assert both.left_out == {(RECIPIENT, "R"), ("@a:there", "A")}
     assert ([1], [2]) == (play.queued(), play.outbox())
+
+
+def test_what_is_stored_after_its_answer_overtakes_nothing_that_came_before() -> None:
+    """The other one goes first, though it is not answered yet."""
+    play = Play()
+    other = {**NOTICE, "from_device": "S2"}
+    play.send(NOTICE)
+    play.send(other)
+    play.hs.acknowledge(RECIPIENT, "R", 2)
+    first = play.begin(NOTICE)
+    second = play.begin(other)
+    third = play.begin(NOTICE)
+    assert [CONFIRM] == play.steps()
+    play.hs.answer(play.step(CONFIRM))
+
+    # The first one's row is gone, so the third one repeats nothing.
+    assert [first, second, third] == play.door.handed_on[2:]
+    play.hs.come_to_rest()
+    assert 2 == len(play.queued())
+
+
+def test_what_is_released_overtakes_nothing_either() -> None:
+    """It may be for more users than what released it."""
+    play = Play()
+    users = [f"@u{number}:here" for number in range(300)]
+    for user_id in users:
+        play.hs.add_device(user_id, "U")
+    play.begin_all({(user_id, "U"): NOTICE for user_id in users})
+    play.hs.come_to_rest()
+    chain = [
+        play.begin_all({(users[number + each], "U"): NOTICE for each in range(2)})
+        for number in range(299)
+    ]
+    play.begin({"n": 1}, "U", to_user=users[-1], message_type="m.dummy")
+
+    assert play.door.batches == play.door.handed_on
+    assert all(batch.waited for batch in chain)
