@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import AsyncIterator, Sequence
+from typing import Any, AsyncIterator, Sequence
 
 import attrs
 
@@ -91,14 +91,13 @@ async def measure(  # noqa: C901 a part after the other
                 say(f"Counting: {part}.")
                 yield await COUNTED[part](lanes, sizes)
     if "storm" in parts:
-        say("Starting two Synapses on new databases.")
-        async with two_lanes(directory / "storm", log_statements=False) as lanes:
-            await _settled(lanes)
+        for on_sqlite in (False, True):
             say("Sending storms of duplicates.")
-            yield await storm.measure(lanes, sizes, say)
+            yield await _on_both(directory, storm, sizes, on_sqlite=on_sqlite)
     if "hostile" in parts:
         for on_sqlite in (True, False):
-            yield await _attacked(directory, sizes, on_sqlite=on_sqlite)
+            say("Sending hostile requests.")
+            yield await _on_both(directory, hostile, sizes, on_sqlite=on_sqlite)
     if "day" in parts:
         say("Starting two Synapses for the cost of a notice.")
         async with two_lanes(directory / "day", log_statements=False) as lanes:
@@ -114,13 +113,17 @@ async def measure(  # noqa: C901 a part after the other
         yield await sweep.measure(directory / "sweep", sizes, say)
 
 
-async def _attacked(directory: Path, sizes: Sizes, *, on_sqlite: bool) -> Findings:
+async def _on_both(
+    directory: Path, part: Any, sizes: Sizes, *, on_sqlite: bool
+) -> Findings:
+    """Start two Synapses on new databases, and measure a part of the benchmark."""
     kind = "sqlite" if on_sqlite else "postgres"
-    say(f"Starting two Synapses to be attacked, on {kind}.")
-    place = directory / f"hostile-{kind}"
+    place = directory / f"{part.__name__.rpartition('.')[2]}-{kind}"
+    say(f"Starting two Synapses, on {kind}.")
     async with two_lanes(place, log_statements=False, on_sqlite=on_sqlite) as lanes:
         await _settled(lanes)
-        return await hostile.measure(lanes, sizes, say)
+        findings: Findings = await part.measure(lanes, sizes, say)
+    return findings
 
 
 async def _settled(lanes: Sequence[Lane]) -> None:
