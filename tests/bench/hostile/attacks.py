@@ -25,6 +25,7 @@ _HUGE = 40_000
 _MANY_DEVICES, _IN_EDU = 1_000, 3_600
 
 _NUMBERS = count()
+_NOTICE = content(WITHHELD)
 LOOK_EVERY_S = 0.2
 
 
@@ -87,9 +88,16 @@ async def _invent_users(scene: Scene) -> None:
 
 
 async def _invent_devices(scene: Scene) -> None:
-    invented = f"INVENTED{next(_NUMBERS)}-%d"
-    devices = [invented % number for number in range(scene.sizes.duplicates)]
-    await scene.send(scene.to_victim(devices, content(WITHHELD)))
+    await scene.send(scene.to_victim(_invented(scene.sizes.duplicates), _NOTICE))
+
+
+async def _invent_some_devices(scene: Scene) -> None:
+    await scene.send(scene.to_victim(_invented(_MANY_DEVICES), _NOTICE))
+
+
+def _invented(devices: int) -> list[str]:
+    number = next(_NUMBERS)
+    return [f"INVENTED{number}-{device}" for device in range(devices)]
 
 
 async def _remember(scene: Scene) -> None:
@@ -147,6 +155,7 @@ def attacks(sizes: Sizes) -> list[Attack]:
     return [
         Attack(f"{sizes.users:,} invented users, `*`", _invent_users),
         Attack(f"{devices:,} invented devices", _invent_devices),
+        Attack(f"{_MANY_DEVICES:,} invented devices", _invent_some_devices),
         Attack(f"{devices:,} remembered duplicates", _repeat, _remember),
         Attack(f"Olm to {many:,} of {devices:,} remembered", _send_olm),
         Attack(f"huge notice, {many:,} devices by name", _send_huge, _send_huge),

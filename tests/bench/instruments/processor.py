@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Callable
 
 from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.probe import clock_of
 from tests.harness.polling import pause
 
 # What comes after an answer is over where so little of a processor is taken for so
@@ -45,14 +45,6 @@ async def become_quiet(
 def _of(pid: int | None) -> float:
     """Return the seconds that all threads of a process have taken."""
     try:
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return 0.0 if pid is None else time.clock_gettime(clock_of(pid))
     except OSError:
         return 0.0  # it has ended
-    return sum(map(_nanoseconds, threads)) / 1e9
-
-
-def _nanoseconds(thread: Path) -> int:
-    try:
-        return int((thread / "schedstat").read_text().split()[0])
-    except OSError:
-        return 0  # it has ended
