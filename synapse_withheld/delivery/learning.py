@@ -32,10 +32,15 @@ MOST_DEVICES = 1000
 
 @attrs.define(eq=False)
 class _Unlearned:
-    """A mailbox to be learned, and how far that is."""
+    """A mailbox to be learned, and how far that is.
+
+    Attributes:
+        doubts: How often it had been doubted when the database was first asked.
+    """
 
     key: MailboxKey
     mailbox: Mailbox
+    doubts: int = 0
     below: int = ABOVE_ALL
     newest_id: int = 0
     pages: int = 0
@@ -143,7 +148,8 @@ class Learning:
                 self.memory.forget(key)
             elif _is_all_known(mailbox, *ends[key]):
                 self._end(each.item)
-                self.memory.learn(key, mailbox, [], ends[key][1], last=True)
+                is_all = mailbox.doubts == each.item.doubts
+                self.memory.learn(key, mailbox, [], ends[key][1], last=is_all)
             elif not self._mailboxes.add(each.who, each.item):
                 self._end(each.item)
                 self.memory.forget(key)
@@ -162,6 +168,8 @@ class Learning:
             if self.memory.peek(key) is not each.item.mailbox or key in keys:
                 self._end(each.item)
             else:
+                if not each.item.pages:
+                    each.item.doubts = each.item.mailbox.doubts
                 keys.add(key)
                 taken.append(each)
         return taken
@@ -189,7 +197,11 @@ class Learning:
             for stream_id, notice in notices
         ]
         superseded = self.memory.learn(
-            unlearned.key, unlearned.mailbox, rows, unlearned.newest_id, last=is_last
+            unlearned.key,
+            unlearned.mailbox,
+            rows,
+            unlearned.newest_id,
+            last=is_last and unlearned.mailbox.doubts == unlearned.doubts,
         )
         if superseded:
             self.tidy(superseded, each.who)

@@ -165,7 +165,7 @@ class Settler:
             for user_id in unread.users:
                 memory.rearm_users(user_id, batch.sender)
             for mailbox in unread.mailboxes:
-                mailbox.learned = False
+                mailbox.doubt()
             if batch.candidates and unread.messages:
                 rule = batch.candidates[-1].notice.rule.name
                 self._count(rule, queue, decisions.LIMIT, unread.messages)

@@ -104,7 +104,7 @@ class Sorter:
         for device_id in device_ids:
             mailbox = self.memory.peek((user_id, device_id))
             if mailbox is not None:
-                mailbox.learned = False
+                mailbox.doubt()
                 unread.mailboxes.append(mailbox)
 
     def _read(

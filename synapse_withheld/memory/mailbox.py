@@ -24,13 +24,16 @@ class Mailbox:
         handed_out: Up to which stream ID its device may have been handed messages.
         learned: Whether what was queued before it was opened is known, and nothing
             that is queued was forgotten since.
-        asked: What was requested that may vanish with its cancellation; mostly nothing.
+        asked: What was asked for that may vanish with its cancellation; mostly nothing.
     """
 
     key: MailboxKey
     handed_out: int
     learned: bool = False
+    doubts: int = 0
     asked: Asked | None = attrs.field(default=None, init=False)
+    # How many doubts there were when all was known; -1 for never.
+    _whole_at: int = attrs.field(default=-1, init=False)
     _senders: Dict[str, Sender] = attrs.field(factory=dict, init=False)
     _size: int = attrs.field(default=0, init=False)
     # Only where one could hold more than one may.
@@ -41,6 +44,20 @@ class Mailbox:
 
     def __iter__(self) -> Iterator[Record]:
         return chain.from_iterable(each.records for each in self._senders.values())
+
+    def doubt(self) -> None:
+        """Have it learned anew with its next notice."""
+        self.learned = False
+        self.doubts += 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether all that is queued of what may vanish is known, to the oldest."""
+        return self._whole_at == self.doubts
+
+    def note_whole(self) -> None:
+        """Note that it is."""
+        self._whole_at = self.doubts
 
     def sender(self, user_id: str) -> Sender | None:
         """Return what a sender has here, if that is anything."""

@@ -113,7 +113,7 @@ class Mailboxes:
 
     def _lose(self, mailbox: Mailbox, record: Record) -> None:
         """Forget a record whose row may be queued: what the mailbox holds is open."""
-        mailbox.learned = False
+        mailbox.doubt()
         self.remove(mailbox, record)
         if record.notice.rule.vanishes:
             # Nobody knows any more whether what was requested was handed out.

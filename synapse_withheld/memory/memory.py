@@ -193,22 +193,22 @@ class Memory:
             mailbox: What was open when it was looked at; otherwise nothing happens.
             rows: The notices of one page; the newest page comes first.
             newest_id: The newest stream ID of the mailbox, whatever it holds.
-            last: Whether nothing older is left.
+            last: Whether nothing older is left, and nothing was doubted meanwhile.
 
         Returns:
             The rows that are redundant.
         """
         if self.get(key) is not mailbox:
             return []
-        superseded = learn(
+        mailbox.learned = last or mailbox.learned
+        # Where not all of it finds room, that is doubted.
+        return learn(
             self._mailboxes,
             mailbox,
             rows,
             newest_id,
             lambda row: self._found(mailbox, row),
         )
-        mailbox.learned = last or mailbox.learned
-        return superseded
 
     def awaits(self, key: MailboxKey, stream_id: int) -> bool:
         """Say whether it matters what becomes of a row that is redundant."""
@@ -278,7 +278,7 @@ class Memory:
     def _doubt(self, mailbox: Mailbox | None, notice: Notice) -> None:
         """Believe nothing of a pair of which something unknown was stored."""
         if mailbox is not None:
-            mailbox.learned = False
+            mailbox.doubt()
             for record in mailbox.of_pair(notice):
                 record.number = REARMED_ALREADY
 
