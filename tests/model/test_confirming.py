@@ -88,6 +88,25 @@ def test_a_row_that_took_the_place_of_another_is_asked_about() -> None:
     assert duplicate.left_out
 
 
+def test_where_another_row_took_the_place_of_one_it_is_asked_again() -> None:
+    """The first answer is about a row that was deleted for the newer one."""
+    play = known()
+    everybody = play.begin(NOTICE, "*")
+    duplicate = play.begin(NOTICE)
+    confirming = play.step(CONFIRM)
+    confirming.hangs = True
+    play.hs.take_all_steps()
+    play.hs.pass_time(0.01)
+    play.hs.take_all_steps()
+    assert everybody.ended is not None
+    assert [2] == play.queued()
+    play.hs.answer(confirming)
+    assert duplicate.handed is None
+    play.hs.answer(play.step(CONFIRM))
+
+    assert duplicate.left_out
+
+
 def test_a_row_that_was_read_lets_its_duplicate_be_stored() -> None:
     """It says something that nothing queued says."""
     play = known()

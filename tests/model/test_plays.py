@@ -374,3 +374,39 @@ def test_a_device_that_slept_before_it_acknowledged_gets_the_next_one() -> None:
     assert play.begin(NOTICE).waited
     play.hs.come_to_rest()
     assert [2] == play.queued()
+
+
+def test_with_workers_what_was_read_counts_as_queued_until_it_is_acknowledged() -> None:
+    """Nobody can know of the read; the one that is queued is delivered again."""
+    play = Play()
+    play.send(NOTICE)
+    play.read()
+    play.send(NOTICE)
+    assert [1] == play.queued()
+
+    play.sync()
+    play.send(NOTICE)
+    assert [2] == play.queued()
+
+
+def test_copies_that_come_at_once_are_stored_and_one_is_left() -> None:
+    """Nothing is believed before it was seen being stored."""
+    play = Play()
+    copies = [play.begin(NOTICE) for _ in range(10)]
+    assert not any(copy.waited for copy in copies)
+    play.hs.come_to_rest()
+
+    assert [10] == play.queued()
+
+
+def test_many_requests_under_one_id_are_all_taken_back() -> None:
+    """A pair remembers a bounded number of them, and the others are found again."""
+    play = Play(rules=REQUESTS)
+    for number in range(30):
+        content = {**key_request("request"), "body": {"session_id": str(number)}}
+        play.begin(content, message_type="m.room_key_request")
+    play.hs.come_to_rest()
+    assert 30 == len(play.queued())
+    play.send(key_request("request_cancellation"), message_type="m.room_key_request")
+
+    assert [31] == play.queued()
