@@ -17,7 +17,10 @@ GAP_S = 0.01
 
 
 def clock_of(pid: int) -> int:
-    """Return Linux's clock of the processor time of a process (`MAKE_PROCESS_CPUCLOCK`)."""
+    """Return Linux's clock of the processor time of a process.
+
+    As its `MAKE_PROCESS_CPUCLOCK` makes it.
+    """
     return (~pid << 3) | 2
 
 
