@@ -26,8 +26,10 @@ MOST_AT_ONCE = 100
 # How many records are looked through for the only row of a mailbox.
 FEW = 10
 
-# How many devices of one user are learned after a message to all of them.
+# How many devices of one user are learned after a message to all of them, and of how
+# many users one statement reads them: most have a few.
 MOST_DEVICES = 1000
+MOST_USERS = 50
 
 
 @attrs.define(eq=False)
@@ -257,7 +259,7 @@ class LearningOfUsers:
 
     async def do_some(self) -> None:
         """Look up the devices of some users, and open what is not remembered."""
-        taken = self._users.take(self.database.most_pages)
+        taken = self._users.take(MOST_USERS)
         whose = {each.item: each.who for each in taken}
         try:
             devices = await self.database.read_devices(whose)
