@@ -33,8 +33,8 @@ _HOW = (
     "Meanwhile somebody else asks for `/_matrix/client/versions`, every "
     f"{1000 * probe.GAP_S:.0f} ms; 'wait' is the longest that an answer took, 'busy' "
     "the most processor time that Synapse took during one: that says more where others "
-    "run on the machine. Processor: of Synapse and its database, until what comes after "
-    "the answer is over, less what these requests cost."
+    "run on the machine. Processor: of Synapse and its database, until what comes "
+    "after the answer is over, less what these requests cost."
 )
 
 
