@@ -14,6 +14,10 @@ MODES = ("enforce", "observe")
 REPEATS = ("queued", "session")
 ON_UNKNOWN = ("deliver", "refuse")
 
+# What a rule about requests may be besides on or off: a request that is taken back
+# before anybody was handed it vanishes together with its cancellation.
+VANISH = "vanish"
+
 
 @attrs.frozen
 class SweepConfig:
@@ -44,9 +48,15 @@ class RulesConfig:
 
     no_olm: bool = True
     withheld: bool = False
-    key_requests: bool = False
-    secret_requests: bool = False
+    key_requests: bool | str = False
+    secret_requests: bool | str = False
     verification_requests: bool = False
+
+    @property
+    def vanishing(self) -> list[str]:
+        """Return the rules of which cancellations vanish, by name."""
+        rules = attrs.asdict(self)
+        return [name for name, chosen in rules.items() if chosen == VANISH]
 
 
 @attrs.frozen
@@ -200,6 +210,13 @@ def boolean(key: str, value: object) -> bool:
     return value
 
 
+def or_vanish(key: str, value: object) -> bool | str:
+    """Read true, false or `vanish`."""
+    if value != VANISH and not isinstance(value, bool):
+        raise _wrong(key, value, "true, false or vanish")
+    return value
+
+
 def count(key: str, value: object) -> int:
     """Read a whole number, 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -266,6 +283,8 @@ _SWEEP: Readers = {
 _RULES: Readers = {
     each.name: (each.name, boolean) for each in attrs.fields(RulesConfig)
 }
+_RULES["key_requests"] = ("key_requests", or_vanish)
+_RULES["secret_requests"] = ("secret_requests", or_vanish)
 
 _KEYS: Readers = {
     "mode": ("mode", choice(*MODES)),

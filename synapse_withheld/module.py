@@ -64,6 +64,12 @@ class WithheldModule:
                 ", ".join(synapse.writers),
             )
             return
+        if config.rules.vanishing and not synapse.sees_reads:
+            logger.warning(
+                "synapse_withheld: %s: with workers, 'vanish' works as 'true', since "
+                "no process knows what devices were handed",
+                ", ".join(f"'rules.{name}'" for name in config.rules.vanishing),
+            )
         tally = Tally(synapse.runtime().seconds)
         traffic = wire(config, synapse, metrics, tally)
         if sweeps:

@@ -50,7 +50,9 @@ def wire(
             sees_reads=synapse.sees_reads,
             hold_s=config.hold_s,
             who_of=_who_of,
-            position=synapse.stream_token,
+            position=(
+                synapse.stream_token if synapse.sees_reads and config.enforces else None
+            ),
         ),
         # However devices on other servers read, the outbox itself is acknowledged.
         OUTBOX.name: Memory(limits, sees_reads=False, hold_s=config.hold_s),

@@ -152,6 +152,7 @@ class Learning:
                 self._end(each.item)
                 is_all = mailbox.doubts == each.item.doubts
                 self.memory.learn(key, mailbox, [], ends[key][1], last=is_all)
+                self._note_end(each.item)
             elif not self._mailboxes.add(each.who, each.item):
                 self._end(each.item)
                 self.memory.forget(key)
@@ -205,6 +206,8 @@ class Learning:
             unlearned.newest_id,
             last=is_last and unlearned.mailbox.doubts == unlearned.doubts,
         )
+        if below is None:
+            self._note_end(unlearned)
         if superseded:
             self.tidy(superseded, each.who)
         if below is None or is_last:
@@ -213,6 +216,11 @@ class Learning:
         unlearned.below, each.failures = below, 0
         # Others come first.
         self._mailboxes.put_behind(each)
+
+    def _note_end(self, unlearned: _Unlearned) -> None:
+        """Note that a mailbox was read to its oldest row."""
+        if unlearned.mailbox.doubts == unlearned.doubts:
+            self.memory.vanishing.note_whole(unlearned.mailbox)
 
     def _end(self, each: _Unlearned) -> None:
         if self._queued.get(each.key) is each.mailbox:

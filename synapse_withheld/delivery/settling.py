@@ -77,6 +77,7 @@ class Settler:
         for candidate in batch.candidates:
             if candidate.storing is not None:
                 self._settle(batch, candidate)
+        self._doubt_others(batch)
         for user_id in batch.to_all:
             self.housekeeper.learn_user(user_id, batch.who)
 
@@ -102,6 +103,19 @@ class Settler:
             self.housekeeper.learn(
                 candidate.queue, candidate.mailbox, mailbox, batch.who
             )
+
+    def _doubt_others(self, batch: Batch) -> None:
+        """Doubt mailboxes that were opened while something for all was stored.
+
+        They may have been learned before it was there.
+        """
+        memory = self.memories[self.inbox]
+        begun = {each.mailbox for each in batch.candidates if each.wildcard}
+        for user_id in batch.to_all:
+            for device_id in memory.devices_of(user_id):
+                mailbox = memory.peek((user_id, device_id))
+                if mailbox is not None and mailbox.key not in begun:
+                    mailbox.doubt()
 
     def forget(self, batch: Batch) -> None:
         """Forget the mailboxes of a batch: whether it was stored is not known."""

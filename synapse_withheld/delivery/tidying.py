@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterable, Mapping, Tuple
+from typing import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
-from synapse_withheld.database.sql import MOST_DELETED
+from synapse_withheld.database.sql import MOST_DELETED, MOST_KEYS
 from synapse_withheld.delivery.work import Piece, Work
 from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
-
-_Place = Tuple[MailboxKey, int]
+from synapse_withheld.rules.mailbox import RowState, Superseded
 
 
 @attrs.define(eq=False)
@@ -32,16 +31,18 @@ class Tidying:
     metrics: Metrics
     stream_token: Callable[[], int]
     _rows: Work[Superseded] = attrs.field(factory=Work, init=False)
-    _newer: dict[_Place, int] = attrs.field(factory=dict, init=False)
+    _newer: dict[Place, int] = attrs.field(factory=dict, init=False)
     _seen_up_to: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) + len(self.memory.vanishing)
 
     @property
     def is_ready(self) -> bool:
         # What was put back waits until readers see more.
-        return bool(self._rows) and self.stream_token() > self._seen_up_to
+        return bool(self.memory.vanishing) or (
+            bool(self._rows) and self.stream_token() > self._seen_up_to
+        )
 
     def add(self, rows: Iterable[Superseded], who: str) -> None:
         """Queue rows; mailboxes of what does not fit are forgotten."""
@@ -54,6 +55,12 @@ class Tidying:
 
     async def do_some(self) -> None:
         """Delete as many rows as one statement can."""
+        vanished = self.memory.vanishing.take(MOST_KEYS)
+        if vanished:
+            # What cannot be deleted stays: it takes nothing back, and does no harm.
+            deleted = await self.database.delete_vanished(vanished)
+            self.metrics.tidied(self.queue.name, deleted)
+            return
         taken = self._take()
         if not taken:
             return
@@ -68,9 +75,7 @@ class Tidying:
         for row in rows:
             self._newer.pop((row.mailbox, row.stream_id), None)
         self.metrics.tidied(self.queue.name, deleted)
-        if deleted < len(rows):
-            await self._look_into(rows)
-        await self._let_vanish(rows)
+        await self._look_into(rows, deleted)
 
     def _take(self) -> list[Piece[Superseded]]:
         """Take rows whose newer row all readers see; put others back."""
@@ -86,36 +91,6 @@ class Tidying:
             self._seen_up_to = seen_up_to
         return taken
 
-    async def _let_vanish(self, rows: Iterable[Superseded]) -> None:
-        """Delete cancellations whose requests are gone, and were handed to nobody."""
-        places = [(row.mailbox, row.stream_id) for row in rows]
-        awaited = [place for place in places if self.memory.awaits(*place)]
-        if not awaited:
-            return
-        # The count of a deletion does not tell which rows went.
-        states: Mapping[_Place, RowState] = {}
-        try:
-            states = await self.database.read_queued(self.queue, awaited)
-        finally:
-            # No read begins between the answer and what is decided here.
-            vanished = self._went(awaited, states)
-        if vanished:
-            deleted = await self.database.delete_vanished(vanished)
-            self.metrics.tidied(self.queue.name, deleted)
-
-    def _went(
-        self, awaited: Iterable[_Place], states: Mapping[_Place, RowState]
-    ) -> list[_Place]:
-        """Return the places of cancellations that are redundant now."""
-        vanished = []
-        for mailbox, stream_id in awaited:
-            state = states.get((mailbox, stream_id))
-            is_gone = state is not None and not state.queued
-            cancellation = self.memory.went(mailbox, stream_id, is_gone=is_gone)
-            if cancellation is not None:
-                vanished.append((mailbox, cancellation))
-        return vanished
-
     def _newest_of(self, row: Superseded) -> int:
         """Return what makes a row redundant, if its newer row is redundant by now."""
         passed = []
@@ -128,13 +103,29 @@ class Tidying:
             self._newer[row.mailbox, stream_id] = newer_id
         return newer_id
 
-    async def _look_into(self, rows: Iterable[Superseded]) -> None:
-        """Forget mailboxes whose newer row is not there, as when it was never stored.
+    async def _look_into(self, rows: Sequence[Superseded], deleted: int) -> None:
+        """Find out what became of rows, as far as it matters.
 
-        Where it is there, the older row was acknowledged in the meantime.
+        Mailboxes whose newer row is not there are forgotten, as when it was never
+        stored. Where it is there, the older row was acknowledged in the meantime.
         """
-        newer = {(row.mailbox, row.newer_stream_id) for row in rows}
-        states = await self.database.read_queued(self.queue, newer)
+        vanishing = self.memory.vanishing
+        places = [(row.mailbox, row.stream_id) for row in rows]
+        # The count of a deletion does not tell which rows went.
+        awaited = [place for place in places if vanishing.awaits(*place)]
+        newer: set[Place] = set()
+        if deleted < len(rows):
+            newer = {(row.mailbox, row.newer_stream_id) for row in rows}
+        if not awaited and not newer:
+            return
+        states: Mapping[Place, RowState] = {}
+        try:
+            states = await self.database.read_queued(self.queue, [*awaited, *newer])
+        finally:
+            for place in awaited:
+                state = states.get(place)
+                is_gone = state is not None and not state.queued
+                vanishing.went(*place, is_gone=is_gone)
         for place in newer:
             state = states.get(place)
             if state is None or not state.queued:

@@ -24,15 +24,16 @@ class Mailbox:
         handed_out: Up to which stream ID its device may have been handed messages.
         learned: Whether what was queued before it was opened is known, and nothing
             that is queued was forgotten since.
+        doubts: How often something was stored unseen or forgotten.
         asked: What was asked for that may vanish with its cancellation; mostly nothing.
     """
 
     key: MailboxKey
     handed_out: int
     learned: bool = False
-    doubts: int = 0
+    doubts: int = attrs.field(default=0, init=False)
     asked: Asked | None = attrs.field(default=None, init=False)
-    # How many doubts there were when all was known; -1 for never.
+    # How many doubts there were when all of it was known; -1 for never.
     _whole_at: int = attrs.field(default=-1, init=False)
     _senders: Dict[str, Sender] = attrs.field(factory=dict, init=False)
     _size: int = attrs.field(default=0, init=False)
@@ -46,13 +47,13 @@ class Mailbox:
         return chain.from_iterable(each.records for each in self._senders.values())
 
     def doubt(self) -> None:
-        """Have it learned anew with its next notice."""
+        """Have it learned anew: something may be queued that nobody knows of."""
         self.learned = False
         self.doubts += 1
 
     @property
     def is_whole(self) -> bool:
-        """Say whether all that is queued of what may vanish is known, to the oldest."""
+        """Say whether it was learned to its oldest row, and never doubted since."""
         return self._whole_at == self.doubts
 
     def note_whole(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Callable, Dict
 
+from synapse_withheld.memory.asked import Asked
 from synapse_withheld.memory.limits import Limits
 from synapse_withheld.memory.mailbox import Mailbox
 from synapse_withheld.memory.records import (
@@ -14,8 +15,8 @@ from synapse_withheld.memory.records import (
     remove_from,
 )
 from synapse_withheld.memory.users import Users
-from synapse_withheld.memory.vanishing import forget_pair
 from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.notice import Notice
 
 # How many records of the least recently used mailbox are forgotten at once: all at once
 # would hold up everybody where there are many.
@@ -30,8 +31,16 @@ class Mailboxes:
     """
 
     def __init__(
-        self, limits: Limits, users: Users, position: Callable[[], int]
+        self, limits: Limits, users: Users, position: Callable[[], int] | None
     ) -> None:
+        """Start empty.
+
+        Args:
+            limits: How much may be remembered.
+            users: Who is told of it.
+            position: Tells the position up to which readers see the stream; `None`
+                where nothing vanishes.
+        """
         self.pairs = 0
         self._limits = limits
         self._users = users
@@ -103,6 +112,12 @@ class Mailboxes:
         mailbox.remove(record)
         self._release(record)
 
+    def note_redundant(self, mailbox: Mailbox, stream_id: int, notice: Notice) -> None:
+        """Note that a row is redundant, where a cancellation may vanish with it."""
+        if self._position is not None and notice.rule.vanishes:
+            asked = mailbox.asked = mailbox.asked or Asked()
+            asked.note_redundant(stream_id, notice)
+
     def _forget_some(self) -> None:
         """Forget some of what is in the least recently used mailbox, or all."""
         mailbox = next(iter(self._mailboxes.values()))
@@ -115,10 +130,14 @@ class Mailboxes:
         """Forget a record whose row may be queued: what the mailbox holds is open."""
         mailbox.doubt()
         self.remove(mailbox, record)
-        if record.notice.rule.vanishes:
-            # Nobody knows any more whether what was requested was handed out.
-            mailbox.handed_out = max(mailbox.handed_out, self._position())
-            forget_pair(mailbox, record.notice)
+        notice = record.notice
+        if self._position is not None and notice.rule.vanishes:
+            asked = mailbox.asked = mailbox.asked or Asked()
+            # Not the mailbox's own number: who asks for much would have everybody's
+            # notices count as read.
+            asked.unsure_up_to = max(asked.unsure_up_to, self._position())
+            if not mailbox.of_pair(notice):
+                asked.forget(notice.pair)
 
     def _release(self, record: Record) -> None:
         remove_from(self._of_who, record.who, record)

@@ -19,7 +19,7 @@ from synapse_withheld.memory.olm import OlmMessages
 from synapse_withheld.memory.records import REARMED_ALREADY, Record
 from synapse_withheld.memory.settling import learn, settle
 from synapse_withheld.memory.users import Users
-from synapse_withheld.memory.vanishing import forget_pair, note_gone
+from synapse_withheld.memory.vanishing import Vanishing
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
@@ -29,7 +29,11 @@ __all__ = ["Belief", "Limits", "Mailbox", "Memory", "Record", "Storing"]
 
 
 class Memory:
-    """The rows of one queue that are remembered."""
+    """The rows of one queue that are remembered.
+
+    Attributes:
+        vanishing: The cancellations that are redundant.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,7 @@ class Memory:
         sees_reads: bool,
         hold_s: float | None,
         who_of: Callable[[str, str], str] = lambda sender, _: sender,
-        position: Callable[[], int] = lambda: 0,
+        position: Callable[[], int] | None = None,
     ) -> None:
         """Start empty.
 
@@ -49,16 +53,17 @@ class Memory:
                 it does not.
             who_of: Says whose room what was found in the database takes, given its
                 sender and the recipient user.
-            position: Tells the position up to which readers see the stream.
+            position: Tells the position up to which readers see the stream; `None`
+                where no cancellation vanishes, as where reads are not seen.
         """
         self._sees_reads = sees_reads
         self._hold_s = hold_s
         self._who_of = who_of
-        self._position = position
         self._users = Users()
         self._mailboxes = Mailboxes(limits, self._users, position)
         self._in_flight = InFlight()
         self._olm = OlmMessages(self._mailboxes, self._users, self._in_flight)
+        self.vanishing = Vanishing(self._mailboxes, self._in_flight)
 
     def __len__(self) -> int:
         return len(self._mailboxes)
@@ -209,30 +214,6 @@ class Memory:
             newest_id,
             lambda row: self._found(mailbox, row),
         )
-
-    def awaits(self, key: MailboxKey, stream_id: int) -> bool:
-        """Say whether it matters what becomes of a row that is redundant."""
-        mailbox = self._mailboxes.get(key)
-        asked = None if mailbox is None else mailbox.asked
-        return self._sees_reads and asked is not None and stream_id in asked.going
-
-    def went(self, key: MailboxKey, stream_id: int, *, is_gone: bool) -> int | None:
-        """Note what became of a row that mattered.
-
-        Returns:
-            The stream ID of a cancellation that is redundant now: it takes back nothing
-            that anybody was handed.
-        """
-        mailbox = self._mailboxes.get(key)
-        if mailbox is None or not self._sees_reads:
-            return None
-        record = note_gone(mailbox, stream_id, is_gone=is_gone)
-        # What is in flight may come before the cancellation.
-        if record is None or self._in_flight.any_of_pair(key, record.notice):
-            return None
-        self._mailboxes.remove(mailbox, record)
-        forget_pair(mailbox, record.notice)
-        return record.stream_id
 
     def forget(self, key: MailboxKey) -> None:
         """Forget a mailbox: it will be opened and learned again."""

@@ -7,7 +7,6 @@ from typing import Callable, Iterable, Sequence
 from synapse_withheld.memory.mailbox import Mailbox
 from synapse_withheld.memory.mailboxes import Mailboxes
 from synapse_withheld.memory.records import Record
-from synapse_withheld.memory.vanishing import note_redundant, note_request
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row, redundant
 
@@ -24,13 +23,12 @@ def settle(mailboxes: Mailboxes, mailbox: Mailbox, record: Record) -> list[Super
         # It was learned before it was settled.
         mailboxes.remove(mailbox, found)
     known[record.stream_id] = record
-    note_request(mailbox, record.stream_id, record.notice)
     mailboxes.insert(mailbox, record)
     rows = [_row(known[each]) for each in sorted(known)]
     goes = redundant(rows, rows[-1].stream_id)
     superseded = _remove(mailboxes, mailbox, goes, known)
     for older, _ in goes:
-        note_redundant(mailbox, older, known[older].notice)
+        mailboxes.note_redundant(mailbox, older, known[older].notice)
     # Rows may be settled in another order than that of their stream IDs.
     if all(older != record.stream_id for older, _ in goes):
         mailboxes.make_room(mailbox, record)
@@ -62,13 +60,11 @@ def learn(
     # Of what was seen being stored, more is known than what was found.
     for stream_id, record in known.items():
         all_rows[stream_id] = _row(record, stale=stream_id in stale)
-    for row in rows:
-        note_request(mailbox, row.stream_id, row.notice)
     in_order = [all_rows[each] for each in sorted(all_rows)]
     goes = redundant(in_order, max(newest_id, *all_rows, 0))
     superseded = _remove(mailboxes, mailbox, goes, known)
     for older, _ in goes:
-        note_redundant(mailbox, older, all_rows[older].notice)
+        mailboxes.note_redundant(mailbox, older, all_rows[older].notice)
     gone = {older for older, _ in goes}
     # The newest first: what finds no room are the oldest.
     for row in reversed(in_order):

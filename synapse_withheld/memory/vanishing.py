@@ -1,70 +1,97 @@
 """Which cancellations take back nothing that anybody was handed.
 
 A request and its cancellation vanish together where every request of the pair is gone
-from the mailbox and no read ever reached the lowest of them.
+from the mailbox, and no read that could hand out any of them ever began.
 """
 
 from __future__ import annotations
 
-from synapse_withheld.memory.asked import Asked, PairOfRule
+from typing import List, Tuple
+
+import attrs
+
+from synapse_withheld.memory.asked import Asked
+from synapse_withheld.memory.in_flight import InFlight
 from synapse_withheld.memory.mailbox import Mailbox
+from synapse_withheld.memory.mailboxes import Mailboxes
 from synapse_withheld.memory.records import Record
+from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
-from synapse_withheld.rules.requests import CANCELLATION, REQUEST
+from synapse_withheld.rules.requests import CANCELLATION
+
+# A mailbox, and the stream ID of a row in it.
+Place = Tuple[MailboxKey, int]
 
 
-def note_request(mailbox: Mailbox, stream_id: int, notice: Notice) -> None:
-    """Note a request that is in a mailbox."""
-    if _may_vanish(notice):
-        if mailbox.asked is None:
-            mailbox.asked = Asked()
-        lowest, pair = mailbox.asked.lowest, _pair_of(notice)
-        lowest[pair] = min(stream_id, lowest.get(pair, stream_id))
+@attrs.define(eq=False)
+class Vanishing:
+    """The cancellations that are redundant, and are to be deleted."""
+
+    _mailboxes: Mailboxes
+    _in_flight: InFlight
+    _places: List[Place] = attrs.field(factory=list, init=False)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def take(self, most: int) -> list[Place]:
+        """Take up to `most` of them, each the only time."""
+        taken, self._places = self._places[:most], self._places[most:]
+        return taken
+
+    def awaits(self, key: MailboxKey, stream_id: int) -> bool:
+        """Say whether it matters what becomes of a redundant row."""
+        mailbox = self._mailboxes.get(key)
+        asked = None if mailbox is None else mailbox.asked
+        return asked is not None and stream_id in asked.going
+
+    def went(self, key: MailboxKey, stream_id: int, *, is_gone: bool) -> None:
+        """Note what became of a row that mattered."""
+        mailbox = self._mailboxes.get(key)
+        asked = None if mailbox is None else mailbox.asked
+        if mailbox is None or asked is None:
+            return
+        notice = asked.note_gone(stream_id, is_gone=is_gone)
+        if notice is not None:
+            self._decide(mailbox, asked, notice)
+
+    def note_whole(self, mailbox: Mailbox) -> None:
+        """Note that all that is queued in a mailbox is known, to its oldest row."""
+        mailbox.note_whole()
+        asked = mailbox.asked
+        if asked is None or self._mailboxes.get(mailbox.key) is not mailbox:
+            return
+        undecided, asked.undecided = asked.undecided, {}
+        for pair, notice in undecided.items():
+            if pair not in asked.waits:
+                self._decide(mailbox, asked, notice)
+
+    def _decide(self, mailbox: Mailbox, asked: Asked, notice: Notice) -> None:
+        """Let the cancellation of a pair vanish, all of whose requests went."""
+        pair, of_pair = notice.pair, mailbox.of_pair(notice)
+        if not of_pair:
+            asked.forget(pair)
+            return
+        handed_out = max(mailbox.handed_out, asked.unsure_up_to)
+        cancellation = _cancellation_among(of_pair)
+        if cancellation is None or asked.lowest.get(pair, 0) <= handed_out:
+            return
+        if self._in_flight.any_of_pair(mailbox.key, notice):
+            # It may come before the cancellation.
+            return
+        if not mailbox.is_whole:
+            # A request that nobody knows of may be queued.
+            asked.undecided[pair] = notice
+            return
+        self._mailboxes.remove(mailbox, cancellation)
+        if not mailbox.of_pair(notice):
+            asked.forget(pair)
+        self._places.append((mailbox.key, cancellation.stream_id))
 
 
-def note_redundant(mailbox: Mailbox, stream_id: int, notice: Notice) -> None:
-    """Note that a request is redundant, and is to be deleted."""
-    asked = mailbox.asked
-    if asked is not None and _may_vanish(notice) and stream_id not in asked.going:
-        pair = _pair_of(notice)
-        asked.going[stream_id] = notice
-        asked.waits[pair] = asked.waits.get(pair, 0) + 1
-
-
-def note_gone(mailbox: Mailbox, stream_id: int, *, is_gone: bool) -> Record | None:
-    """Note what became of a request that was to be deleted.
-
-    Returns:
-        The cancellation that vanishes if nothing of its pair is in flight.
-    """
-    asked = mailbox.asked
-    notice = None if asked is None else asked.going.pop(stream_id, None)
-    if asked is None or notice is None:
-        return None
-    pair = _pair_of(notice)
-    asked.waits[pair] -= 1
-    if not asked.waits[pair]:
-        del asked.waits[pair]
-    if not is_gone and pair in asked.lowest:
-        # It is delivered, whatever becomes of the others.
-        asked.lowest[pair] = 0
-    if pair in asked.waits or asked.lowest.get(pair, 0) <= mailbox.handed_out:
-        return None
-    for record in mailbox.of_pair(notice):
+def _cancellation_among(records: list[Record]) -> Record | None:
+    """Return the cancellation, of which there is one at most, if its sender is sure."""
+    for record in records:
         if record.notice.variant == CANCELLATION and record.seen_arriving:
             return record
     return None
-
-
-def forget_pair(mailbox: Mailbox, notice: Notice) -> None:
-    """Forget what was requested under a pair of which nothing is remembered."""
-    if mailbox.asked is not None and not mailbox.of_pair(notice):
-        mailbox.asked.lowest.pop(_pair_of(notice), None)
-
-
-def _may_vanish(notice: Notice) -> bool:
-    return notice.rule.vanishes and notice.variant == REQUEST
-
-
-def _pair_of(notice: Notice) -> PairOfRule:
-    return (notice.rule.name, notice.pair)

@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 import attrs
 
-from synapse_withheld.config import Config
+from synapse_withheld.config import VANISH, Config
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Rule
 from synapse_withheld.rules.requests import KeyRequests, SecretRequests
@@ -47,11 +47,11 @@ class Ruleset:
     def of(cls, config: Config) -> Ruleset:
         """Return the rules that a configuration names."""
         chosen = config.rules
-        rules: dict[Rule, bool] = {
+        rules: dict[Rule, bool | str] = {
             NoOlm(config.merge_scopes): chosen.no_olm,
             SessionWithheld(): chosen.withheld,
-            KeyRequests(): chosen.key_requests,
-            SecretRequests(): chosen.secret_requests,
+            KeyRequests(chosen.key_requests == VANISH): chosen.key_requests,
+            SecretRequests(chosen.secret_requests == VANISH): chosen.secret_requests,
             VerificationRequests(): chosen.verification_requests,
         }
         return cls(tuple(rule for rule, is_on in rules.items() if is_on))
