@@ -21,7 +21,7 @@ from tests.bench.hostile import hostile
 from tests.bench.instruments.counting import settled
 from tests.bench.instruments.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
-from tests.bench.requests import day, duplicates, ordinary, outbox, scale, storm
+from tests.bench.requests import day, duplicates, ordinary, scale, storm
 from tests.bench.sizes import FULL, QUICK, Sizes
 from tests.bench.sweep import sweep
 from tests.harness.running import run
@@ -30,7 +30,6 @@ from tests.harness.together import together
 COUNTED = {
     "duplicates": duplicates.measure,
     "ordinary": ordinary.measure,
-    "outbox": outbox.measure,
 }
 PARTS = ("code", "memory", *COUNTED, "storm", "hostile", "day", "scale", "sweep")
 MET, NOT_MET = 0, 1

@@ -25,8 +25,7 @@ _QUIET_POSTGRES = (
     "autovacuum = off",
 )
 
-# Nor what a new Synapse does in the background, slowly so as not to disturb. What is
-# for other servers stays in the outbox, as if they were away.
+# Nor what a new Synapse does in the background, slowly so as not to disturb.
 _QUIET_SYNAPSE = {
     "send_federation": False,
     "background_updates": {"sleep_enabled": False},
@@ -75,14 +74,6 @@ class Lane:
         ((rows,),) = self.homeserver.query(
             "SELECT COUNT(*) FROM device_inbox WHERE user_id = ? AND device_id = ?",
             (client.user_id, client.device_id),
-        )
-        return int(rows)
-
-    def rows_in_outbox(self, destination: str) -> int:
-        """Return how many EDUs wait for another server."""
-        ((rows,),) = self.homeserver.query(
-            "SELECT COUNT(*) FROM device_federation_outbox WHERE destination = ?",
-            (destination,),
         )
         return int(rows)
 

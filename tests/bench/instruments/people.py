@@ -50,18 +50,8 @@ class People:
             FailedRequestError: It was not answered 200.
         """
         devices = device_ids or [self.recipient.device_id]
-        await self.send_to(self.recipient.user_id, message_type, devices)
-
-    async def send_to(
-        self, user_id: str, message_type: str, device_ids: list[str]
-    ) -> None:
-        """Send a message to devices of any user, on another server as well.
-
-        Raises:
-            FailedRequestError: It was not answered 200.
-        """
         status = await self.sender.send_to_device(
-            message_type, to_devices(message_type, user_id, device_ids)
+            message_type, to_devices(message_type, self.recipient.user_id, devices)
         )
         if status != OK:
             raise FailedRequestError(f"{message_type}: {status}")

@@ -26,7 +26,7 @@ from tests.harness.together import together
 # So that all caches are filled and all pages were touched since the last checkpoint.
 WARM_UP = 20
 
-MOST_WAL = 1 / 5
+MOST_WAL = 0.1
 
 _HOW = (
     "Statements are those that Synapse logs (`synapse.storage.SQL`) with the request "
@@ -43,11 +43,6 @@ _WAL = (
     "that falls into few windows, hence the median. Each Synapse has a PostgreSQL of "
     "its own, which makes no checkpoint and vacuums nothing meanwhile."
 )
-_TABLES_NOTE = (
-    "From `pg_stat_user_tables`; what Synapse wrote of itself is in it. "
-    "`delayed_events_stream_pos` is Synapse's own, written at each wake-up."
-)
-
 _HEADER = ("per duplicate notice", "stock", "module", "ratio")
 
 
@@ -93,8 +88,7 @@ async def measure(lanes: tuple[Lane, Lane], sizes: Sizes) -> Findings:
     """Count what duplicates of one notice cost on each of two Synapses."""
     # Both wait for the same time, and nothing here is timed.
     stock, module = await together(*(_measure(lane, sizes) for lane in lanes))
-    tables = [_totals(stock, module), _by_transaction(stock, module)]
-    return Findings([*tables, _by_table(stock, module)], _targets(stock, module))
+    return Findings([_totals(stock, module)], _targets(stock, module))
 
 
 async def _measure(lane: Lane, sizes: Sizes) -> Measured:
@@ -154,42 +148,6 @@ def _idle_note(stock: Measured, module: Measured) -> str:
     return (
         f"WAL windows: {windows} of {stock.notices // windows} notices; idle rates "
         f"{rates[0]:.0f} (stock) and {rates[1]:.0f} (module) bytes/s."
-    )
-
-
-def _by_transaction(stock: Measured, module: Measured) -> Table:
-    names = sorted({*stock.transactions, *module.transactions})
-    return Table(
-        "Statements of its request, by transaction",
-        _HEADER,
-        [
-            _row(
-                f"`{name}`",
-                stock.transactions.get(name, 0),
-                module.transactions.get(name, 0),
-            )
-            for name in names
-        ],
-    )
-
-
-def _by_table(stock: Measured, module: Measured) -> Table:
-    tables = sorted(
-        name
-        for name in {*stock.rows, *module.rows}
-        if stock.rows.get(name, 0) or module.rows.get(name, 0)
-    )
-    return Table(
-        "Rows inserted, updated or deleted, by table",
-        _HEADER,
-        [
-            _row(
-                f"`{name}`",
-                *(each.rows.get(name, 0) / each.notices for each in (stock, module)),
-            )
-            for name in tables
-        ],
-        [_TABLES_NOTE],
     )
 
 
