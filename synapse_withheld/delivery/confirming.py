@@ -6,6 +6,8 @@ database is slow or fails.
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+from math import inf
 from typing import Dict, List, Mapping, Tuple
 
 import attrs
@@ -68,7 +70,7 @@ class Confirmer:
     is_overdue: bool = attrs.field(default=False, init=False)
     _queued: dict[str, Shares[Waiting]] = attrs.field(init=False)
     _last_asked: str = attrs.field(default="", init=False)
-    _over: list[Waiting] = attrs.field(factory=list, init=False)
+    _over: list[tuple[int, Waiting]] = attrs.field(factory=list, init=False)
     _working: bool = attrs.field(default=False, init=False)
     _rest_until_s: float = attrs.field(default=0.0, init=False)
     _rest_s: float = attrs.field(default=REST_S, init=False)
@@ -102,11 +104,15 @@ class Confirmer:
 
     def release(self, waiting: list[Waiting]) -> None:
         """Let batches go that something of the same sender would overtake."""
-        for each in self.room.with_earlier(waiting):
-            for candidate in each.doubtful:
-                candidate.decision = decisions.RELEASED
-            self._end(each)
-        self._let_go()
+        released = self.room.with_earlier(waiting)
+        for each in released:
+            # Some may have their answer, and are about to be let go.
+            if not each.is_over:
+                for candidate in each.doubtful:
+                    candidate.decision = decisions.RELEASED
+                self._end(each)
+        if released:
+            self._let_go(up_to=released[-1].number)
 
     def release_before(self, waiting: Waiting) -> None:
         """Let batches go that came before one of which something is stored now."""
@@ -246,16 +252,21 @@ class Confirmer:
     def _end(self, waiting: Waiting) -> None:
         if not waiting.is_over:
             waiting.is_over = True
-            self.room.leave(waiting)
-            self._over.append(waiting)
+            heappush(self._over, (waiting.number, waiting))
 
-    def _let_go(self) -> None:
+    def _let_go(self, up_to: float = inf) -> None:
         """Let those go that wait no longer: each stores what is left of it at once.
 
-        In the order in which they came, in which they were not answered.
+        In the order in which they came, in which they were not answered. Until then
+        they stay in the room: one that ends at once may bring the next message of the
+        same sender with it, and that lets them go first.
+
+        Args:
+            up_to: The number of the last one that goes now.
         """
-        over, self._over = self._over, []
-        for waiting in sorted(over, key=lambda each: each.number):
+        while self._over and self._over[0][0] <= up_to:
+            _, waiting = heappop(self._over)
+            self.room.leave(waiting)
             waited_s = self.runtime.seconds() - waiting.batch.came_s
             self.metrics.confirmed_in(waited_s)
             with self.runtime.outside_any_log_context():
@@ -268,6 +279,8 @@ class Confirmer:
 
     def _give_up_on(self, waiting: Waiting, decision: Decision) -> None:
         """End the wait of a batch; what was answered of it stays so."""
+        if waiting.is_over:
+            return
         for candidate in waiting.doubtful:
             if not candidate.is_answered:
                 candidate.decision = decision
@@ -282,8 +295,7 @@ class Confirmer:
         self._rest_s = min(2 * self._rest_s, MOST_REST_S)
         for some in asked.values():
             for waiting, *_ in some:
-                if not waiting.is_over:
-                    self._give_up_on(waiting, decisions.FAILED)
+                self._give_up_on(waiting, decisions.FAILED)
         self._let_everybody_go(decisions.RESTING)
 
     def _set_timer(self, oldest_s: float) -> None:
