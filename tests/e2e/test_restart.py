@@ -53,7 +53,8 @@ async def test_backlog_from_before_a_restart_collapses(restarted: Homeserver) ->
                 make_message(two.sender.user_id, newest),
             ],
         )
-    assert decided == {"supersede": 2, "collapse": 1}
+    # What was queued before is found once the first is stored.
+    assert decided == {"deliver": 1, "supersede": 1, "collapse": 1}
 
 
 @in_reactor
