@@ -178,7 +178,7 @@ class FaultyHeld(Faulty):
 
 
 CASES = settings(
-    max_examples=80,
+    max_examples=60,
     stateful_step_count=60,
     deadline=None,
     # A gate has to say the same each time; elsewhere new sequences are tried.

@@ -377,7 +377,7 @@ def test_a_sweep_takes_back_what_was_taken_back() -> None:
 
 
 CASES = settings(
-    max_examples=80,
+    max_examples=60,
     stateful_step_count=50,
     deadline=None,
     # A gate has to say the same each time; elsewhere new sequences are tried.
