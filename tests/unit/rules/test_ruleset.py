@@ -8,6 +8,7 @@ from hypothesis import given
 
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.rules.ruleset import Ruleset
+from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.rules import EVERY_RULE
 from tests.unit.rules.test_redundant import MESSAGES, Message
 
@@ -63,3 +64,15 @@ def test_no_two_rules_name_one_message(message: Message) -> None:
     assert found == [EVERYTHING.read(*said)]
     assert any(mark in repr(said) for mark in found[0].rule.marks)
     assert any(mark in repr(said) for mark in EVERYTHING.marks)
+
+
+@pytest.mark.parametrize("odd", [None, 7, ["m.room_key.withheld"], {}])
+@pytest.mark.parametrize("key", ["type", "sender"])
+def test_a_row_with_an_odd_type_or_sender_is_no_notice(key: str, odd: object) -> None:
+    """Another server may have sent anything."""
+    content = make_notice("key", "DEVICE")
+    message = {"sender": "@s:here", "type": WITHHELD, "content": content}
+
+    assert EVERYTHING.recognise(message) is not None
+    assert EVERYTHING.recognise({**message, key: odd}) is None
+    assert EVERYTHING.recognise({k: v for k, v in message.items() if k != key}) is None
