@@ -25,6 +25,9 @@ from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import MailboxKey
 
+# Of what nobody looked at, it is not known which rule names it, if any does.
+NO_RULE = "none"
+
 # Made once: with arguments of one's own, `json.dumps` makes a new one each time.
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -172,7 +175,7 @@ class Settler:
     def settle_unread(self, batch: Batch) -> None:
         """Doubt once more what nobody looked at: it may have been learned too early.
 
-        It is counted as of the rule of what was looked at last.
+        It is counted as of no rule.
         """
         for queue, unread in batch.unread.items():
             memory = self.memories[queue]
@@ -180,9 +183,8 @@ class Settler:
                 memory.rearm_users(user_id, batch.sender)
             for mailbox in unread.mailboxes:
                 mailbox.doubt()
-            if batch.candidates and unread.messages:
-                rule = batch.candidates[-1].notice.rule.name
-                self._count(rule, queue, decisions.LIMIT, unread.messages)
+            if unread.messages:
+                self._count(NO_RULE, queue, decisions.LIMIT, unread.messages)
 
     def _count(self, rule: str, queue: str, decision: Decision, times: int) -> None:
         self.metrics.decision(rule, queue, decision, times)

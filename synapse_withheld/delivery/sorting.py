@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import islice
 from typing import Any, Callable, Collection
 
 import attrs
@@ -26,8 +25,8 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
 
-# How many messages of one request are looked at, for each queue. Clients send a few
-# hundred at once; more are sent to keep a server busy.
+# Of how many messages a batch is looked at, for each queue. Clients send a few hundred
+# at once; more are sent to keep a server busy.
 MOST_READ = 1000
 
 
@@ -63,40 +62,44 @@ class Sorter:
             messages: All or a part of the batch.
             origin: The server it came from; `None` for a local client.
         """
+        if sum(map(len, messages.values())) > MOST_READ:
+            self._leave_unread(batch, messages, origin)
+            return
         token = self.stream_token()
         batch.device_list_id = self.device_list_id()
         codes: Counter[str] = Counter()
-        room = MOST_READ
         for user_id, by_device in messages.items():
-            only_one = len(by_device) == 1
-            for device_id, message in islice(by_device.items(), room):
+            for device_id, message in by_device.items():
                 notice = self._read(message, origin, codes)
                 if notice is None or not is_storable(user_id):
                     continue
                 if device_id == WILDCARD and not self.has_all_devices:
                     continue
-                if device_id == WILDCARD and only_one:
+                if device_id == WILDCARD and len(by_device) == 1:
                     self._sort_for_all(batch, user_id, notice, message)
                 elif is_storable(device_id):
                     key = (user_id, device_id)
                     self.memory.open(key, token)
                     self._begin(batch, key, notice, message)
-            if len(by_device) > room and is_from(batch.sender, origin):
-                self._leave_unread(batch, user_id, list(by_device)[room:])
-            room = max(0, room - len(by_device))
         source = "local" if origin is None else "federation"
         for code, times in codes.items():
             self.metrics.message(code, source, times)
 
     def _leave_unread(
-        self, batch: Batch, user_id: str, device_ids: Collection[str]
+        self, batch: Batch, messages: LocalMessages, origin: str | None
     ) -> None:
-        """Note devices of a user for whom messages are stored that nobody looks at.
-
-        Of what the sender told them before, nothing is believed any more.
-        """
+        """Have messages stored that nobody looks at."""
+        if not is_from(batch.sender, origin):
+            return
         unread = batch.unread.setdefault(self.queue, Unread())
-        unread.messages += len(device_ids)
+        for user_id, by_device in messages.items():
+            unread.messages += len(by_device)
+            self._doubt(batch, unread, user_id, by_device)
+
+    def _doubt(
+        self, batch: Batch, unread: Unread, user_id: str, device_ids: Collection[str]
+    ) -> None:
+        """Believe nothing any more that the sender told some devices before."""
         unread.users.append(user_id)
         self.memory.rearm_users(user_id, batch.sender)
         if WILDCARD in device_ids:
@@ -137,7 +140,8 @@ class Sorter:
             key = (user_id, device_id)
             self._begin(batch, key, notice, message, wildcard=True)
         if len(remembered) > MOST_READ:
-            self._leave_unread(batch, user_id, remembered[MOST_READ:])
+            unread = batch.unread.setdefault(self.queue, Unread())
+            self._doubt(batch, unread, user_id, remembered[MOST_READ:])
         if not remembered:
             key = (user_id, WILDCARD)
             self._add(batch, key, notice, message, decisions.FIRST)

@@ -18,8 +18,8 @@ WHY: dict[Decision, str] = {
     decision.OVERDUE: "whether the one that is known is still queued was not answered "
     "in time",
     decision.RESTING: "a statement of the module failed just now, so nothing is asked",
-    decision.LIMIT: "one request had more than 1,000 messages; the rest was stored "
-    "without a look, or something else of the sender while it was",
+    decision.LIMIT: "one request had more than 1,000 messages, which were stored "
+    "without a look; or something else of the sender while they were",
     decision.SPOOFED_SENDER: "the sender is not on the server that sent it; left alone",
     decision.ALREADY_RECEIVED: "a repeated EDU; Synapse stores nothing of it",
     decision.FAILED: "something of the module failed; it is stored as it came",

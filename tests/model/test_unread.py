@@ -1,4 +1,4 @@
-"""Of a request with very many messages only some are looked at; the rest is stored."""
+"""A request with very many messages is stored without a look."""
 
 from __future__ import annotations
 
