@@ -316,6 +316,16 @@ def test_slots_are_counted_and_not_pairs() -> None:
     assert [None, None, 4, None] == [walk.judge(row) for row in rows[::-1]]
 
 
+def test_slots_of_all_that_was_seen_are_counted_together() -> None:
+    """However few the last one took."""
+    one, two, three = (key_request(body=body) for body in "123")
+    rows = rows_of([one, two, three, three, two, one])
+    walk = Backwards(6, most_slots=2)
+
+    expected = [None, None, None, None, 5, 6]
+    assert expected == [walk.judge(row) for row in rows[::-1]]
+
+
 def test_copies_take_no_more_slots() -> None:
     """There is room for others beside any number of them."""
     rows = rows_of([key_request(body="1")] * 2 + [key_request(body="2")] * 3)

@@ -9,7 +9,7 @@ import pytest
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.notice import ANY, Notice, Pair
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.verification import VerificationRequests
 from synapse_withheld.sweep.walk import Counts, Options, Sweep
@@ -55,6 +55,13 @@ def test_a_request_that_says_something_else_repeats_nothing() -> None:
 
     assert decision.NOT_REPEATED == RULE.why_stored(queued, other_time)
     assert decision.REPEATED == RULE.why_stored(queued, copy)
+
+
+def test_all_cancellations_say_the_same() -> None:
+    """Whatever their reasons."""
+    keys = {read(CANCEL, code=code).key for code in ("m.user", "m.timeout")}
+
+    assert {ANY} == keys
 
 
 def test_a_pair_is_of_a_transaction() -> None:
