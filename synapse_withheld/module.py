@@ -49,11 +49,11 @@ class WithheldModule:
         try:
             synapse = SynapseInternals(api)
         except AlreadyLoadedError as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(str(error)) from None
         except UnknownSynapseError as error:
             _stay_out(config, error)
             return
-        sweeps = config.sweep.enabled and api.should_run_background_tasks()
+        sweeps = bool(config.sweep_every_ms) and api.should_run_background_tasks()
         if synapse.process_name not in synapse.writers:
             if sweeps:
                 background.start(config, synapse, metrics)
@@ -89,7 +89,8 @@ class WithheldModule:
         try:
             return configuration.parse(config)
         except InvalidConfigError as error:
-            raise ConfigError(str(error)) from error
+            # Synapse puts its own path before ours, and prints every cause.
+            raise ConfigError(str(error), error.path) from None
 
 
 def _process(api: ModuleApi, name: str) -> Process:
@@ -113,5 +114,5 @@ def _stay_out(config: Config, error: UnknownSynapseError) -> None:
         raise ConfigError(
             f"{message}; with 'on_unknown_synapse: deliver' Synapse starts and the "
             f"module does not act"
-        ) from error
+        ) from None
     logger.error("%s; it does not act and every message is stored as usual", message)

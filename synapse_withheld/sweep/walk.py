@@ -19,6 +19,16 @@ from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.staleness import Staleness, askers_of
 from synapse_withheld.sweep.covering import Covering, Found
 
+# So few rows are read in milliseconds, and so many that a round trip is no loss.
+BATCH_SIZE = 1000
+
+# Rows of a batch are in memory at once, each of up to 64 kB.
+MOST_BATCH_SIZE = 10_000
+
+# How long to rest after each batch, in seconds: several times as long as one takes,
+# so that the database is for others most of the time.
+PAUSE_S = 0.1
+
 
 class Rows(Protocol):
     """What the sweep asks of the database."""
@@ -51,7 +61,7 @@ class Options:
             client heeds any more by then goes, if anything newer is in its mailbox.
     """
 
-    batch_size: int = 1000
+    batch_size: int = BATCH_SIZE
     rules: Ruleset = attrs.field(factory=lambda: Ruleset.of(Config()))
     dry_run: bool = False
     now_ts: int = 0

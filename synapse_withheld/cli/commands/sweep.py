@@ -20,11 +20,18 @@ from synapse_withheld.cli.shared.homeserver_yaml import (
 )
 from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError
 from synapse_withheld.cli.shared.sweep_output import Bar, in_json, in_text
-from synapse_withheld.config import MOST_BATCH_SIZE, Config
+from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import Options, Progress, Sweep
+from synapse_withheld.sweep.walk import (
+    BATCH_SIZE,
+    MOST_BATCH_SIZE,
+    PAUSE_S,
+    Options,
+    Progress,
+    Sweep,
+)
 
 MOST_PAUSE_S = 3600
 
@@ -115,14 +122,12 @@ class Job:
             UnreadablePlaceError: The file with the place holds none.
         """
         options = Options(
-            batch_size=arguments.batch_size or config.sweep.batch_size,
+            batch_size=arguments.batch_size or BATCH_SIZE,
             rules=Ruleset.of(config),
             dry_run=arguments.dry_run,
             now_ts=now_ts(),
         )
-        pause_s = config.sweep.pause_ms / 1000
-        if arguments.pause is not None:
-            pause_s = arguments.pause
+        pause_s = PAUSE_S if arguments.pause is None else arguments.pause
         place = Place.read(arguments.place, dry_run=arguments.dry_run)
         return cls(options, pause_s, place, arguments.json)
 
