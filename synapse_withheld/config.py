@@ -33,7 +33,7 @@ MOST_SHOWN = 60
 MOST_INT = 10**15
 
 # How alike a wrong word and the one that may have been meant have to be, from 0 to 1.
-ALIKE = 0.65
+ALIKE = 0.7
 
 
 @attrs.frozen
@@ -251,7 +251,9 @@ def _wrong(value: object, right: str, meant: str | None = None) -> InvalidConfig
 
 def _meant(value: object, words: list[str]) -> str | None:
     """Return the word that a value or a key is nearly."""
-    written = _shown(value).lower().replace("-", "_")
+    if not isinstance(value, str):
+        return None
+    written = value.lower().replace("-", "_")
     return next(iter(get_close_matches(written, words, 1, ALIKE)), None)
 
 
