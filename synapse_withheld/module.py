@@ -70,7 +70,8 @@ class WithheldModule:
             background.start(config, synapse, metrics, traffic.settler.housekeeper.turn)
         if config.pages:
             process = _process(api, synapse.process_name)
-            _serve_pages(api, Answers(process, config, metrics, tally, sweeps))
+            answers = Answers(process, config, metrics, tally, sweeps)
+            _serve_pages(api, synapse, answers)
         synapse.intercept(traffic)
         logger.info(
             "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
@@ -97,9 +98,15 @@ def _process(api: ModuleApi, name: str) -> Process:
     return Process(api.server_name, name, synapse_version(), now_ts(), now_ts)
 
 
-def _serve_pages(api: ModuleApi, answers: Answers) -> None:
+def _serve_pages(api: ModuleApi, synapse: SynapseInternals, answers: Answers) -> None:
     try:
-        api.register_web_resource(PATH, Pages(api, answers))
+        api.register_web_resource(PATH, Pages(api, synapse.is_admin(), answers))
+    except UnknownSynapseError as error:
+        logger.error(  # noqa: TRY400 no traceback: it says all
+            "synapse_withheld serves no pages, but acts: it does not know how this "
+            "Synapse tells server admins from others (%s)",
+            error,
+        )
     except Exception:
         # They are not worth a message.
         logger.exception("synapse_withheld cannot serve its pages; it acts without")
