@@ -74,8 +74,11 @@ class WithheldModule:
             _serve_pages(api, synapse, answers)
         synapse.intercept(traffic)
         logger.info(
-            "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
+            "synapse_withheld %s %s (mode: %s, Synapse %s)",
             VERSION,
+            "acts on to-device messages"
+            if config.enforces
+            else "watches to-device messages and counts what it would have done",
             config.mode,
             synapse_version(),
         )

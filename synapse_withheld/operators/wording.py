@@ -39,7 +39,7 @@ WHY: dict[Decision, str] = {
     "nothing has happened since",
 }
 
-# By the stages of `metrics.STAGES`.
+# By the stages of `series.STAGES`.
 WHAT_FAILED: dict[str, str] = {
     "decide": "the decision about a batch",
     "statement": "one of the module's statements, or it took too long; nothing is "
@@ -48,5 +48,5 @@ WHAT_FAILED: dict[str, str] = {
     "rearm": "noting an Olm message; the memory is cleared",
     "tidy": "deleting superseded rows; they stay until their mailbox is next read",
     "sweep": "a batch of the sweep in the background; it rests for a minute and goes "
-    "on, and gives up after five in a row",
+    "on, and gives up after five in a row, until the next sweep is due",
 }

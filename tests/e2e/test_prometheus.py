@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from synapse_withheld.operators.metrics import SERVER_NAME_LABEL
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,

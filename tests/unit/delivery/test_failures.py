@@ -10,7 +10,8 @@ from synapse_withheld.database.store import StatementError
 from twisted.internet.task import Clock
 
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 
 
 class Aside:

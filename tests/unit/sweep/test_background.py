@@ -12,7 +12,8 @@ from twisted.internet.task import Clock
 
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.runtime import at_once
-from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.background import (
     MOST_FAILURES,
