@@ -26,6 +26,8 @@ class Address:
         path: What is asked for there, with a slash before it; may be empty.
         user: Who to be there, with HTTP's basic authentication.
         password: Of that user; never shown.
+        certificate: The file of the one certificate that it shows; empty where it is
+            one that this machine trusts, for the host's name.
     """
 
     scheme: str
@@ -35,6 +37,7 @@ class Address:
     path: str = ""
     user: str = ""
     password: str = attrs.field(default="", repr=False)
+    certificate: str = ""
 
     @classmethod
     def of(cls, text: str) -> Address:

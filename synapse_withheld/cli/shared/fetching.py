@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Any
+from typing import Any, Awaitable, Callable, Iterable, TypeVar
 from urllib.parse import quote
 
 from twisted.internet import reactor
@@ -14,11 +14,14 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from synapse_withheld.cli.shared.address import Address, shown
+from synapse_withheld.cli.shared.certificates import OnlyCertificate
 
 # How long an answer may take, in seconds.
 ANSWER_WITHIN_S = 10.0
 
 _REDIRECTED = range(300, 400)
+
+T = TypeVar("T")
 
 # What paths and queries may have as it is.
 _AS_IT_IS = "/?&=%:@!$'()*+,;~"
@@ -37,7 +40,7 @@ def is_address(url: str) -> bool:
     return True
 
 
-async def get(url: str, token: str | None = None) -> tuple[int, str]:
+async def get(url: Address | str, token: str | None = None) -> tuple[int, str]:
     """Return the status and the text of an answer.
 
     Redirects are not followed: an access token or a password would go along.
@@ -50,13 +53,12 @@ async def get(url: str, token: str | None = None) -> tuple[int, str]:
     Raises:
         UnreachableError: There is none.
     """
-    address = Address.of(url)
+    address = Address.of(url) if isinstance(url, str) else url
     # Twisted decides at run time what kind it is.
     clock: Any = reactor
-    asked = _agent(address).request(
-        b"GET", _on_the_wire(address), _headers(address, token)
-    )
+    agent, headers = _agent(address), _headers(address, token)
     try:
+        asked = agent.request(b"GET", _on_the_wire(address), headers)
         response: Any = await asked.addTimeout(ANSWER_WITHIN_S, clock)
         body: bytes = await readBody(response).addTimeout(ANSWER_WITHIN_S, clock)
     except Exception as error:  # refused, reset, timed out, no such host, TLS, …
@@ -67,6 +69,26 @@ async def get(url: str, token: str | None = None) -> tuple[int, str]:
             f"it answers {response.code} and points to {shown(where)}; name that"
         )
     return response.code, _text(body)
+
+
+async def first(
+    addresses: Iterable[Address], ask: Callable[[Address], Awaitable[T]]
+) -> tuple[Address, T]:
+    """Ask one process that listens on several addresses.
+
+    Returns:
+        The first address that answers, and what it answers.
+
+    Raises:
+        UnreachableError: None of them does; the message names each.
+    """
+    problems = []
+    for address in addresses:
+        try:
+            return address, await ask(address)
+        except UnreachableError as error:  # noqa: PERF203 what follows may answer
+            problems.append(f"{address}: {error}")
+    raise UnreachableError("; ".join(problems))
 
 
 @implementer(IAgentEndpointFactory)
@@ -85,7 +107,18 @@ def _agent(address: Address) -> Any:
     agent: Any = Agent  # has no types
     if address.socket:
         return agent.usingEndpointFactory(reactor, _OnSocket(address.socket))
+    if address.certificate:
+        policy = _only(address.certificate)
+        return agent(reactor, policy, connectTimeout=ANSWER_WITHIN_S)
     return agent(reactor, connectTimeout=ANSWER_WITHIN_S)
+
+
+def _only(certificate: str) -> OnlyCertificate:
+    try:
+        return OnlyCertificate.of_file(certificate)
+    except OSError as error:
+        problem = f"its certificate cannot be read, to know it by: {error}"
+        raise UnreachableError(problem) from error
 
 
 def _on_the_wire(address: Address) -> bytes:
