@@ -53,6 +53,9 @@ class Address:
         parts = urlsplit(text)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("no address of HTTP")
+        if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            # It ends a password with a slash in it, which would be shown as the path.
+            raise ValueError("no address of HTTP: a password is percent-encoded")
         path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         host = parts.hostname

@@ -19,6 +19,9 @@ from synapse_withheld.cli.shared.certificates import OnlyCertificate
 # How long an answer may take, in seconds.
 ANSWER_WITHIN_S = 10.0
 
+# What OpenSSL says of a certificate.
+_UNTRUSTED = "certificate verify failed"
+
 _REDIRECTED = range(300, 400)
 
 T = TypeVar("T")
@@ -62,7 +65,8 @@ async def get(url: Address | str, token: str | None = None) -> tuple[int, str]:
         response: Any = await asked.addTimeout(ANSWER_WITHIN_S, clock)
         body: bytes = await readBody(response).addTimeout(ANSWER_WITHIN_S, clock)
     except Exception as error:  # refused, reset, timed out, no such host, TLS, …
-        raise UnreachableError(f"it does not answer: {_reason(error)}") from error
+        reason = _reason(error, address)
+        raise UnreachableError(f"it does not answer: {reason}") from error
     if response.code in _REDIRECTED:
         where = _text(response.headers.getRawHeaders(b"location", [b"nowhere"])[0])
         raise UnreachableError(
@@ -147,10 +151,14 @@ def _headers(address: Address, token: str | None) -> Headers:
     return headers
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, address: Address) -> str:
     # Twisted wraps what goes wrong once a connection was made.
     reasons = getattr(error, "reasons", None)
     text = reasons[0].getErrorMessage() if reasons else str(error)
+    if _UNTRUSTED in text and address.certificate:
+        return f"what it shows is not the certificate of {address.certificate}"
+    if _UNTRUSTED in text:
+        return f"its certificate is none that is trusted here for {address.host}"
     return text.rstrip(".") or type(error).__name__
 
 

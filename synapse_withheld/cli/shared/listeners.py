@@ -134,9 +134,8 @@ def _listener(
     resources = _resources(entry, where) if kind == _HTTP else frozenset()
     if not path:
         hosts = _hosts(entry, where, kind)
-        return _on_port(
-            kind, hosts, port, certificate if entry.get("tls") else None, resources
-        )
+        known_by = certificate if entry.get("tls") else None
+        return _on_port(kind, hosts, port or 0, known_by, resources)
     if kind == _HTTP:
         on_socket = Address("http", "", socket=str(path))
         return Listener(kind, (on_socket,), resources)

@@ -16,9 +16,17 @@ from synapse_withheld.cli.shared.listeners import (
 )
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 nothing listens there
-METRICS = {"type": "metrics", "port": 9000}
-CLIENT = {"type": "http", "port": 1, "resources": [{"names": ["client"]}]}
-TELLING = {**CLIENT, "port": 8008, "resources": [{"names": ["client", "metrics"]}]}
+METRICS: dict[str, Any] = {"type": "metrics", "port": 9000}
+CLIENT: dict[str, Any] = {
+    "type": "http",
+    "port": 1,
+    "resources": [{"names": ["client"]}],
+}
+TELLING: dict[str, Any] = {
+    **CLIENT,
+    "port": 8008,
+    "resources": [{"names": ["client", "metrics"]}],
+}
 SOCKET = {"type": "http", "path": "/s", "resources": [{"names": ["metrics"]}]}
 
 
@@ -74,7 +82,7 @@ def test_every_listener_is_named_once() -> None:
 def test_a_listener_with_tls_shows_the_certificate_of_the_homeserver() -> None:
     """Others are not known by one."""
     listeners = [{**TELLING, "tls": True, "bind_addresses": ["::1"]}, METRICS]
-    config = {
+    config: dict[str, Any] = {
         "enable_metrics": True,
         "listeners": listeners,
         "tls_certificate_path": "/c.pem",
@@ -110,7 +118,7 @@ def test_a_worker_serves_the_resource_in_any_case() -> None:
 
 def test_the_old_keys_count() -> None:
     """Of the main process, deprecated but not gone."""
-    config = {"enable_metrics": True, "metrics_port": 9092}
+    config: dict[str, Any] = {"enable_metrics": True, "metrics_port": 9092}
     assert ["http://127.0.0.1:9092/_synapse/metrics"] == urls(config)
     with pytest.raises(NoMetricsError):
         urls(config, worker=True)
