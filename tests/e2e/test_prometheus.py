@@ -154,7 +154,7 @@ async def watched(
         running.push_async_callback(stage.end)
         running.push_async_callback(remote.stop)
         await remote.start()
-        module = {"sweep": {"enabled": True, "pause": 0}}
+        module = {"sweep": True}
         homeserver = await stage.start(module, IMPATIENT)
         target = urlsplit(homeserver.metrics_url).netloc
         labels = {"job": "synapse", "index": "1"}

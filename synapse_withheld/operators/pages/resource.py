@@ -42,10 +42,14 @@ class Pages(Resource):
         Resource.__init__(self)
         self._page = Page(_PAGE.read_text(encoding="utf-8"))
         self.putChild(b"", self._page)
-        version = _Folder()
+        version = _Nothing()
         version.putChild(b"status", Status(api, is_admin, answers))
         version.putChild(b"top", Top(api, is_admin, answers))
         self.putChild(b"v1", version)
+
+    def getChild(self, *_: Any) -> Resource:  # noqa: N802 Twisted's name
+        """Return what says that there is nothing."""
+        return _Nothing()
 
     def render_GET(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
         """Lead to the page: its own addresses are relative to it."""
@@ -77,14 +81,22 @@ class Page(Resource):
         return self._body
 
 
-class _Folder(DirectServeJsonResource):
-    """Nothing by itself, as Synapse says it."""
+class _Json(DirectServeJsonResource):
+    """What answers with JSON, also where there is nothing below it."""
+
+    def getChild(self, *_: Any) -> Resource:  # noqa: N802 Twisted's name
+        """Return what says that there is nothing."""
+        return _Nothing()
+
+
+class _Nothing(_Json):
+    """Nothing, as Synapse says it."""
 
     async def _async_render_GET(self, _: Any) -> None:  # noqa: N802 Synapse's name
         raise SynapseError(_NOT_FOUND, "Unrecognized request", Codes.UNRECOGNIZED)
 
 
-class _AdminsOnly(DirectServeJsonResource):
+class _AdminsOnly(_Json):
     """JSON for whoever has the access token of a server admin.
 
     Others get what Synapse's own admin API answers.
