@@ -147,8 +147,9 @@ def _listener(
 def _hosts(entry: dict[str, Any], where: str, kind: str) -> Iterable[str]:
     hosts = entry.get("bind_addresses", [])
     if hosts is None:
+        adds = "append" if entry.get("bind_address") or kind == _METRICS else "extend"
         problem = "has nothing behind 'bind_addresses:'"
-        raise _refused(where, problem, "'NoneType' object has no attribute 'append'")
+        raise _refused(where, problem, f"'NoneType' object has no attribute '{adds}'")
     if not isinstance(hosts, list):
         raise _refused(where, "has no list in 'bind_addresses'", "'bind_addresses'")
     if entry.get("bind_address"):

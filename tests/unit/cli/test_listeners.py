@@ -166,6 +166,8 @@ def test_metrics_that_are_told_nowhere_are_told_from_mistakes(
         None,
         {**METRICS, "bind_addresses": None},
         {**METRICS, "bind_addresses": None, "bind_address": "::1"},
+        {**CLIENT, "bind_addresses": None},
+        {**CLIENT, "bind_addresses": None, "bind_address": "::1"},
         {**METRICS, "bind_addresses": "127.0.0.1"},
         {**METRICS, "port": "9000"},
         {**METRICS, "path": "/s"},
