@@ -34,33 +34,38 @@ def test_it_is_that_of_what_was_repeated() -> None:
     assert collapsed_share(counts[-3:]) is None
 
 
-def matchers() -> list[list[tuple[str, str, str]]]:
-    """Return the label matchers of what the rules record as repeats."""
-    (expression,) = [
+def divisors() -> list[str]:
+    """Return what the rules and the dashboard divide by, where they show the share."""
+    (recorded,) = [
         rule["expr"]
         for rule in dashboards.rules()
         if rule.get("record") == "server_name_queue:synapse_withheld_repeats:increase1h"
     ]
-    return [
-        re.findall(r'(\w+)(=~|!~|=)"([^"]*)"', each)
-        for each in re.findall(r"decisions_total\{(.*?)\}", expression)
+    shown = [
+        expression.split(" / ")[1]
+        for _, expression in dashboards.panel_queries()
+        if "collapse|supersede" in expression
     ]
+    assert len(shown) == 2
+    return [recorded, *shown]
 
 
-def is_recorded(labels: dict[str, str]) -> bool:
-    """Say whether a series is one of those."""
+def is_in(expression: str, labels: dict[str, str]) -> bool:
+    """Say whether an expression adds up a series, given those of its labels."""
     return any(
         all(
             (re.fullmatch(value, labels[name]) is not None) == (how != "!~")
-            for name, how, value in selector
+            for name, how, value in re.findall(r'(\w+)(=~|!~|=)"([^"]*)"', selector)
+            if name in labels
         )
-        for selector in matchers()
+        for selector in re.findall(r"decisions_total\{(.*?)\}", expression)
     )
 
 
+@pytest.mark.parametrize("expression", divisors(), ids=["alert", "now", "over time"])
 @pytest.mark.parametrize("rule", ["no_olm", "withheld", "key_requests"])
-def test_prometheus_has_the_same_definition(rule: str) -> None:
+def test_prometheus_has_the_same_definition(rule: str, expression: str) -> None:
     """Of every decision there is."""
     for each in decision.ALL:
         labels = {"rule": rule, "decision": each.action, "reason": each.reason}
-        assert is_repeat(rule, each) == is_recorded(labels)
+        assert is_repeat(rule, each) == is_in(expression, labels)
