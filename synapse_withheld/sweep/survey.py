@@ -109,6 +109,11 @@ class Survey:
         else:
             await self._inbox_step()
 
+    def end(self) -> None:
+        """Count what there is of the last names, whether all was looked at or not."""
+        self.inbox.end()
+        self.outbox.end()
+
     async def _inbox_step(self) -> None:
         before = self.swept.rows
         progress = await self._sweep.step()
@@ -125,8 +130,6 @@ class Survey:
         ]
         self.inbox.add(lines)
         self._count_unread(lines)
-        if progress.done:
-            self.inbox.end()
 
     async def _outbox_step(self) -> None:
         read = await self._rows.read_outbox(self._before, self._batch_size + 1)
@@ -139,8 +142,6 @@ class Survey:
         if rows:
             self._before = rows[-1][:2]
         self.done = len(read) <= self._batch_size
-        if self.done:
-            self.outbox.end()
 
     async def _look_up(self, rows: Iterable[InboxRow]) -> None:
         """Ask whose mailboxes there are, each once."""

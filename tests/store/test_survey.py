@@ -51,6 +51,7 @@ def surveyed(database: Connection, batch_size: int = 7, **more: Any) -> Survey:
     survey = Survey(rows, options, 3)
     while not survey.done:
         driven(survey.step())
+    survey.end()
     return survey
 
 

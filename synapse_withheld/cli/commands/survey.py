@@ -96,6 +96,7 @@ def _survey(
         bar = Bar(walking.driven(rows.estimate()))
         with walking.stoppable() as stopped, bar:
             _walk(survey, bar, stopped, arguments.pause)
+        survey.end()
     finally:
         ahead.close()
     print((in_json if arguments.json else in_text)(survey, module))

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Coroutine, Iterator, Mapping, TypeVar
 
+from synapse_withheld.cli.shared.duration import seconds
 from synapse_withheld.cli.shared.homeserver_yaml import module_config
-from synapse_withheld.config import Config, InvalidConfigError, duration_ms
+from synapse_withheld.config import Config
 from synapse_withheld.sweep.walk import MOST_BATCH_SIZE, PAUSE_S
 
 T = TypeVar("T")
@@ -68,14 +69,6 @@ def whole_number(most: int) -> Any:
         return int(text)
 
     return read
-
-
-def seconds(text: str) -> float:
-    """Read a duration as the module's configuration has them."""
-    try:
-        return duration_ms(text) / 1000
-    except InvalidConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def pause_s(text: str) -> float:
