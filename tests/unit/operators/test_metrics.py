@@ -56,8 +56,9 @@ def test_the_page_and_the_code_name_the_same_stages() -> None:
 
 
 def test_of_every_stage_there_are_words_for_what_failed() -> None:
-    """The page tells the last failure in them."""
+    """The page of server admins tells failures in those of the documentation."""
     assert list(STAGES) == list(WHAT_FAILED)
+    assert list(WHAT_FAILED.values()) == [row[1] for row in table("## Failures")]
 
 
 def labels_of(metric: Counter, server: str) -> list[dict[str, str]]:
