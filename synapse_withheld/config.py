@@ -1,37 +1,43 @@
 """The module's configuration: its keys, their defaults, and what is wrong with a value.
 
-A reader takes the key, as errors name it, and the value; it returns what is meant.
+A reader takes a value and returns what is meant, or says what would be right. Errors
+speak of YAML, not of Python: that is what operators write.
 """
 
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any, Callable, Dict, Mapping, Tuple
 
 import attrs
 
-MODES = ("enforce", "observe")
-REPEATS = ("queued", "session")
-ON_UNKNOWN = ("deliver", "refuse")
+# How often the backlog is swept where `sweep: true` says no more.
+SWEEP_EVERY_MS = 86_400_000
 
 # What a rule about requests may be besides on or off: a request that is taken back
 # before anybody was handed it vanishes together with its cancellation.
 VANISH = "vanish"
 
+# A sweep reads every mailbox, which takes minutes to hours on a large server: who
+# writes a shorter time means something else.
+LEAST_SWEEP_EVERY_MS = 3_600_000
 
-@attrs.frozen
-class SweepConfig:
-    """The mapping `sweep`: the backlog is tidied in the background.
+# Shares of it are for one mailbox and for one sender: those have to hold something.
+LEAST_PAIRS = 1000
 
-    Attributes:
-        enabled: Whether it is, once after Synapse started.
-        batch_size: How many rows are looked at between pauses.
-        pause_ms: How long each pause is, in milliseconds.
-    """
+# The shortest duration that anybody means: `24` is written for 24 hours, not for 24
+# milliseconds.
+LEAST_MS = 1000
 
-    enabled: bool = False
-    batch_size: int = 1000
-    pause_ms: int = 100
+# How much of a wrong value an error shows, in characters.
+MOST_SHOWN = 60
+
+# Whole numbers beyond it are never meant.
+MOST_INT = 10**15
+
+# How alike a wrong word and the one that may have been meant have to be, from 0 to 1.
+ALIKE = 0.7
 
 
 @attrs.frozen
@@ -76,7 +82,8 @@ class Config:
         pages: Whether the writer serves its pages to server admins.
         on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
             are not the ones tested, `refuse` to stop it.
-        sweep: How the backlog is tidied.
+        sweep_every_ms: How long after a sweep of the backlog began the next one does,
+            in milliseconds; `None` where there is none.
         rules: Which messages the module acts on.
     """
 
@@ -88,7 +95,7 @@ class Config:
     max_pairs: int = 200_000
     pages: bool = True
     on_unknown_synapse: str = "deliver"
-    sweep: SweepConfig = SweepConfig()
+    sweep_every_ms: int | None = None
     rules: RulesConfig = RulesConfig()
 
     @property
@@ -105,6 +112,31 @@ class Config:
         return self.mode == "enforce"
 
 
+class InvalidConfigError(ValueError):
+    """A key of the module's configuration is unknown or has a wrong value.
+
+    Attributes:
+        problem: What is wrong.
+        path: The keys that lead to what it is about.
+    """
+
+    def __init__(self, problem: str, path: Tuple[str, ...] = ()) -> None:
+        super().__init__(problem, path)
+        self.problem = problem
+        self.path = path
+
+    def below(self, key: str) -> InvalidConfigError:
+        """Return the same error of what is in the value of a key."""
+        return InvalidConfigError(self.problem, (key, *self.path))
+
+    def __str__(self) -> str:
+        """Name the key and what is wrong."""
+        return f"'{'.'.join(self.path)}' {self.problem}" if self.path else self.problem
+
+
+Reader = Callable[[object], Any]
+
+
 def parse(config: object) -> Config:
     """Read the `config:` mapping of the module's entry in `homeserver.yaml`.
 
@@ -115,27 +147,159 @@ def parse(config: object) -> Config:
         InvalidConfigError: A key is unknown or its value is not usable. The
             message names the key, what was found and what would be right.
     """
-    if config is None:
-        config = {}
-    if not isinstance(config, Mapping):
-        raise InvalidConfigError(
-            f"synapse_withheld: 'config' must be a mapping of keys to values, "
-            f"found {describe(config)}"
-        )
-    return Config(**read_keys(config, _KEYS))
+    try:
+        values = _mapping(_KEYS)(config)
+    except InvalidConfigError as error:
+        if error.path:
+            raise
+        raise InvalidConfigError(f"'config' {error.problem}") from None
+    return Config(**{_ATTRIBUTES.get(key, key): value for key, value in values.items()})
 
 
-# How many rows the sweep may read at once: they have to fit into memory.
-MOST_BATCH_SIZE = 10_000
+def duration_ms(value: object) -> int:
+    """Read a duration, in milliseconds.
 
-# Shares of it are for one mailbox and for one sender: those have to hold something.
-LEAST_PAIRS = 1000
+    It is written as Synapse's own are, or as a bare number of milliseconds.
 
-# How much of a wrong value an error shows, in characters.
-MOST_SHOWN = 60
+    Raises:
+        InvalidConfigError: It is none, or shorter than anybody means. The error names
+            no key: the command line reads durations with this, too.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise _wrong(value, _A_DURATION)
+    parts = _DURATION.fullmatch(_shown(value))
+    if parts is None:
+        raise _wrong(value, _A_DURATION)
+    milliseconds = int(parts[1]) * _UNIT_MS[parts[2]]
+    if milliseconds < LEAST_MS:
+        raise _wrong(value, f"{_A_DURATION}, {_AT_LEAST}")
+    return milliseconds
+
+
+def choice(*allowed: bool | str) -> Reader:
+    """Return the reader of one of some words; `true` and `false` are such."""
+    words = [_shown(each) for each in allowed]
+
+    def read(value: object) -> bool | str:
+        for each in allowed:
+            # 1 is equal to true.
+            if type(value) is type(each) and value == each:
+                return each
+        raise _wrong(value, _either(words), _meant(value, words))
+
+    return read
+
+
+def _mapping(readers: Mapping[str, Reader]) -> Callable[[object], Dict[str, Any]]:
+    """Return the reader of a mapping: of each of its keys, what is meant."""
+
+    def read(config: object) -> dict[str, Any]:
+        if config is None:
+            # `rules:` with nothing behind it, or with all of it commented out.
+            return {}
+        if not isinstance(config, Mapping):
+            raise _wrong(config, f"a mapping of {', '.join(readers)}")
+        values: dict[str, Any] = {}
+        for key, value in config.items():
+            if key not in readers:
+                raise _unknown(key, readers)
+            try:
+                values[key] = readers[key](value)
+            except InvalidConfigError as error:
+                raise error.below(key) from None
+        return values
+
+    return read
+
+
+def _rules(value: object) -> RulesConfig:
+    return RulesConfig(**_mapping(_RULES)(value))
+
+
+def _max_pairs(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < LEAST_PAIRS:
+        raise _wrong(value, f"a whole number, {LEAST_PAIRS} or more")
+    return value
+
+
+def _sweep(value: object) -> int | None:
+    """Read how often the backlog is swept, in milliseconds; `None` for never."""
+    if value is None or value is False or value == {}:
+        return None
+    if value is True:
+        return SWEEP_EVERY_MS
+    if isinstance(value, Mapping) and set(value) == {"every"}:
+        return int(_mapping({"every": _sweep_every})(value)["every"])
+    try:
+        meant = f"{{every: {_shown(value)}}}" if _sweep_every(value) else None
+    except InvalidConfigError:
+        meant = None
+    raise _wrong(value, "true, false or {every: 24h}", meant)
+
+
+def _sweep_every(value: object) -> int:
+    milliseconds = duration_ms(value)
+    if milliseconds < LEAST_SWEEP_EVERY_MS:
+        raise _wrong(value, "an hour or more, such as 24h")
+    return milliseconds
+
+
+def _unknown(key: object, readers: Mapping[str, Reader]) -> InvalidConfigError:
+    """Return the error of a key, with the one that may have been meant."""
+    meant = _meant(key, list(readers)) or _meant(key, list(_PLACES))
+    hint = f"the known keys are: {', '.join(readers)}"
+    if meant:
+        hint = f"did you mean '{_PLACES[meant]}'?"
+    return InvalidConfigError(f"is no known key; {hint}", (_cut(_shown(key)),))
+
+
+def _wrong(value: object, right: str, meant: str | None = None) -> InvalidConfigError:
+    """Return the error of a value, with what would be right."""
+    hint = f"; did you mean {meant}?" if meant else ""
+    return InvalidConfigError(f"must be {right}; found {_described(value)}{hint}")
+
+
+def _meant(value: object, words: list[str]) -> str | None:
+    """Return the word that a value or a key is nearly."""
+    if not isinstance(value, str):
+        return None
+    written = value.lower().replace("-", "_")
+    return next(iter(get_close_matches(written, words, 1, ALIKE)), None)
+
+
+def _either(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}"
+
+
+def _described(value: object) -> str:
+    """Return a value as an error shows it."""
+    if isinstance(value, Mapping):
+        return "a mapping of " + _cut(", ".join(map(_shown, value)) or "nothing")
+    if isinstance(value, list):
+        return "a list"
+    shown = _cut(_shown(value))
+    return f"the text '{shown}'" if isinstance(value, str) else shown
+
+
+def _shown(value: object) -> str:
+    """Return a value in the words of YAML."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int) and abs(value) > MOST_INT:
+        # Python refuses to write out the largest.
+        return "a number beyond measure"
+    return str(value)
+
+
+def _cut(text: str) -> str:
+    # A pasted secret or a whole file must not end up in the log.
+    return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."
+
 
 # Synapse's own units for durations, in milliseconds.
-_DURATION = re.compile(r"(\d+)([smhdwy]?)", re.ASCII)
 _UNIT_MS = {
     "": 1,
     "s": 1000,
@@ -145,156 +309,40 @@ _UNIT_MS = {
     "w": 604_800_000,
     "y": 31_536_000_000,
 }
+_DURATION = re.compile(r"([0-9]{1,12})([smhdwy]?)")
+_A_DURATION = "a duration such as 1s, 30m or 24h"
+_AT_LEAST = (
+    f"a second or more; a number without a unit is milliseconds, {LEAST_MS} or more"
+)
 
-
-class InvalidConfigError(ValueError):
-    """A key of the module's configuration is unknown or has a wrong value."""
-
-
-# By key: the attribute that it stands for, and its reader.
-Readers = Dict[str, Tuple[str, Callable[[str, object], Any]]]
-
-
-def read_keys(
-    config: Mapping[object, object], readers: Readers, within: str = ""
-) -> dict[str, Any]:
-    """Return the attributes that the keys of a mapping stand for.
-
-    Args:
-        config: The mapping.
-        readers: What is known to be in it.
-        within: What errors put before its keys.
-
-    Raises:
-        InvalidConfigError: A key is unknown or its value is not usable.
-    """
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        if not isinstance(key, str) or key not in readers:
-            known = ", ".join(within + each for each in readers)
-            named = within + key if isinstance(key, str) else key
-            raise InvalidConfigError(
-                f"synapse_withheld: unknown key {named!r}; the known keys are: {known}"
-            )
-        attribute, read = readers[key]
-        values[attribute] = read(within + key, value)
-    return values
-
-
-def mapping(make: Callable[..., Any], readers: Readers) -> Callable[..., Any]:
-    """Return the reader of a mapping, of which `make` makes a value."""
-
-    def read(key: str, value: object) -> Any:
-        if not isinstance(value, Mapping):
-            raise _wrong(key, value, "a mapping of " + ", ".join(readers))
-        return make(**read_keys(value, readers, within=f"{key}."))
-
-    return read
-
-
-def choice(*allowed: str) -> Callable[[str, object], str]:
-    """Return the reader of one of some words."""
-
-    def read(key: str, value: object) -> str:
-        if not isinstance(value, str) or value not in allowed:
-            raise _wrong(key, value, "one of: " + ", ".join(allowed))
-        return value
-
-    return read
-
-
-def boolean(key: str, value: object) -> bool:
-    """Read true or false."""
-    if not isinstance(value, bool):
-        raise _wrong(key, value, "true or false")
-    return value
-
-
-def or_vanish(key: str, value: object) -> bool | str:
-    """Read true, false or `vanish`."""
-    if value != VANISH and not isinstance(value, bool):
-        raise _wrong(key, value, "true, false or vanish")
-    return value
-
-
-def count(key: str, value: object) -> int:
-    """Read a whole number, 1 or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _wrong(key, value, "a whole number, 1 or more")
-    return value
-
-
-def pairs(key: str, value: object) -> int:
-    """Read how many pairs are remembered."""
-    if count(key, value) < LEAST_PAIRS:
-        raise _wrong(key, value, f"at least {LEAST_PAIRS}")
-    return count(key, value)
-
-
-def batch_size(key: str, value: object) -> int:
-    """Read how many rows the sweep looks at between pauses."""
-    if count(key, value) > MOST_BATCH_SIZE:
-        raise _wrong(key, value, f"at most {MOST_BATCH_SIZE}")
-    return count(key, value)
-
-
-def pause_ms(key: str, value: object) -> int:
-    """Read a duration that may be 0, in milliseconds."""
-    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
-        return 0
-    return duration_ms(key, value)
-
-
-def duration_ms(key: str, value: object) -> int:
-    """Read a duration as Synapse writes them, in milliseconds."""
-    right = "a duration such as 24h, 30m or 7d, or a number of milliseconds, above 0"
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise _wrong(key, value, right)
-    parts = _DURATION.fullmatch(str(value))
-    if parts is None:
-        raise _wrong(key, value, right)
-    milliseconds = int(parts[1]) * _UNIT_MS[parts[2]]
-    if milliseconds < 1:
-        raise _wrong(key, value, right)
-    return milliseconds
-
-
-def _wrong(key: str, value: object, right: str) -> InvalidConfigError:
-    return InvalidConfigError(
-        f"synapse_withheld: '{key}' must be {right}; found {describe(value)}"
-    )
-
-
-def describe(value: object) -> str:
-    """Return a value and its type as an error shows them."""
-    shown = repr(value)
-    # A pasted secret or a whole file must not end up in the log.
-    if len(shown) > MOST_SHOWN:
-        shown = shown[:MOST_SHOWN] + "..."
-    return f"{shown} ({type(value).__name__})"
-
-
-_SWEEP: Readers = {
-    "enabled": ("enabled", boolean),
-    "batch_size": ("batch_size", batch_size),
-    "pause": ("pause_ms", pause_ms),
+# What each key may be; a rule may have more to choose from than on and off.
+_RULES: Dict[str, Reader] = {
+    "no_olm": choice(True, False),
+    "withheld": choice(True, False),
+    "key_requests": choice(True, False, VANISH),
+    "secret_requests": choice(True, False, VANISH),
+    "verification_requests": choice(True, False),
 }
 
-_RULES: Readers = {
-    each.name: (each.name, boolean) for each in attrs.fields(RulesConfig)
+_KEYS: Dict[str, Reader] = {
+    "mode": choice("enforce", "observe"),
+    "repeat": choice("queued", "session"),
+    "session_hold": duration_ms,
+    "outbox": choice(True, False),
+    "merge_scopes": choice(True, False),
+    "max_pairs": _max_pairs,
+    "pages": choice(True, False),
+    "on_unknown_synapse": choice("deliver", "refuse"),
+    "sweep": _sweep,
+    "rules": _rules,
 }
-_RULES["key_requests"] = ("key_requests", or_vanish)
-_RULES["secret_requests"] = ("secret_requests", or_vanish)
 
-_KEYS: Readers = {
-    "mode": ("mode", choice(*MODES)),
-    "repeat": ("repeat", choice(*REPEATS)),
-    "session_hold": ("session_hold_ms", duration_ms),
-    "outbox": ("outbox", boolean),
-    "merge_scopes": ("merge_scopes", boolean),
-    "max_pairs": ("max_pairs", pairs),
-    "pages": ("pages", boolean),
-    "on_unknown_synapse": ("on_unknown_synapse", choice(*ON_UNKNOWN)),
-    "sweep": ("sweep", mapping(SweepConfig, _SWEEP)),
-    "rules": ("rules", mapping(RulesConfig, _RULES)),
+# The attributes that are not called as their key is.
+_ATTRIBUTES = {"session_hold": "session_hold_ms", "sweep": "sweep_every_ms"}
+
+# Where each key belongs, for one that was written elsewhere.
+_PLACES = {
+    **{key: f"rules.{key}" for key in _RULES},
+    "every": "sweep.every",
+    **{key: key for key in _KEYS},
 }

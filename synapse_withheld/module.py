@@ -49,11 +49,11 @@ class WithheldModule:
         try:
             synapse = SynapseInternals(api)
         except AlreadyLoadedError as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(str(error)) from None
         except UnknownSynapseError as error:
             _stay_out(config, error)
             return
-        sweeps = config.sweep.enabled and api.should_run_background_tasks()
+        sweeps = bool(config.sweep_every_ms) and api.should_run_background_tasks()
         if synapse.process_name not in synapse.writers:
             if sweeps:
                 background.start(config, synapse, metrics)
@@ -76,11 +76,15 @@ class WithheldModule:
             background.start(config, synapse, metrics, traffic.settler.housekeeper.turn)
         if config.pages:
             process = _process(api, synapse.process_name)
-            _serve_pages(api, Answers(process, config, metrics, tally, sweeps))
+            answers = Answers(process, config, metrics, tally, sweeps)
+            _serve_pages(api, synapse, answers)
         synapse.intercept(traffic)
         logger.info(
-            "synapse_withheld %s acts on to-device messages (mode: %s, Synapse %s)",
+            "synapse_withheld %s %s (mode: %s, Synapse %s)",
             VERSION,
+            "acts on to-device messages"
+            if config.enforces
+            else "watches to-device messages and counts what it would have done",
             config.mode,
             synapse_version(),
         )
@@ -95,16 +99,23 @@ class WithheldModule:
         try:
             return configuration.parse(config)
         except InvalidConfigError as error:
-            raise ConfigError(str(error)) from error
+            # Synapse puts its own path before ours, and prints every cause.
+            raise ConfigError(str(error), error.path) from None
 
 
 def _process(api: ModuleApi, name: str) -> Process:
     return Process(api.server_name, name, synapse_version(), now_ts(), now_ts)
 
 
-def _serve_pages(api: ModuleApi, answers: Answers) -> None:
+def _serve_pages(api: ModuleApi, synapse: SynapseInternals, answers: Answers) -> None:
     try:
-        api.register_web_resource(PATH, Pages(api, answers))
+        api.register_web_resource(PATH, Pages(api, synapse.is_admin(), answers))
+    except UnknownSynapseError as error:
+        logger.error(  # noqa: TRY400 no traceback: it says all
+            "synapse_withheld serves no pages, but acts: it does not know how this "
+            "Synapse tells server admins from others (%s)",
+            error,
+        )
     except Exception:
         # They are not worth a message.
         logger.exception("synapse_withheld cannot serve its pages; it acts without")
@@ -119,5 +130,5 @@ def _stay_out(config: Config, error: UnknownSynapseError) -> None:
         raise ConfigError(
             f"{message}; with 'on_unknown_synapse: deliver' Synapse starts and the "
             f"module does not act"
-        ) from error
+        ) from None
     logger.error("%s; it does not act and every message is stored as usual", message)

@@ -10,7 +10,7 @@ import functools
 import inspect
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Awaitable, Callable, Dict, Tuple
 
 import attrs
 from synapse.logging.context import PreserveLoggingContext
@@ -57,6 +57,10 @@ _READS = {
     _READ_DEVICE: ("user_id", "device_id", "from_stream_id", "to_stream_id", "limit"),
     _READ_USERS: ("user_ids", "from_stream_id", "to_stream_id"),
 }
+
+# What Synapse's own admin API asks about whoever sent a request. Without it the pages
+# are not served.
+_ASKS_FOR_ADMIN: Signatures = {"is_server_admin": ("requester",)}
 
 # On the store, not on the wrappers: those of other modules may hide them.
 _MARK = "_synapse_withheld_intercepts"
@@ -134,6 +138,25 @@ class SynapseInternals:
         except AttributeError:
             return False
         return not has_workers and not _differences(self._store, _READS)
+
+    def is_admin(self) -> Callable[[Any], Awaitable[bool]]:
+        """Return what says whether whoever sent a request is a server admin.
+
+        It is what Synapse's own admin API asks. With delegated authentication it goes
+        by the access token, not by the table `users`, which the module API looks into.
+
+        Raises:
+            UnknownSynapseError: It is not where it was.
+        """
+        try:
+            auth = self._homeserver.get_auth()
+        except AttributeError as error:
+            raise UnknownSynapseError(str(error)) from error
+        differences = _differences(auth, _ASKS_FOR_ADMIN)
+        if differences:
+            raise UnknownSynapseError("; ".join(differences))
+        asked: Callable[[Any], Awaitable[bool]] = auth.is_server_admin
+        return asked
 
     def stream_token(self) -> int:
         """Return the position up to which readers see to-device messages."""
@@ -222,12 +245,12 @@ def _differences_in_writing(store: Any) -> list[str]:
     return differences
 
 
-def _differences(store: Any, expected: Signatures) -> list[str]:
-    """Return how some methods of the store differ from the ones that were tested."""
+def _differences(part: Any, expected: Signatures) -> list[str]:
+    """Return how some methods of a part of Synapse differ from those tested."""
     differences = []
     for name, parameters in expected.items():
         # The class's own: another module may have wrapped the object's.
-        method = getattr(type(store), name, None)
+        method = getattr(type(part), name, None)
         if method is None:
             differences.append(f"no method {name}")
             continue

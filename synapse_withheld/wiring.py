@@ -85,6 +85,10 @@ def wire(
             (OUTBOX, lambda _: False),
         )
     )
+    metrics.begin(
+        [rule.name for rule in rules.rules],
+        _QUEUES if config.outbox else [INBOX.name],
+    )
     metrics.watch(
         pairs=lambda: sum(memory.pairs for memory in memories.values()),
         mailboxes=lambda: sum(map(len, memories.values())),

@@ -8,22 +8,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib import import_module
 from typing import Sequence
 
-from synapse_withheld.cli.commands import check, explain, status, top
+from synapse_withheld.cli.commands import check, explain, status, survey, sweep, top
 from synapse_withheld.cli.shared.codes import CANNOT_SAY
 from synapse_withheld.version import VERSION
 
 PROGRAM = "synapse-withheld"
 
 _COMMANDS = {
+    "survey": (survey, "say what waits in the database, and what would go"),
     "check": (check, "say whether the module is installed, configured and acting"),
     "status": (status, "add up the module's metrics of all processes"),
     "top": (top, "say who sends and who receives the most notices"),
     "explain": (explain, "say what the rule decides about messages, and why"),
+    "sweep": (sweep, "tidy what duplicates are in the database already"),
 }
-_SWEEP = "tidy what duplicates are in the database already"
 
 _EPILOG = """\
 example:
@@ -36,15 +36,11 @@ command says more with --help
 
 def commands() -> list[str]:
     """Return the names of all commands."""
-    return [*_COMMANDS, "sweep"]
+    return list(_COMMANDS)
 
 
-def make_parser(*, sweep: bool = False) -> argparse.ArgumentParser:
-    """Make the parser.
-
-    Args:
-        sweep: Whether to load what `sweep` takes: it brings Synapse along.
-    """
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -64,17 +60,12 @@ def make_parser(*, sweep: bool = False) -> argparse.ArgumentParser:
         )
         command.add_arguments(each)
         each.set_defaults(run=command.run)
-    sweeping = parsers.add_parser("sweep", help=_SWEEP, formatter_class=raw)
-    if sweep:
-        module = import_module("synapse_withheld.cli.commands.sweep")
-        module.add_arguments(sweeping)
-        sweeping.set_defaults(run=module.run)
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; return the exit code."""
-    parsed = make_parser(sweep=arguments[:1] == ["sweep"]).parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     code: int = parsed.run(parsed)
     return code
 

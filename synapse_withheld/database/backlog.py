@@ -88,20 +88,24 @@ def withheld_read_newest(txn: Transaction) -> int:
     return int(newest)
 
 
-def withheld_estimate_backlog(txn: Transaction, driver: str) -> int:
+def withheld_estimate_backlog(
+    txn: Transaction, driver: str, table: str = "device_inbox"
+) -> int:
     """Estimate how many rows there are, without looking at them; 0 if unknown.
 
     Args:
         txn: Where it runs.
         driver: As Synapse names it: `sqlite3` or `psycopg2`.
+        table: Where: one of our own names.
     """
     if driver == SQLITE:
         # Rows that were deleted count too.
-        txn.execute("SELECT COALESCE(MAX(rowid), 0) FROM device_inbox", ())
+        sql = f"SELECT COALESCE(MAX(rowid), 0) FROM {table}"  # noqa: S608 our own name
+        txn.execute(sql, ())
         ((rows,),) = txn.fetchall()
         return int(rows)
     # What the planner takes for the number, whether the table was analysed or not.
-    txn.execute("EXPLAIN (FORMAT JSON) SELECT 1 FROM device_inbox", ())
+    txn.execute(f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {table}", ())  # noqa: S608 same
     ((plan,),) = txn.fetchall()
     # Some connections parse it, others do not.
     (root,) = json.loads(plan) if isinstance(plan, str) else plan

@@ -9,11 +9,11 @@ import attrs
 from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import DIRECTIONS
 from synapse_withheld.rules.identifiers import is_from
 from synapse_withheld.rules.olm import OLM_TYPE, read_olm
 
-TO_RECIPIENT = "to_recipient"
-TO_SENDER = "to_sender"
+TO_RECIPIENT, TO_SENDER = DIRECTIONS
 
 
 class OlmPassed(NamedTuple):

@@ -1,163 +1,42 @@
-"""Every metric, on Synapse's own metrics listener.
-
-No label ever holds a user, a device or a room.
-"""
+"""Count for one homeserver, and tell what lives elsewhere."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Callable, Iterable
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge
 
-from synapse_withheld.rules.decision import Decision
-
-try:
-    from synapse.metrics import SERVER_NAME_LABEL as _LABEL
-except ImportError:  # Synapse before 1.135 has no such label.
-    _LABEL = ""
-
-SERVER_NAME_LABEL: str = _LABEL
-
-_SERVER = [SERVER_NAME_LABEL] if SERVER_NAME_LABEL else []
-
-MESSAGES = Counter(
-    "synapse_withheld_messages_total",
-    "Withheld messages that reached this process, by their code and where they "
-    "came from (local: a client of this server; federation: another server)",
-    [*_SERVER, "code", "source"],
-)
-DECISIONS = Counter(
-    "synapse_withheld_decisions_total",
-    "Messages that a rule names by what was done with them (deliver: stored; "
-    "collapse: not stored, a queued one already says it; supersede: stored, the "
-    "queued one deleted) and why; in observe mode, what would have been done",
-    [*_SERVER, "decision", "queue", "reason", "rule"],
-)
-COLLAPSED_BYTES = Counter(
-    "synapse_withheld_collapsed_bytes_total",
-    "Bytes of message JSON that were not stored because their notices collapsed",
-    [*_SERVER, "queue"],
-)
-REARMED = Counter(
-    "synapse_withheld_rearmed_total",
-    "Pairs whose next notice is new again because of an Olm message, by its "
-    "direction (to_recipient: from the notice's sender; to_sender: the answer)",
-    [*_SERVER, "direction"],
-)
-TIDIED = Counter(
-    "synapse_withheld_tidied_rows_total",
-    "Remembered rows deleted because a newer notice of their pair is in the mailbox",
-    [*_SERVER, "queue"],
-)
-DECISION_SECONDS = Histogram(
-    "synapse_withheld_decision_seconds",
-    "Time that it took to look a batch of notices up in memory",
-    _SERVER,
-    buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1),
-)
-CONFIRM_SECONDS = Histogram(
-    "synapse_withheld_confirm_seconds",
-    "Time that batches with believed duplicates waited for the database to confirm "
-    "them, at most a second",
-    _SERVER,
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
-)
-HOUSEKEEPING_QUEUE = Gauge(
-    "synapse_withheld_housekeeping_queue",
-    "What waits to be done in the background (learn: mailboxes to look into; tidy: "
-    "redundant rows to delete)",
-    [*_SERVER, "work"],
-)
-FAILURES = Counter(
-    "synapse_withheld_failures_total",
-    "Failures of the module, by stage; the messages concerned were stored as "
-    "Synapse without the module would have",
-    [*_SERVER, "stage"],
-)
-LAST_FAILURE = Gauge(
-    "synapse_withheld_last_failure_timestamp_seconds",
-    "When the module failed last, by stage, in seconds since 1970; 0 for never",
-    [*_SERVER, "stage"],
-)
-TRACKED_PAIRS = Gauge(
-    "synapse_withheld_tracked_pairs",
-    "Pairs of sender device and recipient device that are remembered",
-    _SERVER,
-)
-TRACKED_MAILBOXES = Gauge(
-    "synapse_withheld_tracked_mailboxes",
-    "Mailboxes that are remembered",
-    _SERVER,
-)
-ACTIVE = Gauge(
-    "synapse_withheld_active",
-    "1 where this process acts on to-device messages; 0 where it does not: it is "
-    "not the writer, this Synapse is unknown to the module, or the database is slow "
-    "or failed just now and everything is stored",
-    _SERVER,
-)
-INFO = Gauge(
-    "synapse_withheld_info",
-    "Always 1; the labels tell the module's version and configuration",
-    [*_SERVER, "version", "mode", "repeat"],
-)
-SWEEP_ROWS = Counter(
-    "synapse_withheld_sweep_rows_total",
-    "Rows of the mailboxes that the sweep in the background looked at",
-    _SERVER,
-)
-SWEEP_NOTICES = Counter(
-    "synapse_withheld_sweep_notices_total",
-    "Notices that the sweep in the background found",
-    [*_SERVER, "rule"],
-)
-SWEEP_DELETED = Counter(
-    "synapse_withheld_sweep_deleted_total",
-    "Notices that the sweep in the background deleted because a later one of the "
-    "same mailbox covers them or no client heeds them any more",
-    [*_SERVER, "rule"],
-)
-SWEEP_DELETED_BYTES = Counter(
-    "synapse_withheld_sweep_deleted_bytes_total",
-    "Bytes of message JSON that the sweep in the background deleted",
-    [*_SERVER, "rule"],
-)
-SWEEP_POSITION = Gauge(
-    "synapse_withheld_sweep_position",
-    "How far the sweep in the background is, about, from 0 to 1",
-    _SERVER,
-)
-SWEEP_DONE = Gauge(
-    "synapse_withheld_sweep_done",
-    "0 while the sweep in the background is under way, 1 where it is done or was not "
-    "enabled",
-    _SERVER,
-)
-
-ALL = (
-    MESSAGES,
-    DECISIONS,
-    COLLAPSED_BYTES,
-    REARMED,
-    TIDIED,
-    DECISION_SECONDS,
-    CONFIRM_SECONDS,
-    HOUSEKEEPING_QUEUE,
-    FAILURES,
-    LAST_FAILURE,
-    TRACKED_PAIRS,
-    TRACKED_MAILBOXES,
+from synapse_withheld.operators.series import (
     ACTIVE,
+    CODES,
+    COLLAPSED_BYTES,
+    CONFIRM_SECONDS,
+    DECISION_SECONDS,
+    DECISIONS,
+    DIRECTIONS,
+    FAILURES,
+    HOUSEKEEPING_QUEUE,
     INFO,
-    SWEEP_ROWS,
-    SWEEP_NOTICES,
+    LAST_FAILURE,
+    MESSAGES,
+    REARMED,
+    SERVER_NAME_LABEL,
+    SOURCES,
+    STAGES,
+    SWEEP,
     SWEEP_DELETED,
     SWEEP_DELETED_BYTES,
-    SWEEP_POSITION,
     SWEEP_DONE,
+    SWEEP_NOTICES,
+    SWEEP_POSITION,
+    SWEEP_ROWS,
+    TIDIED,
+    TRACKED_MAILBOXES,
+    TRACKED_PAIRS,
 )
-
-STAGES = ("decide", "statement", "record", "rearm", "tidy", "sweep")
+from synapse_withheld.rules import decision as decisions
+from synapse_withheld.rules.decision import Decision
 
 
 class Metrics:
@@ -169,9 +48,30 @@ class Metrics:
             # Present from the start, so that a rate sees the first failure.
             FAILURES.labels(stage=stage, **self._server)
             LAST_FAILURE.labels(stage=stage, **self._server).set(0)
-        self._plain(SWEEP_DONE).set(1)
         self._decision_seconds = self._plain(DECISION_SECONDS)
         self._confirm_seconds = self._plain(CONFIRM_SECONDS)
+
+    def begin(self, rules: Iterable[str], queues: Iterable[str]) -> None:
+        """Say 0 of all that this process may count from now on.
+
+        What appears with its first burst has not risen, to `rate` and `increase`.
+
+        Args:
+            rules: The names of the rules that are on.
+            queues: Those in which notices may collapse.
+        """
+        for code in CODES:
+            for source in SOURCES:
+                MESSAGES.labels(code=code, source=source, **self._server)
+        for direction in DIRECTIONS:
+            REARMED.labels(direction=direction, **self._server)
+        rules = list(rules)
+        for queue in queues:
+            COLLAPSED_BYTES.labels(queue=queue, **self._server)
+            TIDIED.labels(queue=queue, **self._server)
+            for rule in rules:
+                for each in decisions.ALL:
+                    self._decided(rule, queue, each)
 
     def message(self, code: str, source: str, times: int = 1) -> None:
         """Count withheld messages."""
@@ -181,8 +81,7 @@ class Metrics:
         self, rule: str, queue: str, decision: Decision, times: int = 1
     ) -> None:
         """Count what was done with notices and why."""
-        labels = {"decision": decision.action, "reason": decision.reason}
-        DECISIONS.labels(rule=rule, queue=queue, **labels, **self._server).inc(times)
+        self._decided(rule, queue, decision).inc(times)
 
     def collapsed_bytes(self, queue: str, size: int) -> None:
         """Count bytes that were not stored."""
@@ -211,6 +110,10 @@ class Metrics:
 
     def sweep_begins(self, rules: Iterable[str]) -> None:
         """Tell that nothing was done yet; a rate sees the first then."""
+        for metric in SWEEP:
+            # An earlier sweep was told already.
+            with suppress(ValueError):
+                REGISTRY.register(metric)
         for rule in rules:
             self.swept_of_rule(rule, notices=0, deleted=0, size=0)
         self.sweep_at(0.0, done=False)
@@ -274,6 +177,10 @@ class Metrics:
             if sample.labels.items() >= self._server.items()
             and not sample.name.endswith("_created")
         ]
+
+    def _decided(self, rule: str, queue: str, decision: Decision) -> Counter:
+        labels = {"decision": decision.action, "reason": decision.reason}
+        return DECISIONS.labels(rule=rule, queue=queue, **labels, **self._server)
 
     def _plain(self, metric: Any) -> Any:
         return metric.labels(**self._server) if self._server else metric

@@ -8,46 +8,49 @@ from synapse_withheld.rules.decision import Decision
 WHY: dict[Decision, str] = {
     decision.FIRST: "no notice of the pair is known to be queued",
     decision.UNKNOWN_DEVICE: "there is no such device; Synapse stores nothing for it",
-    decision.NOT_REPEATED: "what is queued or on its way of the pair says something "
-    "else, and stays",
-    decision.READ: "the device was handed the one that is known since it was stored",
-    decision.NOT_QUEUED: "the one that was known is not queued any more: acknowledged "
-    "or sent, or its device is being deleted",
-    decision.RELEASED: "it waited to be confirmed, and the sender sent the user "
+    decision.NOT_REPEATED: "what is queued, or being stored, says something else and "
+    "stays",
+    decision.READ: "its reader began to read the mailbox after the known one was "
+    "stored; only where one process does everything",
+    decision.NOT_QUEUED: "the known one is not queued any more: acknowledged or sent, "
+    "or its device is being deleted",
+    decision.RELEASED: "it waited to be confirmed, and its sender sent the user "
     "something that would have overtaken it",
-    decision.OVERDUE: "whether the one that is known is still queued was not answered "
-    "in time",
-    decision.RESTING: "a statement of the module failed just now, so nothing is asked",
+    decision.OVERDUE: "the database did not confirm it in time",
+    decision.RESTING: "a statement of the module failed just now, so nothing is asked "
+    "for some seconds",
     decision.LIMIT: "one request had more than 1,000 messages, which were stored "
     "without a look; or something else of the sender while they were",
     decision.SPOOFED_SENDER: "the sender is not on the server that sent it; left alone",
     decision.ALREADY_RECEIVED: "a repeated EDU; Synapse stores nothing of it",
-    decision.FAILED: "something of the module failed; it is stored as it came",
+    decision.FAILED: "something of the module failed; it was stored as it came",
     decision.NEW_KEY: "the same device has another key now",
     decision.REARMED: "an Olm message passed between the two ends",
     decision.SCOPE: "the queued notice names a session and the new one does not",
     decision.DEVICE_CHANGED: "the recipient's device changed, so it may be another one",
     decision.NEVER_ACKNOWLEDGED: "the reader never acknowledges: an application "
     "service or a dehydrated device",
-    decision.WILDCARD: "it is for all devices of the user, and another of them needs "
-    "it",
+    decision.WILDCARD: "it is for all devices of the user, and another of them may "
+    "need it",
     decision.NEW_CODE: "the queued one has another code for the same session",
-    decision.REPEATED: "the queued one says the same; of a notice, it was found in the "
-    "database, and nobody watched for Olm messages since it was stored",
+    decision.REPEATED: "the queued one says the same. Of requests the newest stays. A "
+    "notice: the queued one was found in the database, so Olm messages since then may "
+    "have been missed",
     decision.CANCELLED: "it takes the queued one back",
     decision.DUPLICATE: "a queued notice already says all of it",
     decision.HELD: "with repeat: session: one that says all of it was delivered, and "
     "nothing has happened since",
 }
 
-# By the stages of `metrics.STAGES`.
+# By the stages of `series.STAGES`.
 WHAT_FAILED: dict[str, str] = {
     "decide": "the decision about a batch",
-    "statement": "one of the module's statements, or it took too long; nothing is "
-    "asked for a second, after each more in a row for twice as long, up to ten",
+    "statement": "the statement that confirms duplicates. After that nothing is asked "
+    "for a second, doubled with each failure in a row, up to ten",
     "record": "bringing the memory up to date; it is cleared",
     "rearm": "noting an Olm message; the memory is cleared",
-    "tidy": "deleting superseded rows; they stay until their mailbox is next read",
+    "tidy": "work in the background: learning a mailbox or deleting redundant rows. It "
+    "is tried three times, then left to the next notice or the sweep",
     "sweep": "a batch of the sweep in the background; it rests for a minute and goes "
-    "on, and gives up after five in a row",
+    "on, and gives up after five in a row, until the next sweep is due",
 }

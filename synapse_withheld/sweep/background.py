@@ -1,8 +1,9 @@
-"""Sweep in the background of a running Synapse, once."""
+"""Sweep in the background of a running Synapse, again and again."""
 
 from __future__ import annotations
 
 import logging
+from typing import Callable
 
 import attrs
 from twisted.internet.defer import DeferredLock
@@ -13,11 +14,11 @@ from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.surroundings import Surroundings
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import Counts, Options, Progress, Sweep
+from synapse_withheld.sweep.walk import PAUSE_S, Counts, Options, Progress, Sweep
 
 logger = logging.getLogger(__name__)
 
-# After so many failures in a row it gives up; it rests so long after each, in
+# After so many failures in a row a sweep gives up; it rests so long after each, in
 # seconds.
 MOST_FAILURES = 5
 REST_AFTER_FAILURE_S = 60.0
@@ -29,7 +30,7 @@ def start(
     metrics: Metrics,
     turn: DeferredLock | None = None,
 ) -> None:
-    """Begin to tidy the backlog in the background.
+    """Begin to tidy the backlog in the background, if the configuration says so.
 
     Args:
         config: The module's configuration.
@@ -38,68 +39,85 @@ def start(
         turn: Held by who asks the database in the background at the moment; `None`
             where this process has no other work there.
     """
+    if config.sweep_every_ms is None:
+        return
     runtime = synapse.runtime()
     backlog = Database(
         synapse.run_statement,
         synapse.database_driver,
         stream_token=synapse.stream_token,
     )
-    options = Options(
-        batch_size=config.sweep.batch_size,
-        rules=Ruleset.of(config),
-        dry_run=not config.enforces,
-        now_ts=runtime.now_ts(),
-    )
-    pause_s = config.sweep.pause_ms / 1000
-    sweep = Sweep(backlog, options)
+
+    def new_sweep() -> Sweep:
+        options = Options(
+            rules=Ruleset.of(config),
+            dry_run=not config.enforces,
+            now_ts=runtime.now_ts(),
+        )
+        return Sweep(backlog, options)
+
     background = BackgroundSweep(
-        backlog, sweep, metrics, pause_s, runtime, turn or DeferredLock()
+        backlog, new_sweep, metrics, runtime, turn or DeferredLock()
     )
-    runtime.as_process("withheld_sweep", background.run)
+    every_s = config.sweep_every_ms / 1000
+    runtime.as_process("withheld_sweep", background.run, every_s)
 
 
 @attrs.define
 class BackgroundSweep:
-    """One sweep, with pauses and metrics.
+    """Sweeps one after the other, with pauses and metrics.
 
     Attributes:
         backlog: What it asks of the database.
-        sweep: The sweep.
-        pause_s: How long it rests after each batch, in seconds.
+        new_sweep: Begins a sweep.
+        metrics: Where its progress is told.
         runtime: How things run.
         turn: Held by who asks the database in the background at the moment.
     """
 
     backlog: Database
-    sweep: Sweep
+    new_sweep: Callable[[], Sweep]
     metrics: Metrics
-    pause_s: float
     runtime: Runtime
     turn: DeferredLock = attrs.Factory(DeferredLock)
 
-    async def run(self) -> None:
-        """Sweep to the end; must not raise, as nobody waits for it."""
+    async def run(self, every_s: float) -> None:
+        """Sweep as long as Synapse runs; must not raise, as nobody waits for it.
+
+        Args:
+            every_s: How long after a sweep began the next one does, in seconds. One
+                that takes longer is followed by the next one at once.
+        """
+        while True:
+            began_s = self.runtime.seconds()
+            await self.sweep_once()
+            took_s = self.runtime.seconds() - began_s
+            await self.runtime.sleep(max(PAUSE_S, every_s - took_s))
+
+    async def sweep_once(self) -> None:
+        """Sweep to the end, or until too much failed."""
+        sweep = self.new_sweep()
+        self.metrics.sweep_begins(sweep.rules)
         rows = await self._estimate()
-        self.metrics.sweep_begins(self.sweep.rules)
         failures = 0
-        while not self.sweep.progress.done and failures < MOST_FAILURES:
-            before = self.sweep.progress
+        while not sweep.progress.done and failures < MOST_FAILURES:
+            before = sweep.progress
             try:
-                await self._step()
+                await self._step(sweep)
             except Exception as error:  # noqa: BLE001 nothing of ours may go further
                 failures += 1
                 self._note(error)
                 await self.runtime.sleep(REST_AFTER_FAILURE_S)
                 continue
             failures = 0
-            self._tell(before, rows)
-            await self.runtime.sleep(self.pause_s)
-        self._log()
+            self._tell(before, sweep.progress, rows)
+            await self.runtime.sleep(PAUSE_S)
+        _log(sweep.progress)
 
-    async def _step(self) -> None:
+    async def _step(self, sweep: Sweep) -> None:
         await self.runtime.yieldable(self.turn.acquire())
         try:
-            await self.sweep.step()
+            await sweep.step()
         finally:
             with self.runtime.outside_any_log_context():
                 self.turn.release()
@@ -111,8 +129,7 @@ class BackgroundSweep:
             self._note(error)
             return 0
 
-    def _tell(self, before: Progress, of_about: int) -> None:
-        now = self.sweep.progress
+    def _tell(self, before: Progress, now: Progress, of_about: int) -> None:
         self.metrics.swept(now.rows - before.rows)
         for rule, counts in now.rules.items():
             done = counts - before.rules.get(rule, Counts())
@@ -133,15 +150,15 @@ class BackgroundSweep:
             exc_info=(type(error), error, error.__traceback__),
         )
 
-    def _log(self) -> None:
-        progress = self.sweep.progress
-        total = progress.total
-        logger.info(
-            "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
-            "%d of them redundant, %d deleted",
-            "is done" if progress.done else "gave up",
-            progress.rows,
-            total.notices,
-            total.redundant,
-            total.deleted,
-        )
+
+def _log(progress: Progress) -> None:
+    total = progress.total
+    logger.info(
+        "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
+        "%d of them redundant, %d deleted",
+        "is done" if progress.done else "gave up",
+        progress.rows,
+        total.notices,
+        total.redundant,
+        total.deleted,
+    )

@@ -7,17 +7,30 @@ time. Nothing here knows of Synapse or SQL.
 from __future__ import annotations
 
 from operator import sub
-from typing import Iterable, Mapping, Protocol, Sequence
+from typing import Any, Iterable, Mapping, Protocol, Sequence, Tuple, TypeVar
 
 import attrs
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.rules.notice import Asker
+from synapse_withheld.rules.notice import Asker, Notice
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.staleness import Staleness, askers_of
 from synapse_withheld.sweep.covering import Covering, Found
+
+# A row as it was read: its place, and what is there.
+R = TypeVar("R", bound=Tuple[Any, ...])
+
+# So few rows are read in milliseconds, and so many that a round trip is no loss.
+BATCH_SIZE = 1000
+
+# Rows of a batch are in memory at once, each of up to 64 kB.
+MOST_BATCH_SIZE = 10_000
+
+# How long to rest after each batch, in seconds: several times as long as one takes,
+# so that the database is for others most of the time.
+PAUSE_S = 0.1
 
 
 class Rows(Protocol):
@@ -51,7 +64,7 @@ class Options:
             client heeds any more by then goes, if anything newer is in its mailbox.
     """
 
-    batch_size: int = 1000
+    batch_size: int = BATCH_SIZE
     rules: Ruleset = attrs.field(factory=lambda: Ruleset.of(Config()))
     dry_run: bool = False
     now_ts: int = 0
@@ -126,6 +139,8 @@ class Sweep:
         self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
         self._covering = self._new_covering()
         self.progress = Progress(mailbox=start)
+        # Of the last step, by the place of their row.
+        self.notices: dict[Place, Notice] = {}
 
     @property
     def rules(self) -> list[str]:
@@ -149,7 +164,7 @@ class Sweep:
         up_to = await self._rows.settled()
         # One more than are looked at, to know what comes after them.
         read = await self._rows.read(self._before, self._options.batch_size + 1)
-        rows = _up_to_a_new_place(read, self._options.batch_size)
+        rows = up_to_a_new_place(read, self._options.batch_size)
         seen = [row for row in rows if row[2] <= up_to]
         found = await self._judge(_without_doubles(seen))
         counts = await self._delete(found)
@@ -169,7 +184,10 @@ class Sweep:
 
     async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
         told = self._covering.read(rows)
-        askers = askers_of(notice for notice in told if notice is not None)
+        self.notices = {
+            row[:3]: notice for row, notice in zip(rows, told) if notice is not None
+        }
+        askers = askers_of(self.notices.values())
         gone = await self._rows.gone(askers) if askers else set()
         staleness = Staleness(self._options.now_ts, gone)
         return list(self._covering.judge(rows, told, staleness))
@@ -212,15 +230,20 @@ class Sweep:
         return await self._rows.doomed(mailboxes) if mailboxes else set()
 
 
-def _up_to_a_new_place(rows: list[BacklogRow], limit: int) -> list[BacklogRow]:
+def up_to_a_new_place(rows: list[R], limit: int, width: int = 3) -> list[R]:
     """Return the rows of one step, where one more than the limit were read.
 
     Those at the last place are left for the next, so that no place is divided.
+
+    Args:
+        rows: As they were read.
+        limit: How many are looked at in one step.
+        width: How many of a row's columns are its place.
     """
     if len(rows) <= limit:
         return rows
-    last, end = rows[-1][:3], limit
-    while end and rows[end - 1][:3] == last:
+    last, end = rows[-1][:width], limit
+    while end and rows[end - 1][:width] == last:
         end -= 1
     # Where all are at one place, the next step leaves it behind.
     return rows[:end] or rows

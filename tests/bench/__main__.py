@@ -23,7 +23,7 @@ from tests.bench.instruments.lanes import Lane, two_lanes
 from tests.bench.report import Findings, Target, failed, render, summary
 from tests.bench.requests import day, duplicates, ordinary, scale, storm
 from tests.bench.sizes import FULL, QUICK, Sizes
-from tests.bench.sweep import sweep
+from tests.bench.sweep import survey, sweep
 from tests.harness.running import run
 from tests.harness.together import together
 
@@ -31,7 +31,17 @@ COUNTED = {
     "duplicates": duplicates.measure,
     "ordinary": ordinary.measure,
 }
-PARTS = ("code", "memory", *COUNTED, "storm", "hostile", "day", "scale", "sweep")
+PARTS = (
+    "code",
+    "memory",
+    *COUNTED,
+    "storm",
+    "hostile",
+    "day",
+    "scale",
+    "sweep",
+    "survey",
+)
 MET, NOT_MET = 0, 1
 
 
@@ -110,6 +120,9 @@ async def measure(  # noqa: C901 a part after the other
     if "sweep" in parts:
         say("Starting a stock Synapse on a new database.")
         yield await sweep.measure(directory / "sweep", sizes, say)
+    if "survey" in parts:
+        say("Starting a stock Synapse on a new database.")
+        yield await survey.measure(directory / "survey", sizes, say)
 
 
 async def _on_both(

@@ -155,7 +155,33 @@ async def test_check_says_that_a_key_is_wrong(place: Place) -> None:
     code, findings = place.check("-c", name)
     assert code == 1
     assert list(wrong(findings)) == ["config"]
-    assert "unknown key 'mod'" in findings["config"]["found"]
+    assert "'mod' is no known key" in findings["config"]["found"]
+
+
+@in_reactor
+async def test_check_says_that_a_key_is_beside_the_config(place: Place) -> None:
+    """Where Synapse ignores it: the mode is another one than seems to be."""
+    entry = {"module": "synapse_withheld.WithheldModule", "mode": "observe"}
+    name = place.write("beside.yaml", {"modules": [entry]})
+    code, findings = place.check("-c", name)
+    assert code == 1
+    assert list(wrong(findings)) == ["config"]
+    assert findings["config"]["found"] == (
+        "'mode' beside 'config', where Synapse ignores it"
+    )
+
+
+@in_reactor
+async def test_check_notes_what_is_hardly_meant(place: Place) -> None:
+    """It is no error."""
+    config = {"session_hold": "24h", "rules": {"no_olm": False}}
+    # By the other name that Synapse can import.
+    entry = {"module": "synapse_withheld.module.WithheldModule", "config": config}
+    name = place.write("idle.yaml", {"modules": [entry]})
+    code, findings = place.check("-c", name)
+    assert (code, findings["config"]["state"]) == (0, "note")
+    for said in ("all rules are off", "without 'repeat: session'"):
+        assert said in findings["config"]["found"]
 
 
 @in_reactor
@@ -227,7 +253,8 @@ async def test_status_tells_the_numbers_of_the_metrics(place: Place) -> None:
         "bytes_saved": total(metrics, "synapse_withheld_collapsed_bytes_total"),
         "failures": 0,
         "tracked_pairs": total(metrics, "synapse_withheld_tracked_pairs"),
-        "share": 0.96,
+        # The first was no repeat.
+        "share": 48 / 49,
     }
     assert expected == json.loads(result.stdout)
     assert (result.returncode, result.stderr) == (0, "")
@@ -244,6 +271,24 @@ async def test_status_adds_up_what_it_can_read(place: Place) -> None:
     assert "http://127.0.0.1:1/_synapse/metrics: it does not answer" in result.stderr
     result = command_line("status", nobody, directory=directory)
     assert (result.returncode, result.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a metrics listener, or give -c"),
+        (["127.0.0.1:9000"], "does not begin like http://127.0.0.1:9000"),
+        (["--every", "0", "http://h"], "a second or more; a number without a unit is"),
+        (["--every", "2", "http://h"], "found the text '2'"),
+    ],
+)
+def test_what_status_cannot_take_is_answered_with_what_it_can(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    """Not hidden behind what the parser says of every mistake."""
+    result = command_line("status", *arguments, directory=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert said in result.stderr
 
 
 def watching(place: Place, every: str) -> subprocess.Popen[str]:
@@ -263,7 +308,7 @@ def watching(place: Place, every: str) -> subprocess.Popen[str]:
 @in_reactor
 async def test_status_refreshes_until_it_is_interrupted(place: Place) -> None:
     """A line of JSON each time; to be interrupted is its end."""
-    process = watching(place, every="0.1")
+    process = watching(place, every="1s")
     assert process.stdout is not None
     seen = [json.loads(process.stdout.readline())["seen"] for _ in range(3)]
     process.send_signal(signal.SIGINT)
@@ -277,7 +322,7 @@ async def test_status_refreshes_until_it_is_interrupted(place: Place) -> None:
 @in_reactor
 async def test_each_refreshing_is_printed_at_once(place: Place) -> None:
     """Not when a buffer is full, which would take days here."""
-    process = watching(place, every="3600")
+    process = watching(place, every="1h")
     assert process.stdout is not None
     # Without a line it would be waited for for ever.
     patience = threading.Timer(PATIENCE_S, process.kill)

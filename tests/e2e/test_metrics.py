@@ -6,14 +6,19 @@ import re
 from typing import TYPE_CHECKING
 
 from synapse_withheld import __version__
+from synapse_withheld.rules.decision import ALL
 from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookalike
 from tests.harness.databases.mailbox import mailbox
-from tests.harness.homeservers.stage import Two, everything_tidied
-from tests.harness.metrics.samples import total
+from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import DECISIONS, total
 from tests.harness.reactor import in_reactor
 
 if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
+
+EVERY_RULE_ON = dict.fromkeys(
+    ("withheld", "key_requests", "secret_requests", "verification_requests"), True
+)
 
 # The names and labels that dashboards and alerts are made from.
 SERIES = {
@@ -21,6 +26,7 @@ SERIES = {
     "synapse_withheld_decisions_total": {"decision", "queue", "reason", "rule"},
     "synapse_withheld_collapsed_bytes_total": {"queue"},
     "synapse_withheld_rearmed_total": {"direction"},
+    "synapse_withheld_tidied_rows_total": {"queue"},
     "synapse_withheld_decision_seconds_bucket": {"le"},
     "synapse_withheld_decision_seconds_count": set(),
     "synapse_withheld_decision_seconds_sum": set(),
@@ -46,6 +52,48 @@ async def test_metrics_have_the_names_and_labels_of_the_table(two: Two) -> None:
             names = set(re.findall(r'([a-z_]+)="', labels))
             assert found.setdefault(name, names) == names
     assert found == SERIES
+
+
+def of_ours(metrics: dict[str, float]) -> set[str]:
+    """Return which series of the module there are."""
+    return {each for each in metrics if each.startswith("synapse_withheld_")}
+
+
+@in_reactor
+async def test_what_is_counted_is_there_before_it_is_counted(own_stage: Stage) -> None:
+    """`rate` and `increase` do not see the first burst of what appears with it."""
+    homeserver = await own_stage.start({"rules": EVERY_RULE_ON})
+    before = await homeserver.metrics()
+    assert total(before, DECISIONS) == 0
+    two = await two_on(homeserver)
+    for content in (
+        *[two.notice()] * 3,
+        two.notice(sender_key=make_key("new key")),
+        *[two.notice(code="m.unverified")] * 2,
+        two.notice(code="m.blacklisted"),
+        two.notice(code="org.example.made.up"),
+        {"code": 1},
+    ):
+        assert await two.send(content) == 200
+    olm = make_olm_lookalike(two.sender_key, make_key("recipient"))
+    assert await two.send(olm, ENCRYPTED) == 200
+    assert await two.send(two.notice()) == 200
+    await everything_tidied(homeserver)
+    after = await homeserver.metrics()
+    assert total(after, DECISIONS) > 0
+    assert of_ours(after) == of_ours(before)
+
+
+@in_reactor
+async def test_a_rule_that_is_off_is_counted_nowhere(own_stage: Stage) -> None:
+    """Nor is a queue in which nothing collapses, nor a sweep that is not on."""
+    homeserver = await own_stage.start({"outbox": False})
+    metrics = await homeserver.metrics()
+    decisions = [each for each in metrics if each.startswith(DECISIONS)]
+    assert len(decisions) == len(ALL)
+    assert all('rule="no_olm"' in each for each in decisions)
+    assert all('queue="inbox"' in each for each in decisions)
+    assert not any("sweep_" in each for each in of_ours(metrics))
 
 
 @in_reactor

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Callable, Iterator
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 
-from tests.harness.browsers.chromium import DESKTOP, Chromium
+from synapse_withheld.operators.wording import WHAT_FAILED, WHY
+from tests.harness.browsers.chromium import DESKTOP, PHONE, Chromium
 from tests.harness.browsers.page_server import HANGS, NOW_TS, PageServer, status, top
 from tests.harness.polling import LOOK_AGAIN_S, PATIENCE_S
 
@@ -78,6 +82,12 @@ def refresh(browser: Chromium) -> None:
     """Let the time pass until the page reads again, and wait until it did."""
     browser.run("const due = window.due; window.due = null; due();")
     wait(lambda: browser.run("return window.due !== null"), True)
+
+
+def state(browser: Chromium) -> tuple[str, str | None]:
+    """Return what the page says that the module does, and what colors it."""
+    node = browser.find("#state")
+    return node.text, node.get_attribute("class")
 
 
 def hide(browser: Chromium, hidden: bool) -> None:
@@ -153,10 +163,12 @@ def test_what_goes_wrong_is_said_and_the_numbers_stay(
     refresh(browser)
     assert browser.find("#message").text.startswith(f"{said} What is shown is of ")
     assert browser.find("#notices").text == "7"
+    assert state(browser) == ("no answer from Synapse", "state lost")
     server.answers["v1/status"] = status(notices=8)
     refresh(browser)
     assert not browser.find("#message").is_displayed()
     assert browser.find("#notices").text == "8"
+    assert state(browser) == ("acting", "state acting")
 
 
 def test_a_token_that_was_logged_out_takes_the_numbers_along(
@@ -172,29 +184,205 @@ def test_a_token_that_was_logged_out_takes_the_numbers_along(
 
 
 @pytest.mark.parametrize(
-    ("state", "shown", "collapsed"),
+    ("doing", "shown"),
     [
-        ("acting", "acting", "5 collapsed, 2 superseded one"),
-        (
-            "observing",
-            "observing: decides, changes nothing",
-            "5 would have collapsed, 2 would have superseded one",
-        ),
-        (
-            "resting",
-            "resting: the database is slow or failed just now",
-            "5 collapsed, 2 superseded one",
-        ),
+        ("acting", "acting"),
+        ("observing", "observing: decides, changes nothing"),
+        ("resting", "resting: the database is slow or failed just now"),
     ],
 )
 def test_it_says_what_the_module_is_doing(
-    browser: Chromium, server: PageServer, state: str, shown: str, collapsed: str
+    browser: Chromium, server: PageServer, doing: str, shown: str
 ) -> None:
-    """In words, not by a color alone."""
-    server.answers["v1/status"] = status(state=state, collapsed=5, superseded=2)
+    """In words, not by a color alone; before a token is given, nothing at all."""
+    dot = (
+        "return getComputedStyle(document.getElementById('state'), '::before').content"
+    )
+    assert (browser.run(dot), browser.find("#state").text) == ("none", "")
+    server.answers["v1/status"] = status(state=doing)
     show(browser)
-    assert browser.find("#state").text.endswith(shown)
-    assert browser.find("#collapsed").text == collapsed
+    assert state(browser) == (shown, f"state {doing}")
+    assert browser.run(dot) != "none"
+    browser.find("#forget").click()
+    assert browser.run(dot) == "none"
+
+
+@pytest.mark.parametrize("doing", ["observing", "resting"])
+def test_in_observe_mode_everything_would_have_been(
+    browser: Chromium, server: PageServer, doing: str
+) -> None:
+    """Nothing was done, and nothing says so; not even while the database is slow."""
+    rules = [{"rule": "withheld", "notices": 30, "deleted": 0, "deleted_bytes": 0}]
+    found = {"rows": 2000, "notices": 30, "deleted": 0, "deleted_bytes": 0}
+    sweep = {"done": True, "position": 1, **found, "rules": rules}
+    config = {**status()["config"], "mode": "observe"}
+    counts = {"notices": 7, "collapsed": 5, "superseded": 2, "collapsed_share": 5 / 7}
+    server.answers["v1/status"] = status(
+        state=doing, config=config, collapsed_bytes=99, sweep=sweep, **counts
+    )
+    show(browser)
+    said = browser.find("#numbers").text
+    label = browser.find("#chart svg").get_attribute("aria-label") or ""
+    assert browser.find("#collapsed").text == (
+        "5 would have collapsed, 2 would have superseded one"
+    )
+    for text in (said, label):
+        for would in re.findall(r"(\S+ \S+) (?:collapsed|superseded|deleted)", text):
+            assert would in {"would have", "found, none"}
+    assert "not stored" not in said.lower().replace("would not have been stored", "")
+    assert "saved" not in said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(None, "\N{EN DASH}"), (0.0, "0.0%"), (0.9712, "97.1%")]
+)
+def test_the_share_is_the_one_of_the_json(
+    browser: Chromium, server: PageServer, share: float | None, said: str
+) -> None:
+    """That of repeats, not of all notices."""
+    server.answers["v1/status"] = status(
+        notices=1000, collapsed=10, collapsed_share=share
+    )
+    show(browser)
+    assert browser.find("#share").text == said
+
+
+def test_the_keyboard_goes_to_what_appeared(browser: Chromium) -> None:
+    """And a screen reader says what that is; a refresh takes it from nobody."""
+    focused = "return document.activeElement.id"
+    browser.run("document.getElementById('token').focus()")
+    ActionChains(browser.driver).send_keys(TOKEN, Keys.ENTER).perform()
+    wait(lambda: browser.run("return window.due !== null"), True)
+    assert browser.run(focused) == "numbers"
+    numbers = browser.find("#numbers")
+    assert (numbers.aria_role, numbers.accessible_name) == (
+        "region",
+        "What the module does on example.org",
+    )
+    assert browser.run("return window.scrollY") == 0
+    assert browser.find("#state").aria_role == "status"
+    browser.run("document.getElementById('forget').focus()")
+    refresh(browser)
+    assert browser.run(focused) == "forget"
+    ActionChains(browser.driver).send_keys(Keys.ENTER).perform()
+    assert browser.run(focused) == "token"
+
+
+def test_a_token_that_is_refused_leaves_the_keyboard_at_its_field(
+    browser: Chromium, server: PageServer
+) -> None:
+    """And is called that aloud."""
+    server.answers["v1/status"] = 403
+    give(browser)
+    wait(lambda: browser.find("#message").is_displayed(), True)
+    assert browser.run("return document.activeElement.id") == "token"
+    assert browser.find("#message").aria_role == "alert"
+
+
+def crowded() -> dict[str, Any]:
+    """Return answers with long names and large numbers."""
+    rule = "verification_requests"
+    user = {
+        "user_id": "@firstname.lastname:matrix.example.org",
+        "rule": rule,
+        "notices": 1_234_567,
+        "error": 1_000,
+    }
+    reason = {"rule": rule, "queue": "outbox", "count": 1_234_567}
+    swept = {"notices": 1_234_567, "deleted": 1_234_567, "deleted_bytes": 1_234_567}
+    failure = {"stage": "x", "count": 1_234, "last_ts": NOW_TS}
+    return {
+        "v1/status": status(
+            notices=1_234_567,
+            reasons=[
+                {**reason, "decision": each.action, "reason": each.reason, "why": why}
+                for each, why in WHY.items()
+            ],
+            sweep={
+                "done": True,
+                "position": 1,
+                "rows": 1_234_567,
+                **swept,
+                "rules": [{"rule": rule, **swept}],
+            },
+            failures=[{**failure, "meaning": each} for each in WHAT_FAILED.values()],
+        ),
+        "v1/top": top(
+            senders=[user, {**user, "user_id": f"@{'x' * 240}:b.c"}],
+            recipients=[
+                {**user, "device_id": each} for each in ("ABCDEFGHIJ", "D" * 255)
+            ],
+        ),
+    }
+
+
+# What is seen of each word, where it does not have to be broken.
+BROKEN_WORDS = """
+const broken = [], walker = document.createTreeWalker(
+  document.querySelector("main"), NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) {
+  const node = walker.currentNode, range = document.createRange();
+  const parent = node.parentElement;
+  if (!parent.checkVisibility() || parent.closest("svg")) continue;
+  for (const match of node.data.matchAll(/[^\\s-]+/g)) {
+    if (match[0].length > 60) continue;
+    range.setStart(node, match.index);
+    range.setEnd(node, match.index + match[0].length);
+    const tops = [...range.getClientRects()].map((each) => Math.round(each.top));
+    if (new Set(tops).size > 1) broken.push(match[0]);
+  }
+}
+return broken;
+"""
+OFF_SCREEN = """
+return [...document.querySelectorAll(".number, .tile")]
+  .filter((each) => each.checkVisibility() && each.textContent)
+  .map((each) => [each.textContent, each.getBoundingClientRect()])
+  .filter(([, box]) => box.left < 0 || box.right > document.documentElement.clientWidth)
+  .map(([text]) => text);
+"""
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_numbers_stay_on_screen_and_words_in_one_piece(
+    browser: Chromium, server: PageServer, size: tuple[int, int]
+) -> None:
+    """However long the names are."""
+    server.answers.update(crowded())
+    browser.resize(size)
+    try:
+        assert browser.run(BROKEN_WORDS) == []
+        show(browser)
+        assert browser.run(BROKEN_WORDS) == []
+        assert browser.run(OFF_SCREEN) == []
+        width = browser.run("return document.documentElement.scrollWidth")
+        assert width <= size[0]
+        rows = browser.driver.find_elements("css selector", "#recipients tbody td")
+        assert {each.aria_role for each in rows} == {"cell"}
+    finally:
+        browser.resize(DESKTOP)
+
+
+@pytest.mark.parametrize("most", [0, 1, 3, 7, 99, 100, 101, 1234, 987_654])
+def test_ticks_are_round(browser: Chromium, server: PageServer, most: int) -> None:
+    """Ones, twos or fives with zeros, and full quarters of an hour."""
+    hour = {**status()["last_hour"], "from_ts": NOW_TS - 3_541_000}
+    counts = [0] * 59 + [most]
+    server.answers["v1/status"] = status(last_hour={**hour, "collapse": counts})
+    show(browser)
+    texts = browser.run(
+        "return [...document.querySelectorAll('#chart .axis')]"
+        ".map((each) => each.textContent)"
+    )
+    times = [each for each in texts if ":" in each]
+    numbers = [int(each.replace(",", "")) for each in texts if ":" not in each]
+    steps = {after - before for before, after in zip(numbers, numbers[1:])}
+    (step,) = steps
+    assert str(step).rstrip("0") in {"1", "2", "5"}
+    assert most <= numbers[-1] < most + step or most == 0
+    assert 2 <= len(numbers) <= 6
+    assert len(times) == 4
+    assert {time.split(":")[1][:2] for time in times} == {"00", "15", "30", "45"}
 
 
 def test_failures_are_told_in_the_words_of_the_json(
@@ -236,8 +424,10 @@ def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> No
     sweep = {"done": False, "position": 0.42, **found, "rules": rules}
     server.answers["v1/status"] = status(sweep=sweep)
     refresh(browser)
-    assert browser.find("#swept").text == (
-        "42% done: 2,000 rows looked at, 30 notices found, 20 deleted (12.3 kB)."
+    said = browser.find("#swept").text
+    assert said.startswith("42% done. Since ")
+    assert said.endswith(
+        ": 2,000 rows looked at, 30 notices found, 20 deleted (12.3 kB)."
     )
     told = browser.texts("#swept-rules tbody td")
     assert told == ["withheld", "30", "20", "1.00 kB"]

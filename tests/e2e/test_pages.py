@@ -58,7 +58,7 @@ class Site:
 @async_yield_fixture(scope="module")
 async def site(stage: Stage) -> AsyncIterator[Site]:
     """Run a Synapse with a sweep, after some traffic."""
-    homeserver = await stage.start({"sweep": {"enabled": True, "pause": 0}})
+    homeserver = await stage.start({"sweep": True})
     admin = await homeserver.register("admin", admin=True)
     site = Site(homeserver, admin, await two_on(homeserver))
     for _ in range(20):
@@ -111,6 +111,7 @@ async def test_an_admin_is_told_the_status(site: Site) -> None:
         "delivered": 1,
         "superseded": 0,
         "collapsed": 19,
+        "collapsed_share": 1.0,
         "collapsed_bytes": total(metrics, "synapse_withheld_collapsed_bytes_total"),
     }
     assert counts == {key: answer[key] for key in counts}
@@ -182,9 +183,18 @@ async def test_only_reading_is_possible(site: Site) -> None:
 
 @in_reactor
 async def test_what_is_not_there_is_not_found(site: Site) -> None:
-    """Below the pages too."""
-    for path in ("v1", "v1/", "v2/status", "v1/status/more", "page.html"):
-        assert 404 == (await site.get(path, site.admin))[0]
+    """Below the pages too, and in JSON, as all that Synapse says to clients."""
+    for path in (
+        *("v1", "v1/", "v1/more", "v2", "v2/status", "v1/status/", "v1/status/more"),
+        *("v1/top/more/of/it", "page.html", "favicon.ico", "%00", "%ff/"),
+    ):
+        for client in (site.admin, None):
+            status, answer = await site.get(path, client)
+            assert 404 == status
+            assert {
+                "errcode": "M_UNRECOGNIZED",
+                "error": "Unrecognized request",
+            } == answer
 
 
 @in_reactor

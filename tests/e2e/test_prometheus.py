@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from synapse_withheld.operators.metrics import SERVER_NAME_LABEL
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
@@ -55,11 +55,20 @@ SELECTORS = sorted(
 
 
 @attrs.frozen
+class FirstBurst:
+    """What a Synapse did first after its start, and what Prometheus makes of it."""
+
+    decided: float
+    increase: float
+
+
+@attrs.frozen
 class Watched:
     """A Synapse after a storm, the Prometheus that scrapes it, and its labels."""
 
     prometheus: Prometheus
     values: dict[str, str]
+    first_burst: FirstBurst
 
     async def returns_data(self, expression: str) -> None:
         """Wait until the expression, filled in, gives samples that are numbers."""
@@ -126,15 +135,20 @@ async def tidied(homeserver: Homeserver) -> None:
 
 async def live_through(
     prometheus: Prometheus, homeserver: Homeserver, remote: RemoteServer
-) -> None:
-    """Raise storms until everything has happened, and was scraped more than once."""
+) -> FirstBurst:
+    """Raise storms until everything has happened and was scraped."""
     two = await two_on(homeserver)
     outward = await outward_from(homeserver, remote)
-    for number in (1, 2, 3):
+    await until(lambda: prometheus.query(DECISIONS), bool)
+    await storm(two, outward, 1)
+    await scraped(prometheus, homeserver)
+    decided = total(await homeserver.metrics(), DECISIONS)
+    (risen,) = await prometheus.query(f"sum(increase({DECISIONS}[1h]))")
+    for number in (2, 3):
         await storm(two, outward, number)
-        # What begins between two scrapes is no increase yet.
         await scraped(prometheus, homeserver)
     await tidied(homeserver)
+    return FirstBurst(decided, float(risen["value"][1]))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +168,7 @@ async def watched(
         running.push_async_callback(stage.end)
         running.push_async_callback(remote.stop)
         await remote.start()
-        module = {"sweep": {"enabled": True, "pause": 0}}
+        module = {"sweep": True}
         homeserver = await stage.start(module, IMPATIENT)
         target = urlsplit(homeserver.metrics_url).netloc
         labels = {"job": "synapse", "index": "1"}
@@ -162,11 +176,11 @@ async def watched(
         prometheus = Prometheus(new_directory(), target, labels, rules)
         running.push_async_callback(prometheus.stop)
         await prometheus.start()
-        await live_through(prometheus, homeserver, remote)
+        first_burst = await live_through(prometheus, homeserver, remote)
         # Synapse before 1.135 has no such label, which to Prometheus is an empty one.
         server_name = SERVER_NAME if SERVER_NAME_LABEL else ""
         values = {"server_name": server_name, "instance": target, "bucket_size": "1m"}
-        yield Watched(prometheus, {**labels, **values})
+        yield Watched(prometheus, {**labels, **values}, first_burst)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +202,14 @@ def test_each_alert_fires_when_it_should_and_only_then() -> None:
     """The cases are in docs/prometheus/synapse-withheld.test.yml."""
     tested = promtool("test", "rules", str(dashboards.RULE_TESTS))
     assert tested.returncode == 0, tested.stdout
+
+
+@in_reactor
+async def test_the_first_burst_after_a_start_is_an_increase(watched: Watched) -> None:
+    """What is counted was there before, as zero; Prometheus adds up to a scrape."""
+    first = watched.first_burst
+    assert first.decided > 10
+    assert first.decided <= first.increase < 2 * first.decided
 
 
 @in_reactor

@@ -227,7 +227,7 @@ async def test_a_sweep_beside_the_module_that_goes_on(own_stage: Stage) -> None:
 @in_reactor
 async def test_the_module_sweeps_by_itself(own_stage: Stage) -> None:
     """Once after start, told by the metrics."""
-    module = {"sweep": {"enabled": True, "batch_size": 7, "pause": 10}}
+    module = {"sweep": True}
     homeserver, (two, before) = await with_module_after_stock(own_stage, module)
     metrics = await until(
         homeserver.metrics,
@@ -256,7 +256,7 @@ async def test_the_module_sweeps_by_itself(own_stage: Stage) -> None:
 @in_reactor
 async def test_in_observe_mode_the_sweep_deletes_nothing(own_stage: Stage) -> None:
     """It looks at everything and counts."""
-    module = {"mode": "observe", "sweep": {"enabled": True, "pause": 0}}
+    module = {"mode": "observe", "sweep": True}
     homeserver, (two, before) = await with_module_after_stock(own_stage, module)
     metrics = await until(
         homeserver.metrics,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 
@@ -35,6 +36,7 @@ from tests.harness.homeservers.stage import new_name, send
 from tests.harness.homeservers.workers import (
     PAGE,
     RECEIVER,
+    SHARED,
     SYNC,
     WORKERS,
     WRITER,
@@ -135,6 +137,19 @@ async def test_it_acts_in_the_writer_alone(deployment: Deployment) -> None:
         assert (
             f"{does_not}, and to-device messages are written by {WRITER}" in log
         ) == (name != WRITER)
+
+
+@in_reactor
+async def test_one_process_sweeps_and_no_other_tells_of_it(
+    deployment: Deployment,
+) -> None:
+    """What has no sweep is neither done nor under way."""
+    telling = {
+        name
+        for name, url in deployment.metrics_urls.items()
+        if any("_sweep_" in each for each in await module_metrics(url))
+    }
+    assert telling == {"main"}
 
 
 @in_reactor
@@ -265,6 +280,12 @@ async def test_the_commands_of_the_page_know_the_writer(deployment: Deployment) 
     assert found["writer"] == WRITER
     processes = 1 + len(WORKERS)
     assert (told["status"]["processes"], told["status"]["active"]) == (processes, 1)
+
+    files = [part for name in (SHARED, *WORKERS) for part in ("-c", f"{name}.yaml")]
+    line = shlex.join(["synapse-withheld", "status", "--json", *files])
+    result = in_shell(line, deployment.directory)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == told["status"]
 
 
 @pytest.mark.parametrize("victim", ["main", *WORKERS, "redis"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from synapse_withheld.operators.metrics import SERVER_NAME_LABEL
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 from tests.model.faults import lost
 from tests.model.play import (
     CONFIRM,

@@ -27,7 +27,7 @@ from tests.pictures.life import Life, leave_backlog
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 MINUTES = 20.0
-MODULE = {"sweep": {"enabled": True, "batch_size": 100, "pause": 500}}
+MODULE = {"sweep": True}
 
 
 async def draw(minutes: float, directory: Path) -> int:

@@ -8,12 +8,19 @@ from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
-from synapse_withheld.database import backlog, devices, inbox, outbox, vanished
+from synapse_withheld.database import (
+    backlog,
+    devices,
+    inbox,
+    outbox,
+    survey,
+    vanished,
+)
 from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from tests.store.conftest import Connection, connected
 
-MODULES = (backlog, devices, inbox, outbox, vanished)
+MODULES = (backlog, devices, inbox, outbox, survey, vanished)
 
 # Mailboxes of the 5,000 that the tables are filled with, and of the one that most
 # rows are in: what a planner believes about one must not spoil the other.
@@ -64,9 +71,32 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     ),
     "backlog-big": (backlog.withheld_read_backlog, ("driver", (*BIG, 120_000), 1000)),
     "estimate": (backlog.withheld_estimate_backlog, ("driver",)),
+    "survey-inbox": (survey.withheld_survey_inbox, ("driver", None, 1000)),
+    "survey-inbox-further": (
+        survey.withheld_survey_inbox,
+        ("driver", ("@u300:hs300", "D", 5000), 1000),
+    ),
+    "survey-inbox-big": (
+        survey.withheld_survey_inbox,
+        ("driver", (*BIG, 120_000), 1000),
+    ),
+    "survey-outbox": (survey.withheld_survey_outbox, ("driver", None, 1000)),
+    "survey-outbox-further": (
+        survey.withheld_survey_outbox,
+        ("driver", ("hs300", 5000), 1000),
+    ),
+    "survey-outbox-big": (
+        survey.withheld_survey_outbox,
+        ("driver", ("big", 120_000), 1000),
+    ),
+    "survey-owners": (survey.withheld_survey_owners, (_ASKERS,)),
 }
 # It begins at an end of the index, and stops at its limit.
-FROM_AN_END = {"backlog"}
+FROM_AN_END = {
+    "backlog": "device_inbox",
+    "survey-inbox": "device_inbox",
+    "survey-outbox": "device_federation_outbox",
+}
 
 # Not that of scheduled tasks, which Synapse keeps small.
 TABLES = (
@@ -158,7 +188,7 @@ def test_no_statement_walks_a_table(filled: Connection, case: str) -> None:
     walked = set(re.findall(r"Seq Scan on (\w+)|SCAN (\w+)", plan))
     names = {name for found in walked for name in found if name}
     if case in FROM_AN_END and filled.name == "sqlite":
-        names.remove("device_inbox")
+        names.remove(FROM_AN_END[case])
     assert not names & {*TABLES, *ALIASES}, plan
 
 
@@ -188,10 +218,13 @@ def test_sqlite_deletes_without_walking_the_mailbox(
         assert re.search(r"SEARCH gone USING COVERING INDEX .*stream_id=\?\)", plan)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "backlog" in case])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if re.match("backlog|survey-.*box", case)]
+)
 def test_the_sweep_sorts_nothing(filled: Connection, case: str) -> None:
-    """From the beginning, and from a place in the middle."""
+    """From the beginning, and from a place in the middle; nor does the survey."""
     plan = plan_of(filled, case)
-    assert "device_inbox_user_stream_id" in plan
+    outbox = "device_federation_outbox_destination_id"
+    assert (outbox if "outbox" in case else "device_inbox_user_stream_id") in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort" not in plan

@@ -2,60 +2,90 @@
 
 from __future__ import annotations
 
-import pytest
-from synapse.module_api.errors import ConfigError
+import re
 
-from synapse_withheld import WithheldModule
+import attrs
+import pytest
+import yaml
+from synapse.config._base import format_config_error
+from synapse.module_api.errors import ConfigError
+from synapse.util.module_loader import load_module
+
 from synapse_withheld.config import (
     Config,
     InvalidConfigError,
     RulesConfig,
-    SweepConfig,
+    choice,
+    duration_ms,
     parse,
 )
 
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
-@pytest.mark.parametrize("empty", [None, {}])
-def test_no_config_is_the_default(empty: object) -> None:
-    """Every key is optional."""
-    assert Config() == parse(empty)
+DURATION = "must be a duration such as 1s, 30m or 24h"
+TOO_SHORT = (
+    f"{DURATION}, a second or more; a number without a unit is milliseconds, 1000 or "
+    "more; found "
+)
+
+
+def problem(text: str) -> str:
+    """Return what is said of a configuration that is not usable."""
+    with pytest.raises(InvalidConfigError) as raised:
+        parse(yaml.safe_load(text))
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "empty", ["", "{}", "sweep:", "rules:", "sweep: {}\nrules: {}"]
+)
+def test_nothing_set_is_the_default(empty: str) -> None:
+    """Every key is optional, and a mapping may be empty."""
+    assert Config() == parse(yaml.safe_load(empty))
 
 
 def test_every_key_is_read() -> None:
     """Each key ends in an attribute of its own."""
-    written = {
-        "mode": "observe",
-        "repeat": "queued",
-        "session_hold": "2h",
-        "outbox": False,
-        "merge_scopes": False,
-        "max_pairs": 1000,
-        "pages": False,
-        "on_unknown_synapse": "refuse",
-        "sweep": {"enabled": True, "batch_size": 5, "pause": "2s"},
-        "rules": {
-            "no_olm": False,
-            "withheld": True,
-            "key_requests": True,
-            "secret_requests": True,
-            "verification_requests": True,
-        },
-    }
-    sweep = SweepConfig(enabled=True, batch_size=5, pause_ms=2000)
+    written = """
+      mode: observe
+      repeat: session
+      session_hold: 2h
+      outbox: false
+      merge_scopes: false
+      max_pairs: 1000
+      pages: false
+      on_unknown_synapse: refuse
+      sweep: {every: 3h}
+      rules:
+        no_olm: false
+        withheld: true
+        key_requests: true
+        secret_requests: true
+        verification_requests: true
+    """
+    read = parse(yaml.safe_load(written))
+    rules = RulesConfig(False, True, True, True, True)
+    expected = ("observe", "session", 2 * HOUR_MS, False, False, 1000, False)
+    assert Config(*expected, "refuse", 3 * HOUR_MS, rules) == read
+    default = attrs.astuple(Config(), recurse=False)
+    assert all(map(lambda one, other: one != other, default, attrs.astuple(read)))
 
-    assert Config(
-        "observe",
-        "queued",
-        7_200_000,
-        False,
-        False,
-        1000,
-        False,
-        "refuse",
-        sweep,
-        RulesConfig(False, True, True, True, True),
-    ) == parse(written)
-    assert 0 == parse({"sweep": {"pause": 0}}).sweep.pause_ms
+
+@pytest.mark.parametrize(
+    ("written", "expected_ms"),
+    [
+        ("false", None),
+        ("true", DAY_MS),
+        ("{every: 24h}", DAY_MS),
+        ("{every: 1h}", HOUR_MS),
+        ("{every: 3600000}", HOUR_MS),
+    ],
+)
+def test_the_sweep_has_a_time_of_its_own(written: str, expected_ms: int | None) -> None:
+    """Once a day where nothing else is said."""
+    read = parse(yaml.safe_load(f"sweep: {written}"))
+    assert read.sweep_every_ms == expected_ms
 
 
 @pytest.mark.parametrize(
@@ -64,10 +94,10 @@ def test_every_key_is_read() -> None:
         ("24h", 86_400_000),
         ("30m", 1_800_000),
         ("7d", 604_800_000),
-        ("5s", 5000),
+        ("1s", 1000),
         ("1w", 604_800_000),
         ("1y", 31_536_000_000),
-        (1500, 1500),
+        (1000, 1000),
         ("1500", 1500),
     ],
 )
@@ -75,81 +105,227 @@ def test_durations_are_as_synapse_writes_them(
     written: object, expected_ms: int
 ) -> None:
     """A unit, or milliseconds."""
-    assert expected_ms == parse({"session_hold": written}).session_hold_ms
+    assert expected_ms == duration_ms(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(None, True, -5, 1.5, "", "a day", "h", "1.5h", "24H", "1ms", "٣h", "-1h"),
+        *([], {}, "9" * 5000, 16**5000),
+    ],
+    ids=lambda value: str(value)[:10] if not isinstance(value, int) else "",
+)
+def test_what_is_no_duration_is_not_taken_for_one(written: object) -> None:
+    """Whatever it is, and however long; it names no key, as others ask for one."""
+    with pytest.raises(InvalidConfigError) as raised:
+        duration_ms(written)
+    assert str(raised.value).startswith(f"{DURATION}; found ")
+    assert len(str(raised.value)) < 150
+
+
+@pytest.mark.parametrize("written", [0, 24, 999, "0", "24", "0s", "0h"])
+def test_a_duration_that_nobody_means_is_an_error(written: object) -> None:
+    """Such as 24 for 24 hours."""
+    with pytest.raises(InvalidConfigError) as raised:
+        duration_ms(written)
+    assert str(raised.value).startswith(TOO_SHORT)
 
 
 @pytest.mark.parametrize(
     ("written", "says"),
     [
-        ({"mode": "off"}, "'mode' must be one of: enforce, observe; found 'off' (str)"),
-        ({"mode": True}, "'mode' must be one of: enforce, observe; found True (bool)"),
-        ({"outbox": "yes"}, "'outbox' must be true or false; found 'yes' (str)"),
-        ({"merge_scopes": 1}, "'merge_scopes' must be true or false; found 1 (int)"),
-        ({"max_pairs": 0}, "'max_pairs' must be a whole number, 1 or more; found 0"),
-        ({"max_pairs": 999}, "'max_pairs' must be at least 1000; found 999 (int)"),
-        ({"max_pairs": True}, "'max_pairs' must be a whole number"),
-        ({"max_pairs": "9"}, "'max_pairs' must be a whole number"),
+        ("mode: off", "'mode' must be enforce or observe; found false"),
+        ("mode: 'off'", "'mode' must be enforce or observe; found the text 'off'"),
         (
-            {"max_mailboxes": 9},
-            "unknown key 'max_mailboxes'; the known keys are: mode,",
-        ),
-        ({"session_hold": "24 hours"}, "'session_hold' must be a duration such as 24h"),
-        ({"session_hold": "0s"}, "'session_hold' must be a duration"),
-        ({"session_hold": -5}, "'session_hold' must be a duration"),
-        ({"session_hold": True}, "'session_hold' must be a duration"),
-        ({"session_hold": "٣h"}, "'session_hold' must be a duration"),
-        ({"on_unknown_synapse": "x"}, "must be one of: deliver, refuse"),
-        ({"repeat": "always"}, "'repeat' must be one of: queued, session"),
-        ({"sweep": True}, "'sweep' must be a mapping of enabled, batch_size, pause;"),
-        ({"sweep": {"enabled": 1}}, "'sweep.enabled' must be true or false; found 1"),
-        ({"sweep": {"batch_size": 0}}, "'sweep.batch_size' must be a whole number"),
-        ({"sweep": {"batch_size": 10001}}, "'sweep.batch_size' must be at most 10000"),
-        ({"sweep": {"pause": -1}}, "'sweep.pause' must be a duration"),
-        ({"sweep": {"pause": False}}, "'sweep.pause' must be a duration"),
-        (
-            {"sweep": {"pauze": 1}},
-            "unknown key 'sweep.pauze'; the known keys are: sweep.enabled, ",
-        ),
-        ({"rules": ["withheld"]}, "'rules' must be a mapping of no_olm, withheld, "),
-        ({"rules": {"withheld": 1}}, "'rules.withheld' must be true or false; found 1"),
-        (
-            {"rules": {"room_keys": True}},
+            "mode: Observed",
             (
-                "unknown key 'rules.room_keys'; the known keys are: rules.no_olm, "
-                "rules.withheld, rules.key_requests, rules.secret_requests, "
-                "rules.verification_requests"
+                "'mode' must be enforce or observe; found the text 'Observed'; "
+                "did you mean observe?"
             ),
         ),
-        ({1: 2}, "unknown key 1; the known keys are: mode,"),
+        ("mode:", "'mode' must be enforce or observe; found nothing"),
+        ("outbox: 'yes'", "'outbox' must be true or false; found the text 'yes'"),
+        ("merge_scopes: 1", "'merge_scopes' must be true or false; found 1"),
+        ("pages: [1]", "'pages' must be true or false; found a list"),
+        ("max_pairs: 0", "'max_pairs' must be a whole number, 1000 or more; found 0"),
         (
-            {"modus": "enforce"},
-            "unknown key 'modus'; the known keys are: mode, repeat,",
+            "max_pairs: 999",
+            "'max_pairs' must be a whole number, 1000 or more; found 999",
         ),
         (
-            ["mode"],
-            "'config' must be a mapping of keys to values, found ['mode'] (list)",
+            "max_pairs: true",
+            "'max_pairs' must be a whole number, 1000 or more; found true",
+        ),
+        ("max_pairs: 2000.5", "found 2000.5"),
+        ("session_hold: 24", f"'session_hold' {TOO_SHORT}24"),
+        ("session_hold: 0", f"'session_hold' {TOO_SHORT}0"),
+        ("session_hold:", f"'session_hold' {DURATION}; found nothing"),
+        ("session_hold: 2024-01-01", f"'session_hold' {DURATION}; found 2024-01-01"),
+        (
+            "on_unknown_synapse: x",
+            "'on_unknown_synapse' must be deliver or refuse; found the text 'x'",
+        ),
+        (
+            "repeat: {}",
+            "'repeat' must be queued or session; found a mapping of nothing",
+        ),
+        (
+            "sweep: 24h",
+            (
+                "'sweep' must be true, false or {every: 24h}; found the text '24h'; "
+                "did you mean {every: 24h}?"
+            ),
+        ),
+        (
+            "sweep: daily",
+            "'sweep' must be true, false or {every: 24h}; found the text 'daily'",
+        ),
+        ("sweep: 1", "'sweep' must be true, false or {every: 24h}; found 1"),
+        (
+            "sweep: {enabled: true}",
+            "'sweep' must be true, false or {every: 24h}; found a mapping of enabled",
+        ),
+        (
+            "sweep: {every: 24h, pause: 100}",
+            (
+                "'sweep' must be true, false or {every: 24h}; found a mapping of "
+                "every, pause"
+            ),
+        ),
+        (
+            "sweep: {every: 59m}",
+            "'sweep.every' must be an hour or more, such as 24h; found the text '59m'",
+        ),
+        ("sweep: {every: 24}", f"'sweep.every' {TOO_SHORT}24"),
+        ("sweep: {every: }", f"'sweep.every' {DURATION}; found nothing"),
+        (
+            "rules: [withheld]",
+            (
+                "'rules' must be a mapping of no_olm, withheld, key_requests, "
+                "secret_requests, verification_requests; found a list"
+            ),
+        ),
+        (
+            "rules: {withheld: }",
+            "'rules.withheld' must be true or false; found nothing",
+        ),
+        ("rules: {withheld: 1}", "'rules.withheld' must be true or false; found 1"),
+        (
+            "[mode]",
+            (
+                "'config' must be a mapping of mode, repeat, session_hold, outbox, "
+                "merge_scopes, max_pairs, pages, on_unknown_synapse, sweep, rules; "
+                "found a list"
+            ),
         ),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right(
-    written: object, says: str
+    written: str, says: str
 ) -> None:
     """The error names the key, what was found and what would be right."""
-    with pytest.raises(InvalidConfigError) as raised:
-        parse(written)
+    assert problem(written).endswith(says)
 
-    assert says in str(raised.value)
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("mod: enforce", "'mod' is no known key; did you mean 'mode'?"),
+        ("merge-scopes: true", "'merge-scopes' is no known key; did you mean"),
+        ("max_pair: 5000", "'max_pair' is no known key; did you mean 'max_pairs'?"),
+        ("Rules: {}", "'Rules' is no known key; did you mean 'rules'?"),
+        (
+            "key_requests: true",
+            "'key_requests' is no known key; did you mean 'rules.key_requests'?",
+        ),
+        ("every: 24h", "'every' is no known key; did you mean 'sweep.every'?"),
+        (
+            "rules: {no-olm: true}",
+            "'rules.no-olm' is no known key; did you mean 'rules.no_olm'?",
+        ),
+        (
+            "rules: {mode: observe}",
+            "'rules.mode' is no known key; did you mean 'mode'?",
+        ),
+        (
+            "rules: {xyz: true}",
+            (
+                "'rules.xyz' is no known key; the known keys are: no_olm, withheld, "
+                "key_requests, secret_requests, verification_requests"
+            ),
+        ),
+        (
+            "1: 2",
+            "'1' is no known key; the known keys are: mode, repeat, session_hold,",
+        ),
+        ("on: 2", "'true' is no known key; the known keys are: mode,"),
+        ("max_mailboxes: 1000", "'max_mailboxes' is no known key; "),
+        ("max_pairs_per_sender: 1000", "'max_pairs_per_sender' is no known key; "),
+    ],
+)
+def test_an_unknown_key_is_named_with_what_may_have_been_meant(
+    written: str, says: str
+) -> None:
+    """That is a near one, or one that belongs elsewhere; else all are named."""
+    assert says in problem(written)
 
 
 def test_a_long_value_is_cut_in_the_error() -> None:
     """A file pasted in the wrong place does not end up in the log."""
-    with pytest.raises(InvalidConfigError) as raised:
-        parse({"mode": "x" * 1000})
+    for written in ({"mode": "x" * 1000}, {"x" * 1000: 1}, {"mode": {"x" * 1000: 1}}):
+        with pytest.raises(InvalidConfigError) as raised:
+            parse(written)
+        assert len(str(raised.value)) < 220
 
-    assert len(str(raised.value)) < 200
+
+def test_a_rule_may_have_more_to_choose_from() -> None:
+    """Than on and off."""
+    read = choice(True, False, "vanish")
+    assert (True, False, "vanish") == tuple(map(read, (True, False, "vanish")))
+    with pytest.raises(InvalidConfigError, match="must be true, false or vanish"):
+        read(1)
 
 
-def test_synapse_sees_a_config_error() -> None:
-    """Synapse stops with its own kind of error."""
-    with pytest.raises(ConfigError, match="unknown key"):
-        WithheldModule.parse_config({"modus": 1})
+def as_synapse_prints(config: object) -> str:
+    """Return what Synapse prints before it stops."""
+    entry = {"module": "synapse_withheld.WithheldModule", "config": config}
+    with pytest.raises(ConfigError) as raised:
+        load_module(entry, ("modules", "<item 0>"))
+    return "".join(format_config_error(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("config", "path", "says"),
+    [
+        ({"mod": 1}, ".mod", "'mod' is no known key; did you mean 'mode'?"),
+        (
+            {"sweep": {"every": "5m"}},
+            ".sweep.every",
+            "'sweep.every' must be an hour or more, such as 24h; found the text '5m'",
+        ),
+        (
+            {"rules": {"withheld": 1}},
+            ".rules.withheld",
+            "'rules.withheld' must be true or false; found 1",
+        ),
+        (
+            "mode",
+            "",
+            (
+                "'config' must be a mapping of mode, repeat, session_hold, outbox, "
+                "merge_scopes, max_pairs, pages, on_unknown_synapse, sweep, rules; "
+                "found the text 'mode'"
+            ),
+        ),
+    ],
+)
+def test_synapse_says_it_once(config: object, path: str, says: str) -> None:
+    """With the path to it, in its own words."""
+    printed = as_synapse_prints(config)
+    assert printed.splitlines() == [
+        f"Error in configuration at 'modules.<item 0>.config{path}':",
+        "  Failed to parse config for module 'synapse_withheld.WithheldModule':",
+        f"    {says}",
+    ]
+    assert not re.search(r"\b(True|False|None|str|bool|dict)\b", printed)

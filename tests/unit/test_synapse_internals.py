@@ -13,7 +13,7 @@ from synapse.storage.database import LoggingTransaction
 
 from synapse_withheld import WithheldModule
 from synapse_withheld.config import Config
-from synapse_withheld.operators.metrics import ACTIVE, SERVER_NAME_LABEL
+from synapse_withheld.operators.series import ACTIVE, SERVER_NAME_LABEL
 from synapse_withheld.synapse_internals import SynapseInternals, UnknownSynapseError
 from tests.unit.stores import (
     Apart,

@@ -10,17 +10,28 @@ from pathlib import Path
 import attrs
 
 from synapse_withheld.cli.shared import findings
+from synapse_withheld.cli.shared.address import Address
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
 from synapse_withheld.cli.shared.codes import WRONG as EXIT_WRONG
-from synapse_withheld.cli.shared.fetching import UnreachableError
-from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
+from synapse_withheld.cli.shared.fetching import UnreachableError, first, get
+from synapse_withheld.cli.shared.findings import (
+    NOTE,
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    Finding,
+    Listening,
+)
 from synapse_withheld.cli.shared.homeserver_yaml import (
     ConfigProblemError,
     Deployment,
     read,
 )
 from synapse_withheld.cli.shared.metrics_page import complete, fetch
+from synapse_withheld.cli.shared.page import as_metrics
 from synapse_withheld.cli.shared.reactor import in_reactor
+from synapse_withheld.cli.shared.token import add_token_argument, read_token
+from synapse_withheld.config import Config
 
 EPILOG = """\
 example:
@@ -29,15 +40,21 @@ example:
 
 Run it with the Python that Synapse runs with. It reads the files as Synapse does,
 and the metrics of the process that writes to-device messages; it changes nothing.
-With workers give the shared file and that of the writer.
+With workers give the shared file and that of the writer. Where no metrics are told,
+it asks the module's page, with the access token of a server admin.
 
-exit codes: 0 the module acts, 1 something is wrong, 2 a file could not be read
+exit codes: 0 nothing is wrong, 1 something is, 2 a file could not be read
 """
 
-_UNREACHABLE = (
-    "start Synapse; if it runs, run this where the listener can be reached, or give "
-    "its address with --metrics-url"
-)
+_START = "start Synapse; if it runs, run this where the listener can be reached"
+_UNREACHABLE = f"{_START}, or give its address with --metrics-url"
+_ANOTHER_TOKEN = "give the access token of a server admin"  # noqa: S105 no token
+
+# What the page answers to a token that is not an admin's.
+_REFUSALS = {
+    401: "the access token is not valid (any more)",
+    403: "the access token is not one of a server admin",
+}
 
 # For reading down the left edge.
 _SHOWN = {RIGHT: "ok", NOTE: "note", WRONG: "WRONG", UNKNOWN: "?"}
@@ -60,31 +77,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="where the writer tells its metrics, if not where the files say",
     )
+    add_token_argument(
+        parser,
+        "holds the access token of a server admin, for where no metrics are told",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer each question; return the exit code."""
     try:
+        token = read_token(arguments.token_file)
         found = in_reactor(
-            lambda: look(arguments.config_path, arguments.metrics_url), None
+            lambda: look(arguments.config_path, arguments.metrics_url, token), None
         )
     except OSError as error:
-        print(f"Cannot read the configuration: {error}", file=sys.stderr)
+        print(f"cannot read what it is given: {error}", file=sys.stderr)
         return CANNOT_SAY
     if found is None:
         return CANNOT_SAY
-    wrong = any(each.state in {WRONG, UNKNOWN} for each in found)
+    acting = is_acting(found)
     if arguments.json:
-        data = {"acting": not wrong, "findings": [attrs.asdict(each) for each in found]}
+        data = {"acting": acting, "findings": [attrs.asdict(each) for each in found]}
         print(json.dumps(data, indent=2))
     else:
         for each in found:
             print(in_text(each))
-    return EXIT_WRONG if wrong else OK
+    return EXIT_WRONG if acting is False else OK
 
 
-async def look(paths: list[Path], url: str | None) -> list[Finding]:
+def is_acting(found: list[Finding]) -> bool | None:
+    """Say whether the module acts and all is right; `None` if nobody can be asked."""
+    states = {each.state for each in found}
+    if WRONG in states:
+        return False
+    return None if UNKNOWN in states else True
+
+
+async def look(paths: list[Path], url: Address | None, token: str) -> list[Finding]:
     """Return the answer to each question, in order.
 
     Raises:
@@ -93,10 +123,9 @@ async def look(paths: list[Path], url: str | None) -> list[Finding]:
     found = [findings.importable(), findings.tested(findings.installed_synapse())]
     try:
         deployment = read(paths)
+        found += await _look_at(deployment, url, token)
     except ConfigProblemError as error:
         found.append(Finding("config", WRONG, error.found, error.do))
-    else:
-        found += await _look_at(deployment, url)
     return findings.complete(found)
 
 
@@ -106,21 +135,67 @@ def in_text(finding: Finding) -> str:
     return f"{line}; to do: {finding.do}" if finding.do else line
 
 
-async def _look_at(deployment: Deployment, url: str | None) -> list[Finding]:
+async def _look_at(
+    deployment: Deployment, url: Address | None, token: str
+) -> list[Finding]:
     try:
         writer = deployment.writer
     except ConfigProblemError as error:
         return [Finding("writer", WRONG, error.found, error.do)]
     configured, config = findings.configured(deployment, writer)
     found = [configured, Finding("writer", RIGHT, writer)]
-    if url is None:
-        listening, url = findings.listening(deployment, writer)
-        if url is None:
-            return [*found, listening]
+    listening = findings.listening(deployment, writer)
+    metrics = listening.metrics if url is None else (url,)
+    if metrics:
+        return [*found, *await _ask_for_metrics(metrics, writer, config)]
+    found += listening.finding
+    if not listening.pages:
+        return found
+    if token:
+        return [*found, *await _ask_for_numbers(listening, writer, config, token)]
+    return [*found, await _ask_for_page(listening, config)]
+
+
+async def _ask_for_metrics(
+    addresses: tuple[Address, ...], writer: str, config: Config | None
+) -> list[Finding]:
     try:
-        page = await fetch(url)
+        address, page = await first(addresses, fetch)
     except UnreachableError as error:
-        return [*found, Finding("metrics", WRONG, f"{url}: {error}", _UNREACHABLE)]
-    found += [Finding("metrics", RIGHT, url), findings.loaded(page, config)]
+        return [Finding("metrics", WRONG, str(error), _UNREACHABLE)]
+    found = [
+        Finding("metrics", RIGHT, str(address)),
+        findings.loaded(page, config),
+    ]
     # Without the module on the page its zeros would say nothing.
     return found + (findings.acting(page, writer) if page.samples else [])
+
+
+async def _ask_for_page(listening: Listening, config: Config | None) -> Finding:
+    """See whether the page is there: that much is told to everybody."""
+    try:
+        address, (status, _) = await first(listening.pages, get)
+    except UnreachableError as error:
+        return Finding("loaded", WRONG, str(error), _START)
+    return findings.page_answers(address, status, config)
+
+
+async def _ask_for_numbers(
+    listening: Listening, writer: str, config: Config | None, token: str
+) -> list[Finding]:
+    try:
+        address, (status, text) = await first(
+            listening.statuses, lambda each: get(each, token)
+        )
+    except UnreachableError as error:
+        return [Finding("loaded", WRONG, str(error), _START)]
+    if status in _REFUSALS:
+        found = f"{address} answers {status}: {_REFUSALS[status]}"
+        return [Finding("loaded", WRONG, found, _ANOTHER_TOKEN)]
+    if status != 200:  # noqa: PLR2004 known to all
+        return [findings.page_answers(address, status, config)]
+    try:
+        page = as_metrics(text)
+    except UnreachableError as error:
+        return [Finding("loaded", WRONG, f"{address}: {error}", _START)]
+    return [findings.loaded(page, config), *findings.acting(page, writer)]

@@ -21,7 +21,8 @@ from synapse_withheld.cli.shared.explaining import (
     Explanation,
     ModuleFailedError,
 )
-from synapse_withheld.cli.shared.messages import NotUnderstoodError, read_line
+from synapse_withheld.cli.shared.messages import NotUnderstoodError, understood
+from synapse_withheld.cli.shared.recordings import numbered
 from synapse_withheld.config import Config, InvalidConfigError
 
 EPILOG = """\
@@ -32,7 +33,8 @@ example:
 Each line of FILE is a JSON object: a to-device message with sender, type and
 content, or with these inside of "message"; or a row of Synapse's table
 device_inbox, whose message_json holds them. user_id and device_id say for whom
-it is; without them all are for one device. Between messages,
+it is; without them all are for one device. FILE may also be the answer to a /sync, or
+a JSON array of messages; then they are numbered instead of the lines. Between messages,
 {"acknowledged": true} lets the device read what is queued, {"restarted": true}
 restarts Synapse, {"device_changed": true} changes the device, and
 {"hours_passed": 25} lets time pass.
@@ -55,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a key of the module's configuration, such as merge_scopes=false",
+        help="a key of the module's configuration, such as merge_scopes=false or "
+        "rules.withheld=true",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -81,23 +84,36 @@ def parse_settings(settings: Iterable[str]) -> Config:
     """Return the module's configuration with some keys set.
 
     Args:
-        settings: Of the form `key=value`; the value as in YAML.
+        settings: Of the form `key=value`, with dots in keys below others; the value
+            as in YAML.
 
     Raises:
         InvalidConfigError: A key is unknown or its value is not usable.
     """
     values: dict[str, Any] = {}
     for setting in settings:
-        key, equals, value = setting.partition("=")
+        key, equals, text = setting.partition("=")
         if not equals:
             raise InvalidConfigError(
-                f"must be KEY=VALUE, such as repeat=session; found {setting!r}"
+                f"must be KEY=VALUE, such as repeat=session; found '{setting}'"
             )
         try:
-            values[key] = yaml.safe_load(value)
+            value = yaml.safe_load(text)
         except yaml.YAMLError:
-            values[key] = value
+            value = text
+        _set(values, key, value)
     return configuration.parse(values)
+
+
+def _set(values: dict[str, Any], key: str, value: object) -> None:
+    """Set a key as messages and tables write it: with dots for keys below others."""
+    *above, last = key.split(".")
+    for name in above:
+        below = values.setdefault(name, {})
+        if not isinstance(below, dict):
+            below = values[name] = {}
+        values = below
+    values[last] = value
 
 
 def in_text(explanation: Explanation) -> str:
@@ -115,11 +131,9 @@ def _explain_all(lines: Iterable[str], explainer: Explainer, *, as_json: bool) -
     not_understood = 0
     if not as_json:
         print(_aligned(_HEADER))
-    for number, text in enumerate(lines, start=1):
-        if not text.strip():
-            continue
+    for number, line in numbered(lines):
         try:
-            explanations = explainer.explain(number, read_line(text))
+            explanations = explainer.explain(number, understood(line))
         except NotUnderstoodError as error:
             print(f"Line {number} is not understood: {error}", file=sys.stderr)
             not_understood += 1
@@ -136,7 +150,8 @@ def _explain_all(lines: Iterable[str], explainer: Explainer, *, as_json: bool) -
 def _opened(name: str) -> ContextManager[TextIO]:
     if name == "-":
         return nullcontext(sys.stdin)
-    return Path(name).open(encoding="utf-8")
+    # PowerShell and Notepad begin files with a byte order mark.
+    return Path(name).open(encoding="utf-8-sig")
 
 
 def _aligned(cells: tuple[str, str, str, str, str, str, str]) -> str:

@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from synapse_withheld.cli.shared.address import Address, address_like
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
-from synapse_withheld.cli.shared.fetching import UnreachableError, get, is_address
+from synapse_withheld.cli.shared.fetching import UnreachableError, get
+from synapse_withheld.cli.shared.printable import printable
 from synapse_withheld.cli.shared.reactor import in_reactor
 from synapse_withheld.operators.pages.asking import (
     DEFAULT_LIMIT,
@@ -46,7 +50,10 @@ _REFUSALS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument(
-        "url", type=_base_url, metavar="URL", help="the homeserver, or its writer"
+        "url",
+        type=_writer,
+        metavar="URL",
+        help="the homeserver, its writer, or the page there",
     )
     parser.add_argument(
         "--token-file",
@@ -88,36 +95,30 @@ def in_text(top: dict[str, Any]) -> str:
 
 def _table(title: str, rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
     # At most ten digits and their commas.
-    rules = [_printable(each["rule"]) for _, each in rows]
+    rules = [printable(each["rule"]) for _, each in rows]
     width = max(map(len, ["rule", *rules]))
     lines = [f"{'at least':>13}  {'at most':>13}  {'rule':<{width}}  {title}"]
     for (name, each), rule in zip(rows, rules):
         least, most = each["notices"] - each["error"], each["notices"]
         numbers = f"{least:>13,}  {most:>13,}"
-        lines.append(f"{numbers}  {rule:<{width}}  {_printable(name)}")
+        lines.append(f"{numbers}  {rule:<{width}}  {printable(name)}")
     return lines
 
 
-def _printable(name: str) -> str:
-    # Anybody may choose names that would move a terminal's cursor.
-    return "".join(
-        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name
-    )
-
-
 async def _show(arguments: argparse.Namespace, token: str) -> int:
-    url = f"{arguments.url}{PATH}/{TOP}?limit={arguments.limit}"
+    address: Address = arguments.url
+    path = f"{address.path}{PATH}/{TOP}?limit={arguments.limit}"
     try:
-        top = await _fetch(url, token)
+        top = await _fetch(attrs.evolve(address, path=path), token)
     except UnreachableError as error:
-        print(f"{arguments.url}: {error}", file=sys.stderr)
+        print(f"{address}: {error}", file=sys.stderr)
         return CANNOT_SAY
     print(json.dumps(top) if arguments.json else in_text(top))
     return OK
 
 
-async def _fetch(url: str, token: str) -> dict[str, Any]:
-    status, text = await get(url, token)
+async def _fetch(address: Address, token: str) -> dict[str, Any]:
+    status, text = await get(address, token)
     if status != 200:  # noqa: PLR2004 known to all
         meaning = _REFUSALS.get(status, "not what was asked for")
         raise UnreachableError(f"it answers {status}: {meaning}")
@@ -135,12 +136,14 @@ def _token(file: Path | None) -> str:
     return text.strip()
 
 
-def _base_url(text: str) -> str:
-    if not is_address(text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} does not begin like https://matrix.example.org"
-        )
-    return text.rstrip("/")
+def _writer(text: str) -> Address:
+    """Read the address of a homeserver; that of the page is one with more behind."""
+    address = address_like("https://matrix.example.org")(text)
+    path, _, _ = address.path.partition("?")
+    path = path.rstrip("/")
+    if path.endswith(PATH):
+        path = path[: -len(PATH)]
+    return attrs.evolve(address, path=path)
 
 
 def _limit(text: str) -> int:

@@ -18,6 +18,22 @@ TRIES = 5
 # How long SQLite waits for others to finish writing, in seconds.
 _PATIENCE_S = 30.0
 
+# What the statements of the sweep and of the survey read.
+_TABLES = (
+    "device_inbox",
+    "device_federation_outbox",
+    "devices",
+    "device_lists_stream",
+    "scheduled_tasks",
+    "users",
+)
+_DELETE_NOTHING = {
+    # Takes the lock for writing, and gives it back.
+    SQLITE: "DELETE FROM device_inbox WHERE 0",
+    POSTGRES: "DELETE FROM device_inbox WHERE false",
+}
+_WHO = "run this as the user that Synapse runs as"
+
 _STORE = "main"
 _DO = "give the file that has the section 'database' of your homeserver"
 
@@ -29,14 +45,16 @@ class DatabaseError(Exception):
 class Connection:
     """A connection that takes `?` and commits each statement by itself."""
 
-    def __init__(self, connection: Any, driver: str) -> None:
+    def __init__(self, connection: Any, driver: str, name: str = "") -> None:
         """Keep the connection.
 
         Args:
             connection: One that commits by itself.
             driver: As Synapse names it: `sqlite3` or `psycopg2`.
+            name: What tells the database from others.
         """
         self.driver = driver
+        self.name = name
         self.rowcount = -1
         self._connection = connection
         self._cursor = connection.cursor()
@@ -55,6 +73,16 @@ class Connection:
     async def run(
         self, description: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
+        """Run a function of one statement; it has come to its end when this returns.
+
+        Raises:
+            DatabaseError: It fails.
+        """
+        return self.try_statement(description, function, *arguments)
+
+    def try_statement(
+        self, description: str, function: Callable[..., Any], *arguments: Any
+    ) -> Any:
         """Run a function of one statement, and again where others were in the way.
 
         Raises:
@@ -66,7 +94,9 @@ class Connection:
                 return function(self, *arguments)
             except Exception as error:
                 if not _in_the_way(error) or tries == TRIES:
-                    raise DatabaseError(f"{description}: {error}") from error
+                    raise DatabaseError(
+                        f"{description}: {_first_line(error)}"
+                    ) from error
             tries += 1
 
     def close(self) -> None:
@@ -74,16 +104,30 @@ class Connection:
         self._connection.close()
 
 
-def connect(config: Mapping[str, Any]) -> Connection:
+def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
     """Connect to the database that Synapse's configuration names.
 
     Args:
         config: What the main process reads.
+        writes: Whether rows are to be deleted; otherwise the connection refuses that.
 
     Raises:
         ConfigProblemError: The section is missing or not one that Synapse takes.
-        DatabaseError: The database cannot be reached.
+        DatabaseError: The database cannot be reached, or is not what is needed.
     """
+    try:
+        connection = _connected(config, writes=writes)
+    except (OSError, sqlite3.Error) as error:
+        raise DatabaseError(f"{_first_line(error)}; {_WHO}") from error
+    try:
+        _look_at(connection, writes=writes)
+    except Exception:
+        connection.close()
+        raise
+    return connection
+
+
+def _connected(config: Mapping[str, Any], *, writes: bool) -> Connection:
     section = database_section(config)
     driver, arguments = section.get("name"), section.get("args") or {}
     if driver not in {SQLITE, POSTGRES}:
@@ -94,7 +138,28 @@ def connect(config: Mapping[str, Any]) -> Connection:
         raise ConfigProblemError(
             f"'database: args' is {type(arguments).__name__}", "make it a mapping"
         )
-    return _sqlite(arguments) if driver == SQLITE else _postgres(arguments)
+    make = _sqlite if driver == SQLITE else _postgres
+    return make(arguments, writes=writes)
+
+
+def _look_at(connection: Connection, *, writes: bool) -> None:
+    """See that what is read is there, and may be read; in the end, that rows may go."""
+    # Says nothing about rows, and everything about the tables.
+    looks = [f"SELECT 1 FROM {table} WHERE 1 = 0" for table in _TABLES]  # noqa: S608
+    try:
+        connection.execute(" UNION ALL ".join(looks), ())
+    except Exception as error:
+        raise DatabaseError(
+            "it is not a database of Synapse, or not one that may be read: "
+            f"{_first_line(error)}"
+        ) from error
+    if writes:
+        try:
+            connection.execute(_DELETE_NOTHING[connection.driver], ())
+        except Exception as error:
+            raise DatabaseError(
+                f"nothing may be deleted there: {_first_line(error)}; {_WHO}"
+            ) from error
 
 
 def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -125,35 +190,81 @@ def _holds_main(section: object) -> bool:
     return _STORE in (section.get("data_stores") or (_STORE,))
 
 
-def _sqlite(arguments: Mapping[str, Any]) -> Connection:
+def _sqlite(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     path = Path(str(arguments.get("database", "")))
     # Else SQLite makes an empty one.
     if not path.is_file():
         raise DatabaseError(f"there is no database {path}; it is looked for from here")
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode=rw",
+    connection = _opened(path, "mode=rw" if writes else "mode=ro")
+    if not writes and not _answers(connection) and not _has_log(path):
+        # Nobody uses it, and what SQLite would make beside it may not be made.
+        connection.close()
+        connection = _opened(path, "mode=ro&immutable=1")
+    # A file is a database until somebody looks; and one that is moved away is another.
+    status = path.stat()
+    name = f"{path.resolve()}, file {status.st_dev}:{status.st_ino}"
+    return Connection(connection, SQLITE, name)
+
+
+def _opened(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?{how}",
         uri=True,
         timeout=_PATIENCE_S,
         isolation_level=None,
     )
-    return Connection(connection, SQLITE)
 
 
-def _postgres(arguments: Mapping[str, Any]) -> Connection:
+def _answers(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        return False
+    except sqlite3.DatabaseError:
+        # It is none, as whoever looks at it will be told.
+        return True
+    return True
+
+
+def _has_log(path: Path) -> bool:
+    return path.with_name(path.name + "-wal").exists()
+
+
+def _postgres(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     try:
         import psycopg2  # noqa: PLC0415 not needed for SQLite
     except ImportError as error:
-        raise DatabaseError(f"PostgreSQL needs psycopg2: {error}") from error
+        raise DatabaseError(
+            f"PostgreSQL needs psycopg2 ({error}); run this with the Python that "
+            "Synapse runs with"
+        ) from error
     # Those are of Synapse's pool of connections.
     own = {key: arguments[key] for key in arguments if not key.startswith("cp_")}
     try:
         connection = psycopg2.connect(**own)
-        connection.autocommit = True
         # What is lost in a crash is deleted again by the next sweep.
+        connection.set_session(readonly=None if writes else True, autocommit=True)
         connection.cursor().execute("SET synchronous_commit TO OFF")
-    except psycopg2.Error as error:
-        raise DatabaseError(str(error).strip()) from error
-    return Connection(connection, POSTGRES)
+    except (psycopg2.Error, TypeError, ValueError) as error:
+        raise DatabaseError(_first_line(error)) from error
+    return Connection(connection, POSTGRES, _name_of(connection))
+
+
+def _name_of(connection: Any) -> str:
+    """Return what tells a database of PostgreSQL from others, without a password."""
+    where = connection.get_dsn_parameters()
+    cursor = connection.cursor()
+    # A number of its own, so that one that was made anew is another.
+    cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
+    ((number,),) = cursor.fetchall()
+    host = where.get("host") or "local"
+    return f"{where['dbname']} on {host}:{where.get('port', '')}, number {number}"
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error: the others repeat the statement."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _in_the_way(error: Exception) -> bool:

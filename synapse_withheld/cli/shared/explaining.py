@@ -67,9 +67,9 @@ class _Recorder(Metrics):
 
     def __init__(self) -> None:
         super().__init__("explain")
-        self.begin()
+        self.forget()
 
-    def begin(self) -> None:
+    def forget(self) -> None:
         """Forget what was counted before."""
         self.decisions: list[Decision] = []
         self.code = ""
@@ -155,7 +155,7 @@ class Explainer:
         )
 
     def _send(self, number: int, line: Message) -> None:
-        self._recorder.begin()
+        self._recorder.forget()
         self._mailboxes.add_device((line.user_id, line.device_id))
 
         async def write(kept: LocalMessages, _: Edus) -> None:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import urlsplit
+from base64 import b64encode
+from typing import Any, Awaitable, Callable, Iterable, TypeVar
+from urllib.parse import quote
 
-import treq
 from twisted.internet import reactor
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.web.client import Agent, readBody
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from synapse_withheld.cli.shared.address import Address, shown
+from synapse_withheld.cli.shared.certificates import OnlyCertificate
 
 # How long an answer may take, in seconds.
 ANSWER_WITHIN_S = 10.0
+
+# What OpenSSL says of a certificate.
+_UNTRUSTED = "certificate verify failed"
+
+_REDIRECTED = range(300, 400)
+
+T = TypeVar("T")
+
+# What paths and queries may have as it is.
+_AS_IT_IS = "/?&=%:@!$'()*+,;~"
 
 
 class UnreachableError(Exception):
@@ -19,33 +36,131 @@ class UnreachableError(Exception):
 
 def is_address(url: str) -> bool:
     """Say whether a text is an address of HTTP."""
-    parts = urlsplit(url)
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    try:
+        Address.of(url)
+    except ValueError:
+        return False
+    return True
 
 
-async def get(url: str, token: str | None = None) -> tuple[int, str]:
+async def get(url: Address | str, token: str | None = None) -> tuple[int, str]:
     """Return the status and the text of an answer.
 
+    Redirects are not followed: an access token or a password would go along.
+
     Args:
-        url: What is asked for.
+        url: What is asked for. A user and a password in it are sent as HTTP's basic
+            authentication.
         token: A Matrix access token, if it takes one.
 
     Raises:
         UnreachableError: There is none.
     """
+    address = Address.of(url) if isinstance(url, str) else url
     # Twisted decides at run time what kind it is.
     clock: Any = reactor
-    headers = Headers({"Authorization": [f"Bearer {token}"]} if token else {})
+    agent, headers = _agent(address), _headers(address, token)
     try:
-        response = await treq.get(url, headers=headers, timeout=ANSWER_WITHIN_S)
-        body: bytes = await treq.content(response).addTimeout(ANSWER_WITHIN_S, clock)
+        asked = agent.request(b"GET", _on_the_wire(address), headers)
+        response: Any = await asked.addTimeout(ANSWER_WITHIN_S, clock)
+        body: bytes = await readBody(response).addTimeout(ANSWER_WITHIN_S, clock)
     except Exception as error:  # refused, reset, timed out, no such host, TLS, …
-        raise UnreachableError(f"it does not answer: {_reason(error)}") from error
-    return response.code, body.decode("utf-8", "replace")
+        reason = _reason(error, address)
+        raise UnreachableError(f"it does not answer: {reason}") from error
+    if response.code in _REDIRECTED:
+        where = _text(response.headers.getRawHeaders(b"location", [b"nowhere"])[0])
+        raise UnreachableError(
+            f"it answers {response.code} and points to {shown(where)}; name that"
+        )
+    return response.code, _text(body)
 
 
-def _reason(error: Exception) -> str:
+async def first(
+    addresses: Iterable[Address], ask: Callable[[Address], Awaitable[T]]
+) -> tuple[Address, T]:
+    """Ask one process that listens on several addresses.
+
+    Returns:
+        The first address that answers, and what it answers.
+
+    Raises:
+        UnreachableError: None of them does; the message names each.
+    """
+    problems = []
+    for address in addresses:
+        try:
+            return address, await ask(address)
+        except UnreachableError as error:  # noqa: PERF203 what follows may answer
+            problems.append(f"{address}: {error}")
+    raise UnreachableError("; ".join(problems))
+
+
+@implementer(IAgentEndpointFactory)
+class _OnSocket:
+    """Makes connections to one unix socket."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def endpointForURI(self, _: object) -> Any:  # noqa: N802 Twisted's
+        endpoint: Any = UNIXClientEndpoint
+        return endpoint(reactor, self._path, timeout=ANSWER_WITHIN_S)
+
+
+def _agent(address: Address) -> Any:
+    agent: Any = Agent  # has no types
+    if address.socket:
+        return agent.usingEndpointFactory(reactor, _OnSocket(address.socket))
+    if address.certificate:
+        policy = _only(address.certificate)
+        return agent(reactor, policy, connectTimeout=ANSWER_WITHIN_S)
+    return agent(reactor, connectTimeout=ANSWER_WITHIN_S)
+
+
+def _only(certificate: str) -> OnlyCertificate:
+    try:
+        return OnlyCertificate.of_file(certificate)
+    except OSError as error:
+        problem = f"its certificate cannot be read, to know it by: {error}"
+        raise UnreachableError(problem) from error
+
+
+def _on_the_wire(address: Address) -> bytes:
+    path = quote(address.path or "/", safe=_AS_IT_IS)
+    return f"{address.scheme}://".encode() + _host(address) + path.encode()
+
+
+def _host(address: Address) -> bytes:
+    # Names may have letters of any script; numbers are no names.
+    return address.netloc.encode("ascii" if address.netloc.isascii() else "idna")
+
+
+def _headers(address: Address, token: str | None) -> Headers:
+    # Twisted would leave the brackets of an IPv6 address out of it.
+    headers = Headers({b"Host": [_host(address)]})
+    if token and address.user:
+        raise UnreachableError(
+            "an address with a user leaves no room for an access token; give one of "
+            "the two"
+        )
+    if token:
+        headers.addRawHeader(b"Authorization", f"Bearer {token}".encode())
+    if address.user:
+        said = f"{address.user}:{address.password}".encode()
+        headers.addRawHeader(b"Authorization", b"Basic " + b64encode(said))
+    return headers
+
+
+def _reason(error: Exception, address: Address) -> str:
     # Twisted wraps what goes wrong once a connection was made.
     reasons = getattr(error, "reasons", None)
     text = reasons[0].getErrorMessage() if reasons else str(error)
+    if _UNTRUSTED in text and address.certificate:
+        return f"what it shows is not the certificate of {address.certificate}"
+    if _UNTRUSTED in text:
+        return f"its certificate is none that is trusted here for {address.host}"
     return text.rstrip(".") or type(error).__name__
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "replace")

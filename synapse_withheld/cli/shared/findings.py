@@ -5,19 +5,26 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Mapping
+from typing import Any, Iterator, Mapping
 
 import attrs
 
+from synapse_withheld.cli.shared.address import Address
 from synapse_withheld.cli.shared.homeserver_yaml import (
     MAIN_PROCESS,
     MODULE,
     ConfigProblemError,
     Deployment,
-    metrics_url,
-    module_config,
+    module_entry,
+    parsed,
+)
+from synapse_withheld.cli.shared.listeners import (
+    NoMetricsError,
+    http_addresses,
+    metrics_addresses,
 )
 from synapse_withheld.cli.shared.metrics_page import Page, Totals, add_up
+from synapse_withheld.cli.shared.page import SHOWN, STATUS
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 
@@ -49,8 +56,8 @@ class Finding:
 
     Attributes:
         question: One of `QUESTIONS`.
-        state: `ok`; `note`, for what may be right; `wrong`; or `unknown`, because of
-            something before.
+        state: `ok`; `note`, for what may be right; `wrong`; or `unknown`, where
+            nobody can be asked, because of something before.
         found: What was found.
         do: What to do about it; empty where it is right.
     """
@@ -103,46 +110,77 @@ def configured(deployment: Deployment, writer: str) -> tuple[Finding, Config | N
     process = deployment.config_of(writer)
     # Its own file may be missing here; most name the module in the shared one.
     try:
-        config = module_config(deployment.shared if process is None else process)
+        entry = module_entry(deployment.shared if process is None else process)
+        config = parsed(entry)
     except ConfigProblemError as error:
         return Finding("config", WRONG, error.found, error.do), None
     found = f"mode: {config.mode}, repeat: {config.repeat}"
-    return Finding("config", RIGHT, found), config
+    notes = list(_notes(config, entry.get("config") or {}))
+    if not notes:
+        return Finding("config", RIGHT, found), config
+    found = "; ".join([found, *(each for each, _ in notes)])
+    do = "; ".join(each for _, each in notes)
+    return Finding("config", NOTE, found, do), config
 
 
-def listening(deployment: Deployment, writer: str) -> tuple[Finding, str | None]:
-    """Say where the writer tells its metrics, as far as the files say."""
+def _notes(config: Config, written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give what is right, but hardly meant, and what to do about it."""
+    if not any(attrs.astuple(config.rules)):
+        yield (
+            "all rules are off, so that it does nothing",
+            "set one under 'rules' to true",
+        )
+    if "session_hold" in written and config.repeat != "session":
+        yield (
+            "'session_hold' does nothing without 'repeat: session'",
+            "set 'repeat: session', or remove 'session_hold'",
+        )
+
+
+@attrs.frozen
+class Listening:
+    """Where the writer can be asked, as far as the files say.
+
+    Attributes:
+        finding: What is to be said where it tells no metrics; nothing where it does.
+        metrics: Where it tells them.
+        pages: Where the module's page is, for everybody, should it tell none.
+        statuses: Where the numbers of the page are.
+    """
+
+    finding: tuple[Finding, ...]
+    metrics: tuple[Address, ...] = ()
+    pages: tuple[Address, ...] = ()
+    statuses: tuple[Address, ...] = ()
+
+
+def listening(deployment: Deployment, writer: str) -> Listening:
+    """Say where the writer can be asked, as far as the files say."""
     process = deployment.config_of(writer)
     if process is None:
         known = ", ".join([MAIN_PROCESS, *deployment.workers])
-        return (
-            Finding(
-                "metrics",
-                WRONG,
-                f"the files tell of {known}, not of {writer}",
-                f"add -c with the file that has 'worker_name: {writer}', or "
-                "--metrics-url",
-            ),
-            None,
-        )
+        found = f"the files tell of {known}, not of {writer}"
+        do = f"add -c with the file that has 'worker_name: {writer}', or --metrics-url"
+        return Listening((Finding("metrics", WRONG, found, do),))
+    worker = writer != MAIN_PROCESS
     try:
-        url = metrics_url(process, worker=writer != MAIN_PROCESS)
+        return Listening((), tuple(metrics_addresses(process, worker=worker)))
+    except NoMetricsError as error:
+        do = f"{error.do}; or give an admin's access token with --token-file"
+        return Listening(
+            (Finding("metrics", NOTE, error.found, do),),
+            pages=tuple(http_addresses(process, SHOWN, worker=worker)),
+            statuses=tuple(http_addresses(process, STATUS, worker=worker)),
+        )
     except ConfigProblemError as error:
-        return Finding("metrics", WRONG, error.found, error.do), None
-    return Finding("metrics", RIGHT, url), url
+        return Listening((Finding("metrics", WRONG, error.found, error.do),))
 
 
 def loaded(page: Page, config: Config | None) -> Finding:
     """Say whether the process runs what is installed and configured."""
     running = {key: page.label(key) for key in ("version", "mode", "repeat")}
     if not running["version"]:
-        return Finding(
-            "loaded",
-            WRONG,
-            "the process that answers did not load the module",
-            "restart Synapse; if that is done, see whether this is its listener, and "
-            "what its log says at start",
-        )
+        return not_loaded()
     expected: dict[str, str] = {"version": VERSION}
     if config is not None:
         expected.update(mode=config.mode, repeat=config.repeat)
@@ -158,23 +196,46 @@ def loaded(page: Page, config: Config | None) -> Finding:
     return Finding("loaded", RIGHT, found)
 
 
+def not_loaded() -> Finding:
+    """Say that the process that answers knows nothing of the module."""
+    return Finding(
+        "loaded",
+        WRONG,
+        "the process that answers did not load the module",
+        "restart Synapse; if that is done, see whether this is its listener, and "
+        "what its log says at start",
+    )
+
+
+def page_answers(address: Address, status: int, config: Config | None) -> Finding:
+    """Say what it means that the module's page is there, or is not."""
+    if status == 200:  # noqa: PLR2004 known to all
+        return Finding("loaded", RIGHT, f"the module's page answers at {address}")
+    if config is not None and not config.pages:
+        # Nothing else of a module can be seen from outside.
+        return Finding("loaded", UNKNOWN, "not told without metrics or pages")
+    return not_loaded()
+
+
 def acting(page: Page, writer: str) -> list[Finding]:
     """Say whether the process acts, and whether anything failed."""
     totals = add_up([page])
-    return [_active(page, totals, writer), _failures(page, totals)]
+    return [_active(totals, writer), _failures(page, totals)]
 
 
 def complete(findings: list[Finding]) -> list[Finding]:
-    """Add what could not be found out, because of what is wrong before it."""
+    """Add what could not be found out, because of what is said before it."""
     by_question: Mapping[str, Finding] = {each.question: each for each in findings}
     found = "cannot be told before the above is right"
+    if not any(each.state == WRONG for each in findings):
+        found = "not told without metrics or an admin's access token"
     return [
         by_question.get(question, Finding(question, UNKNOWN, found))
         for question in QUESTIONS
     ]
 
 
-def _active(page: Page, totals: Totals, writer: str) -> Finding:
+def _active(totals: Totals, writer: str) -> Finding:
     if totals.active == 0:
         return Finding(
             "active",
@@ -182,8 +243,9 @@ def _active(page: Page, totals: Totals, writer: str) -> Finding:
             "0: this process stores every message as usual",
             f"look for 'synapse_withheld' in the log of {writer}: it says why",
         )
-    seen = f"{totals.seen:,} notices seen, {totals.collapsed:,} collapsed"
-    if page.label("mode") == "observe":
+    would = "would have " if totals.only_observed else ""
+    seen = f"{totals.seen:,} notices seen, {totals.collapsed:,} {would}collapsed"
+    if totals.only_observed:
         do = "set 'mode: enforce' where more than counting is wanted"
         return Finding("active", NOTE, f"1, but only counts; {seen}", do)
     return Finding("active", RIGHT, f"1; {seen}")
@@ -199,11 +261,12 @@ def _failures(page: Page, totals: Totals) -> Finding:
             if sample.name.endswith("failures_total") and sample.value
         )
     )
+    # It acts all the same, and one may be of weeks ago.
     return Finding(
         "failures",
-        WRONG,
-        f"{totals.failures:,} since it started ({stages})",
-        "look for 'synapse_withheld failed' in its log; no message was lost",
+        NOTE,
+        f"{totals.failures:,} since it started ({stages}); no message was lost",
+        "if they become more, look for 'synapse_withheld failed' in its log",
     )
 
 

@@ -13,10 +13,12 @@ from synapse_withheld.config import Config, InvalidConfigError
 
 MAIN_PROCESS = "master"
 MODULE = "synapse_withheld.WithheldModule"
-METRICS_PATH = "/_synapse/metrics"
 
-# Addresses to listen on that stand for every address of the machine.
-_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 compared with, not listened on
+# Where the class is as well: what Synapse can import from there works.
+_NAMES = (MODULE, "synapse_withheld.module.WithheldModule")
+
+# What Synapse looks at in an entry of `modules`.
+_KEYS_OF_AN_ENTRY = ("module", "config")
 
 _ADD_MODULE = f"add an entry '- module: {MODULE}' under 'modules:' and restart Synapse"
 
@@ -104,6 +106,15 @@ def module_config(config: Mapping[str, Any]) -> Config:
     Raises:
         ConfigProblemError: The module is not there, there twice, or wrong.
     """
+    return parsed(module_entry(config))
+
+
+def module_entry(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the module's entry in what a process reads.
+
+    Raises:
+        ConfigProblemError: The module is not there, or there twice.
+    """
     modules = config.get("modules") or []
     if not isinstance(modules, list):
         raise ConfigProblemError("'modules' is no list", _ADD_MODULE)
@@ -114,51 +125,34 @@ def module_config(config: Mapping[str, Any]) -> Config:
         raise ConfigProblemError(
             "'modules' names the module more than once", "leave one entry"
         )
-    if ours[0]["module"] != MODULE:
+    if ours[0]["module"] not in _NAMES:
         raise ConfigProblemError(
             f"'modules' names {ours[0]['module']!r}", f"name it {MODULE!r}"
         )
+    entry: Mapping[str, Any] = ours[0]
+    return entry
+
+
+def parsed(entry: Mapping[str, Any]) -> Config:
+    """Return what an entry of the module configures.
+
+    Raises:
+        ConfigProblemError: It has keys that Synapse ignores, or is wrong.
+    """
+    beside = [str(key) for key in entry if key not in _KEYS_OF_AN_ENTRY]
+    if beside:
+        keys = ", ".join(f"'{key}'" for key in beside)
+        raise ConfigProblemError(
+            f"{keys} beside 'config', where Synapse ignores it",
+            "indent it below 'config:', where the module's keys belong, or remove it",
+        )
     try:
-        return configuration.parse(ours[0].get("config"))
+        # As Synapse does: whatever is empty is an empty mapping.
+        return configuration.parse(entry.get("config") or {})
     except InvalidConfigError as error:
         raise ConfigProblemError(
             str(error), "correct it: Synapse does not start like this"
         ) from error
-
-
-def metrics_url(config: Mapping[str, Any], *, worker: bool) -> str:
-    """Return where a process tells its metrics.
-
-    Args:
-        config: What the process reads.
-        worker: Whether it is a worker.
-
-    Raises:
-        ConfigProblemError: It tells them nowhere.
-    """
-    key = "worker_listeners" if worker else "listeners"
-    listeners = config.get(key)
-    found = [
-        _url(listener)
-        for listener in (listeners if isinstance(listeners, list) else [])
-        if isinstance(listener, dict) and _tells_metrics(listener)
-    ]
-    if not worker and config.get("metrics_port"):
-        host = config.get("metrics_bind_host", "127.0.0.1")
-        found.append(_url({"port": config["metrics_port"], "bind_address": host}))
-    if not found:
-        raise ConfigProblemError(
-            f"no listener under '{key}' is of type 'metrics'",
-            f"add one under '{key}', for instance "
-            "{type: metrics, port: 9000, bind_addresses: ['127.0.0.1']}, set "
-            "'enable_metrics: true' and restart Synapse",
-        )
-    if config.get("enable_metrics") is not True:
-        raise ConfigProblemError(
-            "there is a listener for metrics, but 'enable_metrics' is not true",
-            "set 'enable_metrics: true' and restart Synapse",
-        )
-    return found[0]
 
 
 def _files(paths: Iterable[Path]) -> Iterable[Path]:
@@ -188,23 +182,3 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _is_ours(entry: object) -> bool:
     name = entry.get("module") if isinstance(entry, dict) else None
     return isinstance(name, str) and name.partition(".")[0] == "synapse_withheld"
-
-
-def _tells_metrics(listener: dict[str, Any]) -> bool:
-    if not isinstance(listener.get("port"), int):
-        return False
-    if listener.get("type") == "metrics":
-        return True
-    return any(
-        "metrics" in resource.get("names", ())
-        for resource in listener.get("resources", ())
-    )
-
-
-def _url(listener: dict[str, Any]) -> str:
-    addresses = [*listener.get("bind_addresses", ()), listener.get("bind_address", "")]
-    host = "127.0.0.1" if addresses[0] in _EVERYWHERE else str(addresses[0])
-    if ":" in host:
-        host = f"[{host}]"
-    scheme = "https" if listener.get("tls") else "http"
-    return f"{scheme}://{host}:{listener['port']}{METRICS_PATH}"

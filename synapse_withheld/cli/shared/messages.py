@@ -26,6 +26,11 @@ class NotUnderstoodError(Exception):
 
 
 @attrs.frozen
+class NotJSON:
+    """Stands for a text that is none."""
+
+
+@attrs.frozen
 class Message:
     """A to-device message for one device, or for all of a user with `*`."""
 
@@ -53,7 +58,20 @@ Line = Union[Message, Happening]
 
 
 def read_line(text: str) -> Line:
-    """Read a line.
+    """Read a line of JSON; otherwise as `understood`."""
+    return understood(read_json(text))
+
+
+def read_json(text: str) -> Any:
+    """Return what a text stands for, `NotJSON` if for nothing."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return NotJSON()
+
+
+def understood(line: object) -> Line:
+    """Return what a line stands for, given what JSON made of it.
 
     A message is an object with `sender`, `type` and `content`; or one that holds
     it as `message`, as recordings do; or its text as `message_json`, as Synapse's
@@ -62,10 +80,8 @@ def read_line(text: str) -> Line:
     Raises:
         NotUnderstoodError: It is none of these.
     """
-    try:
-        line = json.loads(text)
-    except (ValueError, RecursionError):
-        raise NotUnderstoodError("it is not JSON") from None
+    if isinstance(line, NotJSON):
+        raise NotUnderstoodError("it is not JSON")
     if not isinstance(line, dict):
         raise NotUnderstoodError("it is not a JSON object")
     user_id = _text(line, "user_id", RECIPIENT)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping
-from urllib.parse import urlsplit
+from typing import Iterable, Iterator, Mapping
 
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
 
-from synapse_withheld.cli.shared.fetching import UnreachableError, get, is_address
-from synapse_withheld.cli.shared.homeserver_yaml import METRICS_PATH
-from synapse_withheld.rules.decision import COLLAPSE, SUPERSEDE
+from synapse_withheld.cli.shared.address import Address, address_like
+from synapse_withheld.cli.shared.fetching import UnreachableError, get
+from synapse_withheld.cli.shared.listeners import METRICS_PATH
+from synapse_withheld.operators.share import collapsed_share
+from synapse_withheld.rules.decision import COLLAPSE, SUPERSEDE, Decision
 
 PREFIX = "synapse_withheld_"
 
@@ -63,7 +64,8 @@ class Totals:
         superseded: Those that were stored in place of a queued one.
         bytes_saved: Bytes of message JSON that were not stored.
         failures: Failures of the module.
-        tracked_pairs: Pairs that are remembered.
+        tracked_pairs: Pairs that are remembered, for both queues together.
+        share: The part of the repeats that collapsed; `None` where there was none.
     """
 
     processes: int
@@ -76,11 +78,12 @@ class Totals:
     bytes_saved: int
     failures: int
     tracked_pairs: int
+    share: float | None
 
     @property
-    def share(self) -> float | None:
-        """Return the collapsed part of the notices; `None` where there was none."""
-        return self.collapsed / self.seen if self.seen else None
+    def only_observed(self) -> bool:
+        """Say whether all that is told as done would have been done."""
+        return self.modes == ("observe",)
 
 
 def parse(text: str) -> Page:
@@ -130,27 +133,35 @@ def add_up(pages: Iterable[Page]) -> Totals:
         bytes_saved=total("collapsed_bytes_total"),
         failures=total("failures_total"),
         tracked_pairs=total("tracked_pairs"),
+        share=collapsed_share(_decided(pages)),
     )
 
 
-def complete(url: str) -> str:
-    """Return an address of metrics, given it or no more than host and port.
+def _decided(pages: Iterable[Page]) -> Iterator[tuple[str, Decision, float]]:
+    for page in pages:
+        for sample in page.samples:
+            if sample.name == f"{PREFIX}decisions_total":
+                labels = sample.labels
+                decided = Decision(labels["decision"], labels["reason"])
+                yield labels["rule"], decided, sample.value
+
+
+def complete(text: str) -> Address:
+    """Read an address of metrics from the command line: host and port are enough.
 
     Raises:
-        ValueError: It is no address of HTTP.
+        argparse.ArgumentTypeError: It is no address of HTTP.
     """
-    if not is_address(url):
-        raise ValueError(f"{url!r} does not begin like http://127.0.0.1:9000")
-    return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}{METRICS_PATH}"
+    return address_like("http://127.0.0.1:9000")(text).with_path(METRICS_PATH)
 
 
-async def fetch(url: str) -> Page:
+async def fetch(address: Address) -> Page:
     """Read the metrics of one process.
 
     Raises:
         UnreachableError: It does not answer, or with something else.
     """
-    status, text = await get(url)
+    status, text = await get(address)
     if status != 200:  # noqa: PLR2004 known to all
         raise UnreachableError(f"it answers {status}")
     return parse(text)

@@ -2,67 +2,196 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Mapping
 
 import attrs
 
+from synapse_withheld.delivery.batch import is_storable
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.sweep.walk import Progress
 
+# More than any place takes, and so little that it is written at once.
+MOST_BYTES = 65_536
+
+# What differs between two sweeps, as it is said to those who mixed them up.
+_WORDS = {
+    "database": "another database",
+    "rules": "other rules",
+    "merge_scopes": "another 'merge_scopes'",
+}
+
 
 class UnreadablePlaceError(Exception):
-    """A file does not say where a sweep was."""
+    """A file does not say where such a sweep was, or cannot be used."""
 
 
 @attrs.frozen
+class Work:
+    """What a place is a place of: of any other sweep it says nothing.
+
+    Attributes:
+        database: What tells the database from others.
+        rules: The names of the rules.
+        merge_scopes: Whether notices about different sessions stand for each other.
+        dry_run: Whether nothing is deleted on the way.
+    """
+
+    database: str
+    rules: tuple[str, ...]
+    merge_scopes: bool
+    dry_run: bool
+
+
 class Place:
     """Where a sweep begins, and the file that it is noted in.
 
+    The file is locked: a second sweep with it would go on where this one is.
+
     Attributes:
         mailbox: Where it begins; `None` at the beginning.
-        dry_run: Whether nothing is deleted on the way: then a sweep that deletes
-            must not begin here.
     """
 
-    mailbox: MailboxKey | None = None
-    dry_run: bool = False
-    _file: Path | None = None
+    def __init__(
+        self, work: Work, file: Path | None = None, descriptor: int = -1
+    ) -> None:
+        """Begin at the beginning.
+
+        Args:
+            work: What it is a place of.
+            file: Where it is noted; `None` for nowhere.
+            descriptor: Of that file, open and locked.
+        """
+        self.mailbox: MailboxKey | None = None
+        self._work = work
+        self._file = file
+        self._descriptor = descriptor
 
     @classmethod
-    def read(cls, file: Path | None, *, dry_run: bool) -> Place:
-        """Read it from a file, if that is there.
+    def open(cls, file: Path | None, work: Work) -> Place:
+        """Read it from a file, and keep others from it until it is closed.
+
+        A file that is missing or empty is one at the beginning.
 
         Raises:
-            UnreadablePlaceError: The file holds something else.
+            UnreadablePlaceError: The file holds something else, is in use, or cannot
+                be written.
         """
-        if file is None or not file.exists():
-            return cls(None, dry_run, file)
+        if file is None:
+            return cls(work)
         try:
-            noted = json.loads(file.read_text(encoding="utf-8"))
-            mailbox = (str(noted["user_id"]), str(noted["device_id"]))
-            noted_dry = bool(noted["dry_run"])
-        except (ValueError, TypeError, KeyError, OSError) as error:
+            place = cls(work, file, _locked(file))
+            try:
+                place._read()
+            except BaseException:
+                place.close()
+                raise
+        except OSError as error:
             raise UnreadablePlaceError(
-                f"{file} does not say where a sweep was: {error!r}; name another file"
+                f"{file} cannot be written: {error.strerror}; name another file"
             ) from error
-        if noted_dry != dry_run:
-            raise UnreadablePlaceError(
-                f"{file} is of a sweep {'with' if noted_dry else 'without'} --dry-run; "
-                "name another file"
-            )
-        return cls(mailbox, dry_run, file)
+        return place
 
     def note(self, progress: Progress) -> None:
-        """Write down where the sweep is; when it is done, there is no such place."""
-        if self._file is None or progress.mailbox is None:
+        """Write down where the sweep is; when it is done, there is no such place.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._file is None:
             return
         if progress.done:
             self._file.unlink(missing_ok=True)
+        elif progress.mailbox is not None:
+            self._write(progress.mailbox)
+
+    def close(self) -> None:
+        """Let others use the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _read(self) -> None:
+        text = os.pread(self._descriptor, MOST_BYTES, 0)
+        if not text.strip():
+            # That it can be written is known before the first row goes.
+            self._write(None)
             return
-        user_id, device_id = progress.mailbox
-        noted = {"user_id": user_id, "device_id": device_id, "dry_run": self.dry_run}
-        # In one step, so that a sweep that is killed leaves no half of it.
-        temporary = self._file.with_name(self._file.name + ".new")
-        temporary.write_text(json.dumps(noted), encoding="utf-8")
-        temporary.replace(self._file)
+        try:
+            noted = json.loads(text.decode("utf-8"))
+        except (ValueError, RecursionError):
+            noted = None
+        if not isinstance(noted, dict) or not _is_place(noted):
+            raise UnreadablePlaceError(
+                f"{self._file} does not say where a sweep was; name another file"
+            )
+        self._compare(noted)
+        if noted["user_id"] is not None:
+            self.mailbox = (noted["user_id"], noted["device_id"])
+
+    def _compare(self, noted: Mapping[str, Any]) -> None:
+        if noted["dry_run"] != self._work.dry_run:
+            how = "without" if self._work.dry_run else "with"
+            raise UnreadablePlaceError(
+                f"{self._file} is of a sweep {how} --dry-run; name another file"
+            )
+        own = self._noted(None)
+        for name, words in _WORDS.items():
+            if noted[name] != own[name]:
+                raise UnreadablePlaceError(
+                    f"{self._file} is of a sweep with {words}: "
+                    f"{json.dumps(noted[name])}, not {json.dumps(own[name])}; name "
+                    "another file"
+                )
+
+    def _noted(self, mailbox: MailboxKey | None) -> dict[str, Any]:
+        user_id, device_id = mailbox or (None, None)
+        work = {**attrs.asdict(self._work), "rules": list(self._work.rules)}
+        return {**work, "user_id": user_id, "device_id": device_id}
+
+    def _write(self, mailbox: MailboxKey | None) -> None:
+        text = json.dumps(self._noted(mailbox), indent=1).encode() + b"\n"
+        # At once and over what was there, so that a sweep that is killed leaves no
+        # half of it; spaces are no part of JSON.
+        length = max(os.fstat(self._descriptor).st_size, len(text))
+        os.pwrite(self._descriptor, text.ljust(length), 0)
+
+
+def _locked(file: Path) -> int:
+    """Return a descriptor of a file, made where it is missing, that nobody else has.
+
+    Raises:
+        UnreadablePlaceError: Somebody has it.
+        OSError: It cannot be opened for writing.
+    """
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A sweep that came to its end meanwhile has deleted it.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), file.stat()):
+                    return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UnreadablePlaceError(
+                f"{file} is in use by another sweep; name another file, or wait for it"
+            ) from None
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_place(noted: Mapping[str, Any]) -> bool:
+    names = {*attrs.fields_dict(Work), "user_id", "device_id"}
+    if set(noted) != names:
+        return False
+    mailbox = [noted["user_id"], noted["device_id"]]
+    if mailbox == [None, None]:
+        return True
+    return all(isinstance(each, str) and is_storable(each) for each in mailbox)

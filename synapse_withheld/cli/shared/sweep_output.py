@@ -3,54 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import Callable, TextIO
+from typing import Callable
 
 import attrs
 
 from synapse_withheld.sweep.walk import Counts, Progress
-
-_WIDTH = 30
-
-
-class Bar:
-    """A progress bar on standard error, if that is a terminal."""
-
-    def __init__(self, rows: int, stream: TextIO | None = None) -> None:
-        """Show nothing yet.
-
-        Args:
-            rows: How many rows there are, about; 0 if unknown.
-            stream: Where to show it.
-        """
-        self._rows = rows
-        self._stream = stream or sys.stderr
-
-    def __enter__(self) -> Bar:
-        self.show(0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._write("\n")
-
-    def show(self, rows: int) -> None:
-        """Show that so many rows were looked at."""
-        self._write("\r" + drawn(rows, self._rows))
-
-    def _write(self, text: str) -> None:
-        if self._stream.isatty():
-            self._stream.write(text)
-            self._stream.flush()
-
-
-def drawn(rows: int, of_about: int) -> str:
-    """Return a bar, as far as it is known how many rows there are."""
-    if not of_about:
-        return f"{rows:,} rows"
-    share = min(1.0, rows / of_about)
-    filled = int(share * _WIDTH)
-    bar = "#" * filled + "-" * (_WIDTH - filled)
-    return f"[{bar}] {share:4.0%}  {rows:,} of about {of_about:,} rows"
 
 
 def in_text(progress: Progress, *, dry_run: bool) -> str:

@@ -10,10 +10,11 @@ from typing import Any, Callable
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.operators import metrics as named
+from synapse_withheld.operators import series as named
 from synapse_withheld.operators.heavy_hitters import Count
 from synapse_withheld.operators.history import STEP_S
 from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.share import collapsed_share
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
 from synapse_withheld.rules.decision import COLLAPSE, DELIVER, SUPERSEDE, Decision
@@ -75,6 +76,7 @@ class Answers:
             "delivered": _count(done, DELIVER),
             "superseded": _count(done, SUPERSEDE),
             "collapsed": _count(done, COLLAPSE),
+            "collapsed_share": _share(done),
             "collapsed_bytes": self._total(named.COLLAPSED_BYTES),
             "tidied_rows": self._total(named.TIDIED),
             "reasons": done,
@@ -126,6 +128,7 @@ class Answers:
                 "count": int(value),
             }
             for labels, value in self.metrics.read(named.DECISIONS)
+            if value
         ]
         return sorted(found, key=lambda each: int(each["count"]), reverse=True)
 
@@ -164,10 +167,11 @@ class Answers:
     def _sweep(self) -> dict[str, Any] | None:
         if not self.sweeps:
             return None
-        [(_, position)] = self.metrics.read(named.SWEEP_POSITION)
         return {
             "done": bool(self._total(named.SWEEP_DONE)),
-            "position": position,
+            "position": sum(
+                value for _, value in self.metrics.read(named.SWEEP_POSITION)
+            ),
             "rows": self._total(named.SWEEP_ROWS),
             "notices": self._total(named.SWEEP_NOTICES),
             "deleted": self._total(named.SWEEP_DELETED),
@@ -201,6 +205,13 @@ class Answers:
 def _counted(count: Count[tuple[str, Any]]) -> dict[str, Any]:
     rule, _ = count.key
     return {"rule": rule, "notices": count.occurred, "error": count.error}
+
+
+def _share(decisions: list[dict[str, Any]]) -> float | None:
+    return collapsed_share(
+        (each["rule"], Decision(each["decision"], each["reason"]), each["count"])
+        for each in decisions
+    )
 
 
 def _count(decisions: list[dict[str, Any]], action: str) -> int:

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Awaitable, Callable
 
 from synapse.module_api import DirectServeJsonResource, ModuleApi
 from synapse.module_api.errors import Codes, SynapseError
@@ -17,6 +17,9 @@ from twisted.web.resource import Resource
 
 from synapse_withheld.operators.pages.answers import Answers
 from synapse_withheld.operators.pages.asking import DEFAULT_LIMIT, MOST_LIMIT, limit_of
+
+# Says whether whoever sent a request, as Synapse knows him, is a server admin.
+IsAdmin = Callable[[Any], Awaitable[bool]]
 
 _PAGE = Path(__file__).with_name("page.html")
 
@@ -28,20 +31,25 @@ _NOT_FOUND = 404
 class Pages(Resource):
     """Everything below `asking.PATH`."""
 
-    def __init__(self, api: ModuleApi, answers: Answers) -> None:
+    def __init__(self, api: ModuleApi, is_admin: IsAdmin, answers: Answers) -> None:
         """Read the page.
 
         Args:
-            api: Synapse's module API: it knows the server admins.
+            api: Synapse's module API: it knows who sent a request.
+            is_admin: What Synapse's own admin API asks.
             answers: What is told.
         """
         Resource.__init__(self)
         self._page = Page(_PAGE.read_text(encoding="utf-8"))
         self.putChild(b"", self._page)
-        version = _Folder()
-        version.putChild(b"status", Status(api, answers))
-        version.putChild(b"top", Top(api, answers))
+        version = _Nothing()
+        version.putChild(b"status", Status(api, is_admin, answers))
+        version.putChild(b"top", Top(api, is_admin, answers))
         self.putChild(b"v1", version)
+
+    def getChild(self, *_: Any) -> Resource:  # noqa: N802 Twisted's name
+        """Return what says that there is nothing."""
+        return _Nothing()
 
     def render_GET(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
         """Lead to the page: its own addresses are relative to it."""
@@ -73,29 +81,38 @@ class Page(Resource):
         return self._body
 
 
-class _Folder(DirectServeJsonResource):
-    """Nothing by itself, as Synapse says it."""
+class _Json(DirectServeJsonResource):
+    """What answers with JSON, also where there is nothing below it."""
+
+    def getChild(self, *_: Any) -> Resource:  # noqa: N802 Twisted's name
+        """Return what says that there is nothing."""
+        return _Nothing()
+
+
+class _Nothing(_Json):
+    """Nothing, as Synapse says it."""
 
     async def _async_render_GET(self, _: Any) -> None:  # noqa: N802 Synapse's name
         raise SynapseError(_NOT_FOUND, "Unrecognized request", Codes.UNRECOGNIZED)
 
 
-class _AdminsOnly(DirectServeJsonResource):
+class _AdminsOnly(_Json):
     """JSON for whoever has the access token of a server admin.
 
     Others get what Synapse's own admin API answers.
     """
 
-    def __init__(self, api: ModuleApi, answers: Answers) -> None:
+    def __init__(self, api: ModuleApi, is_admin: IsAdmin, answers: Answers) -> None:
         super().__init__()
         self._api = api
+        self._is_admin = is_admin
         self._answers = answers
 
     async def _async_render_GET(  # noqa: N802 Synapse's name
         self, request: Any
     ) -> tuple[int, Any]:
         requester = await self._api.get_user_by_req(request)
-        if not await self._api.is_user_admin(requester.user.to_string()):
+        if not await self._is_admin(requester):
             raise SynapseError(
                 _FORBIDDEN, "You are not a server admin", Codes.FORBIDDEN
             )

@@ -59,11 +59,14 @@ class Place:
         self.homeserver.query("CHECKPOINT")
 
     def command(
-        self, *more: str, program: str = "synapse_withheld.cli"
+        self,
+        *more: str,
+        command: str = "sweep",
+        program: str = "synapse_withheld.cli",
     ) -> subprocess.Popen[bytes]:
-        """Begin to sweep by hand."""
+        """Begin to sweep by hand, or to survey."""
         config = str(self.directory / "homeserver.yaml")
-        arguments = ["sweep", "-c", config, "--json", *more]
+        arguments = [command, "-c", config, "--json", *more]
         return subprocess.Popen(  # noqa: S603 our own command
             [sys.executable, "-m", program, *arguments],
             stdout=subprocess.PIPE,

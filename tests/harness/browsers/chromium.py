@@ -15,8 +15,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from tests.harness.processes.programs import program
 
 # Width and height in CSS pixels.
-PHONE = (360, 740)
-DESKTOP = (1200, 1000)
+PHONE = (375, 740)
+DESKTOP = (1280, 1000)
 
 
 @attrs.frozen

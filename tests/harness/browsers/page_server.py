@@ -45,6 +45,7 @@ def status(**changed: Any) -> dict[str, Any]:
         "started_ts": NOW_TS - 100_000,
         "now_ts": NOW_TS,
         **dict.fromkeys(("notices", "delivered", "superseded", "collapsed"), 0),
+        "collapsed_share": None,
         "collapsed_bytes": 0,
         "tidied_rows": 0,
         "reasons": [],

@@ -135,7 +135,13 @@ class Deployment:
         # The main process has its own listeners for clients and metrics.
         own = [_port_of(shared, "client"), _port_of(shared, "metrics")]
         listeners = [each for each in shared["listeners"] if each["port"] not in own]
-        shared = {**shared, "listeners": listeners, "worker_replication_secret": "s"}
+        (module,) = shared["modules"]
+        shared = {
+            **shared,
+            "listeners": listeners,
+            "worker_replication_secret": "s",
+            "modules": [{**module, "config": {"sweep": True}}],
+        }
         main = Homeserver(
             directory,
             database=database,

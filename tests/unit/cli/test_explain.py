@@ -310,8 +310,13 @@ def test_a_dash_reads_standard_input(
     ("settings", "message"),
     [
         (["repeat"], "must be KEY=VALUE"),
-        (["repeat=x"], "'repeat' must be one of"),
-        (["mode=["], "'mode' must be one of"),
+        (["repeat=x"], "'repeat' must be queued or session"),
+        (["mode=["], "'mode' must be enforce or observe"),
+        (["rules.withheld=maybe"], "'rules.withheld' must be true or false"),
+        (["rules.withhold=true"], "did you mean 'rules.withheld'"),
+        (["rules=5"], "'rules' must be"),
+        (["rules.no_olm.x=5"], "'rules.no_olm' must be true or false"),
+        ([".=5"], "is no known key"),
         ([], "Cannot read"),
     ],
 )
@@ -323,3 +328,92 @@ def test_what_cannot_be_done_is_said(
     out, err = capsys.readouterr()
     assert message in err
     assert out == ""
+
+
+def test_keys_below_others_are_set_as_messages_write_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With dots; in any order with those above."""
+    path = tmp_path / "messages.jsonl"
+    content = notice(code="m.unverified", room_id="!r:hs", session_id="s")
+    path.write_text(line(content))
+    for settings in (["rules.withheld=true"], ["rules={}", "rules.withheld=true"]):
+        assert run(str(path), *settings, as_json=True) == 0
+        assert "withheld" == json.loads(capsys.readouterr().out)["rule"]
+
+
+def _event(**more: Any) -> Any:
+    return json.loads(line(notice(**more)))
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        [_event(), 5, _event(), _event(sender_key=OTHER_KEY)],
+        {
+            "next_batch": "s1",
+            "to_device": {
+                "events": [_event(), 5, _event(), _event(sender_key=OTHER_KEY)]
+            },
+        },
+    ],
+    ids=["array", "sync"],
+)
+@pytest.mark.parametrize("from_input", [True, False])
+def test_what_synapse_answered_is_read_as_it_came(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    document: Any,
+    mark: str,
+    indent: int | None,
+    from_input: bool,
+) -> None:
+    """On one line or on many, with a byte order mark or without; messages count."""
+    text = mark + json.dumps(document, indent=indent) + "\n"
+    path = tmp_path / "sync.json"
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert run("-" if from_input else str(path), as_json=True) == 1
+    out, err = capsys.readouterr()
+    found = [json.loads(each) for each in out.splitlines()]
+    assert [(1, "first"), (3, "duplicate"), (4, "new_key")] == [
+        (each["line"], each["reason"]) for each in found
+    ]
+    assert "Line 2 is not understood: it is not a JSON object" in err
+
+
+def test_an_answer_without_messages_has_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no mistake."""
+    path = tmp_path / "sync.json"
+    for text in ("[]", '{"next_batch": "s", "to_device": {"events": []}}', "", "\n"):
+        path.write_text(text)
+        assert run(str(path), as_json=True) == 0
+        out, err = capsys.readouterr()
+        assert ("", "No messages; 0 queued.\n") == (out, err)
+
+
+def test_several_answers_are_read_line_by_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What shares a line shares its number."""
+    path = tmp_path / "syncs.jsonl"
+    lines = ["\ufeff" + json.dumps([_event(), _event()]), "", line(notice())]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert run(str(path), as_json=True) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [1, 1, 3] == [json.loads(each)["line"] for each in out]
+
+
+def test_a_message_on_many_lines_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As tools print it."""
+    path = tmp_path / "message.json"
+    path.write_text(json.dumps(_event(), indent=4))
+    assert run(str(path), as_json=True) == 0
+    assert "first" == json.loads(capsys.readouterr().out)["reason"]

@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.cli.commands.check import in_text
+from synapse_withheld.cli.commands.check import in_text, is_acting
 from synapse_withheld.cli.shared import findings
+from synapse_withheld.cli.shared.address import Address
 from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
 from synapse_withheld.cli.shared.homeserver_yaml import MODULE, Deployment
 from synapse_withheld.cli.shared.metrics_page import Page, Sample
@@ -94,20 +95,84 @@ def test_the_writer_needs_the_module_in_what_it_reads() -> None:
     assert [config for _, config in found] == [Config(), None, Config()]
 
 
+@pytest.mark.parametrize(
+    ("config", "notes"),
+    [
+        ({}, []),
+        ({"repeat": "session", "session_hold": "2h"}, []),
+        ({"rules": {"no_olm": False, "withheld": True}}, []),
+        ({"rules": {"no_olm": False}}, ["all rules are off"]),
+        ({"session_hold": "24h"}, ["does nothing without 'repeat: session'"]),
+        (
+            {"session_hold": "24h", "rules": {"no_olm": False}},
+            ["all rules are off", "without 'repeat: session'"],
+        ),
+    ],
+)
+def test_what_is_hardly_meant_is_noted(
+    config: dict[str, Any], notes: list[str]
+) -> None:
+    """Synapse starts with it, and it does something else than it seems to."""
+    shared = {**SHARED, "modules": [{"module": MODULE, "config": config}]}
+    finding, found = findings.configured(Deployment((), shared, {}), "master")
+    assert [NOTE if notes else RIGHT] == states(finding)
+    assert all(each in finding.found for each in notes)
+    assert found is not None
+
+
+def test_a_mode_beside_the_config_is_wrong() -> None:
+    """Synapse ignores it, and the module enforces."""
+    shared = {**SHARED, "modules": [{"module": MODULE, "mode": "observe"}]}
+    finding, config = findings.configured(Deployment((), shared, {}), "master")
+    assert ([WRONG], None) == (states(finding), config)
+    assert "'mode'" in finding.found
+
+
 def test_a_missing_file_of_the_writer_is_asked_for() -> None:
     """By the name that the shared file gives it."""
     deployment = Deployment((), SHARED, {"w1": {}})
-    finding, url = findings.listening(deployment, "w2")
-    assert states(finding) == [WRONG]
-    assert url is None
-    assert "'worker_name: w2'" in finding.do
+    found = findings.listening(deployment, "w2")
+    assert [WRONG] == states(*found.finding)
+    assert ((), (), ()) == (found.metrics, found.pages, found.statuses)
+    assert "'worker_name: w2'" in found.finding[0].do
 
 
-def test_a_process_that_tells_no_metrics_is_wrong() -> None:
-    """Whether it acts cannot be seen then."""
-    deployment = Deployment((), {}, {})
-    finding, url = findings.listening(deployment, "master")
-    assert (states(finding), url) == ([WRONG], None)
+def test_a_process_that_tells_no_metrics_is_noted() -> None:
+    """Nothing is wrong with that; its page is asked instead, wherever it may be."""
+    client = {"type": "http", "port": 8008, "bind_addresses": ["::1", "127.0.0.1"]}
+    found = findings.listening(Deployment((), {"listeners": [client]}, {}), "master")
+    assert [NOTE] == states(*found.finding)
+    assert "--token-file" in found.finding[0].do
+    page = "/_synapse/client/withheld/"
+    asked = [f"http://{host}:8008{page}" for host in ("[::1]", "127.0.0.1")]
+    assert asked == [*map(str, found.pages)]
+    assert f"{asked[0]}v1/status" == str(found.statuses[0])
+
+
+def test_listeners_that_stop_synapse_are_wrong() -> None:
+    """With what it will say."""
+    entry = {"type": "metrics", "port": 9000, "bind_addresses": None}
+    found = findings.listening(Deployment((), {"listeners": [entry]}, {}), "master")
+    assert [WRONG] == states(*found.finding)
+    assert "'NoneType' object has no attribute 'append'" in found.finding[0].do
+
+
+@pytest.mark.parametrize(
+    ("status", "config", "state"),
+    [
+        (200, Config(), RIGHT),
+        (200, None, RIGHT),
+        (404, Config(), WRONG),
+        (404, None, WRONG),
+        (404, Config(pages=False), UNKNOWN),
+    ],
+)
+def test_the_page_tells_that_the_module_is_loaded(
+    status: int, config: Config | None, state: str
+) -> None:
+    """Where it is to serve one."""
+    address = Address.of("http://[::1]/")
+    assert [state] == states(findings.page_answers(address, status, config))
 
 
 @pytest.mark.parametrize(
@@ -140,12 +205,23 @@ def test_a_process_without_the_module_is_told_from_one_with_another() -> None:
         (page(), [RIGHT, RIGHT]),
         (page(active=0), [WRONG, RIGHT]),
         (page(mode="observe"), [NOTE, RIGHT]),
-        (page(failures=2), [RIGHT, WRONG]),
+        (page(failures=2), [RIGHT, NOTE]),
+        (page(active=0, failures=2), [WRONG, NOTE]),
     ],
 )
 def test_a_process_acts_if_it_says_so(running: Page, expected: list[str]) -> None:
-    """And nothing may have failed."""
+    """What failed meanwhile is noted: it may be of long ago, and lost nothing."""
     assert states(*findings.acting(running, "master")) == expected
+
+
+def test_in_observe_mode_nothing_is_said_to_have_collapsed() -> None:
+    """It would have."""
+    for mode, said in (
+        ("observe", "0 would have collapsed"),
+        ("enforce", "0 collapsed"),
+    ):
+        active, _ = findings.acting(page(mode=mode), "master")
+        assert said in active.found
 
 
 def test_failures_are_told_by_stage() -> None:
@@ -161,6 +237,16 @@ def test_what_could_not_be_found_out_is_unknown() -> None:
     assert [each.question for each in found] == list(findings.QUESTIONS)
     assert [each.state for each in found if each is not known] == [UNKNOWN] * 7
     assert found[findings.QUESTIONS.index("config")] is known
+
+
+def test_what_nobody_could_be_asked_is_unknown() -> None:
+    """Nothing is wrong for that."""
+    found = findings.complete([Finding("metrics", NOTE, "found", "do")])
+    unknown = {each.found for each in found if each.state == UNKNOWN}
+    assert {"not told without metrics or an admin's access token"} == unknown
+    assert is_acting(found) is None
+    assert is_acting([*found, Finding("loaded", WRONG, "found", "do")]) is False
+    assert is_acting([Finding("loaded", NOTE, "found", "do")]) is True
 
 
 def test_a_line_ends_with_what_to_do() -> None:

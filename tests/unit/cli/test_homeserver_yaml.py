@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from synapse.util.module_loader import load_module
 
+from synapse_withheld import WithheldModule
 from synapse_withheld.cli.shared.homeserver_yaml import (
     MODULE,
     ConfigProblemError,
-    metrics_url,
     module_config,
     read,
 )
+from synapse_withheld.config import Config
 
 ENTRY = {"module": MODULE}
-EVERYWHERE = "0.0.0.0"  # noqa: S104 nothing listens there
-LISTENER = {"type": "metrics", "port": 9000}
 
 
 def write(directory: Path, name: str, config: Any) -> Path:
@@ -118,8 +119,10 @@ def test_the_module_is_read_by_its_own_rules() -> None:
         ({"module": MODULE}, "no list"),
         ([ENTRY, ENTRY], "more than once"),
         ([{"module": "synapse_withheld.Withheld"}], r"'synapse_withheld\.Withheld'"),
-        ([{**ENTRY, "config": {"mod": "x"}}], "unknown key 'mod'"),
-        ([{**ENTRY, "config": {"mode": "x"}}], "'mode' must be one of"),
+        ([{**ENTRY, "config": {"mod": "x"}}], "'mod' is no known key"),
+        ([{**ENTRY, "config": {"mode": "x"}}], "'mode' must be"),
+        ([{**ENTRY, "mode": "observe"}], "'mode' beside 'config'"),
+        ([{**ENTRY, "a": 1, "config": {}, "b": 2}], "'a', 'b' beside 'config'"),
     ],
 )
 def test_a_wrong_entry_is_said_to_be_wrong(modules: object, problem: str) -> None:
@@ -129,69 +132,17 @@ def test_a_wrong_entry_is_said_to_be_wrong(modules: object, problem: str) -> Non
     assert raised.value.do
 
 
-@pytest.mark.parametrize(
-    ("listener", "url"),
-    [
-        (LISTENER, "http://127.0.0.1:9000"),
-        ({**LISTENER, "bind_addresses": [EVERYWHERE]}, "http://127.0.0.1:9000"),
-        ({**LISTENER, "bind_addresses": ["10.0.0.1"]}, "http://10.0.0.1:9000"),
-        ({**LISTENER, "bind_address": "10.0.0.2"}, "http://10.0.0.2:9000"),
-        ({**LISTENER, "bind_addresses": ["::1"]}, "http://[::1]:9000"),
-        (
-            {
-                "type": "http",
-                "port": 8008,
-                "tls": True,
-                "resources": [{"names": ["client"]}, {"names": ["metrics"]}],
-            },
-            "https://127.0.0.1:8008",
-        ),
-    ],
-)
-def test_the_listener_says_where_the_metrics_are(
-    listener: dict[str, Any], url: str
-) -> None:
-    """What listens everywhere is asked on loopback."""
-    client = {"type": "http", "port": 1, "resources": [{"names": ["client"]}]}
-    config = {"enable_metrics": True, "listeners": [client, listener]}
-    assert metrics_url(config, worker=False) == f"{url}/_synapse/metrics"
+@pytest.mark.parametrize("name", [MODULE, "synapse_withheld.module.WithheldModule"])
+def test_every_name_that_synapse_can_import_is_right(name: str) -> None:
+    """The class is in both places."""
+    module, _, attribute = name.rpartition(".")
+    assert WithheldModule is getattr(import_module(module), attribute)
+    assert Config() == module_config({"modules": [{"module": name}]})
 
 
-def test_a_worker_has_listeners_of_its_own() -> None:
-    """Those of the main process are in the shared file."""
-    config = {
-        "enable_metrics": True,
-        "listeners": [LISTENER],
-        "worker_listeners": [{**LISTENER, "port": 9001}],
-    }
-    assert ":9001/" in metrics_url(config, worker=True)
-    del config["worker_listeners"]
-    with pytest.raises(ConfigProblemError, match="worker_listeners"):
-        metrics_url(config, worker=True)
-
-
-def test_the_old_key_for_metrics_counts() -> None:
-    """Of the main process, deprecated but not gone."""
-    config = {"enable_metrics": True, "metrics_port": 9092}
-    assert ":9092/" in metrics_url(config, worker=False)
-    with pytest.raises(ConfigProblemError):
-        metrics_url(config, worker=True)
-
-
-@pytest.mark.parametrize(
-    ("config", "problem"),
-    [
-        ({"enable_metrics": True}, "no listener"),
-        ({"listeners": [LISTENER]}, "'enable_metrics' is not true"),
-        (
-            {"enable_metrics": True, "listeners": [{"type": "metrics", "path": "/s"}]},
-            "no listener",
-        ),
-    ],
-)
-def test_metrics_that_are_told_nowhere_are_a_problem(
-    config: dict[str, Any], problem: str
-) -> None:
-    """Synapse only warns of it."""
-    with pytest.raises(ConfigProblemError, match=problem):
-        metrics_url(config, worker=False)
+@pytest.mark.parametrize("config", [None, {}, [], False, ""])
+def test_an_empty_config_is_one_without_keys(config: object) -> None:
+    """Synapse hands the module an empty mapping then."""
+    entry = {"module": MODULE, "config": config}
+    _, synapse = load_module(entry, ())
+    assert synapse == module_config({"modules": [entry]}) == Config()

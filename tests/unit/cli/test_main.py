@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from synapse_withheld.cli import __main__ as cli
+from tests.harness.databases.backlog import notice
+from tests.unit.cli.test_sweep import make_database
 
 ROOT = Path(__file__).parents[3]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
@@ -71,6 +75,55 @@ def test_wrong_usage_has_an_exit_code_of_its_own(
     assert (out, "usage: synapse-withheld" in err) == ("", True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["status", "127.0.0.1:9000"],
+            "'127.0.0.1:9000' does not begin like http://127.0.0.1:9000",
+        ),
+        (
+            ["check", "-c", "x", "--metrics-url", "127.0.0.1:9000"],
+            "'127.0.0.1:9000' does not begin like http://127.0.0.1:9000",
+        ),
+        (
+            ["top", "127.0.0.1:8008"],
+            "'127.0.0.1:8008' does not begin like https://matrix.example.org",
+        ),
+        (
+            ["status", "http://user:secret@h:x"],
+            "'http://h:x' does not begin like http://127.0.0.1:9000",
+        ),
+        *(
+            ([*command, name, text], "must be a duration such as 1s")
+            for command, name in (
+                (["status", "http://h"], "--every"),
+                (["sweep", "-c", "x"], "--pause"),
+                (["survey", "-c", "x"], "--pause"),
+            )
+            for text in ("0.5", "x", "24", "999")
+        ),
+        (["status", "http://h", "--every", "0"], "must be a duration such as 1s"),
+        (["survey", "-c", "x", "--limit", "0"], "'0' is not 1 to 1000"),
+        (["top", "http://h", "--limit", "0"], "'0' is not from 1 to 100"),
+        (["sweep", "-c", "x", "--batch-size", "0"], "'0' is not 1 to 10000"),
+        (["sweep", "-c", "x", "--enforce", "--dry-run"], "not allowed with"),
+    ],
+)
+def test_what_is_wrong_with_an_argument_is_said(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line is a sentence, not the name of a function; and no secret."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    last = err.splitlines()[-1]
+    assert (out, says in last) == ("", True), last
+    assert "secret" not in err
+    assert not re.search(r"invalid \w+ value", err)
+
+
 def test_the_script_that_is_installed_is_there() -> None:
     """As pyproject.toml names it."""
     script = re.search(r'^synapse-withheld = "(\S+):(\w+)"$', PYPROJECT, re.MULTILINE)
@@ -96,6 +149,24 @@ def test_without_synapse_check_says_so(tmp_path: Path) -> None:
     first = result.stdout.splitlines()[0]
     assert first.startswith("WRONG  module ")
     assert "No module named 'synapse'; to do: run this with the Python" in first
+
+
+@pytest.mark.parametrize("command", cli.commands())
+def test_without_synapse_every_command_has_help(command: str) -> None:
+    """Whoever wonders what it does need not install anything first."""
+    result = without_synapse(command, "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "example" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["survey", "sweep"])
+def test_without_synapse_a_database_is_read(tmp_path: Path, command: str) -> None:
+    """Of Synapse nothing is needed for it."""
+    path = tmp_path / "homeserver.yaml"
+    path.write_text(yaml.safe_dump(make_database(tmp_path, [notice(), notice()])))
+    result = without_synapse(command, "-c", str(path), "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["done"] is True
 
 
 def test_without_synapse_messages_are_explained() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from argparse import ArgumentTypeError
+
 import pytest
 
 from synapse_withheld.cli.commands.status import in_json, in_text
@@ -13,6 +16,7 @@ from synapse_withheld.cli.shared.metrics_page import (
     complete,
     parse,
 )
+from synapse_withheld.cli.shared.page import as_metrics
 
 WRITER = """\
 # HELP synapse_build_info Build information
@@ -22,6 +26,7 @@ synapse_build_info{version="1.163.2"} 1.0
 synapse_withheld_decisions_total{decision="collapse",queue="inbox",reason="held",rule="no_olm"} 5.0
 synapse_withheld_decisions_total{decision="collapse",queue="outbox",reason="held",rule="no_olm"} 1.0
 synapse_withheld_decisions_total{decision="deliver",queue="inbox",reason="first",rule="no_olm"} 1.0
+synapse_withheld_decisions_total{decision="deliver",queue="inbox",reason="overdue",rule="no_olm"} 1.0
 synapse_withheld_decisions_total{decision="supersede",queue="inbox",reason="scope",rule="withheld"} 1.0
 # TYPE synapse_withheld_decisions_created gauge
 synapse_withheld_decisions_created{decision="collapse",queue="inbox"} 1.7e+09
@@ -53,19 +58,20 @@ def test_pages_of_several_processes_are_added_up() -> None:
         processes=2,
         active=1,
         modes=("enforce", "observe"),
-        seen=8,
-        rules={"no_olm": 7, "withheld": 1},
+        seen=9,
+        rules={"no_olm": 8, "withheld": 1},
         collapsed=6,
         superseded=1,
         bytes_saved=1200,
         failures=2,
         tracked_pairs=7,
+        share=0.75,
     )
     assert expected == add_up([parse(WRITER), parse(OTHER)])
 
 
-def test_the_share_is_that_of_the_collapsed_notices() -> None:
-    """Without notices there is none."""
+def test_the_share_is_that_of_the_repeats() -> None:
+    """As the page and the dashboard have it; without repeats there is none."""
     assert add_up([parse(WRITER)]).share == 0.75
     assert add_up([parse(OTHER)]).share is None
 
@@ -105,16 +111,60 @@ def test_what_is_no_page_of_metrics_is_said_to_be_none(text: str) -> None:
         parse(text)
 
 
+def test_in_observe_mode_the_table_says_would_have() -> None:
+    """Where something else runs too, the numbers are of both."""
+    for text, would in ((OTHER, True), (WRITER, False)):
+        table = in_text(add_up([parse(text)]))
+        assert would == ("would have collapsed" in table)
+        assert would == ("bytes it would have saved" in table)
+        assert would != ("bytes saved" in table)
+    assert "would" not in in_text(add_up([parse(WRITER), parse(OTHER)]))
+
+
 def test_an_address_without_a_path_is_completed() -> None:
     """Synapse tells its metrics at one path."""
     completed = "http://[::1]:9000/_synapse/metrics"
-    assert completed == complete("http://[::1]:9000")
-    assert completed == complete("http://[::1]:9000/")
-    assert complete("https://host/metrics?a=b") == "https://host/metrics?a=b"
+    assert completed == str(complete("http://[::1]:9000"))
+    assert completed == str(complete("http://[::1]:9000/"))
+    assert "https://host/metrics?a=b" == str(complete("https://host/metrics?a=b"))
+    assert "http://unix:/s:/_synapse/metrics" == str(complete("http://unix:/s"))
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:9000", "ftp://host", "http://", "9000"])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    """Before anything is asked."""
-    with pytest.raises(ValueError, match="does not begin like"):
+    """With a sentence that argparse shows."""
+    with pytest.raises(ArgumentTypeError, match="does not begin like http://127"):
         complete(url)
+
+
+def test_the_numbers_of_the_page_are_read_like_metrics() -> None:
+    """For where there are none."""
+    decided = {"decision": "collapse", "reason": "held", "rule": "no_olm"}
+    status = {
+        "version": "0.1.0",
+        "state": "acting",
+        "config": {"mode": "enforce", "repeat": "queued"},
+        "reasons": [{**decided, "count": 5, "why": "-"}],
+        "failures": [{"stage": "tidy", "count": 2, "last_ts": None, "meaning": "-"}],
+    }
+    page = as_metrics(json.dumps(status))
+    totals = add_up([page])
+    assert (1, 5, 5, 2, 1.0) == (
+        totals.active,
+        totals.seen,
+        totals.collapsed,
+        totals.failures,
+        totals.share,
+    )
+    assert ["0.1.0", "enforce", "queued"] == [
+        page.label(each) for each in ("version", "mode", "repeat")
+    ]
+    resting = as_metrics(json.dumps({**status, "state": "resting"}))
+    assert 0 == add_up([resting]).active
+
+
+@pytest.mark.parametrize("text", ["<html>", "{}", "[]", '{"config": 1}'])
+def test_what_is_not_the_page_is_said_to_be_none(text: str) -> None:
+    """As behind a reverse proxy that answers everything."""
+    with pytest.raises(UnreachableError, match="something else"):
+        as_metrics(text)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import os
+import re
 import sqlite3
+import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Iterator
 
 import pytest
 import yaml
 
-from synapse_withheld.cli.commands import sweep
+from synapse_withheld.cli.commands import survey, sweep
 from synapse_withheld.cli.shared.database import (
     TRIES,
     Connection,
@@ -20,8 +23,7 @@ from synapse_withheld.cli.shared.database import (
     database_section,
 )
 from synapse_withheld.cli.shared.homeserver_yaml import MODULE, ConfigProblemError
-from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError
-from synapse_withheld.cli.shared.sweep_output import Bar, drawn, in_text
+from synapse_withheld.cli.shared.sweep_output import in_text
 from synapse_withheld.sweep.walk import Counts, Progress
 from tests.harness.databases.backlog import driven, notice
 from tests.store.conftest import TABLES
@@ -30,11 +32,33 @@ SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
 SCOPED = [notice(session_id="a"), notice(session_id="b")]
 
 
-def parse(*arguments: str) -> argparse.Namespace:
+def parse(*arguments: str, command: ModuleType = sweep) -> argparse.Namespace:
     """Parse the command's arguments."""
     parser = argparse.ArgumentParser()
-    sweep.add_arguments(parser)
+    command.add_arguments(parser)
     return parser.parse_args(arguments)
+
+
+def assert_one_line(capsys: pytest.CaptureFixture[str], says: str) -> str:
+    """See that there is one line on standard error and nothing else; return it."""
+    out, err = capsys.readouterr()
+    assert ("", 1) == (out, len(err.splitlines())), err
+    assert re.search(says, err), err
+    return err
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Iterator[None]:
+    """Be a user whose rights end somewhere: root may read and write everything."""
+    if os.geteuid():
+        yield
+        return
+    os.chown(tmp_path, 65534, 65534)
+    for each in (tmp_path, *tmp_path.parents[:3]):
+        each.chmod(each.stat().st_mode | 0o111)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
 
 
 def write(directory: Path, name: str, config: Any) -> str:
@@ -108,10 +132,10 @@ def test_the_rule_is_that_of_the_modules_configuration(
         ({"database": []}, "'database' is list: make it a mapping"),
         ({"database": {"name": "mysql"}}, "'database: name' is 'mysql': name 'psyc"),
         ({"database": {**SQLITE, "args": "db"}}, "'database: args' is str: make it"),
-        ({"database": SQLITE}, "Cannot reach the database: there is no database db"),
+        ({"database": SQLITE}, "Cannot use the database: there is no database db"),
         (
             {"database": SQLITE, "modules": [{"module": MODULE, "config": {"x": 1}}]},
-            "unknown key 'x'",
+            "'x' is no known key",
         ),
     ],
 )
@@ -135,17 +159,121 @@ def test_a_missing_file_is_named(
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
-def test_a_database_without_mailboxes_fails_the_sweep(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", [sweep, survey])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no such table: "),
+        (b"something else" * 1000, "file is not a database"),
+    ],
+)
+def test_what_is_no_database_of_synapse_is_told_in_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: ModuleType,
+    content: bytes,
+    says: str,
 ) -> None:
-    """It is not Synapse's."""
-    sqlite3.connect(tmp_path / "db").execute("CREATE TABLE t (a)")
+    """Before anything is looked at."""
+    (tmp_path / "db").write_bytes(content)
     section = {"name": "sqlite3", "args": {"database": str(tmp_path / "db")}}
     path = write(tmp_path, "homeserver.yaml", {"database": section})
-    assert 1 == sweep.run(parse("-c", path))
-    said = capsys.readouterr()
-    assert "no such table: device_inbox" in said.err
-    assert "stopped before the end" in said.out
+    assert 2 == command.run(parse("-c", path, command=command))
+    assert_one_line(capsys, f"not a database of Synapse, or not one .*: {says}")
+
+
+@pytest.mark.usefixtures("nobody")
+def test_what_may_not_be_written_is_not_swept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though all of it may be read: a dry run goes on."""
+    config = make_database(tmp_path, [notice(), notice()])
+    Path(config["database"]["args"]["database"]).chmod(0o444)
+    path = write(tmp_path, "homeserver.yaml", config)
+    assert 0 == sweep.run(parse("-c", path, "--dry-run"))
+    capsys.readouterr()
+    assert 2 == sweep.run(parse("-c", path))
+    says = "nothing may be deleted there: attempt to write a readonly database; run"
+    assert_one_line(capsys, says)
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("command", [sweep, survey])
+@pytest.mark.parametrize("hidden", ["file", "directory"])
+def test_a_file_that_may_not_be_read_is_told_in_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: ModuleType,
+    hidden: str,
+) -> None:
+    """With what to do about it."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    config = make_database(directory, [notice()])
+    path = write(tmp_path, "homeserver.yaml", config)
+    database = Path(config["database"]["args"]["database"])
+    (database if hidden == "file" else directory).chmod(0)
+    assert 2 == command.run(parse("-c", path, command=command))
+    assert_one_line(capsys, "run this as the user that Synapse runs as")
+    directory.chmod(0o700)
+
+
+@pytest.mark.parametrize("command", [sweep, survey])
+def test_without_the_driver_what_to_do_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: ModuleType,
+) -> None:
+    """Outside of Synapse's environment there is none."""
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    path = write(tmp_path, "homeserver.yaml", {"database": {"name": "psycopg2"}})
+    assert 2 == command.run(parse("-c", path, command=command))
+    assert_one_line(capsys, "run this with the Python that Synapse runs with")
+
+
+@pytest.mark.parametrize("command", [sweep, survey])
+def test_a_password_of_the_database_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: ModuleType
+) -> None:
+    """Whatever the driver says about its arguments."""
+    arguments = {"host": "/nowhere", "password": "sEcReT", "nonsense": 1}
+    section = {"name": "psycopg2", "args": arguments}
+    path = write(tmp_path, "homeserver.yaml", {"database": section})
+    assert 2 == command.run(parse("-c", path, command=command))
+    assert "sEcReT" not in assert_one_line(capsys, "Cannot .* the database")
+
+
+@pytest.mark.parametrize(
+    ("more", "deleted"), [((), None), (("--dry-run",), 0), (("--enforce",), 1)]
+)
+def test_in_observe_mode_nothing_goes_unless_it_is_asked_for(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    deleted: int | None,
+) -> None:
+    """The server's configuration says so."""
+    module = {"module": MODULE, "config": {"mode": "observe"}}
+    config = {**make_database(tmp_path, [notice(), notice()]), "modules": [module]}
+    path = write(tmp_path, "homeserver.yaml", config)
+    code = sweep.run(parse("-c", path, "--json", *more))
+    if deleted is None:
+        assert 2 == code
+        assert_one_line(capsys, "'mode' is observe.* --dry-run .* --enforce ")
+    else:
+        assert 0 == code
+        assert deleted == json.loads(capsys.readouterr().out)["deleted"]
+
+
+def test_without_a_rule_there_is_nothing_to_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would look at every row for nothing."""
+    module = {"module": MODULE, "config": {"rules": {"no_olm": False}}}
+    config = {**make_database(tmp_path, [notice()]), "modules": [module]}
+    assert 2 == sweep.run(parse("-c", write(tmp_path, "homeserver.yaml", config)))
+    assert_one_line(capsys, "All 'rules' are false")
 
 
 @pytest.mark.parametrize(
@@ -174,9 +302,12 @@ def test_a_store_elsewhere_is_no_section() -> None:
         ("--batch-size", "0"),
         ("--batch-size", "10001"),
         ("--batch-size", "x"),
+        ("--batch-size", "9" * 5000),
         ("--pause", "-1"),
-        ("--pause", "nan"),
-        ("--pause", "inf"),
+        ("--pause", "0.2"),
+        ("--pause", "100"),
+        ("--pause", "999"),
+        ("--pause", "00"),
         ("--pause", "x"),
     ],
 )
@@ -185,8 +316,20 @@ def test_a_wrong_argument_is_refused(
 ) -> None:
     """With what would be right."""
     with pytest.raises(SystemExit):
-        parse("-c", "x", *arguments)
-    assert f"'{arguments[1]}' is not " in capsys.readouterr().err
+        parse("-c", "x", f"{arguments[0]}={arguments[1]}")
+    name = arguments[0]
+    assert re.search(
+        rf"argument {name}: (.* is not 1 to 10000|must be a duration such as 1s)",
+        capsys.readouterr().err,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("1000", 1), ("1s", 1), ("2m", 120)]
+)
+def test_a_pause_is_written_as_every_duration(text: str, seconds: float) -> None:
+    """And none at all as 0, whatever its unit."""
+    assert seconds == parse("-c", "x", "--pause", text).pause
 
 
 @pytest.mark.parametrize(("failing", "right"), [(TRIES - 1, True), (TRIES, False)])
@@ -222,58 +365,6 @@ def test_any_other_failure_is_one_at_once() -> None:
     with pytest.raises(DatabaseError):
         driven(connection.run("statement", statement))
     assert 1 == len(tried)
-
-
-def test_a_place_is_noted_and_read_again(tmp_path: Path) -> None:
-    """And gone at the end."""
-    file = tmp_path / "place"
-    place = Place.read(file, dry_run=False)
-    assert place.mailbox is None
-    place.note(Progress(mailbox=("@ü:hs", "D")))
-    assert ("@ü:hs", "D") == Place.read(file, dry_run=False).mailbox
-    place.note(Progress(mailbox=("@a:hs", "D"), done=True))
-    assert [] == list(tmp_path.iterdir())
-
-
-def test_a_sweep_does_not_begin_where_a_dry_run_was(tmp_path: Path) -> None:
-    """What that passed over is still there."""
-    file = tmp_path / "place"
-    Place.read(file, dry_run=True).note(Progress(mailbox=("@u:hs", "D")))
-    with pytest.raises(UnreadablePlaceError, match="is of a sweep with --dry-run"):
-        Place.read(file, dry_run=False)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", "\xff"])
-def test_a_file_with_something_else_is_refused(
-    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is left as it is."""
-    file = tmp_path / "place"
-    file.write_text(text, encoding="latin-1")
-    config = write(tmp_path, "homeserver.yaml", make_database(tmp_path, []))
-    assert 2 == sweep.run(parse("-c", config, "--place", str(file)))
-    assert "does not say where a sweep was" in capsys.readouterr().err
-    assert text == file.read_text(encoding="latin-1")
-
-
-def test_a_bar_fills_up() -> None:
-    """As far as the number of rows is known."""
-    assert f"[{'-' * 30}]   0%  0 of about 1,000 rows" == drawn(0, 1000)
-    assert f"[{'#' * 15}{'-' * 15}]  50%  500 of about 1,000 rows" == drawn(500, 1000)
-    assert f"[{'#' * 30}] 100%  1,500 of about 1,000 rows" == drawn(1500, 1000)
-    assert "1,500 rows" == drawn(1500, 0)
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_bar_is_for_terminals(
-    terminal: bool,
-) -> None:
-    """In a log it would be noise."""
-    stream = io.StringIO()
-    stream.isatty = lambda: terminal  # type: ignore[method-assign]
-    with Bar(0, stream) as bar:
-        bar.show(5)
-    assert ("\r0 rows\r5 rows\n" if terminal else "") == stream.getvalue()
 
 
 def test_the_summary_says_what_a_dry_run_would_delete() -> None:

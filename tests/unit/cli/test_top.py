@@ -52,6 +52,35 @@ def test_what_is_no_request_is_refused(
     assert "usage: synapse-withheld top" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("http://h:8008", ""),
+        ("http://h:8008/", ""),
+        ("http://h:8008/_synapse/client/withheld", ""),
+        ("http://h:8008/_synapse/client/withheld/", ""),
+        ("http://h:8008/below/_synapse/client/withheld/?a=b", "/below"),
+        ("http://h:8008/below/", "/below"),
+    ],
+)
+def test_the_address_of_the_page_is_that_of_the_writer(given: str, asked: str) -> None:
+    """It is what a browser has at hand."""
+    parsed = cli.make_parser().parse_args(["top", given])
+    assert f"http://h:8008{asked}" == str(parsed.url)
+
+
+def test_a_password_in_a_wrong_address_is_not_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Somebody may watch, or keep the output."""
+    for wrong in ("user:secret@host", "ftp://user:secret@host/"):
+        with pytest.raises(SystemExit):
+            cli.main(["top", wrong])
+        said = capsys.readouterr().err
+        assert "secret" not in said
+        assert "does not begin like https://matrix.example.org" in said
+
+
 def test_a_token_is_never_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
     """Others on the machine can read those."""
     with pytest.raises(SystemExit):

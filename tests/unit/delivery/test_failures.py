@@ -9,7 +9,8 @@ from prometheus_client import REGISTRY
 from twisted.internet.task import Clock
 
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 
 
 def counted(stage: str) -> float:

@@ -16,6 +16,7 @@ VARIABLES = {"datasource", "bucket_size", "server_name", "instance", "job", "ind
 ADDED = {"server_name", "instance", "job", "index", "le"}
 
 EXPRESSIONS = list(dashboards.expressions())
+ALERTS = [rule for rule in dashboards.rules() if "alert" in rule]
 
 
 def named(pairs: list[tuple[str, str]]) -> Any:
@@ -95,12 +96,32 @@ def test_panels_neither_overlap_nor_share_an_id() -> None:
 
 
 def test_every_alert_is_explained_and_tested() -> None:
-    """What to do about it is in docs/dashboards.md, too."""
-    alerts = {rule["alert"] for rule in dashboards.rules() if "alert" in rule}
+    """What to do about it is in docs/dashboards.md, in a section of its own."""
+    alerts = {rule["alert"] for rule in ALERTS}
     text = (dashboards.DOCS / "dashboards.md").read_text()
-    assert set(re.findall(r"^\| `(Withheld\w+)` \|", text, re.M)) == alerts
+    assert set(re.findall(r"^### (Withheld\w+)$", text, re.M)) == alerts
     tests = dashboards.RULE_TESTS.read_text()
     assert {each for each in alerts if each not in tests} == set()
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda each: str(each["alert"]))
+def test_an_alert_says_that_nothing_is_lost_and_leads_to_its_section(
+    alert: dict[str, Any],
+) -> None:
+    """Whoever is woken reads that first, whether it can wait, and where to look."""
+    told = alert["annotations"]
+    assert told["description"].startswith("Nothing is lost: ")
+    assert "It can wait" in told["description"]
+    assert re.search(r"Look (which|for)", told["description"])
+    path, _, section = told["runbook_url"].partition("#")
+    text = (dashboards.DOCS.parent / path).read_text()
+    assert section in {each.lower() for each in re.findall(r"^#+ (.*)$", text, re.M)}
+    assert section == alert["alert"].lower()
+
+
+def test_no_alert_is_for_a_single_moment() -> None:
+    """One slow statement wakes nobody."""
+    assert [each["alert"] for each in ALERTS if "for" not in each] == []
 
 
 def test_the_readers_find_what_an_expression_names() -> None:

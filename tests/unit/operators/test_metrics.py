@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from synapse_withheld.operators.metrics import ALL, SERVER_NAME_LABEL, STAGES
+from synapse_withheld.operators import series
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import ALL, CODES, SERVER_NAME_LABEL, STAGES
 from synapse_withheld.operators.wording import WHAT_FAILED
 from synapse_withheld.rules import decision
+from synapse_withheld.rules.content import NO_OLM, SESSION_CODES, code_of
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 
@@ -49,8 +56,36 @@ def test_the_page_and_the_code_name_the_same_stages() -> None:
 
 
 def test_of_every_stage_there_are_words_for_what_failed() -> None:
-    """The page tells the last failure in them."""
+    """The page of server admins tells failures in those of the documentation."""
     assert list(STAGES) == list(WHAT_FAILED)
+    assert list(WHAT_FAILED.values()) == [row[1] for row in table("## Failures")]
+
+
+def labels_of(metric: Counter, server: str) -> list[dict[str, str]]:
+    """Return the labels of each series of a homeserver."""
+    return [labels for labels, _ in Metrics(server).read(metric)]
+
+
+def test_a_rate_sees_the_first_burst() -> None:
+    """Every decision that may be made is counted from zero, in each queue."""
+    server = "zero.test"
+    Metrics(server).begin(["no_olm", "withheld"], ["inbox", "outbox"])
+    told = labels_of(series.DECISIONS, server)
+    if not SERVER_NAME_LABEL:
+        told = [each for each in told if each["rule"] in ("no_olm", "withheld")]
+    assert len(told) == 2 * 2 * len(decision.ALL)
+    assert len(labels_of(series.MESSAGES, server)) == len(CODES) * 2
+    for metric in (series.COLLAPSED_BYTES, series.TIDIED, series.REARMED):
+        assert len(labels_of(metric, server)) == 2
+
+
+def test_every_code_of_a_message_is_known() -> None:
+    """Also where it is made up."""
+    contents: list[Any] = [
+        *({"code": code} for code in (*SESSION_CODES, NO_OLM, "made up", 1)),
+        {"code": NO_OLM, "algorithm": "m.megolm.v1.aes-sha2", "sender_key": "key"},
+    ]
+    assert set(map(code_of, contents)) == set(CODES)
 
 
 def test_no_label_holds_an_identifier() -> None:

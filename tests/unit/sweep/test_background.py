@@ -7,24 +7,25 @@ from typing import Any, Callable
 import attrs
 import pytest
 from prometheus_client import REGISTRY
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.runtime import at_once
-from synapse_withheld.operators.metrics import SERVER_NAME_LABEL, Metrics
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.background import (
     MOST_FAILURES,
     REST_AFTER_FAILURE_S,
     BackgroundSweep,
 )
-from synapse_withheld.sweep.walk import Options, Sweep
+from synapse_withheld.sweep.walk import PAUSE_S, Options, Sweep
 from tests.harness.databases.backlog import FakeRows, driven, notice
 from tests.harness.rules import EVERY_RULE
 
 SERVER = "background.test"
-PAUSE_S = 0.25
+DAY_S = 86_400
 
 
 @attrs.define
@@ -82,9 +83,12 @@ def background(
 ) -> BackgroundSweep:
     """Return a sweep in batches of two."""
     backlog: Any = Estimating(estimate)
-    sweep = Sweep(rows, Options(batch_size=2, **options))
-    runtime = at_once(Clock(), sleep)
-    return BackgroundSweep(backlog, sweep, Metrics(SERVER), PAUSE_S, runtime)
+    return BackgroundSweep(
+        backlog,
+        lambda: Sweep(rows, Options(batch_size=2, **options)),
+        Metrics(SERVER),
+        at_once(Clock(), sleep),
+    )
 
 
 def mailbox(count: int) -> FakeRows:
@@ -97,7 +101,7 @@ def test_it_rests_after_each_batch_and_tells_how_far_it_is(
 ) -> None:
     """Until it is done."""
     slept = Slept(lambda: (sample("sweep_position"), sample("sweep_done")))
-    driven(background(mailbox(7), slept).run())
+    driven(background(mailbox(7), slept).sweep_once())
     assert [PAUSE_S] * 4 == slept.seconds
     assert [(0.25, 0), (0.5, 0), (0.75, 0), (1, 1)] == slept.seen
     counted = [
@@ -110,7 +114,7 @@ def test_it_rests_after_each_batch_and_tells_how_far_it_is(
 def test_where_nothing_is_found_each_rule_says_so() -> None:
     """What is not there at all is no zero to a dashboard."""
     rules = Ruleset.of(Config(rules=EVERY_RULE))
-    driven(background(FakeRows({}), Slept(), rules=rules).run())
+    driven(background(FakeRows({}), Slept(), rules=rules).sweep_once())
     labels = {SERVER_NAME_LABEL: SERVER} if SERVER_NAME_LABEL else {}
     for name in ("notices", "deleted", "deleted_bytes"):
         metric = f"synapse_withheld_sweep_{name}_total"
@@ -121,7 +125,7 @@ def test_where_nothing_is_found_each_rule_says_so() -> None:
 
 def test_a_dry_run_counts_no_deletion(sample: Callable[[str], float]) -> None:
     """Nor bytes, which are those that were deleted."""
-    driven(background(mailbox(7), Slept(), dry_run=True).run())
+    driven(background(mailbox(7), Slept(), dry_run=True).sweep_once())
     assert 7 == sample("sweep_notices_total")
     assert 0 == sample("sweep_deleted_total") == sample("sweep_deleted_bytes_total")
 
@@ -130,7 +134,7 @@ def test_after_a_failure_it_rests_and_goes_on(sample: Callable[[str], float]) ->
     """The failure is counted; nothing is missed."""
     rows, slept = mailbox(7), Slept()
     rows.failing = MOST_FAILURES - 1
-    driven(background(rows, slept).run())
+    driven(background(rows, slept).sweep_once())
     assert 1 == len(rows.table)
     assert MOST_FAILURES - 1 == sample("failures_total")
     assert MOST_FAILURES - 1 == slept.seconds.count(REST_AFTER_FAILURE_S)
@@ -144,7 +148,7 @@ def test_after_many_failures_in_a_row_it_gives_up(
     rows = mailbox(7)
     rows.failing = 1000
     with caplog.at_level("INFO"):
-        driven(background(rows, Slept()).run())
+        driven(background(rows, Slept()).sweep_once())
     assert MOST_FAILURES == sample("failures_total")
     assert 0 == sample("sweep_done")
     assert "the sweep gave up" in caplog.text
@@ -156,7 +160,7 @@ def test_without_an_estimate_it_sweeps_all_the_same(
 ) -> None:
     """Its position is 0 until it is done."""
     rows, slept = mailbox(3), Slept(lambda: sample("sweep_position"))
-    driven(background(rows, slept, estimate).run())
+    driven(background(rows, slept, estimate).sweep_once())
     assert 1 == len(rows.table)
     assert [0, 1] == slept.seen
 
@@ -170,8 +174,58 @@ def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:
     sweep = background(rows, slept)
     slept.look = lambda: held.append(bool(sweep.turn.locked))
     sweep.turn.acquire()
-    process = ensureDeferred(sweep.run())
+    process = ensureDeferred(sweep.sweep_once())
     assert (7, False) == (len(rows.table), process.called)
     sweep.turn.release()
     assert (1, True) == (len(rows.table), process.called)
     assert [False] * 5 == held
+
+
+@pytest.mark.parametrize(("took_s", "rests_s"), [(600, DAY_S - 600), (90_000, PAUSE_S)])
+def test_it_begins_again_as_long_after_it_began_as_was_asked_for(
+    took_s: float, rests_s: float
+) -> None:
+    """At once where it took longer than that; each begins with nothing behind it."""
+    clock, rows = Clock(), mailbox(3)
+    slept: list[float] = []
+    ends: Deferred[None] = Deferred()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(took_s / 2)
+        if len(slept) == 3:
+            # What became redundant since.
+            rows.table.update(mailbox(6).table)
+        if len(slept) == 7:
+            await ends
+
+    sweep = background(rows, Slept())
+    sweep.runtime = at_once(clock, sleep)
+    process = ensureDeferred(sweep.run(DAY_S))
+    assert [PAUSE_S, PAUSE_S, rests_s] == slept[:3]
+    assert (1, False) == (len(rows.table), process.called)
+
+
+def test_the_next_one_does_not_claim_to_be_done(
+    sample: Callable[[str], float],
+) -> None:
+    """Progress is that of the sweep under way; counts go on rising."""
+    slept = Slept(lambda: (sample("sweep_position"), sample("sweep_done")))
+    sweep = background(mailbox(4), slept)
+    driven(sweep.sweep_once())
+    driven(sweep.sweep_once())
+    assert [(0.25, 0), (1, 1), (1, 1)] == slept.seen
+    assert 5 == sample("sweep_rows_total")
+
+
+def test_after_it_gave_up_the_next_one_tries_again(
+    sample: Callable[[str], float],
+) -> None:
+    """Without a restart."""
+    rows = mailbox(7)
+    rows.failing = MOST_FAILURES
+    sweep = background(rows, Slept())
+    driven(sweep.sweep_once())
+    assert (7, 0) == (len(rows.table), sample("sweep_done"))
+    driven(sweep.sweep_once())
+    assert (1, 1) == (len(rows.table), sample("sweep_done"))

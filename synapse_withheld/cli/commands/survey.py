@@ -1,0 +1,111 @@
+"""`synapse-withheld survey`: what waits in the database, and what would go."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from typing import Any, Mapping
+
+import attrs
+
+from synapse_withheld.cli.shared import walking
+from synapse_withheld.cli.shared.ahead import Ahead
+from synapse_withheld.cli.shared.bar import Bar
+from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
+from synapse_withheld.cli.shared.database import Connection, DatabaseError, connect
+from synapse_withheld.cli.shared.homeserver_yaml import ConfigProblemError, read
+from synapse_withheld.cli.shared.survey_output import in_json, in_text
+from synapse_withheld.config import Config
+from synapse_withheld.database.database import StatementError
+from synapse_withheld.database.survey import SurveyDatabase
+from synapse_withheld.delivery.runtime import now_ts
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.survey import ALL_RULES, Survey
+from synapse_withheld.sweep.walk import BATCH_SIZE, Options
+
+DEFAULT_LIMIT = 10
+MOST_LIMIT = 1_000
+
+EPILOG = """\
+example:
+  synapse-withheld survey -c homeserver.yaml
+
+Reads the tables of to-device messages and changes nothing. Synapse need not run, nor
+the module be installed in it. It rests after each batch of rows; Ctrl-C ends it.
+
+exit codes: 0 all was looked at, 1 it was stopped on the way, 2 the configuration or
+the database could not be read
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    walking.add_arguments(parser)
+    parser.add_argument(
+        "--limit",
+        type=walking.whole_number(MOST_LIMIT),
+        default=DEFAULT_LIMIT,
+        metavar="NUMBER",
+        help="how many of the longest mailboxes and outboxes to show "
+        f"(default: {DEFAULT_LIMIT})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Survey; return the exit code."""
+    try:
+        config = read(arguments.config_path).shared
+        module = walking.module_config_or_default(config)
+        connection = connect(config)
+        try:
+            return _survey(arguments, config, module, connection)
+        finally:
+            connection.close()
+    except OSError as error:
+        message = f"Cannot read the configuration: {error}"
+    except ConfigProblemError as error:
+        message = str(error)
+    except DatabaseError as error:
+        message = f"Cannot read the database: {error}"
+    except StatementError as error:
+        message = f"Cannot read the database: {error.__cause__}"
+    print(message, file=sys.stderr)
+    return CANNOT_SAY
+
+
+def _survey(
+    arguments: argparse.Namespace,
+    config: Mapping[str, Any],
+    module: Config,
+    connection: Connection,
+) -> int:
+    ahead = Ahead(lambda: connect(config))
+    try:
+        rows = SurveyDatabase(connection.run, connection.driver, ahead.walk)
+        survey = Survey(
+            rows,
+            Options(
+                batch_size=arguments.batch_size or BATCH_SIZE,
+                rules=Ruleset.of(attrs.evolve(module, rules=ALL_RULES)),
+                dry_run=True,
+                now_ts=now_ts(),
+            ),
+            arguments.limit,
+        )
+        bar = Bar(walking.driven(rows.estimate()))
+        with walking.stoppable() as stopped, bar:
+            _walk(survey, bar, stopped, arguments.pause)
+        survey.end()
+    finally:
+        ahead.close()
+    print((in_json if arguments.json else in_text)(survey, module))
+    return OK if survey.done else WRONG
+
+
+def _walk(survey: Survey, bar: Bar, stopped: threading.Event, pause_s: float) -> None:
+    while not survey.done and not stopped.is_set():
+        walking.driven(survey.step())
+        bar.show(survey.rows)
+        if not survey.done:
+            stopped.wait(pause_s)

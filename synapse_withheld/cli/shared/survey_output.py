@@ -1,0 +1,185 @@
+"""What `synapse-withheld survey` shows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterable, Sequence
+
+import attrs
+
+from synapse_withheld.cli.shared.printable import printable
+from synapse_withheld.config import Config
+from synapse_withheld.sweep.kinds import Kind
+from synapse_withheld.sweep.survey import ALL_RULES, Survey, Unread
+from synapse_withheld.sweep.tally import Long, Sums, Tally
+from synapse_withheld.sweep.walk import Counts
+
+# How many kinds the text shows; the JSON has all that were told apart.
+SHOWN_KINDS = 20
+
+_ADVICE = """\
+  Nobody reads these; synapse_withheld leaves them alone. Synapse deletes those of one
+  device when its admin API is asked to delete that device, even one that is gone:
+  DELETE /_synapse/admin/v2/users/<user_id>/devices/<device_id>"""
+
+
+def in_text(survey: Survey, module: Config) -> str:
+    """Return what was found as tables."""
+    parts = [
+        *_queue("device_inbox", "mailboxes", survey.inbox),
+        *_queue("device_federation_outbox", "servers", survey.outbox),
+        *_longest("the longest mailboxes", ("user", "device"), survey.inbox.longest),
+        *_longest("the longest outboxes", ("server",), survey.outbox.longest),
+        "what each rule would remove from device_inbox",
+        *_rules(survey, module),
+        "",
+        *_unread(survey),
+    ]
+    if not survey.done:
+        parts.append("\nstopped before the end")
+    return "\n".join(parts)
+
+
+def in_json(survey: Survey, module: Config) -> str:
+    """Return the same as a JSON object."""
+    said = {
+        "done": survey.done,
+        "inbox": {
+            **_queue_data("mailboxes", survey.inbox),
+            "longest": [
+                {"user_id": each.name[0], "device_id": each.name[1], **_long_data(each)}
+                for each in survey.inbox.longest
+            ],
+            "gone": _unread_data(survey.gone),
+            "hidden": _unread_data(survey.hidden),
+        },
+        "outbox": {
+            **_queue_data("servers", survey.outbox),
+            "longest": [
+                {"server": each.name[0], **_long_data(each)}
+                for each in survey.outbox.longest
+            ],
+        },
+        "rules": {
+            rule: {
+                "on": is_on,
+                "notices": counts.notices,
+                "rows": _removed(counts),
+                "bytes": counts.bytes,
+                "left_alone": counts.left_alone,
+            }
+            for rule, is_on, counts in _by_rule(survey, module)
+        },
+    }
+    return json.dumps(said)
+
+
+def _queue(table: str, names: str, tally: Tally) -> list[str]:
+    total = tally.kinds.total
+    frequent = tally.kinds.most_frequent()
+    rows = [_sums(str(kind), sums) for kind, sums in frequent[:SHOWN_KINDS]]
+    rest = frequent[SHOWN_KINDS:]
+    if rest:
+        others = Sums()
+        for _, sums in rest:
+            others.add(sums.rows, sums.bytes)
+        rows.append(_sums(f"{len(rest):,} others", others))
+    head = (
+        f"{table}: {total.rows:,} rows, {total.bytes:,} bytes, {tally.names:,} {names}"
+    )
+    return (
+        [head, *_table(("rows", "bytes", "type"), rows, 2), ""] if rows else [head, ""]
+    )
+
+
+def _sums(name: str, sums: Sums) -> tuple[str, str, str]:
+    return (f"{sums.rows:,}", f"{sums.bytes:,}", name)
+
+
+def _longest(title: str, columns: tuple[str, ...], longest: list[Long]) -> list[str]:
+    if not longest:
+        return []
+    rows = [
+        (f"{each.rows:,}", f"{each.syncs:,}", *each.name, _shares(each))
+        for each in longest
+    ]
+    return [title, *_table(("rows", "syncs", *columns, "most of it"), rows, 2), ""]
+
+
+def _shares(each: Long) -> str:
+    return ", ".join(f"{kind} {rows / each.rows:.0%}" for kind, rows in each.kinds)
+
+
+def _rules(survey: Survey, module: Config) -> list[str]:
+    rows = [
+        (f"{_removed(counts):,}", f"{counts.bytes:,}", rule, "on" if is_on else "off")
+        for rule, is_on, counts in _by_rule(survey, module)
+    ]
+    return _table(("rows", "bytes", "rule", "is"), rows, 2)
+
+
+def _unread(survey: Survey) -> list[str]:
+    rows = [
+        (f"{each.sums.rows:,}", f"{each.sums.bytes:,}", f"{each.mailboxes:,}", devices)
+        for devices, each in (("gone", survey.gone), ("hidden", survey.hidden))
+    ]
+    table = _table(("rows", "bytes", "mailboxes", "device"), rows, 3)
+    any_rows = survey.gone.sums.rows or survey.hidden.sums.rows
+    return [
+        "rows of devices that do not exist or are hidden",
+        *table,
+        *([_ADVICE] if any_rows else []),
+    ]
+
+
+def _by_rule(survey: Survey, module: Config) -> Iterable[tuple[str, bool, Counts]]:
+    for name in attrs.asdict(ALL_RULES):
+        counts = survey.swept.rules.get(name, Counts())
+        yield name, getattr(module.rules, name), counts
+
+
+def _removed(counts: Counts) -> int:
+    return counts.redundant - counts.left_alone
+
+
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int
+) -> list[str]:
+    """Return a table, indented; its first columns are numbers."""
+    cells = [tuple(header), *(tuple(map(printable, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(width) if at < numbers else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _queue_data(names: str, tally: Tally) -> dict[str, Any]:
+    return {
+        **attrs.asdict(tally.kinds.total),
+        names: tally.names,
+        "types": [
+            {**_kind_data(kind), **attrs.asdict(sums)}
+            for kind, sums in tally.kinds.most_frequent()
+        ],
+    }
+
+
+def _long_data(each: Long) -> dict[str, Any]:
+    types = [
+        {**_kind_data(kind), "share": round(rows / each.rows, 4)}
+        for kind, rows in each.kinds
+    ]
+    return {"rows": each.rows, "syncs": each.syncs, "types": types}
+
+
+def _kind_data(kind: Kind) -> dict[str, str]:
+    return {"type": kind.type, **({"code": kind.code} if kind.code else {})}
+
+
+def _unread_data(unread: Unread) -> dict[str, int]:
+    return {"mailboxes": unread.mailboxes, **attrs.asdict(unread.sums)}

@@ -1,0 +1,40 @@
+"""An admin's access token: from a file or the environment, never from the command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+TOKEN = "SYNAPSE_WITHHELD_TOKEN"  # noqa: S105 a variable's name
+
+
+def add_token_argument(parser: argparse.ArgumentParser, what_for: str) -> None:
+    """Say that a command takes a file with a token.
+
+    Args:
+        parser: The command's.
+        what_for: What stands before the default in its help.
+    """
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"{what_for} (default: the variable {TOKEN})",
+    )
+
+
+def read_token(file: Path | None) -> str:
+    """Return the token; nothing where there is none.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    try:
+        text = os.environ.get(TOKEN, "") if file is None else file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise OSError(f"{file} is no text") from None
+    token = text.strip()
+    if not token.isascii() or len(token.split()) > 1:
+        raise OSError(f"{file or TOKEN} holds something else")
+    return token

@@ -1,0 +1,177 @@
+"""Every metric, on Synapse's own metrics listener.
+
+No label ever holds a user, a device or a room.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from synapse_withheld.rules.content import MALFORMED, NO_OLM, OTHER, SESSION_CODES
+
+try:
+    from synapse.metrics import SERVER_NAME_LABEL as _LABEL
+except ImportError:  # Synapse before 1.135 has no such label.
+    _LABEL = ""
+
+SERVER_NAME_LABEL: str = _LABEL
+
+_SERVER = [SERVER_NAME_LABEL] if SERVER_NAME_LABEL else []
+
+MESSAGES = Counter(
+    "synapse_withheld_messages_total",
+    "Withheld messages that reached this process, by their code and where they "
+    "came from (local: a client of this server; federation: another server)",
+    [*_SERVER, "code", "source"],
+)
+DECISIONS = Counter(
+    "synapse_withheld_decisions_total",
+    "Messages that a rule names by what was done with them (deliver: stored; "
+    "collapse: not stored, a queued one already says it; supersede: stored, the "
+    "queued one deleted) and why; in observe mode, what would have been done",
+    [*_SERVER, "decision", "queue", "reason", "rule"],
+)
+COLLAPSED_BYTES = Counter(
+    "synapse_withheld_collapsed_bytes_total",
+    "Bytes of message JSON that were not stored because their notices collapsed; in "
+    "observe mode, that would not have been stored",
+    [*_SERVER, "queue"],
+)
+REARMED = Counter(
+    "synapse_withheld_rearmed_total",
+    "Pairs whose next notice is new again because of an Olm message, by its "
+    "direction (to_recipient: from the notice's sender; to_sender: the answer)",
+    [*_SERVER, "direction"],
+)
+TIDIED = Counter(
+    "synapse_withheld_tidied_rows_total",
+    "Remembered rows deleted because a newer notice of their pair is in the mailbox; "
+    "none in observe mode",
+    [*_SERVER, "queue"],
+)
+DECISION_SECONDS = Histogram(
+    "synapse_withheld_decision_seconds",
+    "Time that it took to look a batch of notices up in memory",
+    _SERVER,
+    buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1),
+)
+CONFIRM_SECONDS = Histogram(
+    "synapse_withheld_confirm_seconds",
+    "Time that batches with believed duplicates waited for the database to confirm "
+    "them, at most a second; in observe mode, would have waited",
+    _SERVER,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+HOUSEKEEPING_QUEUE = Gauge(
+    "synapse_withheld_housekeeping_queue",
+    "What waits to be done in the background (learn: mailboxes to look into; tidy: "
+    "redundant rows to delete, none in observe mode)",
+    [*_SERVER, "work"],
+)
+FAILURES = Counter(
+    "synapse_withheld_failures_total",
+    "Failures of the module, by stage; the messages concerned were stored as "
+    "Synapse without the module would have",
+    [*_SERVER, "stage"],
+)
+LAST_FAILURE = Gauge(
+    "synapse_withheld_last_failure_timestamp_seconds",
+    "When the module failed last, by stage, in seconds since 1970; 0 for never",
+    [*_SERVER, "stage"],
+)
+TRACKED_PAIRS = Gauge(
+    "synapse_withheld_tracked_pairs",
+    "Pairs of sender device and recipient device that are remembered",
+    _SERVER,
+)
+TRACKED_MAILBOXES = Gauge(
+    "synapse_withheld_tracked_mailboxes",
+    "Mailboxes that are remembered",
+    _SERVER,
+)
+ACTIVE = Gauge(
+    "synapse_withheld_active",
+    "1 where this process acts on to-device messages (in observe mode: watches "
+    "them); 0 where it does not: it is not the writer, this Synapse is unknown to the "
+    "module, or the database is slow or failed just now and everything is stored",
+    _SERVER,
+)
+INFO = Gauge(
+    "synapse_withheld_info",
+    "Always 1; the labels tell the module's version and configuration",
+    [*_SERVER, "version", "mode", "repeat"],
+)
+# Nothing is told of sweeps in a process that has none: registered when one begins.
+SWEEP_ROWS = Counter(
+    "synapse_withheld_sweep_rows_total",
+    "Rows of the mailboxes that the sweep in the background looked at",
+    _SERVER,
+    registry=None,
+)
+SWEEP_NOTICES = Counter(
+    "synapse_withheld_sweep_notices_total",
+    "Notices that the sweep in the background found",
+    [*_SERVER, "rule"],
+    registry=None,
+)
+SWEEP_DELETED = Counter(
+    "synapse_withheld_sweep_deleted_total",
+    "Notices that the sweep in the background deleted because a later one of the "
+    "same mailbox covers them or no client heeds them any more; none in observe mode",
+    [*_SERVER, "rule"],
+    registry=None,
+)
+SWEEP_DELETED_BYTES = Counter(
+    "synapse_withheld_sweep_deleted_bytes_total",
+    "Bytes of message JSON that the sweep in the background deleted; none in observe "
+    "mode",
+    [*_SERVER, "rule"],
+    registry=None,
+)
+SWEEP_POSITION = Gauge(
+    "synapse_withheld_sweep_position",
+    "How far the sweep in the background is, about, from 0 to 1; only in the process "
+    "that sweeps",
+    _SERVER,
+    registry=None,
+)
+SWEEP_DONE = Gauge(
+    "synapse_withheld_sweep_done",
+    "1 where the last sweep in the background is done, 0 while one is under way or "
+    "gave up; only in the process that sweeps",
+    _SERVER,
+    registry=None,
+)
+
+SWEEP = (
+    SWEEP_ROWS,
+    SWEEP_NOTICES,
+    SWEEP_DELETED,
+    SWEEP_DELETED_BYTES,
+    SWEEP_POSITION,
+    SWEEP_DONE,
+)
+
+ALL = (
+    MESSAGES,
+    DECISIONS,
+    COLLAPSED_BYTES,
+    REARMED,
+    TIDIED,
+    DECISION_SECONDS,
+    CONFIRM_SECONDS,
+    HOUSEKEEPING_QUEUE,
+    FAILURES,
+    LAST_FAILURE,
+    TRACKED_PAIRS,
+    TRACKED_MAILBOXES,
+    ACTIVE,
+    INFO,
+    *SWEEP,
+)
+
+STAGES = ("decide", "statement", "record", "rearm", "tidy", "sweep")
+
+CODES = (NO_OLM, *SESSION_CODES, OTHER, MALFORMED)
+SOURCES = ("local", "federation")
+DIRECTIONS = ("to_recipient", "to_sender")

@@ -1,0 +1,102 @@
+"""What kinds of messages rows hold, told by their text: the type, and some codes.
+
+Nothing here knows of Synapse or SQL; but for how Synapse writes its rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Iterator, NamedTuple
+
+from synapse_withheld.database.sql import decode
+from synapse_withheld.rules.content import (
+    MAX_ID_LENGTH,
+    NO_OLM,
+    OTHER,
+    SESSION_CODES,
+    WITHHELD_TYPES,
+    code_of,
+)
+from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.notice import Notice
+
+
+class Kind(NamedTuple):
+    """What is counted together.
+
+    Attributes:
+        type: The type of the message.
+        code: Of a withheld message its code, as metrics name it.
+    """
+
+    type: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.type} ({self.code})" if self.code else self.type
+
+
+UNREADABLE = Kind("(unreadable)")
+# An EDU with messages of several codes.
+SEVERAL = "several"
+
+_STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_MEMBER = rf"{_STRING}:{_STRING}"
+_BEFORE_TYPE = ',"type":"'
+# Where nothing but strings follows up to the end, this is the object itself and
+# nothing inside of it. So Synapse writes mailboxes, and long wrote outboxes.
+_AT_END = re.compile(rf',"type":({_STRING})(?:,{_MEMBER})*\}}\Z', re.DOTALL)
+# As it writes outboxes now.
+_AT_START = re.compile(rf'\{{(?:{_MEMBER},)*?"type":({_STRING})', re.DOTALL)
+
+
+def kind_of(text: str, *, whole: bool = True, notice: Notice | None = None) -> Kind:
+    """Return the kind of what a row holds.
+
+    Args:
+        text: Its text, of a mailbox or an outbox; or beginning and end of it.
+        whole: Whether it is all of the text.
+        notice: What a rule makes of it, where that is known.
+    """
+    found = _AT_END.match(text, max(0, text.rfind(_BEFORE_TYPE)))
+    found = found or _AT_START.match(text)
+    if found is None:
+        return _kind_by_reading(text) if whole else UNREADABLE
+    quoted = found[1]
+    message_type = quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
+    kind = Kind(message_type[:MAX_ID_LENGTH])
+    if message_type not in WITHHELD_TYPES or not whole:
+        return kind
+    return _kind_by_reading(text) if notice is None else _with_code(kind, notice)
+
+
+def _with_code(kind: Kind, notice: Notice) -> Kind:
+    # Without reading it again. A rule names only what is well-formed.
+    if notice.rule.name == NoOlm.name:
+        return kind._replace(code=NO_OLM)
+    known = notice.variant in SESSION_CODES
+    return kind._replace(code=notice.variant if known else OTHER)
+
+
+def _kind_by_reading(text: str) -> Kind:
+    message = decode(text) or {}
+    message_type = message.get("type")
+    if not isinstance(message_type, str):
+        return UNREADABLE
+    kind = Kind(message_type[:MAX_ID_LENGTH])
+    if message_type not in WITHHELD_TYPES:
+        return kind
+    codes = {code_of(each) for each in _contents(message)}
+    return kind._replace(code=codes.pop() if len(codes) == 1 else SEVERAL)
+
+
+def _contents(message: dict[str, Any]) -> Iterator[Any]:
+    """Return the content of a message, or those of an EDU."""
+    by_user = message.get("messages")
+    if "content" in message or not isinstance(by_user, dict):
+        yield message.get("content")
+        return
+    for by_device in by_user.values():
+        if isinstance(by_device, dict):
+            yield from by_device.values()

@@ -1,0 +1,101 @@
+"""Server admins where matrix-authentication-service says who is one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, AsyncIterator
+
+import attrs
+import pytest
+import treq
+from twisted.internet.threads import deferToThread
+from twisted.web.http_headers import Headers
+
+from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
+from tests.harness.homeservers.introspection import Introspection
+from tests.harness.homeservers.stage import Stage
+from tests.harness.processes.commands import command_line
+from tests.harness.reactor import async_yield_fixture, in_reactor
+
+if TYPE_CHECKING:
+    from tests.harness.homeservers.homeserver import Homeserver
+
+# With delegated authentication it does not list guests, and says so.
+ADMIN_API = "/_synapse/admin/v2/users?guests=false"
+STATUS, TOP = (f"/_synapse/client/withheld/v1/{name}" for name in ("status", "top"))
+
+# An access token for each: whether it has the scope, and whether the table `users`,
+# from before the migration, says that its user is an admin.
+TOKENS = {
+    "scope_and_table": (True, True),
+    "scope_alone": (True, False),
+    "table_alone": (False, True),
+    "neither": (False, False),
+}
+
+
+@attrs.frozen
+class Site:
+    """A homeserver that has others say who may do what."""
+
+    homeserver: Homeserver
+
+    async def get(self, path: str, token: str) -> tuple[int, Any]:
+        """Ask for something with an access token."""
+        response = await treq.get(
+            f"{self.homeserver.base_url}{path}",
+            headers=Headers({"Authorization": [f"Bearer {token}"]}),
+        )
+        return response.code, json.loads(await treq.content(response))
+
+
+@async_yield_fixture(scope="module")
+async def site(stage: Stage) -> AsyncIterator[Site]:
+    """Run a Synapse and what it asks about tokens."""
+    server = Introspection()
+    server.start()
+    config = server.config()
+    if "experimental_features" in config:
+        pytest.importorskip("authlib")
+    homeserver = await stage.start({}, config)
+    for token, (has_scope, in_table) in TOKENS.items():
+        homeserver.query(
+            "INSERT INTO users (name, creation_ts, admin) VALUES (?, 0, ?)",
+            (f"@{token}:{homeserver.server_name}", int(in_table)),
+        )
+        server.tokens[token] = (token, has_scope)
+    try:
+        yield Site(homeserver)
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize("path", [STATUS, TOP])
+@pytest.mark.parametrize("token", [*TOKENS, "invented"])
+@in_reactor
+async def test_synapse_admin_api_and_the_pages_agree(
+    site: Site, token: str, path: str
+) -> None:
+    """Whatever the table says: what counts is the token's scope."""
+    has_scope, _ = TOKENS.get(token, (None, None))
+    expected = {True: 200, False: 403, None: 401}[has_scope]
+    admin_status, admin_answer = await site.get(ADMIN_API, token)
+    status, answer = await site.get(path, token)
+    assert (expected, expected) == (admin_status, status)
+    if expected != 200:
+        assert admin_answer == answer
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@in_reactor
+async def test_top_takes_the_tokens_that_the_admin_api_takes(
+    site: Site, token: str
+) -> None:
+    """It asks the same page."""
+    directory = site.homeserver.log_path.parent
+    (directory / "token.txt").write_text(token)
+    arguments = ("top", "--token-file", "token.txt", site.homeserver.base_url)
+    # In a thread: what the homeserver asks is answered in this one.
+    result = await deferToThread(command_line, *arguments, directory=directory)
+    assert (0 if TOKENS[token][0] else 2) == result.returncode
+    assert TOKENS[token][0] != ("not one of a server admin" in result.stderr)

@@ -1,0 +1,93 @@
+"""Answer a Synapse that delegates authentication what an access token may do."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import attrs
+from twisted.web.resource import Resource
+
+from tests.harness.homeservers.listening import Listener, answer
+
+SECRET = "only on loopback"  # noqa: S105 between two servers of a test
+ADMIN_SCOPE = "urn:synapse:admin:*"
+_API_SCOPE = "urn:matrix:org.matrix.msc2967.client:api:*"
+
+# What no homeserver may do by itself that delegates it.
+_LEFT_OUT = {"password_config": {"enabled": False}}
+
+
+@attrs.define(eq=False)
+class Introspection:
+    """A server in the place of matrix-authentication-service, without any of its own.
+
+    Attributes:
+        tokens: Each access token's user, and whether it has an admin's scope.
+    """
+
+    tokens: dict[str, tuple[str, bool]] = attrs.field(factory=dict)
+    _listener: Listener = attrs.field(factory=Listener, init=False)
+
+    @property
+    def url(self) -> str:
+        """Return where it answers."""
+        return f"http://{self._listener.address}/"
+
+    def start(self) -> None:
+        """Listen on a free port."""
+        self._listener.start(_Everything(self))
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._listener.stop()
+
+    def config(self) -> dict[str, Any]:
+        """Return what `homeserver.yaml` says to delegate to it."""
+        try:
+            import synapse.config.mas  # noqa: F401, PLC0415 since 1.136
+        except ImportError:
+            delegated = {
+                "enabled": True,
+                "issuer": self.url,
+                "client_id": "synapse",
+                "client_auth_method": "client_secret_post",
+                "client_secret": SECRET,
+            }
+            return {**_LEFT_OUT, "experimental_features": {"msc3861": delegated}}
+        delegated = {"enabled": True, "endpoint": self.url, "secret": SECRET}
+        return {**_LEFT_OUT, "matrix_authentication_service": delegated}
+
+    def told_of(self, token: str) -> dict[str, Any]:
+        """Return what is said about a token."""
+        if token not in self.tokens:
+            return {"active": False}
+        user, is_admin = self.tokens[token]
+        scope = f"{_API_SCOPE} {ADMIN_SCOPE}" if is_admin else _API_SCOPE
+        return {"active": True, "scope": scope, "username": user, "sub": user}
+
+    def metadata(self) -> dict[str, Any]:
+        """Return where what is."""
+        return {
+            "issuer": self.url,
+            "introspection_endpoint": f"{self.url}oauth2/introspect",
+            "account_management_uri": f"{self.url}account",
+        }
+
+
+class _Everything(Resource):
+    """Every address of the server."""
+
+    isLeaf = True  # noqa: N815 Twisted's name
+
+    def __init__(self, server: Introspection) -> None:
+        cast("Any", Resource.__init__)(self)
+        self._server = server
+
+    def render_GET(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
+        """Tell where what is."""
+        return answer(request, 200, self._server.metadata())
+
+    def render_POST(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
+        """Tell about a token."""
+        token = request.args[b"token"][0].decode()
+        return answer(request, 200, self._server.told_of(token))

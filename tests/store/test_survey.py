@@ -1,0 +1,218 @@
+"""The survey on both databases: what it reads, and that it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from typing import Any, Callable
+
+import attrs
+import pytest
+
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.database.survey import (
+    END,
+    WHOLE,
+    SurveyDatabase,
+    withheld_survey_inbox,
+    withheld_survey_outbox,
+    withheld_survey_owners,
+)
+from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.kinds import Kind
+from synapse_withheld.sweep.survey import ALL_RULES, Survey, Unread
+from synapse_withheld.sweep.tally import Sums
+from synapse_withheld.sweep.walk import Options, Sweep
+from tests.harness.clients.messages import WITHHELD, make_notice
+from tests.harness.databases.backlog import Table, driven, notice, other, text_of
+from tests.store.conftest import Connection
+from tests.store.test_statements import add_task
+from tests.store.test_sweep import backlog_of, fill, finish, left
+
+R: MailboxKey = ("@r:hs", "R")
+Q: MailboxKey = ("@q:hs", "Q")
+NOW_TS = 1_700_000_000_000
+
+
+def surveyed(database: Connection, batch_size: int = 7, **more: Any) -> Survey:
+    """Survey to the end."""
+
+    async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(database, *arguments)
+
+    async def walk(statement: Callable[..., Any], before: Any, limit: int) -> Any:
+        return statement(database, database.driver, before, limit)
+
+    config = Config(rules=ALL_RULES, **more)
+    options = Options(batch_size, Ruleset.of(config), dry_run=True, now_ts=NOW_TS)
+    rows = SurveyDatabase(run, database.driver, walk)
+    survey = Survey(rows, options, 3)
+    while not survey.done:
+        driven(survey.step())
+    survey.end()
+    return survey
+
+
+def add_device(database: Connection, key: MailboxKey, *, hidden: bool = False) -> None:
+    """Let a device exist."""
+    sql = "INSERT INTO devices (user_id, device_id, hidden) VALUES (?, ?, ?)"
+    database.execute(sql, (*key, hidden))
+
+
+def add_edu(database: Connection, server: str, stream_id: int, text: str) -> None:
+    """Queue an EDU."""
+    sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
+    database.execute(sql, (server, stream_id, text))
+
+
+def requests(chance: random.Random) -> str:
+    """Return one of the messages that the rules about requests name."""
+    ids = {"requesting_device_id": "D", "request_id": chance.choice("12")}
+    kind = chance.randrange(3)
+    if kind == 2:
+        content = {"transaction_id": "t", "from_device": "D", "timestamp": NOW_TS // 2}
+        types = ("m.key.verification.request", "m.key.verification.cancel")
+        return text_of("@s:hs", chance.choice(types), content)
+    action = chance.choice(["request", "request_cancellation"])
+    content = {**ids, "action": action}
+    return text_of("@s:hs", ("m.room_key_request", "m.secret.request")[kind], content)
+
+
+def mixed_table(rows: int) -> Table:
+    """Return mailboxes with what every rule names, the same each time."""
+    chance = random.Random(11)  # noqa: S311 it decides nothing secret
+    mailboxes = [(f"@ü{user}:hs", f"D{device}") for user in range(4) for device in "AB"]
+
+    def text() -> str:
+        kind = chance.randrange(4)
+        if kind == 0:
+            return other()
+        if kind == 1:
+            return requests(chance)
+        code = chance.choice(["m.no_olm", "m.unavailable", "made.up"])
+        where = chance.choice([{}, {"room_id": "!r:hs", "session_id": "s"}])
+        return notice(chance.choice("kl"), "DEV", code=code, **where)
+
+    numbers = range(1, rows + 1)
+    return {(*chance.choice(mailboxes), number): text() for number in numbers}
+
+
+def test_each_rule_removes_what_a_sweep_with_it_alone_deletes(
+    database: Connection,
+) -> None:
+    """Whether it is on or not; and the survey itself changes nothing."""
+    table = mixed_table(400)
+    fill(database, table)
+    for key in {place[:2] for place in table}:
+        add_device(database, key)
+    doomed = next(iter(table))[:2]
+    add_task(database, doomed, 1)
+    for merge_scopes in (True, False):
+        rules = surveyed(database, merge_scopes=merge_scopes).swept.rules
+        assert set(table) == left(database)
+        for name in attrs.asdict(ALL_RULES):
+            only = RulesConfig(
+                **{**dict.fromkeys(attrs.asdict(ALL_RULES), False), name: True}
+            )
+            config = Config(merge_scopes=merge_scopes, rules=only)
+            sweep = Sweep(
+                backlog_of(database), Options(50, Ruleset.of(config), now_ts=NOW_TS)
+            )
+            finish(sweep)
+            done = sweep.progress.rules[name]
+            assert 0 < done.deleted
+            assert rules[name] == attrs.evolve(done, deleted=0)
+            database.execute("DELETE FROM device_inbox")
+            fill(database, table)
+
+
+def test_rows_are_counted_as_plainly(database: Connection) -> None:
+    """By type and code, in bytes, and however many a batch has."""
+    table = mixed_table(150)
+    fill(database, table)
+    rows: Counter[Kind] = Counter()
+    sizes: Counter[Kind] = Counter()
+    for text in table.values():
+        message = json.loads(text)
+        kind = Kind(message["type"])
+        if kind.type == WITHHELD:
+            code = message["content"]["code"]
+            code = {"made.up": "other"}.get(code, code)
+            kind = kind._replace(code=code)
+        rows[kind] += 1
+        sizes[kind] += len(text.encode())
+    for batch_size in (1, 10, 1000):
+        survey = surveyed(database, batch_size)
+        found = survey.inbox.kinds.sums
+        assert {kind: Sums(rows[kind], sizes[kind]) for kind in rows} == found
+        assert len({place[:2] for place in table}) == survey.inbox.names
+        assert len(table) == survey.rows
+        longest = Counter(place[:2] for place in table).most_common(3)
+        assert [n for _, n in longest] == [each.rows for each in survey.inbox.longest]
+
+
+def test_rows_of_devices_that_are_gone_or_hidden_are_counted(
+    database: Connection,
+) -> None:
+    """Each mailbox once, wherever a batch ends."""
+    table = {(*key, n): other() for key in (Q, R, ("@p:hs", "P")) for n in range(1, 6)}
+    fill(database, table)
+    add_device(database, Q)
+    add_device(database, R, hidden=True)
+    size = 5 * len(other())
+    for batch_size in (1, 2, 5, 1000):
+        survey = surveyed(database, batch_size)
+        assert Unread(1, Sums(5, size)) == survey.gone
+        assert Unread(1, Sums(5, size)) == survey.hidden
+
+
+def test_outboxes_are_counted_by_server(database: Connection) -> None:
+    """An EDU is a row, whatever is in it; places that are shared are seen once."""
+    edu = {"sender": "@s:hs", "type": WITHHELD, "message_id": "i"}
+    messages = {"messages": {"@u:a": {"D": make_notice("k", "D")}}}
+    text = json.dumps({**edu, **messages})
+    for stream_id in (1, 2, 2, 3):
+        add_edu(database, "ä.test", stream_id, text)
+    add_edu(database, "b.test", 4, json.dumps({**messages, **edu, "type": "m.dummy"}))
+    for batch_size in (1, 2, 3, 1000):
+        survey = surveyed(database, batch_size)
+        sums = survey.outbox.kinds.sums
+        assert Sums(4, 4 * len(text)) == sums[Kind(WITHHELD, "m.no_olm")]
+        assert 1 == sums[Kind("m.dummy")].rows
+        assert [(("ä.test",), 4), (("b.test",), 1)] == [
+            (each.name, each.rows) for each in survey.outbox.longest
+        ]
+        assert 5 == survey.rows
+
+
+def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
+    """So that memory stays bounded, and the type is known all the same."""
+    fits = "x" * (WHOLE - 2) + "é"
+    longer = "é" + "x" * WHOLE
+    fill(database, {(*R, 2): fits, (*R, 1): longer})
+    first, second = withheld_survey_inbox(database, database.driver, None, 9)
+    assert (*R, 2, fits, WHOLE) == first
+    assert (*R, 1, f"{longer[:END]}\n{longer[-END:]}", WHOLE + 2) == second
+    add_edu(database, "a", 1, longer)
+    (edu,) = withheld_survey_outbox(database, database.driver, None, 9)
+    assert ("a", 1, *second[3:]) == edu
+    long = text_of("@s:hs", "m.room.encrypted", {"body": longer})
+    fill(database, {(*R, 3): long})
+    kinds = surveyed(database).inbox.kinds.sums
+    assert Sums(1, len(long)) == kinds[Kind("m.room.encrypted")]
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_owners_are_the_devices_that_exist(database: Connection, hidden: bool) -> None:
+    """A namesake of another user is somebody else."""
+    add_device(database, R, hidden=hidden)
+    asked = [Q, R, ("@other:hs", "R")]
+    assert [(*R, hidden)] == withheld_survey_owners(database, asked)
+
+
+def test_empty_tables_are_surveyed_at_once(database: Connection) -> None:
+    """As of a new homeserver."""
+    survey = surveyed(database)
+    assert (0, 0, []) == (survey.rows, survey.inbox.names, survey.outbox.longest)

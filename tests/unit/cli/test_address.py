@@ -1,0 +1,77 @@
+"""Addresses as operators give them, and what is shown of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from synapse_withheld.cli.shared.address import Address, shown
+
+GIVEN = [
+    ("http://127.0.0.1:9000", "127.0.0.1", 9000, ""),
+    ("http://[::1]:9000/_synapse/metrics", "::1", 9000, "/_synapse/metrics"),
+    ("https://[2001:db8::1]", "2001:db8::1", None, ""),
+    ("https://matrix.example.org/a?limit=3", "matrix.example.org", None, "/a?limit=3"),
+]
+
+
+@pytest.mark.parametrize(("text", "host", "port", "path"), GIVEN)
+def test_an_address_is_read_and_shown_as_it_was_given(
+    text: str, host: str, port: int | None, path: str
+) -> None:
+    """IPv6 literals too."""
+    address = Address.of(text)
+    assert (host, port, path) == (address.host, address.port, address.path)
+    assert (text, text) == (str(address), address.url())
+
+
+@pytest.mark.parametrize("path", ["", ":/_synapse/metrics"])
+def test_a_socket_is_written_as_for_nginx(path: str) -> None:
+    """Whose files have it already."""
+    text = f"http://unix:/run/synapse.sock{path}"
+    address = Address.of(text)
+    assert ("/run/synapse.sock", path[1:]) == (address.socket, address.path)
+    assert text == str(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "localhost:9000", "127.0.0.1:9000", "ftp://host", "http://", "http://h:x/"],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """Without a scheme it is none."""
+    with pytest.raises(ValueError, match=r"address|[Pp]ort"):
+        Address.of(text)
+
+
+def test_a_path_is_put_where_there_is_none() -> None:
+    """A lone slash is none."""
+    for text in ("http://h:1", "http://h:1/", "http://unix:/s:/", "http://unix:/s"):
+        assert "/metrics" == Address.of(text).with_path("/metrics").path
+    assert "/own" == Address.of("http://h/own").with_path("/metrics").path
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("http://user:secret@host:1/p", "http://host:1/p"),
+        ("http://user:s%2Fecret@[::1]/", "http://[::1]/"),
+        ("http://user:se/cret@host:x", "http://host:x"),
+        ("http://user:12/34@host", "http://host"),
+        ("http://user:12?34@host", "http://host"),
+        ("http://user:12#34@host", "http://host"),
+        ("ftp://user:secret@host", "ftp://host"),
+        ("user:secret@host:9000", "host:9000"),
+        ("http://user:sec@ret@host", "http://host"),
+    ],
+)
+def test_nobody_sees_a_password(text: str, seen: str) -> None:
+    """Of what is no address neither."""
+    assert seen == shown(text)
+
+
+def test_a_password_is_sent_as_it_is_and_not_in_the_representation() -> None:
+    """It may have any characters."""
+    address = Address.of("http://us%40er:p%2Fa%3Ass@host")
+    assert ("us@er", "p/a:ss") == (address.user, address.password)
+    assert address == Address.of(address.url())
+    assert "p/a" not in repr(address) + str(address)

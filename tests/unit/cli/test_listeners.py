@@ -1,0 +1,206 @@
+"""Where a process listens, found as Synapse finds it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from synapse.config.server import parse_listener_def
+
+from synapse_withheld.cli.shared.homeserver_yaml import ConfigProblemError
+from synapse_withheld.cli.shared.listeners import (
+    NoMetricsError,
+    http_addresses,
+    metrics_addresses,
+)
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 nothing listens there
+METRICS: dict[str, Any] = {"type": "metrics", "port": 9000}
+CLIENT: dict[str, Any] = {
+    "type": "http",
+    "port": 1,
+    "resources": [{"names": ["client"]}],
+}
+TELLING: dict[str, Any] = {
+    **CLIENT,
+    "port": 8008,
+    "resources": [{"names": ["client", "metrics"]}],
+}
+SOCKET = {"type": "http", "path": "/s", "resources": [{"names": ["metrics"]}]}
+
+
+def urls(config: dict[str, Any], *, worker: bool = False) -> list[str]:
+    """Return where metrics are told, as shown."""
+    return [str(each) for each in metrics_addresses(config, worker=worker)]
+
+
+@pytest.mark.parametrize(
+    ("listener", "expected"),
+    [
+        (METRICS, ["http://127.0.0.1:9000"]),
+        ({**METRICS, "resources": None}, ["http://127.0.0.1:9000"]),
+        ({**METRICS, "bind_addresses": [EVERYWHERE]}, ["http://127.0.0.1:9000"]),
+        ({**METRICS, "bind_addresses": [""]}, ["http://127.0.0.1:9000"]),
+        ({**METRICS, "bind_addresses": []}, ["http://127.0.0.1:9000"]),
+        ({**METRICS, "bind_addresses": ["10.0.0.1"]}, ["http://10.0.0.1:9000"]),
+        ({**METRICS, "bind_address": "10.0.0.2"}, ["http://10.0.0.2:9000"]),
+        ({**METRICS, "bind_address": None}, ["http://127.0.0.1:9000"]),
+        (
+            {**METRICS, "bind_addresses": ["::1", "127.0.0.1"]},
+            ["http://[::1]:9000", "http://127.0.0.1:9000"],
+        ),
+        (
+            {**METRICS, "bind_addresses": ["10.0.0.1"], "bind_address": "localhost"},
+            ["http://10.0.0.1:9000", "http://localhost:9000"],
+        ),
+        ({**METRICS, "tls": False, "x_forwarded": True}, ["http://127.0.0.1:9000"]),
+        (
+            {**TELLING, "tls": True, "resources": [{}, *TELLING["resources"]]},
+            ["https://127.0.0.1:8008", "https://[::1]:8008"],
+        ),
+        (SOCKET, ["http://unix:/s:"]),
+    ],
+)
+def test_the_listener_says_where_the_metrics_are(
+    listener: dict[str, Any], expected: list[str]
+) -> None:
+    """Every address of it; what listens everywhere is asked on loopback."""
+    parse_listener_def(0, copy.deepcopy(listener))
+    config = {"enable_metrics": True, "listeners": [CLIENT, listener]}
+    assert [f"{each}/_synapse/metrics" for each in expected] == urls(config)
+
+
+def test_every_listener_is_named_once() -> None:
+    """The next one may answer where the first does not."""
+    others = [METRICS, {**METRICS, "port": 9001}, METRICS]
+    config = {"enable_metrics": True, "listeners": others}
+    ports = [each.port for each in metrics_addresses(config, worker=False)]
+    assert [9000, 9001] == ports
+
+
+def test_a_listener_with_tls_shows_the_certificate_of_the_homeserver() -> None:
+    """Others are not known by one."""
+    listeners = [{**TELLING, "tls": True, "bind_addresses": ["::1"]}, METRICS]
+    config: dict[str, Any] = {
+        "enable_metrics": True,
+        "listeners": listeners,
+        "tls_certificate_path": "/c.pem",
+    }
+    found = metrics_addresses(config, worker=False)
+    assert ["/c.pem", ""] == [each.certificate for each in found]
+    with_no_tls = {**config, "no_tls": True}
+    assert ["http://127.0.0.1:9000/_synapse/metrics"] == urls(with_no_tls)
+
+
+def test_a_worker_has_listeners_of_its_own() -> None:
+    """Those of the main process are in the shared file."""
+    config = {
+        "enable_metrics": True,
+        "listeners": [METRICS],
+        "worker_listeners": [{**METRICS, "port": 9001}],
+    }
+    assert ["http://127.0.0.1:9001/_synapse/metrics"] == urls(config, worker=True)
+    del config["worker_listeners"]
+    with pytest.raises(NoMetricsError, match="worker_listeners"):
+        urls(config, worker=True)
+
+
+def test_a_worker_serves_the_resource_in_any_case() -> None:
+    """The main process only with metrics enabled, and no process a listener."""
+    config = {"listeners": [TELLING], "worker_listeners": [TELLING]}
+    assert urls(config, worker=True)
+    with pytest.raises(NoMetricsError, match="'enable_metrics' is not true"):
+        urls(config)
+    with pytest.raises(NoMetricsError, match="'enable_metrics' is not true"):
+        urls({"worker_listeners": [METRICS]}, worker=True)
+
+
+def test_the_old_keys_count() -> None:
+    """Of the main process, deprecated but not gone."""
+    config: dict[str, Any] = {"enable_metrics": True, "metrics_port": 9092}
+    assert ["http://127.0.0.1:9092/_synapse/metrics"] == urls(config)
+    with pytest.raises(NoMetricsError):
+        urls(config, worker=True)
+    config["metrics_bind_host"] = "::1"
+    assert ["http://[::1]:9092/_synapse/metrics"] == urls(config)
+    # It stands in the place of all listeners.
+    old = {"bind_port": 8448, "listeners": [CLIENT, METRICS], "enable_metrics": True}
+    with pytest.raises(NoMetricsError):
+        urls(old)
+    found = http_addresses(old, "/x", worker=False)
+    assert ["https://127.0.0.1:8448/x", "http://127.0.0.1:8048/x"] == [*map(str, found)]
+
+
+def test_what_modules_add_is_on_every_listener_for_http() -> None:
+    """Whatever else it serves."""
+    config = {"listeners": [METRICS, {**CLIENT, "bind_address": "::1"}, SOCKET]}
+    found = http_addresses(config, "/x", worker=False)
+    assert ["http://[::1]:1/x", "http://unix:/s:/x"] == [*map(str, found)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"listeners": []},
+        {"enable_metrics": True, "listeners": [CLIENT]},
+        {"listeners": [METRICS]},
+        {"enable_metrics": False, "listeners": [METRICS]},
+        # Synapse only warns of it.
+        {"listeners": [{"type": "metrics", "path": "/s"}]},
+    ],
+)
+def test_metrics_that_are_told_nowhere_are_told_from_mistakes(
+    config: dict[str, Any],
+) -> None:
+    """With them Synapse runs."""
+    with pytest.raises(NoMetricsError, match="enable_metrics") as raised:
+        urls(config)
+    assert raised.value.do
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        {**METRICS, "bind_addresses": None},
+        {**METRICS, "bind_addresses": None, "bind_address": "::1"},
+        {**CLIENT, "bind_addresses": None},
+        {**CLIENT, "bind_addresses": None, "bind_address": "::1"},
+        {**METRICS, "bind_addresses": "127.0.0.1"},
+        {**METRICS, "port": "9000"},
+        {**METRICS, "path": "/s"},
+        {"type": "metrics"},
+        {**METRICS, "type": "metric"},
+        {**CLIENT, "resources": None},
+        {**CLIENT, "resources": [None]},
+        {**CLIENT, "resources": {"names": ["client"]}},
+        {**CLIENT, "resources": [{"names": None}]},
+        {**CLIENT, "resources": [{"names": "metrics"}]},
+    ],
+)
+def test_what_synapse_does_not_start_with_is_said_as_it_says_it(entry: Any) -> None:
+    """In its own words, such as they are, and with the place."""
+    with pytest.raises(Exception) as synapse:  # noqa: PT011 of any kind
+        parse_listener_def(0, copy.deepcopy(entry))
+    config = {"enable_metrics": True, "listeners": [METRICS, entry]}
+    with pytest.raises(ConfigProblemError, match="entry 2 of 'listeners'") as raised:
+        urls(config)
+    assert not isinstance(raised.value, NoMetricsError)
+    said = raised.value.do.partition("does not start like this (")[2].rstrip(")")
+    assert said in str(synapse.value)
+
+
+def test_listeners_that_are_no_list_are_a_mistake() -> None:
+    """As with nothing behind the key."""
+    for listeners in (None, {}, METRICS):
+        with pytest.raises(ConfigProblemError, match="'listeners' is no list"):
+            urls({"listeners": listeners})
+
+
+def test_metrics_on_a_socket_are_a_mistake_once_they_are_enabled() -> None:
+    """Synapse ends at start then; the resource of HTTP can be on one."""
+    entry = {"type": "metrics", "path": "/s"}
+    with pytest.raises(ConfigProblemError, match="unix socket for metrics"):
+        urls({"enable_metrics": True, "listeners": [entry]})

@@ -1,0 +1,173 @@
+"""The file that says where a sweep was."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError, Work
+from synapse_withheld.sweep.walk import Progress
+
+WORK = Work("db on local:", ("no_olm",), merge_scopes=True, dry_run=False)
+NOTED = {
+    "database": "db on local:",
+    "rules": ["no_olm"],
+    "merge_scopes": True,
+    "dry_run": False,
+    "user_id": "@u:hs",
+    "device_id": "D",
+}
+
+
+def test_a_place_is_noted_and_read_again(tmp_path: Path) -> None:
+    """A longer one, a shorter one; and none is left at the end."""
+    file = tmp_path / "place"
+    for mailbox in (None, ("@ü:hs", "D" * 99), ("@a:hs", "D")):
+        place = Place.open(file, WORK)
+        place.note(Progress(mailbox=mailbox))
+        place.close()
+        place = Place.open(file, WORK)
+        assert mailbox == place.mailbox
+        place.close()
+    place = Place.open(file, WORK)
+    place.note(Progress(mailbox=("@a:hs", "D"), done=True))
+    place.close()
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_an_empty_file_is_a_beginning(tmp_path: Path) -> None:
+    """As `mktemp` makes it."""
+    file = tmp_path / "place"
+    file.touch()
+    place = Place.open(file, WORK)
+    assert place.mailbox is None
+    place.close()
+
+
+def test_no_file_is_no_place() -> None:
+    """Nothing is noted."""
+    place = Place.open(None, WORK)
+    place.note(Progress(mailbox=("@a:hs", "D")))
+    place.note(Progress(done=True))
+    place.close()
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"database": "db2 on local:"}, 'another database: "db on local:", not "db2'),
+        ({"rules": ("no_olm", "withheld")}, 'other rules: .* "withheld"'),
+        ({"merge_scopes": False}, "another 'merge_scopes': true, not false"),
+        ({"dry_run": True}, "of a sweep without --dry-run"),
+    ],
+)
+def test_a_place_of_another_sweep_is_refused(
+    tmp_path: Path, other: dict[str, Any], says: str
+) -> None:
+    """What that passed over is not what this one would; the file stays."""
+    file = tmp_path / "place"
+    place = Place.open(file, WORK)
+    place.note(Progress(mailbox=("@u:hs", "D")))
+    place.close()
+    before = file.read_bytes()
+    with pytest.raises(UnreadablePlaceError, match=says):
+        Place.open(file, attrs.evolve(WORK, **other))
+    assert before == file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        "5",
+        "\xff",
+        "[" * 100_000,
+        json.dumps({"user_id": "@u:hs", "device_id": "D", "dry_run": False}),
+        *(
+            json.dumps({**NOTED, **wrong})
+            for wrong in (
+                {"user_id": 5},
+                {"user_id": "@a\0:hs"},
+                {"device_id": "\ud800"},
+                {"device_id": None},
+                {"device_id": ["D"]},
+                {"more": 1},
+            )
+        ),
+    ],
+)
+def test_a_file_with_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    """It is left as it is, and not locked."""
+    file = tmp_path / "place"
+    file.write_text(text, encoding="latin-1")
+    for _ in range(2):
+        with pytest.raises(UnreadablePlaceError, match="does not say where a sweep"):
+            Place.open(file, WORK)
+    assert text == file.read_text(encoding="latin-1")
+
+
+def test_a_place_is_for_one_sweep_at_a_time(tmp_path: Path) -> None:
+    """The second would go on where the first is; after its end it is free."""
+    file = tmp_path / "place"
+    first = Place.open(file, WORK)
+    with pytest.raises(UnreadablePlaceError, match="is in use by another sweep"):
+        Place.open(file, WORK)
+    first.note(Progress(mailbox=("@u:hs", "D")))
+    first.close()
+    second = Place.open(file, WORK)
+    assert ("@u:hs", "D") == second.mailbox
+    second.note(Progress(done=True))
+    # The file that it had is deleted: this is another.
+    third = Place.open(file, WORK)
+    assert third.mailbox is None
+    second.close()
+    third.close()
+
+
+@pytest.mark.parametrize("where", ["nowhere/place", "."])
+def test_a_file_that_cannot_be_written_is_noticed_at_once(
+    tmp_path: Path, where: str
+) -> None:
+    """Not when the first rows are gone."""
+    with pytest.raises(UnreadablePlaceError, match=r"cannot be written: .*; name"):
+        Place.open(tmp_path / where, WORK)
+
+
+def test_a_full_disk_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file can be made, but not written."""
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    with pytest.raises(UnreadablePlaceError, match="cannot be written: No space left"):
+        Place.open(tmp_path / "place", WORK)
+
+
+def test_a_sweep_that_is_killed_leaves_a_whole_place(tmp_path: Path) -> None:
+    """Whatever was there before, and at whatever moment: it is written at once."""
+    file = tmp_path / "place"
+    place = Place.open(file, WORK)
+    written: list[bytes] = []
+    pwrite = os.pwrite
+
+    def watch(descriptor: int, data: bytes, offset: int) -> int:
+        count = pwrite(descriptor, data, offset)
+        written.append(file.read_bytes())
+        return count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pwrite", watch)
+        for device in ("D" * 50, "D"):
+            place.note(Progress(mailbox=("@u:hs", device)))
+    place.close()
+    assert ["D" * 50, "D"] == [json.loads(each)["device_id"] for each in written]

@@ -1,0 +1,202 @@
+"""`survey`: what it prints, and on what databases it works."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synapse_withheld.cli import __main__ as cli
+from synapse_withheld.cli.commands import survey
+from synapse_withheld.cli.shared.homeserver_yaml import MODULE
+from synapse_withheld.sweep.survey import Survey
+from tests.harness.databases.backlog import notice, other
+from tests.unit.cli.test_sweep import (  # noqa: F401 a fixture
+    assert_one_line,
+    make_database,
+    nobody,
+    parse,
+    write,
+)
+
+ADVICE = """\
+  Nobody reads these; synapse_withheld leaves them alone. Synapse deletes those of one
+  device when its admin API is asked to delete that device, even one that is gone:
+  DELETE /_synapse/admin/v2/users/<user_id>/devices/<device_id>"""
+MOST = "m.room_key.withheld (m.no_olm) 67%, test.plain 33%"
+TEXTS = [notice(), other(), notice()]
+
+
+def file_of(config: dict[str, Any]) -> Path:
+    """Return the file of a database."""
+    return Path(config["database"]["args"]["database"])
+
+
+def test_the_tables_say_what_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With nothing but the database configured."""
+    config = make_database(tmp_path, TEXTS)
+    before = file_of(config).read_bytes()
+    path = write(tmp_path, "homeserver.yaml", config)
+    assert 0 == survey.run(parse("-c", path, command=survey))
+    out, err = capsys.readouterr()
+    assert "" == err
+    sizes = [len(text) for text in TEXTS]
+    assert out.splitlines() == [
+        f"device_inbox: 3 rows, {sum(sizes)} bytes, 1 mailboxes",
+        "  rows  bytes  type",
+        f"     2    {2 * sizes[0]}  m.room_key.withheld (m.no_olm)",
+        f"     1     {sizes[1]}  test.plain",
+        "",
+        "device_federation_outbox: 0 rows, 0 bytes, 0 servers",
+        "",
+        "the longest mailboxes",
+        "  rows  syncs  user   device  most of it",
+        f"     3      1  @r:hs  R       {MOST}",
+        "",
+        "what each rule would remove from device_inbox",
+        "  rows  bytes  rule                   is",
+        f"     1    {sizes[0]}  no_olm                 on",
+        "     0      0  withheld               off",
+        "     0      0  key_requests           off",
+        "     0      0  secret_requests        off",
+        "     0      0  verification_requests  off",
+        "",
+        "rows of devices that do not exist or are hidden",
+        "  rows  bytes  mailboxes  device",
+        f"     3    {sum(sizes)}          1  gone",
+        "     0      0          0  hidden",
+        *ADVICE.splitlines(),
+    ]
+    assert before == file_of(config).read_bytes()
+
+
+def test_the_json_says_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And which rules are on."""
+    module = {"module": MODULE, "config": {"rules": {"withheld": True}}}
+    config = {**make_database(tmp_path, TEXTS), "modules": [module]}
+    path = write(tmp_path, "homeserver.yaml", config)
+    assert 0 == survey.run(parse("-c", path, "--json", command=survey))
+    said = json.loads(capsys.readouterr().out)
+    size = len(notice())
+    withheld = {"type": "m.room_key.withheld", "code": "m.no_olm"}
+    plain = {"type": "test.plain"}
+    longest = {
+        "user_id": "@r:hs",
+        "device_id": "R",
+        "rows": 3,
+        "syncs": 1,
+        "types": [{**withheld, "share": 0.6667}, {**plain, "share": 0.3333}],
+    }
+    total = {"rows": 3, "bytes": 2 * size + len(other())}
+    assert said["done"] is True
+    assert said["inbox"] == {
+        **total,
+        "mailboxes": 1,
+        "types": [
+            {**withheld, "rows": 2, "bytes": 2 * size},
+            {**plain, "rows": 1, "bytes": len(other())},
+        ],
+        "longest": [longest],
+        "gone": {"mailboxes": 1, **total},
+        "hidden": {"mailboxes": 0, "rows": 0, "bytes": 0},
+    }
+    empty = {"rows": 0, "bytes": 0, "servers": 0, "types": [], "longest": []}
+    assert said["outbox"] == empty
+    counts = {"notices": 2, "rows": 1, "bytes": size, "left_alone": 0}
+    assert said["rules"]["no_olm"] == {"on": True, **counts}
+    assert {"no_olm", "withheld"} == {
+        rule for rule, each in said["rules"].items() if each["on"]
+    }
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+@pytest.mark.parametrize("directory_too", [True, False])
+def test_what_may_only_be_read_is_surveyed(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+    directory_too: bool,
+) -> None:
+    """In the mode that Synapse uses as well, whose files cannot be made there."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    config = make_database(directory, TEXTS)
+    connection = sqlite3.connect(file_of(config))
+    connection.execute(f"PRAGMA journal_mode = {mode}")
+    connection.close()
+    file_of(config).chmod(0o444)
+    if directory_too:
+        directory.chmod(0o555)
+    path = write(tmp_path, "homeserver.yaml", config)
+    assert 0 == survey.run(parse("-c", path, "--json", command=survey))
+    assert 3 == json.loads(capsys.readouterr().out)["inbox"]["rows"]
+    directory.chmod(0o700)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "9" * 5000])
+def test_a_wrong_limit_is_refused(
+    limit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what would be right."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["survey", "-c", "x", f"--limit={limit}"])
+    assert 2 == ended.value.code
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert f"--limit: '{limit[:20]}' is not 1 to 1000" in err
+
+
+def test_a_survey_that_is_stopped_says_so(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After the batch that it is at."""
+    path = write(tmp_path, "homeserver.yaml", make_database(tmp_path, TEXTS))
+    arguments = parse("-c", path, "--batch-size", "1", command=survey)
+    steps: list[Any] = []
+
+    def stopping(self: Any) -> Any:
+        steps.append(self)
+        os.kill(os.getpid(), 15)
+        return step(self)
+
+    step = Survey.step
+    monkeypatch.setattr(Survey, "step", stopping)
+    assert 1 == survey.run(arguments)
+    out = capsys.readouterr().out.splitlines()
+    assert 1 == len(steps)
+    assert "device_inbox: 1 rows" in out[0]
+    assert "stopped before the end" == out[-1]
+
+
+def test_a_wrong_configuration_of_the_module_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would say which rules are on."""
+    module = {"module": MODULE, "config": {"mod": "x"}}
+    config = {**make_database(tmp_path, TEXTS), "modules": [module]}
+    path = write(tmp_path, "homeserver.yaml", config)
+    assert 2 == survey.run(parse("-c", path, command=survey))
+    assert_one_line(capsys, "'mod' is no known key")
+
+
+def test_names_move_no_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anybody chooses types."""
+    texts = [other().replace("test.plain", "\\u001b[2Jevil")]
+    path = write(tmp_path, "homeserver.yaml", make_database(tmp_path, texts))
+    assert 0 == survey.run(parse("-c", path, command=survey))
+    out = capsys.readouterr().out
+    assert "evil" in out
+    assert all(each.isprintable() for line in out.split("\n") for each in line)

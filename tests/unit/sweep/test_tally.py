@@ -1,0 +1,74 @@
+"""Adding up rows by kind, and the longest mailboxes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synapse_withheld.sweep.kinds import Kind
+from synapse_withheld.sweep.tally import MOST_KINDS, OTHERS, Line, Long, Sums, Tally
+
+A, B, C, D = map(Kind, "abcd")
+
+
+def tally(lines: list[Line], limit: int = 10, batch: int = 3) -> Tally:
+    """Add lines up, some at a time."""
+    made = Tally(limit)
+    for start in range(0, len(lines), batch):
+        made.add(lines[start : start + batch])
+    made.end()
+    return made
+
+
+def of(name: str, **kinds: int) -> list[Line]:
+    """Return rows of a name."""
+    return [
+        Line((name,), Kind(kind), 10)
+        for kind, rows in kinds.items()
+        for _ in range(rows)
+    ]
+
+
+def test_the_longest_are_told_with_what_they_are_full_of() -> None:
+    """Three kinds of each, the most frequent first; of equals who came first."""
+    lines = [*of("x", a=1), *of("y", a=2, b=3, c=1, d=4), *of("z", b=1), *of("w", c=2)]
+    found = tally(lines, limit=3).longest
+    assert [("y",), ("w",), ("x",)] == [each.name for each in found]
+    assert Long(("y",), 10, ((D, 4), (B, 3), (A, 2))) == found[0]
+
+
+def test_a_hundred_messages_are_a_sync() -> None:
+    """So Synapse answers."""
+    syncs = {rows: Long(("x",), rows, ()).syncs for rows in (1, 100, 101, 250)}
+    assert {1: 1, 100: 1, 101: 2, 250: 3} == syncs
+
+
+NAMES = st.lists(
+    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 4), min_size=1)
+)
+
+
+@given(NAMES, st.integers(1, 4), st.integers(1, 5))
+def test_it_is_what_plain_counting_says(
+    names: list[dict[str, int]], limit: int, batch: int
+) -> None:
+    """However many come at once."""
+    lines = [each for n, kinds in enumerate(names) for each in of(str(n), **kinds)]
+    made = tally(lines, limit, batch)
+    assert len(names) == made.names
+    rows = Counter(line.kind for line in lines)
+    assert rows == {kind: sums.rows for kind, sums in made.kinds.sums.items()}
+    assert Sums(len(lines), 10 * len(lines)) == made.kinds.total
+    lengths = sorted((sum(kinds.values()) for kinds in names), reverse=True)
+    assert lengths[:limit] == [each.rows for each in made.longest]
+
+
+def test_invented_types_take_no_memory() -> None:
+    """What is beyond the bound is counted together."""
+    lines = [Line(("x",), Kind(f"t{n}"), 1) for n in range(3 * MOST_KINDS)]
+    made = tally(lines)
+    assert MOST_KINDS + 1 >= len(made.kinds.sums)
+    assert 2 * MOST_KINDS == made.kinds.sums[OTHERS].rows
+    assert 3 * MOST_KINDS == made.kinds.total.rows
