@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from synapse.module_api.errors import ConfigError
 
@@ -13,6 +15,7 @@ from synapse_withheld.config import (
     SweepConfig,
     parse,
 )
+from synapse_withheld.module import _say_what_stays
 
 
 @pytest.mark.parametrize("empty", [None, {}])
@@ -37,7 +40,7 @@ def test_every_key_is_read() -> None:
             "no_olm": False,
             "withheld": True,
             "key_requests": True,
-            "secret_requests": True,
+            "secret_requests": "vanish",
             "verification_requests": True,
         },
     }
@@ -53,7 +56,7 @@ def test_every_key_is_read() -> None:
         False,
         "refuse",
         sweep,
-        RulesConfig(False, True, True, True, True),
+        RulesConfig(False, True, True, "vanish", True),
     ) == parse(written)
     assert 0 == parse({"sweep": {"pause": 0}}).sweep.pause_ms
 
@@ -113,6 +116,22 @@ def test_durations_are_as_synapse_writes_them(
         ({"rules": ["withheld"]}, "'rules' must be a mapping of no_olm, withheld, "),
         ({"rules": {"withheld": 1}}, "'rules.withheld' must be true or false; found 1"),
         (
+            {"rules": {"withheld": "vanish"}},
+            "'rules.withheld' must be true or false; found 'vanish' (str)",
+        ),
+        (
+            {"rules": {"verification_requests": "vanish"}},
+            "'rules.verification_requests' must be true or false; found 'vanish'",
+        ),
+        (
+            {"rules": {"key_requests": "Vanish"}},
+            "'rules.key_requests' must be true, false or vanish; found 'Vanish' (str)",
+        ),
+        (
+            {"rules": {"secret_requests": 1}},
+            "'rules.secret_requests' must be true, false or vanish; found 1 (int)",
+        ),
+        (
             {"rules": {"room_keys": True}},
             (
                 "unknown key 'rules.room_keys'; the known keys are: rules.no_olm, "
@@ -139,6 +158,41 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
         parse(written)
 
     assert says in str(raised.value)
+
+
+def test_rules_tell_of_which_cancellations_vanish() -> None:
+    """By default of none."""
+    vanish = "vanish"
+
+    assert [] == RulesConfig(key_requests=True).vanishing
+    assert ["secret_requests"] == RulesConfig(secret_requests=vanish).vanishing
+    assert ["key_requests", "secret_requests"] == RulesConfig(
+        key_requests=vanish, secret_requests=vanish
+    ).vanishing
+
+
+@pytest.mark.parametrize(
+    ("rules", "sees_reads", "told"),
+    [
+        ({"key_requests": "vanish"}, False, ["rules.key_requests"]),
+        ({"key_requests": "vanish"}, True, []),
+        ({"secret_requests": "vanish"}, False, ["rules.secret_requests"]),
+        ({"key_requests": True}, False, []),
+    ],
+)
+def test_the_log_says_where_vanish_works_as_true(
+    rules: dict[str, Any],
+    sees_reads: bool,
+    told: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A line for each such key."""
+    _say_what_stays(Config(rules=RulesConfig(**rules)), sees_reads=sees_reads)
+
+    assert told == [
+        text.partition("'")[2].partition(":")[0] for text in caplog.messages
+    ]
+    assert all("with workers" in text for text in caplog.messages)
 
 
 def test_a_long_value_is_cut_in_the_error() -> None:
