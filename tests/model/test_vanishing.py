@@ -213,6 +213,29 @@ def test_what_was_asked_by_a_message_for_all_that_came_unseen_is_taken_back() ->
     assert {"2"} == {each["request_id"] for each in on.contents() if each.get("action")}
 
 
+def test_what_comes_unseen_while_a_mailbox_is_read_keeps_the_cancellation() -> None:
+    """The page was read before it was stored, and is learned afterwards."""
+    on = play()
+    on.begin(REQUEST, "*", message_type=KEY_REQUEST)
+    for_all = on.step("store")
+    for_all.hangs = True
+    begin(on, {**REQUEST, "request_id": "2"})
+    while "withheld_read_gone" not in on.steps():
+        go_on(on)
+    learn = on.step("withheld_read_gone")
+    learn.hangs, for_all.hangs = True, False
+    while for_all in on.hs.steps or "stored" in on.steps():
+        go_on(on)
+    learn.hangs = False
+    on.hs.answer(learn)
+    begin(on, OTHER, CANCELLATION)
+    while CANCELLATION not in on.contents():
+        go_on(on)
+    on.hs.come_to_rest()
+
+    assert {"2"} == {each["request_id"] for each in on.contents() if each.get("action")}
+
+
 def test_what_may_be_answered_late_is_not_deleted_twice() -> None:
     """The cancellation that a failed statement was to delete stays."""
     on = play()
