@@ -64,12 +64,7 @@ class WithheldModule:
                 ", ".join(synapse.writers),
             )
             return
-        if config.rules.vanishing and not synapse.sees_reads:
-            logger.warning(
-                "synapse_withheld: %s: with workers, 'vanish' works as 'true', since "
-                "no process knows what devices were handed",
-                ", ".join(f"'rules.{name}'" for name in config.rules.vanishing),
-            )
+        _say_what_stays(config, sees_reads=synapse.sees_reads)
         tally = Tally(synapse.runtime().seconds)
         traffic = wire(config, synapse, metrics, tally)
         if sweeps:
@@ -101,6 +96,15 @@ class WithheldModule:
         except InvalidConfigError as error:
             # Synapse puts its own path before ours, and prints every cause.
             raise ConfigError(str(error), error.path) from None
+
+
+def _say_what_stays(config: Config, *, sees_reads: bool) -> None:
+    for name in [] if sees_reads else config.rules.vanishing:
+        logger.warning(
+            "synapse_withheld: 'rules.%s: vanish' works as 'true' here: with workers, "
+            "no process sees all that devices are handed",
+            name,
+        )
 
 
 def _process(api: ModuleApi, name: str) -> Process:

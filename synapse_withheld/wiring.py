@@ -158,7 +158,7 @@ def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background need
     users = LearningOfUsers(
         memories[INBOX.name],
         database,
-        lambda key, mailbox, who: housekeeper.learn(INBOX.name, key, mailbox, who),
+        lambda *about: housekeeper.learn(INBOX.name, *about),
         synapse.stream_token,
     )
     housekeeper = Housekeeper(

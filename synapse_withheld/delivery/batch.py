@@ -97,7 +97,7 @@ class Batch:
         came_s: When, in seconds of a clock that never goes back.
         device_list_id: The position of the device list stream at that time.
         candidates: The notices in it.
-        to_all: Users of whom it names all devices.
+        to_all: Users of whom it names all devices, and the notice for them.
         unread: What nobody looked at, by queue.
         sharing: Users whose messages are in one row with others.
     """
@@ -109,7 +109,7 @@ class Batch:
     came_s: float
     device_list_id: int = 0
     candidates: list[Candidate] = attrs.Factory(list)
-    to_all: list[str] = attrs.Factory(list)
+    to_all: list[tuple[str, Notice]] = attrs.Factory(list)
     unread: dict[str, Unread] = attrs.Factory(dict)
     sharing: Collection[str] = ()
 

@@ -17,6 +17,7 @@ from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.tidying import Tidying
 from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.redundant import Row
 
 # How long to rest after a statement, in times of what that took, and after one that
 # failed, in seconds.
@@ -71,14 +72,29 @@ class Housekeeper:
     turn: DeferredLock = attrs.field(factory=DeferredLock)
     _working: bool = attrs.field(default=False, init=False)
 
-    def learn(self, queue: str, key: MailboxKey, mailbox: Mailbox, who: str) -> None:
-        """Have a mailbox learned that was opened on somebody's behalf."""
-        self.learning[queue].add(key, mailbox, who)
+    def learn(
+        self,
+        queue: str,
+        key: MailboxKey,
+        mailbox: Mailbox,
+        who: str,
+        row: Row | None = None,
+    ) -> None:
+        """Have a mailbox learned that was opened on somebody's behalf.
+
+        Args:
+            queue: Which queue it is of.
+            key: Which mailbox.
+            mailbox: What was opened.
+            who: On whose behalf.
+            row: One that was stored there just now, if that is known.
+        """
+        self.learning[queue].add(key, mailbox, who, row)
         self._start()
 
-    def learn_user(self, user_id: str, who: str) -> None:
-        """Have all mailboxes of a user learned."""
-        self.users.add(user_id, who)
+    def learn_user(self, user_id: str, who: str, row: Row | None) -> None:
+        """Have all mailboxes of a user learned, where a row was stored just now."""
+        self.users.add(user_id, who, row)
         self._start()
 
     def tidy(self, queue: str, superseded: Sequence[Superseded], who: str) -> None:

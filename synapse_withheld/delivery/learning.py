@@ -37,11 +37,13 @@ class _Unlearned:
     """A mailbox to be learned, and how far that is.
 
     Attributes:
+        row: One that was stored there just now, and is not remembered.
         doubts: How often it had been doubted when the database was first asked.
     """
 
     key: MailboxKey
     mailbox: Mailbox
+    row: Row | None = None
     doubts: int = 0
     below: int = ABOVE_ALL
     newest_id: int = 0
@@ -78,7 +80,9 @@ class Learning:
     def is_ready(self) -> bool:
         return bool(self)
 
-    def add(self, key: MailboxKey, mailbox: Mailbox, who: str) -> None:
+    def add(
+        self, key: MailboxKey, mailbox: Mailbox, who: str, row: Row | None = None
+    ) -> None:
         """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
         if self._queued.get(key) is mailbox:
             return
@@ -86,7 +90,7 @@ class Learning:
             len(self) >= self.database.most_pages
         )
         work = self._crowd if is_crowd else self._mailboxes
-        if work.add(who, _Unlearned(key, mailbox)):
+        if work.add(who, _Unlearned(key, mailbox, row)):
             self._queued[key] = mailbox
         else:
             self.memory.forget(key)
@@ -148,10 +152,11 @@ class Learning:
                 # There is no such device.
                 self._end(each.item)
                 self.memory.forget(key)
-            elif _is_all_known(mailbox, *ends[key]):
+            elif (rows := _all_of(each.item, *ends[key])) is not None:
                 self._end(each.item)
                 is_all = mailbox.doubts == each.item.doubts
-                self.memory.learn(key, mailbox, [], ends[key][1], last=is_all)
+                newest_id = ends[key][1]
+                self.memory.learn(key, mailbox, rows, newest_id, last=is_all)
                 self._note_end(each.item)
             elif not self._mailboxes.add(each.who, each.item):
                 self._end(each.item)
@@ -227,14 +232,19 @@ class Learning:
             del self._queued[each.key]
 
 
-def _is_all_known(mailbox: Mailbox, oldest_id: int, newest_id: int) -> bool:
-    """Say whether a mailbox is empty, or its only row was seen being stored."""
+def _all_of(each: _Unlearned, oldest_id: int, newest_id: int) -> list[Row] | None:
+    """Return all that a mailbox holds and is not remembered, if that is known."""
     if not newest_id:
-        return True
-    return oldest_id == newest_id and any(
+        return []
+    if oldest_id != newest_id:
+        return None
+    if each.row is not None and each.row.stream_id == newest_id:
+        return [each.row]
+    is_seen = any(
         record.stream_id == newest_id and record.seen_arriving
-        for record in mailbox.some(FEW)
+        for record in each.mailbox.some(FEW)
     )
+    return [] if is_seen else None
 
 
 @attrs.define(eq=False)
@@ -248,10 +258,10 @@ class LearningOfUsers:
 
     memory: Memory
     database: Database
-    learn: Callable[[MailboxKey, Mailbox, str], None]
+    learn: Callable[[MailboxKey, Mailbox, str, Row | None], None]
     stream_token: Callable[[], int]
     _users: Work[str] = attrs.field(factory=Work, init=False)
-    _queued: set[str] = attrs.field(factory=set, init=False)
+    _queued: dict[str, Row | None] = attrs.field(factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self._users)
@@ -260,10 +270,10 @@ class LearningOfUsers:
     def is_ready(self) -> bool:
         return bool(self._users)
 
-    def add(self, user_id: str, who: str) -> None:
+    def add(self, user_id: str, who: str, row: Row | None) -> None:
         """Queue a user on somebody's behalf, if there is room."""
         if user_id not in self._queued and self._users.add(who, user_id):
-            self._queued.add(user_id)
+            self._queued[user_id] = row
 
     async def do_some(self) -> None:
         """Look up the devices of some users, and open what is not remembered."""
@@ -273,12 +283,12 @@ class LearningOfUsers:
             devices = await self.database.read_devices(whose)
         except Exception:
             for each in self._users.failed(taken):
-                self._queued.discard(each.item)
+                self._queued.pop(each.item, None)
             raise
-        self._queued.difference_update(whose)
+        rows = {user_id: self._queued.pop(user_id, None) for user_id in whose}
         for user_id, device_ids in devices.items():
             for device_id in device_ids[:MOST_DEVICES]:
                 key = (user_id, device_id)
                 if self.memory.peek(key) is None:
                     mailbox = self.memory.open(key, self.stream_token())
-                    self.learn(key, mailbox, whose[user_id])
+                    self.learn(key, mailbox, whose[user_id], rows[user_id])

@@ -24,6 +24,7 @@ from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.redundant import Row
 
 # Of what nobody looked at, it is not known which rule names it, if any does.
 NO_RULE = "none"
@@ -81,8 +82,10 @@ class Settler:
             if candidate.storing is not None:
                 self._settle(batch, candidate)
         self._doubt_others(batch)
-        for user_id in batch.to_all:
-            self.housekeeper.learn_user(user_id, batch.who)
+        stream_id = _stream_id_of(batch.local)
+        for user_id, notice in batch.to_all:
+            row = None if stream_id is None else Row(stream_id, notice)
+            self.housekeeper.learn_user(user_id, batch.who, row)
 
     def _settle(self, batch: Batch, candidate: Candidate) -> None:
         storing, candidate.storing = candidate.storing, None
@@ -114,7 +117,7 @@ class Settler:
         """
         memory = self.memories[self.inbox]
         begun = {each.mailbox for each in batch.candidates if each.wildcard}
-        for user_id in batch.to_all:
+        for user_id, _ in batch.to_all:
             for device_id in memory.devices_of(user_id):
                 mailbox = memory.peek((user_id, device_id))
                 if mailbox is not None and mailbox.key not in begun:
@@ -141,8 +144,8 @@ class Settler:
                     memory.forget((user_id, device_id))
 
     def _stream_id(self, batch: Batch, candidate: Candidate) -> int | None:
-        stored = batch.local if candidate.queue == self.inbox else batch.edus
-        return stored.stream_id if isinstance(stored, ObservedBatch) else None
+        is_local = candidate.queue == self.inbox
+        return _stream_id_of(batch.local if is_local else batch.edus)
 
     def count(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Count what was done with some notices of a batch."""
@@ -196,6 +199,10 @@ def _that_may_go(
 ) -> set[MailboxKey]:
     whole = users_to_keep_whole(messages, mailboxes)
     return {key for key in mailboxes if key[0] not in whole}
+
+
+def _stream_id_of(stored: Mapping[str, Any]) -> int | None:
+    return stored.stream_id if isinstance(stored, ObservedBatch) else None
 
 
 def stored_size(message: dict[str, Any]) -> int:

@@ -134,7 +134,7 @@ class Sorter:
 
         It is stored whatever they hold: others are not remembered.
         """
-        batch.to_all.append(user_id)
+        batch.to_all.append((user_id, notice))
         remembered = self.memory.devices_of(user_id)
         for device_id in remembered[:MOST_READ]:
             key = (user_id, device_id)

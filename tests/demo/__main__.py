@@ -104,10 +104,11 @@ async def demonstrate(directory: Path, options: Options, progress: Progress) -> 
 
     if options.federation:
         return told(await federate(directory, progress, markdown=options.markdown))
-    progress.say("Starting a stock Synapse and one with the module.")
     if options.requests:
         markdown = options.markdown
+        progress.say("Starting a stock Synapse and two with the module.")
         return told(await compare_requests(directory, progress, markdown=markdown))
+    progress.say("Starting a stock Synapse and one with the module.")
     async with two_homeservers(directory) as (stock, module):
         outcome = await compare(stock, module, progress, markdown=options.markdown)
         code = told(outcome)

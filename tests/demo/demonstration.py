@@ -79,7 +79,7 @@ async def compare(
     failed = await together(*(play(traffic, cast, progress.sent) for cast in casts))
     progress.say("Letting the device that was away catch up on each.")
     await settle(module, casts[1].away, casts[1].tablet)
-    on_stock, on_module = await measure_both((stock, module), casts, failed)
+    on_stock, on_module = await measure_each((stock, module), casts, failed)
     return Outcome(
         render(make_rows(on_stock, on_module), markdown=markdown),
         check(traffic, on_stock, on_module),
@@ -87,13 +87,13 @@ async def compare(
     )
 
 
-async def measure_both(
-    pair: tuple[Homeserver, Homeserver], casts: Sequence[Cast], failed: Sequence[int]
+async def measure_each(
+    homeservers: Sequence[Homeserver], casts: Sequence[Cast], failed: Sequence[int]
 ) -> list[Measured]:
     """Measure one after the other: they are timed."""
     return [
         await measure(homeserver, cast.away, cast.tablet, failures)
-        for homeserver, cast, failures in zip(pair, casts, failed)
+        for homeserver, cast, failures in zip(homeservers, casts, failed)
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Sequence
 
 import attrs
 
@@ -19,8 +19,7 @@ from tests.demo.checks import Check
 from tests.demo.demonstration import (
     Outcome,
     as_delivered,
-    measure_both,
-    two_homeservers,
+    measure_each,
 )
 from tests.demo.driving import Cast, send_all
 from tests.demo.measuring import (
@@ -28,7 +27,7 @@ from tests.demo.measuring import (
     Measured,
 )
 from tests.demo.output.progress import Progress
-from tests.demo.output.table import make_rows, render
+from tests.demo.output.table import NOTHING, Row, aligned, make_rows
 from tests.demo.traffic import (
     AWAY,
     FRIEND,
@@ -43,18 +42,26 @@ from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import MEGOLM
 from tests.harness.clients.olm import OlmDevice
 from tests.harness.databases.mailbox import rows_of
-from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import Homeserver, running
 from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.polling import become
 from tests.harness.together import together
 
 KEY_REQUEST = "m.room_key_request"
-RULES = {"rules": {"key_requests": True}}
+# By the name of its column: the configuration of the module on each Synapse.
+MODULES: dict[str, dict[str, Any] | None] = {
+    "stock": None,
+    "true": {"rules": {"key_requests": True}},
+    "vanish": {"rules": {"key_requests": "vanish"}},
+}
 
 ASKERS = ("desktop", "laptop", "phone", "browser")
+# Messages in a mailbox.
+Requests = List[Dict[str, Any]]
+
 # Of each asker; every one of them is asked for several times.
-SESSIONS = 625
-TIMES = 4
+SESSIONS = 250
+TIMES = 10
 # Of so many, one is never taken back: it is asked for once more instead.
 KEPT_EVERY = 5
 ROOM_KEYS = 20
@@ -122,23 +129,48 @@ def _cancellation(name: str, number: int) -> dict[str, Any]:
 async def compare_requests(
     directory: Path, progress: Progress, *, markdown: bool, sessions: int = SESSIONS
 ) -> Outcome:
-    """Drive a stock Synapse and one with the rule, and compare what is left."""
+    """Drive a stock Synapse and two with the rule, and compare what is left."""
     plan = make_plan(sessions)
-    async with two_homeservers(directory, RULES) as (stock, module):
+    homeservers = [
+        Homeserver(directory / name, module=module) for name, module in MODULES.items()
+    ]
+    async with running(*homeservers):
         casts = await together(
-            *(_register(each, plan.recipient) for each in (stock, module))
+            *(_register(each, plan.recipient) for each in homeservers)
         )
         progress.say(f"Sending {plan.count:,} messages to each.")
-        progress.total = 2 * plan.count
+        progress.total = len(homeservers) * plan.count
         failed = await together(*(_play(plan, cast, progress) for cast in casts))
         progress.say("Letting the device that was away catch up on each.")
-        await _settle(module, casts[1].away)
-        on_stock, on_module = await measure_both((stock, module), casts, failed)
+        _, cancelled, vanished = homeservers
+        await _settle(cancelled, casts[1].away, _is_tidy)
+        await _settle(vanished, casts[2].away, _has_vanished)
+        measured = await measure_each(homeservers, casts, failed)
         return Outcome(
-            render(make_rows(on_stock, on_module), markdown=markdown),
-            check(plan, on_stock, on_module),
+            aligned(_table(measured), markdown=markdown),
+            check(plan, dict(zip(MODULES, measured))),
             casts[1],
         )
+
+
+def _table(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
+    """Put what was measured side by side, stock first."""
+    stock, *modules = measured
+    columns = [
+        {row.label: row for row in make_rows(stock, module)} for module in modules
+    ]
+    rows = {label: row.stock for column in columns for label, row in column.items()}
+    return [
+        ("", *MODULES),
+        *(
+            (label, on_stock, *(_of(column.get(label)) for column in columns))
+            for label, on_stock in rows.items()
+        ),
+    ]
+
+
+def _of(row: Row | None) -> str:
+    return NOTHING if row is None else row.module
 
 
 async def _register(homeserver: Homeserver, recipient: OlmDevice) -> Cast:
@@ -160,33 +192,48 @@ async def _play(plan: Plan, cast: Cast, progress: Progress) -> int:
     return failed + await send_all(plan.room_keys, cast, progress.sent)
 
 
-async def _settle(homeserver: Homeserver, away: Client) -> None:
+async def _settle(
+    homeserver: Homeserver, away: Client, is_tidy: Callable[[Requests], bool]
+) -> None:
     """Wait until the module has tidied the mailbox, or should have."""
 
-    def is_tidy() -> bool:
+    def is_done() -> bool:
         rows = [json.loads(text) for text in rows_of(homeserver, away)]
-        requests = [_id(each) for each in rows if each["type"] == KEY_REQUEST]
-        return len(requests) == len(set(requests))
+        return is_tidy([each for each in rows if each["type"] == KEY_REQUEST])
 
-    await become(is_tidy, TIDY_WITHIN_S)
+    await become(is_done, TIDY_WITHIN_S)
 
 
-def check(plan: Plan, stock: Measured, module: Measured) -> tuple[Check, ...]:
+def _is_tidy(requests: Requests) -> bool:
+    """Say whether one message is left of each request."""
+    return len(requests) == len(set(map(_id, requests)))
+
+
+def _has_vanished(requests: Requests) -> bool:
+    """Say whether no cancellation is left."""
+    return all(each["content"]["action"] == "request" for each in requests)
+
+
+def check(plan: Plan, measured: Mapping[str, Measured]) -> tuple[Check, ...]:
     """Check all that has to hold."""
-    asked = [asked_in_the_end(each.catchup.messages) for each in (stock, module)]
+    stock, *modules = measured.values()
+    asked, *others = (
+        asked_in_the_end(each.catchup.messages) for each in (stock, *modules)
+    )
     room_keys = as_delivered(plan.room_keys)
-    kept = [_others(each.catchup.messages) for each in (stock, module)]
+    kept = [_others(each.catchup.messages) for each in (stock, *modules)]
+    wrong = [len(each) for each in others if each != asked]
     return (
         Check(
             "in the end the device is asked for the same as on stock",
-            "" if asked[0] == asked[1] else f"{len(asked[0])} and {len(asked[1])}",
+            f"{len(asked)} and {wrong}" if wrong else "",
         ),
         Check(
             "every room key reached the device as it was sent, in its order",
-            "" if kept == [room_keys, room_keys] else "they differ",
+            "" if all(each == room_keys for each in kept) else "they differ",
         ),
-        checks.no_failed_sends({"stock": stock.failed, "module": module.failed}),
-        checks.module_acted(module.metrics),
+        checks.no_failed_sends({name: each.failed for name, each in measured.items()}),
+        *(checks.module_acted(module.metrics) for module in modules),
     )
 
 

@@ -50,6 +50,16 @@ def test_devices_that_do_not_exist_are_not_read() -> None:
     assert 0 == len(play.memory)
 
 
+def test_what_was_stored_for_all_devices_is_not_read() -> None:
+    """It is known what it was; the next one takes its place."""
+    play = crowded()
+
+    assert [LOOK_OVER, READ] == statements(play, ["*"])
+    assert all(play.knows(device) for device in MANY)
+    play.send(NOTICE, MANY)
+    assert all([NOTICE] == play.contents(device) for device in MANY)
+
+
 def test_a_few_mailboxes_are_read_at_once() -> None:
     """Looking them over would be a statement more."""
     assert [READ, READ] == statements(crowded(), MANY[:2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import attrs
 import pytest
@@ -19,6 +20,7 @@ from synapse_withheld.config import (
     duration_ms,
     parse,
 )
+from synapse_withheld.module import _say_what_stays
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -61,11 +63,11 @@ def test_every_key_is_read() -> None:
         no_olm: false
         withheld: true
         key_requests: true
-        secret_requests: true
+        secret_requests: vanish
         verification_requests: true
     """
     read = parse(yaml.safe_load(written))
-    rules = RulesConfig(False, True, True, True, True)
+    rules = RulesConfig(False, True, True, "vanish", True)
     expected = ("observe", "session", 2 * HOUR_MS, False, False, 1000, False)
     assert Config(*expected, "refuse", 3 * HOUR_MS, rules) == read
     default = attrs.astuple(Config(), recurse=False)
@@ -212,6 +214,28 @@ def test_a_duration_that_nobody_means_is_an_error(written: object) -> None:
         ),
         ("rules: {withheld: 1}", "'rules.withheld' must be true or false; found 1"),
         (
+            "rules: {withheld: vanish}",
+            "'rules.withheld' must be true or false; found the text 'vanish'",
+        ),
+        (
+            "rules: {verification_requests: vanish}",
+            (
+                "'rules.verification_requests' must be true or false; found the text "
+                "'vanish'"
+            ),
+        ),
+        (
+            "rules: {key_requests: Vanish}",
+            (
+                "'rules.key_requests' must be true, false or vanish; found the text "
+                "'Vanish'; did you mean vanish?"
+            ),
+        ),
+        (
+            "rules: {secret_requests: 1}",
+            "'rules.secret_requests' must be true, false or vanish; found 1",
+        ),
+        (
             "[mode]",
             (
                 "'config' must be a mapping of mode, repeat, session_hold, outbox, "
@@ -329,3 +353,38 @@ def test_synapse_says_it_once(config: object, path: str, says: str) -> None:
         f"    {says}",
     ]
     assert not re.search(r"\b(True|False|None|str|bool|dict)\b", printed)
+
+
+def test_rules_tell_of_which_cancellations_vanish() -> None:
+    """By default of none."""
+    vanish = "vanish"
+
+    assert [] == RulesConfig(key_requests=True).vanishing
+    assert ["secret_requests"] == RulesConfig(secret_requests=vanish).vanishing
+    assert ["key_requests", "secret_requests"] == RulesConfig(
+        key_requests=vanish, secret_requests=vanish
+    ).vanishing
+
+
+@pytest.mark.parametrize(
+    ("rules", "sees_reads", "told"),
+    [
+        ({"key_requests": "vanish"}, False, ["rules.key_requests"]),
+        ({"key_requests": "vanish"}, True, []),
+        ({"secret_requests": "vanish"}, False, ["rules.secret_requests"]),
+        ({"key_requests": True}, False, []),
+    ],
+)
+def test_the_log_says_where_vanish_works_as_true(
+    rules: dict[str, Any],
+    sees_reads: bool,
+    told: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A line for each such key."""
+    _say_what_stays(Config(rules=RulesConfig(**rules)), sees_reads=sees_reads)
+
+    assert told == [
+        text.partition("'")[2].partition(":")[0] for text in caplog.messages
+    ]
+    assert all("with workers" in text for text in caplog.messages)

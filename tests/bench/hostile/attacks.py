@@ -104,13 +104,16 @@ async def _remember(scene: Scene) -> None:
     for begin in range(0, len(scene.devices), _AT_ONCE):
         some = scene.devices[begin : begin + _AT_ONCE]
         await scene.send(scene.to_victim(some, content(WITHHELD)))
-        while scene.lane.has_module and await _to_learn(scene):
+        # Of one who, few may be learned at once.
+        while await to_learn(scene.lane):
             await pause(LOOK_EVERY_S)
 
 
-async def _to_learn(scene: Scene) -> float:
-    """Return how many mailboxes are to be learned: of one who, few may be."""
-    metrics = await scene.lane.homeserver.metrics()
+async def to_learn(lane: Lane) -> float:
+    """Return how many mailboxes are to be learned; none on stock."""
+    if not lane.has_module:
+        return 0.0
+    metrics = await lane.homeserver.metrics()
     return metrics[f'{HOUSEKEEPING}{{work="learn"}}']
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 from hypothesis import given
@@ -28,6 +30,20 @@ def test_each_rule_can_be_on_by_itself(name: str) -> None:
     (rule,) = Ruleset.of(Config(rules=chosen)).rules
 
     assert name == rule.name
+
+
+@pytest.mark.parametrize("chosen", [True, "vanish"])
+@pytest.mark.parametrize("name", ["key_requests", "secret_requests"])
+def test_cancellations_vanish_where_that_is_chosen(
+    name: str, chosen: bool | str
+) -> None:
+    """Those of that rule alone."""
+    changed: dict[str, Any] = {name: chosen}
+    rules = attrs.evolve(EVERY_RULE, **changed)
+
+    assert ([name] if chosen == "vanish" else []) == [
+        rule.name for rule in Ruleset.of(Config(rules=rules)).rules if rule.vanishes
+    ]
 
 
 def test_by_default_there_is_one_rule() -> None:
