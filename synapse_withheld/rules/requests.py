@@ -2,9 +2,9 @@
 
 From MSC3944, "Dropping stale send-to-device messages": a request is dropped once it is
 cancelled, and of identical requests the newest stays. The cancellation is stored all
-the same: a sync may have been answered with the request already. Of several cancellations
-the newest stays. With `vanish` it goes too, once it is known that nobody was handed what
-it takes back: `synapse_withheld/memory/vanishing.py`.
+the same: a sync may have been answered with the request already. Of several
+cancellations the newest stays. With `vanish` it goes too, once it is known that nobody
+was handed what it takes back: `synapse_withheld/memory/vanishing.py`.
 """
 
 from __future__ import annotations
