@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Sequence
+from typing import NoReturn, Sequence
 
 from synapse_withheld.cli.commands import check, explain, status, survey, sweep, top
+from synapse_withheld.cli.shared.address import without_passwords
 from synapse_withheld.cli.shared.codes import CANNOT_SAY
 from synapse_withheld.version import VERSION
 
@@ -39,10 +40,17 @@ def commands() -> list[str]:
     return list(_COMMANDS)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Quotes arguments that it does not know, but no passwords."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_passwords(message))
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         description="Operate synapse_withheld, the module for Synapse.",
         epilog=_EPILOG,

@@ -47,12 +47,13 @@ class _Mailbox:
     """A mailbox, going back in its stream.
 
     Attributes:
-        newer_than: The newer row for which what has the same text may go.
+        newer_than: The newer row for which what has the same text may go; `None`
+            where that has not been asked, or there is none.
     """
 
     key: MailboxKey
     walk: Backwards
-    newer_than: dict[str, int] = attrs.Factory(dict)
+    newer_than: dict[str, int | None] = attrs.Factory(dict)
 
     def judge(
         self, stream_id: int, notice: Notice, text: str, staleness: Staleness
@@ -65,10 +66,11 @@ class _Mailbox:
         # Whoever stored it: the sender was checked by no process of which is known.
         row = Row(stream_id, notice, seen_arriving=False, stale=stale)
         newer_id = self.walk.judge(row)
-        if len(self.newer_than) < MOST_TEXTS:
-            for_equal = self.walk.newer_than(notice)
-            if for_equal is not None:
-                self.newer_than[text] = for_equal
+        if text in self.newer_than:
+            self.newer_than[text] = self.walk.newer_than(notice)
+        elif len(self.newer_than) < MOST_TEXTS:
+            # Most come once: what goes for it is asked when it comes again.
+            self.newer_than[text] = None
         return newer_id
 
 

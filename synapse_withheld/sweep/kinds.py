@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, Iterator, NamedTuple
 
 from synapse_withheld.database.sql import decode
@@ -37,6 +38,9 @@ class Kind(NamedTuple):
         return f"{self.type} ({self.code})" if self.code else self.type
 
 
+# Of what is longer the kind is not remembered.
+MOST_OF_END = 600
+
 UNREADABLE = Kind("(unreadable)")
 # An EDU with messages of several codes.
 SEVERAL = "several"
@@ -59,16 +63,29 @@ def kind_of(text: str, *, whole: bool = True, notice: Notice | None = None) -> K
         whole: Whether it is all of the text.
         notice: What a rule makes of it, where that is known.
     """
-    found = _AT_END.match(text, max(0, text.rfind(_BEFORE_TYPE)))
-    found = found or _AT_START.match(text)
-    if found is None:
+    end = text[max(0, text.rfind(_BEFORE_TYPE)) :]
+    kind = _kind_of_end(end) if len(end) <= MOST_OF_END else _matched(_AT_END, end)
+    kind = kind or _matched(_AT_START, text)
+    if kind is None:
         return _kind_by_reading(text) if whole else UNREADABLE
-    quoted = found[1]
-    message_type = quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
-    kind = Kind(message_type[:MAX_ID_LENGTH])
-    if message_type not in WITHHELD_TYPES or not whole:
+    if kind.type not in WITHHELD_TYPES or not whole:
         return kind
     return _kind_by_reading(text) if notice is None else _with_code(kind, notice)
+
+
+# One sender has many rows that end alike.
+@lru_cache(4096)
+def _kind_of_end(end: str) -> Kind | None:
+    return _matched(_AT_END, end)
+
+
+def _matched(pattern: re.Pattern[str], text: str) -> Kind | None:
+    found = pattern.match(text)
+    if found is None:
+        return None
+    quoted = found[1]
+    message_type = quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
+    return Kind(message_type[:MAX_ID_LENGTH])
 
 
 def _with_code(kind: Kind, notice: Notice) -> Kind:

@@ -6,7 +6,7 @@ Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Protocol
+from typing import Any, Iterable, Protocol, Sequence
 
 import attrs
 
@@ -18,8 +18,9 @@ from synapse_withheld.database.survey import (
     OutboxRow,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.notice import Notice
 from synapse_withheld.sweep.kinds import kind_of
-from synapse_withheld.sweep.tally import Line, Sums, Tally
+from synapse_withheld.sweep.tally import Sums, Tally
 from synapse_withheld.sweep.walk import (
     Options,
     Progress,
@@ -86,9 +87,9 @@ class Survey:
         self._sweep = Sweep(rows, options)
         self._before: OutboxPlace | None = None
         self._owners: dict[MailboxKey, bool] = {}
-        self._owner: MailboxKey | None = None
+        self._last: MailboxKey | None = None
         self._in_outboxes = 0
-        self.inbox, self.outbox = Tally(limit), Tally(limit)
+        self.inbox, self.outbox = Tally(limit, self._count_unread), Tally(limit)
         self.gone, self.hidden = Unread(), Unread()
         self.done = False
 
@@ -118,24 +119,21 @@ class Survey:
         before = self.swept.rows
         progress = await self._sweep.step()
         rows = self._rows.inbox_rows[: progress.rows - before]
-        notices = self._sweep.notices
         await self._look_up(rows)
-        lines = [
-            Line(
-                row[:2],
-                kind_of(row[3], whole=row[4] <= WHOLE, notice=notices.get(row[:3])),
-                row[4],
-            )
-            for row in rows
-        ]
-        self.inbox.add(lines)
-        self._count_unread(lines)
+        self.inbox.add(
+            (row[:2], kind_of(row[3], whole=row[4] <= WHOLE, notice=notice), row[4])
+            for row, notice in zip(rows, self._notices(rows))
+        )
+
+    def _notices(self, rows: Iterable[InboxRow]) -> Iterable[Notice | None]:
+        known = self._sweep.notices
+        return (known.get(row[:3]) for row in rows)
 
     async def _outbox_step(self) -> None:
         read = await self._rows.read_outbox(self._before, self._batch_size + 1)
         rows = up_to_a_new_place(read, self._batch_size, 2)
         self.outbox.add(
-            Line((server,), kind_of(text, whole=size <= WHOLE), size)
+            ((server,), kind_of(text, whole=size <= WHOLE), size)
             for server, _, text, size in rows
         )
         self._in_outboxes += len(rows)
@@ -143,22 +141,19 @@ class Survey:
             self._before = rows[-1][:2]
         self.done = len(read) <= self._batch_size
 
-    async def _look_up(self, rows: Iterable[InboxRow]) -> None:
-        """Ask whose mailboxes there are, each once."""
-        new = {row[:2] for row in rows} - {self._owner}
-        known = {
-            each: self._owners[each] for each in (self._owner,) if each in self._owners
-        }
+    async def _look_up(self, rows: Sequence[InboxRow]) -> None:
+        """Ask whose mailboxes these are, each once."""
+        last = self._last
+        known = {last: self._owners[last]} if last in self._owners else {}
+        new = {row[:2] for row in rows} - {last}
         self._owners = {**known, **await self._rows.owners(new)}
+        if rows:
+            # The next batch may go on with it.
+            self._last = rows[-1][:2]
 
-    def _count_unread(self, lines: Iterable[Line]) -> None:
-        for name, _, size in lines:
-            key: Any = name
-            hidden = self._owners.get(key)
-            if hidden is False:
-                self._owner = key
-                continue
+    def _count_unread(self, name: Any, sums: Sums) -> None:
+        hidden = self._owners.get(name)
+        if hidden is not False:
             unread = self.gone if hidden is None else self.hidden
-            unread.mailboxes += key != self._owner
-            unread.sums.add(1, size)
-            self._owner = key
+            unread.mailboxes += 1
+            unread.sums.add(sums.rows, sums.bytes)

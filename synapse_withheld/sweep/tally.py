@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from typing import Iterable, NamedTuple, Tuple
+from typing import Callable, Iterable, Tuple
 
 import attrs
 
@@ -23,12 +23,8 @@ MOST_FREQUENT = 3
 Name = Tuple[str, ...]
 
 
-class Line(NamedTuple):
-    """A row, as far as it is counted."""
-
-    name: Name
-    kind: Kind
-    size: int
+# A row, as far as it is counted: whose it is, what, and how many bytes.
+Line = Tuple[Name, Kind, int]
 
 
 @attrs.define
@@ -94,12 +90,16 @@ class Long:
 class Tally:
     """What there is in one queue, told while it is walked."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self, limit: int, ended: Callable[[Name, Sums], None] = lambda *_: None
+    ) -> None:
         """Begin with nothing.
 
         Args:
             limit: How many of the longest are kept.
+            ended: Called with each name and all that it has, once that is known.
         """
+        self._ended = ended
         self.kinds = ByKind()
         self.names = 0
         self._limit = limit
@@ -132,11 +132,11 @@ class Tally:
         if self._name is None:
             return
         self.names += 1
-        rows = 0
         for kind, sums in self._of_name.sums.items():
-            rows += sums.rows
             self.kinds.of(kind).add(sums.rows, sums.bytes)
-        self._keep(self._name, rows)
+        total = self._of_name.total
+        self._keep(self._name, total.rows)
+        self._ended(self._name, total)
         self._of_name = ByKind()
 
     def _keep(self, name: Name, rows: int) -> None:

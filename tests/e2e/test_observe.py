@@ -7,6 +7,7 @@ from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, log_in, two_on
 from tests.harness.metrics.samples import counted, total
+from tests.harness.processes.commands import command_line
 from tests.harness.reactor import async_fixture, in_reactor
 
 
@@ -62,3 +63,21 @@ async def test_observing_deletes_nothing(observing: Homeserver) -> None:
     metrics = await observing.metrics()
     assert total(metrics, "synapse_withheld_tidied_rows_total") == 0
     assert total(metrics, "synapse_withheld_info", mode="observe") == 1
+
+
+@in_reactor
+async def test_observing_is_told_as_what_would_have_been(observing: Homeserver) -> None:
+    """By the commands: nothing collapsed, and nothing was saved."""
+    two = await two_on(observing)
+    for _ in range(3):
+        assert await two.send(two.notice()) == 200
+    for command in ("status", "check"):
+        arguments = (command, "-c", "homeserver.yaml")
+        result = command_line(*arguments, directory=observing.log_path.parent)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "would have collapsed" in result.stdout
+        assert "bytes saved" not in result.stdout
+        (collapsed,) = [
+            line for line in result.stdout.splitlines() if "collapsed" in line
+        ]
+        assert "would have collapsed" in collapsed

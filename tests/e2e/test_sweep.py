@@ -32,7 +32,7 @@ from tests.harness.reactor import async_yield_fixture, in_reactor
 
 DEVICES = 3
 COPIES = 10
-SLOWLY = ("--batch-size", "3", "--pause", "0.2")
+SLOWLY = ("--batch-size", "3")
 
 
 @async_yield_fixture(scope="module")
@@ -178,8 +178,8 @@ async def test_two_sweeps_at_once_leave_what_one_leaves(stock: Homeserver) -> No
     two = await with_backlog(stock)
     assert sweep(stock, "--dry-run")[0] == 0
     before = table(stock, two)
-    one = begin_sweep(stock, "--batch-size", "3", "--pause", "0.01")
-    other = begin_sweep(stock, "--batch-size", "7", "--pause", "0.02")
+    one = begin_sweep(stock, "--batch-size", "3")
+    other = begin_sweep(stock, "--batch-size", "7")
     codes = [await ended(each) for each in (one, other)]
     expected = must_stay(before, Options())
     assert [0, 0] == [code for code, _ in codes]
@@ -203,7 +203,7 @@ async def test_a_sweep_beside_the_module_that_goes_on(own_stage: Stage) -> None:
     homeserver, (two, _) = await with_module_after_stock(own_stage, {})
     sender = attrs.evolve(two.sender, base_url=homeserver.base_url)
     again = attrs.evolve(two, homeserver=homeserver, sender=sender)
-    process = begin_sweep(homeserver, "--batch-size", "3", "--pause", "0.05")
+    process = begin_sweep(homeserver, *SLOWLY)
     sent = 0
     while process.poll() is None:
         name = f"{two.sender.user_id} {sent % DEVICES}"
@@ -251,6 +251,48 @@ async def test_the_module_sweeps_by_itself(own_stage: Stage) -> None:
         "position": 1,
     }
     assert await failures(homeserver) == 0
+
+
+@in_reactor
+async def test_by_hand_nothing_goes_in_observe_mode(own_stage: Stage) -> None:
+    """Unless that is asked for by its name."""
+    homeserver, (two, before) = await with_module_after_stock(
+        own_stage, {"mode": "observe"}
+    )
+    config = ("sweep", "-c", "homeserver.yaml", "--pause", "0")
+    result = command_line(*config, directory=homeserver.log_path.parent)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "'mode' is observe" in result.stderr
+    assert sweep(homeserver, "--dry-run")[0] == 0
+    assert before == table(homeserver, two)
+    assert sweep(homeserver, "--enforce")[0] == 0
+    assert must_stay(before, Options()) == table(homeserver, two).keys()
+
+
+@in_reactor
+async def test_a_place_is_for_one_sweep_and_one_database(
+    stock: Homeserver, own_stage: Stage, tmp_path: Path
+) -> None:
+    """A second one with it is refused while the first runs; so is another server."""
+    two = await with_backlog(stock)
+    before = table(stock, two)
+    noted = tmp_path / "place"
+    first = begin_sweep(stock, *SLOWLY, "--place", str(noted))
+    await begun(stock, before, two)
+    place = ("sweep", "-c", "homeserver.yaml", "--place", str(noted))
+    # Stopped, not ended: it holds the file as long as that lasts.
+    first.send_signal(signal.SIGSTOP)
+    second = command_line(*place, directory=stock.log_path.parent)
+    assert (second.returncode, second.stdout) == (2, "")
+    assert "is in use by another sweep" in second.stderr
+    first.kill()
+    first.communicate()
+    other = await own_stage.start(None)
+    refused = command_line(*place, directory=other.log_path.parent)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is of a sweep with another database" in refused.stderr
+    code, _ = sweep(stock, "--place", str(noted))
+    assert (code, must_stay(before, Options())) == (0, set(table(stock, two)))
 
 
 @in_reactor

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +14,7 @@ from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
 from synapse_withheld.cli.shared.fetching import UnreachableError, get
 from synapse_withheld.cli.shared.printable import printable
 from synapse_withheld.cli.shared.reactor import in_reactor
+from synapse_withheld.cli.shared.token import TOKEN, add_token_argument, read_token
 from synapse_withheld.operators.pages.asking import (
     DEFAULT_LIMIT,
     MOST_LIMIT,
@@ -23,8 +22,6 @@ from synapse_withheld.operators.pages.asking import (
     TOP,
     limit_of,
 )
-
-TOKEN = "SYNAPSE_WITHHELD_TOKEN"  # noqa: S105 a variable's name
 
 EPILOG = f"""\
 example:
@@ -55,12 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="the homeserver, its writer, or the page there",
     )
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help=f"holds the access token (default: the variable {TOKEN})",
-    )
+    add_token_argument(parser, "holds the access token")
     parser.add_argument(
         "--limit",
         type=_limit,
@@ -74,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the busiest; return the exit code."""
     try:
-        token = _token(arguments.token_file)
+        token = read_token(arguments.token_file)
     except OSError as error:
         print(f"the access token cannot be read: {error}", file=sys.stderr)
         return CANNOT_SAY
@@ -129,11 +121,6 @@ async def _fetch(address: Address, token: str) -> dict[str, Any]:
         raise UnreachableError(f"it answers something else: {error!r}") from error
     found: dict[str, Any] = answer
     return found
-
-
-def _token(file: Path | None) -> str:
-    text = os.environ.get(TOKEN, "") if file is None else file.read_text("utf-8")
-    return text.strip()
 
 
 def _writer(text: str) -> Address:

@@ -98,6 +98,11 @@ def shown(text: str) -> str:
         return _HIDDEN.sub(r"\1", text)
 
 
+def without_passwords(message: str) -> str:
+    """Return a sentence that may quote addresses, without user and password."""
+    return re.sub(r"://\S*@", "://", message)
+
+
 def address_like(example: str) -> Callable[[str], Address]:
     """Return what reads an address from the command line.
 

@@ -34,15 +34,6 @@ class UnreachableError(Exception):
     """There is no answer, or not the one that was asked for; the message says how."""
 
 
-def is_address(url: str) -> bool:
-    """Say whether a text is an address of HTTP."""
-    try:
-        Address.of(url)
-    except ValueError:
-        return False
-    return True
-
-
 async def get(url: Address | str, token: str | None = None) -> tuple[int, str]:
     """Return the status and the text of an answer.
 

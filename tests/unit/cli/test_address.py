@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.address import Address, shown
 
 GIVEN = [
@@ -75,3 +76,24 @@ def test_a_password_is_sent_as_it_is_and_not_in_the_representation() -> None:
     assert ("us@er", "p/a:ss") == (address.user, address.password)
     assert address == Address.of(address.url())
     assert "p/a" not in repr(address) + str(address)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "-c", "h.yaml", "http://u:s3cret@h"],
+        ["check", "-c", "h.yaml", "--metrics-url", "u:s3cret@h"],
+        ["status", "--every", "http://u:s3cret@h", "http://h"],
+        ["status", "http://u:s3cret@h:x"],
+        ["http://u:s3cret@h"],
+    ],
+)
+def test_no_mistake_in_a_command_shows_a_password(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is in the wrong place is quoted without it."""
+    with pytest.raises(SystemExit):
+        main(arguments)
+    said = capsys.readouterr()
+    assert "s3cret" not in said.out + said.err
+    assert "error: " in said.err

@@ -15,6 +15,9 @@ from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.listening import Listener
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
+# Of the listener, which Twisted hands them to.
+pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+
 
 class Hello(Resource):
     """Answers everything."""

@@ -25,9 +25,7 @@ def tally(lines: list[Line], limit: int = 10, batch: int = 3) -> Tally:
 def of(name: str, **kinds: int) -> list[Line]:
     """Return rows of a name."""
     return [
-        Line((name,), Kind(kind), 10)
-        for kind, rows in kinds.items()
-        for _ in range(rows)
+        ((name,), Kind(kind), 10) for kind, rows in kinds.items() for _ in range(rows)
     ]
 
 
@@ -58,7 +56,7 @@ def test_it_is_what_plain_counting_says(
     lines = [each for n, kinds in enumerate(names) for each in of(str(n), **kinds)]
     made = tally(lines, limit, batch)
     assert len(names) == made.names
-    rows = Counter(line.kind for line in lines)
+    rows = Counter(kind for _, kind, _ in lines)
     assert rows == {kind: sums.rows for kind, sums in made.kinds.sums.items()}
     assert Sums(len(lines), 10 * len(lines)) == made.kinds.total
     lengths = sorted((sum(kinds.values()) for kinds in names), reverse=True)
@@ -67,7 +65,7 @@ def test_it_is_what_plain_counting_says(
 
 def test_invented_types_take_no_memory() -> None:
     """What is beyond the bound is counted together."""
-    lines = [Line(("x",), Kind(f"t{n}"), 1) for n in range(3 * MOST_KINDS)]
+    lines: list[Line] = [(("x",), Kind(f"t{n}"), 1) for n in range(3 * MOST_KINDS)]
     made = tally(lines)
     assert MOST_KINDS + 1 >= len(made.kinds.sums)
     assert 2 * MOST_KINDS == made.kinds.sums[OTHERS].rows

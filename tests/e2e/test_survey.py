@@ -1,0 +1,94 @@
+"""The survey of a real Synapse's database, and what Synapse offers against it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, AsyncIterator
+
+import pytest
+import treq
+from twisted.web.http_headers import Headers
+
+from tests.e2e.test_sweep import COPIES, DEVICES, sweep, table, with_backlog
+from tests.harness.clients.messages import PLAIN, WITHHELD
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import Stage
+from tests.harness.polling import eventually
+from tests.harness.processes.commands import command_line
+from tests.harness.reactor import async_yield_fixture, in_reactor
+
+
+@async_yield_fixture(scope="module")
+async def stock(stage: Stage) -> AsyncIterator[Homeserver]:
+    """Run a stock Synapse."""
+    yield await stage.start(None)
+
+
+def survey(homeserver: Homeserver) -> Any:
+    """Survey to the end."""
+    result = command_line(
+        *("survey", "-c", "homeserver.yaml", "--pause", "0", "--json"),
+        directory=homeserver.log_path.parent,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+@in_reactor
+async def test_what_stock_synapse_left_is_surveyed(stock: Homeserver) -> None:
+    """As the sweep finds it afterwards; and nothing changes."""
+    two = await with_backlog(stock)
+    before = table(stock, two)
+    said = survey(stock)
+    assert before == table(stock, two)
+    (mailbox,) = [
+        each
+        for each in said["inbox"]["longest"]
+        if each["user_id"] == two.recipient.user_id
+    ]
+    rows = COPIES * (DEVICES + 1)
+    assert (rows, 1) == (mailbox["rows"], mailbox["syncs"])
+    shares = {each["type"]: each["share"] for each in mailbox["types"]}
+    assert {WITHHELD: 0.75, PLAIN: 0.25} == shares
+    _, dry = sweep(stock, "--dry-run")
+    rule = said["rules"]["no_olm"]
+    assert (dry["redundant"], dry["bytes"]) == (rule["rows"], rule["bytes"])
+    assert dry["rows"] == said["inbox"]["rows"]
+
+
+@in_reactor
+async def test_synapse_deletes_rows_of_a_device_that_is_gone(stock: Homeserver) -> None:
+    """As the survey says: its admin API does, though the device does not exist."""
+    two = await with_backlog(stock)
+    user_id, text = two.recipient.user_id, json.dumps({"type": PLAIN})
+    stock.query(
+        """
+        INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)
+        VALUES (?, 'DELETED', 1, ?)
+        """,
+        (user_id, text),
+    )
+    gone = {"mailboxes": 1, "rows": 1, "bytes": len(text)}
+    assert gone == survey(stock)["inbox"]["gone"]
+    admin = await stock.register("admin", admin=True)
+    url = f"{stock.base_url}/_synapse/admin/v2/users/{user_id}/devices/DELETED"
+    headers = Headers({"Authorization": [f"Bearer {admin.access_token}"]})
+    response = await treq.delete(url, headers=headers)
+    assert 200 == response.code
+    left = {"mailboxes": 0, "rows": 0, "bytes": 0}
+    await eventually(lambda: survey(stock)["inbox"]["gone"], left)
+    assert COPIES * (DEVICES + 1) == len(table(stock, two))
+
+
+@pytest.mark.parametrize("missing", ["database", "file"])
+@in_reactor
+async def test_what_cannot_be_surveyed_is_told_in_one_line(
+    stock: Homeserver, missing: str
+) -> None:
+    """With an exit code of its own."""
+    directory = stock.log_path.parent
+    (directory / "empty.yaml").write_text("server_name: hs")
+    name = "empty.yaml" if missing == "database" else "nothing.yaml"
+    result = command_line("survey", "-c", name, directory=directory)
+    lines = len(result.stderr.splitlines())
+    assert (2, "", 1) == (result.returncode, result.stdout, lines)
