@@ -9,9 +9,11 @@ DEMO_INSTALLED = $(VENV)/.installed-demo
 MUTANTS_INSTALLED = $(VENV)/.installed-mutants
 PICTURES_INSTALLED = $(VENV)/.installed-pictures
 FUZZ_INSTALLED = $(VENV)/.installed-fuzz
+DIST_INSTALLED = $(VENV)/.installed-dist
+REQUIREMENTS = pyproject.toml $(wildcard tests/requirements/*.txt)
 ARGS ?=
 
-.PHONY: demo test lint types bench mutants fuzz compat disasters pictures format clean
+.PHONY: demo test lint types bench mutants fuzz compat disasters pictures format dist clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m tests.demo $(ARGS)
@@ -52,28 +54,44 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# For a server without build tools and without a way out, too: see docs/install.md.
+dist: $(DIST_INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation $(ARGS)
+	@echo
+	@echo "To install the module, copy the wheel to the server and, there, with the pip of"
+	@echo "the environment that Synapse runs in:"
+	@echo
+	@cd dist && echo "  pip install --no-index" *.whl
+	@echo
+	@echo "That needs no network and no build tools: Synapse brings all that the module uses."
+
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist mutants .compat
 
 $(VENV):
 	$(PYTHON) -m venv $(VENV)
 
-$(DEMO_INSTALLED): pyproject.toml | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+$(DEMO_INSTALLED): $(REQUIREMENTS) | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable . -r tests/requirements/demo.txt
 	touch $@
 
-$(INSTALLED): pyproject.toml | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@ $(DEMO_INSTALLED)
+$(INSTALLED): $(REQUIREMENTS) | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable . -r tests/requirements/dev.txt
+	touch $@ $(DEMO_INSTALLED) $(DIST_INSTALLED)
 
-$(FUZZ_INSTALLED): pyproject.toml | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+$(DIST_INSTALLED): $(REQUIREMENTS) | $(VENV)
+	$(BIN)/python -m pip install --quiet -r tests/requirements/dist.txt
 	touch $@
 
-$(PICTURES_INSTALLED): pyproject.toml | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[pictures]'
+$(FUZZ_INSTALLED): $(REQUIREMENTS) | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable . -r tests/requirements/fuzz.txt
 	touch $@
 
-$(MUTANTS_INSTALLED): pyproject.toml | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[mutants]'
+$(PICTURES_INSTALLED): $(REQUIREMENTS) | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable . -r tests/requirements/pictures.txt
+	touch $@
+
+$(MUTANTS_INSTALLED): $(REQUIREMENTS) | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable . -r tests/requirements/mutants.txt
 	touch $@

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,11 +13,21 @@ import attrs
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".compat"
 
+OLDEST = "1.98.0"
+# The newest that there is for a Python.
+NEWEST = "newest"
+
 # What the old versions are not yet, or no longer, content with.
 CONSTRAINTS = ("prometheus-client<0.24", "setuptools<81", "txredisapi<1.6")
 
 # They have nothing to do with the version of Synapse, or are for the newest.
-LEFT_OUT = ("test_docs.py", "test_page.py")
+LEFT_OUT = ("test_docs.py", "test_package.py", "test_page.py")
+END_TO_END: tuple[str, ...] = (
+    "tests/e2e",
+    *(f"--ignore=tests/e2e/{name}" for name in LEFT_OUT),
+)
+# They need a Python more than a Synapse.
+FAST: tuple[str, ...] = ("tests/unit", "tests/model")
 
 
 @attrs.frozen
@@ -37,21 +46,25 @@ class Run:
     seconds: float = 0.0
 
 
-def run(synapse: str, python: str, more: list[str]) -> Run:
-    """Install a version of Synapse, if it is not there yet, and run the tests."""
-    interpreter = shutil.which(f"python{python}")
-    if interpreter is None:
+def run(synapse: str, python: str, tests: list[str]) -> Run:
+    """Install a version of Synapse, if it is not there yet, and run tests on it.
+
+    Args:
+        synapse: A version, or `NEWEST`.
+        python: Such as 3.11.
+        tests: What pytest runs.
+    """
+    if not _runs(f"python{python}"):
         return Run(synapse, python, f"no python{python} here")
-    directory = ENVIRONMENTS / f"{python}-{synapse}"
-    own = str(directory / "bin" / "python")
-    if not _install(interpreter, own, directory, synapse):
+    directory = environment(synapse, python)
+    if directory is None:
         return Run(synapse, python, "not installed")
     began = time.monotonic()
-    left_out = [f"--ignore=tests/e2e/{name}" for name in LEFT_OUT]
-    command = [own, "-m", "pytest", "-q", "--show-capture=no", *left_out]
+    own = str(directory / "bin" / "python")
+    command = [own, "-m", "pytest", "-q", "--show-capture=no", *tests]
     lines = []
     with subprocess.Popen(  # noqa: S603 our own command
-        [*command, "tests/e2e", *more], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -59,27 +72,50 @@ def run(synapse: str, python: str, more: list[str]) -> Run:
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 talk
     counts = re.sub(r" in .*|=+", "", lines[-1]).strip() if lines else ""
     outcome = "failed" if process.returncode else "passed"
-    return Run(synapse, python, outcome, counts, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Run(_version(directory), python, outcome, counts, seconds)
 
 
-def _install(interpreter: str, own: str, directory: Path, synapse: str) -> bool:
+def environment(synapse: str, python: str) -> Path | None:
+    """Return an environment with a Synapse, and with this checkout's module and tests.
+
+    It is made where it is not there yet; `None` where that cannot be done.
+    """
+    directory = ENVIRONMENTS / f"{python}-{synapse}"
     done = directory / ".installed"
     if done.exists():
-        return True
+        return directory
     directory.mkdir(parents=True, exist_ok=True)
-    packages = [f"matrix-synapse[redis]=={synapse}", ".[test]", *CONSTRAINTS]
-    install = [own, "-m", "pip", "install", "--quiet", "--pre", *packages]
-    if "rc" not in synapse:
-        install.remove("--pre")
-    for command in ([interpreter, "-m", "venv", str(directory)], install):
+    own = str(directory / "bin" / "python")
+    pinned = "" if synapse == NEWEST else f"=={synapse}"
+    install = [own, "-m", "pip", "install", "--quiet", *CONSTRAINTS]
+    install += ["-r", "tests/requirements/test.txt", f"matrix-synapse[redis]{pinned}"]
+    if "rc" in synapse:
+        install.append("--pre")
+    # An old Python's own pip tries for hours what fits together.
+    upgrade = [own, "-m", "pip", "install", "--quiet", "--upgrade", "pip"]
+    make = [f"python{python}", "-m", "venv", str(directory)]
+    for command in (make, upgrade, install):
         if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 ours
-            return False
+            return None
     # The tests are those of this checkout, and so is the module.
-    uninstall = [own, "-m", "pip", "uninstall", "--quiet", "--yes", "synapse-withheld"]
-    subprocess.run(uninstall, check=True)  # noqa: S603 ours
     (packages_of(directory) / "checkout.pth").write_text(f"{ROOT}\n")
     done.touch()
-    return True
+    return directory
+
+
+def _runs(interpreter: str) -> bool:
+    """Say whether there is such a Python; pyenv has names for some that are not."""
+    try:
+        done = subprocess.run([interpreter, "-V"], capture_output=True, check=False)  # noqa: S603
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0
+
+
+def _version(directory: Path) -> str:
+    (found,) = packages_of(directory).glob("matrix_synapse-*.dist-info")
+    return found.name.removesuffix(".dist-info").partition("-")[2]
 
 
 def packages_of(directory: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The table of docs/compatibility.md."""
+"""The tables of docs/compatibility.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tests.compat.environments import Run
 from tests.compat.shapes import key
 
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
-BEGIN = "<!-- runs: written by `python -m tests.compat --page` -->\n"
+# What a table comes after: the end-to-end tests, and the unit and model tests.
+RUNS = "<!-- runs: written by `python -m tests.compat --page` -->\n"
+FAST = "<!-- Pythons: written by `python -m tests.compat --fast --page` -->\n"
 HEADER = """\
 | Synapse | Python | outcome | tests | run on |
 | --- | --- | --- | --- | --- |
@@ -23,10 +25,16 @@ def line(run: Run, day: dt.date | None = None) -> str:
     return f"| {run.synapse} | {run.python} | {run.outcome} | {run.counts} | {day} |"
 
 
-def write(run: Run) -> None:
-    """Put a run into the table, in the place of an earlier one of the kind."""
-    before, _, table = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + with_line(table, run, line(run)))
+def write(run: Run, begin: str) -> None:
+    """Put a run into a table, in the place of an earlier one of the kind."""
+    PAGE.write_text(with_run(PAGE.read_text(), begin, run, line(run)))
+
+
+def with_run(page: str, begin: str, run: Run, new: str) -> str:
+    """Return a page with the line of a run in the table after `begin`."""
+    before, _, after = page.partition(begin)
+    table, end, rest = after.partition("\n\n")
+    return before + begin + with_line(table, run, new) + (end and "\n") + rest
 
 
 def with_line(table: str, run: Run, new: str) -> str:

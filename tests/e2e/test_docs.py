@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, AsyncIterator, Iterator
 
@@ -18,6 +16,7 @@ from synapse_withheld.config import Config, parse
 from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.stage import Stage, send, two_on
 from tests.harness.metrics.dashboards import RULES
+from tests.harness.packages import OWN_PACKAGES, build, environment_beside, run, where
 from tests.harness.processes.commands import addressed, blocks, in_shell, shell_lines
 from tests.harness.processes.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
@@ -135,44 +134,27 @@ def test_a_command_of_prometheus_is_right(command: str, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make an environment that has Synapse and not the module."""
-    directory = tmp_path_factory.mktemp("environment")
-    command = [sys.executable, "-m", "venv", str(directory)]
-    subprocess.run(command, check=True)  # noqa: S603 Python's own
-    (packages,) = directory.glob("lib/python*/site-packages")
-    # Those of this one, but not what it has installed for editing.
-    (packages / "synapse.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    return directory
+    return environment_beside(OWN_PACKAGES, tmp_path_factory.mktemp("environment"))
 
 
-def where(environment: Path) -> str:
-    """Return where the environment has the module, empty if nowhere."""
-    code = (
-        "import importlib.util as u; found = u.find_spec('synapse_withheld');"
-        "print(found.origin if found else '')"
-    )
-    python = str(environment / "bin/python")
-    result = subprocess.run(  # noqa: S603 our own environment
-        [python, "-c", code],
-        cwd=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return result.stdout.strip()
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel, as a page says to before it is copied."""
+    return build(ROOT, tmp_path_factory.mktemp("dist")).wheel
 
 
 @pytest.mark.parametrize("command", PIP)
 def test_a_command_of_pip_installs_or_uninstalls(
-    environment: Path, command: str
+    environment: Path, wheel: Path, command: str
 ) -> None:
-    """In an environment with Synapse, from a checkout."""
+    """In an environment with Synapse, from a checkout or beside the wheel."""
     assert where(environment) == ""
     programs = f"{environment}/bin/"
     undo = "pip uninstall --yes synapse-withheld"
     line = command.replace(DEBIAN, "")
     if line == undo:
         _pip(programs + "pip install .")
-    _pip(programs + line)
+    _pip(programs + line, wheel.parent if ".whl" in line else ROOT)
     installed = where(environment)
     if line == undo:
         assert installed == ""
@@ -208,8 +190,5 @@ def _keys(shown: dict[str, list[dict[str, dict[str, str]]]]) -> int:
     return len(entry["config"])
 
 
-def _pip(command: str) -> None:
-    result = subprocess.run(  # noqa: S603 a page of our own
-        shlex.split(command), cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
+def _pip(command: str, directory: Path = ROOT) -> None:
+    run("sh", "-c", command, directory=directory)

@@ -10,7 +10,7 @@ from pathlib import Path
 from synapse_withheld.synapse_internals import synapse_version
 from tests.compat.environments import Run
 from tests.compat.facts import Facts, of_directory, of_method
-from tests.compat.page import HEADER, with_line
+from tests.compat.page import FAST, HEADER, RUNS, with_line, with_run
 from tests.compat.shapes import (
     differences,
     expected,
@@ -105,3 +105,13 @@ def test_a_run_takes_the_place_of_an_earlier_one() -> None:
     )
     run = Run("1.98.0", "3.11", "passed")
     assert HEADER + newer + new == with_line(HEADER + old + newer, run, new.strip())
+
+
+def test_a_run_changes_no_other_table() -> None:
+    """There are two on the page, with text between them."""
+    row = "| 1.98.0 | 3.9 | passed |"
+    page = f"{FAST}{HEADER}\nMore.\n\n{RUNS}{HEADER}"
+    run = Run("1.98.0", "3.9", "passed")
+    first = f"{FAST}{HEADER}{row}\n\nMore.\n\n{RUNS}{HEADER}"
+    assert first == with_run(page, FAST, run, row)
+    assert f"{page}{row}\n" == with_run(page, RUNS, run, row)

@@ -150,7 +150,7 @@ class Homeserver:
             path = self._database["args"]["database"]
             connection = sqlite3.connect(path, timeout=30, isolation_level=None)
         else:
-            # Of the tests' extra: the demonstration does without PostgreSQL.
+            # Of the tests' requirements: the demonstration does without PostgreSQL.
             import psycopg2  # noqa: PLC0415 only where it is needed
 
             arguments = dict(self._database["args"])
