@@ -67,7 +67,7 @@ dist: $(DIST_INSTALLED)
 	@echo "That needs no network and no build tools: Synapse brings all that the module uses."
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist mutants .compat
+	rm -rf $(VENV) .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .hypothesis dist mutants .compat
 
 $(VENV):
 	$(PYTHON) -m venv $(VENV)

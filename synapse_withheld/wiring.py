@@ -5,15 +5,15 @@ from __future__ import annotations
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
-from synapse_withheld.delivery.confirming import Confirmer
+from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.housekeeping import Housekeeper
-from synapse_withheld.delivery.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
+from synapse_withheld.delivery.housekeeping.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.housekeeping.tidying import Tidying
 from synapse_withheld.delivery.rearming import Rearming
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.delivery.surroundings import Surroundings
-from synapse_withheld.delivery.tidying import Tidying
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators.metrics import Metrics

@@ -10,7 +10,7 @@ from typing import Any, Collection, Dict, Mapping
 import attrs
 
 from synapse_withheld.memory.memory import Mailbox, Storing
-from synapse_withheld.memory.records import Record
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.decision import COLLAPSE, Decision
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice

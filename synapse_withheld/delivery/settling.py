@@ -17,7 +17,7 @@ from synapse_withheld.delivery.batch import (
     without,
 )
 from synapse_withheld.delivery.edus import by_user, without_collapsed
-from synapse_withheld.delivery.housekeeping import Housekeeper
+from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally

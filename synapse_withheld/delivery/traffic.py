@@ -20,7 +20,8 @@ from synapse_withheld.delivery.batch import (
     LocalMessages,
     ObservedBatch,
 )
-from synapse_withheld.delivery.confirming import Confirmer
+from synapse_withheld.delivery.confirming.confirmer import Confirmer
+from synapse_withheld.delivery.confirming.waiting import Waiting
 from synapse_withheld.delivery.edus import (
     as_messages,
     type_of,
@@ -31,7 +32,6 @@ from synapse_withheld.delivery.rearming import Olm, Rearming
 from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
-from synapse_withheld.delivery.waiting import Waiting
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.identifiers import is_from

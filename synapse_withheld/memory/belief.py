@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from synapse_withheld.memory.records import ByAge, Record
+from synapse_withheld.memory.tables.records import ByAge, Record
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import SUPERSEDE, Decision
 from synapse_withheld.rules.notice import Notice

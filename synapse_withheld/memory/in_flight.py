@@ -6,7 +6,7 @@ from typing import Any, Dict, Iterator, Tuple
 
 import attrs
 
-from synapse_withheld.memory.mailbox import Mailbox
+from synapse_withheld.memory.tables.mailbox import Mailbox
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice, Pair
 

@@ -12,13 +12,13 @@ from typing import Callable, Sequence
 
 from synapse_withheld.memory.belief import Belief, believe
 from synapse_withheld.memory.in_flight import InFlight, Storing
-from synapse_withheld.memory.limits import Limits
-from synapse_withheld.memory.mailbox import Mailbox
-from synapse_withheld.memory.mailboxes import Mailboxes
 from synapse_withheld.memory.olm import OlmMessages
-from synapse_withheld.memory.records import REARMED_ALREADY, Record
 from synapse_withheld.memory.settling import learn, settle
-from synapse_withheld.memory.users import Users
+from synapse_withheld.memory.tables.limits import Limits
+from synapse_withheld.memory.tables.mailbox import Mailbox
+from synapse_withheld.memory.tables.mailboxes import Mailboxes
+from synapse_withheld.memory.tables.records import REARMED_ALREADY, Record
+from synapse_withheld.memory.tables.users import Users
 from synapse_withheld.memory.vanishing import Vanishing
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded

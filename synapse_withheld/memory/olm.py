@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from synapse_withheld.memory.in_flight import InFlight
-from synapse_withheld.memory.mailboxes import Mailboxes
-from synapse_withheld.memory.records import REARMED_ALREADY, Record
-from synapse_withheld.memory.users import Users
+from synapse_withheld.memory.tables.mailboxes import Mailboxes
+from synapse_withheld.memory.tables.records import REARMED_ALREADY, Record
+from synapse_withheld.memory.tables.users import Users
 from synapse_withheld.rules.mailbox import MailboxKey
 
 

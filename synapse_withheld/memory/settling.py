@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Callable, Iterable, Sequence
 
-from synapse_withheld.memory.mailbox import Mailbox
-from synapse_withheld.memory.mailboxes import Mailboxes
-from synapse_withheld.memory.records import Record
+from synapse_withheld.memory.tables.mailbox import Mailbox
+from synapse_withheld.memory.tables.mailboxes import Mailboxes
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row, redundant
 

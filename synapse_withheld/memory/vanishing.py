@@ -10,11 +10,11 @@ from typing import List, Tuple
 
 import attrs
 
-from synapse_withheld.memory.asked import Asked
 from synapse_withheld.memory.in_flight import InFlight
-from synapse_withheld.memory.mailbox import Mailbox
-from synapse_withheld.memory.mailboxes import Mailboxes
-from synapse_withheld.memory.records import Record
+from synapse_withheld.memory.tables.asked import Asked
+from synapse_withheld.memory.tables.mailbox import Mailbox
+from synapse_withheld.memory.tables.mailboxes import Mailboxes
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.requests import CANCELLATION

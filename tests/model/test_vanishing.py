@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.config import RulesConfig
-from synapse_withheld.delivery import learning
+from synapse_withheld.delivery.housekeeping import learning
 from tests.model.client import KEY_REQUEST, SECRET_REQUEST, Client
 from tests.model.faults import lost
 from tests.model.homeserver import Step

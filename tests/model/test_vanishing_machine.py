@@ -15,8 +15,8 @@ from hypothesis.stateful import invariant, rule
 from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.config import Config
-from synapse_withheld.memory.mailbox import Mailbox
-from synapse_withheld.memory.records import Record
+from synapse_withheld.memory.tables.mailbox import Mailbox
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.mailbox import MailboxKey

@@ -10,10 +10,8 @@ from pathlib import Path
 import attrs
 
 from synapse_withheld.cli.shared import findings
-from synapse_withheld.cli.shared.address import Address
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
 from synapse_withheld.cli.shared.codes import WRONG as EXIT_WRONG
-from synapse_withheld.cli.shared.fetching import UnreachableError, first, get
 from synapse_withheld.cli.shared.findings import (
     NOTE,
     RIGHT,
@@ -22,15 +20,17 @@ from synapse_withheld.cli.shared.findings import (
     Finding,
     Listening,
 )
-from synapse_withheld.cli.shared.homeserver_yaml import (
+from synapse_withheld.cli.shared.homeserver.address import Address
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, first, get
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     ConfigProblemError,
     Deployment,
     read,
 )
-from synapse_withheld.cli.shared.metrics_page import complete, fetch
-from synapse_withheld.cli.shared.page import as_metrics
-from synapse_withheld.cli.shared.reactor import in_reactor
-from synapse_withheld.cli.shared.token import add_token_argument, read_token
+from synapse_withheld.cli.shared.homeserver.metrics_page import complete, fetch
+from synapse_withheld.cli.shared.homeserver.page import as_metrics
+from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
+from synapse_withheld.cli.shared.homeserver.token import add_token_argument, read_token
 from synapse_withheld.config import Config
 
 EPILOG = """\

@@ -15,14 +15,17 @@ import yaml
 
 from synapse_withheld import config as configuration
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.explaining import (
+from synapse_withheld.cli.shared.explaining.explain import (
     HAPPENS,
     Explainer,
     Explanation,
     ModuleFailedError,
 )
-from synapse_withheld.cli.shared.messages import NotUnderstoodError, understood
-from synapse_withheld.cli.shared.recordings import numbered
+from synapse_withheld.cli.shared.explaining.messages import (
+    NotUnderstoodError,
+    understood,
+)
+from synapse_withheld.cli.shared.explaining.recordings import numbered
 from synapse_withheld.config import Config, InvalidConfigError
 
 EPILOG = """\

@@ -13,25 +13,25 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from synapse_withheld.cli.shared.address import Address
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
 from synapse_withheld.cli.shared.duration import seconds
-from synapse_withheld.cli.shared.fetching import UnreachableError, first
-from synapse_withheld.cli.shared.homeserver_yaml import (
+from synapse_withheld.cli.shared.homeserver.address import Address
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, first
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     MAIN_PROCESS,
     ConfigProblemError,
     Deployment,
     read,
 )
-from synapse_withheld.cli.shared.listeners import metrics_addresses
-from synapse_withheld.cli.shared.metrics_page import (
+from synapse_withheld.cli.shared.homeserver.listeners import metrics_addresses
+from synapse_withheld.cli.shared.homeserver.metrics_page import (
     Page,
     Totals,
     add_up,
     complete,
     fetch,
 )
-from synapse_withheld.cli.shared.reactor import in_reactor
+from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
 
 EPILOG = """\
 example:

@@ -9,13 +9,20 @@ from typing import Any, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared import walking
-from synapse_withheld.cli.shared.ahead import Ahead
-from synapse_withheld.cli.shared.bar import Bar
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.database import Connection, DatabaseError, connect
-from synapse_withheld.cli.shared.homeserver_yaml import ConfigProblemError, read
-from synapse_withheld.cli.shared.survey_output import in_json, in_text
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+    ConfigProblemError,
+    read,
+)
+from synapse_withheld.cli.shared.walking import walk as walking
+from synapse_withheld.cli.shared.walking.ahead import Ahead
+from synapse_withheld.cli.shared.walking.bar import Bar
+from synapse_withheld.cli.shared.walking.database import (
+    Connection,
+    DatabaseError,
+    connect,
+)
+from synapse_withheld.cli.shared.walking.survey_output import in_json, in_text
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import StatementError
 from synapse_withheld.database.survey import SurveyDatabase

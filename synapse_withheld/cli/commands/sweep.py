@@ -8,13 +8,20 @@ from pathlib import Path
 
 import attrs
 
-from synapse_withheld.cli.shared import walking
-from synapse_withheld.cli.shared.bar import Bar
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.database import Connection, DatabaseError, connect
-from synapse_withheld.cli.shared.homeserver_yaml import ConfigProblemError, read
-from synapse_withheld.cli.shared.place import Place, UnreadablePlaceError, Work
-from synapse_withheld.cli.shared.sweep_output import in_json, in_text
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+    ConfigProblemError,
+    read,
+)
+from synapse_withheld.cli.shared.walking import walk as walking
+from synapse_withheld.cli.shared.walking.bar import Bar
+from synapse_withheld.cli.shared.walking.database import (
+    Connection,
+    DatabaseError,
+    connect,
+)
+from synapse_withheld.cli.shared.walking.place import Place, UnreadablePlaceError, Work
+from synapse_withheld.cli.shared.walking.sweep_output import in_json, in_text
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts

@@ -9,12 +9,16 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.cli.shared.address import Address, address_like
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
-from synapse_withheld.cli.shared.fetching import UnreachableError, get
+from synapse_withheld.cli.shared.homeserver.address import Address, address_like
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
+from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
+from synapse_withheld.cli.shared.homeserver.token import (
+    TOKEN,
+    add_token_argument,
+    read_token,
+)
 from synapse_withheld.cli.shared.printable import printable
-from synapse_withheld.cli.shared.reactor import in_reactor
-from synapse_withheld.cli.shared.token import TOKEN, add_token_argument, read_token
 from synapse_withheld.operators.pages.asking import (
     DEFAULT_LIMIT,
     MOST_LIMIT,

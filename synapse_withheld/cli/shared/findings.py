@@ -9,8 +9,8 @@ from typing import Any, Iterator, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.address import Address
-from synapse_withheld.cli.shared.homeserver_yaml import (
+from synapse_withheld.cli.shared.homeserver.address import Address
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     MAIN_PROCESS,
     MODULE,
     ConfigProblemError,
@@ -18,13 +18,13 @@ from synapse_withheld.cli.shared.homeserver_yaml import (
     module_entry,
     parsed,
 )
-from synapse_withheld.cli.shared.listeners import (
+from synapse_withheld.cli.shared.homeserver.listeners import (
     NoMetricsError,
     http_addresses,
     metrics_addresses,
 )
-from synapse_withheld.cli.shared.metrics_page import Page, Totals, add_up
-from synapse_withheld.cli.shared.page import SHOWN, STATUS
+from synapse_withheld.cli.shared.homeserver.metrics_page import Page, Totals, add_up
+from synapse_withheld.cli.shared.homeserver.page import SHOWN, STATUS
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 

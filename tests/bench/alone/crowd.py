@@ -13,7 +13,7 @@ from typing import Any, Callable
 import attrs
 from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.cli.shared.mailboxes import Mailboxes
+from synapse_withheld.cli.shared.explaining.mailboxes import Mailboxes
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics

@@ -10,8 +10,8 @@ from typing import Callable, Sequence
 
 import attrs
 
-from synapse_withheld.memory.limits import Limits
 from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair

@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Iterator
 
 import attrs
 
-from synapse_withheld.cli.shared.database import Connection, connect
+from synapse_withheld.cli.shared.walking.database import Connection, connect
 from tests.harness.databases.backlog import notice, other
 from tests.harness.databases.postgres import PostgresServer
 from tests.harness.homeservers.homeserver import Homeserver

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable
 
 import attrs
 
-from synapse_withheld.cli.shared.database import Connection
+from synapse_withheld.cli.shared.walking.database import Connection
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.rules.mailbox import Superseded

@@ -20,7 +20,7 @@ from tests.harness.modules.json_file import JsonFile
 DISASTERS_MODULE = "tests.harness.modules.disasters.DisastersModule"
 
 _TRAFFIC = ("synapse_withheld.delivery.traffic", "Traffic")
-_CONFIRMER = ("synapse_withheld.delivery.confirming", "Confirmer")
+_CONFIRMER = ("synapse_withheld.delivery.confirming.confirmer", "Confirmer")
 _DATABASE = ("synapse_withheld.database.database", "Database")
 
 # Where: the module, class and method, and whether before or after it.

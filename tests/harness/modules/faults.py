@@ -60,7 +60,7 @@ class FaultsModule:
     def parse_config(config: dict[str, Any]) -> Faults:
         """Wrap `runInteraction`, before any other module can have taken hold of it."""
         # Only Synapse's process has any use for these.
-        from synapse_withheld.delivery import confirming  # noqa: PLC0415
+        from synapse_withheld.delivery.confirming import confirmer as confirming  # noqa: PLC0415
 
         faults = Faults(Path(config["file"]))
         _install(faults)

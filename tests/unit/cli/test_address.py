@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.shared.address import Address, shown
+from synapse_withheld.cli.shared.homeserver.address import Address, shown
 
 GIVEN = [
     ("http://127.0.0.1:9000", "127.0.0.1", 9000, ""),

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from synapse_withheld.cli.shared.bar import Bar, drawn
+from synapse_withheld.cli.shared.walking.bar import Bar, drawn
 
 
 def test_a_bar_fills_up() -> None:

@@ -9,8 +9,8 @@ import attrs
 import pytest
 from twisted.web.resource import Resource
 
-from synapse_withheld.cli.shared.address import Address
-from synapse_withheld.cli.shared.fetching import UnreachableError, first, get
+from synapse_withheld.cli.shared.homeserver.address import Address
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, first, get
 from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.listening import Listener
 from tests.harness.reactor import async_yield_fixture, in_reactor

@@ -11,12 +11,16 @@ from typing import Any
 import pytest
 
 from synapse_withheld.cli.commands import explain
-from synapse_withheld.cli.shared.explaining import (
+from synapse_withheld.cli.shared.explaining.explain import (
     Explainer,
     Explanation,
     ModuleFailedError,
 )
-from synapse_withheld.cli.shared.messages import Message, NotUnderstoodError, read_line
+from synapse_withheld.cli.shared.explaining.messages import (
+    Message,
+    NotUnderstoodError,
+    read_line,
+)
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.operators.wording import WHY

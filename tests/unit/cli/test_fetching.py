@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from synapse_withheld.cli.shared.fetching import UnreachableError, get
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from synapse_withheld.cli.commands.check import in_text, is_acting
 from synapse_withheld.cli.shared import findings
-from synapse_withheld.cli.shared.address import Address
 from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
-from synapse_withheld.cli.shared.homeserver_yaml import MODULE, Deployment
-from synapse_withheld.cli.shared.metrics_page import Page, Sample
+from synapse_withheld.cli.shared.homeserver.address import Address
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import MODULE, Deployment
+from synapse_withheld.cli.shared.homeserver.metrics_page import Page, Sample
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 

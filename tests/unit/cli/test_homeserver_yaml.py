@@ -11,7 +11,7 @@ import yaml
 from synapse.util.module_loader import load_module
 
 from synapse_withheld import WithheldModule
-from synapse_withheld.cli.shared.homeserver_yaml import (
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     MODULE,
     ConfigProblemError,
     module_config,

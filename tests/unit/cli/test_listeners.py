@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from synapse.config.server import parse_listener_def
 
-from synapse_withheld.cli.shared.homeserver_yaml import ConfigProblemError
-from synapse_withheld.cli.shared.listeners import (
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import ConfigProblemError
+from synapse_withheld.cli.shared.homeserver.listeners import (
     NoMetricsError,
     http_addresses,
     metrics_addresses,

@@ -8,15 +8,15 @@ from argparse import ArgumentTypeError
 import pytest
 
 from synapse_withheld.cli.commands.status import in_json, in_text
-from synapse_withheld.cli.shared.fetching import UnreachableError
-from synapse_withheld.cli.shared.metrics_page import (
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError
+from synapse_withheld.cli.shared.homeserver.metrics_page import (
     Page,
     Totals,
     add_up,
     complete,
     parse,
 )
-from synapse_withheld.cli.shared.page import as_metrics
+from synapse_withheld.cli.shared.homeserver.page import as_metrics
 
 WRITER = """\
 # HELP synapse_build_info Build information

@@ -12,7 +12,7 @@ import pytest
 
 from synapse_withheld.cli import __main__ as cli
 from synapse_withheld.cli.commands import survey
-from synapse_withheld.cli.shared.homeserver_yaml import MODULE
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import MODULE
 from synapse_withheld.sweep.survey import Survey
 from tests.harness.databases.backlog import notice, other
 from tests.unit.cli.test_sweep import (  # noqa: F401 a fixture

@@ -16,14 +16,17 @@ import pytest
 import yaml
 
 from synapse_withheld.cli.commands import survey, sweep
-from synapse_withheld.cli.shared.database import (
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+    MODULE,
+    ConfigProblemError,
+)
+from synapse_withheld.cli.shared.walking.database import (
     TRIES,
     Connection,
     DatabaseError,
     database_section,
 )
-from synapse_withheld.cli.shared.homeserver_yaml import MODULE, ConfigProblemError
-from synapse_withheld.cli.shared.sweep_output import in_text
+from synapse_withheld.cli.shared.walking.sweep_output import in_text
 from synapse_withheld.sweep.walk import Counts, Progress
 from tests.harness.databases.backlog import driven, notice
 from tests.store.conftest import TABLES

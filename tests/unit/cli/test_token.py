@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.shared.token import TOKEN, read_token
+from synapse_withheld.cli.shared.homeserver.token import TOKEN, read_token
 
 NOT_ONE = [b"\xff\xfe", b"two words", b"one\nanother", "t\u00f6ken".encode()]
 

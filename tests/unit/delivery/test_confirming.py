@@ -9,10 +9,10 @@ from twisted.internet.task import Clock
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.batch import Batch, Candidate
-from synapse_withheld.delivery.confirming import Confirmer
+from synapse_withheld.delivery.confirming.confirmer import Confirmer
+from synapse_withheld.delivery.confirming.waiting import Waiting
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.runtime import Runtime, at_once
-from synapse_withheld.delivery.waiting import Waiting
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions

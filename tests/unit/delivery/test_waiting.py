@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synapse_withheld.delivery.batch import Batch, Candidate
-from synapse_withheld.delivery.waiting import Waiting, WaitingRoom
+from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from synapse_withheld.delivery import work
-from synapse_withheld.delivery.work import Piece, Work
+from synapse_withheld.delivery.housekeeping import work
+from synapse_withheld.delivery.housekeeping.work import Piece, Work
 
 
 def filled(**counts: int) -> Work[int]:

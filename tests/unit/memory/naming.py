@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from synapse_withheld.memory.limits import Limits
 from synapse_withheld.memory.memory import Memory
-from synapse_withheld.memory.records import Record
+from synapse_withheld.memory.tables.limits import Limits
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair

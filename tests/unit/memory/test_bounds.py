@@ -10,14 +10,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from synapse_withheld.memory import limits as limits_module
-from synapse_withheld.memory.limits import (
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.tables import limits as limits_module
+from synapse_withheld.memory.tables.limits import (
     MOST_OF_SENDER,
     MOST_REQUESTS_OF_SENDER,
     Limits,
 )
-from synapse_withheld.memory.memory import Memory
-from synapse_withheld.memory.records import Record
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice

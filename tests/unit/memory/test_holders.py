@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.memory.holders import Holders
-from synapse_withheld.memory.records import (
+from synapse_withheld.memory.tables.holders import Holders
+from synapse_withheld.memory.tables.records import (
     ByAge,
     Record,
     insert,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from synapse_withheld.memory.memory import Memory
-from synapse_withheld.memory.sender import FEW
+from synapse_withheld.memory.tables.sender import FEW
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.notice import Notice
 from tests.unit.memory.naming import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synapse_withheld.memory.limits import MOST_OF_PAIR
+from synapse_withheld.memory.tables.limits import MOST_OF_PAIR
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row

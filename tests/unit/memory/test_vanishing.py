@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from synapse_withheld.memory.limits import MOST_OF_PAIR, Limits
 from synapse_withheld.memory.memory import Memory, Storing
+from synapse_withheld.memory.tables.limits import MOST_OF_PAIR, Limits
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import (

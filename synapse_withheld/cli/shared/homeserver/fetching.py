@@ -13,8 +13,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from synapse_withheld.cli.shared.address import Address, shown
-from synapse_withheld.cli.shared.certificates import OnlyCertificate
+from synapse_withheld.cli.shared.homeserver.address import Address, shown
+from synapse_withheld.cli.shared.homeserver.certificates import OnlyCertificate
 
 # How long an answer may take, in seconds.
 ANSWER_WITHIN_S = 10.0

@@ -6,7 +6,7 @@ from typing import Dict, Tuple
 
 import attrs
 
-from synapse_withheld.memory.records import (
+from synapse_withheld.memory.tables.records import (
     ByAge,
     Record,
     insert,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Dict, Iterable
 
-from synapse_withheld.memory.records import (
+from synapse_withheld.memory.tables.records import (
     ByAge,
     Record,
     insert_into,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Coroutine, Iterator, Mapping, TypeVar
 
 from synapse_withheld.cli.shared.duration import seconds
-from synapse_withheld.cli.shared.homeserver_yaml import module_config
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import module_config
 from synapse_withheld.config import Config
 from synapse_withheld.sweep.walk import MOST_BATCH_SIZE, PAUSE_S
 

@@ -15,12 +15,12 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.delivery.batch import Candidate
+from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.runtime import Call, Runtime
 from synapse_withheld.delivery.shares import Shares
-from synapse_withheld.delivery.waiting import Waiting, WaitingRoom
 from synapse_withheld.memory.memory import Memory
-from synapse_withheld.memory.records import Record
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision

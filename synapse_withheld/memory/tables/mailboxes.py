@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Callable, Dict
 
-from synapse_withheld.memory.asked import Asked
-from synapse_withheld.memory.limits import Limits
-from synapse_withheld.memory.mailbox import Mailbox
-from synapse_withheld.memory.records import (
+from synapse_withheld.memory.tables.asked import Asked
+from synapse_withheld.memory.tables.limits import Limits
+from synapse_withheld.memory.tables.mailbox import Mailbox
+from synapse_withheld.memory.tables.records import (
     ByAge,
     Record,
     insert_into,
     remove_from,
 )
-from synapse_withheld.memory.users import Users
+from synapse_withheld.memory.tables.users import Users
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 

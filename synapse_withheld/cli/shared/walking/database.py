@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from synapse_withheld.cli.shared.homeserver_yaml import ConfigProblemError
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import ConfigProblemError
 from synapse_withheld.database.sql import SQLITE
 
 POSTGRES = "psycopg2"

@@ -7,11 +7,11 @@ from typing import Dict, Iterator
 
 import attrs
 
-from synapse_withheld.memory.asked import Asked
-from synapse_withheld.memory.holders import Holders
-from synapse_withheld.memory.limits import MOST_OF_PAIR, Limits, most_of_sender
-from synapse_withheld.memory.records import ByAge, Record
-from synapse_withheld.memory.sender import Sender
+from synapse_withheld.memory.tables.asked import Asked
+from synapse_withheld.memory.tables.holders import Holders
+from synapse_withheld.memory.tables.limits import MOST_OF_PAIR, Limits, most_of_sender
+from synapse_withheld.memory.tables.records import ByAge, Record
+from synapse_withheld.memory.tables.sender import Sender
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 

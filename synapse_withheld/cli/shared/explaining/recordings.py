@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any, Iterable, Iterator, Tuple
 
-from synapse_withheld.cli.shared.messages import NotJSON, read_json
+from synapse_withheld.cli.shared.explaining.messages import NotJSON, read_json
 
 # The number of a line or of a message, and what JSON made of it.
 Numbered = Tuple[int, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Iterable
 
-from synapse_withheld.cli.shared.fetching import UnreachableError
-from synapse_withheld.cli.shared.metrics_page import PREFIX, Page, Sample
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError
+from synapse_withheld.cli.shared.homeserver.metrics_page import PREFIX, Page, Sample
 from synapse_withheld.operators.pages.asking import PATH
 
 # The page itself holds no data and is shown to everybody; its numbers are not.

@@ -9,7 +9,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED, MOST_KEYS
-from synapse_withheld.delivery.work import Piece, Work
+from synapse_withheld.delivery.housekeeping.work import Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators.metrics import Metrics

@@ -1,0 +1,1 @@
+"""Read recorded messages, and play them through the rules."""

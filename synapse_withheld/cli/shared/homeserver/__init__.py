@@ -1,0 +1,1 @@
+"""Where a homeserver listens, how it is asked, and what it answers."""

@@ -1,0 +1,1 @@
+"""Believed duplicates that wait until the database confirms them."""

@@ -1,0 +1,1 @@
+"""What is done in the background: learn mailboxes, delete what is redundant."""

@@ -1,0 +1,1 @@
+"""The plain objects that hold what is remembered: mailboxes, senders, rows, bounds."""
