@@ -297,6 +297,23 @@ def test_a_deletion_that_comes_between_keeps_the_cancellation() -> None:
     on.is_tidy = False
 
 
+def test_an_id_that_is_used_again_after_a_start_is_not_recognised() -> None:
+    """The one play in which a device does not hear of it: nobody can know."""
+    on = play()
+    send(on, REQUEST)
+    on.sync()
+    on.load()
+    send(on, REQUEST, CANCELLATION)
+    assert [] == on.queued()
+
+    # Without a start it is known.
+    on = play()
+    send(on, REQUEST)
+    on.sync()
+    send(on, REQUEST, CANCELLATION)
+    assert [3] == on.queued()
+
+
 # Interleavings.
 
 # A store of the cancellation and all that follows from it; and two syncs, of which each
