@@ -205,7 +205,7 @@ class Machine(RuleBasedStateMachine):
 
     # What the database does, and time.
 
-    @precondition(lambda self: self.hs.steps)
+    @precondition(lambda self: not all(step.hangs for step in self.hs.steps))
     @rule(which=st.integers(0, 7))
     def answer(self, which: int) -> None:
         """Let the database answer one of the waiting statements."""
