@@ -61,21 +61,23 @@ async def _measure(lane: Lane, sizes: Sizes) -> Measured:
         window = await count(lane, lambda: people.send(message_type, devices))
         return window.statements
 
+    # Before Python 3.11 a comprehension inside another could not await.
+    async def repeat(message_type: str, devices: list[str]) -> tuple[Statements, ...]:
+        return tuple([await send(message_type, devices) for _ in range(sizes.requests)])
+
     # Fills Synapse's caches; the notice to its one device is not of the many.
     for message_type in (*TYPES, WITHHELD):
         await people.send(message_type)
     # The notices come first, so that the module remembers pairs of all devices
     # when the ordinary messages come.
     first = await send(WITHHELD, many)
-    repeated = [await send(WITHHELD, many) for _ in range(sizes.requests)]
+    repeated = await repeat(WITHHELD, many)
     ordinary = {
-        (message_type, len(devices)): tuple(
-            [await send(message_type, devices) for _ in range(sizes.requests)]
-        )
+        (message_type, len(devices)): await repeat(message_type, devices)
         for message_type in TYPES
         for devices in (many[:1], many)
     }
-    return Measured(ordinary, first, tuple(repeated))
+    return Measured(ordinary, first, repeated)
 
 
 def _table(stock: Measured, module: Measured, sizes: Sizes) -> Table:
