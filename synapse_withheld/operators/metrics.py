@@ -155,7 +155,8 @@ class Metrics:
 
     def inactive(self) -> None:
         """Say that this process does not act."""
-        self._plain(ACTIVE).set(0)
+        # Not `set`, which does nothing once a function was set.
+        self._plain(ACTIVE).set_function(lambda: 0)
 
     def info(self, version: str, mode: str, repeat: str) -> None:
         """Tell the module's version and configuration."""

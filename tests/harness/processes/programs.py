@@ -12,6 +12,7 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "redis-server": "redis-server",
+    "nginx": "nginx",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
 }
