@@ -1,0 +1,160 @@
+"""The nginx blocks of docs/workers.md and docs/install.md, in a real nginx."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, AsyncIterator
+
+import attrs
+import pytest
+import treq
+from twisted.internet import reactor
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from tests.harness.homeservers.settings import LOOPBACK, free
+from tests.harness.processes.nginx import Nginx, nginx_blocks
+from tests.harness.processes.programs import program
+from tests.harness.reactor import async_yield_fixture, in_reactor
+
+DOCS = Path(__file__).parents[2] / "docs"
+WORKERS = (DOCS / "workers.md").read_text()
+INSTALL = (DOCS / "install.md").read_text()
+
+# What Synapse's documentation tells reverse proxies to forward.
+SYNAPSES_OWN = """\
+location ~ ^(/_matrix|/_synapse/client) { proxy_pass http://127.0.0.1:8008; }
+"""
+# The processes of docs/workers.md, by the ports of their listeners there.
+MAIN, WRITER, SYNC, RECEIVER = 8008, 8081, 8082, 8083
+
+NOT_FOUND = 404
+
+
+class Process(Resource):
+    """A process of Synapse that says who it is and what it was asked."""
+
+    isLeaf = True  # noqa: N815 Twisted's name
+
+    def __init__(self, port: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.port = port
+
+    def render(self, request: Request) -> bytes:
+        """Answer with the port on the page, the path, and what a proxy adds."""
+        added = [
+            request.getHeader(name) or ""
+            for name in ("host", "x-forwarded-for", "x-forwarded-proto")
+        ]
+        return " ".join([str(self.port), request.uri.decode(), *added]).encode()
+
+
+@attrs.frozen
+class Proxy:
+    """The addresses of the two servers of an nginx."""
+
+    workers: str
+    alone: str
+
+
+@pytest.fixture(scope="module")
+def nginx_is_installed() -> None:
+    """Skip or fail; pytest-twisted would skip the first test only."""
+    program("nginx")
+
+
+@async_yield_fixture(scope="module")
+async def proxy(
+    nginx_is_installed: None,  # noqa: ARG001 asked for first
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Proxy]:
+    """Run nginx with the blocks of both pages, before processes that answer."""
+    twisted: Any = reactor
+    site: Any = Site
+    listening = {
+        port: twisted.listenTCP(0, site(Process(port)), interface=LOOPBACK)
+        for port in (MAIN, WRITER, SYNC, RECEIVER)
+    }
+    ports = {str(port): str(each.getHost().port) for port, each in listening.items()}
+    first, second, own = free(3)
+    (workers,) = nginx_blocks(WORKERS)
+    (inside,) = nginx_blocks(INSTALL)
+    workers, count = re.subn(r"listen 80;", f"listen {LOOPBACK}:{first};", workers)
+    assert count == 1
+    alone = f"server {{ listen {LOOPBACK}:{second}; {SYNAPSES_OWN} {inside} }}"
+    http = re.sub(
+        r"(?<=127\.0\.0\.1:)(80\d\d)\b",
+        lambda found: ports.get(found[0], found[0]),
+        workers + alone,
+    )
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), http, own)
+    try:
+        await nginx.start()
+        yield Proxy(f"http://{LOOPBACK}:{first}", f"http://{LOOPBACK}:{second}")
+    finally:
+        nginx.kill()
+        for each in listening.values():
+            await each.stopListening()
+
+
+async def ask(url: str) -> tuple[int, list[str]]:
+    """Return the code of an answer, and its words."""
+    response = await treq.get(url, headers=Headers({"Host": ["matrix.example.org"]}))
+    return response.code, (await treq.text_content(response)).split()
+
+
+@pytest.mark.parametrize(
+    ("path", "port"),
+    [
+        ("/_matrix/client/v3/sendToDevice/m.room.encrypted/t%2F1", WRITER),
+        ("/_matrix/client/r0/sendToDevice/m.room_key.withheld/1", WRITER),
+        ("/_matrix/client/unstable/sendToDevice/m.room.encrypted/1", WRITER),
+        ("/_matrix/client/v3/sync?timeout=30000&since=s1", SYNC),
+        ("/_matrix/client/r0/sync", SYNC),
+        ("/_matrix/federation/v1/send/1", RECEIVER),
+        ("/_matrix/federation/v2/send_join/!a:b/$c", MAIN),
+        ("/_matrix/client/v3/login", MAIN),
+        ("/_synapse/client/pick_idp", MAIN),
+    ],
+)
+@in_reactor
+async def test_a_request_reaches_the_process_that_answers_it(
+    proxy: Proxy, path: str, port: int
+) -> None:
+    """As it came, with what Synapse needs to know of who asked."""
+    told = [str(port), path, "matrix.example.org", "127.0.0.1", "http"]
+    assert await ask(proxy.workers + path) == (200, told)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_synapse/client/withheld",
+        "/_synapse/client/withheld/",
+        "/_synapse/client/withheld/v1/status",
+        "/_synapse/client//withheld/v1/top?limit=1",
+        "/_synapse/client/%77ithheld/",
+        "/_synapse/client/x/../withheld/",
+    ],
+)
+@in_reactor
+async def test_the_page_stays_inside(proxy: Proxy, path: str) -> None:
+    """However its path is written, with workers and without."""
+    for server in (proxy.workers, proxy.alone):
+        assert (await ask(server + path))[0] == NOT_FOUND
+
+
+@pytest.mark.parametrize("path", ["/", "/_synapse/metrics", "/_synapse/admin/v1/users"])
+@in_reactor
+async def test_nothing_else_is_forwarded(proxy: Proxy, path: str) -> None:
+    """Neither metrics nor Synapse's admin API."""
+    assert (await ask(proxy.workers + path))[0] == NOT_FOUND
+
+
+@in_reactor
+async def test_the_rest_is_forwarded_without_workers_too(proxy: Proxy) -> None:
+    """The block that keeps the page inside takes nothing else."""
+    code, told = await ask(proxy.alone + "/_synapse/client/pick_idp")
+    assert (code, told[0]) == (200, str(MAIN))
