@@ -74,7 +74,8 @@ def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
 def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, str]]:
     """Return what the module's metrics say."""
     for name, value in sorted(metrics.items()):
-        if found := DECISION.fullmatch(name):
+        # All of them are there from the start.
+        if value and (found := DECISION.fullmatch(name)):
             label = f"decisions: {found['decision']}, {found['reason']}"
             yield label, f"{value:,.0f}"
     yield "superseded rows deleted", f"{total(metrics, TIDIED):,.0f}"
