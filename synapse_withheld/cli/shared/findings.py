@@ -116,6 +116,7 @@ def configured(deployment: Deployment, writer: str) -> tuple[Finding, Config | N
         return Finding("config", WRONG, error.found, error.do), None
     found = f"mode: {config.mode}, repeat: {config.repeat}"
     notes = list(_notes(config, entry.get("config") or {}))
+    notes += _notes_on_workers(config, deployment)
     if not notes:
         return Finding("config", RIGHT, found), config
     found = "; ".join([found, *(each for each, _ in notes)])
@@ -135,6 +136,19 @@ def _notes(config: Config, written: Mapping[str, Any]) -> Iterator[tuple[str, st
             "'session_hold' does nothing without 'repeat: session'",
             "set 'repeat: session', or remove 'session_hold'",
         )
+
+
+def _notes_on_workers(
+    config: Config, deployment: Deployment
+) -> Iterator[tuple[str, str]]:
+    """Give what is different where several processes answer syncs."""
+    redis = deployment.shared.get("redis")
+    if isinstance(redis, dict) and redis.get("enabled"):
+        for name in config.rules.vanishing:
+            yield (
+                f"'rules.{name}: vanish' works as 'true' with workers",
+                f"nothing; 'rules.{name}: true' says the same",
+            )
 
 
 @attrs.frozen

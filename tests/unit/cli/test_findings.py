@@ -120,6 +120,17 @@ def test_what_is_hardly_meant_is_noted(
     assert found is not None
 
 
+@pytest.mark.parametrize(("redis", "state"), [({"enabled": True}, NOTE), ({}, RIGHT)])
+def test_vanish_with_workers_is_noted(redis: dict[str, bool], state: str) -> None:
+    """No process knows there what devices were handed."""
+    config = {"rules": {"key_requests": "vanish"}}
+    modules = [{"module": MODULE, "config": config}]
+    shared = {**SHARED, "modules": modules, "redis": redis}
+    finding, _ = findings.configured(Deployment((), shared, {}), "master")
+    assert [state] == states(finding)
+    assert ("works as 'true'" in finding.found) is (state == NOTE)
+
+
 def test_a_mode_beside_the_config_is_wrong() -> None:
     """Synapse ignores it, and the module enforces."""
     shared = {**SHARED, "modules": [{"module": MODULE, "mode": "observe"}]}
