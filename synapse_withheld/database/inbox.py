@@ -157,17 +157,7 @@ def withheld_delete_superseded(
     # The numbers are our own, and parameters are scarce.
     newer_marks = ", ".join(f"({number}, ?, ?, ?, ?)" for number in numbers.values())
     row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
-    deleted, join = "(user_id, device_id, stream_id)", ""
-    found = "s.user_id, s.device_id, o.stream_id"
-    if driver == SQLITE:
-        # It does not look for a number by an index where it is part of a tuple that
-        # begins with a text: it would walk the mailbox. CROSS: in this order.
-        deleted, found = "rowid", "gone.rowid"
-        join = """
-            CROSS JOIN device_inbox AS gone
-            ON gone.user_id = s.user_id AND gone.device_id = s.device_id
-                AND gone.stream_id = o.stream_id
-        """
+    deleted, found, join = rows_to_delete(driver, "s", "o")
     # DISTINCT changes nothing, but that a planner looks for the newer ones first.
     sql = f"""
         DELETE FROM device_inbox
@@ -182,12 +172,7 @@ def withheld_delete_superseded(
                     WHERE i.user_id = n.user_id AND i.device_id = n.device_id
                         AND i.stream_id = n.stream_id
                 )
-                AND NOT EXISTS (
-                    SELECT 1 FROM scheduled_tasks AS t
-                    WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-                        AND t.resource_id = n.device_id
-                        AND REPLACE(t.params, n.named_in_task, '') <> t.params
-                )
+                AND {no_task_dooms("n")}
             ),
             superseded(number, stream_id) AS (VALUES {row_marks})
             SELECT {found} FROM superseded AS o
@@ -196,12 +181,64 @@ def withheld_delete_superseded(
             {join}
         )
     """  # noqa: S608 only question marks and numbers are put in
-    named: list[Any] = []
-    for (user_id, device_id), newer_id in numbers:
-        task_names = f'"user_id":{json.dumps(user_id)}'
-        named += (user_id, device_id, newer_id, task_names)
+    named = names_and_tasks(numbers)
     txn.execute(sql, (*named, DOOMING_TASK, *(stream_id for _, stream_id in rows)))
     return txn.rowcount
+
+
+def rows_to_delete(driver: str, mailbox: str, row: str) -> tuple[str, str, str]:
+    """Return how a deletion names rows, so that it finds each by its own index.
+
+    Args:
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+        mailbox: What the sub-select calls that which has their mailbox.
+        row: What it calls that which has their stream ID.
+
+    Returns:
+        What is compared with the sub-select, what that selects, and its last join.
+    """
+    if driver != SQLITE:
+        found = f"{mailbox}.user_id, {mailbox}.device_id, {row}.stream_id"
+        return "(user_id, device_id, stream_id)", found, ""
+    # It does not look for a number by an index where it is part of a tuple that begins
+    # with a text: it would walk the mailbox. CROSS: in this order.
+    join = f"""
+        CROSS JOIN device_inbox AS gone
+        ON gone.user_id = {mailbox}.user_id AND gone.device_id = {mailbox}.device_id
+            AND gone.stream_id = {row}.stream_id
+    """
+    return "rowid", "gone.rowid", join
+
+
+def no_task_dooms(named: str) -> str:
+    """Return the condition that no deletion of a device is under way.
+
+    Its parameter is `DOOMING_TASK`.
+
+    Args:
+        named: What has the `device_id`, and what `names_and_tasks` adds as
+            `named_in_task`.
+    """
+    return f"""NOT EXISTS (
+        SELECT 1 FROM scheduled_tasks AS t
+        WHERE t.status IN ('scheduled', 'active') AND t.action = ?
+            AND t.resource_id = {named}.device_id
+            AND REPLACE(t.params, {named}.named_in_task, '') <> t.params
+    )"""  # noqa: S608 a name of our own is put in
+
+
+def names_and_tasks(rows: Iterable[tuple[MailboxKey, int]]) -> list[Any]:
+    """Return user, device, stream ID and what a task would name of each row."""
+    return [
+        part
+        for (user_id, device_id), stream_id in rows
+        for part in (
+            user_id,
+            device_id,
+            stream_id,
+            f'"user_id":{json.dumps(user_id)}',
+        )
+    ]
 
 
 def _as_pages(

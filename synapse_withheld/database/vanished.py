@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Sequence
+from typing import Sequence
 
-from synapse_withheld.database.inbox import DOOMING_TASK
-from synapse_withheld.database.sql import SQLITE, Transaction, tuples
+from synapse_withheld.database.inbox import (
+    DOOMING_TASK,
+    names_and_tasks,
+    no_task_dooms,
+    rows_to_delete,
+)
+from synapse_withheld.database.sql import Transaction, tuples
 from synapse_withheld.rules.mailbox import MailboxKey
 
 
@@ -22,16 +26,7 @@ def withheld_delete_vanished(
         driver: As Synapse names it: `sqlite3` or `psycopg2`.
         rows: Mailbox and stream ID of each.
     """
-    deleted, join = "(user_id, device_id, stream_id)", ""
-    found = "v.user_id, v.device_id, v.stream_id"
-    if driver == SQLITE:
-        # As for what is superseded: it finds a row by its index in a join only.
-        deleted, found = "rowid", "gone.rowid"
-        join = """
-            CROSS JOIN device_inbox AS gone
-            ON gone.user_id = v.user_id AND gone.device_id = v.device_id
-                AND gone.stream_id = v.stream_id
-        """
+    deleted, found, join = rows_to_delete(driver, "v", "v")
     sql = f"""
         DELETE FROM device_inbox
         WHERE {deleted} IN (
@@ -39,16 +34,8 @@ def withheld_delete_vanished(
             AS (VALUES {tuples(len(rows), 4)})
             SELECT {found} FROM vanished AS v
             {join}
-            WHERE NOT EXISTS (
-                SELECT 1 FROM scheduled_tasks AS t
-                WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-                    AND t.resource_id = v.device_id
-                    AND REPLACE(t.params, v.named_in_task, '') <> t.params
-            )
+            WHERE {no_task_dooms("v")}
         )
-    """  # noqa: S608 only question marks are put in
-    named: list[Any] = []
-    for (user_id, device_id), stream_id in rows:
-        named += (user_id, device_id, stream_id, f'"user_id":{json.dumps(user_id)}')
-    txn.execute(sql, (*named, DOOMING_TASK))
+    """  # noqa: S608 only question marks and names of our own are put in
+    txn.execute(sql, (*names_and_tasks(rows), DOOMING_TASK))
     return txn.rowcount
