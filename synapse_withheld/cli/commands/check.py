@@ -25,6 +25,7 @@ from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, fi
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     ConfigProblemError,
     Deployment,
+    add_config_argument,
     read,
 )
 from synapse_withheld.cli.shared.homeserver.metrics_page import complete, fetch
@@ -62,15 +63,7 @@ _SHOWN = {RIGHT: "ok", NOTE: "note", WRONG: "WRONG", UNKNOWN: "?"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument(
-        "-c",
-        "--config-path",
-        action="append",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="a file or directory of Synapse's configuration; may be repeated",
-    )
+    add_config_argument(parser)
     parser.add_argument(
         "--metrics-url",
         type=complete,

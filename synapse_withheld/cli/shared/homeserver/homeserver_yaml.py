@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any, Iterable, Mapping
 
@@ -35,6 +36,19 @@ class ConfigProblemError(Exception):
         super().__init__(f"{found}: {do}")
         self.found = found
         self.do = do
+
+
+def add_config_argument(parser: argparse.ArgumentParser) -> None:
+    """Have a command take Synapse's configuration."""
+    parser.add_argument(
+        "-c",
+        "--config-path",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="a file or directory of Synapse's configuration; may be repeated",
+    )
 
 
 @attrs.frozen

@@ -6,11 +6,13 @@ import argparse
 import signal
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Coroutine, Iterator, Mapping, TypeVar
 
 from synapse_withheld.cli.shared.duration import seconds
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import module_config
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+    add_config_argument,
+    module_config,
+)
 from synapse_withheld.config import Config
 from synapse_withheld.sweep.walk import MOST_BATCH_SIZE, PAUSE_S
 
@@ -19,15 +21,7 @@ T = TypeVar("T")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what both commands take."""
-    parser.add_argument(
-        "-c",
-        "--config-path",
-        action="append",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="a file or directory of Synapse's configuration; may be repeated",
-    )
+    add_config_argument(parser)
     parser.add_argument(
         "--batch-size",
         type=whole_number(MOST_BATCH_SIZE),
