@@ -18,7 +18,7 @@ from synapse_withheld.delivery.batch import (
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
-from synapse_withheld.rules.content import WITHHELD_TYPES, code_of
+from synapse_withheld.rules.content import NO_OLM, WITHHELD_TYPES, code_of
 from synapse_withheld.rules.decision import COLLAPSE, Decision
 from synapse_withheld.rules.identifiers import is_from
 from synapse_withheld.rules.mailbox import MailboxKey
@@ -114,9 +114,11 @@ class Sorter:
         self, message: dict[str, Any], origin: str | None, codes: Counter[str]
     ) -> Notice | None:
         sender, content = message["sender"], message["content"]
-        if message["type"] in WITHHELD_TYPES:
-            codes[code_of(content)] += 1
         notice = self.rules.read(sender, message["type"], content)
+        if message["type"] in WITHHELD_TYPES:
+            # What a rule reads is well-formed, and need not be read again.
+            is_no_olm = notice is not None and content["code"] == NO_OLM
+            codes[NO_OLM if is_no_olm else code_of(content)] += 1
         if notice is not None and not is_from(sender, origin):
             decision = decisions.SPOOFED_SENDER
             self.metrics.decision(notice.rule.name, self.queue, decision)

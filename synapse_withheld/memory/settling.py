@@ -24,6 +24,10 @@ def settle(mailboxes: Mailboxes, mailbox: Mailbox, record: Record) -> list[Super
         mailboxes.remove(mailbox, found)
     known[record.stream_id] = record
     mailboxes.insert(mailbox, record)
+    if len(known) == 1:
+        # As it is for most: nothing else of the pair is there.
+        mailboxes.make_room(mailbox, record)
+        return []
     rows = [_row(known[each]) for each in sorted(known)]
     goes = redundant(rows, rows[-1].stream_id)
     superseded = _remove(mailboxes, mailbox, goes, known)
