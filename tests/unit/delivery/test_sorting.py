@@ -157,6 +157,20 @@ def test_a_notice_for_all_of_whom_nothing_is_remembered_is_counted() -> None:
     assert 0 == len(some.memory)
 
 
+def test_what_is_no_notice_hides_none_behind_it() -> None:
+    """Nor what cannot be stored, nor what others know more of."""
+    some = sorter(has_all_devices=False)
+    nothing = {**message(), "content": {}}
+    of_user = {"A": nothing, "B\0": message(), WILDCARD: message(), "C": message()}
+    batch = sort(some, {USER + "\0": {"A": message()}})
+    assert [] == batch.candidates
+    del of_user["A"]
+    assert ["C"] == [each.mailbox[1] for each in sort(some, {USER: of_user}).candidates]
+
+    batch = sort(some, {USER: {"A": nothing, "B": message()}})
+    assert ["B"] == [each.mailbox[1] for each in batch.candidates]
+
+
 def test_a_notice_for_all_is_left_to_a_server_that_knows_them() -> None:
     """Which devices they are is told only there."""
     some = sorter(has_all_devices=False)
