@@ -34,6 +34,7 @@ USER, OTHER, ABROAD = "@r:here", "@q:here", "@a:there"
 A: MailboxKey = (USER, "A")
 B: MailboxKey = (USER, "B")
 STREAM = 50
+HOLD_S = 10.0
 
 
 @attrs.define
@@ -75,7 +76,7 @@ class Place:
 def place(request: pytest.FixtureRequest) -> Place:
     """Return a settler, whose metrics are those of this test alone."""
     memories = {
-        queue: Memory(Limits(1000), sees_reads=True, hold_s=None)
+        queue: Memory(Limits(1000), sees_reads=True, hold_s=HOLD_S)
         for queue in ("inbox", "outbox")
     }
     heard = Heard()
@@ -354,7 +355,7 @@ def test_a_batch_of_which_nothing_collapses_is_the_same(place: Place) -> None:
 
 
 def test_what_was_confirmed_is_asked_about_once_more(place: Place) -> None:
-    """Something may have passed since; what is stored anyway is not asked about."""
+    """It may have been read, and its hold be over; what is stored is not asked about."""
     store(place, A, 5)
     store(place, B, 6)
     batch = a_batch(A, B)
@@ -362,7 +363,9 @@ def test_what_was_confirmed_is_asked_about_once_more(place: Place) -> None:
     late = add(place, batch, B, decisions.DUPLICATE)
     other = add(place, batch, B, decisions.OVERDUE)
     place.inbox.note_read(*B, 6)
-    place.settler.believe_again(batch, 1.0)
+    place.settler.believe_again(batch, HOLD_S)
+    assert late.decision is decisions.DUPLICATE
+    place.settler.believe_again(batch, HOLD_S + 1)
 
     assert still.decision is decisions.DUPLICATE
     assert late.decision is decisions.READ
