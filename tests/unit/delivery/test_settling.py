@@ -355,7 +355,7 @@ def test_a_batch_of_which_nothing_collapses_is_the_same(place: Place) -> None:
 
 
 def test_what_was_confirmed_is_asked_about_once_more(place: Place) -> None:
-    """It may have been read, and its hold be over; what is stored is not asked about."""
+    """It may have been read, and its hold be over; what is stored is left out."""
     store(place, A, 5)
     store(place, B, 6)
     batch = a_batch(A, B)
