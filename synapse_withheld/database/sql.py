@@ -108,10 +108,16 @@ def most_pages(driver: str) -> int:
     return MOST_PAGES_ON_SQLITE if driver == SQLITE else MOST_PAGES
 
 
+# Does not look for white space, of which Synapse writes none.
+_decode_object = json.JSONDecoder().raw_decode
+
+
 def decode(text: str) -> dict[str, Any] | None:
     """Return the JSON object that a row holds, if it is one and whole."""
     try:
-        message = json.loads(text)
+        message, end = _decode_object(text) if text.startswith("{") else (None, -1)
+        if end != len(text):
+            message = json.loads(text)
     except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None

@@ -27,6 +27,9 @@ _VARIANTS = {"request": REQUEST, "request_cancellation": CANCELLATION}
 # What clients put in to follow a message, anew in each copy.
 _TRACING = "org.matrix.msgid"
 
+# Made once, and nothing remembered of what it is in: requests are many.
+_write = json.JSONEncoder(sort_keys=True, check_circular=False).encode
+
 
 @attrs.frozen
 class CancellableRule(Rule):
@@ -122,7 +125,7 @@ def digest(content: dict[str, Any]) -> str | None:
     """
     said = {name: value for name, value in content.items() if name != _TRACING}
     try:
-        written = json.dumps(said, sort_keys=True)
+        written = _write(said)
     except (RecursionError, TypeError, ValueError):
         return None
     return hashlib.blake2b(written.encode(), digest_size=16).hexdigest()

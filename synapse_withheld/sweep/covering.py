@@ -80,9 +80,11 @@ class Covering:
 
     Attributes:
         rules: What is a notice, and which makes which redundant.
+        known: What texts that were read last hold: a notice, or `None`.
     """
 
     rules: Ruleset
+    known: dict[str, Notice | None] = attrs.field(factory=dict, init=False)
     _mailbox: _Mailbox = attrs.field(
         factory=lambda: _Mailbox(("", ""), Backwards(0)), init=False
     )
@@ -90,17 +92,19 @@ class Covering:
     def read(self, rows: Iterable[BacklogRow]) -> Told:
         """Return what rows hold: a notice, or `None`."""
         told: Told = []
-        known: dict[str, Notice | None] = {}
+        known = self.known = {}
         marks = self.rules.marks
-        for *_, text in rows:
-            # In most rows it is another type of message.
-            if text is None or not any(map(text.__contains__, marks)):
-                told.append(None)
-                continue
-            if text not in known:
-                message = decode(text) if len(text) <= MOST_OF_ROW else None
-                known[text] = None if message is None else self.rules.recognise(message)
-            told.append(known[text])
+        for row in rows:
+            notice, text = None, row[3]
+            if text is not None:
+                # In most rows it is another type of message.
+                for mark in marks:
+                    if mark in text:
+                        if text not in known:
+                            known[text] = self._recognise(text)
+                        notice = known[text]
+                        break
+            told.append(notice)
         return told
 
     def judge(
@@ -122,6 +126,10 @@ class Covering:
             newer_id = self._mailbox.judge(stream_id, notice, text, staleness)
             row = None if newer_id is None else Superseded(key, stream_id, newer_id)
             yield Found(notice.rule.name, row, _size(text))
+
+    def _recognise(self, text: str) -> Notice | None:
+        message = decode(text) if len(text) <= MOST_OF_ROW else None
+        return None if message is None else self.rules.recognise(message)
 
 
 def _size(text: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from synapse_withheld.database.sql import decode
 from synapse_withheld.rules.content import (
@@ -42,6 +42,7 @@ class Kind(NamedTuple):
 MOST_OF_END = 600
 
 UNREADABLE = Kind("(unreadable)")
+_NOTHING: Mapping[str, Any] = {}
 # An EDU with messages of several codes.
 SEVERAL = "several"
 
@@ -55,21 +56,25 @@ _AT_END = re.compile(rf',"type":({_STRING})(?:,{_MEMBER})*\}}\Z', re.DOTALL)
 _AT_START = re.compile(rf'\{{(?:{_MEMBER},)*?"type":({_STRING})', re.DOTALL)
 
 
-def kind_of(text: str, *, whole: bool = True, notice: Notice | None = None) -> Kind:
+def kind_of(
+    text: str, known: Mapping[str, Notice | None] = _NOTHING, *, whole: bool = True
+) -> Kind:
     """Return the kind of what a row holds.
 
     Args:
         text: Its text, of a mailbox or an outbox; or beginning and end of it.
+        known: What rules make of some texts.
         whole: Whether it is all of the text.
-        notice: What a rule makes of it, where that is known.
     """
     end = text[max(0, text.rfind(_BEFORE_TYPE)) :]
     kind = _kind_of_end(end) if len(end) <= MOST_OF_END else _matched(_AT_END, end)
-    kind = kind or _matched(_AT_START, text)
+    if kind is None:
+        kind = _matched(_AT_START, text)
     if kind is None:
         return _kind_by_reading(text) if whole else UNREADABLE
     if kind.type not in WITHHELD_TYPES or not whole:
         return kind
+    notice = known.get(text)
     return _kind_by_reading(text) if notice is None else _with_code(kind, notice)
 
 

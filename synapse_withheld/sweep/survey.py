@@ -18,7 +18,6 @@ from synapse_withheld.database.survey import (
     OutboxRow,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.notice import Notice
 from synapse_withheld.sweep.kinds import kind_of
 from synapse_withheld.sweep.tally import Sums, Tally
 from synapse_withheld.sweep.walk import (
@@ -120,14 +119,11 @@ class Survey:
         progress = await self._sweep.step()
         rows = self._rows.inbox_rows[: progress.rows - before]
         await self._look_up(rows)
+        known = self._sweep.known
         self.inbox.add(
-            (row[:2], kind_of(row[3], whole=row[4] <= WHOLE, notice=notice), row[4])
-            for row, notice in zip(rows, self._notices(rows))
+            ((user_id, device_id), kind_of(text, known, whole=size <= WHOLE), size)
+            for user_id, device_id, _, text, size in rows
         )
-
-    def _notices(self, rows: Iterable[InboxRow]) -> Iterable[Notice | None]:
-        known = self._sweep.notices
-        return (known.get(row[:3]) for row in rows)
 
     async def _outbox_step(self) -> None:
         read = await self._rows.read_outbox(self._before, self._batch_size + 1)

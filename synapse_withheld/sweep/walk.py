@@ -139,8 +139,11 @@ class Sweep:
         self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
         self._covering = self._new_covering()
         self.progress = Progress(mailbox=start)
-        # Of the last step, by the place of their row.
-        self.notices: dict[Place, Notice] = {}
+
+    @property
+    def known(self) -> Mapping[str, Notice | None]:
+        """Return what texts of the last step hold, where a rule may name that."""
+        return self._covering.known
 
     @property
     def rules(self) -> list[str]:
@@ -184,10 +187,7 @@ class Sweep:
 
     async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
         told = self._covering.read(rows)
-        self.notices = {
-            row[:3]: notice for row, notice in zip(rows, told) if notice is not None
-        }
-        askers = askers_of(self.notices.values())
+        askers = askers_of(notice for notice in told if notice is not None)
         gone = await self._rows.gone(askers) if askers else set()
         staleness = Staleness(self._options.now_ts, gone)
         return list(self._covering.judge(rows, told, staleness))

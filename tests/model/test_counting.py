@@ -124,13 +124,23 @@ def test_each_message_is_counted_with_its_code_and_where_it_came_from() -> None:
     assert expected == counted.since("messages_total")
 
 
+def test_each_message_of_a_request_is_counted() -> None:
+    """Several have one code."""
+    play = Play()
+    counted = Counted()
+    play.send(NOTICE, ["R", "R2", "R3"])
+
+    assert {("m.no_olm", "local"): 3} == counted.since("messages_total")
+
+
 def test_a_spoofed_sender_is_counted_as_one() -> None:
-    """Not as a failure."""
+    """With the rule that names what it sent, and not as a failure."""
     play = Play()
     counted = Counted()
     play.send(NOTICE, sender="@s:there", edu=("elsewhere", "1"))
 
-    assert {"spoofed_sender": 1} == counted.decisions()
+    expected = {("deliver", "inbox", "spoofed_sender", "no_olm"): 1}
+    assert expected == counted.since("decisions_total")
     assert {} == counted.since("failures_total")
 
 

@@ -81,3 +81,13 @@ def test_of_those_who_hold_equally_much_the_one_goes_who_has_for_longest() -> No
     holders = Holders([record(1, "a"), record(2, "b"), record(3, "c")])
 
     assert "a" == holders.of_most()[0].who
+
+
+def test_who_gives_up_some_holds_as_much_as_others_from_then_on() -> None:
+    """What was held before does not count."""
+    records = [record(1, "a"), record(2, "a"), record(3, "a")]
+    holders = Holders([*records, record(4, "b"), record(5, "b")])
+    assert "a" == holders.of_most()[0].who
+    holders.remove(records[0])
+
+    assert "b" == holders.of_most()[0].who

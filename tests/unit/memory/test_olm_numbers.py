@@ -12,6 +12,7 @@ from tests.unit.memory.naming import (
     R1,
     R2,
     SENDER,
+    learn,
     memory,
     no_olm,
     records,
@@ -215,3 +216,51 @@ def test_what_was_never_settled_leaves_no_number() -> None:
     assert 0 == len(of._users)
     assert not of._in_flight._flights
     assert 0 == of.rearm_users(R1[0], SENDER)
+
+
+def test_what_is_stored_and_what_is_in_flight_count_together() -> None:
+    """An Olm message to the device re-arms both, or one of them."""
+    of = memory()
+    store(of, no_olm(), 5)
+    of.begin(R1, no_olm(), SENDER, 0, 0.0)
+    of.begin(R1, no_olm("k2", device="B"), SENDER, 0, 0.0)
+
+    assert 2 == of.rearm_device(R1, SENDER, "k1")
+    assert 1 == of.rearm_device(R1, SENDER, "k2")
+
+
+def test_only_what_is_in_flight_is_rearmed_where_another_key_is_stored() -> None:
+    """The number rises for it all the same."""
+    of = memory()
+    store(of, no_olm("k2", device="B"), 5)
+    storing = of.begin(R1, no_olm(), SENDER, 0, 0.0)
+    of.rearm_device(R1, SENDER, "k1")
+    later = of.begin(R1, no_olm(), SENDER, 0, 0.0)
+    of.settle(later, 7)
+    assert not is_rearmed(of)
+    of.settle(storing, 8)
+
+    assert is_rearmed(of)
+
+
+def test_what_was_found_is_rearmed_by_what_passes_afterwards() -> None:
+    """Not by what passed before: nobody knows whether it came before that."""
+    of = memory()
+    store(of, no_olm("k2", device="B"), 5)
+    of.rearm_users(R1[0], SENDER)
+    learn(of, (6, no_olm()))
+    (found,) = (each for each in records(of) if each.stream_id == 6)
+    assert not of._olm.passed_since(found)
+    of.rearm_device(R1, SENDER, "k1")
+
+    assert of._olm.passed_since(found)
+
+
+def test_nothing_passes_between_a_device_and_a_forgotten_mailbox() -> None:
+    """Somebody may still have hold of what was in it."""
+    of = memory()
+    store(of, no_olm(), 5)
+    (record,) = records(of)
+    of.forget(R1)
+
+    assert not of._olm.passed_since(record)

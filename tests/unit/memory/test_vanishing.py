@@ -80,9 +80,10 @@ def test_a_cancellation_vanishes_once_its_request_went() -> None:
     assert not of.vanishing.awaits(R1, 11)
 
 
-def test_a_cancellation_of_nothing_stays() -> None:
+@pytest.mark.parametrize("opened", [0, OPENED])
+def test_a_cancellation_of_nothing_stays(opened: int) -> None:
     """Nobody knows what it takes back: that was before the mailbox was opened."""
-    of = memory()
+    of = memory(opened=opened)
     store(of, cancellation(), 11)
     store(of, cancellation(), 12)
 
@@ -112,9 +113,10 @@ def test_an_older_cancellation_has_to_go_first() -> None:
     assert [13] == went(of, 12)
 
 
-def test_where_one_request_stays_its_cancellation_stays() -> None:
+@pytest.mark.parametrize("opened", [0, OPENED])
+def test_where_one_request_stays_its_cancellation_stays(opened: int) -> None:
     """A deletion of the device dooms it: what has to do with that is left alone."""
-    of = memory()
+    of = memory(opened=opened)
     store(of, request("a"), 11)
     store(of, request("b"), 12)
     store(of, cancellation(), 13)
@@ -333,6 +335,32 @@ def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
     assert [] == went(of, *range(61, 61 + MOST_OF_PAIR))
 
 
+def test_of_what_does_not_vanish_nothing_is_noted_as_it_is_pushed_out() -> None:
+    """Nor where no read is seen, whatever is asked for."""
+    of = memory()
+    for number in range(MOST_OF_PAIR + 1):
+        store(of, naming.request(content=str(number)), 60 + number)
+    assert MOST_OF_PAIR == of.pairs
+    assert of.open(R1, OPENED).asked is None
+
+    of = naming.memory()
+    for number in range(MOST_OF_PAIR + 1):
+        store(of, request(str(number)), 60 + number)
+    assert MOST_OF_PAIR == of.pairs
+    assert of.open(R1, OPENED).asked is None
+
+
+def test_each_doubt_ends_that_all_is_known() -> None:
+    """Not only the first."""
+    mailbox = memory(whole=False).open(R1, OPENED)
+    for _ in range(3):
+        assert not mailbox.is_whole
+        mailbox.note_whole()
+        assert mailbox.is_whole
+        mailbox.doubt()
+    assert not mailbox.is_whole
+
+
 def test_a_cancellation_that_was_found_stays() -> None:
     """An old Synapse may have stored it for somebody else."""
     of = memory()
@@ -357,6 +385,7 @@ def test_after_an_eviction_what_was_asked_is_not_known() -> None:
 def test_what_became_of_rows_of_a_forgotten_mailbox_does_not_matter() -> None:
     """Nor of rows that are not waited for."""
     of = memory()
+    of.vanishing.went(R1, 7, is_gone=True)
     store(of, request(), 11)
     store(of, cancellation(), 12)
     of.vanishing.went(R1, 7, is_gone=True)

@@ -122,4 +122,4 @@ def test_an_edu_of_several_codes_says_so() -> None:
 def test_a_notice_that_is_known_says_the_same(text: str) -> None:
     """It is not read a second time."""
     known = ALL.recognise(json.loads(text))
-    assert plainly(text) == kind_of(text, notice=known)
+    assert plainly(text) == kind_of(text, {text: known})

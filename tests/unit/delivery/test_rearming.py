@@ -1,0 +1,195 @@
+"""Olm messages: which of a batch there are, and what they re-arm in which queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from synapse_withheld.delivery.batch import WILDCARD, Edus
+from synapse_withheld.delivery.rearming import Olm, OlmPassed, Rearming
+from synapse_withheld.memory.memory import Limits, Memory
+from synapse_withheld.operators import series
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.rules.no_olm import WHOLE, NoOlm
+from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.olm import OLM_TYPE
+
+US, THEM, THIRD = "@u:here", "@t:there", "@x:here"
+OLM = {"algorithm": "m.olm.v1", "sender_key": "k1"}
+MEGOLM = {"algorithm": "m.megolm.v1", "sender_key": "k1"}
+
+
+@attrs.define
+class Place:
+    """What is remembered of both queues, and what is re-armed."""
+
+    inbox: Memory
+    outbox: Memory
+    rearming: Rearming
+
+    def counted(self) -> dict[str, float]:
+        """Return how much was re-armed, by direction."""
+        return {
+            labels["direction"]: value
+            for labels, value in self.rearming.metrics.read(series.REARMED)
+        }
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> Place:
+    """Return memories, with metrics that are those of this test alone."""
+    inbox, outbox = (
+        Memory(Limits(1000), sees_reads=True, hold_s=None) for _ in range(2)
+    )
+    metrics = Metrics(str(request.node.name))
+    return Place(inbox, outbox, Rearming(inbox, outbox, metrics))
+
+
+def store(memory: Memory, user_id: str, device_id: str, sender: str, key: str) -> None:
+    """Let a sender's notice about a key be queued for a device."""
+    pair = Pair(sender, f"device:{key}", "m.room_key.withheld")
+    memory.open((user_id, device_id), 0)
+    said = Notice(NoOlm(), pair, key, WHOLE)
+    memory.settle(memory.begin((user_id, device_id), said, sender, 0, 0.0), 5)
+
+
+def local(sender: str, content: Any = OLM, *, user_id: str = US) -> dict[str, Any]:
+    """Return messages for a device of this server."""
+    message = {"content": content, "type": OLM_TYPE, "sender": sender}
+    return {user_id: {"D": message}}
+
+
+def edu(sender: str, messages: Any, message_type: str = OLM_TYPE) -> dict[str, Any]:
+    """Return an EDU."""
+    return {"sender": sender, "type": message_type, "messages": messages}
+
+
+def test_the_olm_messages_of_a_batch_are_told_from_others() -> None:
+    """In both queues, with the key of the device that sends them."""
+    messages = {
+        US: {"D": {"content": OLM, "sender": THIRD}},
+        THIRD: {
+            "E": {"content": MEGOLM, "sender": THIRD},
+            WILDCARD: {"content": {"algorithm": "m.olm.v1"}, "sender": THIRD},
+        },
+    }
+    edus: Edus = {
+        "else": edu(THIRD, {"@e:else": {"D": OLM}}, "m.room_key.withheld"),
+        "there": edu(THIRD, {THEM: {"D": MEGOLM, "E": OLM}}),
+    }
+    olm = Olm.of(messages, edus, None)
+
+    assert [
+        OlmPassed(US, "D", THIRD, "k1"),
+        OlmPassed(THIRD, WILDCARD, THIRD, None),
+    ] == olm.local
+    assert [OlmPassed(THEM, "E", THIRD, "k1")] == olm.abroad
+    assert olm.origin is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"), [(None, True), ("there", True), ("else", False)]
+)
+def test_what_a_server_may_not_send_passes_between_nobody(
+    origin: str | None, expected: bool
+) -> None:
+    """Or it could have everybody's notices stored again."""
+    olm = Olm.of(local(THEM), {}, origin)
+
+    assert expected is bool(olm)
+    assert expected is bool(olm.local)
+    assert origin == olm.origin
+
+
+def test_there_are_some_wherever_they_go() -> None:
+    """Nothing is done where there are none."""
+    abroad: Edus = {"there": edu(US, {THEM: {"D": OLM}})}
+
+    assert Olm.of({}, abroad, None)
+    assert not Olm.of(local(THIRD, MEGOLM), {}, None)
+    assert not Olm.of({}, {"there": edu(US, {THEM: {"D": MEGOLM}})}, None)
+
+
+def test_an_olm_message_rearms_what_its_sender_told_the_device(place: Place) -> None:
+    """With its key, to no other device, by nobody else."""
+    for device, sender, key in [
+        ("D", THIRD, "k1"),
+        ("D", THIRD, "k2"),
+        ("E", THIRD, "k1"),
+        ("D", THEM, "k1"),
+    ]:
+        store(place.inbox, US, device, sender, key)
+    store(place.outbox, US, "D", THIRD, "k1")
+    place.rearming.passed(Olm.of(local(THIRD), {}, None))
+
+    assert {"to_recipient": 1} == place.counted()
+
+
+def test_an_olm_message_to_all_devices_rearms_all_between_the_two(
+    place: Place,
+) -> None:
+    """Whichever key it names."""
+    for device, key in [("D", "k1"), ("E", "k2")]:
+        store(place.inbox, US, device, THIRD, key)
+    store(place.inbox, US, "D", THEM, "k1")
+    message = {"content": OLM, "sender": THIRD}
+    place.rearming.passed(Olm.of({US: {WILDCARD: message}}, {}, None))
+
+    assert {"to_recipient": 2} == place.counted()
+
+
+def test_one_that_tells_no_key_rearms_only_what_it_answers(place: Place) -> None:
+    """Nobody knows between which devices it is."""
+    store(place.inbox, US, "D", THIRD, "k1")
+    store(place.inbox, THIRD, "X", US, "k1")
+    place.rearming.passed(Olm.of(local(THIRD, {"algorithm": "m.olm.v1"}), {}, None))
+
+    assert {"to_sender": 1} == place.counted()
+
+
+def test_what_an_olm_message_answers_is_rearmed_where_it_is_queued(
+    place: Place,
+) -> None:
+    """What one of this server told one elsewhere is in the outbox."""
+    store(place.outbox, THEM, "T", US, "k9")
+    store(place.inbox, THEM, "T", US, "k9")
+    store(place.inbox, THEM, "U", US, "k9")
+    place.rearming.passed(Olm.of(local(THEM), {}, "there"))
+    assert {"to_sender": 1} == place.counted()
+
+    # Another user of this server has it in the inbox.
+    store(place.inbox, THIRD, "X", US, "k9")
+    place.rearming.passed(Olm.of(local(THIRD), {}, None))
+    assert {"to_sender": 2} == place.counted()
+
+
+def test_an_olm_message_to_another_server_rearms_what_is_queued_for_it(
+    place: Place,
+) -> None:
+    """And what was told from there, which is in the inbox."""
+    store(place.outbox, THEM, "D", US, "k1")
+    store(place.inbox, US, "A", THEM, "k7")
+    store(place.inbox, US, "B", THEM, "k8")
+    store(place.inbox, THEM, "D", US, "k1")
+    store(place.outbox, US, "A", THEM, "k7")
+    abroad: Edus = {"there": edu(US, {THEM: {"D": OLM}})}
+    place.rearming.passed(Olm.of({}, abroad, None))
+
+    assert {"to_recipient": 1, "to_sender": 2} == place.counted()
+
+
+def test_many_olm_messages_between_two_rearm_what_they_answer_once(
+    place: Place,
+) -> None:
+    """Each device for itself; of each other user too."""
+    for device in "DE":
+        store(place.inbox, US, device, THIRD, "k1")
+    store(place.inbox, THIRD, "X", US, "k5")
+    store(place.inbox, THIRD, "X", THEM, "k5")
+    message = {"content": OLM, "sender": THIRD}
+    both = {user_id: {"D": message, "E": message} for user_id in (US, THEM)}
+    place.rearming.passed(Olm.of(both, {}, None))
+
+    assert {"to_recipient": 2, "to_sender": 2} == place.counted()
