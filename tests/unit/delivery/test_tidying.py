@@ -227,6 +227,18 @@ def test_mailboxes_of_what_does_not_fit_are_forgotten(around: Around) -> None:
     assert (B, 5) not in around.tidying._newer
 
 
+def test_rows_are_deleted_in_equal_shares(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever makes many redundant holds up nobody."""
+    monkeypatch.setattr(tidying, "MOST_DELETED", 2)
+    around.tidying.add([Superseded(A, n, 90) for n in range(3)], WHO)
+    around.tidying.add([Superseded(B, 5, 90)], "@honest:here")
+    around.do_some()
+
+    assert [[(A, 0, 90), (B, 5, 90)]] == around.database.deleted
+
+
 def test_so_much_is_deleted_at_once(
     around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
