@@ -190,6 +190,7 @@ def test_a_row_goes_for_the_newest_of_those_that_made_it_redundant(
 
     expected = [(B, 6, 9), (A, 5, 8), (A, 6, 8), (A, 7, 8)]
     assert [expected] == around.database.deleted
+    assert {} == around.tidying._newer
 
 
 def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten(
