@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from synapse_withheld.delivery.batch import Batch, Candidate
 from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
 from synapse_withheld.rules import decision as decisions
@@ -104,6 +106,30 @@ def test_of_those_who_go_at_once_each_is_told_once() -> None:
     expected = [some[0], some[1], some[2], some[4]]
     assert room.with_earlier(reversed(expected)) == expected
     assert room.with_earlier([some[4], some[2]]) == expected
+
+
+@pytest.mark.parametrize(
+    ("users", "asked", "expected"),
+    [
+        # What is between two of one user.
+        (["a", "a", "a"], [0, 2], [0, 1, 2]),
+        # What is found first is not the latest that leads further.
+        (["ba", "a", "ca", "bc"], [3], [0, 1, 2, 3]),
+        # One user of it was looked at, another was not.
+        (["b", "ab", "a"], [2], [0, 1, 2]),
+    ],
+)
+def test_nobody_is_overtaken_wherever_the_search_begins(
+    users: list[str], asked: list[int], expected: list[int]
+) -> None:
+    """One leads to another, in any order."""
+    room = WaitingRoom()
+    some = [waiting("inbox") for _ in users]
+    for item, whom in zip(some, users):
+        room.enter(item, SENDER, [f"@{each}:hs" for each in whom])
+
+    found = room.with_earlier([some[each] for each in asked])
+    assert [some.index(each) for each in found] == expected
 
 
 def test_the_numbers_of_those_who_wait_rise() -> None:
