@@ -113,13 +113,13 @@ def make(request: pytest.FixtureRequest) -> Callable[..., Around]:
 def test_what_is_handed_on_is_queued_and_begun(make: Callable[..., Around]) -> None:
     """As it came; nothing begins while something else is out."""
     around = make()
-    mailbox = cast(Any, object())
-    around.house.learn("inbox", ROW.mailbox, mailbox, "a", None)
-    around.house.learn_user("@r:here", "b", None)
+    mailbox, row = cast(Any, object()), cast(Any, object())
+    around.house.learn("inbox", ROW.mailbox, mailbox, "a", row)
+    around.house.learn_user("@r:here", "b", row)
     around.house.tidy("inbox", [ROW], "c")
 
-    assert [(ROW.mailbox, mailbox, "a", None)] == around.learning.added
-    assert [("@r:here", "b", None)] == around.users.added
+    assert [(ROW.mailbox, mailbox, "a", row)] == around.learning.added
+    assert [("@r:here", "b", row)] == around.users.added
     assert [([ROW], "c")] == around.tidying.added
     assert (2, 1) == (around.house.to_learn, around.house.to_tidy)
     assert (1, 0, 0) == tuple(
@@ -236,3 +236,32 @@ def test_the_sweep_takes_turns(make: Callable[..., Around]) -> None:
     around.tidying.end()
 
     assert not around.house.turn.locked
+
+
+def test_whatever_fails_is_counted_and_work_begins_anew(
+    make: Callable[..., Around],
+) -> None:
+    """With what is handed on next; it is the same background process to Synapse."""
+    around = make()
+    names: list[str] = []
+    as_process = around.house.runtime.as_process
+
+    def noted(name: str, *work: Any) -> Deferred[Any]:
+        names.append(name)
+        return as_process(name, *work)
+
+    def fail() -> bool:
+        raise RuntimeError
+
+    gives_way = around.house.gives_way
+    around.house.runtime = attrs.evolve(around.house.runtime, as_process=noted)
+    around.house.gives_way = fail
+    around.house.tidy("inbox", [ROW], "c")
+    stages = {labels["stage"]: n for labels, n in around.metrics.read(series.FAILURES)}
+    assert {"tidy": 1} == {stage: n for stage, n in stages.items() if n}
+    assert [] == around.tidying.begun
+
+    around.house.gives_way = gives_way
+    around.house.tidy("inbox", [ROW], "c")
+    assert 1 == len(around.tidying.begun)
+    assert 2 * ["withheld_housekeeping"] == names
