@@ -149,7 +149,8 @@ def test_nothing_is_asked_where_nothing_is_to_be_done(around: Around) -> None:
     """As when a chore is done that has become ready too late."""
     around.do_some()
 
-    assert [] == around.database.deleted == around.database.vanished
+    assert [] == around.database.deleted
+    assert [] == around.database.vanished
 
 
 def test_a_row_waits_until_all_readers_see_the_newer_one(around: Around) -> None:
