@@ -123,7 +123,8 @@ def digest(content: dict[str, Any]) -> str | None:
 
     Contents that differ in how clients follow them are equal.
     """
-    said = {name: value for name, value in content.items() if name != _TRACING}
+    said = content.copy()
+    said.pop(_TRACING, None)
     try:
         written = _write(said)
     except (RecursionError, TypeError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import threading
 from typing import Any, Mapping
@@ -100,6 +101,8 @@ def _survey(
             ),
             arguments.limit,
         )
+        # What is loaded by now stays: not to be looked through again and again.
+        gc.freeze()
         bar = Bar(walking.driven(rows.estimate()))
         with walking.stoppable() as stopped, bar:
             _walk(survey, bar, stopped, arguments.pause)

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.delivery.batch import WILDCARD, Edus
+from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
 from synapse_withheld.delivery.rearming import Olm, OlmPassed, Rearming
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
@@ -130,14 +130,17 @@ def test_an_olm_message_rearms_what_its_sender_told_the_device(place: Place) -> 
 def test_an_olm_message_to_all_devices_rearms_all_between_the_two(
     place: Place,
 ) -> None:
-    """Whichever key it names."""
+    """Whichever key it names, and whoever else gets one."""
     for device, key in [("D", "k1"), ("E", "k2")]:
         store(place.inbox, US, device, THIRD, key)
     store(place.inbox, US, "D", THEM, "k1")
     message = {"content": OLM, "sender": THIRD}
-    place.rearming.passed(Olm.of({US: {WILDCARD: message}}, {}, None))
+    store(place.inbox, THIRD, "D", THIRD, "k1")
+    to_all: LocalMessages = {user_id: {WILDCARD: message} for user_id in (US, THIRD)}
+    place.rearming.passed(Olm.of(to_all, {}, None))
 
-    assert {"to_recipient": 2} == place.counted()
+    # Of those to oneself, one is an answer to the other.
+    assert {"to_recipient": 3, "to_sender": 1} == place.counted()
 
 
 def test_one_that_tells_no_key_rearms_only_what_it_answers(place: Place) -> None:

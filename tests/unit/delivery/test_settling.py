@@ -7,6 +7,7 @@ from typing import Any, Sequence, cast
 import attrs
 import pytest
 
+from synapse_withheld.delivery import settling
 from synapse_withheld.delivery.batch import (
     WILDCARD,
     Batch,
@@ -400,7 +401,9 @@ def test_each_notice_counts_as_what_was_done_with_it(place: Place) -> None:
     } == counted(place)
     tally = place.settler.tally
     assert [Count(("no_olm", SENDER), 4, 0)] == tally.senders.most(5)
-    assert 4 == len(tally.recipients.most(5))
+    recipients = {each.key: each.occurred for each in tally.recipients.most(5)}
+    mailboxes = [A, B, (ABROAD, "X"), (ABROAD, "Y")]
+    assert {("no_olm", key): 1 for key in mailboxes} == recipients
     assert 3 == tally.history.of("deliver")[-1]
     assert 1 == tally.history.of("collapse")[-1]
 
@@ -422,6 +425,26 @@ def test_the_bytes_of_all_that_collapsed_are_counted(place: Place) -> None:
     }
     one, two = len('{"content":{"a":1}}'), len('{"content":{"b":"longer"}}')
     assert {"inbox": 2 * one + two, "outbox": two} == bytes_
+
+
+def test_a_content_for_many_is_encoded_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be large."""
+    encoded: list[Any] = []
+
+    def size_of(message: dict[str, Any]) -> int:
+        encoded.append(message["content"])
+        return 10
+
+    monkeypatch.setattr(settling, "stored_size", size_of)
+    batch = a_batch()
+    content, other = {"a": 1}, {"b": 1}
+    for device, said in [("A", content), ("B", other), ("C", content)]:
+        add(place, batch, (USER, device), decisions.DUPLICATE, content=said)
+    place.settler.count(batch, batch.candidates)
+
+    assert [content, other] == encoded
 
 
 def test_what_cannot_be_encoded_takes_no_bytes() -> None:

@@ -42,6 +42,16 @@ def test_what_is_put_back_comes_before_others_of_the_same_somebody() -> None:
     assert taken(shares) == [("b", 3), ("a", 1), ("a", 2)]
 
 
+def test_the_last_of_somebody_can_be_put_back() -> None:
+    """Behind what others have by then."""
+    shares = filled(("a", 1), ("b", 2))
+    who, item = shares.take()
+    shares.put_back(who, item)
+
+    assert len(shares) == 2
+    assert taken(shares) == [("b", 2), ("a", 1)]
+
+
 def test_it_is_empty_once_everything_is_taken() -> None:
     """And nothing is kept for nobody."""
     shares = filled(("a", 1))

@@ -65,6 +65,15 @@ def test_what_is_put_behind_comes_last_of_the_same_somebody() -> None:
     assert items(queue.take(2)) == [("a", 1), ("a", 0)]
 
 
+def test_what_is_put_behind_takes_no_other_share() -> None:
+    """It is still of the same somebody."""
+    queue = filled(a=2, b=2)
+    (first,) = queue.take(1)
+    queue.put_behind(first)
+
+    assert items(queue.take(4)) == [("b", 0), ("a", 1), ("b", 1), ("a", 0)]
+
+
 def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     """Only what failed so often itself."""
     queue = filled(a=1)
