@@ -14,8 +14,9 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from synapse_withheld.cli.shared.explaining.mailboxes import Cursor
 from synapse_withheld.delivery.runtime import Runtime, at_once
-from tests.model.tables import Cursor, Place, Tables
+from tests.model.tables import Place, Tables
 
 # Messages for local devices, EDUs by destination: as Synapse's store takes them.
 Local = Mapping[str, Mapping[str, Mapping[str, Any]]]

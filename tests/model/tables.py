@@ -13,6 +13,7 @@ Place = Tuple[str, str]
 # By stream ID.
 Rows = Dict[int, Dict[str, Any]]
 
+
 TABLES = """
     CREATE TABLE devices (user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0);
     CREATE INDEX devices_unique ON devices (user_id, device_id);
@@ -46,23 +47,6 @@ LATEST = 2**62
 
 # Rows never change, and nobody changes what is read of them.
 decode = functools.lru_cache(maxsize=1000)(json.loads)
-
-
-class Cursor:
-    """A transaction as the module's statements see it."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._cursor = connection.cursor()
-        self.rowcount = -1
-
-    def execute(self, sql: str, parameters: Any) -> None:
-        """Run a statement."""
-        self._cursor.execute(sql, parameters)
-        self.rowcount = self._cursor.rowcount
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows."""
-        return self._cursor.fetchall()
 
 
 class Tables:

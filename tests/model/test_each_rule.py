@@ -8,20 +8,10 @@ import pytest
 
 from synapse_withheld.config import Config, RulesConfig
 from tests.model.play import Play
+from tests.unit.rules.test_requests import CANCELLATION, REQUEST
 
 TYPES = ["m.room_key_request", "m.secret.request"]
 BOTH = pytest.mark.parametrize("message_type", TYPES)
-REQUEST: dict[str, Any] = {
-    "action": "request",
-    "requesting_device_id": "S1",
-    "request_id": "1",
-    "body": {"session_id": "session"},
-}
-CANCELLATION: dict[str, Any] = {
-    "action": "request_cancellation",
-    "requesting_device_id": "S1",
-    "request_id": "1",
-}
 VERIFY, VERIFY_CANCEL = "m.key.verification.request", "m.key.verification.cancel"
 TRANSACTION = {"transaction_id": "1"}
 WITHHELD = {

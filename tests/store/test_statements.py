@@ -57,6 +57,16 @@ def left(database: Connection, key: MailboxKey) -> list[int]:
     return sorted(row[0] for row in database.rows(sql, *key))
 
 
+def doomed_beside_a_namesake(database: Connection) -> MailboxKey:
+    """Queue two rows for R, which is being deleted, and for another user's R."""
+    other = ("@other:hs", "R")
+    for key in (R, other):
+        add_row(database, key, 1)
+        add_row(database, key, 2)
+    add_task(database, R, 1)
+    return other
+
+
 def test_a_row_is_told_with_how_its_device_stands(database: Connection) -> None:
     """Remembered or not, the device's last change, whether its reader acknowledges."""
     for key in (R, Q):
@@ -131,11 +141,7 @@ def test_nothing_is_deleted_under_a_deletion_of_the_device(
     database: Connection,
 ) -> None:
     """Synapse's loop would end early; a namesake of another user is no reason."""
-    other = ("@other:hs", "R")
-    for key in (R, other):
-        add_row(database, key, 1)
-        add_row(database, key, 2)
-    add_task(database, R, 1)
+    other = doomed_beside_a_namesake(database)
 
     rows = [Superseded(R, 1, 2), Superseded(other, 1, 2)]
     assert 1 == withheld_delete_superseded(database, database.driver, rows)
@@ -146,11 +152,7 @@ def test_what_vanishes_needs_no_newer_row_but_stays_under_a_deletion(
     database: Connection,
 ) -> None:
     """By exact key; a namesake of another user is no reason to stay."""
-    other = ("@other:hs", "R")
-    for key in (R, other):
-        add_row(database, key, 1)
-        add_row(database, key, 2)
-    add_task(database, R, 1)
+    other = doomed_beside_a_namesake(database)
 
     rows = [(R, 2), (other, 2), (other, 3)]
     assert 1 == withheld_delete_vanished(database, database.driver, rows)

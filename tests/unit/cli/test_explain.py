@@ -19,7 +19,8 @@ from synapse_withheld.cli.shared.explaining.explain import (
 from synapse_withheld.cli.shared.explaining.messages import (
     Message,
     NotUnderstoodError,
-    read_line,
+    read_json,
+    understood,
 )
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
@@ -56,7 +57,7 @@ def explained(*lines: str, **config: Any) -> list[Explanation]:
     return [
         each
         for number, text in enumerate(lines, start=1)
-        for each in explainer.explain(number, read_line(text))
+        for each in explainer.explain(number, understood(read_json(text)))
     ]
 
 
@@ -122,7 +123,7 @@ def test_a_restart_forgets() -> None:
     explainer = Explainer(Config())
     lines = [line(notice()), '{"restarted": true}', line(notice()), line(notice())]
     found = [
-        explainer.explain(number, read_line(text))[0].reason
+        explainer.explain(number, understood(read_json(text)))[0].reason
         for number, text in enumerate(lines, start=1)
     ]
     assert found[2:] == ["first", "duplicate"]
@@ -210,7 +211,7 @@ def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     to_bob = {"user_id": BOB, "device_id": "LAPTOP", "stream_id": 7}
     text = json.dumps({**message, "unsigned": {}})
     for more in (message, {"message": message}, {"message_json": text}):
-        assert expected == read_line(json.dumps({**to_bob, **more}))
+        assert expected == understood(read_json(json.dumps({**to_bob, **more})))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
 def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
     """In words."""
     with pytest.raises(NotUnderstoodError, match=why):
-        read_line(text)
+        understood(read_json(text))
 
 
 def test_a_failure_of_the_module_is_no_explanation(

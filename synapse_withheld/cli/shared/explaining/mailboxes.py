@@ -36,7 +36,7 @@ _TABLES = """
 """
 
 
-class _Transaction:
+class Cursor:
     """A transaction as the module's statements see it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -105,7 +105,7 @@ class Mailboxes:
         turn: Deferred[None] = Deferred()
         self._turns.append(turn)
         await turn
-        return function(_Transaction(self._database), *arguments)
+        return function(Cursor(self._database), *arguments)
 
     # What happens.
 

@@ -57,11 +57,6 @@ class Happening:
 Line = Union[Message, Happening]
 
 
-def read_line(text: str) -> Line:
-    """Read a line of JSON; otherwise as `understood`."""
-    return understood(read_json(text))
-
-
 def read_json(text: str) -> Any:
     """Return what a text stands for, `NotJSON` if for nothing."""
     try:
