@@ -33,31 +33,6 @@ def test_an_olm_message_of_the_recipient_rearms() -> None:
     assert ([3], [3]) == (play.queued(), play.queued("R2"))
 
 
-def test_what_was_queued_before_a_restart_is_superseded() -> None:
-    """An Olm message may have passed in between."""
-    play = Play()
-    play.send(NOTICE)
-    play.load()
-    play.send(NOTICE)
-    assert [2] == play.queued()
-
-    play.send(NOTICE)
-    assert [2] == play.queued()
-
-
-def test_a_repeated_edu_asks_for_no_deletion() -> None:
-    """Nothing was stored of it, so nothing is superseded; the mailbox is learned."""
-    play = Play()
-    edu: dict[str, Any] = {"sender": "@s:there", "edu": ("there", "1")}
-    play.send(NOTICE, **edu)
-    play.load()
-    play.begin(NOTICE, **edu)
-    asked = play.hs.come_to_rest()
-
-    assert "withheld_delete_superseded" not in asked
-    assert [1] == play.queued()
-
-
 def test_a_first_reading_looks_at_the_beginning_of_each_row() -> None:
     """A notice that is longer than any real one is not recognised there."""
     play = Play()

@@ -28,17 +28,6 @@ def known(devices: int = 1, **config: Any) -> Play:
     return play
 
 
-def test_a_duplicate_costs_one_short_read() -> None:
-    """And no write."""
-    play = known()
-    duplicate = play.begin(NOTICE)
-    assert play.steps() == [CONFIRM]
-    play.hs.take_step()
-
-    assert duplicate.ended is not None
-    assert play.steps() == []
-
-
 def test_one_statement_is_in_flight_and_one_gathers_what_comes_meanwhile() -> None:
     """A duplicate is never answered by a statement that was sent before it came."""
     play = known()
@@ -231,14 +220,6 @@ def test_a_doubled_batch_is_answered_for_each_of_its_rows() -> None:
 
     assert {(RECIPIENT, device) for device in ("R", "D0", "D2")} == batch.left_out
     assert [2] == play.queued("D1")
-
-
-def test_many_rows_of_one_batch_are_asked_about_200_at_a_time() -> None:
-    """No statement grows with a request."""
-    play = known(devices=999)
-    play.begin(NOTICE, ["R", *(f"D{number}" for number in range(999))])
-
-    assert [CONFIRM] * 5 == play.hs.come_to_rest()
 
 
 def test_the_flood_of_one_does_not_hold_up_another() -> None:

@@ -374,17 +374,6 @@ def test_a_notice_for_many_invented_users_waits_for_nothing() -> None:
     assert 1000 >= len(play.memory)
 
 
-def test_a_lone_wildcard_is_not_made_of_one_that_was_not_alone() -> None:
-    """Taking R out of {*, R} would send the message to every device."""
-    play = Play()
-    play.hs.add_device(RECIPIENT, "R2")
-    play.send(NOTICE)
-    both = play.send(NOTICE, ["*", "R"])
-
-    assert set() == both.left_out
-    assert ([2], []) == (play.queued(), play.queued("R2"))
-
-
 def test_a_device_that_is_called_like_a_wildcard_stands_for_itself() -> None:
     """What it has says nothing about the other devices."""
     play = Play()

@@ -90,17 +90,6 @@ def test_invented_devices_are_not_remembered() -> None:
     assert 0 == play.memory.pairs
 
 
-def test_nobody_looks_at_more_than_a_thousand_messages_of_a_request() -> None:
-    """They are stored and not remembered."""
-    play = Play()
-    request = play.begin(NOTICE, [f"invented {number}" for number in range(5000)])
-    assert not request.waited
-    play.hs.take_step()
-    play.hs.take_step()
-
-    assert 0 == len(play.memory)
-
-
 def test_one_who_has_at_most_a_thousand_mailboxes_to_be_learned() -> None:
     """What does not fit is forgotten; others' are learned after one statement."""
     play = Play()

@@ -184,23 +184,19 @@ CASES = settings(
     # A gate has to say the same each time; elsewhere new sequences are tried.
     derandomize=os.environ.get("CI") == "true",
 )
-TestMerged = Merged.TestCase
-TestMerged.settings = CASES
-TestApart = Apart.TestCase
-TestApart.settings = CASES
-TestWatching = Watching.TestCase
-TestWatching.settings = CASES
-TestHeld = Held.TestCase
-TestHeld.settings = CASES
-TestHeldWatching = HeldWatching.TestCase
-TestHeldWatching.settings = CASES
-TestObserving = Observing.TestCase
-TestObserving.settings = CASES
-TestFaulty = Faulty.TestCase
-TestFaulty.settings = CASES
-TestFailing = Failing.TestCase
-TestFailing.settings = CASES
-TestFaultyWatching = FaultyWatching.TestCase
-TestFaultyWatching.settings = CASES
-TestFaultyHeld = FaultyHeld.TestCase
-TestFaultyHeld.settings = CASES
+for machine in (
+    Merged,
+    Apart,
+    Watching,
+    Held,
+    HeldWatching,
+    Observing,
+    Faulty,
+    Failing,
+    FaultyWatching,
+    FaultyHeld,
+):
+    case = machine.TestCase
+    case.settings = CASES
+    globals()[f"Test{machine.__name__}"] = case
+del case

@@ -142,17 +142,6 @@ def test_an_answer_from_the_other_server_rearms_what_waits() -> None:
     assert [3] == play.outbox()
 
 
-def test_an_olm_message_abroad_rearms_what_waits_here() -> None:
-    """The answer to a notice from another server leaves through the outbox."""
-    play = Play()
-    play.send(NOTICE, sender=ABROAD, edu=("there", "1"))
-    answer = {**OLM, "ciphertext": {"key": 0}}
-    play.send_abroad(answer, message_type=ENCRYPTED, sender="@r:here")
-    play.send(NOTICE, sender=ABROAD, edu=("there", "2"))
-
-    assert [3] == play.queued()
-
-
 def test_a_restart_finds_what_waits_alone() -> None:
     """Nobody watched it, so the next notice supersedes it."""
     play = Play()
@@ -164,14 +153,6 @@ def test_a_restart_finds_what_waits_alone() -> None:
     play.send_abroad(NOTICE, "B")
 
     assert [2, 3, 4] == play.outbox()
-
-
-def test_all_devices_of_a_user_elsewhere_are_left_to_their_server() -> None:
-    """Which ones `*` means is known there alone."""
-    play = Play()
-    play.send_abroad(NOTICE, "*")
-    play.send_abroad(NOTICE, "*")
-    assert [1, 2] == play.outbox()
 
 
 def test_a_wildcard_is_not_left_alone_in_an_edu() -> None:
