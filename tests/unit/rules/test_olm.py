@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.rules.olm import read_olm
+from synapse_withheld.rules.content import read_olm
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from synapse_withheld.rules.notice import Notice
-from synapse_withheld.rules.requests import KeyRequests
-from synapse_withheld.rules.staleness import Staleness, askers_of
-from synapse_withheld.rules.verification import VerificationRequests
+from synapse_withheld.rules.redundant import Staleness, askers_of
+from synapse_withheld.rules.requests import KeyRequests, VerificationRequests
 
 REQUEST, CANCEL = "m.key.verification.request", "m.key.verification.cancel"
 DAY_MS = 24 * 60 * 60 * 1000

@@ -10,8 +10,8 @@ from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.notice import ANY, Notice, Pair
+from synapse_withheld.rules.requests import VerificationRequests
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.rules.verification import VerificationRequests
 from synapse_withheld.sweep.walk import Counts, Options, Sweep
 from tests.harness.databases.backlog import FakeRows, driven, other, text_of
 
