@@ -233,8 +233,8 @@ class Beside(RuleBasedStateMachine):
         """Nothing is left of what is forgotten."""
         for storing, _, _ in self.on_their_way:
             self.memory.abandon(storing)
-        assert 0 == len(self.memory._in_flight)
-        assert not self.memory._in_flight._flights
+        assert not list(self.memory._in_flight)
+        assert not self.memory._in_flight._said
         for key in MAILBOXES:
             self.memory.forget(key)
         assert (0, 0) == (len(self.memory), self.memory.pairs)
