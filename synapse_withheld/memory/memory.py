@@ -69,7 +69,7 @@ class Memory:
 
     @property
     def pairs(self) -> int:
-        """Count the rows that are remembered."""
+        """Return how many rows are remembered."""
         return self._mailboxes.pairs
 
     def get(self, key: MailboxKey) -> Mailbox | None:
@@ -83,10 +83,7 @@ class Memory:
     def open(self, key: MailboxKey, handed_out: int) -> Mailbox:
         """Return a mailbox, and remember it from now on.
 
-        Args:
-            key: The mailbox.
-            handed_out: Up to which stream ID its device may have been handed messages,
-                where it was not remembered.
+        Its device may have been handed messages up to the stream ID `handed_out`.
         """
         return self._mailboxes.open(key, handed_out)
 
@@ -136,16 +133,7 @@ class Memory:
     def settle(
         self, storing: Storing, stream_id: int, *, only_one_in_row: bool = True
     ) -> list[Superseded]:
-        """Remember a notice that was stored.
-
-        Args:
-            storing: What `begin` returned.
-            stream_id: Where it was stored.
-            only_one_in_row: Whether its row holds nothing else.
-
-        Returns:
-            The rows of its pair that are redundant now.
-        """
+        """Remember a notice that was stored; return what is redundant now."""
         if storing.is_over:
             return []
         mailbox = self.get(storing.mailbox)
@@ -187,17 +175,14 @@ class Memory:
         *,
         last: bool,
     ) -> list[Superseded]:
-        """Remember what was found in the database.
+        """Remember what was found in the database; return what is redundant.
 
         Args:
-            key: The mailbox.
+            key: Of which mailbox.
             mailbox: What was open when it was looked at; otherwise nothing happens.
             rows: The notices of one page; the newest page comes first.
             newest_id: The newest stream ID of the mailbox, whatever it holds.
             last: Whether nothing older is left, and nothing was doubted meanwhile.
-
-        Returns:
-            The rows that are redundant.
         """
         if self.get(key) is not mailbox:
             return []
@@ -229,19 +214,11 @@ class Memory:
             mailbox.handed_out = max(mailbox.handed_out, up_to)
 
     def rearm_device(self, key: MailboxKey, sender: str, sender_key: str) -> int:
-        """Note an Olm message from a sender's device to one device.
-
-        Returns:
-            How many rows and notices in flight it re-arms.
-        """
+        """Note an Olm message to a device; return how much it re-arms."""
         return self._olm.to_device(key, sender, sender_key)
 
     def rearm_users(self, recipient_user: str, sender_user: str) -> int:
-        """Note an Olm message that re-arms all between two users.
-
-        Returns:
-            How many rows and notices in flight it re-arms.
-        """
+        """Note one that re-arms all between two users; return how much that is."""
         return self._olm.between_users(recipient_user, sender_user)
 
     def _is_held(self, record: Record, now_s: float) -> bool:

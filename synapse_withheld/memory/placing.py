@@ -14,11 +14,7 @@ _ById = Dict[int, Record]
 
 
 def settle(mailboxes: Mailboxes, mailbox: Mailbox, record: Record) -> list[Superseded]:
-    """Remember a row that was seen being stored.
-
-    Returns:
-        The rows of its pair that are redundant now.
-    """
+    """Remember a row that was seen being stored; return what is redundant now."""
     known = {each.stream_id: each for each in mailbox.of_pair(record.notice)}
     found = known.pop(record.stream_id, None)
     if found is not None:
@@ -34,17 +30,10 @@ def learn(
     newest_id: int,
     found: Callable[[Row], Record],
 ) -> list[Superseded]:
-    """Remember rows that were found in the database.
+    """Remember rows that were found in the database; return what is redundant.
 
-    Args:
-        mailboxes: All mailboxes.
-        mailbox: The mailbox that they are in.
-        rows: The rows.
-        newest_id: The newest stream ID there, whatever it holds.
-        found: What is to be remembered of a row.
-
-    Returns:
-        The rows that are redundant.
+    The newest stream ID is that of the mailbox, whatever it holds. `found` says what is
+    to be remembered of a row.
     """
     pairs = {row.notice.pair_of_rule: row.notice for row in rows}
     known = {
@@ -66,10 +55,9 @@ def _place(  # noqa: PLR0913, PLR0917 what there is to know of a mailbox
     newest_id: int = 0,
     stale: Collection[int] = (),
 ) -> list[Superseded]:
-    """Remember new rows of some pairs, and forget what is redundant beside all known.
+    """Remember new rows of some pairs, of which all others are known.
 
-    Returns:
-        What may be deleted.
+    What is redundant is forgotten; what of it may be deleted is returned.
     """
     superseded = []
     together = {**known, **new}
