@@ -8,7 +8,6 @@ INSTALLED = $(VENV)/.installed
 DEMO_INSTALLED = $(VENV)/.installed-demo
 MUTANTS_INSTALLED = $(VENV)/.installed-mutants
 PICTURES_INSTALLED = $(VENV)/.installed-pictures
-FUZZ_INSTALLED = $(VENV)/.installed-fuzz
 DIST_INSTALLED = $(VENV)/.installed-dist
 REQUIREMENTS = pyproject.toml $(wildcard tests/requirements/*.txt)
 ARGS ?=
@@ -30,7 +29,7 @@ mutants: $(MUTANTS_INSTALLED)
 	CI=true $(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
 
-fuzz: $(FUZZ_INSTALLED)
+fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 disasters: $(INSTALLED)
@@ -82,10 +81,6 @@ $(INSTALLED): $(REQUIREMENTS) | $(VENV)
 
 $(DIST_INSTALLED): $(REQUIREMENTS) | $(VENV)
 	$(BIN)/python -m pip install --quiet -r tests/requirements/dist.txt
-	touch $@
-
-$(FUZZ_INSTALLED): $(REQUIREMENTS) | $(VENV)
-	$(BIN)/python -m pip install --quiet --editable . -r tests/requirements/fuzz.txt
 	touch $@
 
 $(PICTURES_INSTALLED): $(REQUIREMENTS) | $(VENV)

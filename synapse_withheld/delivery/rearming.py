@@ -10,8 +10,8 @@ from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.series import DIRECTIONS
+from synapse_withheld.rules.content import OLM_TYPE, read_olm
 from synapse_withheld.rules.identifiers import is_from
-from synapse_withheld.rules.olm import OLM_TYPE, read_olm
 
 TO_RECIPIENT, TO_SENDER = DIRECTIONS
 

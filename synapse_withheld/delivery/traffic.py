@@ -34,8 +34,8 @@ from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
+from synapse_withheld.rules.content import OLM_TYPE
 from synapse_withheld.rules.identifiers import is_from
-from synapse_withheld.rules.olm import OLM_TYPE
 
 # Stores messages for local devices and EDUs for other servers, as Synapse does; what
 # it returns is passed on.

@@ -1,8 +1,8 @@
-"""Whether a new notice is believed to be a duplicate of what is queued."""
+"""What a new notice is, given what is remembered of its pair."""
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from synapse_withheld.memory.tables.records import ByAge, Record
 from synapse_withheld.rules import decision
@@ -22,31 +22,7 @@ class Belief(NamedTuple):
     record: Record | None = None
 
 
-def believe(
-    notice: Notice,
-    of_pair: ByAge,
-    is_rearmed: Callable[[Record], bool],
-    is_read: Callable[[Record], bool],
-) -> Belief:
-    """Say what a notice is, given what is remembered of its pair.
-
-    Args:
-        notice: The new notice.
-        of_pair: What is remembered of its pair: anything.
-        is_rearmed: Says whether an Olm message passed since a row was sorted.
-        is_read: Says whether a row may have been handed out since.
-    """
-    record = _says_it(notice, of_pair)
-    if record is None:
-        return Belief(_why_stored(notice, of_pair))
-    if is_rearmed(record):
-        return Belief(decision.REARMED)
-    if is_read(record):
-        return Belief(decision.READ)
-    return Belief(decision.DUPLICATE, record)
-
-
-def _says_it(notice: Notice, of_pair: ByAge) -> Record | None:
+def says_it(notice: Notice, of_pair: ByAge) -> Record | None:
     """Return the newest row that says as much as a notice, if nothing newer differs.
 
     One that was found in the database does not count: nobody knows what passed since.
@@ -61,7 +37,7 @@ def _says_it(notice: Notice, of_pair: ByAge) -> Record | None:
     return None
 
 
-def _why_stored(notice: Notice, of_pair: ByAge) -> Decision:
+def why_stored(notice: Notice, of_pair: ByAge) -> Decision:
     """Return what it does to the newest row to which it does anything."""
     for record in reversed(of_pair):
         why = notice.rule.why_stored(record.notice, notice)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Tuple
+from typing import Dict, Iterator, Tuple
 
 import attrs
 
+from synapse_withheld.memory.tables.between import Between
 from synapse_withheld.memory.tables.mailbox import Mailbox
+from synapse_withheld.memory.tables.records import count
 from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.notice import Notice, PairOfRule
 
 # What a notice of a pair says: its key and its variant.
 _Says = Tuple[str, str]
-_PairOfRule = Tuple[str, Pair]
+# A mailbox, a sender, and the key of the sender's device.
+Ends = Tuple[MailboxKey, str, str]
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -20,6 +23,7 @@ class Storing:
     """A notice on its way into the database.
 
     Attributes:
+        who: Whose room it takes.
         opened: The mailbox that was open when it began; `None` for none.
         number: How many Olm messages had passed when it began.
         began_s: When it began; it was not queued before.
@@ -40,31 +44,25 @@ class Storing:
 
     @property
     def sender(self) -> str:
-        """Return who sends it."""
         return self.notice.pair.sender
 
-
-@attrs.define(eq=False, weakref_slot=False)
-class _Flight:
-    """What one sender has in flight for one mailbox.
-
-    Attributes:
-        pairs: By pair: what is said, and how often.
-        keys: How many there are that tell of the Olm session with a key.
-        rearmed: By key: the number of the last Olm message to the device.
-    """
-
-    pairs: Dict[_PairOfRule, Dict[_Says, int]] = attrs.Factory(dict)
-    keys: Dict[str, int] = attrs.Factory(dict)
-    rearmed: Dict[str, int] = attrs.Factory(dict)
+    @property
+    def ends(self) -> Ends:
+        return (self.mailbox, self.sender, self.notice.key)
 
 
 class InFlight:
-    """All that is in flight, whether or not its mailbox is remembered."""
+    """All that is in flight, whether or not its mailbox is remembered.
+
+    Attributes:
+        ends: Between whose devices, of what tells of Olm sessions.
+    """
 
     def __init__(self) -> None:
-        self._flights: Dict[Tuple[MailboxKey, str], _Flight] = {}
+        self.ends: Between[Ends] = Between()
         self._storing: Dict[Storing, None] = {}
+        # By mailbox and pair: what is said, and how often.
+        self._said: Dict[Tuple[MailboxKey, PairOfRule], Dict[_Says, int]] = {}
 
     def __len__(self) -> int:
         return len(self._storing)
@@ -73,63 +71,34 @@ class InFlight:
         return iter(self._storing)
 
     def add(self, storing: Storing) -> None:
-        """Note that a notice is on its way."""
         self._storing[storing] = None
-        notice = storing.notice
-        flight = self._flights.setdefault((storing.mailbox, storing.sender), _Flight())
-        says = flight.pairs.setdefault((notice.rule.name, notice.pair), {})
-        _count(says, _said_by(notice), 1)
-        if notice.rule.about_keys:
-            _count(flight.keys, notice.key, 1)
+        place = (storing.mailbox, storing.notice.pair_of_rule)
+        count(self._said.setdefault(place, {}), _says(storing.notice), 1)
+        if storing.notice.rule.about_keys:
+            self.ends.add(storing.ends)
 
     def remove(self, storing: Storing) -> None:
-        """Note that a notice arrived, or will not."""
         del self._storing[storing]
-        place, notice = (storing.mailbox, storing.sender), storing.notice
-        flight = self._flights[place]
-        says = flight.pairs[notice.rule.name, notice.pair]
-        _count(says, _said_by(notice), -1)
-        if not says:
-            del flight.pairs[notice.rule.name, notice.pair]
-        if notice.rule.about_keys:
-            _count(flight.keys, notice.key, -1)
-            if notice.key not in flight.keys:
-                flight.rearmed.pop(notice.key, None)
-        if not flight.pairs:
-            del self._flights[place]
+        place = (storing.mailbox, storing.notice.pair_of_rule)
+        count(self._said[place], _says(storing.notice), -1)
+        if not self._said[place]:
+            del self._said[place]
+        if storing.notice.rule.about_keys:
+            self.ends.remove(storing.ends)
 
     def any_of_pair(self, key: MailboxKey, notice: Notice) -> bool:
         """Say whether anything of a pair is in flight."""
-        flight = self._flights.get((key, notice.pair.sender))
-        return flight is not None and (notice.rule.name, notice.pair) in flight.pairs
+        return (key, notice.pair_of_rule) in self._said
 
     def says_otherwise(self, key: MailboxKey, notice: Notice) -> bool:
         """Say whether anything of a pair is in flight that says something else."""
-        flight = self._flights.get((key, notice.pair.sender))
-        if flight is None:
-            return False
-        says = flight.pairs.get((notice.rule.name, notice.pair), {})
-        return len(says) > (_said_by(notice) in says)
-
-    def rearm(self, key: MailboxKey, sender: str, sender_key: str, number: int) -> int:
-        """Note an Olm message to a device; return how much it re-arms."""
-        flight = self._flights.get((key, sender))
-        if flight is None or sender_key not in flight.keys:
-            return 0
-        flight.rearmed[sender_key] = number
-        return flight.keys[sender_key]
+        said = self._said.get((key, notice.pair_of_rule), {})
+        return len(said) > (_says(notice) in said)
 
     def is_rearmed(self, storing: Storing) -> bool:
         """Say whether an Olm message to the device passed since it began."""
-        flight = self._flights[storing.mailbox, storing.sender]
-        return flight.rearmed.get(storing.notice.key, 0) > storing.number
+        return self.ends.number(storing.ends) > storing.number
 
 
-def _said_by(notice: Notice) -> _Says:
+def _says(notice: Notice) -> _Says:
     return (notice.key, notice.variant)
-
-
-def _count(counts: Dict[Any, int], what: Any, more: int) -> None:
-    counts[what] = counts.get(what, 0) + more
-    if not counts[what]:
-        del counts[what]

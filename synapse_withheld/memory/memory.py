@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from typing import Callable, Sequence
 
-from synapse_withheld.memory.belief import Belief, believe
+from synapse_withheld.memory.belief import Belief, says_it, why_stored
 from synapse_withheld.memory.in_flight import InFlight, Storing
 from synapse_withheld.memory.olm import OlmMessages
-from synapse_withheld.memory.settling import learn, settle
+from synapse_withheld.memory.placing import learn, settle
 from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.mailbox import Mailbox
-from synapse_withheld.memory.tables.mailboxes import Mailboxes
+from synapse_withheld.memory.tables.mailboxes import Mailboxes, Users
 from synapse_withheld.memory.tables.records import REARMED_ALREADY, Record
-from synapse_withheld.memory.tables.users import Users
 from synapse_withheld.memory.vanishing import Vanishing
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
@@ -70,7 +69,7 @@ class Memory:
 
     @property
     def pairs(self) -> int:
-        """Count the rows that are remembered."""
+        """Return how many rows are remembered."""
         return self._mailboxes.pairs
 
     def get(self, key: MailboxKey) -> Mailbox | None:
@@ -84,16 +83,13 @@ class Memory:
     def open(self, key: MailboxKey, handed_out: int) -> Mailbox:
         """Return a mailbox, and remember it from now on.
 
-        Args:
-            key: The mailbox.
-            handed_out: Up to which stream ID its device may have been handed messages,
-                where it was not remembered.
+        Its device may have been handed messages up to the stream ID `handed_out`.
         """
         return self._mailboxes.open(key, handed_out)
 
     def devices_of(self, user_id: str) -> list[str]:
         """Return the devices of a user whose mailboxes are remembered."""
-        return list(self._users.devices(user_id))
+        return self._mailboxes.devices_of(user_id)
 
     def believe(self, key: MailboxKey, notice: Notice, now_s: float) -> Belief:
         """Say whether a new notice is believed to be a duplicate of a queued one.
@@ -106,15 +102,15 @@ class Memory:
         of_pair = [] if mailbox is None else mailbox.of_pair(notice)
         if mailbox is None or not of_pair:
             return Belief(decision.FIRST)
-        handed_out = mailbox.handed_out if self._sees_reads else 0
-        return believe(
-            notice,
-            of_pair,
-            self._olm.passed_since,
-            lambda record: (
-                record.stream_id <= handed_out and not self._is_held(record, now_s)
-            ),
-        )
+        record = says_it(notice, of_pair)
+        if record is None:
+            return Belief(why_stored(notice, of_pair))
+        if self._olm.passed_since(record):
+            return Belief(decision.REARMED)
+        is_read = self._sees_reads and record.stream_id <= mailbox.handed_out
+        if is_read and not self._is_held(record, now_s):
+            return Belief(decision.READ)
+        return Belief(decision.DUPLICATE, record)
 
     def begin(
         self,
@@ -126,42 +122,30 @@ class Memory:
     ) -> Storing:
         """Note that a notice is in flight; `settle` or `abandon` ends that."""
         opened = self._mailboxes.get(key)
-        storing = Storing(
-            key if opened is None else opened.key,
-            notice,
-            who,
-            device_list_id,
-            opened,
-            self._olm.number,
-            now_s,
-        )
+        # One object for all of a mailbox takes less room.
+        key = key if opened is None else opened.key
+        number = self._olm.number
+        storing = Storing(key, notice, who, device_list_id, opened, number, now_s)
         self._in_flight.add(storing)
-        self._users.hold(key[0], storing.sender)
+        self._users.add((key[0], storing.sender))
         return storing
 
     def settle(
         self, storing: Storing, stream_id: int, *, only_one_in_row: bool = True
     ) -> list[Superseded]:
-        """Remember a notice that was stored.
-
-        Args:
-            storing: What `begin` returned.
-            stream_id: Where it was stored.
-            only_one_in_row: Whether its row holds nothing else.
-
-        Returns:
-            The rows of its pair that are redundant now.
-        """
+        """Remember a notice that was stored; return what is redundant now."""
         if storing.is_over:
             return []
         mailbox = self.get(storing.mailbox)
         superseded: list[Superseded] = []
         if mailbox is None or mailbox is not storing.opened:
             storing.is_lost = True
-            self._doubt(mailbox, storing.notice)
+            if mailbox is not None:
+                _doubt(mailbox, storing.notice)
         else:
             record = self._stored(storing, stream_id, only_one_in_row=only_one_in_row)
             superseded = settle(self._mailboxes, mailbox, record)
+        # Last, so that what passed meanwhile is not forgotten.
         self.abandon(storing)
         return superseded
 
@@ -170,7 +154,7 @@ class Memory:
         if not storing.is_over:
             storing.is_over = True
             self._in_flight.remove(storing)
-            self._users.release(storing.mailbox[0], storing.sender)
+            self._users.remove((storing.mailbox[0], storing.sender))
 
     def confirmed(self, record: Record, now_s: float) -> None:
         """Note that a row was seen to be queued."""
@@ -191,29 +175,26 @@ class Memory:
         *,
         last: bool,
     ) -> list[Superseded]:
-        """Remember what was found in the database.
+        """Remember what was found in the database; return what is redundant.
 
         Args:
-            key: The mailbox.
+            key: Of which mailbox.
             mailbox: What was open when it was looked at; otherwise nothing happens.
             rows: The notices of one page; the newest page comes first.
             newest_id: The newest stream ID of the mailbox, whatever it holds.
             last: Whether nothing older is left, and nothing was doubted meanwhile.
-
-        Returns:
-            The rows that are redundant.
         """
         if self.get(key) is not mailbox:
             return []
+        # Before it is doubted, where not all of it finds room.
         mailbox.learned = last or mailbox.learned
-        # Where not all of it finds room, that is doubted.
-        return learn(
-            self._mailboxes,
-            mailbox,
-            rows,
-            newest_id,
-            lambda row: self._found(mailbox, row),
-        )
+
+        def found(row: Row) -> Record:
+            who = self._who_of(row.notice.pair.sender, key[0])
+            number = self._olm.number
+            return Record(row.stream_id, row.notice, mailbox.key, who, number)
+
+        return learn(self._mailboxes, mailbox, rows, newest_id, found)
 
     def forget(self, key: MailboxKey) -> None:
         """Forget a mailbox: it will be opened and learned again."""
@@ -224,7 +205,7 @@ class Memory:
         self._mailboxes.clear()
         self._users.clear()
         for storing in self._in_flight:
-            self._users.hold(storing.mailbox[0], storing.sender)
+            self._users.add((storing.mailbox[0], storing.sender))
 
     def note_read(self, user_id: str, device_id: str, up_to: int) -> None:
         """Note that a device begins to read its mailbox up to a stream ID."""
@@ -233,19 +214,11 @@ class Memory:
             mailbox.handed_out = max(mailbox.handed_out, up_to)
 
     def rearm_device(self, key: MailboxKey, sender: str, sender_key: str) -> int:
-        """Note an Olm message from a sender's device to one device.
-
-        Returns:
-            How many rows and notices in flight it re-arms.
-        """
+        """Note an Olm message to a device; return how much it re-arms."""
         return self._olm.to_device(key, sender, sender_key)
 
     def rearm_users(self, recipient_user: str, sender_user: str) -> int:
-        """Note an Olm message that re-arms all between two users.
-
-        Returns:
-            How many rows and notices in flight it re-arms.
-        """
+        """Note one that re-arms all between two users; return how much that is."""
         return self._olm.between_users(recipient_user, sender_user)
 
     def _is_held(self, record: Record, now_s: float) -> bool:
@@ -255,13 +228,6 @@ class Memory:
             and record.notice.rule.once_per_session
             and now_s - record.queued_s <= self._hold_s
         )
-
-    def _doubt(self, mailbox: Mailbox | None, notice: Notice) -> None:
-        """Believe nothing of a pair of which something unknown was stored."""
-        if mailbox is not None:
-            mailbox.doubt()
-            for record in mailbox.of_pair(notice):
-                record.number = REARMED_ALREADY
 
     def _stored(
         self, storing: Storing, stream_id: int, *, only_one_in_row: bool
@@ -279,6 +245,9 @@ class Memory:
             queued_s=storing.began_s,
         )
 
-    def _found(self, mailbox: Mailbox, row: Row) -> Record:
-        who = self._who_of(row.notice.pair.sender, mailbox.key[0])
-        return Record(row.stream_id, row.notice, mailbox.key, who, self._olm.number)
+
+def _doubt(mailbox: Mailbox, notice: Notice) -> None:
+    """Believe nothing of a pair of which something unknown was stored."""
+    mailbox.doubt()
+    for record in mailbox.of_pair(notice):
+        record.number = REARMED_ALREADY

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from synapse_withheld.memory.in_flight import InFlight
-from synapse_withheld.memory.tables.mailboxes import Mailboxes
+from synapse_withheld.memory.tables.mailboxes import Mailboxes, Users
 from synapse_withheld.memory.tables.records import REARMED_ALREADY, Record
-from synapse_withheld.memory.tables.users import Users
 from synapse_withheld.rules.mailbox import MailboxKey
 
 
@@ -13,8 +12,8 @@ class OlmMessages:
     """Which records were re-armed since they were sorted.
 
     Attributes:
-        number: How many Olm messages passed between the ends of anything. It never
-            begins again, so that nothing that is old ever looks new.
+        number: How many passed that re-armed anything. It never begins again, so that
+            nothing that is old ever looks new.
     """
 
     def __init__(self, mailboxes: Mailboxes, users: Users, in_flight: InFlight) -> None:
@@ -26,9 +25,9 @@ class OlmMessages:
     def to_device(self, key: MailboxKey, sender: str, sender_key: str) -> int:
         """Note one from a sender's device to a device; return how much it re-arms."""
         number = self.number + 1
+        rearmed = self._in_flight.ends.rearm((key, sender, sender_key), number)
         mailbox = self._mailboxes.get(key)
         of_sender = None if mailbox is None else mailbox.sender(sender)
-        rearmed = self._in_flight.rearm(key, sender, sender_key, number)
         if of_sender is not None:
             rearmed += of_sender.rearm(sender_key, number)
         if rearmed:
@@ -37,18 +36,18 @@ class OlmMessages:
 
     def between_users(self, recipient: str, sender: str) -> int:
         """Note one that re-arms all between two users; return how much that is."""
-        rearmed = self._users.rearm(recipient, sender, self.number + 1)
+        rearmed = self._users.rearm((recipient, sender), self.number + 1)
         if rearmed:
             self.number += 1
         return rearmed
 
     def passed_since(self, record: Record) -> bool:
         """Say whether one passed between the ends of a record since it was sorted."""
+        key, sender = record.mailbox, record.sender
         if record.number == REARMED_ALREADY:
             return True
-        sender = record.sender
-        if self._users.rearmed(record.mailbox[0], sender) > record.number:
+        if self._users.number((key[0], sender)) > record.number:
             return True
-        mailbox = self._mailboxes.get(record.mailbox)
+        mailbox = self._mailboxes.get(key)
         of_sender = None if mailbox is None else mailbox.sender(sender)
         return of_sender is not None and of_sender.is_rearmed(record)

@@ -1,12 +1,12 @@
 """Read what senders put into messages, whatever that is.
 
-Pure: nothing here knows of Synapse, SQL or time. The form of the messages is that of
-the Matrix specification, section "End-to-end encryption".
+The form of the messages is that of the Matrix specification, section "End-to-end
+encryption".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Collection
 
 import attrs
 
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeGuard
 
 WITHHELD_TYPES = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
-
-# What the types have in common.
-WITHHELD_MARK = "room_key.withheld"
+OLM_TYPE = "m.room.encrypted"
 
 NO_OLM = "m.no_olm"
 # The others of the specification, about one session; clients may make up more.
@@ -56,13 +54,10 @@ class Withheld:
 
 
 def code_of(content: object) -> str:
-    """Return the code of a withheld message as metrics name it.
-
-    That is a code of the specification, `other` or `malformed`.
-    """
-    code = content.get("code") if isinstance(content, dict) else None
-    if not isinstance(code, str):
+    """Return the code of a withheld message as metrics name it."""
+    if not has_code(content):
         return MALFORMED
+    code: str = content["code"]
     if code == NO_OLM:
         return MALFORMED if read_withheld(content) is None else code
     return code if code in SESSION_CODES else OTHER
@@ -75,22 +70,39 @@ def read_withheld(content: object) -> Withheld | None:
     sender_key = content.get("sender_key")
     if not is_short(sender_key, MAX_KEY_LENGTH):
         return None
+    names = ("from_device", "room_id", "session_id")
+    from_device, room_id, session_id = identifiers = [content.get(n) for n in names]
     # JSON's null says the same as a missing key.
-    from_device = content.get("from_device")
-    room_id = content.get("room_id")
-    session_id = content.get("session_id")
-    for identifier in (from_device, room_id, session_id):
-        if identifier is not None and not is_short(identifier, MAX_ID_LENGTH):
-            return None
+    if not all(each is None or is_short(each) for each in identifiers):
+        return None
     device = f"key:{sender_key}" if from_device is None else f"device:{from_device}"
     return Withheld(device, sender_key, room_id, session_id)
 
 
+def read_olm(content: object) -> tuple[str | None, Collection[str]] | None:
+    """Read the content of a to-device message of the type `OLM_TYPE`.
+
+    Returns:
+        The Curve25519 key of the sending device, if it is told, and the keys that
+        the message is encrypted for; `None` if this is not an Olm message.
+    """
+    if not isinstance(content, dict):
+        return None
+    algorithm = content.get("algorithm")
+    if not isinstance(algorithm, str) or not algorithm.startswith("m.olm."):
+        return None
+    sender_key = content.get("sender_key")
+    ciphertext = content.get("ciphertext")
+    return (
+        sender_key if isinstance(sender_key, str) else None,
+        ciphertext.keys() if isinstance(ciphertext, dict) else (),
+    )
+
+
 def has_code(content: object) -> TypeGuard[dict[str, Any]]:
-    """Say whether a content has a code at all."""
     return isinstance(content, dict) and isinstance(content.get("code"), str)
 
 
-def is_short(value: object, limit: int) -> TypeGuard[str]:
+def is_short(value: object, limit: int = MAX_ID_LENGTH) -> TypeGuard[str]:
     """Say whether a value is a text that is neither empty nor longer than a limit."""
     return isinstance(value, str) and 0 < len(value) <= limit

@@ -1,7 +1,4 @@
-"""What can become of a message that a rule names, and why, as metrics name it.
-
-Pure: nothing here knows of Synapse, SQL or time.
-"""
+"""What can become of a message that a rule names, and why, as metrics name it."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ import attrs
 
 @attrs.frozen
 class Decision:
-    """What is done with a notice, and why, as metrics name it."""
-
     action: str
     reason: str
 
@@ -48,28 +43,4 @@ COLLAPSE = "collapse"
 DUPLICATE = Decision(COLLAPSE, "duplicate")
 HELD = Decision(COLLAPSE, "held")  # with `repeat: session`: one was delivered
 
-ALL = (
-    FIRST,
-    UNKNOWN_DEVICE,
-    NOT_REPEATED,
-    READ,
-    NOT_QUEUED,
-    RELEASED,
-    OVERDUE,
-    RESTING,
-    LIMIT,
-    SPOOFED_SENDER,
-    ALREADY_RECEIVED,
-    FAILED,
-    NEW_KEY,
-    REARMED,
-    SCOPE,
-    DEVICE_CHANGED,
-    NEVER_ACKNOWLEDGED,
-    WILDCARD,
-    NEW_CODE,
-    REPEATED,
-    CANCELLED,
-    DUPLICATE,
-    HELD,
-)
+ALL = tuple(each for each in list(globals().values()) if isinstance(each, Decision))

@@ -41,23 +41,15 @@ class NoOlm(Rule):
     once_per_session: ClassVar[bool] = True
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
-        """Return the notice that a withheld message is, if it is one.
-
-        The stable type and the older one never stand for each other, since some
-        recipients understand only one.
-        """
+        """The two types never stand for each other: some recipients know only one."""
         if not has_code(content) or content["code"] != NO_OLM:
             return None
         withheld = read_withheld(content)
         if withheld is None:
             return None
         named = (withheld.room_id, withheld.session_id)
-        pair = Pair(
-            sender,
-            withheld.device,
-            message_type,
-            None if self.merge_scopes else named,
-        )
+        scope = None if self.merge_scopes else named
+        pair = Pair(sender, withheld.device, message_type, scope)
         variant = WHOLE if named == (None, None) else SCOPED
         return Notice(self, pair, withheld.sender_key, variant)
 
@@ -81,14 +73,16 @@ class NoOlm(Rule):
         return (*whole, (SCOPED, notice.key), (SCOPED, ANY))
 
     def says_as_much(self, queued: Notice, notice: Notice) -> bool:
-        """One that names a session does not stand for one that names none."""
-        says_less = queued.variant == SCOPED and notice.variant == WHOLE
-        return queued.key == notice.key and not says_less
+        return queued.key == notice.key and not _names_more(queued, notice)
 
     def why_stored(self, queued: Notice, notice: Notice) -> Decision:
-        """It has another key, or names less than the queued one."""
         if queued.key != notice.key:
-            stays = queued.variant == WHOLE and notice.variant == SCOPED
+            stays = _names_more(notice, queued)
             return decision.NOT_REPEATED if stays else decision.NEW_KEY
-        more = queued.variant == SCOPED and notice.variant == WHOLE
+        more = _names_more(queued, notice)
         return decision.SCOPE if more else decision.REPEATED
+
+
+def _names_more(notice: Notice, than: Notice) -> bool:
+    """Say whether one names a session, and so says less, but another does not."""
+    return notice.variant == SCOPED and than.variant == WHOLE

@@ -1,7 +1,4 @@
-"""What a rule makes of a message that it names, and what there is to a rule.
-
-Pure: nothing here knows of Synapse, SQL or time.
-"""
+"""What a rule makes of a message that it names, and what there is to a rule."""
 
 from __future__ import annotations
 
@@ -29,7 +26,6 @@ class Pair:
     says; messages of different pairs never do.
 
     Attributes:
-        sender: The sender's user ID.
         device: What the message says of the sender's device; each rule has its way.
         message_type: The type, or what the types of the rule have in common.
         scope: What else the message is about, where that tells pairs apart.
@@ -41,13 +37,15 @@ class Pair:
     scope: tuple[str | None, ...] | None = None
 
 
+# A rule's name and a pair of it.
+PairOfRule = Tuple[str, Pair]
+
+
 @attrs.frozen
 class Notice:
     """A well-formed message that a rule names.
 
     Attributes:
-        rule: The rule.
-        pair: Whose it is, and what about.
         key: Of a rule about Olm sessions the Curve25519 key of the sender's device:
             what an Olm message re-arms. Of others what equal contents have in common.
         variant: Which of the things that such a message can say.
@@ -63,6 +61,11 @@ class Notice:
     variant: str
     expires_ts: int | None = None
     from_device: str | None = None
+
+    @property
+    def pair_of_rule(self) -> PairOfRule:
+        """Return what it is compared within."""
+        return self.rule.name, self.pair
 
     @property
     def asker(self) -> Asker | None:
@@ -100,21 +103,16 @@ class Rule(ABC):
 
     @abstractmethod
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
-        """Return the notice that a message of the rule's types is, if it is one.
+        """Return the notice that a message of one of `types` is, if it is one.
 
-        Args:
-            sender: The sender's user ID.
-            message_type: One of `types`.
-            content: The message's content, whatever the sender made it.
+        The sender may have made the content anything that JSON can hold.
         """
 
     @abstractmethod
     def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
         """Return the slots that a stored notice takes.
 
-        Args:
-            notice: A notice of the rule.
-            seen_arriving: Whether this process saw it arrive and checked its sender.
+        It was seen arriving where this process did so and checked its sender.
         """
 
     @abstractmethod

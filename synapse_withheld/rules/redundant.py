@@ -8,14 +8,11 @@ costs the same however many its pair has.
 from __future__ import annotations
 
 import sys
-from typing import Iterable, Tuple
+from typing import Collection, Iterable
 
 import attrs
 
-from synapse_withheld.rules.notice import Notice, Pair, Slot
-
-# A rule's name and a pair of it.
-_PairOfRule = Tuple[str, Pair]
+from synapse_withheld.rules.notice import Asker, Notice, PairOfRule, Slot
 
 
 @attrs.frozen
@@ -24,7 +21,6 @@ class Row:
 
     Attributes:
         stream_id: Where in the mailbox.
-        notice: What a rule makes of it.
         seen_arriving: Whether this process saw it arrive and checked its sender. What
             was found in the database may be a spoof that an old Synapse stored.
         stale: Whether no client heeds it any more, as its caller knows; only requests
@@ -35,6 +31,33 @@ class Row:
     notice: Notice
     seen_arriving: bool = False
     stale: bool = False
+
+
+@attrs.frozen
+class Staleness:
+    """Which requests no client heeds any more: too old, or from a device that is gone.
+
+    A cancellation always stays, since somebody may have been shown its request.
+
+    Attributes:
+        now_ts: The time, in milliseconds since 1970.
+        gone: Devices that do not exist any more.
+    """
+
+    now_ts: int = 0
+    gone: Collection[Asker] = ()
+
+    def applies_to(self, notice: Notice) -> bool:
+        """Say whether no client heeds a notice any more."""
+        # Most have neither, and are many.
+        if notice.expires_ts is None and notice.from_device is None:
+            return False
+        return notice.has_expired(self.now_ts) or notice.asker in self.gone
+
+
+def askers_of(notices: Iterable[Notice]) -> set[Asker]:
+    """Return the devices that have to exist for somebody to heed notices."""
+    return {each.asker for each in notices if each.asker is not None}
 
 
 def redundant(rows: Iterable[Row], newest_id: int) -> list[tuple[int, int]]:
@@ -66,21 +89,18 @@ class Backwards:
 
     newest_id: int
     most_slots: int = sys.maxsize
-    _taken: dict[_PairOfRule, dict[Slot, int]] = attrs.field(factory=dict, init=False)
+    _taken: dict[PairOfRule, dict[Slot, int]] = attrs.field(factory=dict, init=False)
     _slots: int = attrs.field(default=0, init=False)
 
     def judge(self, row: Row) -> int | None:
         """Return the newer row for which this one may go; `None` if it stays."""
         notice = row.notice
-        pair = (notice.rule.name, notice.pair)
-        taken = self._taken.get(pair)
-        newer_id = None if taken is None else _first(taken, notice)
+        newer_id = self.newer_than(notice)
         if row.stale and row.stream_id < self.newest_id:
             newer_id = self.newest_id
         slots = notice.rule.takes(notice, seen_arriving=row.seen_arriving)
         if self._slots + len(slots) <= self.most_slots:
-            if taken is None:
-                taken = self._taken[pair] = {}
+            taken = self._taken.setdefault(notice.pair_of_rule, {})
             before = len(taken)
             # Whoever yields to this one may go for what stays.
             stays_id = row.stream_id if newer_id is None else newer_id
@@ -91,12 +111,6 @@ class Backwards:
 
     def newer_than(self, notice: Notice) -> int | None:
         """Return the newer row for which one with this notice would go from here."""
-        taken = self._taken.get((notice.rule.name, notice.pair))
-        return None if taken is None else _first(taken, notice)
-
-
-def _first(taken: dict[Slot, int], notice: Notice) -> int | None:
-    for slot in notice.rule.yields_to(notice):
-        if slot in taken:
-            return taken[slot]
-    return None
+        taken = self._taken.get(notice.pair_of_rule, {})
+        found = (taken[slot] for slot in notice.rule.yields_to(notice) if slot in taken)
+        return next(found, None)

@@ -1,10 +1,8 @@
-"""The rules `key_requests` and `secret_requests`: what was asked for and taken back.
+"""The rules for requests: what was asked for and taken back.
 
 From MSC3944, "Dropping stale send-to-device messages": a request is dropped once it is
 cancelled, and of identical requests the newest stays. The cancellation is stored all
-the same: a sync may have been answered with the request already. Of several
-cancellations the newest stays. With `vanish` it goes too, once it is known that nobody
-was handed what it takes back: `synapse_withheld/memory/vanishing.py`.
+the same: a sync may have been answered with the request already.
 """
 
 from __future__ import annotations
@@ -16,16 +14,26 @@ from typing import Any, ClassVar
 import attrs
 
 from synapse_withheld.rules import decision
-from synapse_withheld.rules.content import MAX_ID_LENGTH, is_short
+from synapse_withheld.rules.content import is_short
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.notice import ANY, Notice, Pair, Rule, Slot
 
-# The variants, by the `action` of the content.
+# The variants, by the `action` of the content or by the type.
 REQUEST, CANCELLATION = "request", "cancellation"
-_VARIANTS = {"request": REQUEST, "request_cancellation": CANCELLATION}
+_BY_ACTION = {"request": REQUEST, "request_cancellation": CANCELLATION}
+_BY_TYPE = {
+    "m.key.verification.request": REQUEST,
+    "m.key.verification.cancel": CANCELLATION,
+}
 
 # What clients put in to follow a message, anew in each copy.
 _TRACING = "org.matrix.msgid"
+
+# The specification: "should be ignored" ten minutes after its `timestamp`. A day more,
+# since the clocks of the sender, of this server and of the reader may differ.
+_HEEDED_FOR_MS = (10 + 24 * 60) * 60 * 1000
+# What JSON numbers hold exactly.
+_LATEST_TS = 2**53
 
 # Made once, and nothing remembered of what it is in: requests are many.
 _write = json.JSONEncoder(sort_keys=True, check_circular=False).encode
@@ -41,7 +49,7 @@ class CancellableRule(Rule):
     """
 
     about_keys: ClassVar[bool] = False
-    cancellations_pile_up: ClassVar[bool]
+    cancellations_pile_up: ClassVar[bool] = False
 
     def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
         """A cancellation takes back whatever was requested."""
@@ -62,7 +70,6 @@ class CancellableRule(Rule):
         return False
 
     def why_stored(self, queued: Notice, notice: Notice) -> Decision:
-        """It takes the queued one back, says it again or says something else."""
         taken = self.takes(notice, seen_arriving=True)
         if not set(taken) & set(self.yields_to(queued)):
             return decision.NOT_REPEATED
@@ -76,23 +83,15 @@ class Requests(CancellableRule):
 
     vanishes: bool = False
 
-    cancellations_pile_up: ClassVar[bool] = False
-
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
-        """Return the notice that a request or a cancellation is."""
         if not isinstance(content, dict):
             return None
         action = content.get("action")
-        variant = _VARIANTS.get(action) if isinstance(action, str) else None
-        device_id = content.get("requesting_device_id")
-        request_id = content.get("request_id")
-        if (
-            variant is None
-            or not is_short(device_id, MAX_ID_LENGTH)
-            or not is_short(request_id, MAX_ID_LENGTH)
-        ):
+        variant = _BY_ACTION.get(action) if isinstance(action, str) else None
+        device_id, request_id = map(content.get, ("requesting_device_id", "request_id"))
+        if variant is None or not is_short(device_id) or not is_short(request_id):
             return None
-        key = digest(content)
+        key = _digest(content)
         if key is None:
             return None
         pair = Pair(sender, device_id, message_type, (request_id,))
@@ -118,7 +117,46 @@ class SecretRequests(Requests):
     marks: ClassVar[tuple[str, ...]] = ("m.secret.request",)
 
 
-def digest(content: dict[str, Any]) -> str | None:
+@attrs.frozen
+class VerificationRequests(CancellableRule):
+    """Requests to verify and their cancellations, told apart by `transaction_id`.
+
+    A request goes, too, once it is so old that the specification has every client
+    ignore it, and once the device that it is from does not exist any more.
+    """
+
+    name: ClassVar[str] = "verification_requests"
+    types: ClassVar[frozenset[str]] = frozenset(_BY_TYPE)
+    marks: ClassVar[tuple[str, ...]] = tuple(_BY_TYPE)
+    # A client may show a code and a reason of each.
+    cancellations_pile_up: ClassVar[bool] = True
+
+    def read(self, sender: str, message_type: str, content: object) -> Notice | None:
+        if not isinstance(content, dict):
+            return None
+        transaction_id = content.get("transaction_id")
+        if not is_short(transaction_id):
+            return None
+        # A cancellation does not name its sender's device.
+        pair = Pair(sender, "", "m.key.verification", (transaction_id,))
+        if _BY_TYPE[message_type] == CANCELLATION:
+            return Notice(self, pair, ANY, CANCELLATION)
+        key = _digest(content)
+        if key is None:
+            return None
+        device_id = content.get("from_device")
+        from_device = device_id if is_short(device_id) else None
+        return Notice(self, pair, key, REQUEST, _expires_ts(content), from_device)
+
+
+def _expires_ts(content: dict[str, Any]) -> int | None:
+    timestamp = content.get("timestamp")
+    if not isinstance(timestamp, int) or isinstance(timestamp, bool):
+        return None
+    return timestamp + _HEEDED_FOR_MS if 0 <= timestamp <= _LATEST_TS else None
+
+
+def _digest(content: dict[str, Any]) -> str | None:
     """Return what equal contents have in common; `None` if it cannot be told.
 
     Contents that differ in how clients follow them are equal.

@@ -9,8 +9,11 @@ import attrs
 from synapse_withheld.config import VANISH, Config
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Rule
-from synapse_withheld.rules.requests import KeyRequests, SecretRequests
-from synapse_withheld.rules.verification import VerificationRequests
+from synapse_withheld.rules.requests import (
+    KeyRequests,
+    SecretRequests,
+    VerificationRequests,
+)
 from synapse_withheld.rules.withheld import SessionWithheld
 
 
@@ -34,13 +37,17 @@ class Ruleset:
     @marks.default
     def _all_marks(self) -> tuple[str, ...]:
         # Each costs a pass over every row: where the types say enough, no code has to.
-        marks = {mark for rule in self.rules for mark in rule.marks}
+        marks = [mark for rule in self.rules for mark in rule.marks]
         of_types = {mark for mark in marks if any(mark in each for each in self.types)}
+
+        def say_all(types: frozenset[str]) -> bool:
+            return all(any(mark in each for mark in of_types) for each in types)
+
         return tuple(
             mark
             for rule in self.rules
             for mark in rule.marks
-            if mark in of_types or not _say_all(of_types, rule.types)
+            if mark in of_types or not say_all(rule.types)
         )
 
     @classmethod
@@ -72,7 +79,3 @@ class Ruleset:
         if not isinstance(message_type, str) or not isinstance(sender, str):
             return None
         return self.read(sender, message_type, message.get("content"))
-
-
-def _say_all(marks: set[str], types: frozenset[str]) -> bool:
-    return all(any(mark in each for mark in marks) for each in types)

@@ -13,9 +13,7 @@ import attrs
 
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import (
-    MAX_ID_LENGTH,
     NO_OLM,
-    WITHHELD_MARK,
     WITHHELD_TYPES,
     has_code,
     is_short,
@@ -33,15 +31,15 @@ class SessionWithheld(Rule):
 
     name: ClassVar[str] = "withheld"
     types: ClassVar[frozenset[str]] = WITHHELD_TYPES
-    marks: ClassVar[tuple[str, ...]] = (WITHHELD_MARK,)
+    # What the types have in common.
+    marks: ClassVar[tuple[str, ...]] = ("room_key.withheld",)
     about_keys: ClassVar[bool] = True
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
-        """Return the notice that a withheld message is, if it is about a session."""
         if not has_code(content):
             return None
         code = content["code"]
-        if code == NO_OLM or not is_short(code, MAX_ID_LENGTH):
+        if code == NO_OLM or not is_short(code):
             return None
         withheld = read_withheld(content)
         if withheld is None or None in {withheld.room_id, withheld.session_id}:
@@ -51,20 +49,16 @@ class SessionWithheld(Rule):
         return Notice(self, pair, withheld.sender_key, code)
 
     def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
-        """There is one thing to tell of a session."""
         del notice, seen_arriving
         return _SESSION
 
     def yields_to(self, notice: Notice) -> tuple[Slot, ...]:
-        """The newest code counts, whichever it is."""
         del notice
         return _SESSION
 
     def says_as_much(self, queued: Notice, notice: Notice) -> bool:
-        """Another code for the session is news."""
         return queued.variant == notice.variant
 
     def why_stored(self, queued: Notice, notice: Notice) -> Decision:
-        """It has another code."""
-        same = self.says_as_much(queued, notice)
+        same = queued.variant == notice.variant
         return decision.REPEATED if same else decision.NEW_CODE

@@ -14,9 +14,8 @@ from synapse_withheld.database.backlog import BacklogRow
 from synapse_withheld.database.sql import MOST_OF_ROW, decode
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
-from synapse_withheld.rules.redundant import Backwards, Row
+from synapse_withheld.rules.redundant import Backwards, Row, Staleness
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.rules.staleness import Staleness
 
 # How much of one mailbox is remembered. What only others make redundant stays.
 MOST_SLOTS = 20_000

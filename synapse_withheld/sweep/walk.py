@@ -15,8 +15,8 @@ from synapse_withheld.config import Config
 from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Asker, Notice
+from synapse_withheld.rules.redundant import Staleness, askers_of
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.rules.staleness import Staleness, askers_of
 from synapse_withheld.sweep.covering import Covering, Found
 
 # A row as it was read: its place, and what is there.

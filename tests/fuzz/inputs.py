@@ -13,62 +13,29 @@ _KEY = "QeAhSkZ61rtR5oJ"
 _USERS = ("@a:here", "@b:here", "@c:there", "@d:other")
 _NAMES = (*_USERS, "", ":", "@", "*", "\0", "\ud800")
 _DEVICES = ("A", "B", "*", "", "\0", "\udfff", "\u202e", "key:" + _KEY, "D" * 300)
-_TYPES: tuple[Any, ...] = (
-    "m.room_key.withheld",
-    "org.matrix.room_key.withheld",
-    "m.room.encrypted",
-    "m.room_key_request",
-    "m.secret.request",
-    "m.key.verification.request",
-    "m.key.verification.cancel",
-    "m.room_key.withheld\0",
-    "",
-    None,
-    7,
-    ["m.room_key.withheld"],
-    {"m.room.encrypted": 1},
+# A client's type is part of an address.
+_STRING_TYPES: tuple[Any, ...] = (
+    *("m.room_key.withheld", "org.matrix.room_key.withheld", "m.room.encrypted"),
+    *("m.room_key_request", "m.secret.request"),
+    *("m.key.verification.request", "m.key.verification.cancel"),
+    *("m.room_key.withheld\0", ""),
 )
-_STRINGS_FIRST = 9
+_OTHER_TYPES = (None, 7, ["m.room_key.withheld"], {"m.room.encrypted": 1})
 _KEYS = (
-    "code",
-    "algorithm",
-    "sender_key",
-    "from_device",
-    "room_id",
-    "session_id",
-    "ciphertext",
-    "reason",
-    "action",
-    "request_id",
-    "requesting_device_id",
-    "transaction_id",
-    "__proto__",
-    "",
+    *("code", "algorithm", "sender_key", "from_device", "room_id", "session_id"),
+    *("ciphertext", "reason", "action", "request_id", "requesting_device_id"),
+    *("transaction_id", "timestamp", "org.matrix.msgid", "__proto__", ""),
 )
 _STRINGS = (
-    "m.no_olm",
-    "m.unverified",
-    "m.blacklisted",
-    "request",
-    "request_cancellation",
-    "m.megolm.v1.aes-sha2",
-    "m.olm.v1.curve25519-aes-sha2",
-    _KEY,
-    "A",
-    "",
-    "\0",
-    "\ud83d",
-    "\U0001f511",
-    "x" * 64,
-    "x" * 65,
-    "x" * 256,
-    "M.NO_OLM",
+    *("m.no_olm", "m.unverified", "m.blacklisted", "request", "request_cancellation"),
+    *("m.megolm.v1.aes-sha2", "m.olm.v1.curve25519-aes-sha2", "M.NO_OLM", _KEY, "A"),
+    *("", "\0", "\ud83d", "\U0001f511", "x" * 64, "x" * 65, "x" * 255, "x" * 256),
 )
-_NOTICE = {
-    "algorithm": "m.megolm.v1.aes-sha2",
-    "code": "m.no_olm",
-    "sender_key": _KEY,
-}
+_SCALARS: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, float("nan"))
+
+_MEGOLM = {"algorithm": "m.megolm.v1.aes-sha2", "sender_key": _KEY}
+_NOTICE: dict[str, Any] = {**_MEGOLM, "code": "m.no_olm"}
+_SESSION = {**_MEGOLM, "code": "m.unverified", "room_id": "A", "session_id": "A"}
 _OLM = {
     "algorithm": "m.olm.v1.curve25519-aes-sha2",
     "sender_key": _KEY,
@@ -80,8 +47,6 @@ _REQUEST = {
     "requesting_device_id": "A",
     "transaction_id": "A",
 }
-_SESSION = {**_NOTICE, "code": "m.unverified", "room_id": "A", "session_id": "A"}
-_SCALARS: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, float("nan"))
 
 DEEPEST = 6
 MOST_REQUESTS = 4
@@ -128,7 +93,7 @@ class Bytes:
 
 
 def requests(data: bytes) -> list[Request]:
-    """Return the requests that some bytes stand for."""
+    """Return the requests that some bytes stand for, in their order."""
     choices = Bytes(data)
     return [_request(choices) for _ in range(1 + choices.byte() % MOST_REQUESTS)]
 
@@ -136,8 +101,7 @@ def requests(data: bytes) -> list[Request]:
 def _request(choices: Bytes) -> Request:
     origin = choices.pick((None, None, "there", "other", "", "\0"))
     outward = origin is None and choices.byte() % 4 == 0
-    # A client's type is part of an address.
-    types = _TYPES[:_STRINGS_FIRST] if origin is None else _TYPES
+    types = _STRING_TYPES if origin is None else (*_STRING_TYPES, *_OTHER_TYPES)
     message_type = types[0] if choices.byte() % 2 else choices.pick(types)
     sender = choices.pick(_USERS) if choices.byte() % 4 else choices.pick(_NAMES)
     messages = {
@@ -152,33 +116,23 @@ def _request(choices: Bytes) -> Request:
 
 def _content(choices: Bytes) -> Any:
     kind = choices.byte() % 8
-    if kind < 3:
-        return dict(_NOTICE)
-    if kind == 3:
-        return dict(_OLM)
-    if kind < 7:
-        changed: dict[str, Any] = dict(
-            choices.pick((_NOTICE, _OLM, _REQUEST, _SESSION, {}))
-        )
-        for _ in range(choices.byte() % 4):
-            changed[choices.pick(_KEYS)] = _value(choices, DEEPEST)
-        return changed
-    return _value(choices, DEEPEST)
+    if kind < 4:
+        return dict(_OLM if kind == 3 else _NOTICE)
+    if kind == 7:
+        return _value(choices, DEEPEST)
+    changed = dict(choices.pick((_NOTICE, _OLM, _REQUEST, _SESSION, {})))
+    for _ in range(choices.byte() % 4):
+        changed[choices.pick(_KEYS)] = _value(choices, DEEPEST)
+    return changed
 
 
 def _value(choices: Bytes, depth: int) -> Any:
     kind = choices.byte() % (8 if depth else 5)
-    if kind < 3:
-        return choices.pick(_STRINGS)
     if kind < 5:
-        return choices.pick(_SCALARS)
-    if kind == 5:
-        return [_value(choices, depth - 1) for _ in range(choices.byte() % 4)]
-    if kind == 6:
-        return {
-            choices.pick(_KEYS): _value(choices, depth - 1)
-            for _ in range(choices.byte() % 4)
-        }
+        return choices.pick(_STRINGS if kind < 3 else _SCALARS)
+    if kind < 7:
+        some = [_value(choices, depth - 1) for _ in range(choices.byte() % 4)]
+        return some if kind == 5 else {choices.pick(_KEYS): each for each in some}
     try:
         return json.loads(choices.rest())
     except (ValueError, RecursionError):

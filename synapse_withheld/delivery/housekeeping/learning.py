@@ -13,9 +13,8 @@ from synapse_withheld.delivery.housekeeping.work import Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
-from synapse_withheld.rules.redundant import Row
+from synapse_withheld.rules.redundant import Row, Staleness, askers_of
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.rules.staleness import Staleness, askers_of
 
 # How many pages of one mailbox are read: what is older stays, and is delivered.
 MOST_PAGES = 20

@@ -8,7 +8,7 @@ from typing import Dict, Iterator
 import attrs
 
 from synapse_withheld.memory.tables.asked import Asked
-from synapse_withheld.memory.tables.holders import Holders
+from synapse_withheld.memory.tables.by_who import ByWho
 from synapse_withheld.memory.tables.limits import MOST_OF_PAIR, Limits, most_of_sender
 from synapse_withheld.memory.tables.records import ByAge, Record
 from synapse_withheld.memory.tables.sender import Sender
@@ -37,8 +37,8 @@ class Mailbox:
     _whole_at: int = attrs.field(default=-1, init=False)
     _senders: Dict[str, Sender] = attrs.field(factory=dict, init=False)
     _size: int = attrs.field(default=0, init=False)
-    # Only where one could hold more than one may.
-    _holders: Holders | None = attrs.field(default=None, init=False)
+    # Only where one could have more than one may.
+    _by_who: ByWho | None = attrs.field(default=None, init=False)
 
     def __len__(self) -> int:
         return self._size
@@ -57,11 +57,9 @@ class Mailbox:
         return self._whole_at == self.doubts
 
     def note_whole(self) -> None:
-        """Note that it is."""
         self._whole_at = self.doubts
 
     def sender(self, user_id: str) -> Sender | None:
-        """Return what a sender has here, if that is anything."""
         return self._senders.get(user_id)
 
     def of_pair(self, notice: Notice) -> ByAge:
@@ -70,51 +68,45 @@ class Mailbox:
         return [] if sender is None else sender.of_pair(notice)
 
     def some(self, most: int) -> ByAge:
-        """Return some of the records."""
         return list(islice(self, most))
 
     def insert(self, record: Record, limits: Limits) -> None:
-        """Remember one more."""
         sender = self._senders.get(record.sender)
         if sender is None:
             self._senders[record.sender] = Sender([record])
         else:
             sender.insert(record)
         self._size += 1
-        if self._holders is not None:
-            self._holders.insert(record)
+        if self._by_who is not None:
+            self._by_who.insert(record)
         elif self._size > limits.of_who_in_mailbox:
-            self._holders = Holders(self)
+            self._by_who = ByWho(self)
 
     def remove(self, record: Record) -> None:
-        """Forget one."""
         sender = self._senders[record.sender]
         sender.remove(record)
         if not sender.records:
             del self._senders[record.sender]
         self._size -= 1
-        if self._holders is not None:
-            self._holders.remove(record)
+        if self._by_who is not None:
+            self._by_who.remove(record)
 
     def beyond_limits(self, record: Record, limits: Limits) -> Record | None:
         """Return what makes room for a record that was just remembered.
 
         The oldest of the same pair, of the same sender and rule, of the same who or, in
-        a full mailbox, of the who that holds most; `None` if there is room.
+        a full mailbox, of the who that has most; `None` if there is room.
         """
-        sender = self._senders[record.sender]
+        sender, rule = self._senders[record.sender], record.notice.rule
         of_pair = sender.of_pair(record.notice)
         if len(of_pair) > MOST_OF_PAIR:
             return of_pair[0]
-        rule = record.notice.rule
         most = most_of_sender(rule)
-        if len(sender.records) > most:
-            of_rule = sender.of_rule(rule.name)
-            if len(of_rule) > most:
-                return of_rule[0]
-        if self._holders is None:
+        if len(sender.records) > most and len(sender.of_rule(rule)) > most:
+            return sender.of_rule(rule)[0]
+        if self._by_who is None:
             return None
-        of_who = self._holders.of(record.who)
+        of_who = self._by_who.of(record.who)
         if len(of_who) > limits.of_who_in_mailbox:
             return of_who[0]
-        return self._holders.of_most()[0] if self._size > limits.of_mailbox else None
+        return self._by_who.of_most()[0] if self._size > limits.of_mailbox else None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Callable, Dict
+from typing import Callable, Dict, Tuple
 
 from synapse_withheld.memory.tables.asked import Asked
+from synapse_withheld.memory.tables.between import Between
 from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.mailbox import Mailbox
 from synapse_withheld.memory.tables.records import (
@@ -14,13 +15,15 @@ from synapse_withheld.memory.tables.records import (
     insert_into,
     remove_from,
 )
-from synapse_withheld.memory.tables.users import Users
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 
 # How many records of the least recently used mailbox are forgotten at once: all at once
 # would hold up everybody where there are many.
 _SOME = 100
+
+# A recipient and a sender: how much there is, remembered or in flight.
+Users = Between[Tuple[str, str]]
 
 
 class Mailboxes:
@@ -37,7 +40,7 @@ class Mailboxes:
 
         Args:
             limits: How much may be remembered.
-            users: Who is told of it.
+            users: Whom each record is counted among.
             position: Tells the position up to which readers see the stream; `None`
                 where nothing vanishes.
         """
@@ -47,13 +50,13 @@ class Mailboxes:
         self._position = position
         # The least recently used first.
         self._mailboxes: OrderedDict[MailboxKey, Mailbox] = OrderedDict()
+        self._devices: Dict[str, Dict[str, None]] = {}
         self._of_who: Dict[str, ByAge] = {}
 
     def __len__(self) -> int:
         return len(self._mailboxes)
 
     def get(self, key: MailboxKey) -> Mailbox | None:
-        """Return a mailbox that is remembered."""
         return self._mailboxes.get(key)
 
     def use(self, key: MailboxKey) -> Mailbox | None:
@@ -68,36 +71,39 @@ class Mailboxes:
         mailbox = self.use(key)
         if mailbox is None:
             mailbox = self._mailboxes[key] = Mailbox(key, handed_out)
-            self._users.add_device(key)
+            self._devices.setdefault(key[0], {})[key[1]] = None
             if len(self._mailboxes) > self._limits.mailboxes:
                 self._forget_some()
         return mailbox
 
+    def devices_of(self, user_id: str) -> list[str]:
+        return list(self._devices.get(user_id, ()))
+
     def forget(self, key: MailboxKey) -> None:
         """Forget a mailbox and all that is in it."""
-        mailbox = self._mailboxes.get(key)
+        mailbox = self._mailboxes.pop(key, None)
         if mailbox is not None:
             # What is in it is not taken out one by one: nobody looks there any more.
             for record in mailbox:
                 self._release(record)
-            del self._mailboxes[key]
-            self._users.remove_device(key)
+            user_id, device_id = key
+            del self._devices[user_id][device_id]
+            if not self._devices[user_id]:
+                del self._devices[user_id]
 
     def clear(self) -> None:
-        """Forget everything; the users are not told."""
+        """Forget everything; nobody is told of it."""
         self._mailboxes.clear()
+        self._devices.clear()
         self._of_who.clear()
         self.pairs = 0
 
     def insert(self, mailbox: Mailbox, record: Record) -> None:
-        """Remember a record, even beyond the limits; `make_room` follows."""
+        """Remember a record, and forget what is beyond the limits then."""
         mailbox.insert(record, self._limits)
-        self._users.hold(mailbox.key[0], record.sender)
+        self._users.add((mailbox.key[0], record.sender))
         insert_into(self._of_who, record.who, record)
         self.pairs += 1
-
-    def make_room(self, mailbox: Mailbox, record: Record) -> None:
-        """Forget what is beyond the limits since a record was remembered."""
         beyond = mailbox.beyond_limits(record, self._limits)
         if beyond is not None:
             self._lose(mailbox, beyond)
@@ -141,5 +147,5 @@ class Mailboxes:
 
     def _release(self, record: Record) -> None:
         remove_from(self._of_who, record.who, record)
-        self._users.release(record.mailbox[0], record.sender)
+        self._users.remove((record.mailbox[0], record.sender))
         self.pairs -= 1

@@ -1,4 +1,4 @@
-"""What is remembered of one row."""
+"""What is remembered of one row, and such records by age."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ class Record:
 
     @property
     def sender(self) -> str:
-        """Return who sent it."""
         return self.notice.pair.sender
 
     def __lt__(self, other: Record) -> bool:
@@ -61,8 +60,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 def insert(records: ByAge, record: Record) -> None:
-    """Insert a record at its place."""
-    if not records or records[-1] < record:
+    if records[-1] < record:
         records.append(record)
     else:
         insort(records, record)
@@ -70,22 +68,26 @@ def insert(records: ByAge, record: Record) -> None:
 
 def insert_into(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
     """Insert a record among those of a name."""
-    records = of.get(name)
-    if records is None:
+    if name in of:
+        insert(of[name], record)
+    else:
         # What is appended to an empty list takes room for four.
         of[name] = [record]
-    else:
-        insert(records, record)
 
 
 def remove(records: ByAge, record: Record) -> None:
-    """Remove a record that is there."""
     del records[bisect_left(records, record)]
 
 
 def remove_from(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
     """Remove a record from those of a name."""
-    records = of[name]
-    remove(records, record)
-    if not records:
+    remove(of[name], record)
+    if not of[name]:
         del of[name]
+
+
+def count(counts: Dict[Name, int], name: Name, more: int) -> None:
+    """Count some more of a name; what is not there takes no room."""
+    counts[name] = counts.get(name, 0) + more
+    if not counts[name]:
+        del counts[name]

@@ -12,9 +12,9 @@ from synapse_withheld.delivery.rearming import Olm, OlmPassed, Rearming
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.rules.content import OLM_TYPE
 from synapse_withheld.rules.no_olm import WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
-from synapse_withheld.rules.olm import OLM_TYPE
 
 US, THEM, THIRD = "@u:here", "@t:there", "@x:here"
 OLM = {"algorithm": "m.olm.v1", "sender_key": "k1"}

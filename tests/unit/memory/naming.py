@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Any, Sequence
 
-from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.memory import Memory, Storing
 from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
@@ -16,31 +16,28 @@ from synapse_withheld.rules.withheld import SessionWithheld
 
 R1: MailboxKey = ("@r:hs", "D1")
 R2: MailboxKey = ("@r:hs", "D2")
-SENDER = "@s:hs"
+SENDER, OTHER = "@s:hs", "@t:hs"
 
 
-def memory(
-    limits: Limits | None = None,
-    *,
-    sees_reads: bool = False,
-    hold_s: float | None = None,
-) -> Memory:
+def memory(limits: Limits | None = None, **changed: Any) -> Memory:
     """Return a memory that has the first mailbox open."""
-    of = Memory(limits or Limits(200_000), sees_reads=sees_reads, hold_s=hold_s)
+    options = {"sees_reads": False, "hold_s": None, **changed}
+    of = Memory(limits or Limits(200_000), **options)
     of.open(R1, 0).learned = True
     return of
 
 
 def no_olm(
-    key: str = "k1",
-    variant: str = "whole",
-    *,
-    sender: str = SENDER,
-    device: str = "A",
+    key: str = "k1", variant: str = "whole", *, sender: str = SENDER, device: str = "A"
 ) -> Notice:
     """Return a notice that there is no Olm session."""
     pair = Pair(sender, f"device:{device}", "m.room_key.withheld")
     return Notice(NoOlm(), pair, key, variant)
+
+
+def scoped(key: str = "k1") -> Notice:
+    """Return one that names a session."""
+    return no_olm(key, "scoped")
 
 
 def withheld(
@@ -60,10 +57,15 @@ def request(
     return Notice(KeyRequests(), pair, content, REQUEST)
 
 
-def cancellation(request_id: str = "1", *, sender: str = SENDER) -> Notice:
+def cancellation(request_id: str = "1") -> Notice:
     """Return what takes a request back."""
-    pair = Pair(sender, "A", "m.room_key_request", (request_id,))
+    pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
     return Notice(KeyRequests(), pair, "cancelled", CANCELLATION)
+
+
+def begin(of: Memory, notice: Notice, key: MailboxKey = R1) -> Storing:
+    """Let a notice be on its way."""
+    return of.begin(key, notice, notice.pair.sender, 0, 0.0)
 
 
 def store(
@@ -81,16 +83,11 @@ def store(
 
 
 def learn(
-    of: Memory,
-    *found: tuple[int, Notice],
-    key: MailboxKey = R1,
-    newest_id: int = 0,
-    last: bool = True,
+    of: Memory, *found: tuple[int, Notice], key: MailboxKey = R1, last: bool = True
 ) -> list[tuple[int, int]]:
     """Learn rows of a mailbox; return what is redundant, and for which row."""
-    mailbox = of.open(key, 0)
     rows = [Row(*each) for each in found]
-    return pairs(of.learn(key, mailbox, rows, newest_id, last=last))
+    return pairs(of.learn(key, of.open(key, 0), rows, 0, last=last))
 
 
 def pairs(superseded: Sequence[Superseded]) -> list[tuple[int, int]]:

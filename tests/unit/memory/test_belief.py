@@ -1,4 +1,4 @@
-"""When a new notice is believed to be a duplicate of a queued one, and of which."""
+"""What a new notice is believed to be, and what is remembered of it."""
 
 from __future__ import annotations
 
@@ -7,227 +7,155 @@ import pytest
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
+from synapse_withheld.rules.redundant import Row
 from tests.unit.memory.naming import (
+    OTHER,
     R1,
     R2,
     SENDER,
+    begin,
     cancellation,
+    is_learned,
     learn,
     memory,
     no_olm,
+    pairs,
     records,
     request,
+    scoped,
     store,
+    stream_ids,
     withheld,
 )
 
 
-def why(of: Memory, notice: Notice, now_s: float = 0.0) -> Decision:
-    """Return what a notice for the first mailbox is believed to be."""
-    decided, record = of.believe(R1, notice, now_s)
+def why(
+    of: Memory, notice: Notice | None = None, now_s: float = 0.0, key: MailboxKey = R1
+) -> Decision:
+    """Return what a notice is believed to be."""
+    decided, record = of.believe(key, notice or no_olm(), now_s)
     assert (record is not None) == (decided is decision.DUPLICATE)
     return decided
 
 
-def test_what_was_seen_being_stored_is_believed() -> None:
-    """The next one that says the same is a duplicate of exactly that row."""
-    of = memory()
-    store(of, no_olm(), 5)
-
-    assert (decision.DUPLICATE, records(of)[0]) == of.believe(R1, no_olm(), 0.0)
-
-
-def test_a_mailbox_that_is_not_learned_yet_is_believed_too() -> None:
-    """Learning only finds older copies."""
-    of = memory()
-    of.open(R2, 0)
-    store(of, no_olm(), 5, R2)
-
-    assert of.believe(R2, no_olm(), 0.0).record is not None
-
-
 @pytest.mark.parametrize(
-    ("queued", "notice", "expected"),
+    ("queued", "notice", "expected", "goes"),
     [
-        (no_olm(), no_olm(device="B"), decision.FIRST),
-        (no_olm(), no_olm("k2"), decision.NEW_KEY),
-        (no_olm(), no_olm(variant="scoped"), decision.DUPLICATE),
-        (no_olm(variant="scoped"), no_olm(variant="scoped"), decision.DUPLICATE),
-        (no_olm(variant="scoped"), no_olm(), decision.SCOPE),
-        (no_olm(), no_olm("k2", "scoped"), decision.NOT_REPEATED),
-        (withheld(), withheld(), decision.DUPLICATE),
-        (withheld(), withheld(code="m.blacklisted"), decision.NEW_CODE),
-        (withheld(), no_olm(), decision.FIRST),
-        (request(), request(), decision.REPEATED),
-        (request(), request(content="other"), decision.NOT_REPEATED),
-        (request(), cancellation(), decision.CANCELLED),
-        (cancellation(), request(), decision.NOT_REPEATED),
-        (cancellation(), cancellation(), decision.REPEATED),
+        (no_olm(), no_olm(), decision.DUPLICATE, True),
+        (no_olm(), no_olm(device="B"), decision.FIRST, False),
+        (no_olm(), no_olm("k2"), decision.NEW_KEY, True),
+        (no_olm(), scoped(), decision.DUPLICATE, False),
+        (scoped(), scoped(), decision.DUPLICATE, True),
+        (scoped(), no_olm(), decision.SCOPE, True),
+        (no_olm(), scoped("k2"), decision.NOT_REPEATED, False),
+        (withheld(), withheld(), decision.DUPLICATE, True),
+        (withheld(), withheld(code="m.blacklisted"), decision.NEW_CODE, True),
+        (withheld(), no_olm(), decision.FIRST, False),
+        (request(), request(), decision.REPEATED, True),
+        (request(), request(content="other"), decision.NOT_REPEATED, False),
+        (request(), cancellation(), decision.CANCELLED, True),
+        (cancellation(), request(), decision.NOT_REPEATED, False),
+        (cancellation(), cancellation(), decision.REPEATED, True),
     ],
 )
-def test_what_is_queued_says_as_much_or_not(
-    queued: Notice, notice: Notice, expected: Decision
+def test_what_is_queued_says_as_much_or_not_and_goes_or_stays(
+    queued: Notice, notice: Notice, expected: Decision, goes: bool
 ) -> None:
-    """Only what says nothing new is a duplicate."""
+    """Where it was seen being stored; also where a mailbox is not learned yet."""
     of = memory()
-    store(of, queued, 5)
+    of.open(R2, 0)
+    for key in (R1, R2):
+        store(of, queued, 5, key)
+        assert expected is why(of, notice, key=key)
 
-    assert expected is why(of, notice)
-
-
-def test_what_was_found_in_the_database_is_not_believed() -> None:
-    """Nobody knows what passed since it was stored."""
-    of = memory()
-    learn(of, (5, no_olm()))
-
-    assert decision.REPEATED is why(of, no_olm())
+        assert ([(5, 6)] if goes else []) == store(of, notice, 6, key)
+        assert ([6] if goes else [5, 6]) == stream_ids(of, key)
 
 
 def test_of_several_rows_that_say_it_the_newest_is_believed() -> None:
     """Here one that names nothing and one that names a session."""
     of = memory()
     store(of, no_olm(), 5)
-    store(of, no_olm(variant="scoped"), 6)
+    store(of, scoped(), 6)
 
-    whole, scoped = records(of)
-    assert whole is of.believe(R1, no_olm(), 0.0).record
-    assert scoped is of.believe(R1, no_olm(variant="scoped"), 0.0).record
+    assert records(of) == [
+        of.believe(R1, notice, 0.0).record for notice in (no_olm(), scoped())
+    ]
 
 
-def test_a_newer_row_with_another_key_has_the_last_word() -> None:
-    """However it came there: the older one does not say what a reader sees last."""
+def test_what_was_found_in_the_database_is_not_believed() -> None:
+    """Nobody knows what passed since it was stored, nor whether its sender sent it.
+
+    So two keys stay until a newer one is seen arriving.
+    """
     of = memory()
+    learn(of, (5, no_olm()))
+    assert decision.REPEATED is why(of)
+    assert [] == learn(of, (6, no_olm("k2")))
+    assert decision.NEW_KEY is why(of)
+
+    assert [(5, 7), (6, 7)] == store(of, no_olm("k3"), 7)
+
+
+def test_nothing_is_believed_while_something_else_of_the_pair_is_in_flight() -> None:
+    """It may be stored last.
+
+    Equal copies and other pairs are harmless: counting copies would make every storm
+    feed itself.
+    """
+    of = memory()
+    begin(of, no_olm())
+    assert decision.FIRST is why(of)
     store(of, no_olm(), 5)
-    learn(of, (7, no_olm("k2")))
-
-    assert [5, 7] == [each.stream_id for each in records(of)]
-    assert decision.NEW_KEY is why(of, no_olm())
-
-
-@pytest.mark.parametrize(
-    "other", [no_olm("k2"), no_olm(variant="scoped"), no_olm("k2", "scoped")]
-)
-def test_nothing_is_believed_while_something_else_of_the_pair_is_in_flight(
-    other: Notice,
-) -> None:
-    """It may be stored last."""
-    of = memory()
-    store(of, no_olm(), 5)
-    storing = of.begin(R1, other, SENDER, 0, 0.0)
-    assert decision.NOT_REPEATED is why(of, no_olm())
-    of.abandon(storing)
-
-    assert decision.DUPLICATE is why(of, no_olm())
+    store(of, withheld(), 6)
+    begin(of, no_olm("k2"), R2)
+    begin(of, no_olm("k2", sender=OTHER))
+    begin(of, no_olm("k2", device="B"))
+    for queued, others in {
+        no_olm(): [no_olm("k2"), scoped(), scoped("k2")],
+        withheld(): [withheld(code="m.blacklisted")],
+    }.items():
+        for other in others:
+            assert decision.DUPLICATE is why(of, queued)
+            storing = begin(of, other)
+            assert decision.NOT_REPEATED is why(of, queued)
+            of.abandon(storing)
 
 
-def test_another_code_in_flight_is_something_else() -> None:
-    """The newest code of a session counts."""
-    of = memory()
-    store(of, withheld(), 5)
-    of.begin(R1, withheld(code="m.blacklisted"), SENDER, 0, 0.0)
+def test_what_may_have_been_handed_out_is_not_believed_where_reads_are_seen() -> None:
+    """One that begins is enough, and so is one before the mailbox was opened."""
+    for sees_reads, expected in ((True, decision.READ), (False, decision.DUPLICATE)):
+        of = memory(sees_reads=sees_reads)
+        of.open(R2, 5)
+        for key in (R1, R2):
+            store(of, no_olm(), 5, key)
+        assert expected is why(of, key=R2)
+        of.note_read(*R1, 4)
+        assert decision.DUPLICATE is why(of)
+        of.note_read(*R1, 5)
+        of.note_read(*R1, 3)
+        assert of.open(R1, 0) is of.open(R1, 99)
 
-    assert decision.NOT_REPEATED is why(of, withheld())
-
-
-def test_equal_copies_in_flight_are_harmless() -> None:
-    """Counting them would make every storm feed itself."""
-    of = memory()
-    store(of, no_olm(), 5)
-    for _ in range(3):
-        of.begin(R1, no_olm(), SENDER, 0, 0.0)
-
-    assert decision.DUPLICATE is why(of, no_olm())
-
-
-def test_what_is_in_flight_elsewhere_is_harmless() -> None:
-    """For another device, from another sender, of another pair."""
-    of = memory()
-    store(of, no_olm(), 5)
-    of.begin(R2, no_olm("k2"), SENDER, 0, 0.0)
-    of.begin(R1, no_olm("k2", sender="@t:hs"), "@t:hs", 0, 0.0)
-    of.begin(R1, no_olm("k2", device="B"), SENDER, 0, 0.0)
-
-    assert decision.DUPLICATE is why(of, no_olm())
-
-
-def test_what_is_in_flight_is_noted_though_its_mailbox_is_not_remembered() -> None:
-    """It may be stored into a mailbox that is opened meanwhile."""
-    of = memory()
-    of.begin(R2, no_olm("k2"), SENDER, 0, 0.0)
-    of.open(R2, 0)
-    store(of, no_olm(), 5, R2)
-
-    assert decision.NOT_REPEATED is of.believe(R2, no_olm(), 0.0).decision
-
-
-def test_first_copies_at_once_are_all_first() -> None:
-    """Nothing is queued yet."""
-    of = memory()
-    of.begin(R1, no_olm(), SENDER, 0, 0.0)
-
-    assert decision.FIRST is why(of, no_olm())
-
-
-def test_what_may_have_been_handed_out_is_not_believed() -> None:
-    """Where all reads are seen: one that begins is enough."""
-    of = memory(sees_reads=True)
-    store(of, no_olm(), 5)
-    of.note_read(*R1, 4)
-    assert decision.DUPLICATE is why(of, no_olm())
-    of.note_read(*R1, 5)
-    of.note_read(*R1, 3)
-
-    assert decision.READ is why(of, no_olm())
-
-
-def test_a_mailbox_begins_where_its_device_may_have_read_to() -> None:
-    """It is opened before the row is written."""
-    of = memory(sees_reads=True)
-    of.open(R2, 7)
-    store(of, no_olm(), 7, R2)
-    assert decision.READ is of.believe(R2, no_olm(), 0.0).decision
-    store(of, no_olm(), 8, R2)
-
-    assert decision.DUPLICATE is of.believe(R2, no_olm(), 0.0).decision
-
-
-def test_to_open_a_mailbox_again_keeps_what_is_known_of_it() -> None:
-    """It is the same one."""
-    of = memory(sees_reads=True)
-    mailbox = of.open(R1, 99)
-
-    assert (0, True) == (mailbox.handed_out, mailbox.learned)
-
-
-def test_reads_do_not_count_where_nobody_sees_them_all() -> None:
-    """Queued counts as unread then."""
-    of = memory(sees_reads=False)
-    store(of, no_olm(), 5)
-    of.note_read(*R1, 9)
-
-    assert decision.DUPLICATE is why(of, no_olm())
+        assert expected is why(of)
 
 
 def test_what_was_read_stands_as_long_as_its_hold() -> None:
-    """From when it was last known to be queued; then only if it was not read."""
+    """From when it was last known to be queued.
+
+    Only what is told once for each session has one.
+    """
     of = memory(sees_reads=True, hold_s=60.0)
     store(of, no_olm(), 5)
+    store(of, withheld(), 6)
     of.confirmed(records(of)[0], 10.0)
     of.confirmed(records(of)[0], 8.0)
-    assert decision.DUPLICATE is why(of, no_olm(), 71.0)
+    assert decision.DUPLICATE is why(of, now_s=71.0)
     of.note_read(*R1, 9)
 
-    assert decision.DUPLICATE is why(of, no_olm(), 70.0)
-    assert decision.READ is why(of, no_olm(), 71.0)
-
-
-def test_only_what_is_told_once_per_session_has_a_hold() -> None:
-    """Other withheld messages may be told again once they were read."""
-    of = memory(sees_reads=True, hold_s=60.0)
-    store(of, withheld(), 5)
-    of.note_read(*R1, 9)
-
+    assert decision.DUPLICATE is why(of, now_s=70.0)
+    assert decision.READ is why(of, now_s=71.0)
     assert decision.READ is why(of, withheld())
 
 
@@ -236,12 +164,291 @@ def test_a_row_that_is_gone_is_believed_no_more() -> None:
     of = memory()
     store(of, no_olm(), 5)
     (record,) = records(of)
-    of.drop(R1, record)
-    of.drop(R1, record)
-    of.drop(R2, record)
+    for key in (R1, R1, R2):
+        of.drop(key, record)
 
-    assert decision.FIRST is why(of, no_olm())
-    mailbox = of.get(R1)
-    assert mailbox is not None
-    assert mailbox.learned
+    assert decision.FIRST is why(of)
+    assert (True, 0) == (is_learned(of), of.pairs)
+
+
+def test_rows_may_be_settled_in_another_order_than_they_were_stored() -> None:
+    """On PostgreSQL ten threads shuffle.
+
+    The newest stays; another is deleted, unless its row holds more.
+    """
+    for only_one_in_row, expected in ((True, [(5, 6)]), (False, [])):
+        of = memory()
+        early, late = begin(of, no_olm()), begin(of, no_olm())
+        assert [] == of.settle(late, 6)
+        found = of.settle(early, 5, only_one_in_row=only_one_in_row)
+
+        assert (expected, [6]) == (pairs(found), stream_ids(of))
+
+
+def test_a_row_that_holds_more_is_left_alone() -> None:
+    """Nothing else in it may go; what is newer stands for it."""
+    of = memory()
+    store(of, no_olm(), 5, only_one_in_row=False)
+
+    assert [] == store(of, no_olm(), 6)
+    assert [(6, 7)] == store(of, no_olm(), 7)
+
+
+def test_what_is_settled_is_known_as_it_was_sorted() -> None:
+    """Its time, its device's, and whose room it takes. What is over is over."""
+    of = memory()
+    storing = of.begin(R1, no_olm(), "hs", 7, 1.5)
+    of.settle(storing, 5)
+    of.abandon(storing)
+    assert [] == of.settle(storing, 6)
+
+    (record,) = records(of)
+    assert (5, "hs", 7, 1.5) == (
+        record.stream_id,
+        record.who,
+        record.device_list_id,
+        record.queued_s,
+    )
+    assert record.seen_arriving
+    assert record.only_one_in_row
+    assert not storing.is_lost
+
+
+def test_nothing_settles_into_a_mailbox_that_was_not_open_when_it_was_sorted() -> None:
+    """What happened to it before is not known.
+
+    What is believed in one that was opened meanwhile ends, and it is to be learned.
+    """
+    of = memory()
+    nowhere, elsewhere = begin(of, no_olm(), R2), begin(of, no_olm("k2"))
+    of.settle(nowhere, 5)
+    assert of.peek(R2) is None
+    of.forget(R1)
+    of.open(R1, 0).learned = True
+    store(of, no_olm(), 5)
+    assert [] == of.settle(elsewhere, 6)
+
+    assert [True, True] == [nowhere.is_lost, elsewhere.is_lost]
+    assert ([5], False) == (stream_ids(of), is_learned(of))
+    assert decision.REARMED is why(of)
+
+
+def test_what_is_found_is_remembered_beside_what_is_known() -> None:
+    """With what it is redundant for.
+
+    Of what was seen being stored, or is on its way, the memory knows more. Whose room
+    it takes is told by its sender.
+    """
+    of = memory(who_of=lambda sender, recipient: f"{sender} to {recipient}")
+    store(of, no_olm(), 9)
+    storing = begin(of, scoped())
+    found = [(2, no_olm()), (3, withheld()), (4, withheld()), (5, request())]
+    assert [(2, 9), (3, 4)] == learn(of, *found, (9, no_olm()), (10, scoped()))
+    assert ["@s:hs to @r:hs"] * 2 == [each.who for each in records(of)[:2]]
+    assert [] == of.settle(storing, 10)
+    assert decision.DUPLICATE is why(of)
+
+    assert [4, 5, 9, 10] == stream_ids(of)
+    assert [False, False, True, True] == [each.seen_arriving for each in records(of)]
+
+
+def test_what_is_stale_goes_for_anything_newer_in_the_mailbox() -> None:
+    """Also where the memory saw it being stored."""
+    of = memory()
+    store(of, request("2"), 5)
+    rows = [Row(4, request(), stale=True), Row(5, request("2"), stale=True)]
+    superseded = of.learn(R1, of.open(R1, 0), rows, 8, last=True)
+
+    assert [(4, 8), (5, 8)] == pairs(superseded)
     assert 0 == of.pairs
+
+
+def test_a_mailbox_is_learned_with_its_last_page() -> None:
+    """The newest page comes first, and links to what is on older ones.
+
+    What was read of another that was open before is ignored.
+    """
+    of = memory()
+    before = of.open(R2, 0)
+    of.forget(R2)
+    rows = [Row(1, no_olm()), Row(2, no_olm())]
+    assert [] == of.learn(R2, before, rows, 2, last=True)
+    assert of.peek(R2) is None
+    of.open(R2, 0)
+    assert [] == of.learn(R2, before, rows, 2, last=True)
+    assert [] == learn(of, (8, no_olm()), key=R2, last=False)
+    assert not is_learned(of, R2)
+    assert [(3, 8)] == learn(of, (3, no_olm()), key=R2)
+    assert [] == learn(of, key=R2, last=False)
+
+    assert ([8], True) == (stream_ids(of, R2), is_learned(of, R2))
+
+
+def test_a_user_has_the_devices_whose_mailboxes_are_remembered() -> None:
+    """And nobody else's."""
+    of = memory()
+    of.open(R2, 0)
+    of.open(("@q:hs", "D1"), 0)
+    assert ["D1", "D2"] == of.devices_of("@r:hs")
+    of.forget(R1)
+    of.forget(R1)
+
+    assert ["D2"] == of.devices_of("@r:hs")
+    assert [] == of.devices_of("@nobody:hs")
+
+
+def test_nothing_is_left_of_what_is_forgotten() -> None:
+    """But what is in flight: it is lost once it is stored."""
+    of = memory()
+    store(of, no_olm(), 5)
+    storing = begin(of, no_olm())
+    of.clear()
+    assert (0, 0, []) == (len(of), of.pairs, of.devices_of("@r:hs"))
+    assert 1 == of.rearm_users(R1[0], SENDER)
+    of.settle(storing, 6)
+
+    assert storing.is_lost
+    assert 0 == len(of._users)
+
+
+# Olm messages re-arm what was sorted before them, in one step.
+
+
+def is_rearmed(of: Memory, notice: Notice | None = None, key: MailboxKey = R1) -> bool:
+    """Say whether a notice is stored for that reason."""
+    decided = why(of, notice, key=key)
+    assert decided in {decision.REARMED, decision.DUPLICATE}
+    return decided is decision.REARMED
+
+
+def test_an_olm_message_to_the_device_rearms_its_pair() -> None:
+    """Of the same sender, with the pair's key, to exactly this device.
+
+    Requests are about no Olm sessions: their contents are no keys.
+    """
+    of = memory()
+    of.open(R2, 0)
+    store(of, no_olm(), 5)
+    store(of, request(content="k2"), 6)
+    begin(of, request(content="k2"))
+    assert 0 == of.rearm_device(R1, SENDER, "k2")
+    assert 0 == of.rearm_device(R1, OTHER, "k1")
+    assert 0 == of.rearm_device(R2, SENDER, "k1")
+    assert not is_rearmed(of)
+
+    assert 1 == of.rearm_device(R1, SENDER, "k1")
+    assert is_rearmed(of)
+    # What is sorted afterwards is news no more.
+    store(of, no_olm(), 7)
+    assert not is_rearmed(of)
+
+
+def test_an_olm_message_between_users_rearms_all_of_them() -> None:
+    """Of all devices of the one, from all of the other."""
+    of = memory()
+    of.open(R2, 0)
+    store(of, no_olm(), 5)
+    store(of, no_olm("k2", device="B"), 6)
+    store(of, no_olm(), 7, R2)
+    assert 0 == of.rearm_users(SENDER, R1[0])
+    assert 0 == of.rearm_users(R1[0], OTHER)
+
+    assert 3 == of.rearm_users(R1[0], SENDER)
+    assert is_rearmed(of)
+    assert is_rearmed(of, no_olm("k2", device="B"))
+    assert is_rearmed(of, key=R2)
+    store(of, no_olm(), 8)
+    assert not is_rearmed(of)
+
+
+@pytest.mark.parametrize("to_device", [True, False])
+def test_what_is_in_flight_is_rearmed_by_what_passes(to_device: bool) -> None:
+    """Nobody knows which was stored first.
+
+    What is stored counts beside it, and whoever is sorted after it is not re-armed.
+    """
+    of = memory()
+    store(of, no_olm("k2", device="B"), 5)
+    storing = begin(of, no_olm())
+    begin(of, no_olm(), R2)
+    assert (1 if to_device else 3) == (
+        of.rearm_device(R1, SENDER, "k1")
+        if to_device
+        else of.rearm_users(R1[0], SENDER)
+    )
+    store(of, no_olm(), 7)
+    assert not is_rearmed(of)
+    of.settle(storing, 8)
+
+    assert is_rearmed(of)
+
+
+def test_no_number_is_kept_of_who_has_nothing_there() -> None:
+    """Whoever sends Olm messages fills no memory with them."""
+    of = memory()
+    store(of, no_olm(), 5)
+    begin(of, no_olm("k2"), R2)
+    for number in range(100):
+        of.rearm_device(R1, SENDER, f"other{number}")
+        of.rearm_device(R2, SENDER, f"other{number}")
+        of.rearm_device(("@q:hs", "D"), SENDER, f"k{number}")
+        of.rearm_users(f"@q{number}:hs", SENDER)
+        of.rearm_users(R1[0], f"@t{number}:hs")
+    assert 0 == of._olm.number
+    assert not of._users._numbers
+    assert not of._in_flight.ends._numbers
+    assert [None] == [
+        of_sender._rearmed
+        for mailbox in of._mailboxes._mailboxes.values()
+        for of_sender in mailbox._senders.values()
+    ]
+
+
+def test_a_number_goes_with_the_last_that_it_rearms() -> None:
+    """Of the two devices or users, whatever else the sender has.
+
+    None begins again: what was sorted before it stays re-armed.
+    """
+    of = memory()
+    store(of, no_olm(), 5)
+    store(of, no_olm("k2", device="B"), 6)
+    early, other = begin(of, no_olm()), begin(of, no_olm("k2"), R2)
+    for key in (R1, R2):
+        of.rearm_device(key, SENDER, "k1")
+        of.rearm_device(key, SENDER, "k2")
+    of.abandon(other)
+    of.drop(R1, records(of)[0])
+    mailbox = of.peek(R1)
+    sender = mailbox and mailbox.sender(SENDER)
+    assert sender
+    assert {"k2"} == (sender._rearmed or {}).keys()
+    assert [(R1, SENDER, "k1")] == [*of._in_flight.ends._numbers]
+    of.rearm_users(R1[0], SENDER)
+    of.drop(R1, records(of)[0])
+    of.settle(early, 7)
+    assert is_rearmed(of)
+    of.forget(R1)
+
+    assert not of._users._numbers
+    assert not of._in_flight.ends._numbers
+    assert 0 == len(of._users) == len(of._in_flight)
+    assert 0 == of.rearm_users(R1[0], SENDER)
+
+
+def test_what_was_found_is_rearmed_by_what_passes_afterwards() -> None:
+    """Not by what passed before: nobody knows whether it came before that.
+
+    Nor by anything once its mailbox is forgotten, though somebody may still have hold
+    of it.
+    """
+    of = memory()
+    store(of, no_olm("k2", device="B"), 5)
+    of.rearm_users(R1[0], SENDER)
+    learn(of, (6, no_olm()))
+    found = records(of)[1]
+    assert not of._olm.passed_since(found)
+    of.rearm_device(R1, SENDER, "k1")
+    assert of._olm.passed_since(found)
+    of.forget(R1)
+
+    assert not of._olm.passed_since(found)

@@ -24,6 +24,7 @@ from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
 from synapse_withheld.rules.withheld import SessionWithheld
 from tests.unit.memory.naive import NaiveMemory, NaiveRow
+from tests.unit.memory.naming import records
 
 MAILBOXES = [("@r:hs", "D1"), ("@r:hs", "D2"), ("@q:hs", "D1")]
 SENDERS = ["@s:hs", "@t:hs"]
@@ -58,7 +59,6 @@ class Beside(RuleBasedStateMachine):
 
     @initialize(sees_reads=st.booleans(), hold_s=st.sampled_from([None, 3.0]))
     def begin_both(self, sees_reads: bool, hold_s: float | None) -> None:
-        """Start empty."""
         self.memory = Memory(Limits(100_000), sees_reads=sees_reads, hold_s=hold_s)
         self.naive = NaiveMemory(sees_reads=sees_reads, hold_s=hold_s)
         self.on_their_way: list[tuple[Any, NaiveRow, int]] = []
@@ -73,13 +73,11 @@ class Beside(RuleBasedStateMachine):
 
     @rule(key=mailboxes, handed_out=st.sampled_from([0, 0, 0, 150]))
     def open(self, key: MailboxKey, handed_out: int) -> None:
-        """A mailbox is opened."""
         self.memory.open(key, handed_out)
         self.naive.open(key, handed_out)
 
     @rule(key=mailboxes, notice=notices, passed_s=st.sampled_from([0.0, 1.0]))
     def begin(self, key: MailboxKey, notice: Notice, passed_s: float) -> None:
-        """A notice is sorted."""
         self.now_s += passed_s
         storing = self.memory.begin(key, notice, notice.pair.sender, 7, self.now_s)
         row = self.naive.begin(key, notice, self.now_s)
@@ -99,7 +97,6 @@ class Beside(RuleBasedStateMachine):
     @precondition(lambda self: self.on_their_way)
     @rule(data=st.data())
     def abandon(self, data: st.DataObject) -> None:
-        """A notice was not stored."""
         storing, row, _ = self._take(data)
         self.memory.abandon(storing)
         self.naive.in_flight.remove(row)
@@ -140,30 +137,22 @@ class Beside(RuleBasedStateMachine):
         assert expected == {each.stream_id for each in superseded}
         box.learned |= last
 
-    @rule(key=mailboxes, sender=st.sampled_from(SENDERS), sender_key=st.text("k12x"))
+    @rule(
+        key=mailboxes,
+        sender=st.sampled_from(SENDERS),
+        sender_key=st.sampled_from(KEYS) | st.text("k12x"),
+    )
     def rearm_device(self, key: MailboxKey, sender: str, sender_key: str) -> None:
-        """An Olm message passes to a device."""
         expected = self.naive.note_olm(key[0], sender, key[1], sender_key)
         assert expected == self.memory.rearm_device(key, sender, sender_key)
 
-    @rule(
-        key=mailboxes, sender=st.sampled_from(SENDERS), sender_key=st.sampled_from(KEYS)
-    )
-    def rearm_device_of_pair(
-        self, key: MailboxKey, sender: str, sender_key: str
-    ) -> None:
-        """The same, with a key that is used."""
-        self.rearm_device(key, sender, sender_key)
-
     @rule(user=st.sampled_from(["@r:hs", "@q:hs"]), sender=st.sampled_from(SENDERS))
     def rearm_users(self, user: str, sender: str) -> None:
-        """An Olm message passes between users."""
         expected = self.naive.note_olm(user, sender, None, None)
         assert expected == self.memory.rearm_users(user, sender)
 
     @rule(key=mailboxes, ahead=st.integers(0, 20))
     def note_read(self, key: MailboxKey, ahead: int) -> None:
-        """A device begins to read."""
         up_to = self.stream_id - ahead
         self.memory.note_read(*key, up_to)
         box = self.naive.boxes.get(key)
@@ -185,7 +174,6 @@ class Beside(RuleBasedStateMachine):
 
     @rule(key=mailboxes)
     def forget(self, key: MailboxKey) -> None:
-        """A mailbox is forgotten."""
         self.memory.forget(key)
         self.naive.boxes.pop(key, None)
 
@@ -208,33 +196,30 @@ class Beside(RuleBasedStateMachine):
 
     @invariant()
     def both_remember_the_same(self) -> None:
-        """In the same mailboxes."""
         expected = {
             key: {each.stream_id for each in box.rows}
             for key, box in self.naive.boxes.items()
         }
-        found = {
-            key: {each.stream_id for each in self.memory._mailboxes.get(key) or ()}
-            for key in MAILBOXES
-            if self.memory._mailboxes.get(key) is not None
+        of = {key: self.memory.peek(key) for key in MAILBOXES}
+        assert expected == {
+            key: {each.stream_id for each in mailbox}
+            for key, mailbox in of.items()
+            if mailbox is not None
         }
-        assert expected == found
         assert sum(map(len, expected.values())) == self.memory.pairs
         assert len(expected) == len(self.memory)
         for key, box in self.naive.boxes.items():
-            mailbox = self.memory._mailboxes.get(key)
+            mailbox = of[key]
             assert mailbox is not None
-            assert (box.handed_out, box.learned) == (
-                mailbox.handed_out,
-                mailbox.learned,
-            )
+            assert box.handed_out == mailbox.handed_out
+            assert box.learned == mailbox.learned
 
     def teardown(self) -> None:
         """Nothing is left of what is forgotten."""
         for storing, _, _ in self.on_their_way:
             self.memory.abandon(storing)
-        assert 0 == len(self.memory._in_flight)
-        assert not self.memory._in_flight._flights
+        assert not list(self.memory._in_flight)
+        assert not self.memory._in_flight._said
         for key in MAILBOXES:
             self.memory.forget(key)
         assert (0, 0) == (len(self.memory), self.memory.pairs)
@@ -249,10 +234,8 @@ class Beside(RuleBasedStateMachine):
         return [each for each in self.on_their_way if each[1].key == key]
 
     def _record(self, row: NaiveRow) -> Record:
-        mailbox = self.memory._mailboxes.get(row.key)
-        assert mailbox is not None
-        (record,) = (each for each in mailbox if each.stream_id == row.stream_id)
-        return record
+        found = records(self.memory, row.key)
+        return next(each for each in found if each.stream_id == row.stream_id)
 
 
 TestBeside = Beside.TestCase

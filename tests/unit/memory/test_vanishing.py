@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from synapse_withheld.memory.memory import Memory, Storing
-from synapse_withheld.memory.tables.limits import MOST_OF_PAIR, Limits
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.tables.limits import MOST_OF_PAIR
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import (
@@ -15,7 +15,7 @@ from synapse_withheld.rules.requests import (
     SecretRequests,
 )
 from tests.unit.memory import naming
-from tests.unit.memory.naming import R1, SENDER, records, store, stream_ids
+from tests.unit.memory.naming import R1, SENDER, begin, records, store, stream_ids
 
 RULE = KeyRequests(vanishes=True)
 
@@ -25,9 +25,8 @@ OPENED, PUSHED_OUT = 10, 50
 
 def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
     """Return a memory that has one mailbox open."""
-    of = Memory(
-        Limits(200_000), sees_reads=True, hold_s=None, position=lambda: PUSHED_OUT
-    )
+    of = naming.memory(sees_reads=True, position=lambda: PUSHED_OUT)
+    of.forget(R1)
     of.open(R1, opened)
     if whole:
         read_to_the_end(of)
@@ -36,10 +35,8 @@ def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
 
 def read_to_the_end(of: Memory, *found: tuple[int, Notice]) -> None:
     """Learn all rows of the mailbox."""
-    mailbox = of.open(R1, OPENED)
-    rows = [Row(*each) for each in found]
-    of.learn(R1, mailbox, rows, 0, last=True)
-    of.vanishing.note_whole(mailbox)
+    naming.learn(of, *found)
+    of.vanishing.note_whole(of.open(R1, OPENED))
 
 
 def request(content: str = "c", request_id: str = "1") -> Notice:
@@ -54,256 +51,135 @@ def cancellation(request_id: str = "1") -> Notice:
     return Notice(RULE, pair, "cancelled", CANCELLATION)
 
 
-def went(of: Memory, *stream_ids: int, is_gone: bool = True) -> list[int]:
-    """Let redundant rows go; return which cancellations vanish."""
-    for stream_id in stream_ids:
-        assert of.vanishing.awaits(R1, stream_id)
-        of.vanishing.went(R1, stream_id, is_gone=is_gone)
-    return vanished(of)
+def play(of: Memory, script: str) -> list[int]:
+    """Let something happen to rows; return which cancellations vanish.
 
-
-def vanished(of: Memory) -> list[int]:
-    """Return which cancellations are to vanish."""
+    Args:
+        of: The memory.
+        script: Steps, each about a row. `r11a` is a request and `c12` a cancellation
+            that are stored, `f5a` a request that is found with all that is queued.
+            `g11` and `k11`: a redundant row is gone, or kept. `R11`: a read begins.
+            `w`: all that is queued is known; `d`: it is doubted.
+    """
+    for step in script.split():
+        word, stream_id = step[0], int(step[1:].rstrip("ab") or 0)
+        content = step.lstrip("rf0123456789") or "c"
+        if word == "r":
+            store(of, request(content), stream_id)
+        elif word == "c":
+            store(of, cancellation(), stream_id)
+        elif word in "fw":
+            found = [(stream_id, request(content))] if word == "f" else []
+            read_to_the_end(of, *found)
+        elif word == "R":
+            of.note_read(*R1, stream_id)
+        elif word == "d":
+            of.open(R1, OPENED).doubt()
+        else:
+            assert word in "gk"
+            assert of.vanishing.awaits(R1, stream_id)
+            of.vanishing.went(R1, stream_id, is_gone=word == "g")
+            assert not of.vanishing.awaits(R1, stream_id)
     return [stream_id for _, stream_id in of.vanishing.take(100)]
 
 
-def test_a_cancellation_vanishes_once_its_request_went() -> None:
-    """Nothing is remembered of either, and it is to be deleted once."""
+@pytest.mark.parametrize(
+    ("fact", "script", "expected"),
+    [
+        ("it vanishes once its request went", "r11 c12 g11", [12]),
+        ("one of nothing stays", "c11 c12 g11", []),
+        ("all requests have to go", "r11a r12b c13 g12", []),
+        ("then it vanishes", "r11a r12b c13 g12 g11", [13]),
+        # It would be left, since what makes it redundant would be gone.
+        ("an older one has to go first", "r11 c12 c13 g11", []),
+        ("then the newer one vanishes", "r11 c12 c13 g11 g12", [13]),
+        # A deletion of the device dooms it: what has to do with that is left alone.
+        ("it stays where one request stays", "r11a r12b c13 k11 g12", []),
+        # Whoever was handed a request needs to hear that it is taken back.
+        ("a read of the lowest counts", "r11 r12 c13 R11 g11 g12", []),
+        ("one of less does not", "r11 r12 c13 R10 g11 g12", [13]),
+        ("until it is gone", "r11 c12 R12 g11", []),
+        ("what was handed out, and repeated", "r11 R11 r12 g11 c13 g12", []),
+        ("or taken back and repeated", "r11 R11 c12 g11 r13 c14 g12 g13", []),
+        ("what was not handed out, and repeated, stays", "r11 c12 r13 g11", [12]),
+        ("and may be taken back", "r11 c12 r13 g11 c14 g13", [12, 14]),
+        # What is older may have been handed out by an earlier process.
+        ("what was found below the position counts", "f10 r12 g10 c13 g12", []),
+        ("above it does not", "f11 r12 g11 c13 g12", [13]),
+        ("nothing vanishes in doubt", "r11 c12 d g11", []),
+        ("until all is known again", "r11 c12 d g11 w", [12]),
+    ],
+)
+def test_where_all_that_is_queued_is_known(
+    fact: str, script: str, expected: list[int]
+) -> None:
+    """Nothing is remembered of what vanishes, and it is to be deleted once."""
     of = memory()
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
+    assert expected == play(of, script), fact
+
+    assert not set(expected) & set(stream_ids(of))
     assert 0 == len(of.vanishing)
 
-    assert [12] == went(of, 11)
-    assert [] == stream_ids(of)
-    assert [] == vanished(of)
-    assert not of.vanishing.awaits(R1, 11)
 
-
-@pytest.mark.parametrize("opened", [0, OPENED])
-def test_a_cancellation_of_nothing_stays(opened: int) -> None:
-    """Nobody knows what it takes back: that was before the mailbox was opened."""
-    of = memory(opened=opened)
-    store(of, cancellation(), 11)
-    store(of, cancellation(), 12)
-
-    assert [] == went(of, 11)
-    assert [12] == stream_ids(of)
-
-
-def test_all_requests_have_to_go() -> None:
-    """Some may say something else under the same ID."""
-    of = memory()
-    store(of, request("a"), 11)
-    store(of, request("b"), 12)
-    store(of, cancellation(), 13)
-
-    assert [] == went(of, 12)
-    assert [13] == went(of, 11)
-
-
-def test_an_older_cancellation_has_to_go_first() -> None:
-    """It would be left, since what makes it redundant would be gone."""
-    of = memory()
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    store(of, cancellation(), 13)
-
-    assert [] == went(of, 11)
-    assert [13] == went(of, 12)
-
-
-@pytest.mark.parametrize("opened", [0, OPENED])
-def test_where_one_request_stays_its_cancellation_stays(opened: int) -> None:
-    """A deletion of the device dooms it: what has to do with that is left alone."""
-    of = memory(opened=opened)
-    store(of, request("a"), 11)
-    store(of, request("b"), 12)
-    store(of, cancellation(), 13)
-
-    went(of, 11, is_gone=False)
-    assert [] == went(of, 12)
-    assert [13] == stream_ids(of)
-
-
-@pytest.mark.parametrize(("up_to", "expected"), [(10, [13]), (11, []), (12, [])])
-def test_no_read_may_have_reached_the_lowest_request(
-    up_to: int, expected: list[int]
+@pytest.mark.parametrize(
+    ("fact", "script", "expected"),
+    [
+        ("nothing vanishes", "r11 c12 g11", []),
+        ("until all is known", "r11 c12 g11 w", [12]),
+        ("unless there was more", "r11 c12 g11 f5b", []),
+        ("which may have been handed out", "r11 c12 g11 f5b g5", []),
+        ("a read until then counts", "r11 c12 g11 R12 w", []),
+        ("and so does what is to go", "r11 c12 g11 r13 c14 w", []),
+        ("until it is gone", "r11 c12 g11 r13 c14 w g12 g13", [14]),
+    ],
+)
+def test_where_not_all_that_is_queued_is_known(
+    fact: str, script: str, expected: list[int]
 ) -> None:
-    """Whoever was handed it needs to hear that it is taken back."""
-    of = memory()
-    store(of, request(), 11)
-    store(of, request(), 12)
-    store(of, cancellation(), 13)
-    of.note_read(*R1, up_to)
-
-    assert expected == went(of, 11, 12)
+    """As where a mailbox is too large to be read to its end."""
+    assert expected == play(memory(whole=False), script), fact
 
 
-def test_a_read_that_begins_before_the_request_is_gone_counts() -> None:
-    """Also after the cancellation was stored."""
-    of = memory()
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    of.note_read(*R1, 12)
-
-    assert [] == went(of, 11)
-
-
-def test_a_request_that_was_handed_out_and_repeated_needs_its_cancellation() -> None:
-    """The first one is gone, and nobody read the second."""
-    of = memory()
-    store(of, request(), 11)
-    of.note_read(*R1, 11)
-    store(of, request(), 12)
-    went(of, 11)
-    store(of, cancellation(), 13)
-
-    assert [] == went(of, 12)
+@pytest.mark.parametrize(
+    "script",
+    [
+        "c11 c12 g11",
+        "r11a r12b c13 k11 g12",
+    ],
+)
+def test_in_a_mailbox_that_began_empty_no_doubt_is_less(script: str) -> None:
+    """Of what stays nothing was handed out there, and yet it counts as if it was."""
+    assert [] == play(memory(opened=0), script)
 
 
-def test_what_was_handed_out_cancelled_and_asked_again_needs_the_last_one() -> None:
-    """The first cancellation was not handed out."""
-    of = memory()
-    store(of, request(), 11)
-    of.note_read(*R1, 11)
-    store(of, cancellation(), 12)
-    assert [] == went(of, 11)
-    store(of, request(), 13)
-    store(of, cancellation(), 14)
+def test_what_was_learned_is_not_read_to_its_end_yet() -> None:
+    """Of a very large one the oldest rows are not looked at."""
+    of = memory(whole=False)
+    naming.learn(of)
 
-    assert [] == went(of, 12, 13)
-    assert [14] == stream_ids(of)
-
-
-def test_what_was_taken_back_unread_and_asked_again_is_asked_for() -> None:
-    """The cancellation in between goes, and later the other."""
-    of = memory()
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    store(of, request(), 13)
-    assert [12] == went(of, 11)
-    assert [13] == stream_ids(of)
-
-    store(of, cancellation(), 14)
-    assert [14] == went(of, 13)
+    assert [] == play(of, "r11 c12 g11")
 
 
 def test_nothing_of_the_pair_may_be_in_flight() -> None:
     """It may get a lower stream ID than the cancellation."""
     for in_flight, expected in [(request(), []), (request("c", "2"), [13])]:
         of = memory()
-        store(of, request(), 11)
-        store(of, cancellation(), 13)
+        play(of, "r11 c13")
         begin(of, in_flight)
 
-        assert expected == went(of, 11)
-
-
-def begin(of: Memory, notice: Notice) -> Storing:
-    """Let a notice be on its way."""
-    return of.begin(R1, notice, SENDER, 0, 0.0)
+        assert expected == play(of, "g11")
 
 
 def test_a_request_that_is_settled_after_its_cancellation_is_waited_for() -> None:
     """On PostgreSQL ten threads shuffle."""
     of = memory()
-    store(of, request("a"), 11)
+    play(of, "r11a")
     late = begin(of, request("b"))
-    store(of, cancellation(), 13)
+    play(of, "c13")
     of.settle(late, 12)
 
-    assert [] == went(of, 11)
-    assert [13] == went(of, 12)
-
-
-@pytest.mark.parametrize(("stream_id", "expected"), [(9, []), (10, []), (11, [13])])
-def test_a_request_that_was_found_counts_from_where_the_mailbox_was_opened(
-    stream_id: int, expected: list[int]
-) -> None:
-    """What is older may have been handed out by an earlier process."""
-    of = memory()
-    read_to_the_end(of, (stream_id, request()))
-    store(of, request(), 12)
-    went(of, stream_id)
-    store(of, cancellation(), 13)
-
-    assert expected == went(of, 12)
-
-
-def test_nothing_vanishes_before_all_that_is_queued_is_known() -> None:
-    """Then it does, unless it turns out that there was more."""
-    for found, expected in [([], [12]), ([(5, request("b"))], [])]:
-        of = memory(whole=False)
-        store(of, request(), 11)
-        store(of, cancellation(), 12)
-        assert [] == went(of, 11)
-
-        read_to_the_end(of, *found)
-        assert expected == vanished(of)
-        # The one that was found may have been handed out.
-        assert [] == went(of, *(stream_id for stream_id, _ in found))
-
-
-def test_nothing_vanishes_where_a_mailbox_was_not_read_to_its_end() -> None:
-    """Of a very large one the oldest rows are not looked at."""
-    of = memory(whole=False)
-    of.learn(R1, of.open(R1, OPENED), [], 0, last=True)
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-
-    assert [] == went(of, 11)
-
-
-def test_nothing_vanishes_after_something_was_stored_unseen() -> None:
-    """Until all is known again."""
-    of = memory()
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    of.open(R1, OPENED).doubt()
-    assert [] == went(of, 11)
-
-    read_to_the_end(of)
-    assert [12] == vanished(of)
-
-
-def test_what_is_decided_late_is_decided_by_what_happened_until_then() -> None:
-    """A read of another request of the pair, or one that is to go."""
-    of = memory(whole=False)
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    went(of, 11)
-    of.note_read(*R1, 12)
-    read_to_the_end(of)
-    assert [] == vanished(of)
-
-    of = memory(whole=False)
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    went(of, 11)
-    store(of, request(), 13)
-    store(of, cancellation(), 14)
-    read_to_the_end(of)
-    assert [] == vanished(of)
-    assert [14] == went(of, 12, 13)
-
-
-def test_a_pair_that_was_pushed_out_counts_as_handed_out() -> None:
-    """Its first request was, and is gone; what is found again looks unread."""
-    of = memory()
-    store(of, request(), 11)
-    of.note_read(*R1, 11)
-    store(of, request(), 12)
-    went(of, 11)
-    push_out(of)
-    read_to_the_end(of, (12, request()))
-    store(of, cancellation(), 1200)
-
-    assert [] == went(of, 12)
-    # What is asked for after that is not touched by it.
-    store(of, request("c", "new"), 1201)
-    store(of, cancellation("new"), 1202)
-    assert [1202] == went(of, 1201)
+    assert [] == play(of, "g11")
+    assert [13] == play(of, "g12")
 
 
 def push_out(of: Memory) -> None:
@@ -316,10 +192,22 @@ def push_out(of: Memory) -> None:
         of.drop(R1, record)
 
 
+def test_a_pair_that_was_pushed_out_counts_as_handed_out() -> None:
+    """Its first request was, and is gone; what is found again looks unread."""
+    of = memory()
+    play(of, "r11 R11 r12 g11")
+    push_out(of)
+    assert [] == play(of, "f12 c1200 g12")
+    # What is asked for after that is not touched by it.
+    store(of, request("c", "new"), 1201)
+    store(of, cancellation("new"), 1202)
+    assert [1202] == play(of, "g1201")
+
+
 def test_what_is_pushed_out_makes_nobodys_notices_count_as_read() -> None:
     """Or whoever asks for much would have all of them stored."""
     of = memory()
-    store(of, request(), 12)
+    play(of, "r12")
     push_out(of)
 
     assert OPENED == of.open(R1, 0).handed_out
@@ -330,24 +218,26 @@ def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
     of = memory()
     for number in range(MOST_OF_PAIR + 1):
         store(of, request(str(number)), 60 + number)
-    store(of, cancellation(), 90)
+    gone = " ".join(f"g{each}" for each in range(61, 61 + MOST_OF_PAIR))
 
-    assert [] == went(of, *range(61, 61 + MOST_OF_PAIR))
+    assert [] == play(of, f"c90 {gone}")
 
 
-def test_of_what_does_not_vanish_nothing_is_noted_as_it_is_pushed_out() -> None:
-    """Nor where no read is seen, whatever is asked for."""
-    of = memory()
-    for number in range(MOST_OF_PAIR + 1):
-        store(of, naming.request(content=str(number)), 60 + number)
-    assert MOST_OF_PAIR == of.pairs
-    assert of.open(R1, OPENED).asked is None
+def test_where_nothing_vanishes_nothing_is_noted() -> None:
+    """With `true`, and where no read is seen; though rows go and are pushed out."""
 
-    of = naming.memory()
-    for number in range(MOST_OF_PAIR + 1):
-        store(of, request(str(number)), 60 + number)
-    assert MOST_OF_PAIR == of.pairs
-    assert of.open(R1, OPENED).asked is None
+    def lasting(content: str) -> Notice:
+        return naming.request("1", content)
+
+    for of, asked in [(memory(), lasting), (naming.memory(), request)]:
+        store(of, asked("c"), 11)
+        store(of, asked("c"), 12)
+        assert not of.vanishing.awaits(R1, 11)
+        for number in range(MOST_OF_PAIR + 1):
+            store(of, asked(str(number)), 60 + number)
+        assert MOST_OF_PAIR == of.pairs
+
+        assert of.open(R1, OPENED).asked is None
 
 
 def test_each_doubt_ends_that_all_is_known() -> None:
@@ -364,107 +254,78 @@ def test_each_doubt_ends_that_all_is_known() -> None:
 def test_a_cancellation_that_was_found_stays() -> None:
     """An old Synapse may have stored it for somebody else."""
     of = memory()
-    store(of, request(), 11)
+    play(of, "r11")
     read_to_the_end(of, (12, cancellation()))
 
-    assert [] == went(of, 11)
+    assert [] == play(of, "g11")
 
 
 def test_after_an_eviction_what_was_asked_is_not_known() -> None:
     """What is found counts from where the mailbox is opened again."""
     of = memory()
-    store(of, request(), 11)
+    play(of, "r11")
     of.forget(R1)
     of.open(R1, 11)
-    read_to_the_end(of, (11, request()))
-    store(of, cancellation(), 12)
 
-    assert [] == went(of, 11)
+    assert [] == play(of, "f11 c12 g11")
 
 
 def test_what_became_of_rows_of_a_forgotten_mailbox_does_not_matter() -> None:
-    """Nor of rows that are not waited for."""
-    of = memory()
-    of.vanishing.went(R1, 7, is_gone=True)
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    of.vanishing.went(R1, 7, is_gone=True)
-    of.forget(R1)
-    assert not of.vanishing.awaits(R1, 11)
-    of.vanishing.went(R1, 11, is_gone=True)
-
-    assert [] == vanished(of)
-
-
-def test_a_mailbox_that_was_forgotten_while_it_was_read_is_left_alone() -> None:
-    """Another one is open by then."""
+    """Nor of rows that are not waited for, nor that it was read to its end."""
     of = memory(whole=False)
     mailbox = of.open(R1, OPENED)
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    went(of, 11)
+    of.vanishing.went(R1, 7, is_gone=True)
+    play(of, "r11 c12")
+    of.vanishing.went(R1, 7, is_gone=True)
+    play(of, "g11 r13 c14")
     of.forget(R1)
+    assert not of.vanishing.awaits(R1, 13)
+    of.vanishing.went(R1, 13, is_gone=True)
     of.vanishing.note_whole(mailbox)
 
-    assert [] == vanished(of)
+    assert 0 == len(of.vanishing)
 
 
 def test_keys_and_secrets_are_apart() -> None:
     """As with any pair."""
     of = memory()
     secret = Pair(SENDER, "A", "m.secret.request", ("1",))
-    rule = SecretRequests(vanishes=True)
-    store(of, request(), 11)
-    store(of, Notice(rule, secret, "cancelled", CANCELLATION), 12)
-    store(of, Notice(rule, secret, "cancelled", CANCELLATION), 13)
+    notice = Notice(SecretRequests(vanishes=True), secret, "cancelled", CANCELLATION)
+    play(of, "r11")
+    for stream_id in (12, 13):
+        store(of, notice, stream_id)
 
-    assert [] == went(of, 12)
-
-
-def test_what_does_not_vanish_is_not_waited_for() -> None:
-    """With `true`, and where no read is seen."""
-    of = memory()
-    store(of, naming.request(), 11)
-    store(of, naming.cancellation(), 12)
-    assert not of.vanishing.awaits(R1, 11)
-
-    of = naming.memory()
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    assert not of.vanishing.awaits(R1, 11)
+    assert [] == play(of, "g12")
 
 
 def test_nothing_is_kept_of_what_is_gone() -> None:
     """Or whoever asks and cancels for ever would fill the memory."""
     of = memory()
     mailbox = of.open(R1, OPENED)
-    store(of, request(), 11)
-    store(of, cancellation(), 12)
-    went(of, 11)
+    play(of, "r11 c12 g11")
     # Its device is gone, and so is what made it redundant.
     stale = Row(13, request("c", "2"), stale=True)
     of.learn(R1, mailbox, [stale], 14, last=True)
-    went(of, 13)
+    play(of, "g13")
     # Each was repeated, and is pushed out.
-    for number in range(2000):
-        for again in range(2):
-            store(of, request("c", f"more {number}"), 20 + 2 * number + again)
-        went(of, 20 + 2 * number)
+    for number in range(20, 4020, 2):
+        store(of, request("c", f"more {number}"), number)
+        store(of, request("c", f"more {number}"), number + 1)
+        play(of, f"g{number}")
 
-    assert mailbox.asked is not None
-    assert len(mailbox) == len(mailbox.asked.lowest) == 1000
-    assert {} == mailbox.asked.going
-    assert {} == mailbox.asked.waits
-    assert {} == mailbox.asked.undecided
+    asked = mailbox.asked
+    assert asked is not None
+    assert len(mailbox) == len(asked.lowest) == 1000
+    assert not [*asked.going, *asked.waits, *asked.undecided]
 
 
 def test_nothing_is_kept_of_what_was_never_decided() -> None:
     """Where a mailbox is too large to be read to its end."""
     of = memory(whole=False)
-    for number in range(1100):
-        store(of, request("c", str(number)), 20 + 2 * number)
-        store(of, cancellation(str(number)), 21 + 2 * number)
-        went(of, 20 + 2 * number)
+    for number in range(20, 2220, 2):
+        store(of, request("c", str(number)), number)
+        store(of, cancellation(str(number)), number + 1)
+        play(of, f"g{number}")
 
     asked = of.open(R1, OPENED).asked
     assert asked is not None

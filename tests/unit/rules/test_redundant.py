@@ -307,15 +307,6 @@ def test_nothing_is_newer_where_nothing_of_the_pair_was_seen() -> None:
     assert 1 == walk.newer_than(older.notice)
 
 
-def test_slots_are_counted_and_not_pairs() -> None:
-    """One pair may have thousands."""
-    one, other = key_request(body="1"), key_request(body="2")
-    rows = rows_of([one, other, one, other])
-    walk = Backwards(4, most_slots=1)
-
-    assert [None, None, 4, None] == [walk.judge(row) for row in rows[::-1]]
-
-
 def test_slots_of_all_that_was_seen_are_counted_together() -> None:
     """However few the last one took."""
     one, two, three = (key_request(body=body) for body in "123")
@@ -466,10 +457,7 @@ def test_what_is_stale_goes_for_anything_newer() -> None:
     assert {1: 2} == gone(stale(verification()), more=1)
     assert {1: 2} == gone(stale(key_request()), no_olm())
     assert {1: 3} == gone(stale(verification()), VERIFICATION_CANCELLED, no_olm())
-
-
-def test_a_stale_row_that_stays_makes_others_redundant() -> None:
-    """It is the newest, and says the same."""
+    # The newest stays, and says the same.
     assert {1: 2} == gone(stale(verification()), stale(verification()))
 
 

@@ -1,4 +1,4 @@
-"""The rules `key_requests` and `secret_requests`: what is taken back goes."""
+"""The rules for requests: what is taken back goes, and what no client heeds."""
 
 from __future__ import annotations
 
@@ -9,126 +9,201 @@ import pytest
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.notice import Notice, Pair
-from synapse_withheld.rules.requests import KeyRequests, Requests, SecretRequests
+from synapse_withheld.rules.notice import ANY, Notice, Pair
+from synapse_withheld.rules.redundant import Staleness, askers_of
+from synapse_withheld.rules.requests import (
+    CancellableRule,
+    KeyRequests,
+    SecretRequests,
+    VerificationRequests,
+)
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import Options, Sweep
+from synapse_withheld.sweep.walk import Counts, Options, Sweep
 from tests.harness.databases.backlog import FakeRows, driven, other, text_of
 
-RULES: list[Requests] = [KeyRequests(), SecretRequests()]
-BOTH = pytest.mark.parametrize("rule", RULES)
+ABOUT = {"requesting_device_id": "S1", "request_id": "1"}
 REQUEST: dict[str, Any] = {
     "action": "request",
-    "requesting_device_id": "S1",
-    "request_id": "1",
+    **ABOUT,
     "body": {"session_id": "session"},
 }
-CANCELLATION: dict[str, Any] = {
-    "action": "request_cancellation",
-    "requesting_device_id": "S1",
-    "request_id": "1",
-}
+CANCELLATION = {"action": "request_cancellation", **ABOUT}
+VERIFICATION: dict[str, Any] = {"transaction_id": "1", "from_device": "S1"}
+VERIFY, CANCEL = "m.key.verification.request", "m.key.verification.cancel"
+DAY_MS = 24 * 60 * 60 * 1000
+
+# Each rule, and the type and the content of its requests and of its cancellations.
+Of = Any
+KEYS = (
+    KeyRequests(),
+    ("m.room_key_request", REQUEST),
+    ("m.room_key_request", CANCELLATION),
+)
+SECRETS = (
+    SecretRequests(),
+    ("m.secret.request", REQUEST),
+    ("m.secret.request", CANCELLATION),
+)
+VERIFICATIONS = (
+    VerificationRequests(),
+    (VERIFY, VERIFICATION),
+    (CANCEL, VERIFICATION),
+)
+EACH = pytest.mark.parametrize("of", [KEYS, SECRETS, VERIFICATIONS])
 
 
-def read(rule: Requests, content: dict[str, Any], **changed: Any) -> Notice:
+def read(rule: CancellableRule, message: Any, **changed: Any) -> Notice:
     """Read what has to be a request or a cancellation."""
-    (message_type,) = rule.types
+    message_type, content = message
     found = rule.read("@s:hs", message_type, {**content, **changed})
     assert found is not None
     return found
 
 
-@BOTH
-def test_a_pair_is_of_a_device_and_a_request(rule: Requests) -> None:
-    """And of its type; what equal contents have in common is short."""
-    found = read(rule, REQUEST)
-    (message_type,) = rule.types
-
-    assert Pair("@s:hs", "S1", message_type, ("1",)) == found.pair
-    assert 32 == len(found.key)
-    assert found.pair == read(rule, CANCELLATION).pair
+def verification(kind: str = VERIFY, **changed: Any) -> Notice:
+    """Read a message of a verification."""
+    return read(VERIFICATIONS[0], (kind, VERIFICATION), **changed)
 
 
-@BOTH
-def test_equal_requests_have_equal_keys(rule: Requests) -> None:
+@EACH
+def test_equal_requests_have_equal_keys(of: Of) -> None:
     """Whatever the order of what they say, and however clients follow them."""
-    key = read(rule, REQUEST).key
+    rule, request, cancellation = of
+    key = read(rule, request).key
+    message_type, content = request
 
-    assert key == read(rule, dict(reversed(REQUEST.items()))).key
-    assert key == read(rule, REQUEST, **{"org.matrix.msgid": "1"}).key
-    assert key != read(rule, REQUEST, body={}).key
-    assert key != read(rule, REQUEST, more=None).key
+    assert 32 == len(key)
+    assert key == read(rule, (message_type, dict(reversed(content.items())))).key
+    assert key == read(rule, request, **{"org.matrix.msgid": "1"}).key
+    assert key != read(rule, request, body={}).key
+    assert key != read(rule, request, more=None).key
+    # And no message is changed.
+    tracked = {**content, "org.matrix.msgid": "1"}
+    read(rule, (message_type, tracked))
+    assert "org.matrix.msgid" in tracked
+    assert read(rule, request).pair == read(rule, cancellation).pair
 
 
-@BOTH
-def test_only_a_request_waits_for_an_answer(rule: Requests) -> None:
-    """Of the device that asks."""
-    assert ("@s:hs", "S1") == read(rule, REQUEST).asker
-    assert read(rule, CANCELLATION).asker is None
+def test_a_pair_is_of_a_device_and_a_request_or_of_a_transaction() -> None:
+    """Of both types of verifications, whatever device they are of.
+
+    All their cancellations say the same, whatever their reasons, and however deep.
+    """
+    key_pair = Pair("@s:hs", "S1", "m.room_key_request", ("1",))
+    pair = Pair("@s:hs", "", "m.key.verification", ("1",))
+
+    assert key_pair == read(KEYS[0], KEYS[1]).pair
+    assert {pair} == {verification(kind).pair for kind in (VERIFY, CANCEL)}
+    assert pair == verification(from_device="T").pair
+    assert {ANY} == {verification(CANCEL, code=code).key for code in "ab"}
 
 
-@BOTH
-@pytest.mark.parametrize(
-    ("queued", "content", "expected"),
-    [
-        (REQUEST, REQUEST, decision.REPEATED),
-        (REQUEST, {**REQUEST, "body": {}}, decision.NOT_REPEATED),
-        (REQUEST, CANCELLATION, decision.CANCELLED),
-        (CANCELLATION, CANCELLATION, decision.REPEATED),
-        (CANCELLATION, {**CANCELLATION, "reason": ""}, decision.REPEATED),
-        (CANCELLATION, REQUEST, decision.NOT_REPEATED),
-    ],
-)
-def test_each_is_stored_for_what_it_does_to_the_queued_one(
-    rule: Requests, queued: Any, content: Any, expected: Decision
-) -> None:
+@EACH
+def test_each_is_stored_for_what_it_does_to_the_queued_one(of: Of) -> None:
     """As metrics tell it; none collapses."""
-    earlier, later = read(rule, queued), read(rule, content)
+    rule, asks, takes_back = of
+    request, cancellation = read(rule, asks), read(rule, takes_back)
+    another, other_reason = read(rule, asks, body={}), read(rule, takes_back, reason="")
+    piles_up = rule is VERIFICATIONS[0]
+    expected: dict[tuple[Notice, Notice], Decision] = {
+        (request, request): decision.REPEATED,
+        (request, another): decision.NOT_REPEATED,
+        (request, cancellation): decision.CANCELLED,
+        (cancellation, request): decision.NOT_REPEATED,
+        (cancellation, other_reason): (
+            decision.NOT_REPEATED if piles_up else decision.REPEATED
+        ),
+    }
+    for (queued, notice), why in expected.items():
+        assert why == rule.why_stored(queued, notice)
+        assert not rule.says_as_much(queued, notice)
 
-    assert expected == rule.why_stored(earlier, later)
-    assert not rule.says_as_much(earlier, later)
+
+# What no client heeds any more.
 
 
-deep: dict[str, Any] = {}
-# Python 3.12 and newer go down some ten thousand levels.
-for _ in range(100_000):
-    deep = {"deeper": deep}
+@EACH
+def test_only_a_request_waits_for_an_answer(of: Of) -> None:
+    """Of the device that asks: once that is gone, nobody heeds it.
+
+    A cancellation stays, since a prompt may be waiting for it. IDs of devices are not
+    unique across users.
+    """
+    rule, asks, takes_back = of
+    request, cancellation = read(rule, asks), read(rule, takes_back)
+
+    assert {("@s:hs", "S1")} == askers_of([request, cancellation])
+    assert Staleness(gone={("@s:hs", "S1")}).applies_to(request)
+    assert not Staleness(gone={("@s:hs", "S1")}).applies_to(cancellation)
+    assert not Staleness(gone={("@s:hs", "T"), ("@t:hs", "S1")}).applies_to(request)
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize(
-    "content",
-    [
-        {**REQUEST, "action": "other"},
-        {**REQUEST, "action": ["request"]},
-        {**REQUEST, "requesting_device_id": None},
-        {**REQUEST, "requesting_device_id": "D" * 256},
-        {**REQUEST, "request_id": 7},
-        {**REQUEST, "request_id": ""},
-        {**REQUEST, "body": deep},
-        {},
-        [],
-        None,
-    ],
-    ids=range(10),
-)
-def test_what_is_malformed_is_not_named(rule: Requests, content: object) -> None:
-    """It is stored as it is."""
-    (message_type,) = rule.types
+def test_a_verification_may_name_no_device() -> None:
+    """Then nobody is asked about it."""
+    named = [verification(from_device=each) for each in (None, "", 1, "D" * 256)]
 
-    assert rule.read("@s:hs", message_type, content) is None
+    assert set() == askers_of(named)
+
+
+def test_a_verification_expires_after_ten_minutes_and_a_day() -> None:
+    """Then every client ignores it, whatever its clock says; its cancellation stays."""
+    expires_ts = 1000 + 10 * 60 * 1000 + DAY_MS
+    later = [Staleness(now_ts=expires_ts + more) for more in (-1, 0)]
+    request, cancel = (verification(kind, timestamp=1000) for kind in (VERIFY, CANCEL))
+
+    assert [False, True] == [each.applies_to(request) for each in later]
+    assert not any(each.applies_to(cancel) for each in later)
+    assert verification(timestamp=2**53).expires_ts == 2**53 + 10 * 60 * 1000 + DAY_MS
+    assert verification(timestamp=0).expires_ts is not None
+
+
+@pytest.mark.parametrize("timestamp", [None, True, "1000", 1.5, -1, 2**53 + 1])
+def test_a_verification_without_a_time_never_expires(timestamp: Any) -> None:
+    """What is later than JSON holds exactly is no time."""
+    found = verification(timestamp=timestamp, from_device=None)
+
+    assert found.expires_ts is None
+    assert not Staleness(now_ts=2**62).applies_to(found)
+
+
+def swept(texts: list[str], options: Options, *gone: tuple[str, str]) -> Any:
+    """Sweep a mailbox; return the rows that are left, and what was counted."""
+    rows = FakeRows({("@r:hs", "R", n): text for n, text in enumerate(texts, 1)})
+    rows.gone_devices = set(gone)
+    sweep = Sweep(rows, options)
+    while not sweep.progress.done:
+        driven(sweep.step())
+    return sorted(stream_id for *_, stream_id in rows.table), sweep.progress.total
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_the_sweep_takes_what_has_expired_but_no_cancellation_of_it(
+    batch_size: int,
+) -> None:
+    """Where anything newer is in the mailbox, whatever that is.
+
+    A cancellation may close a verification that clients open without a request.
+    """
+    rules = Ruleset.of(Config(rules=RulesConfig(verification_requests=True)))
+    old, fresh = (
+        text_of("@s:hs", VERIFY, {"transaction_id": each, "timestamp": timestamp})
+        for each, timestamp in (("1", 0), ("2", DAY_MS))
+    )
+    cancellation = text_of("@s:hs", CANCEL, {"transaction_id": "1"})
+    options = Options(batch_size, rules, now_ts=2 * DAY_MS)
+    left, counts = swept([old, old, cancellation, fresh, other(), old], options)
+
+    assert [3, 4, 5, 6] == left
+    assert Counts(5, 2, deleted=2, bytes=2 * len(old)) == counts
 
 
 def test_the_sweep_takes_what_a_device_asked_for_that_is_gone() -> None:
     """Where anything newer is in the mailbox, whatever that is."""
     rules = Ruleset.of(Config(rules=RulesConfig(key_requests=True)))
-    request = text_of("@s:hs", "m.room_key_request", REQUEST)
-    cancellation = text_of(
-        "@s:hs", "m.room_key_request", {**CANCELLATION, "request_id": "2"}
+    request, cancellation = (
+        text_of("@s:hs", "m.room_key_request", {**content, "request_id": number})
+        for content, number in ((REQUEST, "1"), (CANCELLATION, "2"))
     )
     texts = [request, cancellation, other(), request]
-    rows = FakeRows({("@r:hs", "R", n): text for n, text in enumerate(texts, 1)})
-    rows.gone_devices = {("@s:hs", "S1")}
-    driven(Sweep(rows, Options(rules=rules)).step())
 
-    assert [2, 3, 4] == sorted(stream_id for *_, stream_id in rows.table)
+    assert [2, 3, 4] == swept(texts, Options(rules=rules), ("@s:hs", "S1"))[0]

@@ -10,59 +10,40 @@ from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import SESSION_CODES
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.withheld import SessionWithheld
+from tests.unit.rules.test_content import content
 
 RULE = SessionWithheld()
 WITHHELD = "m.room_key.withheld"
-CONTENT = {
-    "algorithm": "m.megolm.v1.aes-sha2",
-    "code": "m.unverified",
-    "sender_key": "K" * 43,
-    "from_device": "S",
-    "room_id": "!room:hs",
-    "session_id": "session",
-}
 
 
 def read(**changed: Any) -> Notice | None:
     """Read a message that says something else in part."""
-    return RULE.read("@s:hs", WITHHELD, {**CONTENT, **changed})
-
-
-def notice(**changed: Any) -> Notice:
-    """Read what has to be about a session."""
-    found = read(**changed)
-    assert found is not None
-    return found
+    session = {"from_device": "S", "room_id": "!room:hs", "session_id": "session"}
+    about = {"code": "m.unverified", **session, **changed}
+    return RULE.read("@s:hs", WITHHELD, content(**about))
 
 
 @pytest.mark.parametrize("code", [*SESSION_CODES, "org.example.reason", "c" * 255])
 def test_every_code_about_a_session_is_named(code: str) -> None:
     """Those of the specification, and what senders make up."""
-    found = notice(code=code)
+    pair = Pair("@s:hs", "device:S", WITHHELD, ("!room:hs", "session", "K" * 43))
 
-    session = ("!room:hs", "session", "K" * 43)
-    assert Pair("@s:hs", "device:S", WITHHELD, session) == found.pair
-    assert (code, "K" * 43) == (found.variant, found.key)
+    assert Notice(RULE, pair, "K" * 43, code) == read(code=code)
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("name", "values"),
     [
-        {"code": "m.no_olm"},
-        {"code": ""},
-        {"code": "c" * 256},
-        {"code": ["m.unverified"]},
-        {"code": None},
-        {"algorithm": "m.olm"},
-        {"room_id": None},
-        {"session_id": None},
-        {"session_id": 7},
-        {"sender_key": ""},
+        ("code", ["m.no_olm", "", "c" * 256, ["m.unverified"], None]),
+        ("algorithm", ["m.olm"]),
+        ("room_id", [None]),
+        ("session_id", [None, 7]),
+        ("sender_key", [""]),
     ],
 )
-def test_what_is_not_about_a_session_is_not_named(changed: dict[str, Any]) -> None:
+def test_what_is_not_about_a_session_is_not_named(name: str, values: Any) -> None:
     """It is stored as it is."""
-    assert read(**changed) is None
+    assert all(read(**{name: value}) is None for value in values)
 
 
 @pytest.mark.parametrize("name", ["session_id", "room_id", "sender_key", "from_device"])
@@ -77,17 +58,12 @@ def test_each_session_and_each_device_is_told_of_by_itself(name: str) -> None:
 
 def test_a_queued_message_says_as_much_as_one_with_its_code() -> None:
     """Another code for the session is news."""
-    one, again = notice(), notice(reason="again")
-    other = notice(code="org.example.reason")
+    one, again, other = read(), read(reason="again"), read(code="org.example.reason")
+    assert one is not None
+    assert again is not None
+    assert other is not None
 
     assert RULE.says_as_much(one, again)
     assert not RULE.says_as_much(one, other)
     assert decision.REPEATED == RULE.why_stored(one, again)
     assert decision.NEW_CODE == RULE.why_stored(one, other)
-
-
-def test_any_code_makes_any_older_one_of_the_session_redundant() -> None:
-    """The newest state counts."""
-    one, other = notice(), notice(code="org.example.reason")
-
-    assert RULE.takes(one, seen_arriving=False) == RULE.yields_to(other)

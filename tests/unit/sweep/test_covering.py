@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from synapse_withheld.config import Config
 from synapse_withheld.database.sql import MOST_OF_ROW
 from synapse_withheld.rules.mailbox import Superseded
-from synapse_withheld.rules.redundant import Backwards, Row
+from synapse_withheld.rules.redundant import Backwards, Row, Staleness
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.rules.staleness import Staleness
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.covering import Covering, Found
 from tests.harness.databases.backlog import notice, other, text_of

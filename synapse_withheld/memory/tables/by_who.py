@@ -1,4 +1,4 @@
-"""Who holds how much in a mailbox that holds much."""
+"""Who has how much in a mailbox that holds much."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synapse_withheld.memory.tables.records import (
 )
 
 
-class Holders:
+class ByWho:
     """The records of one mailbox by who, and who has most."""
 
     __slots__ = ("_by_count", "_most", "_records")
@@ -28,7 +28,6 @@ class Holders:
             self.insert(record)
 
     def of(self, who: str) -> ByAge:
-        """Return what one has."""
         return self._records.get(who, [])
 
     def of_most(self) -> ByAge:
@@ -36,18 +35,16 @@ class Holders:
         return self._records[next(iter(self._by_count[self._most]))]
 
     def insert(self, record: Record) -> None:
-        """Count one more."""
         insert_into(self._records, record.who, record)
-        now = len(self._records[record.who])
-        self._recount(record.who, now - 1, now)
+        self._recount(record.who, before=len(self.of(record.who)) - 1)
 
     def remove(self, record: Record) -> None:
-        """Count one less."""
-        before = len(self._records[record.who])
+        before = len(self.of(record.who))
         remove_from(self._records, record.who, record)
-        self._recount(record.who, before, before - 1)
+        self._recount(record.who, before)
 
-    def _recount(self, who: str, before: int, now: int) -> None:
+    def _recount(self, who: str, before: int) -> None:
+        now = len(self.of(who))
         if before:
             same = self._by_count[before]
             del same[who]
@@ -55,5 +52,6 @@ class Holders:
                 del self._by_count[before]
         if now:
             self._by_count.setdefault(now, OrderedDict())[who] = None
+        # It changes by one: where nobody has as many any more, this one has most.
         if now > self._most or self._most not in self._by_count:
             self._most = now
