@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import attrs
-
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     ConfigProblemError,
@@ -100,50 +98,39 @@ def _refuse(config: Config, arguments: argparse.Namespace) -> None:
 def _sweep(
     arguments: argparse.Namespace, config: Config, connection: Connection
 ) -> int:
+    dry_run: bool = arguments.dry_run
     options = Options(
         batch_size=arguments.batch_size or BATCH_SIZE,
         rules=Ruleset.of(config),
-        dry_run=arguments.dry_run,
+        dry_run=dry_run,
         now_ts=now_ts(),
     )
     names = tuple(rule.name for rule in options.rules.rules)
-    work = Work(connection.name, names, config.merge_scopes, arguments.dry_run)
-    place = Place.open(arguments.place, work)
+    place = Place(
+        arguments.place, Work(connection.name, names, config.merge_scopes, dry_run)
+    )
+    backlog = Database(connection.run, connection.driver)
+    sweep = Sweep(backlog, options, place.mailbox)
     try:
-        job = Job(options, arguments.pause, place, as_json=arguments.json)
-        return OK if walking.driven(job.carry_out(connection)) else WRONG
+        walking.driven(_walk(sweep, place, backlog, arguments.pause))
+    except StatementError as error:
+        print(f"The database failed: {error.__cause__}", file=sys.stderr)
+    except OSError as error:
+        print(f"Cannot note where it is: {error}", file=sys.stderr)
     finally:
         place.close()
+    in_words = in_json if arguments.json else in_text
+    print(in_words(sweep.progress, dry_run=dry_run))
+    return OK if sweep.progress.done else WRONG
 
 
-@attrs.frozen
-class Job:
-    """One run of the command."""
-
-    options: Options
-    pause_s: float
-    place: Place
-    as_json: bool
-
-    async def carry_out(self, connection: Connection) -> bool:
-        """Sweep to the end, unless asked to stop; say whether it got there."""
-        backlog = Database(connection.run, connection.driver)
-        sweep = Sweep(backlog, self.options, self.place.mailbox)
-        try:
-            await self._walk(sweep, Bar(await backlog.estimate()))
-        except StatementError as error:
-            print(f"The database failed: {error.__cause__}", file=sys.stderr)
-        except OSError as error:
-            print(f"Cannot note where it is: {error}", file=sys.stderr)
-        in_words = in_json if self.as_json else in_text
-        print(in_words(sweep.progress, dry_run=self.options.dry_run))
-        return sweep.progress.done
-
-    async def _walk(self, sweep: Sweep, bar: Bar) -> None:
-        with walking.stoppable() as stopped, bar:
-            while not stopped.is_set() and not sweep.progress.done:
-                progress = await sweep.step()
-                self.place.note(progress)
-                bar.show(progress.rows)
-                if not progress.done:
-                    stopped.wait(self.pause_s)
+async def _walk(sweep: Sweep, place: Place, backlog: Database, pause_s: float) -> None:
+    """Sweep to the end, unless asked to stop."""
+    bar = Bar(await backlog.estimate())
+    with walking.stoppable() as stopped, bar:
+        while not stopped.is_set() and not sweep.progress.done:
+            progress = await sweep.step()
+            place.note(progress)
+            bar.show(progress.rows)
+            if not progress.done:
+                stopped.wait(pause_s)

@@ -192,15 +192,20 @@ def test_what_synapse_does_not_start_with_is_said_as_it_says_it(entry: Any) -> N
     assert said in str(synapse.value)
 
 
-def test_listeners_that_are_no_list_are_a_mistake() -> None:
-    """As with nothing behind the key."""
-    for listeners in (None, {}, METRICS):
-        with pytest.raises(ConfigProblemError, match="'listeners' is no list"):
-            urls({"listeners": listeners})
-
-
-def test_metrics_on_a_socket_are_a_mistake_once_they_are_enabled() -> None:
-    """Synapse ends at start then; the resource of HTTP can be on one."""
-    entry = {"type": "metrics", "path": "/s"}
-    with pytest.raises(ConfigProblemError, match="unix socket for metrics"):
-        urls({"enable_metrics": True, "listeners": [entry]})
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"listeners": None}, "'listeners' is no list"),
+        ({"listeners": METRICS}, "'listeners' is no list"),
+        # Once they are enabled; the resource of HTTP can be on one.
+        (
+            {"enable_metrics": True, "listeners": [{"type": "metrics", "path": "/s"}]},
+            "unix socket for metrics",
+        ),
+    ],
+)
+def test_other_listeners_are_a_mistake(config: dict[str, Any], says: str) -> None:
+    """Synapse ends at start."""
+    with pytest.raises(ConfigProblemError, match=says) as raised:
+        urls(config)
+    assert not isinstance(raised.value, NoMetricsError)

@@ -3,56 +3,56 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from pathlib import Path
 from typing import Any, Awaitable, Callable, Iterable, TypeVar
 from urllib.parse import quote
 
+import attrs
+from OpenSSL import SSL, crypto
 from twisted.internet import reactor
 from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.web.client import Agent, readBody
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from synapse_withheld.cli.shared.homeserver.address import Address, shown
-from synapse_withheld.cli.shared.homeserver.certificates import OnlyCertificate
 
 # How long an answer may take, in seconds.
 ANSWER_WITHIN_S = 10.0
 
+FOUND = 200
+_REDIRECTED = range(300, 400)
+
 # What OpenSSL says of a certificate.
 _UNTRUSTED = "certificate verify failed"
 
-_REDIRECTED = range(300, 400)
-
-T = TypeVar("T")
-
 # What paths and queries may have as it is.
 _AS_IT_IS = "/?&=%:@!$'()*+,;~"
+
+T = TypeVar("T")
 
 
 class UnreachableError(Exception):
     """There is no answer, or not the one that was asked for; the message says how."""
 
 
-async def get(url: Address | str, token: str | None = None) -> tuple[int, str]:
+async def get(address: Address, token: str | None = None) -> tuple[int, str]:
     """Return the status and the text of an answer.
 
-    Redirects are not followed: an access token or a password would go along.
-
-    Args:
-        url: What is asked for. A user and a password in it are sent as HTTP's basic
-            authentication.
-        token: A Matrix access token, if it takes one.
+    Redirects are not followed: a Matrix access token or a password would go along.
 
     Raises:
         UnreachableError: There is none.
     """
-    address = Address.of(url) if isinstance(url, str) else url
     # Twisted decides at run time what kind it is.
     clock: Any = reactor
     agent, headers = _agent(address), _headers(address, token)
+    path = quote(address.path or "/", safe=_AS_IT_IS).encode()
+    url = f"{address.scheme}://".encode() + _host(address) + path
     try:
-        asked = agent.request(b"GET", _on_the_wire(address), headers)
+        asked = agent.request(b"GET", url, headers)
         response: Any = await asked.addTimeout(ANSWER_WITHIN_S, clock)
         body: bytes = await readBody(response).addTimeout(ANSWER_WITHIN_S, clock)
     except Exception as error:  # refused, reset, timed out, no such host, TLS, …
@@ -69,10 +69,7 @@ async def get(url: Address | str, token: str | None = None) -> tuple[int, str]:
 async def first(
     addresses: Iterable[Address], ask: Callable[[Address], Awaitable[T]]
 ) -> tuple[Address, T]:
-    """Ask one process that listens on several addresses.
-
-    Returns:
-        The first address that answers, and what it answers.
+    """Return the first address of a process that answers, and what it answers.
 
     Raises:
         UnreachableError: None of them does; the message names each.
@@ -87,15 +84,42 @@ async def first(
 
 
 @implementer(IAgentEndpointFactory)
+@attrs.frozen
 class _OnSocket:
     """Makes connections to one unix socket."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    path: str
 
     def endpointForURI(self, _: object) -> Any:  # noqa: N802 Twisted's
         endpoint: Any = UNIXClientEndpoint
-        return endpoint(reactor, self._path, timeout=ANSWER_WITHIN_S)
+        return endpoint(reactor, self.path, timeout=ANSWER_WITHIN_S)
+
+
+@implementer(IPolicyForHTTPS, IOpenSSLClientConnectionCreator)
+@attrs.frozen
+class _OnlyCertificate:
+    """Makes connections to whoever shows one certificate.
+
+    A homeserver's is made out to its name, and asked for on an address of this
+    machine: whoever knows its file needs nobody to vouch for it.
+    """
+
+    digest: bytes
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:  # noqa: ARG002, N802 Twisted's
+        return self
+
+    def clientConnectionForTLS(self, protocol: Any) -> Any:  # noqa: ARG002, N802 Twisted's
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_verify(SSL.VERIFY_PEER, self._is_it)
+        return SSL.Connection(context, None)
+
+    def _is_it(
+        self, _: Any, certificate: Any, error: int, depth: int, trusted: int
+    ) -> bool:
+        # Those above it in the chain say nothing that counts.
+        del error, trusted
+        return depth > 0 or certificate.digest("sha256") == self.digest
 
 
 def _agent(address: Address) -> Any:
@@ -103,22 +127,22 @@ def _agent(address: Address) -> Any:
     if address.socket:
         return agent.usingEndpointFactory(reactor, _OnSocket(address.socket))
     if address.certificate:
-        policy = _only(address.certificate)
+        policy = _OnlyCertificate(_digest(address.certificate))
         return agent(reactor, policy, connectTimeout=ANSWER_WITHIN_S)
     return agent(reactor, connectTimeout=ANSWER_WITHIN_S)
 
 
-def _only(certificate: str) -> OnlyCertificate:
+def _digest(file: str) -> bytes:
+    """Return that of the first certificate in a file."""
+    problem = "its certificate cannot be read, to know it by"
     try:
-        return OnlyCertificate.of_file(certificate)
+        text = Path(file).read_bytes()
+        found = crypto.load_certificate(crypto.FILETYPE_PEM, text)
     except OSError as error:
-        problem = f"its certificate cannot be read, to know it by: {error}"
-        raise UnreachableError(problem) from error
-
-
-def _on_the_wire(address: Address) -> bytes:
-    path = quote(address.path or "/", safe=_AS_IT_IS)
-    return f"{address.scheme}://".encode() + _host(address) + path.encode()
+        raise UnreachableError(f"{problem}: {error}") from error
+    except crypto.Error:
+        raise UnreachableError(f"{problem}: {file} is no certificate") from None
+    return found.digest("sha256")
 
 
 def _host(address: Address) -> bytes:

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Callable
 
 import attrs
 
-from synapse_withheld.sweep.walk import Counts, Progress
+from synapse_withheld.cli.shared.tables import table
+from synapse_withheld.sweep.walk import Progress
 
 
 def in_text(progress: Progress, *, dry_run: bool) -> str:
     """Return the summary of a sweep."""
-    total = progress.total
-    lines = [
+    total, rules = progress.total, progress.rules.items()
+    if dry_run:
+        gone = total.redundant - total.left_alone
+        end = [("would be deleted", gone), ("bytes that would go", total.bytes)]
+    else:
+        end = [("deleted", total.deleted), ("bytes deleted", total.bytes)]
+    rows = [
         ("rows looked at", progress.rows),
         ("notices", total.notices),
-        *_by_rule(progress, lambda counts: counts.notices),
+        *((f"  of rule {rule}", each.notices) for rule, each in rules),
         ("redundant", total.redundant),
-        *_by_rule(progress, lambda counts: counts.redundant),
+        *((f"  of rule {rule}", each.redundant) for rule, each in rules),
         ("left: device being deleted", total.left_alone),
+        *end,
     ]
-    if dry_run:
-        lines.append(("would be deleted", total.redundant - total.left_alone))
-        lines.append(("bytes that would go", total.bytes))
-    else:
-        lines.append(("deleted", total.deleted))
-        lines.append(("bytes deleted", total.bytes))
-    width = max(len(name) for name, _ in lines)
-    in_lines = [f"{name:<{width}} {count:>15,}" for name, count in lines]
-    if not progress.done:
-        in_lines.append("stopped before the end")
-    return "\n".join(in_lines)
+    lines = table([(name, f"{count:>14,}") for name, count in rows])
+    return "\n".join(lines if progress.done else [*lines, "stopped before the end"])
 
 
 def in_json(progress: Progress, *, dry_run: bool) -> str:
@@ -44,9 +41,3 @@ def in_json(progress: Progress, *, dry_run: bool) -> str:
         "done": progress.done,
     }
     return json.dumps(said)
-
-
-def _by_rule(
-    progress: Progress, count: Callable[[Counts], int]
-) -> list[tuple[str, int]]:
-    return [(f"  of rule {rule}", count(each)) for rule, each in progress.rules.items()]
