@@ -41,7 +41,11 @@ from synapse_withheld.cli.shared.homeserver.metrics_page import (
     fetch,
 )
 from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
-from synapse_withheld.cli.shared.homeserver.token import add_token_argument, read_token
+from synapse_withheld.cli.shared.homeserver.token import (
+    REFUSALS,
+    add_token_argument,
+    read_token,
+)
 from synapse_withheld.config import Config
 
 EPILOG = """\
@@ -61,18 +65,11 @@ _START = "start Synapse; if it runs, run this where the listener can be reached"
 _UNREACHABLE = f"{_START}, or give its address with --metrics-url"
 _ANOTHER_TOKEN = "give the access token of a server admin"  # noqa: S105 no token
 
-# What the page answers to a token that is not an admin's.
-_REFUSALS = {
-    401: "the access token is not valid (any more)",
-    403: "the access token is not one of a server admin",
-}
-
 # For reading down the left edge.
 _SHOWN = {RIGHT: "ok", NOTE: "note", WRONG: "WRONG", UNKNOWN: "?"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     add_config_argument(parser)
     parser.add_argument(
         "--metrics-url",
@@ -192,8 +189,8 @@ async def _ask_for_page(
         address, (status, text) = await first(addresses, lambda at: get(at, token))
     except UnreachableError as error:
         return [Finding("loaded", WRONG, str(error), _START)]
-    if token and status in _REFUSALS:
-        found = f"{address} answers {status}: {_REFUSALS[status]}"
+    if token and status in REFUSALS:
+        found = f"{address} answers {status}: {REFUSALS[status]}"
         return [Finding("loaded", WRONG, found, _ANOTHER_TOKEN)]
     if not token or status != FOUND:
         return [findings.page_answers(address, status, config)]

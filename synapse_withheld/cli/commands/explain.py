@@ -53,7 +53,6 @@ _HEADER = ("line", "decision", "reason", "rule", "pair", "key", "why")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument("file", metavar="FILE", help="the messages; - to read them")
     parser.add_argument(
         "--set",

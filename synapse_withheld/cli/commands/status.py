@@ -77,7 +77,6 @@ class Process:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument(
         "urls", nargs="*", type=complete, metavar="URL", help="a metrics listener"
     )

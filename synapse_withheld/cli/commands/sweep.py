@@ -41,7 +41,6 @@ configuration, the database or the place cannot be used, or nothing is to be del
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     walking.add_arguments(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(

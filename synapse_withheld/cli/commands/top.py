@@ -18,6 +18,7 @@ from synapse_withheld.cli.shared.homeserver.fetching import (
 )
 from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
 from synapse_withheld.cli.shared.homeserver.token import (
+    REFUSALS,
     TOKEN,
     add_token_argument,
     read_token,
@@ -43,17 +44,13 @@ devices they are estimates: the true number lies between the two that are shown.
 exit codes: 0 answered, 2 no answer
 """
 
-# What the statuses mean here, and what to do.
-_REFUSALS = {
-    401: "the access token is not valid (any more): log in again",
-    403: "the access token is not one of a server admin",
-    404: "this process does not serve it; name the process that writes to-device "
-    "messages, with the module loaded and not 'pages: false'",
-}
+_NOT_SERVED = (
+    "this process does not serve it; name the process that writes to-device messages, "
+    "with the module loaded and not 'pages: false'"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument(
         "url",
         type=_writer,
@@ -118,7 +115,8 @@ async def _fetch(address: Address, token: str) -> tuple[Any, str]:
     """Return the answer, and the same as text."""
     status, text = await get(address, token)
     if status != FOUND:
-        meaning = _REFUSALS.get(status, "not what was asked for")
+        means = {404: _NOT_SERVED, **REFUSALS}
+        meaning = means.get(status, "not what was asked for")
         raise UnreachableError(f"it answers {status}: {meaning}")
     try:
         answer = json.loads(text)

@@ -8,6 +8,12 @@ from pathlib import Path
 
 TOKEN = "SYNAPSE_WITHHELD_TOKEN"  # noqa: S105 a variable's name
 
+# What the module's page answers to a token that is not an admin's.
+REFUSALS = {
+    401: "the access token is not valid (any more)",
+    403: "the access token is not one of a server admin",
+}
+
 
 def add_token_argument(parser: argparse.ArgumentParser, what_for: str) -> None:
     """Have a command take a file with a token; its help begins with what for."""

@@ -51,13 +51,11 @@ class Connection:
         self._cursor = connection.cursor()
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> None:
-        """Run a statement."""
         own = sql if self.driver == SQLITE else sql.replace("?", "%s")
         self._cursor.execute(own, tuple(parameters))
         self.rowcount = self._cursor.rowcount
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows."""
         rows: list[tuple[Any, ...]] = self._cursor.fetchall()
         return rows
 

@@ -14,7 +14,7 @@ from synapse_withheld.sweep.survey import ALL_RULES, Survey, Unread
 from synapse_withheld.sweep.tally import Long, Sums, Tally
 from synapse_withheld.sweep.walk import Counts
 
-# How many kinds the text shows; the JSON has all that were told apart.
+# The JSON has all that were told apart.
 SHOWN_KINDS = 20
 
 _ADVICE = """\

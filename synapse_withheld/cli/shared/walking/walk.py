@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what both commands take."""
     add_config_argument(parser)
     parser.add_argument(
         "--batch-size",
