@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from contextlib import closing
 from pathlib import Path
+
+import attrs
 
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     ConfigProblemError,
     read,
 )
+from synapse_withheld.cli.shared.tables import table
 from synapse_withheld.cli.shared.walking import walk as walking
 from synapse_withheld.cli.shared.walking.bar import Bar
 from synapse_withheld.cli.shared.walking.database import (
@@ -19,12 +24,11 @@ from synapse_withheld.cli.shared.walking.database import (
     connect,
 )
 from synapse_withheld.cli.shared.walking.place import Place, UnreadablePlaceError, Work
-from synapse_withheld.cli.shared.walking.sweep_output import in_json, in_text
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
+from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Progress, Sweep
 
 EPILOG = """\
 example:
@@ -62,14 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sweep; return the exit code."""
     try:
-        deployment = read(arguments.config_path)
-        config = walking.module_config_or_default(deployment.shared)
+        shared = read(arguments.config_path).shared
+        config = walking.module_config_or_default(shared)
         _refuse(config, arguments)
-        connection = connect(deployment.shared, writes=not arguments.dry_run)
-        try:
+        with closing(connect(shared, writes=not arguments.dry_run)) as connection:
             return _sweep(arguments, config, connection)
-        finally:
-            connection.close()
     except OSError as error:
         message = f"Cannot read the configuration: {error}"
     except (ConfigProblemError, UnreadablePlaceError, NothingToDoError) as error:
@@ -105,9 +106,8 @@ def _sweep(
         now_ts=now_ts(),
     )
     names = tuple(rule.name for rule in options.rules.rules)
-    place = Place(
-        arguments.place, Work(connection.name, names, config.merge_scopes, dry_run)
-    )
+    work = Work(connection.name, names, config.merge_scopes, dry_run)
+    place = Place(arguments.place, work)
     backlog = Database(connection.run, connection.driver)
     sweep = Sweep(backlog, options, place.mailbox)
     try:
@@ -133,3 +133,36 @@ async def _walk(sweep: Sweep, place: Place, backlog: Database, pause_s: float) -
             bar.show(progress.rows)
             if not progress.done:
                 stopped.wait(pause_s)
+
+
+def in_text(progress: Progress, *, dry_run: bool) -> str:
+    """Return the summary of a sweep."""
+    total, rules = progress.total, progress.rules.items()
+    if dry_run:
+        gone = total.redundant - total.left_alone
+        end = [("would be deleted", gone), ("bytes that would go", total.bytes)]
+    else:
+        end = [("deleted", total.deleted), ("bytes deleted", total.bytes)]
+    rows = [
+        ("rows looked at", progress.rows),
+        ("notices", total.notices),
+        *((f"  of rule {rule}", each.notices) for rule, each in rules),
+        ("redundant", total.redundant),
+        *((f"  of rule {rule}", each.redundant) for rule, each in rules),
+        ("left: device being deleted", total.left_alone),
+        *end,
+    ]
+    lines = table([(name, f"{count:>14,}") for name, count in rows])
+    return "\n".join(lines if progress.done else [*lines, "stopped before the end"])
+
+
+def in_json(progress: Progress, *, dry_run: bool) -> str:
+    """Return the same as a JSON object."""
+    said = {
+        "dry_run": dry_run,
+        "rows": progress.rows,
+        **attrs.asdict(progress.total),
+        "rules": {name: attrs.asdict(each) for name, each in progress.rules.items()},
+        "done": progress.done,
+    }
+    return json.dumps(said)

@@ -15,7 +15,6 @@ from synapse_withheld.cli.shared.homeserver.listeners import (
     metrics_addresses,
 )
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 nothing listens there
 METRICS: dict[str, Any] = {"type": "metrics", "port": 9000}
 CLIENT: dict[str, Any] = {
     "type": "http",
@@ -35,26 +34,18 @@ def urls(config: dict[str, Any], *, worker: bool = False) -> list[str]:
     return [str(each) for each in metrics_addresses(config, worker=worker)]
 
 
+# More are asked of a real Synapse in the end-to-end tests.
 @pytest.mark.parametrize(
     ("listener", "expected"),
     [
         (METRICS, ["http://127.0.0.1:9000"]),
-        ({**METRICS, "resources": None}, ["http://127.0.0.1:9000"]),
-        ({**METRICS, "bind_addresses": [EVERYWHERE]}, ["http://127.0.0.1:9000"]),
         ({**METRICS, "bind_addresses": [""]}, ["http://127.0.0.1:9000"]),
         ({**METRICS, "bind_addresses": []}, ["http://127.0.0.1:9000"]),
-        ({**METRICS, "bind_addresses": ["10.0.0.1"]}, ["http://10.0.0.1:9000"]),
-        ({**METRICS, "bind_address": "10.0.0.2"}, ["http://10.0.0.2:9000"]),
         ({**METRICS, "bind_address": None}, ["http://127.0.0.1:9000"]),
         (
-            {**METRICS, "bind_addresses": ["::1", "127.0.0.1"]},
-            ["http://[::1]:9000", "http://127.0.0.1:9000"],
+            {**METRICS, "bind_addresses": ["10.0.0.1", "::1"], "bind_address": "h"},
+            ["http://10.0.0.1:9000", "http://[::1]:9000", "http://h:9000"],
         ),
-        (
-            {**METRICS, "bind_addresses": ["10.0.0.1"], "bind_address": "localhost"},
-            ["http://10.0.0.1:9000", "http://localhost:9000"],
-        ),
-        ({**METRICS, "tls": False, "x_forwarded": True}, ["http://127.0.0.1:9000"]),
         (
             {**TELLING, "tls": True, "resources": [{}, *TELLING["resources"]]},
             ["https://127.0.0.1:8008", "https://[::1]:8008"],
@@ -71,26 +62,19 @@ def test_the_listener_says_where_the_metrics_are(
     assert [f"{each}/_synapse/metrics" for each in expected] == urls(config)
 
 
-def test_every_listener_is_named_once() -> None:
+def test_every_listener_is_named_once_with_its_certificate() -> None:
     """The next one may answer where the first does not."""
-    others = [METRICS, {**METRICS, "port": 9001}, METRICS]
-    config = {"enable_metrics": True, "listeners": others}
-    ports = [each.port for each in metrics_addresses(config, worker=False)]
-    assert [9000, 9001] == ports
-
-
-def test_a_listener_with_tls_shows_the_certificate_of_the_homeserver() -> None:
-    """Others are not known by one."""
-    listeners = [{**TELLING, "tls": True, "bind_addresses": ["::1"]}, METRICS]
+    with_tls = {**TELLING, "tls": True, "bind_addresses": ["::1"]}
     config: dict[str, Any] = {
         "enable_metrics": True,
-        "listeners": listeners,
+        "listeners": [with_tls, METRICS, {**METRICS, "port": 9001}, METRICS],
         "tls_certificate_path": "/c.pem",
     }
     found = metrics_addresses(config, worker=False)
-    assert ["/c.pem", ""] == [each.certificate for each in found]
-    with_no_tls = {**config, "no_tls": True}
-    assert ["http://127.0.0.1:9000/_synapse/metrics"] == urls(with_no_tls)
+    expected = [(8008, "/c.pem"), (9000, ""), (9001, "")]
+    assert expected == [(each.port, each.certificate) for each in found]
+    found = metrics_addresses({**config, "no_tls": True}, worker=False)
+    assert [9000, 9001] == [each.port for each in found]
 
 
 def test_a_worker_has_listeners_of_its_own() -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from synapse_withheld.cli.__main__ import main
+from synapse_withheld.cli.commands.sweep import in_text
 from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     MODULE,
@@ -25,7 +26,6 @@ from synapse_withheld.cli.shared.walking.database import (
     DatabaseError,
     database_section,
 )
-from synapse_withheld.cli.shared.walking.sweep_output import in_text
 from synapse_withheld.sweep.walk import Counts, Progress
 from tests.harness.databases.backlog import driven, notice
 
