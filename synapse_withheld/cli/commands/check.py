@@ -40,7 +40,6 @@ from synapse_withheld.cli.shared.homeserver.metrics_page import (
     complete,
     fetch,
 )
-from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
 from synapse_withheld.cli.shared.homeserver.token import (
     REFUSALS,
     add_token_argument,
@@ -88,13 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer each question; return the exit code."""
     try:
         token = read_token(arguments.token_file)
-        found = in_reactor(
-            lambda: look(arguments.config_path, arguments.metrics_url, token), None
-        )
+        found = look(arguments.config_path, arguments.metrics_url, token)
     except OSError as error:
         print(f"cannot read what it is given: {error}", file=sys.stderr)
-        return CANNOT_SAY
-    if found is None:
         return CANNOT_SAY
     acting = is_acting(found)
     if arguments.json:
@@ -120,7 +115,7 @@ def in_text(finding: Finding) -> str:
     return f"{line}; to do: {finding.do}" if finding.do else line
 
 
-async def look(paths: list[Path], url: Address | None, token: str) -> list[Finding]:
+def look(paths: list[Path], url: Address | None, token: str) -> list[Finding]:
     """Return the answer to each question, in order.
 
     Raises:
@@ -128,15 +123,13 @@ async def look(paths: list[Path], url: Address | None, token: str) -> list[Findi
     """
     found = [findings.importable(), findings.tested(findings.installed_synapse())]
     try:
-        found += await _look_at(read(paths), url, token)
+        found += _look_at(read(paths), url, token)
     except ConfigProblemError as error:
         found.append(findings.wrong("config", error))
     return findings.complete(found)
 
 
-async def _look_at(
-    deployment: Deployment, url: Address | None, token: str
-) -> list[Finding]:
+def _look_at(deployment: Deployment, url: Address | None, token: str) -> list[Finding]:
     try:
         writer = deployment.writer
     except ConfigProblemError as error:
@@ -152,10 +145,10 @@ async def _look_at(
     except NoMetricsError as error:
         do = f"{error.do}; or give an admin's access token with --token-file"
         found.append(Finding("metrics", NOTE, error.found, do))
-        return found + await _ask_for_page(process or {}, writer, config, token)
+        return found + _ask_for_page(process or {}, writer, config, token)
     except ConfigProblemError as error:
         return [*found, findings.wrong("metrics", error)]
-    return found + await _ask_for_metrics(addresses, writer, config)
+    return found + _ask_for_metrics(addresses, writer, config)
 
 
 def _no_file(deployment: Deployment, writer: str) -> Finding:
@@ -165,11 +158,11 @@ def _no_file(deployment: Deployment, writer: str) -> Finding:
     return Finding("metrics", WRONG, found, do)
 
 
-async def _ask_for_metrics(
+def _ask_for_metrics(
     addresses: list[Address], writer: str, config: Config | None
 ) -> list[Finding]:
     try:
-        address, page = await first(addresses, fetch)
+        address, page = first(addresses, fetch)
     except UnreachableError as error:
         return [Finding("metrics", WRONG, str(error), _UNREACHABLE)]
     found = [Finding("metrics", RIGHT, str(address)), findings.loaded(page, config)]
@@ -177,7 +170,7 @@ async def _ask_for_metrics(
     return found + (findings.acting(page, writer) if page.samples else [])
 
 
-async def _ask_for_page(
+def _ask_for_page(
     process: Mapping[str, Any], writer: str, config: Config | None, token: str
 ) -> list[Finding]:
     """Ask the module's page: that it is there, or with a token its numbers, too."""
@@ -186,7 +179,7 @@ async def _ask_for_page(
     if not addresses:
         return []
     try:
-        address, (status, text) = await first(addresses, lambda at: get(at, token))
+        address, (status, text) = first(addresses, lambda at: get(at, token))
     except UnreachableError as error:
         return [Finding("loaded", WRONG, str(error), _START)]
     if token and status in REFUSALS:

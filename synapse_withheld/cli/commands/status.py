@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import sleep
+from typing import Iterator
 
 import attrs
-from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred, gatherResults
-from twisted.internet.task import deferLater
 
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
 from synapse_withheld.cli.shared.duration import seconds
@@ -31,7 +31,6 @@ from synapse_withheld.cli.shared.homeserver.metrics_page import (
     complete,
     fetch,
 )
-from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
 from synapse_withheld.cli.shared.tables import table
 
 EPILOG = """\
@@ -106,9 +105,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"cannot read the configuration: {error}", file=sys.stderr)
         return CANNOT_SAY
     if not arguments.watch:
-        return in_reactor(lambda: _show(arguments, found), CANNOT_SAY)
+        return _show(arguments, found)
+    clear = _CLEAR if sys.stdout.isatty() and not arguments.json else ""
     # To be interrupted is how this is meant to end.
-    return in_reactor(lambda: _watch(arguments, found), OK)
+    with suppress(KeyboardInterrupt):
+        while True:
+            _show(arguments, found, clear)
+            sleep(arguments.every)
+    return OK
 
 
 def processes(deployment: Deployment) -> Iterator[Process]:
@@ -152,40 +156,30 @@ def in_text(totals: Totals) -> str:
     return "\n".join(table(rows, right=[1]))
 
 
-async def _watch(arguments: argparse.Namespace, asked: list[Process]) -> int:
-    clear = _CLEAR if sys.stdout.isatty() and not arguments.json else ""
-    while True:
-        await _show(arguments, asked, clear)
-        # Twisted decides at run time what kind its reactor is.
-        clock: Any = reactor
-        await deferLater(clock, arguments.every, lambda: None)
-
-
-async def _show(
-    arguments: argparse.Namespace, asked: list[Process], clear: str = ""
-) -> int:
-    pages = await gatherResults([ensureDeferred(_try(each)) for each in asked])
-    found = [page for page in pages if page is not None]
-    if not found:
+def _show(arguments: argparse.Namespace, asked: list[Process], clear: str = "") -> int:
+    with ThreadPoolExecutor(len(asked)) as threads:
+        answers = list(threads.map(_ask, asked))
+    for _, problem in answers:
+        if problem:
+            print(problem, file=sys.stderr)
+    pages = [page for page, _ in answers if page is not None]
+    if not pages:
         return CANNOT_SAY
-    totals = add_up(found)
+    totals = add_up(pages)
     text = json.dumps(attrs.asdict(totals)) if arguments.json else in_text(totals)
     # At once, so that a pipe sees each refreshing.
     print(f"{clear}{text}", flush=True)
-    with_module = all(page is not None and page.samples for page in pages)
-    return OK if with_module else WRONG
+    return WRONG if any(problem for _, problem in answers) else OK
 
 
-async def _try(process: Process) -> Page | None:
+def _ask(process: Process) -> tuple[Page | None, str]:
     """Read what a process tells; say what is wrong with it if something is."""
     if process.problem:
-        print(f"{process.name}: {process.problem}", file=sys.stderr)
-        return None
+        return None, f"{process.name}: {process.problem}"
     try:
-        address, page = await first(process.addresses, fetch)
+        address, page = first(process.addresses, fetch)
     except UnreachableError as error:
-        print(error, file=sys.stderr)
-        return None
-    if not page.samples:
-        print(f"{address}: this process did not load the module", file=sys.stderr)
-    return page
+        return None, str(error)
+    if page.samples:
+        return page, ""
+    return page, f"{address}: this process did not load the module"

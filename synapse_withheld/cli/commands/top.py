@@ -16,7 +16,6 @@ from synapse_withheld.cli.shared.homeserver.fetching import (
     UnreachableError,
     get,
 )
-from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
 from synapse_withheld.cli.shared.homeserver.token import (
     REFUSALS,
     TOKEN,
@@ -78,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not token:
         print(f"no access token: give --token-file or set {TOKEN}", file=sys.stderr)
         return CANNOT_SAY
-    return in_reactor(lambda: _show(arguments, token), CANNOT_SAY)
+    return _show(arguments, token)
 
 
 def in_text(top: dict[str, Any]) -> str:
@@ -99,11 +98,11 @@ def _table(title: str, counted: list[tuple[dict[str, Any], str]]) -> list[str]:
     return table(rows, right=[0, 1])
 
 
-async def _show(arguments: argparse.Namespace, token: str) -> int:
+def _show(arguments: argparse.Namespace, token: str) -> int:
     address: Address = arguments.url
     path = f"{address.path}{PATH}/{TOP}?limit={arguments.limit}"
     try:
-        top, text = await _fetch(attrs.evolve(address, path=path), token)
+        top, text = _fetch(attrs.evolve(address, path=path), token)
     except UnreachableError as error:
         print(f"{address}: {error}", file=sys.stderr)
         return CANNOT_SAY
@@ -111,9 +110,9 @@ async def _show(arguments: argparse.Namespace, token: str) -> int:
     return OK
 
 
-async def _fetch(address: Address, token: str) -> tuple[Any, str]:
+def _fetch(address: Address, token: str) -> tuple[Any, str]:
     """Return the answer, and the same as text."""
-    status, text = await get(address, token)
+    status, text = get(address, token)
     if status != FOUND:
         means = {404: _NOT_SERVED, **REFUSALS}
         meaning = means.get(status, "not what was asked for")

@@ -61,18 +61,12 @@ class Address:
         host = parts.hostname
         return cls(parts.scheme, host, parts.port, "", path, user, password)
 
-    @property
-    def netloc(self) -> str:
-        """Return host and port as the header `Host` has them."""
-        if self.socket:
-            return "localhost"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port is None else f"{host}:{self.port}"
-
     def __str__(self) -> str:
         if self.socket:
             return f"http://unix:{self.socket}" + (f":{self.path}" * bool(self.path))
-        return f"{self.scheme}://{self.netloc}{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path}"
 
 
 def shown(text: str) -> str:

@@ -126,13 +126,13 @@ def complete(text: str) -> Address:
     return attrs.evolve(address, path=METRICS_PATH)
 
 
-async def fetch(address: Address) -> Page:
+def fetch(address: Address) -> Page:
     """Read the metrics of one process.
 
     Raises:
         UnreachableError: It does not answer, or with something else.
     """
-    status, text = await get(address)
+    status, text = get(address)
     if status != FOUND:
         raise UnreachableError(f"it answers {status}")
     return parse(text)
