@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import Any, Callable, Dict, Mapping, Tuple
+from typing import Any, Callable, Dict, Mapping, Tuple, Type, TypeVar
 
 import attrs
 
@@ -39,6 +39,111 @@ MOST_INT = 10**15
 # How alike a wrong word and the one that may have been meant have to be, from 0 to 1.
 ALIKE = 0.7
 
+# Synapse's own units for durations, in milliseconds.
+_UNIT_MS = {
+    "": 1,
+    "s": 1000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+    "y": 31_536_000_000,
+}
+_DURATION = re.compile(r"([0-9]{1,12})([smhdwy]?)")
+_A_DURATION = "a duration such as 1s, 30m or 24h"
+_AT_LEAST = (
+    f"a second or more; a number without a unit is milliseconds, {LEAST_MS} or more"
+)
+
+T = TypeVar("T")
+Reader = Callable[[object], Any]
+
+
+class InvalidConfigError(ValueError):
+    """A key of the module's configuration is unknown or has a wrong value.
+
+    Attributes:
+        problem: What is wrong.
+        path: The keys that lead to what it is about.
+    """
+
+    def __init__(self, problem: str, path: Tuple[str, ...] = ()) -> None:
+        super().__init__(problem, path)
+        self.problem = problem
+        self.path = path
+
+    def __str__(self) -> str:
+        """Name the key and what is wrong."""
+        return f"'{'.'.join(self.path)}' {self.problem}" if self.path else self.problem
+
+
+def duration_ms(value: object) -> int:
+    """Read a duration, in milliseconds.
+
+    It is written as Synapse's own are, or as a bare number of milliseconds.
+
+    Raises:
+        InvalidConfigError: It is none, or shorter than anybody means. The error names
+            no key: the command line reads durations with this, too.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise _wrong(value, _A_DURATION)
+    parts = _DURATION.fullmatch(_shown(value))
+    if parts is None:
+        raise _wrong(value, _A_DURATION)
+    milliseconds = int(parts[1]) * _UNIT_MS[parts[2]]
+    if milliseconds < LEAST_MS:
+        raise _wrong(value, f"{_A_DURATION}, {_AT_LEAST}")
+    return milliseconds
+
+
+def _choice(*allowed: bool | str) -> Reader:
+    """Return the reader of one of some words; `true` and `false` are such."""
+
+    def read(value: object) -> bool | str:
+        for each in allowed:
+            # 1 is equal to true.
+            if type(value) is type(each) and value == each:
+                return each
+        words = [_shown(each) for each in allowed]
+        right = f"{', '.join(words[:-1])} or {words[-1]}"
+        raise _wrong(value, right, _meant(value, words))
+
+    return read
+
+
+def _max_pairs(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < LEAST_PAIRS:
+        raise _wrong(value, f"a whole number, {LEAST_PAIRS} or more")
+    return value
+
+
+def _sweep(value: object) -> int | None:
+    """Read how often the backlog is swept, in milliseconds; `None` for never."""
+    if value is None or value is False or value == {}:
+        return None
+    if value is True:
+        return SWEEP_EVERY_MS
+    if isinstance(value, Mapping) and set(value) == {"every"}:
+        return int(_mapping(value, {"every": _sweep_every})["every"])
+    try:
+        meant = f"{{every: {_shown(value)}}}" if _sweep_every(value) else None
+    except InvalidConfigError:
+        meant = None
+    raise _wrong(value, "true, false or {every: 24h}", meant)
+
+
+def _sweep_every(value: object) -> int:
+    milliseconds = duration_ms(value)
+    if milliseconds < LEAST_SWEEP_EVERY_MS:
+        raise _wrong(value, "an hour or more, such as 24h")
+    return milliseconds
+
+
+def _key(default: object, reader: Reader, written: str = "") -> Any:
+    """Return an attribute that is a key, with another name where it is written so."""
+    return attrs.field(default=default, metadata={"read": reader, "as": written})
+
 
 @attrs.frozen
 class RulesConfig:
@@ -52,17 +157,21 @@ class RulesConfig:
         verification_requests: Requests to verify, and their cancellations.
     """
 
-    no_olm: bool = True
-    withheld: bool = False
-    key_requests: bool | str = False
-    secret_requests: bool | str = False
-    verification_requests: bool = False
+    no_olm: bool = _key(True, _choice(True, False))
+    withheld: bool = _key(False, _choice(True, False))
+    key_requests: bool | str = _key(False, _choice(True, False, VANISH))
+    secret_requests: bool | str = _key(False, _choice(True, False, VANISH))
+    verification_requests: bool = _key(False, _choice(True, False))
 
     @property
     def vanishing(self) -> list[str]:
         """Return the rules of which cancellations vanish, by name."""
         rules = attrs.asdict(self)
         return [name for name, chosen in rules.items() if chosen == VANISH]
+
+
+def _rules(value: object) -> RulesConfig:
+    return _parse(value, RulesConfig)
 
 
 @attrs.frozen
@@ -87,16 +196,16 @@ class Config:
         rules: Which messages the module acts on.
     """
 
-    mode: str = "enforce"
-    repeat: str = "queued"
-    session_hold_ms: int = 86_400_000
-    outbox: bool = True
-    merge_scopes: bool = True
-    max_pairs: int = 200_000
-    pages: bool = True
-    on_unknown_synapse: str = "deliver"
-    sweep_every_ms: int | None = None
-    rules: RulesConfig = RulesConfig()
+    mode: str = _key("enforce", _choice("enforce", "observe"))
+    repeat: str = _key("queued", _choice("queued", "session"))
+    session_hold_ms: int = _key(86_400_000, duration_ms, "session_hold")
+    outbox: bool = _key(True, _choice(True, False))
+    merge_scopes: bool = _key(True, _choice(True, False))
+    max_pairs: int = _key(200_000, _max_pairs)
+    pages: bool = _key(True, _choice(True, False))
+    on_unknown_synapse: str = _key("deliver", _choice("deliver", "refuse"))
+    sweep_every_ms: int | None = _key(None, _sweep, "sweep")
+    rules: RulesConfig = _key(RulesConfig(), _rules)  # noqa: RUF009 a definition
 
     @property
     def hold_s(self) -> float | None:
@@ -112,31 +221,6 @@ class Config:
         return self.mode == "enforce"
 
 
-class InvalidConfigError(ValueError):
-    """A key of the module's configuration is unknown or has a wrong value.
-
-    Attributes:
-        problem: What is wrong.
-        path: The keys that lead to what it is about.
-    """
-
-    def __init__(self, problem: str, path: Tuple[str, ...] = ()) -> None:
-        super().__init__(problem, path)
-        self.problem = problem
-        self.path = path
-
-    def below(self, key: str) -> InvalidConfigError:
-        """Return the same error of what is in the value of a key."""
-        return InvalidConfigError(self.problem, (key, *self.path))
-
-    def __str__(self) -> str:
-        """Name the key and what is wrong."""
-        return f"'{'.'.join(self.path)}' {self.problem}" if self.path else self.problem
-
-
-Reader = Callable[[object], Any]
-
-
 def parse(config: object) -> Config:
     """Read the `config:` mapping of the module's entry in `homeserver.yaml`.
 
@@ -148,108 +232,51 @@ def parse(config: object) -> Config:
             message names the key, what was found and what would be right.
     """
     try:
-        values = _mapping(_KEYS)(config)
+        return _parse(config, Config)
     except InvalidConfigError as error:
         if error.path:
             raise
         raise InvalidConfigError(f"'config' {error.problem}") from None
-    return Config(**{_ATTRIBUTES.get(key, key): value for key, value in values.items()})
 
 
-def duration_ms(value: object) -> int:
-    """Read a duration, in milliseconds.
-
-    It is written as Synapse's own are, or as a bare number of milliseconds.
-
-    Raises:
-        InvalidConfigError: It is none, or shorter than anybody means. The error names
-            no key: the command line reads durations with this, too.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise _wrong(value, _A_DURATION)
-    parts = _DURATION.fullmatch(_shown(value))
-    if parts is None:
-        raise _wrong(value, _A_DURATION)
-    milliseconds = int(parts[1]) * _UNIT_MS[parts[2]]
-    if milliseconds < LEAST_MS:
-        raise _wrong(value, f"{_A_DURATION}, {_AT_LEAST}")
-    return milliseconds
+def _keys(cls: Type[Any]) -> Dict[str, attrs.Attribute[Any]]:
+    """Return the attributes of a class by their keys."""
+    return {each.metadata["as"] or each.name: each for each in attrs.fields(cls)}
 
 
-def choice(*allowed: bool | str) -> Reader:
-    """Return the reader of one of some words; `true` and `false` are such."""
-    words = [_shown(each) for each in allowed]
-
-    def read(value: object) -> bool | str:
-        for each in allowed:
-            # 1 is equal to true.
-            if type(value) is type(each) and value == each:
-                return each
-        raise _wrong(value, _either(words), _meant(value, words))
-
-    return read
+def _parse(value: object, cls: Type[T]) -> T:
+    keys = _keys(cls)
+    read = _mapping(value, {key: each.metadata["read"] for key, each in keys.items()})
+    return cls(**{keys[key].name: meant for key, meant in read.items()})
 
 
-def _mapping(readers: Mapping[str, Reader]) -> Callable[[object], Dict[str, Any]]:
-    """Return the reader of a mapping: of each of its keys, what is meant."""
-
-    def read(config: object) -> dict[str, Any]:
-        if config is None:
-            # `rules:` with nothing behind it, or with all of it commented out.
-            return {}
-        if not isinstance(config, Mapping):
-            raise _wrong(config, f"a mapping of {', '.join(readers)}")
-        values: dict[str, Any] = {}
-        for key, value in config.items():
-            if key not in readers:
-                raise _unknown(key, readers)
-            try:
-                values[key] = readers[key](value)
-            except InvalidConfigError as error:
-                raise error.below(key) from None
-        return values
-
-    return read
-
-
-def _rules(value: object) -> RulesConfig:
-    return RulesConfig(**_mapping(_RULES)(value))
-
-
-def _max_pairs(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < LEAST_PAIRS:
-        raise _wrong(value, f"a whole number, {LEAST_PAIRS} or more")
-    return value
-
-
-def _sweep(value: object) -> int | None:
-    """Read how often the backlog is swept, in milliseconds; `None` for never."""
-    if value is None or value is False or value == {}:
-        return None
-    if value is True:
-        return SWEEP_EVERY_MS
-    if isinstance(value, Mapping) and set(value) == {"every"}:
-        return int(_mapping({"every": _sweep_every})(value)["every"])
-    try:
-        meant = f"{{every: {_shown(value)}}}" if _sweep_every(value) else None
-    except InvalidConfigError:
-        meant = None
-    raise _wrong(value, "true, false or {every: 24h}", meant)
-
-
-def _sweep_every(value: object) -> int:
-    milliseconds = duration_ms(value)
-    if milliseconds < LEAST_SWEEP_EVERY_MS:
-        raise _wrong(value, "an hour or more, such as 24h")
-    return milliseconds
+def _mapping(config: object, readers: Mapping[str, Reader]) -> Dict[str, Any]:
+    """Return what is meant by each key of a mapping."""
+    if config is None:
+        # `rules:` with nothing behind it, or with all of it commented out.
+        return {}
+    if not isinstance(config, Mapping):
+        raise _wrong(config, f"a mapping of {', '.join(readers)}")
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        if key not in readers:
+            raise _unknown(key, readers)
+        try:
+            values[key] = readers[key](value)
+        except InvalidConfigError as error:
+            raise InvalidConfigError(error.problem, (key, *error.path)) from None
+    return values
 
 
 def _unknown(key: object, readers: Mapping[str, Reader]) -> InvalidConfigError:
     """Return the error of a key, with the one that may have been meant."""
-    meant = _meant(key, list(readers)) or _meant(key, list(_PLACES))
+    # Where each belongs, for one that was written elsewhere.
+    places = {each: f"rules.{each}" for each in _keys(RulesConfig)}
+    places.update({"every": "sweep.every"}, **{each: each for each in _keys(Config)})
+    meant = _meant(key, list(readers)) or _meant(key, list(places))
     hint = f"the known keys are: {', '.join(readers)}"
     if meant:
-        hint = f"did you mean '{_PLACES[meant]}'?"
+        hint = f"did you mean '{places[meant]}'?"
     return InvalidConfigError(f"is no known key; {hint}", (_cut(_shown(key)),))
 
 
@@ -265,11 +292,6 @@ def _meant(value: object, words: list[str]) -> str | None:
         return None
     written = value.lower().replace("-", "_")
     return next(iter(get_close_matches(written, words, 1, ALIKE)), None)
-
-
-def _either(words: list[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} or {last}"
 
 
 def _described(value: object) -> str:
@@ -297,52 +319,3 @@ def _shown(value: object) -> str:
 def _cut(text: str) -> str:
     # A pasted secret or a whole file must not end up in the log.
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."
-
-
-# Synapse's own units for durations, in milliseconds.
-_UNIT_MS = {
-    "": 1,
-    "s": 1000,
-    "m": 60_000,
-    "h": 3_600_000,
-    "d": 86_400_000,
-    "w": 604_800_000,
-    "y": 31_536_000_000,
-}
-_DURATION = re.compile(r"([0-9]{1,12})([smhdwy]?)")
-_A_DURATION = "a duration such as 1s, 30m or 24h"
-_AT_LEAST = (
-    f"a second or more; a number without a unit is milliseconds, {LEAST_MS} or more"
-)
-
-# What each key may be; a rule may have more to choose from than on and off.
-_RULES: Dict[str, Reader] = {
-    "no_olm": choice(True, False),
-    "withheld": choice(True, False),
-    "key_requests": choice(True, False, VANISH),
-    "secret_requests": choice(True, False, VANISH),
-    "verification_requests": choice(True, False),
-}
-
-_KEYS: Dict[str, Reader] = {
-    "mode": choice("enforce", "observe"),
-    "repeat": choice("queued", "session"),
-    "session_hold": duration_ms,
-    "outbox": choice(True, False),
-    "merge_scopes": choice(True, False),
-    "max_pairs": _max_pairs,
-    "pages": choice(True, False),
-    "on_unknown_synapse": choice("deliver", "refuse"),
-    "sweep": _sweep,
-    "rules": _rules,
-}
-
-# The attributes that are not called as their key is.
-_ATTRIBUTES = {"session_hold": "session_hold_ms", "sweep": "sweep_every_ms"}
-
-# Where each key belongs, for one that was written elsewhere.
-_PLACES = {
-    **{key: f"rules.{key}" for key in _RULES},
-    "every": "sweep.every",
-    **{key: key for key in _KEYS},
-}

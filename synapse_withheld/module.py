@@ -70,9 +70,9 @@ class WithheldModule:
         if sweeps:
             background.start(config, synapse, metrics, traffic.settler.housekeeper.turn)
         if config.pages:
-            process = _process(api, synapse.process_name)
-            answers = Answers(process, config, metrics, tally, sweeps)
-            _serve_pages(api, synapse, answers)
+            about = (api.server_name, synapse.process_name, synapse_version())
+            process = Process(*about, now_ts(), now_ts)
+            _serve_pages(api, synapse, Answers(process, config, metrics, tally, sweeps))
         synapse.intercept(traffic)
         logger.info(
             "synapse_withheld %s %s (mode: %s, Synapse %s)",
@@ -105,10 +105,6 @@ def _say_what_stays(config: Config, *, sees_reads: bool) -> None:
             "no process sees all that devices are handed",
             name,
         )
-
-
-def _process(api: ModuleApi, name: str) -> Process:
-    return Process(api.server_name, name, synapse_version(), now_ts(), now_ts)
 
 
 def _serve_pages(api: ModuleApi, synapse: SynapseInternals, answers: Answers) -> None:

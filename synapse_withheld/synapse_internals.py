@@ -6,9 +6,9 @@ queue them are wrapped, on the one store object that a process has.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import time
+from functools import partial, wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Awaitable, Callable, Dict, Tuple
 
@@ -152,8 +152,7 @@ class SynapseInternals:
             auth = self._homeserver.get_auth()
         except AttributeError as error:
             raise UnknownSynapseError(str(error)) from error
-        differences = _differences(auth, _ASKS_FOR_ADMIN)
-        if differences:
+        if differences := _differences(auth, _ASKS_FOR_ADMIN):
             raise UnknownSynapseError("; ".join(differences))
         asked: Callable[[Any], Awaitable[bool]] = auth.is_server_admin
         return asked
@@ -216,23 +215,17 @@ class SynapseInternals:
         """Have all to-device messages go through the module before they are queued."""
         store, token = self._store, self.stream_token
         setattr(store, _MARK, True)
-        from_remote = functools.partial(wrappers.from_remote, traffic)
-        to_local = functools.partial(wrappers.to_local, traffic, token)
-        to_remote = functools.partial(wrappers.to_remote, traffic, token)
-        together = functools.partial(wrappers.together, traffic, token)
         _wrap(store, _WRITES_ROWS, wrappers.observing)
-        _wrap(store, _FROM_REMOTE, from_remote)
+        _wrap(store, _FROM_REMOTE, partial(wrappers.from_remote, traffic))
         _wrap(getattr(store, _OUTBOX_CHANGES), _OUTBOX_CHANGED, wrappers.noting_row)
         if hasattr(store, _TOGETHER_NAME):
-            _wrap(store, _TOGETHER_NAME, together)
+            _wrap(store, _TOGETHER_NAME, partial(wrappers.together, traffic, token))
         else:
-            _wrap(store, _LOCAL_NAME, to_local)
-            _wrap(store, _REMOTE_NAME, to_remote)
+            _wrap(store, _LOCAL_NAME, partial(wrappers.to_local, traffic, token))
+            _wrap(store, _REMOTE_NAME, partial(wrappers.to_remote, traffic, token))
         if self.sees_reads:
-            of_device = functools.partial(wrappers.reading_device, traffic)
-            of_users = functools.partial(wrappers.reading_users, traffic)
-            _wrap(store, _READ_DEVICE, of_device)
-            _wrap(store, _READ_USERS, of_users)
+            _wrap(store, _READ_DEVICE, partial(wrappers.reading_device, traffic))
+            _wrap(store, _READ_USERS, partial(wrappers.reading_users, traffic))
 
 
 def _differences_in_writing(store: Any) -> list[str]:
@@ -270,4 +263,4 @@ def _reads_mailboxes(service: Any) -> bool:
 
 def _wrap(store: Any, name: str, make: Callable[[Any], Any]) -> None:
     original = getattr(store, name)
-    setattr(store, name, functools.wraps(original)(make(original)))
+    setattr(store, name, wraps(original)(make(original)))

@@ -27,16 +27,9 @@ _QUEUES = {queue.name: queue for queue in (INBOX, OUTBOX)}
 def wire(
     config: Config, synapse: Surroundings, metrics: Metrics, tally: Tally
 ) -> Traffic:
-    """Put the parts together.
+    """Put the parts together; return what all batches go through.
 
-    Args:
-        config: The module's configuration.
-        synapse: The homeserver.
-        metrics: Where everything is counted.
-        tally: Where it is counted who sends and receives notices.
-
-    Returns:
-        What all batches go through.
+    The tally is of who sends and receives notices.
     """
     runtime = synapse.runtime()
     rules = Ruleset.of(config)

@@ -36,7 +36,6 @@ command says more with --help
 
 
 def commands() -> list[str]:
-    """Return the names of all commands."""
     return list(_COMMANDS)
 
 
@@ -48,7 +47,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Make the parser."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
         prog=PROGRAM,

@@ -10,6 +10,7 @@ down their shapes.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,8 @@ def released() -> list[str]:
         [*command, "matrix-synapse"], capture_output=True, text=True, check=True
     )
     (line,) = [each for each in done.stdout.splitlines() if "Available" in each]
-    versions = [each.strip() for each in line.partition(":")[2].split(",")]
+    # Not those for developers, of which there were some.
+    versions = re.findall(r" (\d+(?:\.\d+)*(?:rc\d+)?)(?=,|$)", line)
     return sorted((each for each in versions if key(each) >= key(OLDEST)), key=key)
 
 

@@ -16,6 +16,8 @@ import attrs
 
 _STORE = "synapse/storage/databases/main/"
 
+_AUTH = "synapse/api/auth/"
+
 # The file and the methods, of which a version may have some only.
 METHODS = {
     _STORE + "deviceinbox.py": (
@@ -30,8 +32,24 @@ METHODS = {
         "delete_messages_for_device_between",
     ),
     _STORE + "devices.py": ("get_device_stream_token",),
+    _STORE + "appservice.py": ("get_app_services",),
+    "synapse/appservice/__init__.py": ("is_interested_in_user",),
+    "synapse/storage/database.py": ("runInteraction",),
     "synapse/util/caches/stream_change_cache.py": ("entity_has_changed",),
+    # Each for a way to say who somebody is.
+    _AUTH + "internal.py": ("is_server_admin",),
+    _AUTH + "msc3861_delegated.py": ("is_server_admin",),
+    _AUTH + "mas.py": ("is_server_admin",),
 }
+
+
+def names() -> list[str]:
+    """Return what the methods are called here: several files may have one of a name."""
+    return [_called(file, each) for file, some in METHODS.items() for each in some]
+
+
+def _called(file: str, method: str) -> str:
+    return f"{file.removeprefix(_AUTH)}: {method}" if _AUTH in file else method
 
 
 @attrs.frozen
@@ -104,7 +122,7 @@ def _facts(read: Callable[[str], Optional[str]]) -> Iterator[tuple[str, Facts]]:
             if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 continue
             if node.name in names and not _is_abstract(node):
-                yield node.name, of_method(node)
+                yield _called(file, node.name), of_method(node)
 
 
 def _is_abstract(method: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -9,7 +9,7 @@ from typing import Dict, List, Mapping
 
 import attrs
 
-from tests.compat.facts import METHODS, Facts
+from tests.compat.facts import Facts, names
 
 FILE = Path(__file__).with_name("shapes.json")
 
@@ -38,8 +38,7 @@ def recorded() -> Shapes:
 
 def record(found: Mapping[str, Mapping[str, Facts]]) -> None:
     """Write down the facts of all versions: each as far as it is new."""
-    names = [name for some in METHODS.values() for name in some]
-    shapes: Shapes = {name: {} for name in names}
+    shapes: Shapes = {name: {} for name in names()}
     for version in sorted(found, key=key):
         for name, by_version in shapes.items():
             facts = found[version].get(name)

@@ -13,13 +13,12 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Iterator, Sequence
+from typing import Sequence
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 
 from tests.demo.demonstration import Outcome, compare, two_homeservers
-from tests.demo.federation.demonstration import Abroad, federate
+from tests.demo.federation.servers import federate
 from tests.demo.output.keeping import invitation
 from tests.demo.output.progress import Progress
 from tests.demo.requests import compare_requests
@@ -46,17 +45,7 @@ exit codes:
 """
 
 
-@attrs.frozen
-class Options:
-    """What the command line says."""
-
-    keep: bool
-    markdown: bool
-    federation: bool
-    requests: bool
-
-
-def parse(arguments: Sequence[str]) -> Options:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.demo",
@@ -64,37 +53,29 @@ def parse(arguments: Sequence[str]) -> Options:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--keep",
-        action="store_true",
-        help="let the Synapse with the module run on until Ctrl-C",
-    )
+    one = parser.add_mutually_exclusive_group()
+    for name, does in (
+        ("--keep", "let the Synapse with the module run on until Ctrl-C"),
+        (
+            "--federation",
+            "instead: four Synapses that federate, the receiving ones away meanwhile",
+        ),
+        ("--requests", "instead: a mailbox of 10,000 stale key requests"),
+    ):
+        one.add_argument(name, action="store_true", help=does)
     parser.add_argument(
         "--markdown", action="store_true", help="print the table as Markdown"
     )
-    parser.add_argument(
-        "--federation",
-        action="store_true",
-        help="instead: four Synapses that federate, the receiving ones away meanwhile",
-    )
-    parser.add_argument(
-        "--requests",
-        action="store_true",
-        help="instead: a mailbox of 10,000 stale key requests",
-    )
-    parsed = parser.parse_args(arguments)
-    if parsed.federation and parsed.requests:
-        parser.error("one at a time: --federation or --requests")
-    if parsed.keep and (parsed.federation or parsed.requests):
-        parser.error("--keep shows one Synapse: leave out --federation and --requests")
-    return Options(parsed.keep, parsed.markdown, parsed.federation, parsed.requests)
+    return parser.parse_args(arguments)
 
 
-async def demonstrate(directory: Path, options: Options, progress: Progress) -> int:
+async def demonstrate(
+    directory: Path, options: argparse.Namespace, progress: Progress
+) -> int:
     """Run a demonstration; return the exit code."""
     started = perf_counter()
 
-    def told(outcome: Outcome | Abroad) -> int:
+    def told(outcome: Outcome) -> int:
         for check in outcome.checks:
             progress.say(f"  {check.verdict}")
         progress.say(f"Done in {perf_counter() - started:.0f} s.")
@@ -102,33 +83,28 @@ async def demonstrate(directory: Path, options: Options, progress: Progress) -> 
         held = all(check.holds for check in outcome.checks)
         return HELD if held else DID_NOT_HOLD
 
+    markdown: bool = options.markdown
     if options.federation:
-        return told(await federate(directory, progress, markdown=options.markdown))
+        return told(await federate(directory, progress, markdown=markdown))
     if options.requests:
-        markdown = options.markdown
-        progress.say("Starting a stock Synapse and two with the module.")
         return told(await compare_requests(directory, progress, markdown=markdown))
     progress.say("Starting a stock Synapse and one with the module.")
     async with two_homeservers(directory) as (stock, module):
-        outcome = await compare(stock, module, progress, markdown=options.markdown)
+        outcome = await compare(stock, module, progress, markdown=markdown)
         code = told(outcome)
-        if options.keep:
+        if options.keep and outcome.cast:
             await stock.stop()
             for line in invitation(module, outcome.cast):
                 progress.say(line)
-            await _until_interrupted(progress)
+            progress.say("It runs until Ctrl-C, which stops it and deletes its data.")
+            # To be interrupted is how this is meant to end.
+            with suppress(CancelledError):
+                await Deferred()
+            progress.say("Stopping.")
         return code
 
 
-async def _until_interrupted(progress: Progress) -> None:
-    progress.say("It runs until Ctrl-C, which stops it and deletes its data.")
-    # To be interrupted is how this is meant to end.
-    with suppress(CancelledError):
-        await Deferred()
-    progress.say("Stopping.")
-
-
-async def show(directory: Path, options: Options, progress: Progress) -> int:
+async def show(directory: Path, options: argparse.Namespace, progress: Progress) -> int:
     """Run a demonstration and say what went wrong; return the exit code."""
     try:
         return await demonstrate(directory, options, progress)
@@ -138,21 +114,15 @@ async def show(directory: Path, options: Options, progress: Progress) -> int:
     except HomeserverError as error:
         # It ends with the end of the log.
         progress.say(str(error))
-    except Exception as error:  # noqa: BLE001 shown, whatever it is
-        if isinstance(error, MatrixError):
-            progress.say(str(error))
-        else:
-            traceback.print_exc()
-        for text in log_tails(directory):
-            progress.say(text)
-    return NOT_SHOWN
-
-
-def log_tails(directory: Path) -> Iterator[str]:
-    """Return the end of the log of each homeserver in a directory."""
+        return NOT_SHOWN
+    except MatrixError as error:
+        progress.say(str(error))
+    except Exception:  # noqa: BLE001 shown, whatever it is
+        traceback.print_exc()
     for path in sorted(directory.glob("*/homeserver.log")):
-        log = tail(path, lines=LOG_LINES)
-        yield f"The end of the log of {path.parent.name}:\n{log}"
+        progress.say(f"The end of the log of {path.parent.name}:")
+        progress.say(tail(path, lines=LOG_LINES))
+    return NOT_SHOWN
 
 
 def main(arguments: Sequence[str]) -> int:

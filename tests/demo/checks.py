@@ -34,7 +34,6 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Say whether it holds."""
         return not self.trouble
 
     @property
@@ -75,12 +74,7 @@ def one_notice_per_pair(mailboxes: Mapping[str, Iterable[str]]) -> Check:
 def newest_of_each_pair(
     mailboxes: Mapping[str, Iterable[str]], sent: Mapping[str, Mapping[Pair, str]]
 ) -> Check:
-    """Check that each pair's notice is there, with the key that was sent last.
-
-    Args:
-        mailboxes: The rows of each device.
-        sent: For each device, the pairs that sent to it and their last key.
-    """
+    """Check that each pair's notice is there, with the key that was sent last."""
     missing = {
         device: lost
         for device, pairs in sent.items()

@@ -14,7 +14,7 @@ from tests.demo.checks import Check, Pair
 from tests.demo.driving import Cast, play, register_all
 from tests.demo.measuring import Measured, measure, settle
 from tests.demo.output.progress import Progress
-from tests.demo.output.table import make_rows, render
+from tests.demo.output.table import HEADER, aligned, make_rows
 from tests.demo.traffic import (
     AWAY,
     TABLET,
@@ -30,33 +30,26 @@ from tests.harness.together import together
 
 @attrs.frozen
 class Outcome:
-    """What the demonstration showed.
+    """What a demonstration showed.
 
     Attributes:
         table: The table as text.
         checks: What has to hold.
-        cast: Who took part on the homeserver with the module.
+        cast: Who took part on the homeserver with the module, if there is one.
     """
 
     table: str
     checks: tuple[Check, ...]
-    cast: Cast
+    cast: Cast | None = None
 
 
 @asynccontextmanager
 async def two_homeservers(
-    directory: Path, config: dict[str, Any] | None = None
+    directory: Path,
 ) -> AsyncIterator[tuple[Homeserver, Homeserver]]:
-    """Start a stock Synapse and one with the module; stop them in the end.
-
-    Args:
-        directory: Where their data is.
-        config: The module's configuration.
-    """
-    pair = (
-        Homeserver(directory / "stock"),
-        Homeserver(directory / "module", module=config or {}),
-    )
+    """Start a stock Synapse and one with the module; stop them in the end."""
+    stock, module = Homeserver(directory / "stock"), directory / "module"
+    pair = (stock, Homeserver(module, module={}))
     async with running(*pair):
         yield pair
 
@@ -81,7 +74,7 @@ async def compare(
     await settle(module, casts[1].away, casts[1].tablet)
     on_stock, on_module = await measure_each((stock, module), casts, failed)
     return Outcome(
-        render(make_rows(on_stock, on_module), markdown=markdown),
+        aligned([HEADER, *make_rows(on_stock, on_module)], markdown=markdown),
         check(traffic, on_stock, on_module),
         casts[1],
     )

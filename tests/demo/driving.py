@@ -34,12 +34,7 @@ class Cast:
 
 
 async def register_all(homeserver: Homeserver, recipient: OlmDevice) -> Cast:
-    """Register the users and log their devices in.
-
-    Args:
-        homeserver: It has none of the users yet.
-        recipient: The device that is away; its keys are uploaded.
-    """
+    """Register the users, log their devices in and upload the keys of one."""
     away = await homeserver.register(RECIPIENT, device_id=AWAY)
     await away.upload_keys(recipient)
     tablet = await Client.login(homeserver.base_url, away.user_id, device_id=TABLET)
@@ -51,15 +46,10 @@ async def register_all(homeserver: Homeserver, recipient: OlmDevice) -> Cast:
 
 
 async def play(traffic: Traffic, cast: Cast, sent: Callable[[], None]) -> int:
-    """Send everything; return how many requests failed.
+    """Send everything, calling `sent` each time; return how many requests failed.
 
     Senders send at the same time, each its own notices one after the other. Room
     keys are sent between, so that their order is the same on every homeserver.
-
-    Args:
-        traffic: What to send.
-        cast: Who sends it.
-        sent: Called after each request.
     """
     failed = 0
     for each in traffic.rounds:

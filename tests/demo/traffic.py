@@ -66,12 +66,7 @@ class Send:
 
 @attrs.frozen
 class Round:
-    """Notices of all senders at once, each sender's in order; then room keys.
-
-    Attributes:
-        lanes: The notices of each sender.
-        room_keys: The Olm messages that follow, one after the other.
-    """
+    """Notices of all senders at once, each sender's in order; then room keys."""
 
     lanes: tuple[tuple[Send, ...], ...]
     room_keys: tuple[Send, ...]
@@ -98,25 +93,18 @@ class Traffic:
 
 
 def user_id(localpart: str, server_name: str) -> str:
-    """Return the ID of one of the users."""
     return f"@{localpart}:{server_name}"
 
 
 def device_id(localpart: str) -> str:
-    """Return the ID of a sender's device."""
     return f"{localpart.upper().replace('_', '')}DEV"
 
 
 def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> Traffic:
-    """Make the messages.
+    """Make the messages, of which so many are notices.
 
     Who sends how many of which, and when, follows from the seed. The keys are real,
     and so they differ each time; their length does not.
-
-    Args:
-        server_name: The name in all user IDs.
-        notices: How many notices.
-        seed: Of everything that varies but keys.
     """
     rng = random.Random(seed)  # noqa: S311 variety, not secrecy
     devices = {
@@ -127,8 +115,10 @@ def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> 
     sessions = {
         name: devices[name].establish(recipient) for name in (*FRIENDS, REARMED)
     }
+    # Each round's share of all notices; the shares add up.
+    ends = [notices * number // ROUNDS for number in range(ROUNDS + 1)]
     rounds = tuple(
-        _round(number, _part(notices, number), sources, sessions, rng)
+        _round(number, ends[number + 1] - ends[number], sources, sessions, rng)
         for number in range(ROUNDS)
     )
     return Traffic(rounds, recipient)
@@ -156,31 +146,24 @@ def _sources(
     devices: Mapping[str, OlmDevice], rng: random.Random
 ) -> list[Iterator[Send]]:
     """Return the endless notices of each sender that has no session."""
+
+    def repeated(name: str, to: str = AWAY) -> Iterator[Send]:
+        return itertools.repeat(Send(name, WITHHELD, to, devices[name].notice()))
+
     return [
-        _repeats(REPEATS, devices[REPEATS]),
+        repeated(REPEATS),
         _loses_keys(devices[LOSES_KEYS]),
         _per_session(devices[PER_SESSION], rng),
-        _to_all(devices[TO_ALL]),
+        repeated(TO_ALL, "*"),
         _legacy(devices[LEGACY], rng),
-        _repeats(REARMED, devices[REARMED]),
+        repeated(REARMED),
     ]
-
-
-def _part(notices: int, number: int) -> int:
-    """Return a round's share of all notices; the shares add up."""
-    return notices * (number + 1) // ROUNDS - notices * number // ROUNDS
 
 
 def _share(total: int, senders: int, rng: random.Random) -> tuple[int, ...]:
     """Split a number among senders, unevenly, with at least one each."""
     cuts = sorted(rng.sample(range(1, total), senders - 1))
     return tuple(end - start for start, end in zip([0, *cuts], [*cuts, total]))
-
-
-def _repeats(sender: str, device: OlmDevice) -> Iterator[Send]:
-    notice = device.notice()
-    while True:
-        yield Send(sender, WITHHELD, AWAY, notice)
 
 
 def _loses_keys(device: OlmDevice) -> Iterator[Send]:
@@ -197,12 +180,6 @@ def _per_session(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
         room_id = f"!room{rng.randrange(ROOMS):02}:{server_name}"
         notice = device.notice(room_id=room_id, session_id=GroupSession().session_id)
         yield Send(PER_SESSION, WITHHELD, AWAY, notice)
-
-
-def _to_all(device: OlmDevice) -> Iterator[Send]:
-    notice = device.notice()
-    while True:
-        yield Send(TO_ALL, WITHHELD, "*", notice)
 
 
 def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:

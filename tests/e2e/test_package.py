@@ -102,7 +102,7 @@ def test_nothing_of_development_is_published(metadata: Message) -> None:
     needed = [
         re.split(r"[^\w-]", each)[0] for each in metadata.get_all("Requires-Dist", [])
     ]
-    assert ["attrs", "prometheus-client", "pyopenssl", "pyyaml", "twisted"] == needed
+    assert ["attrs", "prometheus-client", "pyyaml", "twisted"] == needed
 
 
 def test_the_sdist_holds_the_checkout(unpacked: Path) -> None:

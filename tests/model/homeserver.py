@@ -14,7 +14,6 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from synapse_withheld.cli.shared.explaining.mailboxes import Cursor
 from synapse_withheld.delivery.runtime import Runtime, at_once
 from tests.model.tables import Place, Tables
 
@@ -110,9 +109,9 @@ class ModelHomeserver(Tables):
 
         def run() -> Any:
             if not name.startswith("withheld_delete_superseded"):
-                return function(Cursor(self.database), *arguments)
+                return function(self.database.cursor(), *arguments)
             before = self.before_delete()
-            result = function(Cursor(self.database), *arguments)
+            result = function(self.database.cursor(), *arguments)
             self.after_delete(before)
             return result
 

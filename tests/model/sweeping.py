@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from synapse_withheld.cli.shared.explaining.mailboxes import Cursor
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.database import Database
 from synapse_withheld.rules.ruleset import Ruleset
@@ -26,7 +25,7 @@ def swept_away(
     """Sweep, and return which rows went."""
 
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        return function(Cursor(hs.database), *arguments)
+        return function(hs.database.cursor(), *arguments)
 
     config = Config(merge_scopes=merge_scopes, rules=rules or RulesConfig())
     database = Database(run, "sqlite3", stream_token=hs.stream_token)

@@ -7,6 +7,8 @@ import json
 import sqlite3
 from typing import Any, Dict, Iterable, Mapping, Tuple
 
+from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
+
 # (user ID, device ID)
 Place = Tuple[str, str]
 
@@ -14,32 +16,10 @@ Place = Tuple[str, str]
 Rows = Dict[int, Dict[str, Any]]
 
 
-TABLES = """
-    CREATE TABLE devices (user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0);
-    CREATE INDEX devices_unique ON devices (user_id, device_id);
-    CREATE TABLE dehydrated_devices (user_id TEXT, device_id TEXT);
-    CREATE TABLE users (name TEXT);
-    CREATE TABLE device_lists_stream (stream_id INTEGER, user_id TEXT, device_id TEXT);
-    CREATE INDEX device_lists_stream_user ON device_lists_stream (user_id, device_id);
-    CREATE TABLE device_lists_remote_cache (user_id TEXT, device_id TEXT);
-    CREATE TABLE device_lists_remote_extremeties (user_id TEXT);
-    CREATE TABLE device_lists_remote_resync (user_id TEXT);
+RECEIVED = """
     CREATE TABLE device_federation_inbox (origin TEXT, message_id TEXT);
     CREATE INDEX device_federation_inbox_id
         ON device_federation_inbox (origin, message_id);
-    CREATE TABLE device_inbox (
-        user_id TEXT, device_id TEXT, stream_id INTEGER, message_json TEXT
-    );
-    CREATE INDEX device_inbox_user_stream_id
-        ON device_inbox (user_id, device_id, stream_id);
-    CREATE TABLE device_federation_outbox (
-        destination TEXT, stream_id INTEGER, messages_json TEXT
-    );
-    CREATE INDEX device_federation_outbox_destination_id
-        ON device_federation_outbox (destination, stream_id);
-    CREATE TABLE scheduled_tasks (
-        action TEXT, status TEXT, resource_id TEXT, params TEXT
-    );
 """
 
 # Above every stream ID.
@@ -54,7 +34,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.database = sqlite3.connect(":memory:", isolation_level=None)
-        self.database.executescript(TABLES)
+        self.database.executescript(TABLES + RECEIVED)
         self.next_device_list_id = 1
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -82,9 +62,13 @@ class Tables:
         for table in ("extremeties", "cache"):
             sql = f"DELETE FROM device_lists_remote_{table} WHERE user_id = ?"  # noqa: S608
             self.rows(sql, user_id)
-        self.rows("INSERT INTO device_lists_remote_extremeties VALUES (?)", user_id)
+        sql = "INSERT INTO device_lists_remote_extremeties (user_id) VALUES (?)"
+        self.rows(sql, user_id)
         for device_id in devices:
-            sql = "INSERT INTO device_lists_remote_cache VALUES (?, ?)"
+            sql = """
+                INSERT INTO device_lists_remote_cache (user_id, device_id)
+                VALUES (?, ?)
+            """
             self.rows(sql, user_id, device_id)
             self.change_device(user_id, device_id)
 
@@ -105,7 +89,9 @@ class Tables:
         params = {"user_id": user_id, "device_id": device_id, "up_to_stream_id": up_to}
         text = json.dumps(params, separators=(",", ":"))
         task = ("delete_device_messages", "active", device_id, text)
-        self.rows("INSERT INTO scheduled_tasks VALUES (?, ?, ?, ?)", *task)
+        columns = "action, status, resource_id, params"
+        sql = f"INSERT INTO scheduled_tasks ({columns}) VALUES (?, ?, ?, ?)"  # noqa: S608
+        self.rows(sql, *task)
 
     # Queues.
 
@@ -142,7 +128,8 @@ class Tables:
 
     def insert_edu(self, destination: str, stream_id: int, text: str) -> None:
         """Add a row to an outbox."""
-        sql = "INSERT INTO device_federation_outbox VALUES (?, ?, ?)"
+        columns = "destination, stream_id, messages_json"
+        sql = f"INSERT INTO device_federation_outbox ({columns}) VALUES (?, ?, ?)"  # noqa: S608
         self.rows(sql, destination, stream_id, text)
 
     def mailbox(

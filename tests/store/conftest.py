@@ -8,59 +8,10 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import pytest
 
+from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
+
 if TYPE_CHECKING:
     from tests.harness.databases.postgres import PostgresServer
-
-# Columns and indexes as in Synapse's schema 72 and its deltas since.
-TABLES = """
-    CREATE TABLE devices (
-        user_id TEXT NOT NULL, device_id TEXT NOT NULL, hidden BOOLEAN DEFAULT FALSE,
-        UNIQUE (user_id, device_id)
-    );
-    CREATE TABLE dehydrated_devices (
-        user_id TEXT NOT NULL PRIMARY KEY, device_id TEXT NOT NULL
-    );
-    CREATE TABLE device_lists_stream (
-        stream_id BIGINT NOT NULL, user_id TEXT NOT NULL, device_id TEXT NOT NULL
-    );
-    CREATE INDEX device_lists_stream_user_id
-        ON device_lists_stream (user_id, device_id);
-    CREATE TABLE users (name TEXT, UNIQUE (name));
-    CREATE TABLE device_lists_remote_cache (
-        user_id TEXT NOT NULL, device_id TEXT NOT NULL, content TEXT NOT NULL
-    );
-    CREATE UNIQUE INDEX device_lists_remote_cache_unique_id
-        ON device_lists_remote_cache (user_id, device_id);
-    CREATE TABLE device_lists_remote_extremeties (
-        user_id TEXT NOT NULL, stream_id TEXT NOT NULL
-    );
-    CREATE UNIQUE INDEX device_lists_remote_extremeties_unique_idx
-        ON device_lists_remote_extremeties (user_id);
-    CREATE TABLE device_lists_remote_resync (
-        user_id TEXT NOT NULL, added_ts BIGINT NOT NULL
-    );
-    CREATE UNIQUE INDEX device_lists_remote_resync_idx
-        ON device_lists_remote_resync (user_id);
-    CREATE TABLE device_inbox (
-        user_id TEXT NOT NULL, device_id TEXT NOT NULL, stream_id BIGINT NOT NULL,
-        message_json TEXT NOT NULL
-    );
-    CREATE INDEX device_inbox_user_stream_id
-        ON device_inbox (user_id, device_id, stream_id);
-    CREATE INDEX device_inbox_stream_id_user_id ON device_inbox (stream_id, user_id);
-    CREATE TABLE device_federation_outbox (
-        destination TEXT NOT NULL, stream_id BIGINT NOT NULL,
-        queued_ts BIGINT NOT NULL, messages_json TEXT NOT NULL, instance_name TEXT
-    );
-    CREATE INDEX device_federation_outbox_destination_id
-        ON device_federation_outbox (destination, stream_id);
-    CREATE INDEX device_federation_outbox_id ON device_federation_outbox (stream_id);
-    CREATE TABLE scheduled_tasks (
-        id TEXT PRIMARY KEY, action TEXT NOT NULL, status TEXT NOT NULL,
-        resource_id TEXT, params TEXT
-    );
-    CREATE INDEX scheduled_tasks_status ON scheduled_tasks (status);
-"""
 
 
 class Connection:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator
 import attrs
 import pytest
 
+from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
 from synapse_withheld.database.cancelling import Cancellable, CancelledStatementError
 from synapse_withheld.database.database import Database, StatementError
-from tests.store.conftest import TABLES, Connection
+from tests.store.conftest import Connection
 
 if TYPE_CHECKING:
     from tests.harness.databases.postgres import PostgresServer

@@ -9,7 +9,7 @@ import pytest
 from tests.bench.__main__ import PARTS, parse
 from tests.bench.instruments.load import answer
 from tests.bench.instruments.sqllog import parse as parse_log
-from tests.bench.report import Table, Target, counted, failed, number, ratio, render
+from tests.bench.report import Table, Target, failed, render
 from tests.bench.sizes import FULL, QUICK
 
 LOG = """\
@@ -58,17 +58,6 @@ def test_table_is_markdown() -> None:
         "",
         "- Why.",
     ]
-
-
-def test_numbers_are_written_for_people() -> None:
-    """Without needless decimals, and without dividing by nothing."""
-    assert [number(1234), number(0.256)] == ["1,234", "0.26"]
-    assert [counted(1, "device"), counted(1000, "device")] == [
-        "1 device",
-        "1,000 devices",
-    ]
-    assert ratio(1, 4) == "0.25"
-    assert ratio(1, 0) == ratio(0, 0)
 
 
 def test_command_line() -> None:

@@ -37,37 +37,26 @@ def active() -> float:
 @pytest.mark.parametrize("redis", [False, None])
 @pytest.mark.parametrize("shape", [Apart, Together])
 def test_one_process_sees_every_read(shape: Any, redis: Any) -> None:
-    """No worker starts without Redis."""
-    assert SynapseInternals(api(shape(), redis=redis)).sees_reads
+    """No worker starts without Redis; where nothing tells of it, in doubt not."""
+    found = api(shape(), redis=redis)
+    assert SynapseInternals(found).sees_reads
+    del found._hs.config.redis
+    assert not SynapseInternals(found).sees_reads
 
 
-def test_with_workers_reads_are_not_seen() -> None:
-    """Nothing is wrapped for them, and everything else as always."""
-    store = Apart()
-    synapse = SynapseInternals(api(store, redis=True))
+@pytest.mark.parametrize(
+    ("store", "redis"), [(Apart(), True), (ReadsOtherwise(), False)]
+)
+def test_where_reads_are_not_seen_the_module_acts_all_the_same(
+    store: Any, redis: bool
+) -> None:
+    """With workers, or where reads take another way: nothing is wrapped for them."""
+    synapse = SynapseInternals(api(store, redis=redis))
 
     assert not synapse.sees_reads
     synapse.intercept(Traffic())  # type: ignore[arg-type]
     assert not [name for name in vars(store) if name.startswith("get_messages")]
     assert "add_local_messages_from_client_to_device_inbox" in vars(store)
-
-
-def test_where_reads_take_another_way_the_module_acts_all_the_same() -> None:
-    """It does not know then what was read."""
-    store = ReadsOtherwise()
-    synapse = SynapseInternals(api(store))
-
-    assert not synapse.sees_reads
-    synapse.intercept(Traffic())  # type: ignore[arg-type]
-    assert "get_messages_for_user_devices" not in vars(store)
-
-
-def test_where_nothing_tells_of_redis_reads_are_not_seen() -> None:
-    """In doubt a queued message is unread."""
-    homeserver = api(Apart())
-    del homeserver._hs.config.redis
-
-    assert not SynapseInternals(homeserver).sees_reads
 
 
 def test_a_statement_runs_outside_any_transaction() -> None:
@@ -88,18 +77,14 @@ def test_a_statement_runs_outside_any_transaction() -> None:
 
 
 def test_the_drivers_connection_is_found_behind_a_transaction() -> None:
-    """Synapse's own class, around a cursor of the driver."""
+    """Synapse's own class, around a cursor; without, a statement that hangs is left."""
     connection = sqlite3.connect(":memory:")
     transaction = LoggingTransaction.__new__(LoggingTransaction)
     transaction.txn = connection.cursor()
 
     assert SynapseInternals.connection_of(transaction) is connection
-
-
-@pytest.mark.parametrize("txn", [object(), types.SimpleNamespace(txn=object())])
-def test_where_there_is_no_connection_none_is_found(txn: Any) -> None:
-    """A statement that hangs is left then."""
-    assert SynapseInternals.connection_of(txn) is None
+    for other in (object(), types.SimpleNamespace(txn=object())):
+        assert SynapseInternals.connection_of(other) is None
 
 
 @pytest.mark.parametrize("store", [Renamed(), object(), OnlyHalf(), WithoutChanges()])
@@ -169,3 +154,62 @@ def test_loading_it_twice_is_refused() -> None:
     assert active() == 1
     with pytest.raises(ConfigError, match="loaded twice"):
         WithheldModule(Config(), api(store))
+
+
+class Auth:
+    """Synapse's."""
+
+    async def is_server_admin(self, requester: object) -> bool:
+        return requester == "admin"
+
+
+class AuthOfOldSynapse:
+    """As long before the versions that were tested."""
+
+    async def is_server_admin(self, user: object) -> bool:
+        raise AssertionError(user)
+
+
+def api_with(auth: Any) -> Any:
+    """Return a module API whose homeserver has an `Auth`, and what was served."""
+    found = api(Apart())
+    if auth is not None:
+        found._hs.get_auth = lambda: auth
+    found.served = []
+    found.register_web_resource = lambda path, _: found.served.append(path)
+    found.should_run_background_tasks = lambda: False
+    return found
+
+
+def test_synapse_is_asked_who_is_an_admin_as_its_admin_api_asks_it() -> None:
+    """It is the homeserver's own method that answers."""
+    auth = Auth()
+    found = api_with(auth)
+
+    assert auth.is_server_admin == SynapseInternals(found).is_admin()
+    WithheldModule(Config(), found)
+    assert ["/_synapse/client/withheld"] == found.served
+
+
+@pytest.mark.parametrize(
+    ("auth", "why"),
+    [
+        (None, "get_auth"),
+        (types.SimpleNamespace(), "no method is_server_admin"),
+        (AuthOfOldSynapse(), "is_server_admin takes"),
+    ],
+)
+def test_where_nobody_can_be_asked_no_pages_are_served(
+    auth: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says why, in one line, and the module acts."""
+    found = api_with(auth)
+    with caplog.at_level("INFO"):
+        WithheldModule(Config(), found)
+
+    errors = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert [None] == [each.exc_info for each in errors]
+    assert f"({why}" in caplog.text or f"attribute '{why}'" in caplog.text
+    assert "serves no pages, but acts" in caplog.text
+    assert "acts on to-device messages" in caplog.text
+    assert [] == found.served

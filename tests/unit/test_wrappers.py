@@ -11,35 +11,30 @@ from synapse_withheld import synapse_internals, wrappers
 from synapse_withheld.delivery.batch import ObservedBatch
 from tests.unit.stores import Apart, Together, Traffic, intercepted
 
+MESSAGES: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
+LEFT: Any = {"@a:hs": {"A": {}}}
 
-def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken() -> None:
+
+@pytest.mark.parametrize(
+    ("sent", "kept", "answer", "called"),
+    [
+        (MESSAGES, LEFT, 1, [LEFT]),
+        # The answer is the stream's current position.
+        (MESSAGES, {}, 42, []),
+        # As by stock Synapse: only what collapsed is left out.
+        ({}, None, 1, [{}]),
+    ],
+)
+def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken(
+    sent: Any, kept: Any, answer: int, called: Any
+) -> None:
     """Synapse wakes the users that are left in the dict it passed."""
-    messages: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
-    store = intercepted(Apart(), Traffic(kept={"@a:hs": {"A": {}}}))
+    passed = dict(sent)
+    store = intercepted(Apart(), Traffic(kept=kept))
+    method = store.add_local_messages_from_client_to_device_inbox
 
-    asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
-
-    assert [{"@a:hs": {"A": {}}}] == store.called
-    assert ["@a:hs"] == list(messages)
-
-
-def test_with_nothing_left_of_a_local_batch_nothing_is_written() -> None:
-    """The answer is the stream's current position."""
-    messages: Any = {"@a:hs": {"A": {}}}
-    store = intercepted(Apart(), Traffic(kept={}))
-
-    answer = asyncio.run(store.add_local_messages_from_client_to_device_inbox(messages))
-
-    assert (42, [], {}) == (answer, store.called, messages)
-
-
-def test_an_empty_batch_is_written_as_by_stock_synapse() -> None:
-    """Only what collapsed is left out."""
-    store = intercepted(Apart(), Traffic())
-
-    asyncio.run(store.add_local_messages_from_client_to_device_inbox({}))
-
-    assert [{}] == store.called
+    assert (answer, called) == (asyncio.run(method(passed)), store.called)
+    assert passed.keys() == (kept or {}).keys()
 
 
 def test_an_edu_of_which_nothing_is_left_is_still_recorded() -> None:
@@ -54,32 +49,24 @@ def test_an_edu_of_which_nothing_is_left_is_still_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("remote", "kept_edus", "called"),
+    ("local", "remote", "kept_edus", "called"),
     [
-        ({}, None, []),
-        ({"there": {}}, None, [({}, {"there": {}})]),
-        ({"there": {}}, {}, []),
-        ({"there": {}, "far": {}}, {"far": {}}, [({}, {"far": {}})]),
+        (LEFT, {}, None, []),
+        (LEFT, {"there": {}}, None, [({}, {"there": {}})]),
+        (LEFT, {"there": {}}, {}, []),
+        (LEFT, {"there": {}, "far": {}}, {"far": {}}, [({}, {"far": {}})]),
+        ({}, {}, None, [({}, {})]),
     ],
 )
 def test_the_older_shape_writes_what_is_left_for_either(
-    remote: Any, kept_edus: Any, called: Any
+    local: Any, remote: Any, kept_edus: Any, called: Any
 ) -> None:
     """One call for both; nothing is lost of the half that has something left."""
     store = intercepted(Together(), Traffic(kept={}, kept_edus=kept_edus))
 
-    asyncio.run(store.add_messages_to_device_inbox({"@a:hs": {"A": {}}}, remote))
+    asyncio.run(store.add_messages_to_device_inbox(dict(local), remote))
 
     assert called == store.called
-
-
-def test_the_older_shape_writes_an_empty_call_as_stock_synapse() -> None:
-    """Only what collapsed is left out."""
-    store = intercepted(Together(), Traffic())
-
-    asyncio.run(store.add_messages_to_device_inbox({}, {}))
-
-    assert [({}, {})] == store.called
 
 
 def test_edus_pass_untouched() -> None:

@@ -6,32 +6,45 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any, Mapping
 
 import attrs
 
 from synapse_withheld.cli.shared import findings
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
 from synapse_withheld.cli.shared.codes import WRONG as EXIT_WRONG
-from synapse_withheld.cli.shared.findings import (
-    NOTE,
-    RIGHT,
-    UNKNOWN,
-    WRONG,
-    Finding,
-    Listening,
-)
+from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
 from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, first, get
+from synapse_withheld.cli.shared.homeserver.fetching import (
+    FOUND,
+    UnreachableError,
+    first,
+    get,
+)
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+    MAIN_PROCESS,
     ConfigProblemError,
     Deployment,
     add_config_argument,
     read,
 )
-from synapse_withheld.cli.shared.homeserver.metrics_page import complete, fetch
-from synapse_withheld.cli.shared.homeserver.page import as_metrics
-from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
-from synapse_withheld.cli.shared.homeserver.token import add_token_argument, read_token
+from synapse_withheld.cli.shared.homeserver.listeners import (
+    NoMetricsError,
+    http_addresses,
+    metrics_addresses,
+)
+from synapse_withheld.cli.shared.homeserver.metrics_page import (
+    SHOWN,
+    STATUS,
+    as_metrics,
+    complete,
+    fetch,
+)
+from synapse_withheld.cli.shared.homeserver.token import (
+    REFUSALS,
+    add_token_argument,
+    read_token,
+)
 from synapse_withheld.config import Config
 
 EPILOG = """\
@@ -51,18 +64,11 @@ _START = "start Synapse; if it runs, run this where the listener can be reached"
 _UNREACHABLE = f"{_START}, or give its address with --metrics-url"
 _ANOTHER_TOKEN = "give the access token of a server admin"  # noqa: S105 no token
 
-# What the page answers to a token that is not an admin's.
-_REFUSALS = {
-    401: "the access token is not valid (any more)",
-    403: "the access token is not one of a server admin",
-}
-
 # For reading down the left edge.
 _SHOWN = {RIGHT: "ok", NOTE: "note", WRONG: "WRONG", UNKNOWN: "?"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     add_config_argument(parser)
     parser.add_argument(
         "--metrics-url",
@@ -81,13 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer each question; return the exit code."""
     try:
         token = read_token(arguments.token_file)
-        found = in_reactor(
-            lambda: look(arguments.config_path, arguments.metrics_url, token), None
-        )
+        found = look(arguments.config_path, arguments.metrics_url, token)
     except OSError as error:
         print(f"cannot read what it is given: {error}", file=sys.stderr)
-        return CANNOT_SAY
-    if found is None:
         return CANNOT_SAY
     acting = is_acting(found)
     if arguments.json:
@@ -107,7 +109,13 @@ def is_acting(found: list[Finding]) -> bool | None:
     return None if UNKNOWN in states else True
 
 
-async def look(paths: list[Path], url: Address | None, token: str) -> list[Finding]:
+def in_text(finding: Finding) -> str:
+    """Return a finding as a line, with what to do at its end."""
+    line = f"{_SHOWN[finding.state]:<5}  {finding.question:<8}  {finding.found}"
+    return f"{line}; to do: {finding.do}" if finding.do else line
+
+
+def look(paths: list[Path], url: Address | None, token: str) -> list[Finding]:
     """Return the answer to each question, in order.
 
     Raises:
@@ -115,77 +123,69 @@ async def look(paths: list[Path], url: Address | None, token: str) -> list[Findi
     """
     found = [findings.importable(), findings.tested(findings.installed_synapse())]
     try:
-        deployment = read(paths)
-        found += await _look_at(deployment, url, token)
+        found += _look_at(read(paths), url, token)
     except ConfigProblemError as error:
-        found.append(Finding("config", WRONG, error.found, error.do))
+        found.append(findings.wrong("config", error))
     return findings.complete(found)
 
 
-def in_text(finding: Finding) -> str:
-    """Return a finding as a line, with what to do at its end."""
-    line = f"{_SHOWN[finding.state]:<5}  {finding.question:<8}  {finding.found}"
-    return f"{line}; to do: {finding.do}" if finding.do else line
-
-
-async def _look_at(
-    deployment: Deployment, url: Address | None, token: str
-) -> list[Finding]:
+def _look_at(deployment: Deployment, url: Address | None, token: str) -> list[Finding]:
     try:
         writer = deployment.writer
     except ConfigProblemError as error:
-        return [Finding("writer", WRONG, error.found, error.do)]
+        return [findings.wrong("writer", error)]
     configured, config = findings.configured(deployment, writer)
     found = [configured, Finding("writer", RIGHT, writer)]
-    listening = findings.listening(deployment, writer)
-    metrics = listening.metrics if url is None else (url,)
-    if metrics:
-        return [*found, *await _ask_for_metrics(metrics, writer, config)]
-    found += listening.finding
-    if not listening.pages:
-        return found
-    if token:
-        return [*found, *await _ask_for_numbers(listening, writer, config, token)]
-    return [*found, await _ask_for_page(listening, config)]
+    process = deployment.config_of(writer)
+    worker = writer != MAIN_PROCESS
+    if url is None and process is None:
+        return [*found, _no_file(deployment, writer)]
+    try:
+        addresses = [url] if url else metrics_addresses(process or {}, worker=worker)
+    except NoMetricsError as error:
+        do = f"{error.do}; or give an admin's access token with --token-file"
+        found.append(Finding("metrics", NOTE, error.found, do))
+        return found + _ask_for_page(process or {}, writer, config, token)
+    except ConfigProblemError as error:
+        return [*found, findings.wrong("metrics", error)]
+    return found + _ask_for_metrics(addresses, writer, config)
 
 
-async def _ask_for_metrics(
-    addresses: tuple[Address, ...], writer: str, config: Config | None
+def _no_file(deployment: Deployment, writer: str) -> Finding:
+    known = ", ".join([MAIN_PROCESS, *deployment.workers])
+    found = f"the files tell of {known}, not of {writer}"
+    do = f"add -c with the file that has 'worker_name: {writer}', or --metrics-url"
+    return Finding("metrics", WRONG, found, do)
+
+
+def _ask_for_metrics(
+    addresses: list[Address], writer: str, config: Config | None
 ) -> list[Finding]:
     try:
-        address, page = await first(addresses, fetch)
+        address, page = first(addresses, fetch)
     except UnreachableError as error:
         return [Finding("metrics", WRONG, str(error), _UNREACHABLE)]
-    found = [
-        Finding("metrics", RIGHT, str(address)),
-        findings.loaded(page, config),
-    ]
+    found = [Finding("metrics", RIGHT, str(address)), findings.loaded(page, config)]
     # Without the module on the page its zeros would say nothing.
     return found + (findings.acting(page, writer) if page.samples else [])
 
 
-async def _ask_for_page(listening: Listening, config: Config | None) -> Finding:
-    """See whether the page is there: that much is told to everybody."""
-    try:
-        address, (status, _) = await first(listening.pages, get)
-    except UnreachableError as error:
-        return Finding("loaded", WRONG, str(error), _START)
-    return findings.page_answers(address, status, config)
-
-
-async def _ask_for_numbers(
-    listening: Listening, writer: str, config: Config | None, token: str
+def _ask_for_page(
+    process: Mapping[str, Any], writer: str, config: Config | None, token: str
 ) -> list[Finding]:
+    """Ask the module's page: that it is there, or with a token its numbers, too."""
+    path = STATUS if token else SHOWN
+    addresses = http_addresses(process, path, worker=writer != MAIN_PROCESS)
+    if not addresses:
+        return []
     try:
-        address, (status, text) = await first(
-            listening.statuses, lambda each: get(each, token)
-        )
+        address, (status, text) = first(addresses, lambda at: get(at, token))
     except UnreachableError as error:
         return [Finding("loaded", WRONG, str(error), _START)]
-    if status in _REFUSALS:
-        found = f"{address} answers {status}: {_REFUSALS[status]}"
+    if token and status in REFUSALS:
+        found = f"{address} answers {status}: {REFUSALS[status]}"
         return [Finding("loaded", WRONG, found, _ANOTHER_TOKEN)]
-    if status != 200:  # noqa: PLR2004 known to all
+    if not token or status != FOUND:
         return [findings.page_answers(address, status, config)]
     try:
         page = as_metrics(text)

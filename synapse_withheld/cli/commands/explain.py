@@ -23,9 +23,9 @@ from synapse_withheld.cli.shared.explaining.explain import (
 )
 from synapse_withheld.cli.shared.explaining.messages import (
     NotUnderstoodError,
+    numbered,
     understood,
 )
-from synapse_withheld.cli.shared.explaining.recordings import numbered
 from synapse_withheld.config import Config, InvalidConfigError
 
 EPILOG = """\
@@ -53,7 +53,6 @@ _HEADER = ("line", "decision", "reason", "rule", "pair", "key", "why")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument("file", metavar="FILE", help="the messages; - to read them")
     parser.add_argument(
         "--set",
@@ -84,11 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def parse_settings(settings: Iterable[str]) -> Config:
-    """Return the module's configuration with some keys set.
+    """Return the module's configuration with some keys set, as `key=value`.
 
-    Args:
-        settings: Of the form `key=value`, with dots in keys below others; the value
-            as in YAML.
+    Values are as in YAML; in keys below others there are dots, as in messages.
 
     Raises:
         InvalidConfigError: A key is unknown or its value is not usable.
@@ -104,19 +101,14 @@ def parse_settings(settings: Iterable[str]) -> Config:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
-        _set(values, key, value)
+        *above, last = key.split(".")
+        inside = values
+        for name in above:
+            if not isinstance(inside.get(name), dict):
+                inside[name] = {}
+            inside = inside[name]
+        inside[last] = value
     return configuration.parse(values)
-
-
-def _set(values: dict[str, Any], key: str, value: object) -> None:
-    """Set a key as messages and tables write it: with dots for keys below others."""
-    *above, last = key.split(".")
-    for name in above:
-        below = values.setdefault(name, {})
-        if not isinstance(below, dict):
-            below = values[name] = {}
-        values = below
-    values[last] = value
 
 
 def in_text(explanation: Explanation) -> str:

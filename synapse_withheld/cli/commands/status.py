@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
-from typing import Any, Iterator, NoReturn
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from time import sleep
+from typing import Iterator
 
 import attrs
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
 from synapse_withheld.cli.shared.duration import seconds
@@ -21,6 +20,7 @@ from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     MAIN_PROCESS,
     ConfigProblemError,
     Deployment,
+    add_config_argument,
     read,
 )
 from synapse_withheld.cli.shared.homeserver.listeners import metrics_addresses
@@ -31,7 +31,7 @@ from synapse_withheld.cli.shared.homeserver.metrics_page import (
     complete,
     fetch,
 )
-from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
+from synapse_withheld.cli.shared.tables import table
 
 EPILOG = """\
 example:
@@ -49,20 +49,10 @@ module, 2 none could be read
 # Moves to the upper left corner and clears what is below.
 _CLEAR = "\x1b[H\x1b[J"
 
-
-@attrs.frozen
-class _Words:
-    """What the numbers are called that tell what was done."""
-
-    collapsed: str
-    superseded: str
-    share: str
-    bytes_saved: str
-
-
-_DID = _Words("collapsed", "superseded a queued one", "share collapsed", "bytes saved")
-# In `mode: observe`, where nothing is done.
-_WOULD_HAVE = _Words(
+# What the numbers are called that tell what was done; and in `mode: observe`, where
+# nothing is.
+_DID = ("collapsed", "superseded a queued one", "share collapsed", "bytes saved")
+_WOULD_HAVE = (
     "would have collapsed",
     "would have superseded one",
     "share of these",
@@ -81,25 +71,16 @@ class Process:
     """
 
     name: str
-    addresses: tuple[Address, ...]
+    addresses: list[Address]
     problem: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument(
         "urls", nargs="*", type=complete, metavar="URL", help="a metrics listener"
     )
-    parser.add_argument(
-        "-c",
-        "--config-path",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="a file or directory of Synapse's configuration, to find the listeners "
-        "of its processes in; may be repeated",
-    )
+    what_for = ", to find the listeners of its processes in"
+    add_config_argument(parser, what_for, required=False)
     parser.add_argument("--watch", action="store_true", help="refresh until Ctrl-C")
     parser.add_argument(
         "--every",
@@ -115,120 +96,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the numbers, once or until interrupted; return the exit code."""
     if not arguments.urls and not arguments.config_path:
-        return _misused(
-            arguments, "name a metrics listener, or give -c homeserver.yaml"
-        )
+        arguments.misused("name a metrics listener, or give -c homeserver.yaml")
     try:
-        found = list(processes(arguments.urls, arguments.config_path))
+        found = [Process(str(url), [url]) for url in arguments.urls]
+        if arguments.config_path:
+            found += processes(read(arguments.config_path))
     except (OSError, ConfigProblemError) as error:
         print(f"cannot read the configuration: {error}", file=sys.stderr)
         return CANNOT_SAY
     if not arguments.watch:
-        return in_reactor(lambda: _show(arguments, found), CANNOT_SAY)
+        return _show(arguments, found)
+    clear = _CLEAR if sys.stdout.isatty() and not arguments.json else ""
     # To be interrupted is how this is meant to end.
-    return in_reactor(lambda: _watch(arguments, found), OK)
+    with suppress(KeyboardInterrupt):
+        while True:
+            _show(arguments, found, clear)
+            sleep(arguments.every)
+    return OK
 
 
-def processes(urls: list[Address], paths: list[Path]) -> Iterator[Process]:
-    """Give all that are named, and all that files of configuration tell of.
+def processes(deployment: Deployment) -> Iterator[Process]:
+    """Give all that files of configuration tell of.
 
     Raises:
-        OSError: A file cannot be read.
-        ConfigProblemError: It is not what Synapse could read.
+        ConfigProblemError: They do not say who writes.
     """
-    for url in urls:
-        yield Process(str(url), (url,))
-    if paths:
-        deployment = read(paths)
-        names = [MAIN_PROCESS, *deployment.workers]
-        # Without it the numbers say nothing.
-        names += [each for each in [deployment.writer] if each not in names]
-        for name in names:
-            yield _process(deployment, name)
-
-
-def _process(deployment: Deployment, name: str) -> Process:
-    config = deployment.config_of(name)
-    if config is None:
-        problem = "it writes to-device messages; add -c with its file"
-        return Process(name, (), problem)
-    worker = name != MAIN_PROCESS
-    try:
-        return Process(name, tuple(metrics_addresses(config, worker=worker)))
-    except ConfigProblemError as error:
-        return Process(name, (), str(error))
-
-
-def _misused(arguments: argparse.Namespace, problem: str) -> NoReturn:
-    arguments.misused(problem)
-    raise AssertionError("it ends the program")
+    # Without the writer the numbers say nothing.
+    names = [MAIN_PROCESS, *deployment.workers, deployment.writer]
+    for name in dict.fromkeys(names):
+        config = deployment.config_of(name)
+        if config is None:
+            problem = "it writes to-device messages; add -c with its file"
+            yield Process(name, [], problem)
+            continue
+        try:
+            addresses = metrics_addresses(config, worker=name != MAIN_PROCESS)
+            yield Process(name, addresses)
+        except ConfigProblemError as error:
+            yield Process(name, [], str(error))
 
 
 def in_text(totals: Totals) -> str:
     """Return the numbers as a table."""
-    done = _WOULD_HAVE if totals.only_observed else _DID
-    share = "-" if totals.share is None else f"{totals.share:.1%}"
+    words = _WOULD_HAVE if totals.only_observed else _DID
+    collapsed, superseded, share, bytes_saved = words
     rows = [
         ("processes", f"{totals.processes:,}"),
         ("of these acting", f"{totals.active:,}"),
         ("mode", ", ".join(totals.modes) or "-"),
         ("notices seen", f"{totals.seen:,}"),
         *((f"  of rule {rule}", f"{seen:,}") for rule, seen in totals.rules.items()),
-        (done.collapsed, f"{totals.collapsed:,}"),
-        (done.superseded, f"{totals.superseded:,}"),
-        (done.share, share),
-        (done.bytes_saved, f"{totals.bytes_saved:,}"),
+        (collapsed, f"{totals.collapsed:,}"),
+        (superseded, f"{totals.superseded:,}"),
+        (share, "-" if totals.share is None else f"{totals.share:.1%}"),
+        (bytes_saved, f"{totals.bytes_saved:,}"),
         ("failures", f"{totals.failures:,}"),
         ("tracked pairs", f"{totals.tracked_pairs:,}"),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        f"{label.ljust(widths[0])}  {value.rjust(widths[1])}" for label, value in rows
-    )
+    return "\n".join(table(rows, right=[1]))
 
 
-def in_json(totals: Totals) -> str:
-    """Return the numbers as a JSON object."""
-    return json.dumps(attrs.asdict(totals))
-
-
-async def _watch(arguments: argparse.Namespace, asked: list[Process]) -> int:
-    while True:
-        clear = sys.stdout.isatty() and not arguments.json
-        await _show(arguments, asked, clear=clear)
-        await deferLater(_clock(), arguments.every, lambda: None)
-
-
-async def _show(
-    arguments: argparse.Namespace, asked: list[Process], *, clear: bool = False
-) -> int:
-    pages = await gatherResults([Deferred.fromCoroutine(_try(each)) for each in asked])
-    found = [page for page in pages if page is not None]
-    if not found:
+def _show(arguments: argparse.Namespace, asked: list[Process], clear: str = "") -> int:
+    with ThreadPoolExecutor(len(asked)) as threads:
+        answers = list(threads.map(_ask, asked))
+    for _, problem in answers:
+        if problem:
+            print(problem, file=sys.stderr)
+    pages = [page for page, _ in answers if page is not None]
+    if not pages:
         return CANNOT_SAY
-    totals = add_up(found)
-    text = in_json(totals) if arguments.json else in_text(totals)
+    totals = add_up(pages)
+    text = json.dumps(attrs.asdict(totals)) if arguments.json else in_text(totals)
     # At once, so that a pipe sees each refreshing.
-    print(f"{_CLEAR if clear else ''}{text}", flush=True)
-    with_module = all(page is not None and page.samples for page in pages)
-    return OK if with_module else WRONG
+    print(f"{clear}{text}", flush=True)
+    return WRONG if any(problem for _, problem in answers) else OK
 
 
-async def _try(process: Process) -> Page | None:
+def _ask(process: Process) -> tuple[Page | None, str]:
     """Read what a process tells; say what is wrong with it if something is."""
     if process.problem:
-        print(f"{process.name}: {process.problem}", file=sys.stderr)
-        return None
+        return None, f"{process.name}: {process.problem}"
     try:
-        address, page = await first(process.addresses, fetch)
+        address, page = first(process.addresses, fetch)
     except UnreachableError as error:
-        print(error, file=sys.stderr)
-        return None
-    if not page.samples:
-        print(f"{address}: this process did not load the module", file=sys.stderr)
-    return page
-
-
-def _clock() -> Any:
-    # Twisted decides at run time what kind it is.
-    return reactor
+        return None, str(error)
+    if page.samples:
+        return page, ""
+    return page, f"{address}: this process did not load the module"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -13,6 +15,7 @@ from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     ConfigProblemError,
     read,
 )
+from synapse_withheld.cli.shared.tables import table
 from synapse_withheld.cli.shared.walking import walk as walking
 from synapse_withheld.cli.shared.walking.bar import Bar
 from synapse_withheld.cli.shared.walking.database import (
@@ -21,12 +24,11 @@ from synapse_withheld.cli.shared.walking.database import (
     connect,
 )
 from synapse_withheld.cli.shared.walking.place import Place, UnreadablePlaceError, Work
-from synapse_withheld.cli.shared.walking.sweep_output import in_json, in_text
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
+from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Progress, Sweep
 
 EPILOG = """\
 example:
@@ -43,7 +45,6 @@ configuration, the database or the place cannot be used, or nothing is to be del
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     walking.add_arguments(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -65,14 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Sweep; return the exit code."""
     try:
-        deployment = read(arguments.config_path)
-        config = walking.module_config_or_default(deployment.shared)
+        shared = read(arguments.config_path).shared
+        config = walking.module_config_or_default(shared)
         _refuse(config, arguments)
-        connection = connect(deployment.shared, writes=not arguments.dry_run)
-        try:
+        with closing(connect(shared, writes=not arguments.dry_run)) as connection:
             return _sweep(arguments, config, connection)
-        finally:
-            connection.close()
     except OSError as error:
         message = f"Cannot read the configuration: {error}"
     except (ConfigProblemError, UnreadablePlaceError, NothingToDoError) as error:
@@ -100,50 +98,71 @@ def _refuse(config: Config, arguments: argparse.Namespace) -> None:
 def _sweep(
     arguments: argparse.Namespace, config: Config, connection: Connection
 ) -> int:
+    dry_run: bool = arguments.dry_run
     options = Options(
         batch_size=arguments.batch_size or BATCH_SIZE,
         rules=Ruleset.of(config),
-        dry_run=arguments.dry_run,
+        dry_run=dry_run,
         now_ts=now_ts(),
     )
     names = tuple(rule.name for rule in options.rules.rules)
-    work = Work(connection.name, names, config.merge_scopes, arguments.dry_run)
-    place = Place.open(arguments.place, work)
+    work = Work(connection.name, names, config.merge_scopes, dry_run)
+    place = Place(arguments.place, work)
+    backlog = Database(connection.run, connection.driver)
+    sweep = Sweep(backlog, options, place.mailbox)
     try:
-        job = Job(options, arguments.pause, place, as_json=arguments.json)
-        return OK if walking.driven(job.carry_out(connection)) else WRONG
+        walking.driven(_walk(sweep, place, backlog, arguments.pause))
+    except StatementError as error:
+        print(f"The database failed: {error.__cause__}", file=sys.stderr)
+    except OSError as error:
+        print(f"Cannot note where it is: {error}", file=sys.stderr)
     finally:
         place.close()
+    in_words = in_json if arguments.json else in_text
+    print(in_words(sweep.progress, dry_run=dry_run))
+    return OK if sweep.progress.done else WRONG
 
 
-@attrs.frozen
-class Job:
-    """One run of the command."""
+async def _walk(sweep: Sweep, place: Place, backlog: Database, pause_s: float) -> None:
+    """Sweep to the end, unless asked to stop."""
+    bar = Bar(await backlog.estimate())
+    with walking.stoppable() as stopped, bar:
+        while not stopped.is_set() and not sweep.progress.done:
+            progress = await sweep.step()
+            place.note(progress)
+            bar.show(progress.rows)
+            if not progress.done:
+                stopped.wait(pause_s)
 
-    options: Options
-    pause_s: float
-    place: Place
-    as_json: bool
 
-    async def carry_out(self, connection: Connection) -> bool:
-        """Sweep to the end, unless asked to stop; say whether it got there."""
-        backlog = Database(connection.run, connection.driver)
-        sweep = Sweep(backlog, self.options, self.place.mailbox)
-        try:
-            await self._walk(sweep, Bar(await backlog.estimate()))
-        except StatementError as error:
-            print(f"The database failed: {error.__cause__}", file=sys.stderr)
-        except OSError as error:
-            print(f"Cannot note where it is: {error}", file=sys.stderr)
-        in_words = in_json if self.as_json else in_text
-        print(in_words(sweep.progress, dry_run=self.options.dry_run))
-        return sweep.progress.done
+def in_text(progress: Progress, *, dry_run: bool) -> str:
+    """Return the summary of a sweep."""
+    total, rules = progress.total, progress.rules.items()
+    if dry_run:
+        gone = total.redundant - total.left_alone
+        end = [("would be deleted", gone), ("bytes that would go", total.bytes)]
+    else:
+        end = [("deleted", total.deleted), ("bytes deleted", total.bytes)]
+    rows = [
+        ("rows looked at", progress.rows),
+        ("notices", total.notices),
+        *((f"  of rule {rule}", each.notices) for rule, each in rules),
+        ("redundant", total.redundant),
+        *((f"  of rule {rule}", each.redundant) for rule, each in rules),
+        ("left: device being deleted", total.left_alone),
+        *end,
+    ]
+    lines = table([(name, f"{count:>14,}") for name, count in rows])
+    return "\n".join(lines if progress.done else [*lines, "stopped before the end"])
 
-    async def _walk(self, sweep: Sweep, bar: Bar) -> None:
-        with walking.stoppable() as stopped, bar:
-            while not stopped.is_set() and not sweep.progress.done:
-                progress = await sweep.step()
-                self.place.note(progress)
-                bar.show(progress.rows)
-                if not progress.done:
-                    stopped.wait(self.pause_s)
+
+def in_json(progress: Progress, *, dry_run: bool) -> str:
+    """Return the same as a JSON object."""
+    said = {
+        "dry_run": dry_run,
+        "rows": progress.rows,
+        **attrs.asdict(progress.total),
+        "rules": {name: attrs.asdict(each) for name, each in progress.rules.items()},
+        "done": progress.done,
+    }
+    return json.dumps(said)

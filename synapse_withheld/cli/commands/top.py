@@ -11,14 +11,18 @@ import attrs
 
 from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
 from synapse_withheld.cli.shared.homeserver.address import Address, address_like
-from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
-from synapse_withheld.cli.shared.homeserver.reactor import in_reactor
+from synapse_withheld.cli.shared.homeserver.fetching import (
+    FOUND,
+    UnreachableError,
+    get,
+)
 from synapse_withheld.cli.shared.homeserver.token import (
+    REFUSALS,
     TOKEN,
     add_token_argument,
     read_token,
 )
-from synapse_withheld.cli.shared.printable import printable
+from synapse_withheld.cli.shared.tables import table
 from synapse_withheld.operators.pages.asking import (
     DEFAULT_LIMIT,
     MOST_LIMIT,
@@ -39,17 +43,13 @@ devices they are estimates: the true number lies between the two that are shown.
 exit codes: 0 answered, 2 no answer
 """
 
-# What the statuses mean here, and what to do.
-_REFUSALS = {
-    401: "the access token is not valid (any more): log in again",
-    403: "the access token is not one of a server admin",
-    404: "this process does not serve it; name the process that writes to-device "
-    "messages, with the module loaded and not 'pages: false'",
-}
+_NOT_SERVED = (
+    "this process does not serve it; name the process that writes to-device messages, "
+    "with the module loaded and not 'pages: false'"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument(
         "url",
         type=_writer,
@@ -77,64 +77,60 @@ def run(arguments: argparse.Namespace) -> int:
     if not token:
         print(f"no access token: give --token-file or set {TOKEN}", file=sys.stderr)
         return CANNOT_SAY
-    return in_reactor(lambda: _show(arguments, token), CANNOT_SAY)
+    return _show(arguments, token)
 
 
 def in_text(top: dict[str, Any]) -> str:
     """Return the answer as two tables."""
-    senders = [(each["user_id"], each) for each in top["senders"]]
+    senders = [(each, each["user_id"]) for each in top["senders"]]
     recipients = [
-        (f"{each['user_id']} {each['device_id']}", each) for each in top["recipients"]
+        (each, f"{each['user_id']} {each['device_id']}") for each in top["recipients"]
     ]
     return "\n".join([*_table("sender", senders), "", *_table("recipient", recipients)])
 
 
-def _table(title: str, rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
+def _table(title: str, counted: list[tuple[dict[str, Any], str]]) -> list[str]:
     # At most ten digits and their commas.
-    rules = [printable(each["rule"]) for _, each in rows]
-    width = max(map(len, ["rule", *rules]))
-    lines = [f"{'at least':>13}  {'at most':>13}  {'rule':<{width}}  {title}"]
-    for (name, each), rule in zip(rows, rules):
+    rows = [("at least".rjust(13), "at most".rjust(13), "rule", title)]
+    for each, name in counted:
         least, most = each["notices"] - each["error"], each["notices"]
-        numbers = f"{least:>13,}  {most:>13,}"
-        lines.append(f"{numbers}  {rule:<{width}}  {printable(name)}")
-    return lines
+        rows.append((f"{least:,}", f"{most:,}", each["rule"], name))
+    return table(rows, right=[0, 1])
 
 
-async def _show(arguments: argparse.Namespace, token: str) -> int:
+def _show(arguments: argparse.Namespace, token: str) -> int:
     address: Address = arguments.url
     path = f"{address.path}{PATH}/{TOP}?limit={arguments.limit}"
     try:
-        top = await _fetch(attrs.evolve(address, path=path), token)
+        top, text = _fetch(attrs.evolve(address, path=path), token)
     except UnreachableError as error:
         print(f"{address}: {error}", file=sys.stderr)
         return CANNOT_SAY
-    print(json.dumps(top) if arguments.json else in_text(top))
+    print(json.dumps(top) if arguments.json else text)
     return OK
 
 
-async def _fetch(address: Address, token: str) -> dict[str, Any]:
-    status, text = await get(address, token)
-    if status != 200:  # noqa: PLR2004 known to all
-        meaning = _REFUSALS.get(status, "not what was asked for")
+def _fetch(address: Address, token: str) -> tuple[Any, str]:
+    """Return the answer, and the same as text."""
+    status, text = get(address, token)
+    if status != FOUND:
+        means = {404: _NOT_SERVED, **REFUSALS}
+        meaning = means.get(status, "not what was asked for")
         raise UnreachableError(f"it answers {status}: {meaning}")
     try:
         answer = json.loads(text)
-        in_text(answer)
+        return answer, in_text(answer)
     except (ValueError, KeyError, TypeError) as error:
         raise UnreachableError(f"it answers something else: {error!r}") from error
-    found: dict[str, Any] = answer
-    return found
 
 
 def _writer(text: str) -> Address:
     """Read the address of a homeserver; that of the page is one with more behind."""
     address = address_like("https://matrix.example.org")(text)
-    path, _, _ = address.path.partition("?")
-    path = path.rstrip("/")
-    if path.endswith(PATH):
-        path = path[: -len(PATH)]
-    return attrs.evolve(address, path=path)
+    path = address.path.partition("?")[0].rstrip("/")
+    return attrs.evolve(
+        address, path=path[: -len(PATH)] if path.endswith(PATH) else path
+    )
 
 
 def _limit(text: str) -> int:

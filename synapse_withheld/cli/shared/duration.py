@@ -8,11 +8,7 @@ from synapse_withheld.config import InvalidConfigError, duration_ms
 
 
 def seconds(text: str) -> float:
-    """Read a duration such as `2s`, in seconds; a bare number is milliseconds.
-
-    Raises:
-        argparse.ArgumentTypeError: It is none, or shorter than anybody means.
-    """
+    """Read a duration such as `2s`, in seconds; a bare number is milliseconds."""
     try:
         return duration_ms(text) / 1000
     except InvalidConfigError as error:

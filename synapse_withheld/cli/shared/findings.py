@@ -10,21 +10,15 @@ from typing import Any, Iterator, Mapping
 import attrs
 
 from synapse_withheld.cli.shared.homeserver.address import Address
+from synapse_withheld.cli.shared.homeserver.fetching import FOUND
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
-    MAIN_PROCESS,
     MODULE,
     ConfigProblemError,
     Deployment,
     module_entry,
     parsed,
 )
-from synapse_withheld.cli.shared.homeserver.listeners import (
-    NoMetricsError,
-    http_addresses,
-    metrics_addresses,
-)
 from synapse_withheld.cli.shared.homeserver.metrics_page import Page, Totals, add_up
-from synapse_withheld.cli.shared.homeserver.page import SHOWN, STATUS
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 
@@ -43,7 +37,6 @@ QUESTIONS = (
     "active",
     "failures",
 )
-
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
@@ -66,6 +59,10 @@ class Finding:
     state: str
     found: str
     do: str = ""
+
+
+def wrong(question: str, error: ConfigProblemError) -> Finding:
+    return Finding(question, WRONG, error.found, error.do)
 
 
 def importable() -> Finding:
@@ -113,10 +110,9 @@ def configured(deployment: Deployment, writer: str) -> tuple[Finding, Config | N
         entry = module_entry(deployment.shared if process is None else process)
         config = parsed(entry)
     except ConfigProblemError as error:
-        return Finding("config", WRONG, error.found, error.do), None
+        return wrong("config", error), None
     found = f"mode: {config.mode}, repeat: {config.repeat}"
-    notes = list(_notes(config, entry.get("config") or {}))
-    notes += _notes_on_workers(config, deployment)
+    notes = list(_notes(config, entry.get("config") or {}, deployment))
     if not notes:
         return Finding("config", RIGHT, found), config
     found = "; ".join([found, *(each for each, _ in notes)])
@@ -124,7 +120,9 @@ def configured(deployment: Deployment, writer: str) -> tuple[Finding, Config | N
     return Finding("config", NOTE, found, do), config
 
 
-def _notes(config: Config, written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _notes(
+    config: Config, written: Mapping[str, Any], deployment: Deployment
+) -> Iterator[tuple[str, str]]:
     """Give what is right, but hardly meant, and what to do about it."""
     if not any(attrs.astuple(config.rules)):
         yield (
@@ -136,12 +134,6 @@ def _notes(config: Config, written: Mapping[str, Any]) -> Iterator[tuple[str, st
             "'session_hold' does nothing without 'repeat: session'",
             "set 'repeat: session', or remove 'session_hold'",
         )
-
-
-def _notes_on_workers(
-    config: Config, deployment: Deployment
-) -> Iterator[tuple[str, str]]:
-    """Give what is different where several processes answer syncs."""
     redis = deployment.shared.get("redis")
     if isinstance(redis, dict) and redis.get("enabled"):
         for name in config.rules.vanishing:
@@ -149,45 +141,6 @@ def _notes_on_workers(
                 f"'rules.{name}: vanish' works as 'true' with workers",
                 f"nothing; 'rules.{name}: true' says the same",
             )
-
-
-@attrs.frozen
-class Listening:
-    """Where the writer can be asked, as far as the files say.
-
-    Attributes:
-        finding: What is to be said where it tells no metrics; nothing where it does.
-        metrics: Where it tells them.
-        pages: Where the module's page is, for everybody, should it tell none.
-        statuses: Where the numbers of the page are.
-    """
-
-    finding: tuple[Finding, ...]
-    metrics: tuple[Address, ...] = ()
-    pages: tuple[Address, ...] = ()
-    statuses: tuple[Address, ...] = ()
-
-
-def listening(deployment: Deployment, writer: str) -> Listening:
-    """Say where the writer can be asked, as far as the files say."""
-    process = deployment.config_of(writer)
-    if process is None:
-        known = ", ".join([MAIN_PROCESS, *deployment.workers])
-        found = f"the files tell of {known}, not of {writer}"
-        do = f"add -c with the file that has 'worker_name: {writer}', or --metrics-url"
-        return Listening((Finding("metrics", WRONG, found, do),))
-    worker = writer != MAIN_PROCESS
-    try:
-        return Listening((), tuple(metrics_addresses(process, worker=worker)))
-    except NoMetricsError as error:
-        do = f"{error.do}; or give an admin's access token with --token-file"
-        return Listening(
-            (Finding("metrics", NOTE, error.found, do),),
-            pages=tuple(http_addresses(process, SHOWN, worker=worker)),
-            statuses=tuple(http_addresses(process, STATUS, worker=worker)),
-        )
-    except ConfigProblemError as error:
-        return Listening((Finding("metrics", WRONG, error.found, error.do),))
 
 
 def loaded(page: Page, config: Config | None) -> Finding:
@@ -223,7 +176,7 @@ def not_loaded() -> Finding:
 
 def page_answers(address: Address, status: int, config: Config | None) -> Finding:
     """Say what it means that the module's page is there, or is not."""
-    if status == 200:  # noqa: PLR2004 known to all
+    if status == FOUND:
         return Finding("loaded", RIGHT, f"the module's page answers at {address}")
     if config is not None and not config.pages:
         # Nothing else of a module can be seen from outside.
@@ -239,7 +192,7 @@ def acting(page: Page, writer: str) -> list[Finding]:
 
 def complete(findings: list[Finding]) -> list[Finding]:
     """Add what could not be found out, because of what is said before it."""
-    by_question: Mapping[str, Finding] = {each.question: each for each in findings}
+    by_question = {each.question: each for each in findings}
     found = "cannot be told before the above is right"
     if not any(each.state == WRONG for each in findings):
         found = "not told without metrics or an admin's access token"
@@ -268,18 +221,17 @@ def _active(totals: Totals, writer: str) -> Finding:
 def _failures(page: Page, totals: Totals) -> Finding:
     if totals.failures == 0:
         return Finding("failures", RIGHT, "0")
-    stages = ", ".join(
-        sorted(
-            f"{sample.labels['stage']}: {sample.value:,.0f}"
-            for sample in page.samples
-            if sample.name.endswith("failures_total") and sample.value
-        )
+    stages = sorted(
+        f"{each.labels['stage']}: {each.value:,.0f}"
+        for each in page.of("failures_total")
+        if each.value
     )
     # It acts all the same, and one may be of weeks ago.
     return Finding(
         "failures",
         NOTE,
-        f"{totals.failures:,} since it started ({stages}); no message was lost",
+        f"{totals.failures:,} since it started ({', '.join(stages)}); no message was "
+        "lost",
         "if they become more, look for 'synapse_withheld failed' in its log",
     )
 

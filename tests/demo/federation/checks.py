@@ -31,7 +31,6 @@ class Crossed:
     All texts are JSON, with the people named as in the requests.
 
     Attributes:
-        placement: Where the module was.
         waited: The EDUs that waited while the receiver was away.
         mailboxes: The rows of each device in the end, before its next sync.
         synced: What the device that was away got then.

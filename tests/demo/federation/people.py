@@ -31,14 +31,10 @@ _NUMBERS = itertools.count()
 
 @attrs.define(eq=False)
 class Link:
-    """People on two servers, known to nobody else.
+    """People on two servers, known to nobody else; the recipient has two devices.
 
     Attributes:
-        sender: The sending server.
-        receiver: The receiving server.
         people: Who sends, by name.
-        away: A device of the recipient.
-        tablet: Another device of theirs.
         failed: How many requests were not answered 200.
     """
 
@@ -96,10 +92,7 @@ class Link:
         await self.send([Request(sender, OTHER, {"*": {"call": "hello"}}, to=to)])
 
     def waiting(self) -> tuple[str, ...]:
-        """Return the EDUs that wait for the recipient, in order: JSON text.
-
-        The people in it are named as in the requests.
-        """
+        """Return the EDUs that wait for the recipient, in order: JSON text."""
         rows = self.sender.query(
             """
             SELECT messages_json FROM device_federation_outbox
@@ -108,13 +101,11 @@ class Link:
             (self.receiver.server_name,),
         )
         # Others' wait for the same server.
-        return tuple(self.named(text) for (text,) in rows if self._is_ours(text))
+        ours = f'"{self.away.user_id}"'
+        return tuple(self.named(text) for (text,) in rows if ours in text)
 
     def mailboxes(self) -> dict[str, tuple[str, ...]]:
-        """Return the rows of each device of the recipient, in order: JSON text.
-
-        The people in it are named as in the requests.
-        """
+        """Return the rows of each device of the recipient, in order: JSON text."""
         return {
             client.device_id: tuple(map(self.named, rows_of(self.receiver, client)))
             for client in (self.away, self.tablet)
@@ -125,9 +116,6 @@ class Link:
         for name, client in self.people.items():
             text = text.replace(f'"{client.user_id}"', f'"{name}"')
         return text
-
-    def _is_ours(self, text: str) -> bool:
-        return f'"{self.away.user_id}"' in text
 
 
 async def link(sender: Homeserver, receiver: Homeserver) -> Link:

@@ -5,7 +5,7 @@ Nothing of the module is used here: its work is what is compared with this.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -124,12 +124,7 @@ def left(history: Iterable[Request | Restart]) -> tuple[Request, ...]:
 
 
 def outbox(history: History, placement: Placement) -> tuple[Request, ...]:
-    """Return what must wait while the receiver is away, in order.
-
-    Args:
-        history: What was sent, and when the sending server was restarted.
-        placement: Where the module is.
-    """
+    """Return what must wait while the receiver is away, in order."""
     if placement.sender:
         return left(history)
     return tuple(each for each in history if isinstance(each, Request))
@@ -138,11 +133,15 @@ def outbox(history: History, placement: Placement) -> tuple[Request, ...]:
 def mailbox(history: History, placement: Placement) -> tuple[Request, ...]:
     """Return what must be in the recipient's mailboxes, in order.
 
-    Args:
-        history: What arrived, and when the receiving server was restarted.
-        placement: Where the module is.
+    A row for each message, whatever they came in.
     """
-    rows = list(_rows(history))
+    rows: list[Request | Restart] = []
+    for each in history:
+        if isinstance(each, Restart):
+            rows.append(each)
+        else:
+            one_each = ({device: each.messages[device]} for device in each.messages)
+            rows += [attrs.evolve(each, messages=one) for one in one_each]
     if placement.receiver:
         return left(rows)
     return tuple(
@@ -154,16 +153,6 @@ def arrived(crossing: Crossing, placement: Placement) -> list[Request | Restart]
     """Return what arrives, in order: what waited comes after the restart."""
     waited = outbox(crossing.away, placement)
     return [*crossing.before, RESTART, *waited, *crossing.after]
-
-
-def _rows(history: History) -> Iterator[Request | Restart]:
-    """Yield a request for each message: a row each, whatever they came in."""
-    for each in history:
-        if isinstance(each, Restart):
-            yield each
-        else:
-            for device_id, content in each.messages.items():
-                yield attrs.evolve(each, messages={device_id: content})
 
 
 def _toward(request: Request, device_id: str) -> Toward:

@@ -9,15 +9,18 @@ from typing import Any, AsyncIterator, Callable, Mapping
 
 import attrs
 
+from tests.demo.demonstration import Outcome
 from tests.demo.federation.checks import (
     Crossed,
+    check,
     expected_rows,
     left_otherwise,
+    make_table,
     waited_otherwise,
 )
 from tests.demo.federation.people import Link, link
 from tests.demo.federation.reference import PLACEMENTS, Placement, outbox
-from tests.demo.federation.traffic import Crossing
+from tests.demo.federation.traffic import Crossing, make_crossing
 from tests.demo.measuring import TIDY_WITHIN_S, catch_up
 from tests.demo.output.progress import Progress
 from tests.harness.homeservers.federating import federating, in_order
@@ -39,7 +42,7 @@ class Quartet:
 
     Attributes:
         senders: The sending servers, by whether they have the module.
-        receivers: The receiving servers, by whether they have the module.
+        receivers: The receiving servers, likewise.
     """
 
     senders: Mapping[bool, Homeserver]
@@ -61,12 +64,7 @@ class Quartet:
 async def quartet(
     directory: Path, new_database: Callable[[], dict[str, Any] | None] = lambda: None
 ) -> AsyncIterator[Quartet]:
-    """Start four Synapses; stop them in the end.
-
-    Args:
-        directory: Where their files go.
-        new_database: Makes a `database:` section; `None` for SQLite.
-    """
+    """Start four Synapses, with a `database:` section each; stop them in the end."""
     four = Quartet(
         senders={
             has: federating(directory / f"sender-{name}", module, new_database())
@@ -81,6 +79,15 @@ async def quartet(
     )
     async with running(*four.homeservers):
         yield four
+
+
+async def federate(directory: Path, progress: Progress, *, markdown: bool) -> Outcome:
+    """Send between servers in all placements of the module, and compare them."""
+    progress.say("Starting four Synapses that federate, two of them with the module.")
+    crossing = make_crossing()
+    async with quartet(directory) as four:
+        outcomes = await cross(four, crossing, progress)
+    return Outcome(make_table(outcomes, markdown=markdown), check(crossing, outcomes))
 
 
 async def cross(

@@ -47,9 +47,7 @@ class Request:
     """One request to `sendToDevice`.
 
     Attributes:
-        sender: Who sends it.
-        message_type: The type of all its messages.
-        messages: A content for each device of the recipient.
+        messages: A content for each device.
         to: Whose devices these are: the recipient's, but for replies.
     """
 
@@ -80,11 +78,7 @@ class Crossing:
 
 
 def make_crossing(rounds: int = ROUNDS) -> Crossing:
-    """Make the messages; the same each time.
-
-    Args:
-        rounds: How often each sender repeats itself while the receiver is away.
-    """
+    """Make the messages, in which each sender repeats itself so often."""
     away = [request for number in range(rounds) for request in _round(number)]
     # When everything has arrived nothing waits: these are delivered again.
     again = _notice(REPEATS, number=rounds + 1), _notice(REARMED, number=rounds + 1)
@@ -94,10 +88,15 @@ def make_crossing(rounds: int = ROUNDS) -> Crossing:
             _notice(REPEATS, number=-2),
             _notice(REPEATS, number=-1),
             _notice(LOSES_KEYS, key="0", number=-1),
-            _room_key(-1),
+            _olm(FRIEND, -1),
             _other(-1),
         ),
-        away=(*away, _scoped(rounds, scope=None), _room_key(rounds), _other(rounds)),
+        away=(
+            *away,
+            _notice(SCOPED, number=rounds),
+            _olm(FRIEND, rounds),
+            _other(rounds),
+        ),
         after=(
             *again,
             _notice(NEIGHBOUR, number=rounds + 1),
@@ -105,7 +104,7 @@ def make_crossing(rounds: int = ROUNDS) -> Crossing:
             _reply(REARMED),
             _notice(REARMED, number=rounds + 2),
             _other(rounds + 1, NEIGHBOUR),
-            _room_key(rounds + 1),
+            _olm(FRIEND, rounds + 1),
             _other(rounds + 1),
         ),
     )
@@ -115,11 +114,11 @@ def _round(number: int) -> Iterator[Request]:
     yield _notice(REPEATS, number=number)
     yield _notice(REPEATS, device="SECOND", number=number)
     yield _notice(LOSES_KEYS, key=str(number // NEW_KEY_EVERY), number=number)
-    yield _room_key(number)
+    yield _olm(FRIEND, number)
     for message_type in (WITHHELD, OLDER_WITHHELD):
         more = {"org.matrix.msgid": f"{message_type} {number}"}
         yield _notice(LEGACY, message_type, device=None, number=number, more=more)
-    yield _scoped(number, scope=number % 4)
+    yield _scoped(number)
     key = "lost" if number < KEY_LOST_IN else "new"
     yield _notice(TO_BOTH, key=key, devices=(AWAY, TABLET), number=number)
     yield _other(number)
@@ -145,32 +144,23 @@ def _notice(
     return Request(sender, message_type, dict.fromkeys(devices, content))
 
 
-def _scoped(number: int, scope: int | None) -> Request:
-    if scope is None:
-        return _notice(SCOPED, number=number)
+def _scoped(number: int) -> Request:
+    scope = number % 4
     more = {"room_id": f"!room{scope % 2}:elsewhere", "session_id": f"session{scope}"}
     return _notice(SCOPED, number=number, more=more)
 
 
-def _room_key(number: int) -> Request:
-    return _olm(FRIEND, number)
-
-
 def _olm(sender: str, number: int) -> Request:
     """Return what has all that a server sees of an Olm message."""
-    content = _ciphertext(f"{sender} FIRST ", RECIPIENT, number)
+    keys = make_key(f"{sender} FIRST "), make_key(RECIPIENT)
+    content = make_olm_lookalike(*keys, f"room key {number}")
     return Request(sender, ENCRYPTED, {AWAY: content})
 
 
 def _reply(to: str) -> Request:
-    content = _ciphertext(RECIPIENT, f"{to} FIRST ", 0)
+    keys = make_key(RECIPIENT), make_key(f"{to} FIRST ")
+    content = make_olm_lookalike(*keys, "room key 0")
     return Request(RECIPIENT, ENCRYPTED, {"FIRST": content}, to=to)
-
-
-def _ciphertext(sender: str, recipient: str, number: int) -> dict[str, Any]:
-    return make_olm_lookalike(
-        make_key(sender), make_key(recipient), f"room key {number}"
-    )
 
 
 def _other(number: int, sender: str = FRIEND) -> Request:

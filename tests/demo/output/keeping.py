@@ -7,19 +7,14 @@ from typing import Iterable
 
 from tests.demo.driving import Cast
 from tests.demo.traffic import REPEATS
-from tests.harness.clients.messages import MEGOLM, WITHHELD
+from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.homeservers.homeserver import Homeserver
 
 
 def invitation(homeserver: Homeserver, cast: Cast) -> Iterable[str]:
     """Return lines with its addresses, users and commands to paste."""
     sender, away = cast.senders[REPEATS], cast.away
-    notice = {
-        "algorithm": MEGOLM,
-        "code": "m.no_olm",
-        "from_device": sender.device_id,
-        "sender_key": "any_key",
-    }
+    notice = make_notice("any_key", sender.device_id)
     body = json.dumps({"messages": {away.user_id: {away.device_id: notice}}})
     path = f"/_matrix/client/v3/sendToDevice/{WITHHELD}/"
     yield ""

@@ -12,19 +12,13 @@ LINE_EVERY = 500
 
 @attrs.define
 class Progress:
-    """Plain lines; on a terminal, a counter besides.
-
-    Attributes:
-        stream: Where to write.
-        total: How many requests there will be.
-    """
+    """Plain lines; on a terminal, a counter of `total` requests besides."""
 
     stream: TextIO
     total: int = 0
     _sent: int = attrs.field(default=0, init=False)
 
     def say(self, text: str) -> None:
-        """Write a line."""
         print(text, file=self.stream, flush=True)
 
     def sent(self) -> None:
@@ -33,7 +27,6 @@ class Progress:
         last = self._sent == self.total
         text = f"  {self._sent:,} of {self.total:,} requests"
         if self.stream.isatty():
-            end = "\n" if last else ""
-            print(f"\r{text}", end=end, file=self.stream, flush=True)
+            print(f"\r{text}", end="\n" * last, file=self.stream, flush=True)
         elif last or self._sent % LINE_EVERY == 0:
             self.say(text)

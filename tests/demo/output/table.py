@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Iterable, Mapping, Sequence
-
-import attrs
+from typing import Iterable, Mapping, Sequence, Tuple
 
 from tests.demo.measuring import Measured
 from tests.harness.metrics.samples import FAILURES, total
@@ -22,13 +20,8 @@ NOTHING = "–"  # noqa: RUF001 an en dash is meant
 HEADER = ("", "stock", "with module")
 
 
-@attrs.frozen
-class Row:
-    """A line of the table."""
-
-    label: str
-    stock: str
-    module: str
+# Its label, what stock has, what Synapse with the module has.
+Row = Tuple[str, str, str]
 
 
 def make_rows(stock: Measured, module: Measured) -> list[Row]:
@@ -46,21 +39,14 @@ def make_rows(stock: Measured, module: Measured) -> list[Row]:
         ),
         _row("sends that failed", (f"{m.failed:,}" for m in both)),
     ]
-    return rows + [Row(label, NOTHING, value) for label, value in _of(module.metrics)]
-
-
-def render(rows: Sequence[Row], *, markdown: bool) -> str:
-    """Return the table as text, for a terminal or as Markdown."""
-    cells = [HEADER, *((row.label, row.stock, row.module) for row in rows)]
-    return aligned(cells, markdown=markdown)
+    told = _of(module.metrics)
+    return rows + [(label, NOTHING, f"{value:,.0f}") for label, value in told]
 
 
 def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
-    """Return lines of cells as text: labels to the left, all others to the right.
+    """Return lines of cells as text, the first the header; all but labels flush right.
 
-    Args:
-        cells: Lines of equal length; the first is the header.
-        markdown: As Markdown instead of for a terminal.
+    As Markdown, or for a terminal.
     """
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = [_line(line, widths, markdown=markdown) for line in cells]
@@ -71,22 +57,21 @@ def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
     return "\n".join(lines)
 
 
-def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, str]]:
+def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, float]]:
     """Return what the module's metrics say."""
     for name, value in sorted(metrics.items()):
         # All of them are there from the start.
         if value and (found := DECISION.fullmatch(name)):
-            label = f"decisions: {found['decision']}, {found['reason']}"
-            yield label, f"{value:,.0f}"
-    yield "superseded rows deleted", f"{total(metrics, TIDIED):,.0f}"
-    yield "bytes collapsed", f"{total(metrics, COLLAPSED_BYTES):,.0f}"
-    yield "failures of the module", f"{total(metrics, FAILURES):,.0f}"
-    yield "pairs tracked", f"{total(metrics, TRACKED_PAIRS):,.0f}"
+            yield f"decisions: {found['decision']}, {found['reason']}", value
+    yield "superseded rows deleted", total(metrics, TIDIED)
+    yield "bytes collapsed", total(metrics, COLLAPSED_BYTES)
+    yield "failures of the module", total(metrics, FAILURES)
+    yield "pairs tracked", total(metrics, TRACKED_PAIRS)
 
 
 def _row(label: str, values: Iterable[str]) -> Row:
     stock, module = values
-    return Row(label, stock, module)
+    return label, stock, module
 
 
 def _size(texts: Iterable[str]) -> int:

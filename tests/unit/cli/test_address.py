@@ -6,31 +6,26 @@ import pytest
 
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.homeserver.address import Address, shown
-
-GIVEN = [
-    ("http://127.0.0.1:9000", "127.0.0.1", 9000, ""),
-    ("http://[::1]:9000/_synapse/metrics", "::1", 9000, "/_synapse/metrics"),
-    ("https://[2001:db8::1]", "2001:db8::1", None, ""),
-    ("https://matrix.example.org/a?limit=3", "matrix.example.org", None, "/a?limit=3"),
-]
+from synapse_withheld.cli.shared.homeserver.metrics_page import complete
 
 
-@pytest.mark.parametrize(("text", "host", "port", "path"), GIVEN)
+@pytest.mark.parametrize(
+    ("text", "host", "port", "path"),
+    [
+        ("http://127.0.0.1:9000", "127.0.0.1", 9000, ""),
+        ("http://[::1]:9000/_synapse/metrics", "::1", 9000, "/_synapse/metrics"),
+        ("https://[2001:db8::1]", "2001:db8::1", None, ""),
+        ("https://example.org/a?limit=3", "example.org", None, "/a?limit=3"),
+        ("http://unix:/run/synapse.sock", "", None, ""),
+        ("http://unix:/run/s.sock:/_synapse/metrics", "", None, "/_synapse/metrics"),
+    ],
+)
 def test_an_address_is_read_and_shown_as_it_was_given(
     text: str, host: str, port: int | None, path: str
 ) -> None:
-    """IPv6 literals too."""
+    """IPv6 literals too, and sockets as nginx writes them."""
     address = Address.of(text)
     assert (host, port, path) == (address.host, address.port, address.path)
-    assert (text, text) == (str(address), address.url())
-
-
-@pytest.mark.parametrize("path", ["", ":/_synapse/metrics"])
-def test_a_socket_is_written_as_for_nginx(path: str) -> None:
-    """Whose files have it already."""
-    text = f"http://unix:/run/synapse.sock{path}"
-    address = Address.of(text)
-    assert ("/run/synapse.sock", path[1:]) == (address.socket, address.path)
     assert text == str(address)
 
 
@@ -44,11 +39,21 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         Address.of(text)
 
 
-def test_a_path_is_put_where_there_is_none() -> None:
-    """A lone slash is none."""
-    for text in ("http://h:1", "http://h:1/", "http://unix:/s:/", "http://unix:/s"):
-        assert "/metrics" == Address.of(text).with_path("/metrics").path
-    assert "/own" == Address.of("http://h/own").with_path("/metrics").path
+@pytest.mark.parametrize(
+    ("text", "completed"),
+    [
+        ("http://[::1]:9000", "http://[::1]:9000/_synapse/metrics"),
+        ("http://[::1]:9000/", "http://[::1]:9000/_synapse/metrics"),
+        ("https://host/metrics?a=b", "https://host/metrics?a=b"),
+        ("http://unix:/s", "http://unix:/s:/_synapse/metrics"),
+        ("http://unix:/s:/", "http://unix:/s:/_synapse/metrics"),
+    ],
+)
+def test_an_address_of_metrics_without_a_path_is_completed(
+    text: str, completed: str
+) -> None:
+    """Synapse tells its metrics at one path; a lone slash is none."""
+    assert completed == str(complete(text))
 
 
 @pytest.mark.parametrize(
@@ -70,11 +75,10 @@ def test_nobody_sees_a_password(text: str, seen: str) -> None:
     assert seen == shown(text)
 
 
-def test_a_password_is_sent_as_it_is_and_not_in_the_representation() -> None:
-    """It may have any characters."""
+def test_a_password_may_have_any_characters_and_is_not_in_the_representation() -> None:
+    """It is percent-encoded in the address."""
     address = Address.of("http://us%40er:p%2Fa%3Ass@host")
     assert ("us@er", "p/a:ss") == (address.user, address.password)
-    assert address == Address.of(address.url())
     assert "p/a" not in repr(address) + str(address)
 
 
@@ -85,6 +89,7 @@ def test_a_password_is_sent_as_it_is_and_not_in_the_representation() -> None:
         ["check", "-c", "h.yaml", "--metrics-url", "u:s3cret@h"],
         ["status", "--every", "http://u:s3cret@h", "http://h"],
         ["status", "http://u:s3cret@h:x"],
+        ["top", "ftp://u:s3cret@h"],
         ["http://u:s3cret@h"],
     ],
 )

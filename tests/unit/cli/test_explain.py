@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.commands import explain
+from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.explaining.explain import (
     Explainer,
     Explanation,
@@ -40,10 +39,15 @@ SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
 KEY, OTHER_KEY = make_key("alice"), make_key("alice again")
 
+READ, RESTART = {"acknowledged": True}, {"restarted": True}
+TO_BOB = {"user_id": BOB, "device_id": "LAPTOP"}
 
-def line(content: Any, message_type: str = WITHHELD, **more: Any) -> str:
-    """Return a line with a message of Alice."""
-    return json.dumps({**make_message(ALICE, content, message_type), **more})
+
+def line(
+    content: Any, message_type: str = WITHHELD, sender: str = ALICE, **more: Any
+) -> dict[str, Any]:
+    """Return a line with a message of Alice, or somebody else."""
+    return {**make_message(sender, content, message_type), **more}
 
 
 def notice(**more: Any) -> dict[str, Any]:
@@ -51,19 +55,14 @@ def notice(**more: Any) -> dict[str, Any]:
     return make_notice(more.pop("sender_key", KEY), "PHONE", **more)
 
 
-def explained(*lines: str, **config: Any) -> list[Explanation]:
+def explained(*lines: Any, **config: Any) -> list[Explanation]:
     """Explain lines, one after the other."""
     explainer = Explainer(Config(**config))
     return [
         each
-        for number, text in enumerate(lines, start=1)
-        for each in explainer.explain(number, understood(read_json(text)))
+        for number, read in enumerate(lines, start=1)
+        for each in explainer.explain(number, understood(read))
     ]
-
-
-def reasons(*lines: str, **config: Any) -> list[str]:
-    """Return what was decided and why, by its names."""
-    return [f"{each.decision} {each.reason}" for each in explained(*lines, **config)]
 
 
 def test_the_words_are_those_of_the_page() -> None:
@@ -74,7 +73,7 @@ def test_the_words_are_those_of_the_page() -> None:
 
 def test_recorded_samples_are_explained_as_they_are() -> None:
     """New keys of one device supersede, repeated ones collapse."""
-    found = explained(*SAMPLES.read_text().splitlines())
+    found = explained(*map(json.loads, SAMPLES.read_text().splitlines()))
     by_decision = {
         name: [each.line for each in found if each.decision == name]
         for name in ("collapse", "supersede", "deliver")
@@ -87,131 +86,109 @@ def test_recorded_samples_are_explained_as_they_are() -> None:
     assert [each.earlier for each in found if each.line in {11, 21, 23}] == [10, 20, 22]
 
 
-def test_a_repeated_notice_collapses_until_it_is_read() -> None:
-    """What was read may be repeated."""
-    lines = [line(notice()), line(notice()), '{"acknowledged": true}', line(notice())]
-    found = explained(*lines)
-    assert [each.reason for each in found] == [
-        "first",
-        "duplicate",
-        "acknowledged",
-        "read",
-    ]
-    assert found[2].why.endswith("1 message")
-    assert [each.pair for each in found] == [1, 1, None, 1]
+NOTICE = line(notice())
+OF_ALICE = line(make_olm_lookalike(KEY, make_key("bob")), ENCRYPTED)
+OF_BOB = line(make_olm_lookalike(make_key("bob"), KEY), ENCRYPTED, BOB, user_id=ALICE)
 
 
-def test_an_olm_message_of_the_sender_rearms() -> None:
-    """From the notice's key to its recipient."""
-    olm = line(make_olm_lookalike(KEY, make_key("bob")), ENCRYPTED)
-    found = explained(line(notice()), olm, line(notice()), line(notice()))
-    assert [each.reason for each in found] == ["first", "olm", "rearmed", "duplicate"]
-    assert found[1].why.endswith("re-arms 1 pair")
+@pytest.mark.parametrize(
+    ("lines", "config", "reasons"),
+    [
+        ([NOTICE, NOTICE, READ, NOTICE], {}, "first duplicate acknowledged read"),
+        # What an Olm message re-arms, from one end to the other or back.
+        ([NOTICE, OF_ALICE, NOTICE, NOTICE], {}, "first olm rearmed duplicate"),
+        (
+            [{**NOTICE, "user_id": BOB}, OF_BOB, {**NOTICE, "user_id": BOB}],
+            {},
+            "first olm rearmed",
+        ),
+        # Stored at once, and what it repeats is found then.
+        ([NOTICE, RESTART, NOTICE, NOTICE], {}, "first restarted first duplicate"),
+        (
+            [NOTICE, {"device_changed": True}, NOTICE],
+            {},
+            "first device_changed device_changed",
+        ),
+        *(
+            (
+                [NOTICE, READ, {"hours_passed": hours}, NOTICE],
+                {"repeat": "session"},
+                f"first acknowledged hours_passed {reason}",
+            )
+            for hours, reason in ((23, "held"), (25, "read"))
+        ),
+        # Each recipient has a mailbox: by user and device.
+        (
+            [
+                NOTICE,
+                {**NOTICE, **TO_BOB},
+                {**NOTICE, **TO_BOB, "device_id": "TABLET"},
+                {**NOTICE, **TO_BOB},
+                {**READ, **TO_BOB},
+                {**NOTICE, **TO_BOB},
+                NOTICE,
+            ],
+            {},
+            "first first first duplicate acknowledged read duplicate",
+        ),
+        # Of the devices that had notices before; of others it is found later.
+        (
+            [
+                {**NOTICE, "device_id": "D1"},
+                line({}, "m.dummy", device_id="D2"),
+                {**NOTICE, "device_id": "*"},
+                {**NOTICE, "device_id": "D2"},
+            ],
+            {},
+            "first other_type wildcard repeated",
+        ),
+        *(
+            (
+                [line(notice(room_id=room, session_id="s")) for room in "ab"],
+                {"merge_scopes": merged},
+                f"first {reason}",
+            )
+            for merged, reason in ((True, "duplicate"), (False, "first"))
+        ),
+        (
+            [
+                line({"code": "m.blacklisted"}),
+                line(notice(algorithm="other")),
+                line({"algorithm": "m.megolm.v1.aes-sha2"}, ENCRYPTED),
+                line("no mapping", "m.room_key_request"),
+            ],
+            {},
+            "m.blacklisted malformed other_type other_type",
+        ),
+    ],
+)
+def test_what_happens_has_its_reason(
+    lines: list[Any], config: dict[str, Any], reasons: str
+) -> None:
+    """By the module's own code and configuration."""
+    found = explained(*lines, **config)
+    assert reasons.split() == [each.reason for each in found]
 
 
-def test_an_olm_message_of_the_recipient_rearms() -> None:
-    """From any device of the recipient to the notice's key."""
-    content = make_olm_lookalike(make_key("bob"), KEY)
-    answer = {**make_message(BOB, content, ENCRYPTED), "user_id": ALICE}
-    to_bob = line(notice(), user_id=BOB)
-    found = reasons(to_bob, json.dumps(answer), to_bob)
-    assert found == ["deliver first", "pass olm", "supersede rearmed"]
-
-
-def test_a_restart_forgets() -> None:
-    """The first notice is stored at once, and what it repeats is found then."""
+def test_pairs_are_numbered_and_happenings_counted() -> None:
+    """In the order in which they come."""
+    found = explained(NOTICE, {**NOTICE, **TO_BOB}, NOTICE, OF_ALICE, READ, NOTICE)
+    assert [1, 2, 1, None, None, 1] == [each.pair for each in found]
+    assert found[3].why.endswith("re-arms 1 pair")
+    assert found[4].why.endswith("2 messages")
     explainer = Explainer(Config())
-    lines = [line(notice()), '{"restarted": true}', line(notice()), line(notice())]
-    found = [
-        explainer.explain(number, understood(read_json(text)))[0].reason
-        for number, text in enumerate(lines, start=1)
-    ]
-    assert found[2:] == ["first", "duplicate"]
-    assert explainer.left == 1
-
-
-def test_a_changed_device_may_be_another() -> None:
-    """A row from before the change is superseded."""
-    lines = [line(notice()), '{"device_changed": true}', line(notice())]
-    assert reasons(*lines)[2] == "supersede device_changed"
-
-
-def test_a_hold_ends_when_its_time_has_passed() -> None:
-    """With `repeat: session` a notice that was read stands for later ones."""
-    read, later = '{"acknowledged": true}', '{"hours_passed": %s}'
-    lines = [line(notice()), read, later % 23, line(notice())]
-    assert reasons(*lines, repeat="session")[3] == "collapse held"
-    lines[2] = later % 25
-    assert reasons(*lines, repeat="session")[3] == "deliver read"
-
-
-def test_each_recipient_has_a_mailbox() -> None:
-    """By user and device; without them all go to one."""
-    to_bob = {"user_id": BOB, "device_id": "LAPTOP"}
-    found = explained(
-        line(notice()),
-        line(notice(), **to_bob),
-        line(notice(), **{**to_bob, "device_id": "TABLET"}),
-        line(notice(), **to_bob),
-        json.dumps({"acknowledged": True, **to_bob}),
-        line(notice(), **to_bob),
-        line(notice()),
-    )
-    assert [each.reason for each in found] == [
-        "first",
-        "first",
-        "first",
-        "duplicate",
-        "acknowledged",
-        "read",
-        "duplicate",
-    ]
-    assert [each.pair for each in found] == [1, 2, 3, 2, None, 2, 1]
-
-
-def test_a_wildcard_is_decided_for_each_device() -> None:
-    """Of the devices that had notices before; of others it is found later."""
-    lines = [line(notice(), device_id="D1"), line({}, "m.dummy", device_id="D2")]
-    to_all, to_one = (line(notice(), device_id=each) for each in ("*", "D2"))
-    found = reasons(*lines, to_all, to_one)
-    assert found[2:] == ["supersede wildcard", "supersede repeated"]
-
-
-def test_scopes_are_apart_if_the_configuration_says_so() -> None:
-    """The module's own configuration counts."""
-    lines = [line(notice(room_id=room, session_id="s")) for room in ("!a:b", "!c:d")]
-    _, merged = explained(*lines)
-    _, apart = explained(*lines, merge_scopes=False)
-    assert [(each.reason, each.pair) for each in (merged, apart)] == [
-        ("duplicate", 1),
-        ("first", 2),
-    ]
-
-
-def test_what_is_no_notice_is_passed_on() -> None:
-    """With its kind."""
-    lines = [
-        line({"code": "m.blacklisted"}),
-        line(notice(algorithm="other")),
-        line({"algorithm": "m.megolm.v1.aes-sha2"}, ENCRYPTED),
-        line("no mapping", "m.room_key_request"),
-    ]
-    assert reasons(*lines) == [
-        "pass m.blacklisted",
-        "pass malformed",
-        "pass other_type",
-        "pass other_type",
-    ]
+    for each in (NOTICE, RESTART, NOTICE):
+        explainer.explain(1, understood(each))
+    assert 1 == explainer.left
 
 
 def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     """As recorded, and as `row_to_json(device_inbox)` gives them."""
     message = make_message(ALICE, notice())
-    expected = Message(BOB, "LAPTOP", message)
-    to_bob = {"user_id": BOB, "device_id": "LAPTOP", "stream_id": 7}
     text = json.dumps({**message, "unsigned": {}})
     for more in (message, {"message": message}, {"message_json": text}):
-        assert expected == understood(read_json(json.dumps({**to_bob, **more})))
+        row = {**TO_BOB, "stream_id": 7, **more}
+        assert Message(BOB, "LAPTOP", message) == understood(row)
 
 
 @pytest.mark.parametrize(
@@ -248,67 +225,54 @@ def test_a_failure_of_the_module_is_no_explanation(
 
     monkeypatch.setattr(Database, "read_pages", fail)
     with pytest.raises(ModuleFailedError):
-        explained(line(notice()))
+        explained(NOTICE)
 
 
-def run(file: str, *settings: str, as_json: bool = False) -> int:
-    """Run the command and return its exit code."""
-    arguments = argparse.Namespace(file=file, set=list(settings), json=as_json)
-    return explain.run(arguments)
+@pytest.fixture
+def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return what runs the command on a text: exit code, output and errors."""
+
+    def run(text: str, *arguments: str) -> tuple[int, str, str]:
+        path = tmp_path / "messages.jsonl"
+        path.write_text(text, encoding="utf-8")
+        return main(["explain", str(path), *arguments]), *capsys.readouterr()
+
+    return run
 
 
 def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
-    capsys: pytest.CaptureFixture[str],
+    explain: Any,
 ) -> None:
     """It may be pasted into an issue."""
-    assert run(str(SAMPLES)) == 0
-    out = "".join(capsys.readouterr())
+    code, *said = explain(SAMPLES.read_text())
+    out = "".join(said)
     samples = map(json.loads, SAMPLES.read_text().splitlines())
     keys = [each["message"]["content"]["sender_key"] for each in samples]
+    assert 0 == code
     assert all(key[:6] in out for key in keys)
     for secret in ("alice", "hs.test", "ALICE", *(key[:7] for key in keys)):
         assert secret not in out
 
 
-def test_a_key_reaches_no_terminal_as_a_control_sequence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_key_reaches_no_terminal_as_a_control_sequence(explain: Any) -> None:
     """Senders choose what they send."""
-    path = tmp_path / "messages.jsonl"
-    path.write_text(line(notice(sender_key="\x1b[2J\ud800é")))
-    assert run(str(path)) == 0
-    assert "?[2J??" in capsys.readouterr().out
+    _, out, _ = explain(json.dumps(line(notice(sender_key="\x1b[2J\ud800é"))))
+    assert "?[2J??" in out
 
 
 def test_lines_that_are_not_understood_are_named_and_the_others_explained(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    explain: Any,
 ) -> None:
     """The exit code tells of them."""
-    path = tmp_path / "messages.jsonl"
-    happening = '{"restarted": true}'
-    lines = [line(notice()), "", "nonsense", line(notice()), happening, ""]
-    path.write_text("\n".join(lines))
-    assert run(str(path), as_json=True) == 1
-    out, err = capsys.readouterr()
+    text = json.dumps(NOTICE)
+    lines = [text, "", "nonsense", text, json.dumps(RESTART), ""]
+    code, out, err = explain("\n".join(lines), "--json")
     data = [json.loads(each) for each in out.splitlines()]
-    assert [(each["line"], each["decision"]) for each in data] == [
-        (1, "deliver"),
-        (4, "collapse"),
-        (5, "-"),
+    assert [(1, "deliver"), (4, "collapse"), (5, "-")] == [
+        (each["line"], each["decision"]) for each in data
     ]
-    assert err.splitlines() == [
-        "Line 3 is not understood: it is not JSON",
-        "1 collapse, 1 deliver; 1 queued.",
-    ]
-
-
-def test_a_dash_reads_standard_input(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As other commands do."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(line(notice())))
-    assert run("-", "max_pairs=1000") == 0
-    assert "first" in capsys.readouterr().out
+    assert (1, "Line 3 is not understood: it is not JSON") == (code, err.split("\n")[0])
+    assert "1 collapse, 1 deliver; 1 queued." == err.splitlines()[1]
 
 
 @pytest.mark.parametrize(
@@ -329,48 +293,34 @@ def test_what_cannot_be_done_is_said(
     settings: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On standard error, with its own exit code."""
-    assert run("/nowhere/messages.jsonl", *settings) == 2
+    arguments = [f"--set={each}" for each in settings]
+    assert 2 == main(["explain", "/nowhere/messages.jsonl", *arguments])
     out, err = capsys.readouterr()
     assert message in err
     assert out == ""
 
 
+@pytest.mark.parametrize("first", [[], ["--set=rules={}"]])
 def test_keys_below_others_are_set_as_messages_write_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    explain: Any, first: list[str]
 ) -> None:
     """With dots; in any order with those above."""
-    path = tmp_path / "messages.jsonl"
     content = notice(code="m.unverified", room_id="!r:hs", session_id="s")
-    path.write_text(line(content))
-    for settings in (["rules.withheld=true"], ["rules={}", "rules.withheld=true"]):
-        assert run(str(path), *settings, as_json=True) == 0
-        assert "withheld" == json.loads(capsys.readouterr().out)["rule"]
+    text = json.dumps(line(content))
+    code, out, _ = explain(text, "--json", *first, "--set=rules.withheld=true")
+    assert (0, "withheld") == (code, json.loads(out)["rule"])
 
 
-def _event(**more: Any) -> Any:
-    return json.loads(line(notice(**more)))
+EVENTS = [NOTICE, 5, NOTICE, line(notice(sender_key=OTHER_KEY))]
 
 
-@pytest.mark.parametrize("indent", [None, 2])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-@pytest.mark.parametrize(
-    "document",
-    [
-        [_event(), 5, _event(), _event(sender_key=OTHER_KEY)],
-        {
-            "next_batch": "s1",
-            "to_device": {
-                "events": [_event(), 5, _event(), _event(sender_key=OTHER_KEY)]
-            },
-        },
-    ],
-    ids=["array", "sync"],
-)
+@pytest.mark.parametrize(("indent", "mark"), [(None, "\ufeff"), (2, ""), (2, "\ufeff")])
+@pytest.mark.parametrize("document", [EVENTS, {"to_device": {"events": EVENTS}}])
 @pytest.mark.parametrize("from_input", [True, False])
 def test_what_synapse_answered_is_read_as_it_came(
-    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    explain: Any,
     document: Any,
     mark: str,
     indent: int | None,
@@ -378,47 +328,36 @@ def test_what_synapse_answered_is_read_as_it_came(
 ) -> None:
     """On one line or on many, with a byte order mark or without; messages count."""
     text = mark + json.dumps(document, indent=indent) + "\n"
-    path = tmp_path / "sync.json"
-    path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    assert run("-" if from_input else str(path), as_json=True) == 1
-    out, err = capsys.readouterr()
+    if from_input:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        code, out, err = main(["explain", "-", "--json"]), *capsys.readouterr()
+    else:
+        code, out, err = explain(text, "--json")
     found = [json.loads(each) for each in out.splitlines()]
     assert [(1, "first"), (3, "duplicate"), (4, "new_key")] == [
         (each["line"], each["reason"]) for each in found
     ]
+    assert 1 == code
     assert "Line 2 is not understood: it is not a JSON object" in err
 
 
-def test_an_answer_without_messages_has_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", []),
+        ("\n", []),
+        ("[]", []),
+        ('{"next_batch": "s", "to_device": {"events": []}}', []),
+        # Several answers: what shares a line shares its number.
+        (f"\ufeff{json.dumps([NOTICE, NOTICE])}\n\n{json.dumps(NOTICE)}", [1, 1, 3]),
+        # One message on many lines, as tools print it.
+        (json.dumps(NOTICE, indent=4), [1]),
+    ],
+)
+def test_a_file_may_have_any_number_of_answers(
+    explain: Any, text: str, lines: list[int]
 ) -> None:
-    """It is no mistake."""
-    path = tmp_path / "sync.json"
-    for text in ("[]", '{"next_batch": "s", "to_device": {"events": []}}', "", "\n"):
-        path.write_text(text)
-        assert run(str(path), as_json=True) == 0
-        out, err = capsys.readouterr()
-        assert ("", "No messages; 0 queued.\n") == (out, err)
-
-
-def test_several_answers_are_read_line_by_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What shares a line shares its number."""
-    path = tmp_path / "syncs.jsonl"
-    lines = ["\ufeff" + json.dumps([_event(), _event()]), "", line(notice())]
-    path.write_text("\n".join(lines), encoding="utf-8")
-    assert run(str(path), as_json=True) == 0
-    out = capsys.readouterr().out.splitlines()
-    assert [1, 1, 3] == [json.loads(each)["line"] for each in out]
-
-
-def test_a_message_on_many_lines_is_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As tools print it."""
-    path = tmp_path / "message.json"
-    path.write_text(json.dumps(_event(), indent=4))
-    assert run(str(path), as_json=True) == 0
-    assert "first" == json.loads(capsys.readouterr().out)["reason"]
+    """None is no mistake."""
+    code, out, err = explain(text, "--json")
+    assert (0, lines) == (code, [json.loads(each)["line"] for each in out.splitlines()])
+    assert lines or err == "No messages; 0 queued.\n"

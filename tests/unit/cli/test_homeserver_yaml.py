@@ -30,20 +30,15 @@ def write(directory: Path, name: str, config: Any) -> Path:
 
 
 def test_a_later_file_replaces_whole_keys(tmp_path: Path) -> None:
-    """As in Synapse, lists are not joined."""
-    first = write(tmp_path, "1.yaml", {"modules": [ENTRY], "server_name": "a"})
-    second = write(tmp_path, "2.yaml", {"modules": []})
-    deployment = read([first, second])
-    assert deployment.shared == {"modules": [], "server_name": "a"}
-    assert deployment.files == (str(first), str(second))
-
-
-def test_a_directory_stands_for_its_yaml_files_in_order(tmp_path: Path) -> None:
-    """The later name wins."""
-    write(tmp_path, "b.yaml", {"server_name": "b"})
-    write(tmp_path, "a.yaml", {"server_name": "a"})
-    write(tmp_path, "c.txt", "no: [yaml")
-    assert read([tmp_path]).shared == {"server_name": "b"}
+    """As in Synapse, lists are not joined; a directory stands for its files."""
+    write(tmp_path, "b.yaml", {"modules": []})
+    write(tmp_path, "a.yaml", {"modules": [ENTRY], "server_name": "a"})
+    write(tmp_path, "c.yaml", "# nothing")
+    write(tmp_path, "d.yaml", "- a")
+    write(tmp_path, "e.txt", "no: [yaml")
+    paths = [tmp_path / name for name in ("a.yaml", "b.yaml", "c.yaml", "d.yaml")]
+    assert {"modules": [], "server_name": "a"} == read([tmp_path]).shared
+    assert read([tmp_path]) == read(paths)
 
 
 def test_a_worker_reads_its_own_file_on_top_of_the_shared_ones(tmp_path: Path) -> None:
@@ -65,50 +60,36 @@ def test_a_worker_reads_its_own_file_on_top_of_the_shared_ones(tmp_path: Path) -
         ({"stream_writers": {"events": "w1"}}, "master"),
         ({"stream_writers": {"to_device": "w1"}}, "w1"),
         ({"stream_writers": {"to_device": ["w1"]}}, "w1"),
+        ({"stream_writers": {"to_device": ["w1", "w2"]}}, None),
     ],
 )
 def test_the_writer_is_the_one_that_synapse_takes(
-    tmp_path: Path, config: dict[str, Any], writer: str
+    tmp_path: Path, config: dict[str, Any], writer: str | None
 ) -> None:
-    """The main process, unless `stream_writers` names another."""
-    assert read([write(tmp_path, "h.yaml", config)]).writer == writer
-
-
-def test_two_writers_are_a_problem(tmp_path: Path) -> None:
-    """Synapse refuses them too."""
-    config = {"stream_writers": {"to_device": ["w1", "w2"]}}
+    """The main process, unless `stream_writers` names another; never two."""
     deployment = read([write(tmp_path, "h.yaml", config)])
-    with pytest.raises(ConfigProblemError, match="exactly one"):
-        _ = deployment.writer
+    if writer:
+        assert writer == deployment.writer
+    else:
+        with pytest.raises(ConfigProblemError, match="exactly one"):
+            _ = deployment.writer
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: \0"])
-def test_a_file_that_synapse_cannot_read_is_named(tmp_path: Path, text: str) -> None:
-    """With what to do."""
-    path = write(tmp_path, "h.yaml", text)
-    with pytest.raises(ConfigProblemError, match=r"h\.yaml.*correct the file"):
-        read([path])
-
-
-def test_a_file_without_keys_is_ignored(tmp_path: Path) -> None:
-    """As Synapse ignores it."""
-    names = {"0.yaml": {"server_name": "a"}, "1.yaml": "# nothing", "2.yaml": "- a"}
-    paths = [write(tmp_path, name, config) for name, config in names.items()]
-    assert read(paths).shared == {"server_name": "a"}
-
-
-def test_a_mistake_beside_a_secret_does_not_show_it(tmp_path: Path) -> None:
-    """The line's number has to do."""
-    path = write(tmp_path, "h.yaml", "a: 1\nsecret: hunter2: x\n")
-    with pytest.raises(ConfigProblemError, match="line 2") as raised:
-        read([path])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", r"h\.yaml is not YAML, line 1"),
+        ("a: \0", r"h\.yaml is not YAML"),
+        ("a: 1\nsecret: hunter2: x\n", "line 2"),
+    ],
+)
+def test_a_file_that_synapse_cannot_read_is_named(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    """With the line and what to do, and without a secret beside the mistake."""
+    with pytest.raises(ConfigProblemError, match=f"{says}.*correct the file") as raised:
+        read([write(tmp_path, "h.yaml", text)])
     assert "hunter2" not in str(raised.value)
-
-
-def test_the_module_is_read_by_its_own_rules() -> None:
-    """The same code as in Synapse."""
-    config = module_config({"modules": [{**ENTRY, "config": {"mode": "observe"}}]})
-    assert config.mode == "observe"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +107,7 @@ def test_the_module_is_read_by_its_own_rules() -> None:
     ],
 )
 def test_a_wrong_entry_is_said_to_be_wrong(modules: object, problem: str) -> None:
-    """With what was found."""
+    """With what was found, and what to do."""
     with pytest.raises(ConfigProblemError, match=problem) as raised:
         module_config({"modules": modules})
     assert raised.value.do
@@ -140,9 +121,10 @@ def test_every_name_that_synapse_can_import_is_right(name: str) -> None:
     assert Config() == module_config({"modules": [{"module": name}]})
 
 
-@pytest.mark.parametrize("config", [None, {}, [], False, ""])
-def test_an_empty_config_is_one_without_keys(config: object) -> None:
-    """Synapse hands the module an empty mapping then."""
+@pytest.mark.parametrize("config", [None, {}, [], False, "", {"mode": "observe"}])
+def test_a_config_is_read_as_synapse_reads_it(config: object) -> None:
+    """An empty one has no keys, whatever it is."""
     entry = {"module": MODULE, "config": config}
     _, synapse = load_module(entry, ())
-    assert synapse == module_config({"modules": [entry]}) == Config()
+    assert synapse == module_config({"modules": [entry]})
+    assert (synapse == Config()) is not bool(config)

@@ -15,7 +15,6 @@ from synapse_withheld.cli.shared.homeserver.listeners import (
     metrics_addresses,
 )
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 nothing listens there
 METRICS: dict[str, Any] = {"type": "metrics", "port": 9000}
 CLIENT: dict[str, Any] = {
     "type": "http",
@@ -35,26 +34,18 @@ def urls(config: dict[str, Any], *, worker: bool = False) -> list[str]:
     return [str(each) for each in metrics_addresses(config, worker=worker)]
 
 
+# More are asked of a real Synapse in the end-to-end tests.
 @pytest.mark.parametrize(
     ("listener", "expected"),
     [
         (METRICS, ["http://127.0.0.1:9000"]),
-        ({**METRICS, "resources": None}, ["http://127.0.0.1:9000"]),
-        ({**METRICS, "bind_addresses": [EVERYWHERE]}, ["http://127.0.0.1:9000"]),
         ({**METRICS, "bind_addresses": [""]}, ["http://127.0.0.1:9000"]),
         ({**METRICS, "bind_addresses": []}, ["http://127.0.0.1:9000"]),
-        ({**METRICS, "bind_addresses": ["10.0.0.1"]}, ["http://10.0.0.1:9000"]),
-        ({**METRICS, "bind_address": "10.0.0.2"}, ["http://10.0.0.2:9000"]),
         ({**METRICS, "bind_address": None}, ["http://127.0.0.1:9000"]),
         (
-            {**METRICS, "bind_addresses": ["::1", "127.0.0.1"]},
-            ["http://[::1]:9000", "http://127.0.0.1:9000"],
+            {**METRICS, "bind_addresses": ["10.0.0.1", "::1"], "bind_address": "h"},
+            ["http://10.0.0.1:9000", "http://[::1]:9000", "http://h:9000"],
         ),
-        (
-            {**METRICS, "bind_addresses": ["10.0.0.1"], "bind_address": "localhost"},
-            ["http://10.0.0.1:9000", "http://localhost:9000"],
-        ),
-        ({**METRICS, "tls": False, "x_forwarded": True}, ["http://127.0.0.1:9000"]),
         (
             {**TELLING, "tls": True, "resources": [{}, *TELLING["resources"]]},
             ["https://127.0.0.1:8008", "https://[::1]:8008"],
@@ -71,26 +62,19 @@ def test_the_listener_says_where_the_metrics_are(
     assert [f"{each}/_synapse/metrics" for each in expected] == urls(config)
 
 
-def test_every_listener_is_named_once() -> None:
+def test_every_listener_is_named_once_with_its_certificate() -> None:
     """The next one may answer where the first does not."""
-    others = [METRICS, {**METRICS, "port": 9001}, METRICS]
-    config = {"enable_metrics": True, "listeners": others}
-    ports = [each.port for each in metrics_addresses(config, worker=False)]
-    assert [9000, 9001] == ports
-
-
-def test_a_listener_with_tls_shows_the_certificate_of_the_homeserver() -> None:
-    """Others are not known by one."""
-    listeners = [{**TELLING, "tls": True, "bind_addresses": ["::1"]}, METRICS]
+    with_tls = {**TELLING, "tls": True, "bind_addresses": ["::1"]}
     config: dict[str, Any] = {
         "enable_metrics": True,
-        "listeners": listeners,
+        "listeners": [with_tls, METRICS, {**METRICS, "port": 9001}, METRICS],
         "tls_certificate_path": "/c.pem",
     }
     found = metrics_addresses(config, worker=False)
-    assert ["/c.pem", ""] == [each.certificate for each in found]
-    with_no_tls = {**config, "no_tls": True}
-    assert ["http://127.0.0.1:9000/_synapse/metrics"] == urls(with_no_tls)
+    expected = [(8008, "/c.pem"), (9000, ""), (9001, "")]
+    assert expected == [(each.port, each.certificate) for each in found]
+    found = metrics_addresses({**config, "no_tls": True}, worker=False)
+    assert [9000, 9001] == [each.port for each in found]
 
 
 def test_a_worker_has_listeners_of_its_own() -> None:
@@ -192,15 +176,20 @@ def test_what_synapse_does_not_start_with_is_said_as_it_says_it(entry: Any) -> N
     assert said in str(synapse.value)
 
 
-def test_listeners_that_are_no_list_are_a_mistake() -> None:
-    """As with nothing behind the key."""
-    for listeners in (None, {}, METRICS):
-        with pytest.raises(ConfigProblemError, match="'listeners' is no list"):
-            urls({"listeners": listeners})
-
-
-def test_metrics_on_a_socket_are_a_mistake_once_they_are_enabled() -> None:
-    """Synapse ends at start then; the resource of HTTP can be on one."""
-    entry = {"type": "metrics", "path": "/s"}
-    with pytest.raises(ConfigProblemError, match="unix socket for metrics"):
-        urls({"enable_metrics": True, "listeners": [entry]})
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"listeners": None}, "'listeners' is no list"),
+        ({"listeners": METRICS}, "'listeners' is no list"),
+        # Once they are enabled; the resource of HTTP can be on one.
+        (
+            {"enable_metrics": True, "listeners": [{"type": "metrics", "path": "/s"}]},
+            "unix socket for metrics",
+        ),
+    ],
+)
+def test_other_listeners_are_a_mistake(config: dict[str, Any], says: str) -> None:
+    """Synapse ends at start."""
+    with pytest.raises(ConfigProblemError, match=says) as raised:
+        urls(config)
+    assert not isinstance(raised.value, NoMetricsError)

@@ -1,22 +1,23 @@
-"""Pages of metrics, added up."""
+"""What processes tell, added up and shown."""
 
 from __future__ import annotations
 
 import json
-from argparse import ArgumentTypeError
+import re
+from typing import Any
 
+import attrs
 import pytest
 
-from synapse_withheld.cli.commands.status import in_json, in_text
+from synapse_withheld.cli.commands.status import in_text
 from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError
 from synapse_withheld.cli.shared.homeserver.metrics_page import (
     Page,
     Totals,
     add_up,
-    complete,
+    as_metrics,
     parse,
 )
-from synapse_withheld.cli.shared.homeserver.page import as_metrics
 
 WRITER = """\
 # HELP synapse_build_info Build information
@@ -50,47 +51,44 @@ synapse_withheld_tracked_pairs 4.0
 # TYPE synapse_withheld_info gauge
 synapse_withheld_info{mode="observe",repeat="queued",version="0.1.0"} 1.0
 """
+BOTH = Totals(
+    processes=2,
+    active=1,
+    modes=("enforce", "observe"),
+    seen=9,
+    rules={"no_olm": 8, "withheld": 1},
+    collapsed=6,
+    superseded=1,
+    bytes_saved=1200,
+    failures=2,
+    tracked_pairs=7,
+    share=0.75,
+)
 
 
 def test_pages_of_several_processes_are_added_up() -> None:
-    """Each number over all labels and processes."""
-    expected = Totals(
-        processes=2,
-        active=1,
-        modes=("enforce", "observe"),
-        seen=9,
-        rules={"no_olm": 8, "withheld": 1},
-        collapsed=6,
-        superseded=1,
-        bytes_saved=1200,
-        failures=2,
-        tracked_pairs=7,
-        share=0.75,
-    )
-    assert expected == add_up([parse(WRITER), parse(OTHER)])
-
-
-def test_the_share_is_that_of_the_repeats() -> None:
-    """As the page and the dashboard have it; without repeats there is none."""
-    assert add_up([parse(WRITER)]).share == 0.75
+    """Each number over all labels and processes; without repeats there is no share."""
+    assert BOTH == add_up([parse(WRITER), parse(OTHER)])
     assert add_up([parse(OTHER)]).share is None
 
 
-def test_the_table_tells_a_share_only_of_something() -> None:
-    """A dash where nothing was seen."""
-    tables = [in_text(add_up([parse(each)])) for each in (WRITER, OTHER)]
-    shares = [
-        line.split()[-1]
-        for table in tables
-        for line in table.splitlines()
-        if line.startswith("share")
-    ]
-    assert shares == ["75.0%", "-"]
-
-
-def test_the_json_has_the_share_too() -> None:
-    """It is the only number that is not a sum."""
-    assert '"share": 0.75' in in_json(add_up([parse(WRITER)]))
+@pytest.mark.parametrize(
+    ("pages", "lines"),
+    [
+        ([WRITER], {"share collapsed": "75.0%", "bytes saved": "1,200"}),
+        ([OTHER], {"would have collapsed": "0", "share of these": "-"}),
+        # Where something else runs too, the numbers are of both.
+        ([WRITER, OTHER], {"mode": "enforce, observe", "collapsed": "6"}),
+    ],
+)
+def test_in_observe_mode_the_table_says_would_have(
+    pages: list[str], lines: dict[str, str]
+) -> None:
+    """And a share only of something."""
+    table = in_text(add_up(map(parse, pages)))
+    split = [re.split(r"  +", line.strip()) for line in table.splitlines()]
+    assert lines.items() <= dict(split).items()
+    assert ("would" in table) == (pages == [OTHER])
 
 
 def test_a_page_without_the_module_has_no_samples() -> None:
@@ -111,56 +109,21 @@ def test_what_is_no_page_of_metrics_is_said_to_be_none(text: str) -> None:
         parse(text)
 
 
-def test_in_observe_mode_the_table_says_would_have() -> None:
-    """Where something else runs too, the numbers are of both."""
-    for text, would in ((OTHER, True), (WRITER, False)):
-        table = in_text(add_up([parse(text)]))
-        assert would == ("would have collapsed" in table)
-        assert would == ("bytes it would have saved" in table)
-        assert would != ("bytes saved" in table)
-    assert "would" not in in_text(add_up([parse(WRITER), parse(OTHER)]))
-
-
-def test_an_address_without_a_path_is_completed() -> None:
-    """Synapse tells its metrics at one path."""
-    completed = "http://[::1]:9000/_synapse/metrics"
-    assert completed == str(complete("http://[::1]:9000"))
-    assert completed == str(complete("http://[::1]:9000/"))
-    assert "https://host/metrics?a=b" == str(complete("https://host/metrics?a=b"))
-    assert "http://unix:/s:/_synapse/metrics" == str(complete("http://unix:/s"))
-
-
-@pytest.mark.parametrize("url", ["127.0.0.1:9000", "ftp://host", "http://", "9000"])
-def test_what_is_no_address_is_refused(url: str) -> None:
-    """With a sentence that argparse shows."""
-    with pytest.raises(ArgumentTypeError, match="does not begin like http://127"):
-        complete(url)
-
-
-def test_the_numbers_of_the_page_are_read_like_metrics() -> None:
+@pytest.mark.parametrize(("state", "active"), [("acting", 1), ("resting", 0)])
+def test_the_numbers_of_the_page_are_read_like_metrics(state: str, active: int) -> None:
     """For where there are none."""
     decided = {"decision": "collapse", "reason": "held", "rule": "no_olm"}
-    status = {
+    status: dict[str, Any] = {
         "version": "0.1.0",
-        "state": "acting",
+        "state": state,
         "config": {"mode": "enforce", "repeat": "queued"},
         "reasons": [{**decided, "count": 5, "why": "-"}],
         "failures": [{"stage": "tidy", "count": 2, "last_ts": None, "meaning": "-"}],
     }
     page = as_metrics(json.dumps(status))
-    totals = add_up([page])
-    assert (1, 5, 5, 2, 1.0) == (
-        totals.active,
-        totals.seen,
-        totals.collapsed,
-        totals.failures,
-        totals.share,
-    )
-    assert ["0.1.0", "enforce", "queued"] == [
-        page.label(each) for each in ("version", "mode", "repeat")
-    ]
-    resting = as_metrics(json.dumps({**status, "state": "resting"}))
-    assert 0 == add_up([resting]).active
+    expected = Totals(1, active, ("enforce",), 5, {"no_olm": 5}, 5, 0, 0, 2, 0, 1.0)
+    assert attrs.asdict(expected) == attrs.asdict(add_up([page]))
+    assert ["0.1.0", "queued"] == [page.label(each) for each in ("version", "repeat")]
 
 
 @pytest.mark.parametrize("text", ["<html>", "{}", "[]", '{"config": 1}'])

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from synapse_withheld.cli.shared.walking.place import Place, UnreadablePlaceError, Work
+from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.sweep.walk import Progress
 
 WORK = Work("db on local:", ("no_olm",), merge_scopes=True, dry_run=False)
@@ -25,37 +26,26 @@ NOTED = {
 }
 
 
+def note(file: Path, mailbox: MailboxKey | None = ("@u:hs", "D")) -> None:
+    """Note a mailbox in a file, as a sweep that is stopped does."""
+    place = Place(file, WORK)
+    place.note(Progress(mailbox=mailbox))
+    place.close()
+
+
 def test_a_place_is_noted_and_read_again(tmp_path: Path) -> None:
     """A longer one, a shorter one; and none is left at the end."""
     file = tmp_path / "place"
+    file.touch()  # as `mktemp` makes it
     for mailbox in (None, ("@ü:hs", "D" * 99), ("@a:hs", "D")):
-        place = Place.open(file, WORK)
-        place.note(Progress(mailbox=mailbox))
-        place.close()
-        place = Place.open(file, WORK)
+        note(file, mailbox)
+        place = Place(file, WORK)
         assert mailbox == place.mailbox
         place.close()
-    place = Place.open(file, WORK)
+    place = Place(file, WORK)
     place.note(Progress(mailbox=("@a:hs", "D"), done=True))
     place.close()
     assert [] == list(tmp_path.iterdir())
-
-
-def test_an_empty_file_is_a_beginning(tmp_path: Path) -> None:
-    """As `mktemp` makes it."""
-    file = tmp_path / "place"
-    file.touch()
-    place = Place.open(file, WORK)
-    assert place.mailbox is None
-    place.close()
-
-
-def test_no_file_is_no_place() -> None:
-    """Nothing is noted."""
-    place = Place.open(None, WORK)
-    place.note(Progress(mailbox=("@a:hs", "D")))
-    place.note(Progress(done=True))
-    place.close()
 
 
 @pytest.mark.parametrize(
@@ -72,12 +62,10 @@ def test_a_place_of_another_sweep_is_refused(
 ) -> None:
     """What that passed over is not what this one would; the file stays."""
     file = tmp_path / "place"
-    place = Place.open(file, WORK)
-    place.note(Progress(mailbox=("@u:hs", "D")))
-    place.close()
+    note(file)
     before = file.read_bytes()
     with pytest.raises(UnreadablePlaceError, match=says):
-        Place.open(file, attrs.evolve(WORK, **other))
+        Place(file, attrs.evolve(WORK, **other))
     assert before == file.read_bytes()
 
 
@@ -86,7 +74,6 @@ def test_a_place_of_another_sweep_is_refused(
     [
         "[]",
         "{}",
-        "5",
         "\xff",
         "[" * 100_000,
         json.dumps({"user_id": "@u:hs", "device_id": "D", "dry_run": False}),
@@ -97,7 +84,6 @@ def test_a_place_of_another_sweep_is_refused(
                 {"user_id": "@a\0:hs"},
                 {"device_id": "\ud800"},
                 {"device_id": None},
-                {"device_id": ["D"]},
                 {"more": 1},
             )
         ),
@@ -109,65 +95,58 @@ def test_a_file_with_something_else_is_refused(tmp_path: Path, text: str) -> Non
     file.write_text(text, encoding="latin-1")
     for _ in range(2):
         with pytest.raises(UnreadablePlaceError, match="does not say where a sweep"):
-            Place.open(file, WORK)
+            Place(file, WORK)
     assert text == file.read_text(encoding="latin-1")
 
 
 def test_a_place_is_for_one_sweep_at_a_time(tmp_path: Path) -> None:
     """The second would go on where the first is; after its end it is free."""
     file = tmp_path / "place"
-    first = Place.open(file, WORK)
+    first = Place(file, WORK)
     with pytest.raises(UnreadablePlaceError, match="is in use by another sweep"):
-        Place.open(file, WORK)
+        Place(file, WORK)
     first.note(Progress(mailbox=("@u:hs", "D")))
     first.close()
-    second = Place.open(file, WORK)
+    second = Place(file, WORK)
     assert ("@u:hs", "D") == second.mailbox
     second.note(Progress(done=True))
     # The file that it had is deleted: this is another.
-    third = Place.open(file, WORK)
+    third = Place(file, WORK)
     assert third.mailbox is None
     second.close()
     third.close()
 
 
-@pytest.mark.parametrize("where", ["nowhere/place", "."])
+@pytest.mark.parametrize("where", ["nowhere/place", ".", "full disk"])
 def test_a_file_that_cannot_be_written_is_noticed_at_once(
-    tmp_path: Path, where: str
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not when the first rows are gone."""
-    with pytest.raises(UnreadablePlaceError, match=r"cannot be written: .*; name"):
-        Place.open(tmp_path / where, WORK)
-
-
-def test_a_full_disk_is_noticed_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The file can be made, but not written."""
 
     def fail(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", fail)
-    with pytest.raises(UnreadablePlaceError, match="cannot be written: No space left"):
-        Place.open(tmp_path / "place", WORK)
+    with pytest.raises(UnreadablePlaceError, match=r"cannot be written: .*; name"):
+        Place(tmp_path / where, WORK)
 
 
-def test_a_sweep_that_is_killed_leaves_a_whole_place(tmp_path: Path) -> None:
+def test_a_sweep_that_is_killed_leaves_a_whole_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever was there before, and at whatever moment: it is written at once."""
     file = tmp_path / "place"
-    place = Place.open(file, WORK)
-    written: list[bytes] = []
+    place = Place(file, WORK)
+    written: list[str] = []
     pwrite = os.pwrite
 
     def watch(descriptor: int, data: bytes, offset: int) -> int:
         count = pwrite(descriptor, data, offset)
-        written.append(file.read_bytes())
+        written.append(json.loads(file.read_bytes())["device_id"])
         return count
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "pwrite", watch)
-        for device in ("D" * 50, "D"):
-            place.note(Progress(mailbox=("@u:hs", device)))
+    monkeypatch.setattr(os, "pwrite", watch)
+    for device in ("D" * 50, "D"):
+        place.note(Progress(mailbox=("@u:hs", device)))
     place.close()
-    assert ["D" * 50, "D"] == [json.loads(each)["device_id"] for each in written]
+    assert ["D" * 50, "D"] == written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -10,16 +11,15 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli import __main__ as cli
-from synapse_withheld.cli.commands import survey
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import MODULE
+from synapse_withheld.cli.__main__ import main
+from synapse_withheld.cli.shared.walking.bar import Bar, drawn
 from synapse_withheld.sweep.survey import Survey
 from tests.harness.databases.backlog import notice, other
 from tests.unit.cli.test_sweep import (  # noqa: F401 a fixture
     assert_one_line,
+    file_of,
     make_database,
     nobody,
-    parse,
     write,
 )
 
@@ -31,19 +31,13 @@ MOST = "m.room_key.withheld (m.no_olm) 67%, test.plain 33%"
 TEXTS = [notice(), other(), notice()]
 
 
-def file_of(config: dict[str, Any]) -> Path:
-    """Return the file of a database."""
-    return Path(config["database"]["args"]["database"])
-
-
 def test_the_tables_say_what_waits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With nothing but the database configured."""
     config = make_database(tmp_path, TEXTS)
     before = file_of(config).read_bytes()
-    path = write(tmp_path, "homeserver.yaml", config)
-    assert 0 == survey.run(parse("-c", path, command=survey))
+    assert 0 == main(["survey", "-c", write(tmp_path, config)])
     out, err = capsys.readouterr()
     assert "" == err
     sizes = [len(text) for text in TEXTS]
@@ -80,10 +74,8 @@ def test_the_json_says_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And which rules are on."""
-    module = {"module": MODULE, "config": {"rules": {"withheld": True}}}
-    config = {**make_database(tmp_path, TEXTS), "modules": [module]}
-    path = write(tmp_path, "homeserver.yaml", config)
-    assert 0 == survey.run(parse("-c", path, "--json", command=survey))
+    config = make_database(tmp_path, TEXTS, rules={"withheld": True})
+    assert 0 == main(["survey", "-c", write(tmp_path, config), "--json"])
     said = json.loads(capsys.readouterr().out)
     size = len(notice())
     withheld = {"type": "m.room_key.withheld", "code": "m.no_olm"}
@@ -136,23 +128,9 @@ def test_what_may_only_be_read_is_surveyed(
     file_of(config).chmod(0o444)
     if directory_too:
         directory.chmod(0o555)
-    path = write(tmp_path, "homeserver.yaml", config)
-    assert 0 == survey.run(parse("-c", path, "--json", command=survey))
+    assert 0 == main(["survey", "-c", write(tmp_path, config), "--json"])
     assert 3 == json.loads(capsys.readouterr().out)["inbox"]["rows"]
     directory.chmod(0o700)
-
-
-@pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "9" * 5000])
-def test_a_wrong_limit_is_refused(
-    limit: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """With what would be right."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["survey", "-c", "x", f"--limit={limit}"])
-    assert 2 == ended.value.code
-    out, err = capsys.readouterr()
-    assert "" == out
-    assert f"--limit: '{limit[:20]}' is not 1 to 1000" in err
 
 
 def test_a_survey_that_is_stopped_says_so(
@@ -161,8 +139,7 @@ def test_a_survey_that_is_stopped_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After the batch that it is at."""
-    path = write(tmp_path, "homeserver.yaml", make_database(tmp_path, TEXTS))
-    arguments = parse("-c", path, "--batch-size", "1", command=survey)
+    path = write(tmp_path, make_database(tmp_path, TEXTS))
     steps: list[Any] = []
 
     def stopping(self: Any) -> Any:
@@ -172,7 +149,7 @@ def test_a_survey_that_is_stopped_says_so(
 
     step = Survey.step
     monkeypatch.setattr(Survey, "step", stopping)
-    assert 1 == survey.run(arguments)
+    assert 1 == main(["survey", "-c", path, "--batch-size", "1"])
     out = capsys.readouterr().out.splitlines()
     assert 1 == len(steps)
     assert "device_inbox: 1 rows" in out[0]
@@ -183,10 +160,8 @@ def test_a_wrong_configuration_of_the_module_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It would say which rules are on."""
-    module = {"module": MODULE, "config": {"mod": "x"}}
-    config = {**make_database(tmp_path, TEXTS), "modules": [module]}
-    path = write(tmp_path, "homeserver.yaml", config)
-    assert 2 == survey.run(parse("-c", path, command=survey))
+    path = write(tmp_path, make_database(tmp_path, TEXTS, mod="x"))
+    assert 2 == main(["survey", "-c", path])
     assert_one_line(capsys, "'mod' is no known key")
 
 
@@ -195,8 +170,19 @@ def test_names_move_no_cursor(
 ) -> None:
     """Anybody chooses types."""
     texts = [other().replace("test.plain", "\\u001b[2Jevil")]
-    path = write(tmp_path, "homeserver.yaml", make_database(tmp_path, texts))
-    assert 0 == survey.run(parse("-c", path, command=survey))
+    assert 0 == main(["survey", "-c", write(tmp_path, make_database(tmp_path, texts))])
     out = capsys.readouterr().out
     assert "evil" in out
     assert all(each.isprintable() for line in out.split("\n") for each in line)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_fills_up_on_a_terminal(terminal: bool) -> None:
+    """In a log it would be noise."""
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    with Bar(0, stream) as bar:
+        bar.show(5)
+    assert ("\r0 rows\r5 rows\n" if terminal else "") == stream.getvalue()
+    assert f"[{'#' * 15}{'-' * 15}]  50%  500 of about 1,000 rows" == drawn(500, 1000)
+    assert f"[{'#' * 30}] 100%  1,500 of about 1,000 rows" == drawn(1500, 1000)

@@ -69,7 +69,6 @@ class _Recorder(Metrics):
         self.forget()
 
     def forget(self) -> None:
-        """Forget what was counted before."""
         self.decisions: list[Decision] = []
         self.code = ""
         self.pairs_rearmed = 0
@@ -97,11 +96,6 @@ class Explainer:
     """The module with mailboxes of its own, which messages go to one by one."""
 
     def __init__(self, config: Config) -> None:
-        """Start with empty mailboxes.
-
-        Args:
-            config: The module's configuration.
-        """
         self._config = config
         self._rules = Ruleset.of(config)
         self._mailboxes = Mailboxes()
@@ -123,35 +117,22 @@ class Explainer:
         """
         if isinstance(line, Happening):
             return [Explanation(number, HAPPENS, line.kind, self._happen(line))]
-        notice = self._notice(line)
+        notice = self._rules.recognise(line.message)
         earlier = self._earlier(line, notice)
         self._send(number, line)
         if not self._recorder.decisions:
             return [self._passed(number, line)]
         key = _shown(notice.key) if notice else ""
         rule = notice.rule.name if notice else ""
-        pair = self._pair(line, notice)
+        about = (rule, self._pair(line, notice), key, earlier)
         return [
-            Explanation(
-                number,
-                each.action,
-                each.reason,
-                WHY[each],
-                rule,
-                pair,
-                key,
-                earlier,
-            )
+            Explanation(number, each.action, each.reason, WHY[each], *about)
             for each in self._recorder.decisions
         ]
 
     def _load(self) -> None:
-        self._traffic = wire(
-            self._config,
-            self._mailboxes,
-            self._recorder,
-            Tally(self._mailboxes.runtime().seconds),
-        )
+        tally = Tally(self._mailboxes.runtime().seconds)
+        self._traffic = wire(self._config, self._mailboxes, self._recorder, tally)
 
     def _send(self, number: int, line: Message) -> None:
         self._recorder.forget()
@@ -165,9 +146,8 @@ class Explainer:
 
         batch = {line.user_id: {line.device_id: line.message}}
         failures: list[Any] = []
-        ensureDeferred(self._traffic.store(batch, {}, write)).addErrback(
-            failures.append
-        )
+        stored = ensureDeferred(self._traffic.store(batch, {}, write))
+        stored.addErrback(failures.append)
         self._mailboxes.come_to_rest()
         for failure in failures:
             failure.raiseException()
@@ -189,10 +169,6 @@ class Explainer:
         self._mailboxes.let_pass(line.seconds)
         return "time passes"
 
-    def _notice(self, line: Message) -> Notice | None:
-        message = line.message
-        return self._rules.recognise(message)
-
     def _earlier(self, line: Message, notice: Notice | None) -> int | None:
         if notice is None:
             return None
@@ -207,11 +183,11 @@ class Explainer:
         return self._pairs.setdefault(key, len(self._pairs) + 1)
 
     def _passed(self, number: int, line: Message) -> Explanation:
-        if line.message["type"] in WITHHELD_TYPES:
+        message_type, content = line.message["type"], line.message["content"]
+        if message_type in WITHHELD_TYPES:
             why = "a withheld message that no rule names, or not a well-formed one"
             return Explanation(number, PASS, self._recorder.code, why)
-        is_olm = line.message["type"] == OLM_TYPE and read_olm(line.message["content"])
-        if is_olm:
+        if message_type == OLM_TYPE and read_olm(content):
             rearmed = _counted(self._recorder.pairs_rearmed, "pair")
             why = f"an Olm message: re-arms {rearmed}"
             return Explanation(number, PASS, "olm", why)

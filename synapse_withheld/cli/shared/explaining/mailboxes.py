@@ -14,43 +14,47 @@ from synapse_withheld.delivery.batch import WILDCARD, LocalMessages, ObservedBat
 from synapse_withheld.delivery.runtime import Runtime, at_once
 from synapse_withheld.rules.mailbox import MailboxKey
 
-# As far as the module's statements about mailboxes read Synapse's tables.
-_TABLES = """
+# Synapse's tables, as far as the module's statements read them, and their indexes: as
+# in its schema 72 and the deltas since, on SQLite and on PostgreSQL.
+TABLES = """
     CREATE TABLE devices (
-        user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT 0,
-        PRIMARY KEY (user_id, device_id)
+        user_id TEXT, device_id TEXT, hidden BOOLEAN DEFAULT FALSE,
+        UNIQUE (user_id, device_id)
     );
-    CREATE TABLE dehydrated_devices (user_id TEXT, device_id TEXT);
-    CREATE TABLE users (name TEXT);
-    CREATE TABLE device_lists_stream (stream_id INTEGER, user_id TEXT, device_id TEXT);
-    CREATE TABLE device_lists_remote_cache (user_id TEXT, device_id TEXT);
-    CREATE TABLE device_lists_remote_extremeties (user_id TEXT);
-    CREATE TABLE device_lists_remote_resync (user_id TEXT);
+    CREATE TABLE dehydrated_devices (user_id TEXT PRIMARY KEY, device_id TEXT);
+    CREATE TABLE users (name TEXT UNIQUE);
+    CREATE TABLE device_lists_stream (stream_id BIGINT, user_id TEXT, device_id TEXT);
+    CREATE INDEX device_lists_stream_user_id
+        ON device_lists_stream (user_id, device_id);
+    CREATE TABLE device_lists_remote_cache (
+        user_id TEXT, device_id TEXT, content TEXT
+    );
+    CREATE UNIQUE INDEX device_lists_remote_cache_unique_id
+        ON device_lists_remote_cache (user_id, device_id);
+    CREATE TABLE device_lists_remote_extremeties (user_id TEXT, stream_id TEXT);
+    CREATE UNIQUE INDEX device_lists_remote_extremeties_unique_idx
+        ON device_lists_remote_extremeties (user_id);
+    CREATE TABLE device_lists_remote_resync (user_id TEXT, added_ts BIGINT);
+    CREATE UNIQUE INDEX device_lists_remote_resync_idx
+        ON device_lists_remote_resync (user_id);
     CREATE TABLE device_inbox (
-        user_id TEXT, device_id TEXT, stream_id INTEGER, message_json TEXT
+        user_id TEXT, device_id TEXT, stream_id BIGINT, message_json TEXT
     );
-    CREATE INDEX mailbox ON device_inbox (user_id, device_id, stream_id);
+    CREATE INDEX device_inbox_user_stream_id
+        ON device_inbox (user_id, device_id, stream_id);
+    CREATE INDEX device_inbox_stream_id_user_id ON device_inbox (stream_id, user_id);
+    CREATE TABLE device_federation_outbox (
+        destination TEXT, stream_id BIGINT, queued_ts BIGINT, messages_json TEXT,
+        instance_name TEXT
+    );
+    CREATE INDEX device_federation_outbox_destination_id
+        ON device_federation_outbox (destination, stream_id);
+    CREATE INDEX device_federation_outbox_id ON device_federation_outbox (stream_id);
     CREATE TABLE scheduled_tasks (
-        action TEXT, status TEXT, resource_id TEXT, params TEXT
+        id TEXT PRIMARY KEY, action TEXT, status TEXT, resource_id TEXT, params TEXT
     );
+    CREATE INDEX scheduled_tasks_status ON scheduled_tasks (status);
 """
-
-
-class Cursor:
-    """A transaction as the module's statements see it."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._cursor = connection.cursor()
-        self.rowcount = -1
-
-    def execute(self, sql: str, parameters: Any) -> None:
-        """Run a statement."""
-        self._cursor.execute(sql, parameters)
-        self.rowcount = self._cursor.rowcount
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows."""
-        return self._cursor.fetchall()
 
 
 class Mailboxes:
@@ -65,9 +69,8 @@ class Mailboxes:
     database_driver = "sqlite3"
 
     def __init__(self) -> None:
-        """Start with no device."""
         self._database = sqlite3.connect(":memory:", isolation_level=None)
-        self._database.executescript(_TABLES)
+        self._database.executescript(TABLES)
         self._clock = Clock()
         self._stream_id = 0
         self._device_list_id = 0
@@ -82,19 +85,15 @@ class Mailboxes:
         """Return nothing: no statement hangs here."""
 
     def runtime(self) -> Runtime:
-        """Return how things run here: at once, until they wait for a statement."""
         return at_once(self._clock, self._sleep)
 
     def stream_token(self) -> int:
-        """Return the position up to which readers see to-device messages."""
         return self._stream_id
 
     def device_list_id(self) -> int:
-        """Return the position of the device list stream."""
         return self._device_list_id
 
-    def reader_never_acknowledges(self, user_id: str) -> bool:  # noqa: ARG002 of nobody
-        """Say that every reader acknowledges."""
+    def reader_never_acknowledges(self, user_id: str) -> bool:  # noqa: ARG002 nobody's
         return False
 
     async def run_statement(
@@ -105,7 +104,15 @@ class Mailboxes:
         turn: Deferred[None] = Deferred()
         self._turns.append(turn)
         await turn
-        return function(Cursor(self._database), *arguments)
+        return function(self._database.cursor(), *arguments)
+
+    async def _sleep(self, seconds: float) -> None:
+        until_s = self._clock.seconds() + seconds
+        self._sleeping.append(until_s)
+        awake: Deferred[None] = Deferred()
+        self._clock.callLater(seconds, awake.callback, None)
+        await awake
+        self._sleeping.remove(until_s)
 
     # What happens.
 
@@ -117,33 +124,15 @@ class Mailboxes:
             else:
                 self._clock.advance(min(self._sleeping) - self._clock.seconds())
 
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass."""
+        self._clock.advance(seconds)
+
     def add_device(self, mailbox: MailboxKey) -> None:
         """Let a device exist, unless it does."""
         if mailbox[1] != WILDCARD:
-            self._run("INSERT OR IGNORE INTO devices VALUES (?, ?, 0)", *mailbox)
-
-    async def store(self, messages: LocalMessages) -> None:
-        """Store messages as Synapse's store does."""
-        self._stream_id += 1
-        for user_id, by_device in messages.items():
-            for device_id, message in by_device.items():
-                for each in self._devices(user_id, device_id):
-                    self._run(
-                        "INSERT INTO device_inbox VALUES (?, ?, ?, ?)",
-                        user_id,
-                        each,
-                        self._stream_id,
-                        json.dumps(message),
-                    )
-        if isinstance(messages, ObservedBatch):
-            messages.stream_id = self._stream_id
-
-    def acknowledge(self, mailbox: MailboxKey) -> int:
-        """Let a device read and acknowledge all it has; return how many messages."""
-        where = "user_id = ? AND device_id = ?"
-        count = self.count(*mailbox, where=where)
-        self._run(f"DELETE FROM device_inbox WHERE {where}", *mailbox)  # noqa: S608
-        return count
+            sql = "INSERT OR IGNORE INTO devices (user_id, device_id) VALUES (?, ?)"
+            self._run(sql, *mailbox)
 
     def change_device(self, mailbox: MailboxKey) -> None:
         """Note a change of a device in its user's device list."""
@@ -151,14 +140,25 @@ class Mailboxes:
         sql = "INSERT INTO device_lists_stream VALUES (?, ?, ?)"
         self._run(sql, self._device_list_id, *mailbox)
 
-    def let_pass(self, seconds: float) -> None:
-        """Let time pass."""
-        self._clock.advance(seconds)
+    async def store(self, messages: LocalMessages) -> None:
+        """Store messages as Synapse's store does."""
+        self._stream_id += 1
+        for user_id, by_device in messages.items():
+            for device_id, message in by_device.items():
+                for each in self._devices(user_id, device_id):
+                    row = (user_id, each, self._stream_id, json.dumps(message))
+                    self._run("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", *row)
+        if isinstance(messages, ObservedBatch):
+            messages.stream_id = self._stream_id
 
-    def count(self, *parameters: str, where: str = "TRUE") -> int:
+    def acknowledge(self, mailbox: MailboxKey) -> int:
+        """Let a device read and acknowledge all it has; return how many messages."""
+        sql = "DELETE FROM device_inbox WHERE user_id = ? AND device_id = ?"
+        return self._database.execute(sql, mailbox).rowcount
+
+    def count(self) -> int:
         """Count the messages that are queued."""
-        sql = f"SELECT COUNT(*) FROM device_inbox WHERE {where}"  # noqa: S608
-        ((count,),) = self._run(sql, *parameters)
+        ((count,),) = self._run("SELECT COUNT(*) FROM device_inbox")
         return int(count)
 
     def _devices(self, user_id: str, device_id: str) -> list[str]:
@@ -169,11 +169,3 @@ class Mailboxes:
 
     def _run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._database.execute(sql, parameters).fetchall()
-
-    async def _sleep(self, seconds: float) -> None:
-        until_s = self._clock.seconds() + seconds
-        self._sleeping.append(until_s)
-        awake: Deferred[None] = Deferred()
-        self._clock.callLater(seconds, awake.callback, None)
-        await awake
-        self._sleeping.remove(until_s)

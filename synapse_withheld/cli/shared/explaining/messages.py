@@ -1,9 +1,10 @@
-"""Read to-device messages and what happens between them from lines of JSON."""
+"""Read to-device messages, and what happens between them, from a file of JSON."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from typing import Any, Union
+from typing import Any, Iterable, Iterator, Union
 
 import attrs
 
@@ -19,6 +20,7 @@ DEVICE_CHANGED = "device_changed"
 HOURS_PASSED = "hours_passed"
 
 _SECONDS_PER_HOUR = 3600
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
 
 class NotUnderstoodError(Exception):
@@ -57,6 +59,33 @@ class Happening:
 Line = Union[Message, Happening]
 
 
+def numbered(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """Return what the lines of a file hold, each with its number.
+
+    A file that is one answer to a `/sync`, or one JSON array, on one line or on many,
+    has its messages numbered from 1; otherwise lines are, and messages that share a
+    line share its number.
+    """
+    rest: Iterator[tuple[int, str]] = enumerate(lines, start=1)
+    first = list(itertools.islice(((n, text) for n, text in rest if text.strip()), 2))
+    if not first:
+        return
+    number, text = first[0]
+    first[0] = (number, text.lstrip(_BYTE_ORDER_MARK))
+    whole = [text for _, text in first]
+    if len(first) == 1 or isinstance(read_json(whole[0]), NotJSON):
+        # On many lines, it is all of them or nothing.
+        others = list(rest)
+        document = read_json("".join([*whole, *(text for _, text in others)]))
+        if not isinstance(document, NotJSON):
+            yield from enumerate(_messages(document), start=1)
+            return
+        rest = iter(others)
+    for at, line in itertools.chain(first, rest):
+        if line.strip():
+            yield from ((at, each) for each in _messages(read_json(line)))
+
+
 def read_json(text: str) -> Any:
     """Return what a text stands for, `NotJSON` if for nothing."""
     try:
@@ -84,9 +113,22 @@ def understood(line: object) -> Line:
     for kind in (ACKNOWLEDGED, RESTARTED, DEVICE_CHANGED):
         if line.get(kind) is True:
             return Happening(kind, user_id, device_id)
-    if HOURS_PASSED in line:
-        return Happening(HOURS_PASSED, user_id, device_id, _seconds(line[HOURS_PASSED]))
-    return Message(user_id, device_id, _message(line))
+    if HOURS_PASSED not in line:
+        return Message(user_id, device_id, _message(line))
+    hours = line[HOURS_PASSED]
+    if isinstance(hours, bool) or not isinstance(hours, (int, float)) or hours < 0:
+        raise NotUnderstoodError(f"its '{HOURS_PASSED}' is no number, 0 or more")
+    return Happening(HOURS_PASSED, user_id, device_id, hours * _SECONDS_PER_HOUR)
+
+
+def _messages(read: Any) -> list[Any]:
+    """Return the messages in what was read; itself where it is one."""
+    if isinstance(read, list):
+        return read
+    if isinstance(read, dict) and isinstance(read.get("to_device"), dict):
+        events = read["to_device"].get("events")
+        return events if isinstance(events, list) else []
+    return [read]
 
 
 def _message(line: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +155,3 @@ def _text(line: dict[str, Any], key: str, default: str) -> str:
     if not is_storable(value):
         raise NotUnderstoodError(f"its '{key}' is nothing that a database can hold")
     return value
-
-
-def _seconds(hours: object) -> float:
-    if isinstance(hours, bool) or not isinstance(hours, (int, float)) or hours < 0:
-        raise NotUnderstoodError(f"its '{HOURS_PASSED}' is no number, 0 or more")
-    return hours * _SECONDS_PER_HOUR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from typing import Callable
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -16,7 +16,7 @@ _HIDDEN = re.compile(r"^([a-z+]*://)?.*@", re.IGNORECASE | re.DOTALL)
 
 @attrs.frozen
 class Address:
-    """Where something answers by HTTP.
+    """Where something answers by HTTP; as text it shows no user and no password.
 
     Attributes:
         scheme: `http` or `https`.
@@ -61,33 +61,12 @@ class Address:
         host = parts.hostname
         return cls(parts.scheme, host, parts.port, "", path, user, password)
 
-    @property
-    def netloc(self) -> str:
-        """Return host and port as the header `Host` has them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        if self.socket:
-            return "localhost"
-        return host if self.port is None else f"{host}:{self.port}"
-
-    def with_path(self, path: str) -> Address:
-        """Return the same with a path, where it has none."""
-        return self if self.path.strip("/") else attrs.evolve(self, path=path)
-
-    def url(self) -> str:
-        """Return the address as it was given: with its password."""
-        who = quote(self.user, safe="")
-        if self.password:
-            who += f":{quote(self.password, safe='')}"
-        return self._written(f"{who}@" if who else "")
-
     def __str__(self) -> str:
-        """Show the address, without user and password."""
-        return self._written("")
-
-    def _written(self, who: str) -> str:
         if self.socket:
             return f"http://unix:{self.socket}" + (f":{self.path}" * bool(self.path))
-        return f"{self.scheme}://{who}{self.netloc}{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port is None else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path}"
 
 
 def shown(text: str) -> str:
@@ -104,11 +83,7 @@ def without_passwords(message: str) -> str:
 
 
 def address_like(example: str) -> Callable[[str], Address]:
-    """Return what reads an address from the command line.
-
-    Args:
-        example: What one may look like.
-    """
+    """Return what reads an address from the command line, and names an example."""
 
     def read(text: str) -> Address:
         try:

@@ -2,77 +2,64 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64encode
-from typing import Any, Awaitable, Callable, Iterable, TypeVar
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from socket import AF_UNIX, socket
+from typing import Callable, Iterable, TypeVar
 from urllib.parse import quote
 
-from twisted.internet import reactor
-from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.web.client import Agent, readBody
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
-from zope.interface import implementer
-
 from synapse_withheld.cli.shared.homeserver.address import Address, shown
-from synapse_withheld.cli.shared.homeserver.certificates import OnlyCertificate
 
-# How long an answer may take, in seconds.
+# How long an answer may keep silent, in seconds.
 ANSWER_WITHIN_S = 10.0
 
-# What OpenSSL says of a certificate.
-_UNTRUSTED = "certificate verify failed"
-
+FOUND = 200
 _REDIRECTED = range(300, 400)
-
-T = TypeVar("T")
 
 # What paths and queries may have as it is.
 _AS_IT_IS = "/?&=%:@!$'()*+,;~"
+
+T = TypeVar("T")
 
 
 class UnreachableError(Exception):
     """There is no answer, or not the one that was asked for; the message says how."""
 
 
-async def get(url: Address | str, token: str | None = None) -> tuple[int, str]:
+def get(address: Address, token: str | None = None) -> tuple[int, str]:
     """Return the status and the text of an answer.
 
-    Redirects are not followed: an access token or a password would go along.
-
-    Args:
-        url: What is asked for. A user and a password in it are sent as HTTP's basic
-            authentication.
-        token: A Matrix access token, if it takes one.
+    Redirects are not followed: a Matrix access token or a password would go along.
 
     Raises:
         UnreachableError: There is none.
     """
-    address = Address.of(url) if isinstance(url, str) else url
-    # Twisted decides at run time what kind it is.
-    clock: Any = reactor
-    agent, headers = _agent(address), _headers(address, token)
+    headers = _headers(address, token)
+    connection = _connection(address)
     try:
-        asked = agent.request(b"GET", _on_the_wire(address), headers)
-        response: Any = await asked.addTimeout(ANSWER_WITHIN_S, clock)
-        body: bytes = await readBody(response).addTimeout(ANSWER_WITHIN_S, clock)
-    except Exception as error:  # refused, reset, timed out, no such host, TLS, …
+        path = quote(address.path or "/", safe=_AS_IT_IS)
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        text = response.read().decode("utf-8", "replace")
+    except (OSError, HTTPException, UnicodeError) as error:
         reason = _reason(error, address)
         raise UnreachableError(f"it does not answer: {reason}") from error
-    if response.code in _REDIRECTED:
-        where = _text(response.headers.getRawHeaders(b"location", [b"nowhere"])[0])
+    finally:
+        connection.close()
+    if response.status in _REDIRECTED:
+        where = shown(response.headers.get("location", "nowhere"))
         raise UnreachableError(
-            f"it answers {response.code} and points to {shown(where)}; name that"
+            f"it answers {response.status} and points to {where}; name that"
         )
-    return response.code, _text(body)
+    return response.status, text
 
 
-async def first(
-    addresses: Iterable[Address], ask: Callable[[Address], Awaitable[T]]
+def first(
+    addresses: Iterable[Address], ask: Callable[[Address], T]
 ) -> tuple[Address, T]:
-    """Ask one process that listens on several addresses.
-
-    Returns:
-        The first address that answers, and what it answers.
+    """Return the first address of a process that answers, and what it answers.
 
     Raises:
         UnreachableError: None of them does; the message names each.
@@ -80,78 +67,88 @@ async def first(
     problems = []
     for address in addresses:
         try:
-            return address, await ask(address)
+            return address, ask(address)
         except UnreachableError as error:  # noqa: PERF203 what follows may answer
             problems.append(f"{address}: {error}")
     raise UnreachableError("; ".join(problems))
 
 
-@implementer(IAgentEndpointFactory)
-class _OnSocket:
-    """Makes connections to one unix socket."""
+class _OnSocket(HTTPConnection):
+    """Connects to a unix socket."""
 
     def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=ANSWER_WITHIN_S)
         self._path = path
 
-    def endpointForURI(self, _: object) -> Any:  # noqa: N802 Twisted's
-        endpoint: Any = UNIXClientEndpoint
-        return endpoint(reactor, self._path, timeout=ANSWER_WITHIN_S)
+    def connect(self) -> None:
+        self.sock = socket(AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
-def _agent(address: Address) -> Any:
-    agent: Any = Agent  # has no types
+class _OnlyCertificate(HTTPSConnection):
+    """Connects to whoever shows one certificate.
+
+    A homeserver's is made out to its name, and asked for on an address of this
+    machine: whoever knows its file needs nobody to vouch for it.
+    """
+
+    def __init__(self, address: Address) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        timeout = ANSWER_WITHIN_S
+        super().__init__(address.host, address.port, timeout=timeout, context=context)
+        self._file = address.certificate
+        self._expected = _first_certificate(self._file)
+
+    def connect(self) -> None:
+        super().connect()
+        if self.sock.getpeercert(binary_form=True) != self._expected:
+            raise OSError(f"what it shows is not the certificate of {self._file}")
+
+
+def _connection(address: Address) -> HTTPConnection:
     if address.socket:
-        return agent.usingEndpointFactory(reactor, _OnSocket(address.socket))
+        return _OnSocket(address.socket)
     if address.certificate:
-        policy = _only(address.certificate)
-        return agent(reactor, policy, connectTimeout=ANSWER_WITHIN_S)
-    return agent(reactor, connectTimeout=ANSWER_WITHIN_S)
+        return _OnlyCertificate(address)
+    kind = HTTPConnection if address.scheme == "http" else HTTPSConnection
+    return kind(address.host, address.port, timeout=ANSWER_WITHIN_S)
 
 
-def _only(certificate: str) -> OnlyCertificate:
+def _first_certificate(file: str) -> bytes:
+    problem = "its certificate cannot be read, to know it by"
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     try:
-        return OnlyCertificate.of_file(certificate)
+        text = Path(file).read_text("ascii", "replace")
+        body = text.partition(begin)[2].partition(end)[0]
+        found = ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}")
     except OSError as error:
-        problem = f"its certificate cannot be read, to know it by: {error}"
-        raise UnreachableError(problem) from error
+        raise UnreachableError(f"{problem}: {error}") from error
+    except ValueError:
+        found = b""
+    if not found:
+        raise UnreachableError(f"{problem}: {file} is no certificate")
+    return found
 
 
-def _on_the_wire(address: Address) -> bytes:
-    path = quote(address.path or "/", safe=_AS_IT_IS)
-    return f"{address.scheme}://".encode() + _host(address) + path.encode()
-
-
-def _host(address: Address) -> bytes:
-    # Names may have letters of any script; numbers are no names.
-    return address.netloc.encode("ascii" if address.netloc.isascii() else "idna")
-
-
-def _headers(address: Address, token: str | None) -> Headers:
-    # Twisted would leave the brackets of an IPv6 address out of it.
-    headers = Headers({b"Host": [_host(address)]})
+def _headers(address: Address, token: str | None) -> dict[str, str]:
     if token and address.user:
         raise UnreachableError(
             "an address with a user leaves no room for an access token; give one of "
             "the two"
         )
     if token:
-        headers.addRawHeader(b"Authorization", f"Bearer {token}".encode())
+        return {"Authorization": f"Bearer {token}"}
     if address.user:
-        said = f"{address.user}:{address.password}".encode()
-        headers.addRawHeader(b"Authorization", b"Basic " + b64encode(said))
-    return headers
+        said = b64encode(f"{address.user}:{address.password}".encode())
+        return {"Authorization": f"Basic {said.decode()}"}
+    return {}
 
 
 def _reason(error: Exception, address: Address) -> str:
-    # Twisted wraps what goes wrong once a connection was made.
-    reasons = getattr(error, "reasons", None)
-    text = reasons[0].getErrorMessage() if reasons else str(error)
-    if _UNTRUSTED in text and address.certificate:
-        return f"what it shows is not the certificate of {address.certificate}"
-    if _UNTRUSTED in text:
+    if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is none that is trusted here for {address.host}"
+    text = getattr(error, "strerror", None) or str(error)
     return text.rstrip(".") or type(error).__name__
-
-
-def _text(body: bytes) -> str:
-    return body.decode("utf-8", "replace")

@@ -38,16 +38,20 @@ class ConfigProblemError(Exception):
         self.do = do
 
 
-def add_config_argument(parser: argparse.ArgumentParser) -> None:
+def add_config_argument(
+    parser: argparse.ArgumentParser, what_for: str = "", *, required: bool = True
+) -> None:
     """Have a command take Synapse's configuration."""
     parser.add_argument(
         "-c",
         "--config-path",
         action="append",
-        required=True,
+        default=[],
+        required=required,
         type=Path,
         metavar="FILE",
-        help="a file or directory of Synapse's configuration; may be repeated",
+        help=f"a file or directory of Synapse's configuration{what_for}; may be "
+        "repeated",
     )
 
 
@@ -56,12 +60,10 @@ class Deployment:
     """The processes that some configuration files tell of.
 
     Attributes:
-        files: The names of the files, in order.
         shared: What the main process reads.
         workers: What each worker reads, by its name.
     """
 
-    files: tuple[str, ...]
     shared: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any]]
 
@@ -85,9 +87,7 @@ class Deployment:
 
     def config_of(self, process: str) -> Mapping[str, Any] | None:
         """Return what a process reads; `None` if its file is not among them."""
-        if process == MAIN_PROCESS:
-            return self.shared
-        return self.workers.get(process)
+        return self.shared if process == MAIN_PROCESS else self.workers.get(process)
 
 
 def read(paths: Iterable[Path]) -> Deployment:
@@ -102,16 +102,15 @@ def read(paths: Iterable[Path]) -> Deployment:
     """
     shared: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {}
-    files = tuple(_files(paths))
-    for path in files:
-        config = _read_file(path)
-        name = config.get("worker_name", config.get("worker_app"))
-        if name in (None, "synapse.app.homeserver"):
-            shared.update(config)
-        else:
-            own.setdefault(str(name), {}).update(config)
-    workers = {name: {**shared, **config} for name, config in own.items()}
-    return Deployment(tuple(map(str, files)), shared, workers)
+    for given in paths:
+        for path in sorted(given.glob("*.yaml")) if given.is_dir() else [given]:
+            config = _read_file(path)
+            name = config.get("worker_name", config.get("worker_app"))
+            if name in (None, "synapse.app.homeserver"):
+                shared.update(config)
+            else:
+                own.setdefault(str(name), {}).update(config)
+    return Deployment(shared, {name: {**shared, **own[name]} for name in own})
 
 
 def module_config(config: Mapping[str, Any]) -> Config:
@@ -132,19 +131,25 @@ def module_entry(config: Mapping[str, Any]) -> Mapping[str, Any]:
     modules = config.get("modules") or []
     if not isinstance(modules, list):
         raise ConfigProblemError("'modules' is no list", _ADD_MODULE)
-    ours = [entry for entry in modules if _is_ours(entry)]
+    ours: list[Mapping[str, Any]] = [entry for entry in modules if is_ours(entry)]
     if not ours:
         raise ConfigProblemError("the module is not under 'modules'", _ADD_MODULE)
     if len(ours) > 1:
         raise ConfigProblemError(
             "'modules' names the module more than once", "leave one entry"
         )
-    if ours[0]["module"] not in _NAMES:
+    (entry,) = ours
+    if entry["module"] not in _NAMES:
         raise ConfigProblemError(
-            f"'modules' names {ours[0]['module']!r}", f"name it {MODULE!r}"
+            f"'modules' names {entry['module']!r}", f"name it {MODULE!r}"
         )
-    entry: Mapping[str, Any] = ours[0]
     return entry
+
+
+def is_ours(entry: object) -> bool:
+    """Say whether an entry of `modules` names something of this package."""
+    name = entry.get("module") if isinstance(entry, dict) else None
+    return isinstance(name, str) and name.partition(".")[0] == "synapse_withheld"
 
 
 def parsed(entry: Mapping[str, Any]) -> Config:
@@ -153,11 +158,10 @@ def parsed(entry: Mapping[str, Any]) -> Config:
     Raises:
         ConfigProblemError: It has keys that Synapse ignores, or is wrong.
     """
-    beside = [str(key) for key in entry if key not in _KEYS_OF_AN_ENTRY]
+    beside = [f"'{key}'" for key in entry if key not in _KEYS_OF_AN_ENTRY]
     if beside:
-        keys = ", ".join(f"'{key}'" for key in beside)
         raise ConfigProblemError(
-            f"{keys} beside 'config', where Synapse ignores it",
+            f"{', '.join(beside)} beside 'config', where Synapse ignores it",
             "indent it below 'config:', where the module's keys belong, or remove it",
         )
     try:
@@ -167,14 +171,6 @@ def parsed(entry: Mapping[str, Any]) -> Config:
         raise ConfigProblemError(
             str(error), "correct it: Synapse does not start like this"
         ) from error
-
-
-def _files(paths: Iterable[Path]) -> Iterable[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(path.glob("*.yaml"))
-        else:
-            yield path
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -191,8 +187,3 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigProblemError(f"{path} is not YAML", do) from error
     # Synapse ignores a file of comments, and of anything else.
     return config if isinstance(config, dict) else {}
-
-
-def _is_ours(entry: object) -> bool:
-    name = entry.get("module") if isinstance(entry, dict) else None
-    return isinstance(name, str) and name.partition(".")[0] == "synapse_withheld"

@@ -45,24 +45,19 @@ class Listener:
     addresses: tuple[Address, ...]
     resources: frozenset[str] = frozenset()
 
-    @property
-    def tells_metrics(self) -> bool:
-        """Say whether it is there for metrics, should they be enabled."""
-        return self.kind == _METRICS or "metrics" in self.resources
-
 
 def metrics_addresses(config: Mapping[str, Any], *, worker: bool) -> list[Address]:
-    """Return where a process tells its metrics.
-
-    Args:
-        config: What the process reads.
-        worker: Whether it is a worker.
+    """Return where a process tells its metrics, given what it reads.
 
     Raises:
         NoMetricsError: It tells them nowhere.
         ConfigProblemError: Synapse does not start with such listeners.
     """
-    there_for_it = [each for each in read(config, worker=worker) if each.tells_metrics]
+    there_for_it = [
+        each
+        for each in _read(config, worker=worker)
+        if each.kind == _METRICS or "metrics" in each.resources
+    ]
     enabled = bool(config.get("enable_metrics"))
     # A worker serves the resource whether metrics are enabled or not.
     telling = [each for each in there_for_it if enabled or (worker and each.resources)]
@@ -90,16 +85,11 @@ def http_addresses(
     Raises:
         ConfigProblemError: Synapse does not start with such listeners.
     """
-    listeners = read(config, worker=worker)
+    listeners = _read(config, worker=worker)
     return _at(path, [each for each in listeners if each.kind == _HTTP])
 
 
-def read(config: Mapping[str, Any], *, worker: bool) -> list[Listener]:
-    """Read the listeners of a process.
-
-    Raises:
-        ConfigProblemError: Synapse does not start with them.
-    """
+def _read(config: Mapping[str, Any], *, worker: bool) -> list[Listener]:
     key = _key(worker=worker)
     entries = config.get(key, [])
     if not isinstance(entries, list):
@@ -108,11 +98,9 @@ def read(config: Mapping[str, Any], *, worker: bool) -> list[Listener]:
     listeners = [
         _listener(entry, f"entry {number} of '{key}'", config, certificate)
         for number, entry in enumerate(entries, 1)
-        if worker or not (_is_tls(entry) and config.get("no_tls"))
+        if worker or not (config.get("no_tls") and _is_tls(entry))
     ]
-    if worker:
-        return listeners
-    return [*_of_old_keys(config, certificate, listeners), *_of_metrics_port(config)]
+    return listeners if worker else _with_old_keys(config, certificate, listeners)
 
 
 def _listener(
@@ -134,11 +122,10 @@ def _listener(
     resources = _resources(entry, where) if kind == _HTTP else frozenset()
     if not path:
         hosts = _hosts(entry, where, kind)
-        known_by = certificate if entry.get("tls") else None
-        return _on_port(kind, hosts, port or 0, known_by, resources)
+        addresses = _on_port(hosts, port or 0, certificate if _is_tls(entry) else None)
+        return Listener(kind, addresses, resources)
     if kind == _HTTP:
-        on_socket = Address("http", "", socket=str(path))
-        return Listener(kind, (on_socket,), resources)
+        return Listener(kind, (Address("http", "", socket=str(path)),), resources)
     if kind == _METRICS and not config.get("enable_metrics"):
         return Listener(kind, ())
     raise _refused(where, "has a 'path'", f"Can not use a unix socket for {kind}")
@@ -163,8 +150,8 @@ def _resources(entry: dict[str, Any], where: str) -> frozenset[str]:
     if resources is None:
         raise _refused(where, "has nothing behind 'resources:'", nothing)
     found: set[str] = set()
-    for each in resources if isinstance(resources, list) else [resources]:
-        if not (isinstance(resources, list) and isinstance(each, dict)):
+    for each in resources if isinstance(resources, list) else [None]:
+        if not isinstance(each, dict):
             problem = "has something else in 'resources' than mappings"
             raise _refused(where, problem, "must be a mapping")
         names = each.get("names", [])
@@ -178,44 +165,34 @@ def _resources(entry: dict[str, Any], where: str) -> frozenset[str]:
 
 
 def _on_port(
-    kind: str,
-    hosts: Iterable[str],
-    port: int,
-    certificate: str | None,
-    resources: frozenset[str] = frozenset(),
-) -> Listener:
-    """Return a listener on a port; with a certificate it speaks TLS."""
+    hosts: Iterable[str], port: int, certificate: str | None
+) -> tuple[Address, ...]:
+    """Return what listens on a port; with a certificate it speaks TLS."""
     scheme = "http" if certificate is None else "https"
-    return Listener(
-        kind,
-        tuple(
-            Address(scheme, each, port, certificate=certificate or "")
-            for host in hosts
-            for each in _LOOPBACK.get(host, (host,))
-        ),
-        resources,
+    return tuple(
+        Address(scheme, each, port, certificate=certificate or "")
+        for host in hosts
+        for each in _LOOPBACK.get(host, (host,))
     )
 
 
-def _of_old_keys(
+def _with_old_keys(
     config: Mapping[str, Any], certificate: str, listeners: list[Listener]
 ) -> list[Listener]:
-    """Return what stands in the place of listeners: of keys long before them."""
+    """Return what deprecated keys of the main process make of its listeners."""
     port = config.get("bind_port")
+    if port:
+        # It stands in the place of all of them.
+        host = [str(config.get("bind_host", ""))]
+        without_tls = config.get("unsecure_port", port - _PORTS_APART)
+        plain = _on_port(host, without_tls, None) if without_tls else ()
+        listeners = [Listener(_HTTP, _on_port(host, port, certificate) + plain)]
+    port = config.get("metrics_port")
     if not port:
         return listeners
-    hosts = [str(config.get("bind_host", ""))]
-    found = [_on_port(_HTTP, hosts, port, certificate)]
-    without_tls = config.get("unsecure_port", port - _PORTS_APART)
-    return [*found, _on_port(_HTTP, hosts, without_tls, None)] if without_tls else found
-
-
-def _of_metrics_port(config: Mapping[str, Any]) -> list[Listener]:
-    """Return what a deprecated key adds to the listeners of the main process."""
-    port = config.get("metrics_port")
-    hosts = [str(config.get("metrics_bind_host", "127.0.0.1"))]
-    resources = frozenset({"metrics"})
-    return [_on_port(_HTTP, hosts, port, None, resources)] if port else []
+    host = [str(config.get("metrics_bind_host", "127.0.0.1"))]
+    telling = Listener(_HTTP, _on_port(host, port, None), frozenset({"metrics"}))
+    return [*listeners, telling]
 
 
 def _at(path: str, listeners: Iterable[Listener]) -> list[Address]:

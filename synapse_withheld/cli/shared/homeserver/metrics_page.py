@@ -1,19 +1,24 @@
-"""Fetch pages of metrics, and add up what the module says on them."""
+"""What the module tells of a process, on pages of metrics or its own; and the sums."""
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, Mapping
+import json
+from typing import Any, Iterable, Iterator, Mapping
 
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
 
 from synapse_withheld.cli.shared.homeserver.address import Address, address_like
-from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
+from synapse_withheld.cli.shared.homeserver.fetching import FOUND, UnreachableError, get
 from synapse_withheld.cli.shared.homeserver.listeners import METRICS_PATH
+from synapse_withheld.operators.pages.asking import PATH
 from synapse_withheld.operators.share import collapsed_share
 from synapse_withheld.rules.decision import COLLAPSE, SUPERSEDE, Decision
 
 PREFIX = "synapse_withheld_"
+
+# The module's own page holds no data and is shown to everybody; its numbers are not.
+SHOWN, STATUS = f"{PATH}/", f"{PATH}/v1/status"
 
 
 @attrs.frozen
@@ -27,27 +32,19 @@ class Sample:
 
 @attrs.frozen
 class Page:
-    """What the module says on one page of metrics; nothing where it is not loaded."""
+    """What the module tells of one process; nothing where it is not loaded."""
 
     samples: tuple[Sample, ...]
 
-    def total(self, name: str, **labels: str) -> int:
-        """Add up a metric over all labels that are not given."""
-        return int(
-            sum(
-                sample.value
-                for sample in self.samples
-                if sample.name == PREFIX + name
-                and labels.items() <= sample.labels.items()
-            )
-        )
+    def of(self, name: str, **labels: str) -> Iterator[Sample]:
+        """Give the samples of a metric that have these labels."""
+        for each in self.samples:
+            if each.name == PREFIX + name and labels.items() <= each.labels.items():
+                yield each
 
     def label(self, name: str) -> str:
-        """Return a label of the `info` metric."""
-        for sample in self.samples:
-            if sample.name == f"{PREFIX}info":
-                return sample.labels.get(name, "")
-        return ""
+        """Return a label of the `info` metric; empty where there is none."""
+        return next((each.labels.get(name, "") for each in self.of("info")), "")
 
 
 @attrs.frozen
@@ -86,6 +83,61 @@ class Totals:
         return self.modes == ("observe",)
 
 
+def add_up(pages: Iterable[Page]) -> Totals:
+    """Add up the pages of several processes."""
+    pages = list(pages)
+
+    def total(name: str, **labels: str) -> int:
+        return int(
+            sum(each.value for page in pages for each in page.of(name, **labels))
+        )
+
+    decided = [each for page in pages for each in page.of("decisions_total")]
+    samples = [each for page in pages for each in page.samples]
+    rules = sorted({each.labels["rule"] for each in samples if "rule" in each.labels})
+    modes = {page.label("mode") for page in pages} - {""}
+    return Totals(
+        processes=len(pages),
+        active=total("active"),
+        modes=tuple(sorted(modes)),
+        seen=total("decisions_total"),
+        rules={rule: total("decisions_total", rule=rule) for rule in rules},
+        collapsed=total("decisions_total", decision=COLLAPSE),
+        superseded=total("decisions_total", decision=SUPERSEDE),
+        bytes_saved=total("collapsed_bytes_total"),
+        failures=total("failures_total"),
+        tracked_pairs=total("tracked_pairs"),
+        share=collapsed_share(
+            (
+                each.labels["rule"],
+                Decision(each.labels["decision"], each.labels["reason"]),
+                each.value,
+            )
+            for each in decided
+        ),
+    )
+
+
+def complete(text: str) -> Address:
+    """Read an address of metrics from the command line: host and port are enough."""
+    address = address_like("http://127.0.0.1:9000")(text)
+    if address.path.strip("/"):
+        return address
+    return attrs.evolve(address, path=METRICS_PATH)
+
+
+def fetch(address: Address) -> Page:
+    """Read the metrics of one process.
+
+    Raises:
+        UnreachableError: It does not answer, or with something else.
+    """
+    status, text = get(address)
+    if status != FOUND:
+        raise UnreachableError(f"it answers {status}")
+    return parse(text)
+
+
 def parse(text: str) -> Page:
     """Read a page in Prometheus' text format.
 
@@ -108,60 +160,26 @@ def parse(text: str) -> Page:
         raise UnreachableError(f"its metrics cannot be read: {error}") from error
 
 
-def add_up(pages: Iterable[Page]) -> Totals:
-    """Add up the pages of several processes."""
-    pages = list(pages)
-
-    def total(name: str, **labels: str) -> int:
-        return sum(page.total(name, **labels) for page in pages)
-
-    rules = {
-        sample.labels["rule"]
-        for page in pages
-        for sample in page.samples
-        if "rule" in sample.labels
-    }
-    modes = {page.label("mode") for page in pages} - {""}
-    return Totals(
-        processes=len(pages),
-        active=total("active"),
-        modes=tuple(sorted(modes)),
-        seen=total("decisions_total"),
-        rules={rule: total("decisions_total", rule=rule) for rule in sorted(rules)},
-        collapsed=total("decisions_total", decision=COLLAPSE),
-        superseded=total("decisions_total", decision=SUPERSEDE),
-        bytes_saved=total("collapsed_bytes_total"),
-        failures=total("failures_total"),
-        tracked_pairs=total("tracked_pairs"),
-        share=collapsed_share(_decided(pages)),
-    )
-
-
-def _decided(pages: Iterable[Page]) -> Iterator[tuple[str, Decision, float]]:
-    for page in pages:
-        for sample in page.samples:
-            if sample.name == f"{PREFIX}decisions_total":
-                labels = sample.labels
-                decided = Decision(labels["decision"], labels["reason"])
-                yield labels["rule"], decided, sample.value
-
-
-def complete(text: str) -> Address:
-    """Read an address of metrics from the command line: host and port are enough.
+def as_metrics(text: str) -> Page:
+    """Return what the numbers of the module's page say, as metrics say it.
 
     Raises:
-        argparse.ArgumentTypeError: It is no address of HTTP.
+        UnreachableError: They are something else.
     """
-    return address_like("http://127.0.0.1:9000")(text).with_path(METRICS_PATH)
+    try:
+        return Page(tuple(_samples(json.loads(text))))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreachableError(f"it answers something else: {error!r}") from error
 
 
-async def fetch(address: Address) -> Page:
-    """Read the metrics of one process.
-
-    Raises:
-        UnreachableError: It does not answer, or with something else.
-    """
-    status, text = await get(address)
-    if status != 200:  # noqa: PLR2004 known to all
-        raise UnreachableError(f"it answers {status}")
-    return parse(text)
+def _samples(status: dict[str, Any]) -> Iterator[Sample]:
+    config = status["config"]
+    labels = {"mode": config["mode"], "repeat": config["repeat"]}
+    yield Sample(f"{PREFIX}info", {"version": status["version"], **labels}, 1)
+    yield Sample(f"{PREFIX}active", {}, float(status["state"] != "resting"))
+    for each in status["reasons"]:
+        decided = {key: each[key] for key in ("rule", "decision", "reason")}
+        yield Sample(f"{PREFIX}decisions_total", decided, each["count"])
+    for each in status["failures"]:
+        stage = {"stage": each["stage"]}
+        yield Sample(f"{PREFIX}failures_total", stage, each["count"])

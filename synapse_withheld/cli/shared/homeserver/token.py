@@ -8,14 +8,15 @@ from pathlib import Path
 
 TOKEN = "SYNAPSE_WITHHELD_TOKEN"  # noqa: S105 a variable's name
 
+# What the module's page answers to a token that is not an admin's.
+REFUSALS = {
+    401: "the access token is not valid (any more)",
+    403: "the access token is not one of a server admin",
+}
+
 
 def add_token_argument(parser: argparse.ArgumentParser, what_for: str) -> None:
-    """Say that a command takes a file with a token.
-
-    Args:
-        parser: The command's.
-        what_for: What stands before the default in its help.
-    """
+    """Have a command take a file with a token; its help begins with what for."""
     parser.add_argument(
         "--token-file",
         type=Path,
@@ -28,7 +29,7 @@ def read_token(file: Path | None) -> str:
     """Return the token; nothing where there is none.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or holds something else.
     """
     try:
         text = os.environ.get(TOKEN, "") if file is None else file.read_text("utf-8")

@@ -17,11 +17,7 @@ class Ahead:
     """Reads in a thread with a connection of its own."""
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
-        """Connect in the thread: SQLite's connections are for one thread alone.
-
-        Raises:
-            DatabaseError: The database cannot be reached.
-        """
+        """Connect in the thread: SQLite's connections are for one thread alone."""
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._connection = self._thread.submit(connect).result()
         self._next: _Reading | None = None
@@ -52,8 +48,7 @@ class Ahead:
         return asked, self._thread.submit(self._read, *asked)
 
     def _read(self, statement: Statement, before: Any, limit: int) -> list[Any]:
-        driver = self._connection.driver
         rows: list[Any] = self._connection.try_statement(
-            statement.__name__, statement, driver, before, limit
+            statement.__name__, statement, self._connection.driver, before, limit
         )
         return rows

@@ -12,12 +12,7 @@ class Bar:
     """A progress bar on standard error, if that is a terminal."""
 
     def __init__(self, rows: int, stream: TextIO | None = None) -> None:
-        """Show nothing yet.
-
-        Args:
-            rows: How many rows there are, about; 0 if unknown.
-            stream: Where to show it.
-        """
+        """Show nothing yet of about so many rows, 0 if it is unknown how many."""
         self._rows = rows
         self._stream = stream or sys.stderr
 
@@ -29,7 +24,6 @@ class Bar:
         self._write("\n")
 
     def show(self, rows: int) -> None:
-        """Show that so many rows were looked at."""
         self._write("\r" + drawn(rows, self._rows))
 
     def _write(self, text: str) -> None:

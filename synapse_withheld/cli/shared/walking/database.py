@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
@@ -27,15 +28,7 @@ _TABLES = (
     "scheduled_tasks",
     "users",
 )
-_DELETE_NOTHING = {
-    # Takes the lock for writing, and gives it back.
-    SQLITE: "DELETE FROM device_inbox WHERE 0",
-    POSTGRES: "DELETE FROM device_inbox WHERE false",
-}
 _WHO = "run this as the user that Synapse runs as"
-
-_STORE = "main"
-_DO = "give the file that has the section 'database' of your homeserver"
 
 
 class DatabaseError(Exception):
@@ -43,16 +36,14 @@ class DatabaseError(Exception):
 
 
 class Connection:
-    """A connection that takes `?` and commits each statement by itself."""
+    """A connection that takes `?` and commits each statement by itself.
+
+    Attributes:
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+        name: What tells the database from others.
+    """
 
     def __init__(self, connection: Any, driver: str, name: str = "") -> None:
-        """Keep the connection.
-
-        Args:
-            connection: One that commits by itself.
-            driver: As Synapse names it: `sqlite3` or `psycopg2`.
-            name: What tells the database from others.
-        """
         self.driver = driver
         self.name = name
         self.rowcount = -1
@@ -60,24 +51,18 @@ class Connection:
         self._cursor = connection.cursor()
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> None:
-        """Run a statement."""
         own = sql if self.driver == SQLITE else sql.replace("?", "%s")
         self._cursor.execute(own, tuple(parameters))
         self.rowcount = self._cursor.rowcount
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows."""
         rows: list[tuple[Any, ...]] = self._cursor.fetchall()
         return rows
 
     async def run(
         self, description: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """Run a function of one statement; it has come to its end when this returns.
-
-        Raises:
-            DatabaseError: It fails.
-        """
+        """Run a function of one statement, as whoever awaits it needs."""
         return self.try_statement(description, function, *arguments)
 
     def try_statement(
@@ -88,28 +73,23 @@ class Connection:
         Raises:
             DatabaseError: It fails, or fails each time.
         """
-        tries = 1
-        while True:
+        for left in reversed(range(TRIES)):
             try:
                 return function(self, *arguments)
-            except Exception as error:
-                if not _in_the_way(error) or tries == TRIES:
-                    raise DatabaseError(
-                        f"{description}: {_first_line(error)}"
-                    ) from error
-            tries += 1
+            except Exception as error:  # noqa: PERF203 a few times at most
+                if not left or not _in_the_way(error):
+                    problem = f"{description}: {_first_line(error)}"
+                    raise DatabaseError(problem) from error
+        raise AssertionError
 
     def close(self) -> None:
-        """Close it."""
         self._connection.close()
 
 
 def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
-    """Connect to the database that Synapse's configuration names.
+    """Connect to the database that is named in what Synapse's main process reads.
 
-    Args:
-        config: What the main process reads.
-        writes: Whether rows are to be deleted; otherwise the connection refuses that.
+    Unless rows are to be deleted, the connection refuses that.
 
     Raises:
         ConfigProblemError: The section is missing or not one that Synapse takes.
@@ -153,13 +133,15 @@ def _look_at(connection: Connection, *, writes: bool) -> None:
             "it is not a database of Synapse, or not one that may be read: "
             f"{_first_line(error)}"
         ) from error
-    if writes:
-        try:
-            connection.execute(_DELETE_NOTHING[connection.driver], ())
-        except Exception as error:
-            raise DatabaseError(
-                f"nothing may be deleted there: {_first_line(error)}; {_WHO}"
-            ) from error
+    if not writes:
+        return
+    try:
+        # Takes the lock for writing, and gives it back.
+        connection.execute("DELETE FROM device_inbox WHERE 1 = 0", ())
+    except Exception as error:
+        raise DatabaseError(
+            f"nothing may be deleted there: {_first_line(error)}; {_WHO}"
+        ) from error
 
 
 def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -170,13 +152,15 @@ def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     found = config.get("database")
     if found is None and isinstance(config.get("databases"), Mapping):
-        sections = [each for each in config["databases"].values() if _holds_main(each)]
-        found = sections[0] if sections else None
+        found = next(filter(_holds_mailboxes, config["databases"].values()), None)
     path = config.get("database_path")
     if found is None and isinstance(path, str):
         found = {"name": SQLITE, "args": {"database": path}}
     if found is None:
-        raise ConfigProblemError("the files have no section 'database'", _DO)
+        raise ConfigProblemError(
+            "the files have no section 'database'",
+            "give the file that has the section 'database' of your homeserver",
+        )
     if not isinstance(found, Mapping):
         raise ConfigProblemError(
             f"'database' is {type(found).__name__}", "make it a mapping"
@@ -184,10 +168,10 @@ def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _holds_main(section: object) -> bool:
+def _holds_mailboxes(section: object) -> bool:
     if not isinstance(section, Mapping):
         return False
-    return _STORE in (section.get("data_stores") or (_STORE,))
+    return "main" in (section.get("data_stores") or ["main"])
 
 
 def _sqlite(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
@@ -196,7 +180,8 @@ def _sqlite(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     if not path.is_file():
         raise DatabaseError(f"there is no database {path}; it is looked for from here")
     connection = _opened(path, "mode=rw" if writes else "mode=ro")
-    if not writes and not _answers(connection) and not _has_log(path):
+    log = path.with_name(path.name + "-wal")
+    if not writes and not _answers(connection) and not log.exists():
         # Nobody uses it, and what SQLite would make beside it may not be made.
         connection.close()
         connection = _opened(path, "mode=ro&immutable=1")
@@ -216,18 +201,13 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
 
 
 def _answers(connection: sqlite3.Connection) -> bool:
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-    except sqlite3.OperationalError:
-        return False
-    except sqlite3.DatabaseError:
-        # It is none, as whoever looks at it will be told.
-        return True
+    # Of what is no database, whoever looks at it will be told.
+    with suppress(sqlite3.DatabaseError):
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        except sqlite3.OperationalError:
+            return False
     return True
-
-
-def _has_log(path: Path) -> bool:
-    return path.with_name(path.name + "-wal").exists()
 
 
 def _postgres(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
@@ -269,7 +249,6 @@ def _first_line(error: BaseException) -> str:
 
 def _in_the_way(error: Exception) -> bool:
     """Say whether it was others: a deadlock, or a lock that SQLite waited for."""
-    deadlock = "40P01"
-    return getattr(error, "pgcode", None) == deadlock or (
-        isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
-    )
+    if isinstance(error, sqlite3.OperationalError):
+        return "locked" in str(error)
+    return getattr(error, "pgcode", None) == "40P01"

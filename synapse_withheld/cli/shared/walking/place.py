@@ -7,7 +7,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import attrs
 
@@ -56,45 +56,30 @@ class Place:
         mailbox: Where it begins; `None` at the beginning.
     """
 
-    def __init__(
-        self, work: Work, file: Path | None = None, descriptor: int = -1
-    ) -> None:
-        """Begin at the beginning.
-
-        Args:
-            work: What it is a place of.
-            file: Where it is noted; `None` for nowhere.
-            descriptor: Of that file, open and locked.
-        """
-        self.mailbox: MailboxKey | None = None
-        self._work = work
-        self._file = file
-        self._descriptor = descriptor
-
-    @classmethod
-    def open(cls, file: Path | None, work: Work) -> Place:
+    def __init__(self, file: Path | None, work: Work) -> None:
         """Read it from a file, and keep others from it until it is closed.
 
-        A file that is missing or empty is one at the beginning.
+        A file that is missing or empty is one at the beginning; `None` is none.
 
         Raises:
             UnreadablePlaceError: The file holds something else, is in use, or cannot
                 be written.
         """
+        self.mailbox: MailboxKey | None = None
+        self._work = work
+        self._file = file
+        self._descriptor = -1
         if file is None:
-            return cls(work)
+            return
         try:
-            place = cls(work, file, _locked(file))
-            try:
-                place._read()
-            except BaseException:
-                place.close()
-                raise
+            self._descriptor = _locked(file)
+            self._read()
         except OSError as error:
-            raise UnreadablePlaceError(
-                f"{file} cannot be written: {error.strerror}; name another file"
-            ) from error
-        return place
+            self.close()
+            raise self._refused(f"cannot be written: {error.strerror}") from error
+        except UnreadablePlaceError:
+            self.close()
+            raise
 
     def note(self, progress: Progress) -> None:
         """Write down where the sweep is; when it is done, there is no such place.
@@ -125,28 +110,21 @@ class Place:
             noted = json.loads(text.decode("utf-8"))
         except (ValueError, RecursionError):
             noted = None
-        if not isinstance(noted, dict) or not _is_place(noted):
-            raise UnreadablePlaceError(
-                f"{self._file} does not say where a sweep was; name another file"
-            )
-        self._compare(noted)
-        if noted["user_id"] is not None:
-            self.mailbox = (noted["user_id"], noted["device_id"])
-
-    def _compare(self, noted: Mapping[str, Any]) -> None:
+        if not _is_place(noted):
+            raise self._refused("does not say where a sweep was")
         if noted["dry_run"] != self._work.dry_run:
             how = "without" if self._work.dry_run else "with"
-            raise UnreadablePlaceError(
-                f"{self._file} is of a sweep {how} --dry-run; name another file"
-            )
+            raise self._refused(f"is of a sweep {how} --dry-run")
         own = self._noted(None)
         for name, words in _WORDS.items():
             if noted[name] != own[name]:
-                raise UnreadablePlaceError(
-                    f"{self._file} is of a sweep with {words}: "
-                    f"{json.dumps(noted[name])}, not {json.dumps(own[name])}; name "
-                    "another file"
-                )
+                other, mine = json.dumps(noted[name]), json.dumps(own[name])
+                raise self._refused(f"is of a sweep with {words}: {other}, not {mine}")
+        if noted["user_id"] is not None:
+            self.mailbox = (noted["user_id"], noted["device_id"])
+
+    def _refused(self, problem: str) -> UnreadablePlaceError:
+        return UnreadablePlaceError(f"{self._file} {problem}; name another file")
 
     def _noted(self, mailbox: MailboxKey | None) -> dict[str, Any]:
         user_id, device_id = mailbox or (None, None)
@@ -187,9 +165,9 @@ def _locked(file: Path) -> int:
         os.close(descriptor)
 
 
-def _is_place(noted: Mapping[str, Any]) -> bool:
+def _is_place(noted: Any) -> bool:
     names = {*attrs.fields_dict(Work), "user_id", "device_id"}
-    if set(noted) != names:
+    if not isinstance(noted, dict) or set(noted) != names:
         return False
     mailbox = [noted["user_id"], noted["device_id"]]
     if mailbox == [None, None]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Sequence
+from typing import Any, Collection, Iterable, Sequence
 
 import attrs
 
-from synapse_withheld.cli.shared.printable import printable
+from synapse_withheld.cli.shared.tables import table
 from synapse_withheld.config import Config
 from synapse_withheld.sweep.kinds import Kind
 from synapse_withheld.sweep.survey import ALL_RULES, Survey, Unread
 from synapse_withheld.sweep.tally import Long, Sums, Tally
 from synapse_withheld.sweep.walk import Counts
 
-# How many kinds the text shows; the JSON has all that were told apart.
+# The JSON has all that were told apart.
 SHOWN_KINDS = 20
 
 _ADVICE = """\
@@ -28,8 +28,8 @@ def in_text(survey: Survey, module: Config) -> str:
     parts = [
         *_queue("device_inbox", "mailboxes", survey.inbox),
         *_queue("device_federation_outbox", "servers", survey.outbox),
-        *_longest("the longest mailboxes", ("user", "device"), survey.inbox.longest),
-        *_longest("the longest outboxes", ("server",), survey.outbox.longest),
+        *_longest("the longest mailboxes", "user, device", survey.inbox.longest),
+        *_longest("the longest outboxes", "server", survey.outbox.longest),
         "what each rule would remove from device_inbox",
         *_rules(survey, module),
         "",
@@ -74,40 +74,34 @@ def in_json(survey: Survey, module: Config) -> str:
     return json.dumps(said)
 
 
-def _queue(table: str, names: str, tally: Tally) -> list[str]:
-    total = tally.kinds.total
-    frequent = tally.kinds.most_frequent()
-    rows = [_sums(str(kind), sums) for kind, sums in frequent[:SHOWN_KINDS]]
-    rest = frequent[SHOWN_KINDS:]
-    if rest:
-        others = Sums()
-        for _, sums in rest:
-            others.add(sums.rows, sums.bytes)
-        rows.append(_sums(f"{len(rest):,} others", others))
+def _queue(name: str, names: str, tally: Tally) -> list[str]:
+    total, frequent = tally.kinds.total, tally.kinds.most_frequent()
+    rows = [_row(sums, str(kind)) for kind, sums in frequent[:SHOWN_KINDS]]
+    rest = Sums()
+    for _, sums in frequent[SHOWN_KINDS:]:
+        rest.add(sums.rows, sums.bytes)
+    if rest.rows:
+        rows.append(_row(rest, f"{len(frequent) - SHOWN_KINDS:,} others"))
     head = (
-        f"{table}: {total.rows:,} rows, {total.bytes:,} bytes, {tally.names:,} {names}"
+        f"{name}: {total.rows:,} rows, {total.bytes:,} bytes, {tally.names:,} {names}"
     )
-    return (
-        [head, *_table(("rows", "bytes", "type"), rows, 2), ""] if rows else [head, ""]
-    )
+    return [head, *(_table("rows, bytes, type", rows) if rows else []), ""]
 
 
-def _sums(name: str, sums: Sums) -> tuple[str, str, str]:
-    return (f"{sums.rows:,}", f"{sums.bytes:,}", name)
+def _row(sums: Sums, *more: str) -> tuple[str, ...]:
+    return (f"{sums.rows:,}", f"{sums.bytes:,}", *more)
 
 
-def _longest(title: str, columns: tuple[str, ...], longest: list[Long]) -> list[str]:
+def _longest(title: str, columns: str, longest: list[Long]) -> list[str]:
     if not longest:
         return []
-    rows = [
-        (f"{each.rows:,}", f"{each.syncs:,}", *each.name, _shares(each))
-        for each in longest
-    ]
-    return [title, *_table(("rows", "syncs", *columns, "most of it"), rows, 2), ""]
-
-
-def _shares(each: Long) -> str:
-    return ", ".join(f"{kind} {rows / each.rows:.0%}" for kind, rows in each.kinds)
+    rows = []
+    for each in longest:
+        shares = ", ".join(
+            f"{kind} {part / each.rows:.0%}" for kind, part in each.kinds
+        )
+        rows.append((f"{each.rows:,}", f"{each.syncs:,}", *each.name, shares))
+    return [title, *_table(f"rows, syncs, {columns}, most of it", rows), ""]
 
 
 def _rules(survey: Survey, module: Config) -> list[str]:
@@ -115,20 +109,19 @@ def _rules(survey: Survey, module: Config) -> list[str]:
         (f"{_removed(counts):,}", f"{counts.bytes:,}", rule, "on" if is_on else "off")
         for rule, is_on, counts in _by_rule(survey, module)
     ]
-    return _table(("rows", "bytes", "rule", "is"), rows, 2)
+    return _table("rows, bytes, rule, is", rows)
 
 
 def _unread(survey: Survey) -> list[str]:
+    gone, hidden = survey.gone, survey.hidden
     rows = [
-        (f"{each.sums.rows:,}", f"{each.sums.bytes:,}", f"{each.mailboxes:,}", devices)
-        for devices, each in (("gone", survey.gone), ("hidden", survey.hidden))
+        _row(each.sums, f"{each.mailboxes:,}", devices)
+        for devices, each in (("gone", gone), ("hidden", hidden))
     ]
-    table = _table(("rows", "bytes", "mailboxes", "device"), rows, 3)
-    any_rows = survey.gone.sums.rows or survey.hidden.sums.rows
     return [
         "rows of devices that do not exist or are hidden",
-        *table,
-        *([_ADVICE] if any_rows else []),
+        *_table("rows, bytes, mailboxes, device", rows, right=[0, 1, 2]),
+        *([_ADVICE] if gone.sums.rows or hidden.sums.rows else []),
     ]
 
 
@@ -143,19 +136,10 @@ def _removed(counts: Counts) -> int:
 
 
 def _table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], numbers: int
+    header: str, rows: Sequence[Sequence[str]], right: Collection[int] = (0, 1)
 ) -> list[str]:
-    """Return a table, indented; its first columns are numbers."""
-    cells = [tuple(header), *(tuple(map(printable, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    return [
-        "  "
-        + "  ".join(
-            cell.rjust(width) if at < numbers else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in cells
-    ]
+    """Return a table, indented, with the names of its columns in one text."""
+    return [f"  {line}" for line in table([header.split(", "), *rows], right)]
 
 
 def _queue_data(names: str, tally: Tally) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Coroutine, Iterator, Mapping, TypeVar
 from synapse_withheld.cli.shared.duration import seconds
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     add_config_argument,
+    is_ours,
     module_config,
 )
 from synapse_withheld.config import Config
@@ -20,7 +21,6 @@ T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what both commands take."""
     add_config_argument(parser)
     parser.add_argument(
         "--batch-size",
@@ -46,9 +46,7 @@ def module_config_or_default(config: Mapping[str, Any]) -> Config:
         ConfigProblemError: It is wrong.
     """
     modules = config.get("modules")
-    entries = modules if isinstance(modules, list) else []
-    names = [str(each.get("module")) for each in entries if isinstance(each, dict)]
-    installed = any(name.partition(".")[0] == "synapse_withheld" for name in names)
+    installed = isinstance(modules, list) and any(map(is_ours, modules))
     return module_config(config) if installed else Config()
 
 
