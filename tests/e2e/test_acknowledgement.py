@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.harness.clients.messages import PLAIN, make_message
-from tests.harness.databases.mailbox import mailbox
+from tests.harness.clients.messages import PLAIN
 from tests.harness.homeservers.stage import Two
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
@@ -14,16 +13,11 @@ from tests.harness.reactor import in_reactor
 async def test_acknowledged_notice_is_delivered_again(two: Two) -> None:
     """With `repeat: queued` a notice that was read may be repeated."""
     await two.send(two.notice(reason="first"))
-    assert await two.recipient.drain() == (
-        [make_message(two.sender.user_id, two.notice(reason="first"))],
-        2,
-    )
-    assert mailbox(two.homeserver, two.recipient) == []
+    assert await two.recipient.drain() == ([two.queued(two.notice(reason="first"))], 2)
+    assert two.mailbox() == []
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="second")) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, two.notice(reason="second"))
-    ]
+        await two.send(two.notice(reason="second"))
+    assert two.mailbox() == [two.queued(two.notice(reason="second"))]
     assert decided == {"deliver": 1}
 
 
@@ -35,14 +29,14 @@ async def test_answered_but_unacknowledged_notice_is_followed_by_the_next(
     before = await two.recipient.sync()
     since = before["next_batch"]
     await two.send(two.notice())
-    queued = [make_message(two.sender.user_id, two.notice())]
+    queued = [two.queued(two.notice())]
     answered = await two.recipient.sync(since)
     assert answered["to_device"]["events"] == queued
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="again")) == 200
+        await two.send(two.notice(reason="again"))
     assert decided == {"deliver": 1}
-    newest = [make_message(two.sender.user_id, two.notice(reason="again"))]
-    await eventually(lambda: mailbox(two.homeserver, two.recipient), newest)
+    newest = [two.queued(two.notice(reason="again"))]
+    await eventually(two.mailbox, newest)
     # An answer may be lost: with the old token and another timeout it is another
     # request, which no cache answers.
     repeated = await two.recipient.sync(since, timeout_ms=1)
@@ -56,11 +50,11 @@ async def test_notice_since_the_last_sync_is_not_read(two: Two) -> None:
     answered = await two.recipient.sync()
     await two.recipient.sync(answered["next_batch"])
     await two.send(two.notice())
-    queued = [make_message(two.sender.user_id, two.notice())]
-    assert mailbox(two.homeserver, two.recipient) == queued
+    queued = [two.queued(two.notice())]
+    assert two.mailbox() == queued
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="again")) == 200
-        assert mailbox(two.homeserver, two.recipient) == queued
+        await two.send(two.notice(reason="again"))
+        assert two.mailbox() == queued
     assert decided == {"collapse": 1}
 
 
@@ -72,9 +66,7 @@ async def test_superseding_after_an_answer_loses_nothing(two: Two) -> None:
     answered = await two.recipient.sync(since)
     newest = two.notice(sender_key="A" * 43)
     async with counted(two.homeserver) as decided:
-        assert await two.send(newest) == 200
+        await two.send(newest)
     assert decided == {"supersede": 1}
     next_answer = await two.recipient.sync(answered["next_batch"])
-    assert next_answer["to_device"]["events"] == [
-        make_message(two.sender.user_id, newest)
-    ]
+    assert next_answer["to_device"]["events"] == [two.queued(newest)]

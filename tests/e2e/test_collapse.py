@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.messages import (
     OLDER_WITHHELD,
     PLAIN,
@@ -22,16 +23,16 @@ from tests.harness.reactor import in_reactor
 if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
+pytestmark = on_both_databases
+
 
 @in_reactor
 async def test_first_notice_is_delivered_as_it_is(two: Two) -> None:
     """The first notice of a pair is stored, with every key the sender put there."""
     notice = two.notice(unknown={"nested": [1, None, "ü"]})
     async with counted(two.homeserver) as decided:
-        assert await two.send(notice) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, notice)
-    ]
+        await two.send(notice)
+    assert two.mailbox() == [two.queued(notice)]
     assert decided == {"deliver": 1}
 
 
@@ -42,7 +43,7 @@ async def test_repeated_notice_collapses(two: Two) -> None:
     first = rows_of(two.homeserver, two.recipient)
     async with counted(two.homeserver) as decided:
         for _ in range(5):
-            assert await two.send(two.notice()) == 200
+            await two.send(two.notice())
         assert len(first) == 1
         assert rows_of(two.homeserver, two.recipient) == first
     assert decided == {"collapse": 5}
@@ -57,10 +58,8 @@ async def test_copies_that_differ_in_what_says_nothing_collapse(
     first = two.notice(**{key: "first"})
     await two.send(first)
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(**{key: "second"})) == 200
-        assert mailbox(two.homeserver, two.recipient) == [
-            make_message(two.sender.user_id, first)
-        ]
+        await two.send(two.notice(**{key: "second"}))
+        assert two.mailbox() == [two.queued(first)]
     assert decided == {"collapse": 1}
 
 
@@ -70,16 +69,11 @@ async def test_new_sender_key_of_a_device_supersedes(two: Two) -> None:
     await two.send(two.notice())
     newest = two.notice(sender_key=make_key("after the store was lost"))
     async with counted(two.homeserver) as decided:
-        assert await two.send(newest) == 200
-        await eventually(
-            lambda: mailbox(two.homeserver, two.recipient),
-            [make_message(two.sender.user_id, newest)],
-        )
-        assert await two.send(newest) == 200
+        await two.send(newest)
+        await eventually(two.mailbox, [two.queued(newest)])
+        await two.send(newest)
     assert decided == {"supersede": 1, "collapse": 1}
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, newest)
-    ]
+    assert two.mailbox() == [two.queued(newest)]
 
 
 @in_reactor
@@ -93,10 +87,8 @@ async def test_notices_of_other_devices_and_keys_do_not_collapse(two: Two) -> No
     ]
     async with counted(two.homeserver) as decided:
         for notice in notices:
-            assert await two.send(notice) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, notice) for notice in notices
-    ]
+            await two.send(notice)
+    assert two.mailbox() == [two.queued(notice) for notice in notices]
     assert decided == {"deliver": 4}
 
 
@@ -106,11 +98,8 @@ async def test_device_id_that_looks_like_a_key_is_not_one(two: Two) -> None:
     by_key = two.notice(from_device=None)
     by_device = two.notice(from_device=two.sender_key)
     for notice in (by_key, by_device):
-        assert await two.send(notice) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, by_key),
-        make_message(two.sender.user_id, by_device),
-    ]
+        await two.send(notice)
+    assert two.mailbox() == [two.queued(by_key), two.queued(by_device)]
 
 
 @in_reactor
@@ -122,11 +111,8 @@ async def test_two_senders_with_one_key_do_not_collapse(
     notice = two.notice()
     await two.send(notice)
     async with counted(homeserver) as decided:
-        assert await send(other, two.recipient, notice) == 200
-    assert mailbox(homeserver, two.recipient) == [
-        make_message(two.sender.user_id, notice),
-        make_message(other.user_id, notice),
-    ]
+        await send(other, two.recipient, notice)
+    assert two.mailbox() == [two.queued(notice), make_message(other.user_id, notice)]
     assert decided == {"deliver": 1}
 
 
@@ -136,10 +122,10 @@ async def test_stable_and_older_type_are_separate_pairs(two: Two) -> None:
     types = (WITHHELD, OLDER_WITHHELD, WITHHELD, OLDER_WITHHELD)
     async with counted(two.homeserver) as decided:
         for message_type in types:
-            assert await two.send(two.notice(), message_type) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, two.notice(), WITHHELD),
-        make_message(two.sender.user_id, two.notice(), OLDER_WITHHELD),
+            await two.send(two.notice(), message_type)
+    assert two.mailbox() == [
+        two.queued(two.notice(), WITHHELD),
+        two.queued(two.notice(), OLDER_WITHHELD),
     ]
     assert decided == {"deliver": 2, "collapse": 2}
 
@@ -149,12 +135,12 @@ async def test_other_messages_stay_in_their_order(two: Two) -> None:
     """Around notices that collapse, every other message is stored as it came."""
     expected = []
     for number in range(6):
-        assert await two.send({"number": number}, PLAIN) == 200
-        expected.append(make_message(two.sender.user_id, {"number": number}, PLAIN))
+        await two.send({"number": number}, PLAIN)
+        expected.append(two.queued({"number": number}, PLAIN))
         if number == 0:
-            expected.append(make_message(two.sender.user_id, two.notice()))
-        assert await two.send(two.notice()) == 200
-    assert mailbox(two.homeserver, two.recipient) == expected
+            expected.append(two.queued(two.notice()))
+        await two.send(two.notice())
+    assert two.mailbox() == expected
 
 
 @in_reactor
@@ -173,10 +159,6 @@ async def test_devices_of_one_request_are_decided_about_one_by_one(
             WITHHELD, {two.recipient.user_id: contents}
         )
     assert status == 200
-    assert mailbox(homeserver, two.recipient) == [
-        make_message(two.sender.user_id, two.notice())
-    ]
-    assert mailbox(homeserver, second) == [
-        make_message(two.sender.user_id, contents[second.device_id])
-    ]
+    assert two.mailbox() == [two.queued(two.notice())]
+    assert mailbox(homeserver, second) == [two.queued(contents[second.device_id])]
     assert decided == {"collapse": 1, "deliver": 1}

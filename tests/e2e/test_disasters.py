@@ -184,9 +184,7 @@ async def test_nothing_is_lost_while_the_clock_jumps(lane: Lane) -> None:
 
 @async_yield_fixture(scope="module")
 async def on_postgres(
-    name: str,
-    new_directory: Callable[[], Path],
-    own_postgres: PostgresServer,
+    name: str, new_directory: Callable[[], Path], own_postgres: PostgresServer
 ) -> AsyncIterator[Lane]:
     """Run a Synapse on that PostgreSQL."""
     stage = Stage(new_directory, own_postgres.database)

@@ -20,7 +20,6 @@ import yaml
 
 from synapse_withheld.cli.shared.homeserver.listeners import metrics_addresses
 from synapse_withheld.cli.shared.homeserver.token import TOKEN
-from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.homeserver import READY_WITHIN_S
 from tests.harness.homeservers.settings import free

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import ENCRYPTED, make_message
 from tests.harness.clients.olm import OlmDevice
@@ -16,6 +17,8 @@ from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 
 REARMED = "synapse_withheld_rearmed_total"
+
+pytestmark = on_both_databases
 
 
 @attrs.frozen
@@ -40,7 +43,7 @@ class Ends:
 
     async def notify(self, reason: str) -> None:
         """Send the sender's notice."""
-        assert await self.two.send(self.sender.notice(reason=reason)) == 200
+        await self.two.send(self.sender.notice(reason=reason))
 
 
 @async_fixture()
@@ -86,7 +89,7 @@ async def test_olm_message_to_the_device_rearms(ends: Ends) -> None:
     """Sender to recipient: a session was established, so a notice is news."""
     before = await rearmed(ends)
     content = ends.sender.establish(ends.recipient).encrypt("a room key")
-    assert await ends.two.send(content, ENCRYPTED) == 200
+    await ends.two.send(content, ENCRYPTED)
     assert await rearmed(ends) == {**before, "to_recipient": before["to_recipient"] + 1}
     await check_supersedes(ends, ends.encrypted(content))
 
@@ -109,7 +112,7 @@ async def test_olm_message_to_another_device_does_not_rearm(ends: Ends) -> None:
     # Which changes no device list: it uploads no keys.
     other = OlmDevice(second.user_id, second.device_id)
     content = ends.sender.establish(other).encrypt("a room key")
-    assert await send(ends.two.sender, second, content, ENCRYPTED) == 200
+    await send(ends.two.sender, second, content, ENCRYPTED)
     await check_collapses(ends)
 
 
@@ -118,7 +121,7 @@ async def test_olm_message_of_another_key_does_not_rearm(ends: Ends) -> None:
     """A session of another device of the sender is another session."""
     other = OlmDevice(ends.two.sender.user_id, "OTHERDEV")
     content = other.establish(ends.recipient).encrypt("a room key")
-    assert await ends.two.send(content, ENCRYPTED) == 200
+    await ends.two.send(content, ENCRYPTED)
     await check_collapses(ends, ends.encrypted(content))
 
 
@@ -128,7 +131,7 @@ async def test_olm_message_to_the_sender_rearms(ends: Ends) -> None:
     before = await rearmed(ends)
     content = ends.recipient.establish(ends.sender).encrypt("m.dummy")
     two = ends.two
-    assert await send(two.recipient, two.sender, content, ENCRYPTED) == 200
+    await send(two.recipient, two.sender, content, ENCRYPTED)
     assert await rearmed(ends) == {**before, "to_sender": before["to_sender"] + 1}
     await check_supersedes(ends)
 
@@ -139,7 +142,7 @@ async def test_olm_message_to_another_device_of_the_sender_rearms(ends: Ends) ->
     other = OlmDevice(ends.two.sender.user_id, "OTHERDEV")
     content = ends.recipient.establish(other).encrypt("m.dummy")
     two = ends.two
-    assert await send(two.recipient, two.sender, content, ENCRYPTED) == 200
+    await send(two.recipient, two.sender, content, ENCRYPTED)
     await check_supersedes(ends)
 
 
@@ -150,9 +153,9 @@ async def test_olm_message_of_a_third_user_does_not_rearm(ends: Ends) -> None:
         f"third-{ends.two.sender.user_id[1:].partition(':')[0]}"
     )
     forged = ends.sender.establish(ends.recipient).encrypt("forged")
-    assert await send(third, ends.two.recipient, forged, ENCRYPTED) == 200
+    await send(third, ends.two.recipient, forged, ENCRYPTED)
     answer = ends.recipient.establish(ends.sender).encrypt("forged")
-    assert await send(third, ends.two.sender, answer, ENCRYPTED) == 200
+    await send(third, ends.two.sender, answer, ENCRYPTED)
     await check_collapses(ends, make_message(third.user_id, forged, ENCRYPTED))
 
 
@@ -161,7 +164,7 @@ async def test_messages_encrypted_otherwise_do_not_rearm(ends: Ends) -> None:
     """Only algorithms of Olm are Olm messages."""
     content = ends.sender.establish(ends.recipient).encrypt("a room key")
     content["algorithm"] = "m.megolm.v1.aes-sha2"
-    assert await ends.two.send(content, ENCRYPTED) == 200
+    await ends.two.send(content, ENCRYPTED)
     await check_collapses(ends, ends.encrypted(content))
 
 
@@ -173,7 +176,7 @@ async def test_any_number_of_rounds_leaves_one_notice(ends: Ends) -> None:
     for number in range(6):
         content = session.encrypt(f"room key {number}")
         encrypted.append(ends.encrypted(content))
-        assert await ends.two.send(content, ENCRYPTED) == 200
+        await ends.two.send(content, ENCRYPTED)
         await ends.notify(f"after {number}")
         await ends.notify("once more")
     await eventually(ends.queued, [*encrypted, ends.notice("after 5")])

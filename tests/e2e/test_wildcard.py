@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_message
+from tests.harness.clients.messages import PLAIN, WITHHELD
 from tests.harness.databases.mailbox import mailbox, mailbox_of
 from tests.harness.homeservers.stage import Two, log_in
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
+
+pytestmark = on_both_databases
 
 
 @async_fixture()
@@ -33,8 +36,8 @@ async def test_repeated_wildcard_notice_leaves_the_newest_one(
         for number in range(3):
             notice = two.notice(reason=f"copy {number}")
             assert await broadcast(two, {"*": notice}) == 200
-        newest = [make_message(two.sender.user_id, notice)]
-        await eventually(lambda: mailbox(two.homeserver, two.recipient), newest)
+        newest = [two.queued(notice)]
+        await eventually(two.mailbox, newest)
         await eventually(lambda: mailbox(two.homeserver, second), newest)
     assert "collapse" not in decided
 
@@ -45,11 +48,8 @@ async def test_a_direct_notice_collapses_into_one_for_all_devices(two: Two) -> N
     await two.send(two.notice())
     async with counted(two.homeserver) as decided:
         assert await broadcast(two, {"*": two.notice(reason="all")}) == 200
-        assert await two.send(two.notice(reason="and again")) == 200
-    await eventually(
-        lambda: mailbox(two.homeserver, two.recipient),
-        [make_message(two.sender.user_id, two.notice(reason="all"))],
-    )
+        await two.send(two.notice(reason="and again"))
+    await eventually(two.mailbox, [two.queued(two.notice(reason="all"))])
     assert decided == {"supersede": 1, "collapse": 1}
 
 
@@ -60,9 +60,9 @@ async def test_wildcard_notice_that_one_device_lacks_reaches_it(
     """A message for all devices goes to all or none; then each keeps the newest."""
     await two.send(two.notice(reason="first"))
     assert await broadcast(two, {"*": two.notice(reason="all")}) == 200
-    newest = [make_message(two.sender.user_id, two.notice(reason="all"))]
+    newest = [two.queued(two.notice(reason="all"))]
     await eventually(lambda: mailbox(two.homeserver, second), newest)
-    await eventually(lambda: mailbox(two.homeserver, two.recipient), newest)
+    await eventually(two.mailbox, newest)
 
 
 @in_reactor
@@ -71,10 +71,10 @@ async def test_mixed_wildcard_is_what_stock_makes_of_it(
 ) -> None:
     """Finding 3: of `{"*": …, "A": …}` stock stores A's alone; `*` never broadcasts."""
     both = {"*": two.notice(reason="all"), two.recipient.device_id: two.notice()}
-    queued = [make_message(two.sender.user_id, two.notice())]
+    queued = [two.queued(two.notice())]
     for _ in range(3):
         assert await broadcast(two, both) == 200
-        await eventually(lambda: mailbox(two.homeserver, two.recipient), queued)
+        await eventually(two.mailbox, queued)
         assert mailbox(two.homeserver, second) == []
     assert mailbox_of(two.homeserver, two.recipient.user_id, "*") == []
 
@@ -107,10 +107,7 @@ async def test_hidden_devices_get_nothing(two: Two) -> None:
     for _ in range(2):
         assert await broadcast(two, contents) == 200
         assert await broadcast(two, {"*": two.notice()}) == 200
-    await eventually(
-        lambda: mailbox(two.homeserver, two.recipient),
-        [make_message(two.sender.user_id, two.notice())],
-    )
+    await eventually(two.mailbox, [two.queued(two.notice())])
     assert mailbox_of(two.homeserver, two.recipient.user_id, "HIDDEN") == []
 
 
@@ -123,9 +120,6 @@ async def test_wildcards_of_other_types_reach_every_device(
         await two.sender.send_to_device(
             PLAIN, {two.recipient.user_id: {"*": {"number": number}}}
         )
-    expected = [
-        make_message(two.sender.user_id, {"number": number}, PLAIN)
-        for number in range(2)
-    ]
-    assert mailbox(two.homeserver, two.recipient) == expected
+    expected = [two.queued({"number": number}, PLAIN) for number in range(2)]
+    assert two.mailbox() == expected
     assert mailbox(two.homeserver, second) == expected
