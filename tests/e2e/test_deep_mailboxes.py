@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
 # More rows than one look at a mailbox has, more mailboxes than one statement has.
-ROWS, MAILBOXES, RESTARTS = 2000, 12, 3
+ROWS, MAILBOXES, RESTARTS = 1600, 12, 2
 AT_ONCE = 200
 
 

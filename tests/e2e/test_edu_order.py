@@ -26,7 +26,7 @@ from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
 
 # A transaction has at most 100 EDUs.
-TRANSACTIONS, PAIRS = 5, 50
+TRANSACTIONS, PAIRS = 3, 50
 RECIPIENT = "@recipient:withheld.test"
 # Its notices say all the same, so that some are believed to be duplicates.
 REPEATING = "repeating"

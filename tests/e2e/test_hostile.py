@@ -28,7 +28,7 @@ from tests.harness.reactor import async_fixture, in_reactor
 from tests.harness.together import together
 
 # How many notices an honest sender repeats, and how many of them collapse at least.
-REPEATED, COLLAPSE = 20, 15
+REPEATED, COLLAPSE = 12, 8
 # What one request may have learned at most, and all of one sender.
 MOST_OF_ONE = 1000
 STATEMENTS = "synapse_storage_transaction_time_count_total"
@@ -136,7 +136,7 @@ async def test_hostile_senders_take_nothing_from_an_honest_one(
         await send(recipient, 0)
     # What was queued before the start has to be learned.
     await hostile.restart()
-    devices = 200
+    devices = 100
     victim = await with_devices(hostile, devices)
     attacker = await hostile.register(new_name("attacker"))
     floods = [

@@ -10,7 +10,7 @@ from tests.harness.metrics.samples import counted
 from tests.harness.polling import pause
 from tests.harness.reactor import async_fixture, in_reactor
 
-HOLD_S = 3
+HOLD_S = 1
 
 
 @async_fixture(scope="module")
