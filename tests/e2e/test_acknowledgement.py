@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.harness.clients.messages import PLAIN, make_message
-from tests.harness.databases.mailbox import mailbox
+from tests.harness.clients.messages import PLAIN
 from tests.harness.homeservers.stage import Two
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
@@ -13,17 +12,12 @@ from tests.harness.reactor import in_reactor
 @in_reactor
 async def test_acknowledged_notice_is_delivered_again(two: Two) -> None:
     """With `repeat: queued` a notice that was read may be repeated."""
-    await two.send(two.notice(reason="first"))
-    assert await two.recipient.drain() == (
-        [make_message(two.sender.user_id, two.notice(reason="first"))],
-        2,
-    )
-    assert mailbox(two.homeserver, two.recipient) == []
+    first = await two.send(two.notice(reason="first"))
+    assert await two.recipient.drain() == ([first], 2)
+    assert two.mailbox() == []
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="second")) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, two.notice(reason="second"))
-    ]
+        second = await two.send(two.notice(reason="second"))
+    assert two.mailbox() == [second]
     assert decided == {"deliver": 1}
 
 
@@ -32,21 +26,18 @@ async def test_answered_but_unacknowledged_notice_is_followed_by_the_next(
     two: Two,
 ) -> None:
     """Its device may have read it: the next one is stored, and takes its place."""
-    before = await two.recipient.sync()
-    since = before["next_batch"]
-    await two.send(two.notice())
-    queued = [make_message(two.sender.user_id, two.notice())]
+    since = (await two.recipient.sync())["next_batch"]
+    first = await two.send(two.notice())
     answered = await two.recipient.sync(since)
-    assert answered["to_device"]["events"] == queued
+    assert answered["to_device"]["events"] == [first]
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="again")) == 200
+        newest = await two.send(two.notice(reason="again"))
     assert decided == {"deliver": 1}
-    newest = [make_message(two.sender.user_id, two.notice(reason="again"))]
-    await eventually(lambda: mailbox(two.homeserver, two.recipient), newest)
+    await eventually(two.mailbox, [newest])
     # An answer may be lost: with the old token and another timeout it is another
     # request, which no cache answers.
     repeated = await two.recipient.sync(since, timeout_ms=1)
-    assert repeated["to_device"]["events"] == newest
+    assert repeated["to_device"]["events"] == [newest]
 
 
 @in_reactor
@@ -55,12 +46,11 @@ async def test_notice_since_the_last_sync_is_not_read(two: Two) -> None:
     await two.send({"number": 1}, PLAIN)
     answered = await two.recipient.sync()
     await two.recipient.sync(answered["next_batch"])
-    await two.send(two.notice())
-    queued = [make_message(two.sender.user_id, two.notice())]
-    assert mailbox(two.homeserver, two.recipient) == queued
+    first = await two.send(two.notice())
+    assert two.mailbox() == [first]
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="again")) == 200
-        assert mailbox(two.homeserver, two.recipient) == queued
+        await two.send(two.notice(reason="again"))
+        assert two.mailbox() == [first]
     assert decided == {"collapse": 1}
 
 
@@ -70,11 +60,8 @@ async def test_superseding_after_an_answer_loses_nothing(two: Two) -> None:
     since = (await two.recipient.sync())["next_batch"]
     await two.send(two.notice())
     answered = await two.recipient.sync(since)
-    newest = two.notice(sender_key="A" * 43)
     async with counted(two.homeserver) as decided:
-        assert await two.send(newest) == 200
+        newest = await two.send(two.notice(sender_key="A" * 43))
     assert decided == {"supersede": 1}
     next_answer = await two.recipient.sync(answered["next_batch"])
-    assert next_answer["to_device"]["events"] == [
-        make_message(two.sender.user_id, newest)
-    ]
+    assert next_answer["to_device"]["events"] == [newest]

@@ -1,20 +1,29 @@
-"""What is delivered, what collapses, what supersedes."""
+"""What is delivered, what collapses, what supersedes: what one device sends another."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Dict, Tuple
 
+import attrs
 import pytest
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.messages import (
     OLDER_WITHHELD,
     PLAIN,
     WITHHELD,
     make_key,
-    make_message,
+    make_notice,
 )
-from tests.harness.databases.mailbox import mailbox, rows_of
-from tests.harness.homeservers.stage import Two, log_in, send
+from tests.harness.databases.mailbox import mailbox
+from tests.harness.homeservers.stage import (
+    NewDatabase,
+    Shelf,
+    Two,
+    log_in,
+    send,
+    two_on,
+)
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
@@ -22,161 +31,179 @@ from tests.harness.reactor import in_reactor
 if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
+KEY, OTHER_KEY = make_key("of the device"), make_key("of another device")
+ROOM = "!room1:withheld.test"
 
-@in_reactor
-async def test_first_notice_is_delivered_as_it_is(two: Two) -> None:
-    """The first notice of a pair is stored, with every key the sender put there."""
-    notice = two.notice(unknown={"nested": [1, None, "ü"]})
+
+Sent = Tuple[Dict[str, Any], str]
+
+
+def notice(kind: str = WITHHELD, **more: Any) -> Sent:
+    """Return a notice, and its type."""
+    return make_notice(**{"sender_key": KEY, "from_device": "DEV", **more}), kind
+
+
+def scoped(number: int) -> Sent:
+    """Return a notice about one session."""
+    room = f"!room{number}:withheld.test"
+    return notice(room_id=room, session_id=f"session{number}")
+
+
+def other(number: int) -> Sent:
+    """Return a message that no rule names."""
+    return {"number": number}, PLAIN
+
+
+def nested() -> Any:
+    """Return what is deeply nested."""
+    found: Any = []
+    for _ in range(200):
+        found = [found]
+    return found
+
+
+@attrs.frozen
+class Case:
+    """What is sent, the places of what stays in the end, and what was decided."""
+
+    sent: list[Sent]
+    stays: list[int]
+    decided: dict[str, int]
+
+
+# To a recipient who is away.
+CASES = {
+    "the first is delivered as it is": Case(
+        [notice(unknown={"nested": [1, None, "ü"]})], [0], {"deliver": 1}
+    ),
+    "a repeat collapses": Case([notice()] * 6, [0], {"deliver": 1, "collapse": 5}),
+    "reason and message ID say nothing": Case(
+        [
+            *(notice(reason=each) for each in ("first", "second")),
+            *(notice(**{"org.matrix.msgid": each}) for each in ("first", "second")),
+        ],
+        [0],
+        {"deliver": 1, "collapse": 3},
+    ),
+    # A client that lost its crypto store has a new key; the old one is dead.
+    "a new key of a device supersedes": Case(
+        [notice(), notice(sender_key=OTHER_KEY), notice(sender_key=OTHER_KEY)],
+        [1],
+        {"deliver": 1, "supersede": 1, "collapse": 1},
+    ),
+    "another device, or without one another key, is another pair": Case(
+        [
+            notice(),
+            notice(from_device="OTHERDEV"),
+            notice(from_device=None),
+            notice(from_device=None, sender_key=OTHER_KEY),
+        ],
+        [0, 1, 2, 3],
+        {"deliver": 4},
+    ),
+    "a device ID that looks like a key is none": Case(
+        [notice(from_device=None), notice(from_device=KEY)], [0, 1], {"deliver": 2}
+    ),
+    # Some recipients understand only one of them.
+    "each type of the message keeps one": Case(
+        [notice(), notice(OLDER_WITHHELD)] * 2, [0, 1], {"deliver": 2, "collapse": 2}
+    ),
+    "other messages stay in their order": Case(
+        [other(0), notice(), other(1), notice(), notice(), other(2), notice()],
+        [0, 1, 2, 5],
+        {"deliver": 1, "collapse": 3},
+    ),
+    "what looks like a notice under another type is none": Case(
+        [notice(PLAIN)] * 2, [0, 1], {}
+    ),
+    "key and device may be as long as they can be": Case(
+        [notice(sender_key="A" * 64, from_device="D" * 255)] * 2,
+        [0],
+        {"deliver": 1, "collapse": 1},
+    ),
+    "large and deeply nested ones collapse like others": Case(
+        [notice(reason="r" * 50_000, nested=nested())] * 3,
+        [0],
+        {"deliver": 1, "collapse": 2},
+    ),
+    # They never reach a statement, which PostgreSQL would refuse.
+    "a key with half a character in it collapses": Case(
+        [notice(sender_key=KEY[:40] + "\0", from_device="a\0b")] * 3,
+        [0],
+        {"deliver": 1, "collapse": 2},
+    ),
+    "one about everything supersedes one about a session": Case(
+        [scoped(1), notice()], [1], {"deliver": 1, "supersede": 1}
+    ),
+    "one about a session collapses into one about everything": Case(
+        [notice(), scoped(1)], [0], {"deliver": 1, "collapse": 1}
+    ),
+    # A recipient may apply any of them to everything sent before.
+    "those about many sessions collapse": Case(
+        [scoped(number) for number in range(5)], [0], {"deliver": 1, "collapse": 4}
+    ),
+}
+APART = [
+    *(scoped(1), scoped(2)),
+    *(notice(room_id=ROOM), notice(session_id="session1"), notice()),
+]
+
+
+async def check(two: Two, case: Case) -> None:
+    """Send what a case says, and look at what comes of it."""
     async with counted(two.homeserver) as decided:
-        assert await two.send(notice) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, notice)
-    ]
-    assert decided == {"deliver": 1}
+        sent = [await two.send(*each) for each in case.sent]
+        await eventually(two.mailbox, [sent[place] for place in case.stays])
+    assert decided == case.decided
+
+
+@on_both_databases
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@in_reactor
+async def test_of_what_is_sent_only_what_is_new_stays(two: Two, case: Case) -> None:
+    """The rule, case by case."""
+    await check(two, case)
 
 
 @in_reactor
-async def test_repeated_notice_collapses(two: Two) -> None:
-    """Of a notice that is repeated, the first stays and nothing else is stored."""
-    await two.send(two.notice())
-    first = rows_of(two.homeserver, two.recipient)
-    async with counted(two.homeserver) as decided:
-        for _ in range(5):
-            assert await two.send(two.notice()) == 200
-        assert len(first) == 1
-        assert rows_of(two.homeserver, two.recipient) == first
-    assert decided == {"collapse": 5}
-
-
-@pytest.mark.parametrize("key", ["reason", "org.matrix.msgid"])
-@in_reactor
-async def test_copies_that_differ_in_what_says_nothing_collapse(
-    two: Two, key: str
+async def test_without_merging_scopes_stay_apart(
+    shelf: Shelf, new_database: NewDatabase
 ) -> None:
-    """The reason and the message ID differ from copy to copy; the first stays."""
-    first = two.notice(**{key: "first"})
-    await two.send(first)
-    async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(**{key: "second"})) == 200
-        assert mailbox(two.homeserver, two.recipient) == [
-            make_message(two.sender.user_id, first)
-        ]
-    assert decided == {"collapse": 1}
+    """With `merge_scopes: false` each room and session keeps its own notice."""
+    apart = await shelf.homeserver(new_database, {"merge_scopes": False})
+    decided = {"deliver": len(APART), "collapse": len(APART)}
+    await check(await two_on(apart), Case(APART * 2, [*range(len(APART))], decided))
 
 
-@in_reactor
-async def test_new_sender_key_of_a_device_supersedes(two: Two) -> None:
-    """A client that lost its crypto store has a new key; the old one is dead."""
-    await two.send(two.notice())
-    newest = two.notice(sender_key=make_key("after the store was lost"))
-    async with counted(two.homeserver) as decided:
-        assert await two.send(newest) == 200
-        await eventually(
-            lambda: mailbox(two.homeserver, two.recipient),
-            [make_message(two.sender.user_id, newest)],
-        )
-        assert await two.send(newest) == 200
-    assert decided == {"supersede": 1, "collapse": 1}
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, newest)
-    ]
-
-
-@in_reactor
-async def test_notices_of_other_devices_and_keys_do_not_collapse(two: Two) -> None:
-    """Another device, and another key where no device is named, is another pair."""
-    notices = [
-        two.notice(),
-        two.notice(from_device="OTHERDEV"),
-        two.notice(from_device=None),
-        two.notice(from_device=None, sender_key=make_key("another device")),
-    ]
-    async with counted(two.homeserver) as decided:
-        for notice in notices:
-            assert await two.send(notice) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, notice) for notice in notices
-    ]
-    assert decided == {"deliver": 4}
-
-
-@in_reactor
-async def test_device_id_that_looks_like_a_key_is_not_one(two: Two) -> None:
-    """Finding 7: identities by device and by key are of different kinds."""
-    by_key = two.notice(from_device=None)
-    by_device = two.notice(from_device=two.sender_key)
-    for notice in (by_key, by_device):
-        assert await two.send(notice) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, by_key),
-        make_message(two.sender.user_id, by_device),
-    ]
-
-
+@on_both_databases
 @in_reactor
 async def test_two_senders_with_one_key_do_not_collapse(
     two: Two, homeserver: Homeserver
 ) -> None:
     """What one user says never stands for what another says."""
-    other = await homeserver.register(f"other-{two.sender.user_id[1:].split(':')[0]}")
-    notice = two.notice()
-    await two.send(notice)
+    other_sender = (await two_on(homeserver)).sender
+    first = await two.send(two.notice())
     async with counted(homeserver) as decided:
-        assert await send(other, two.recipient, notice) == 200
-    assert mailbox(homeserver, two.recipient) == [
-        make_message(two.sender.user_id, notice),
-        make_message(other.user_id, notice),
-    ]
+        second = await send(other_sender, two.recipient, two.notice())
+    assert two.mailbox() == [first, second]
     assert decided == {"deliver": 1}
 
 
-@in_reactor
-async def test_stable_and_older_type_are_separate_pairs(two: Two) -> None:
-    """Some recipients understand only one of the types; each keeps one notice."""
-    types = (WITHHELD, OLDER_WITHHELD, WITHHELD, OLDER_WITHHELD)
-    async with counted(two.homeserver) as decided:
-        for message_type in types:
-            assert await two.send(two.notice(), message_type) == 200
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, two.notice(), WITHHELD),
-        make_message(two.sender.user_id, two.notice(), OLDER_WITHHELD),
-    ]
-    assert decided == {"deliver": 2, "collapse": 2}
-
-
-@in_reactor
-async def test_other_messages_stay_in_their_order(two: Two) -> None:
-    """Around notices that collapse, every other message is stored as it came."""
-    expected = []
-    for number in range(6):
-        assert await two.send({"number": number}, PLAIN) == 200
-        expected.append(make_message(two.sender.user_id, {"number": number}, PLAIN))
-        if number == 0:
-            expected.append(make_message(two.sender.user_id, two.notice()))
-        assert await two.send(two.notice()) == 200
-    assert mailbox(two.homeserver, two.recipient) == expected
-
-
+@on_both_databases
 @in_reactor
 async def test_devices_of_one_request_are_decided_about_one_by_one(
     two: Two, homeserver: Homeserver
 ) -> None:
     """Of a request to two devices, only what the second lacks is stored."""
-    await two.send(two.notice())
+    first = await two.send(two.notice())
     second = await log_in(two.recipient, "SECOND")
-    contents = {
-        two.recipient.device_id: two.notice(reason="again"),
-        second.device_id: two.notice(reason="new here"),
-    }
+    again, new = two.notice(reason="again"), two.notice(reason="new here")
+    contents = {two.recipient.device_id: again, second.device_id: new}
     async with counted(homeserver) as decided:
         status = await two.sender.send_to_device(
             WITHHELD, {two.recipient.user_id: contents}
         )
     assert status == 200
-    assert mailbox(homeserver, two.recipient) == [
-        make_message(two.sender.user_id, two.notice())
-    ]
-    assert mailbox(homeserver, second) == [
-        make_message(two.sender.user_id, contents[second.device_id])
-    ]
+    assert two.mailbox() == [first]
+    assert mailbox(homeserver, second) == [two.queued(new)]
     assert decided == {"collapse": 1, "deliver": 1}

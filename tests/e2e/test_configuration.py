@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.homeserver import HomeserverError
 from tests.harness.homeservers.stage import Stage
 from tests.harness.reactor import in_reactor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_message
+from tests.harness.clients.messages import PLAIN, WITHHELD
 from tests.harness.databases.backlog import text_of
 from tests.harness.homeservers.stage import Stage, Two, two_on
 from tests.harness.metrics.samples import failures
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
 # More rows than one look at a mailbox has, more mailboxes than one statement has.
-ROWS, MAILBOXES, RESTARTS = 2000, 12, 3
+ROWS, MAILBOXES, RESTARTS = 1600, 12, 2
 AT_ONCE = 200
 
 
@@ -93,7 +93,7 @@ async def test_deep_mailboxes_hold_one_notice_after_every_restart(
         bury(homeserver, two)
         await homeserver.start()
         await send(number)
-        message = make_message(two.sender.user_id, two.notice(number=number))
+        message = two.queued(two.notice(number=number))
         left = sorted(((each, message) for each in devices()), key=str)
         await eventually(lambda: notices(homeserver, recipient), left)
     assert await failures(homeserver) == 0

@@ -11,7 +11,6 @@ import treq
 from twisted.internet.threads import deferToThread
 from twisted.web.http_headers import Headers
 
-from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.introspection import Introspection
 from tests.harness.homeservers.stage import Stage
 from tests.harness.processes.commands import command_line

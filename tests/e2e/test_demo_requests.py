@@ -20,7 +20,7 @@ from tests.demo.requests import (
 )
 from tests.harness.reactor import in_reactor
 
-SESSIONS = 10
+SESSIONS = 5
 
 
 def test_there_are_ten_thousand_requests() -> None:

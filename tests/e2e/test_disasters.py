@@ -6,26 +6,24 @@ Each test tells how many messages were sent, acknowledged by Synapse, and receiv
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, AsyncIterator, Callable
 
 import attrs
-import psycopg2
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from tests.harness.clients.persistent import (
     Persistent,
-    all_at_once,
     notices_from,
     numbers_from,
+    storm,
 )
 from tests.harness.databases.mailbox import mailbox_of
-from tests.harness.homeservers.stage import Stage, everything_tidied, new_name
+from tests.harness.homeservers.stage import Stage, new_name
 from tests.harness.metrics.samples import failures
 from tests.harness.modules.disasters import POINTS, Disasters
-from tests.harness.polling import eventually, pause
+from tests.harness.polling import eventually, pause, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 if TYPE_CHECKING:
@@ -35,11 +33,9 @@ if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
 SENDERS, MESSAGES = 3, 45
-LANES = ("stock", "module")
 OURS = [point for point in POINTS if point != "storing"]
 # Of what happens in memory alone, one of each step is enough.
 DEADLY = ("sorting", "answered", "stored", "tidying", "tidied")
-LOOK_AGAIN_S = 0.1
 
 
 @attrs.frozen
@@ -50,51 +46,45 @@ class Lane:
     homeserver: Homeserver
     disasters: Disasters
 
-
-@attrs.frozen
-class Storm:
-    """Senders who try again until they are answered, and who it is for."""
-
-    lane: Lane
-    senders: list[Persistent]
-    finished: Deferred[object]
-
-    @classmethod
-    async def begin(cls, lane: Lane) -> Storm:
-        """Let it begin, and wait until it is under way."""
-        recipient = await lane.homeserver.register(new_name("away"))
+    @asynccontextmanager
+    async def storm(self, what: str) -> AsyncIterator[list[Persistent]]:
+        """Let senders try again until they are answered: nothing is lost."""
+        recipient = await self.homeserver.register(new_name("away"))
         senders = [
-            Persistent(await lane.homeserver.register(new_name("storm")), recipient)
+            Persistent(await self.homeserver.register(new_name("storm")), recipient)
             for _ in range(SENDERS)
         ]
-        storm = cls(lane, senders, all_at_once(senders, MESSAGES))
-        await eventually(lambda: all(each.told for each in senders), True)
-        return storm
-
-    async def end(self, what: str) -> None:
-        """Wait for its end, with Synapse started again where it was killed."""
-        homeserver = self.lane.homeserver
-        while not self.finished.called:
-            if homeserver.pid is not None and not homeserver.runs:
-                await homeserver.restart()
-            await pause(LOOK_AGAIN_S)
-        self.lane.disasters.clear()
-        await self.finished
-        recipient = self.senders[0].recipient
-        read = mailbox_of(homeserver, recipient.user_id, recipient.device_id)
-        received = [numbers_from(each, read) for each in self.senders]
-        told = [each.told for each in self.senders]
-        tries = sum(each.tries for each in self.senders)
+        async with storm(senders, MESSAGES):
+            yield senders
+        read = mailbox_of(self.homeserver, recipient.user_id, recipient.device_id)
+        received = [numbers_from(each, read) for each in senders]
+        told = [each.told for each in senders]
+        sent, tries = (
+            sum(getattr(each, name) for each in senders) for name in ("sent", "tries")
+        )
         print(  # noqa: T201 for those who ask for it
-            f"{self.lane.name}, {what}: {SENDERS * MESSAGES} messages in {tries} "
-            f"requests; {sum(map(len, told))} that are no notices acknowledged, "
+            f"{self.name}, {what}: {sent} messages in {tries} requests; "
+            f"{sum(map(len, told))} that are no notices acknowledged, "
             f"{sum(map(len, received))} received"
         )
         assert received == told
-        assert all(notices_from(each, read) for each in self.senders)
+        assert all(notices_from(each, read) for each in senders)
+
+    async def dies_at(self, point: str) -> None:
+        """Let it be killed there, and start it again."""
+        self.disasters.set(kill_at=point)
+        await eventually(lambda: (point, self.homeserver.runs), (point, False))
+        await self.homeserver.restart()
+
+    async def runs_out_of_memory_at(self, point: str) -> None:
+        """Let memory end there, which is counted as a failure."""
+        before = await failures(self.homeserver)
+        self.disasters.set(raise_at=point)
+        await eventually(lambda: (point, bool(self.disasters.get())), (point, False))
+        await until(lambda: failures(self.homeserver), lambda found: found > before)
 
 
-@pytest.fixture(scope="module", params=LANES)
+@pytest.fixture(scope="module", params=["stock", "module"])
 def name(request: pytest.FixtureRequest) -> str:
     """Run each test on stock Synapse, and on one with the module."""
     found: str = request.param
@@ -127,66 +117,52 @@ async def test_nothing_is_lost_where_synapse_is_killed_while_it_stores(
     lane: Lane,
 ) -> None:
     """Rows are written, and the transaction is not committed."""
-    storm = await Storm.begin(lane)
-    lane.disasters.set(kill_at="storing")
-    await storm.end("killed at: storing")
-    assert not lane.disasters.get()
+    async with lane.storm("killed at: storing"):
+        await lane.dies_at("storing")
 
 
 @with_module
-@pytest.mark.parametrize("point", DEADLY)
 @in_reactor
 async def test_nothing_is_lost_where_synapse_is_killed_at_a_step_of_ours(
-    lane: Lane, point: str
+    lane: Lane,
 ) -> None:
     """Between sorting, confirming, storing, remembering and tidying."""
-    pid = lane.homeserver.pid
-    storm = await Storm.begin(lane)
-    lane.disasters.set(kill_at=point)
-    await storm.end(f"killed at: {point}")
-    assert lane.homeserver.pid != pid
+    async with lane.storm(f"killed at: {', '.join(DEADLY)}"):
+        for point in DEADLY:
+            await lane.dies_at(point)
 
 
 @with_module
-@pytest.mark.parametrize("point", OURS)
 @in_reactor
-async def test_nothing_is_lost_where_memory_ends_at_a_step_of_ours(
-    lane: Lane, point: str
-) -> None:
+async def test_nothing_is_lost_where_memory_ends_at_a_step_of_ours(lane: Lane) -> None:
     """No request fails, and it is counted."""
-    homeserver = lane.homeserver
-    before = await failures(homeserver)
-    storm = await Storm.begin(lane)
-    lane.disasters.set(raise_at=point)
-    await storm.end(f"no memory at: {point}")
-    assert sum(each.tries for each in storm.senders) == SENDERS * MESSAGES
-    await everything_tidied(homeserver)
-    assert await failures(homeserver) > before
+    async with lane.storm(f"no memory at: {', '.join(OURS)}") as senders:
+        for point in OURS:
+            await lane.runs_out_of_memory_at(point)
+    assert [each.tries for each in senders] == [each.sent for each in senders]
 
 
 @in_reactor
 async def test_nothing_is_lost_while_the_reactor_is_busy(lane: Lane) -> None:
     """It answers nobody for most of the time."""
-    storm = await Storm.begin(lane)
-    lane.disasters.set(busy_s=0.2)
-    await storm.end("reactor busy")
+    async with lane.storm("reactor busy"):
+        lane.disasters.set(busy_s=0.2)
+        await eventually(lambda: lane.disasters.times_busy() >= 5, True)
+        lane.disasters.clear()
 
 
 @in_reactor
 async def test_nothing_is_lost_while_the_clock_jumps(lane: Lane) -> None:
     """A day ahead, and a day back."""
-    storm = await Storm.begin(lane)
-    for seconds in (86_400, -86_400, 0):
-        lane.disasters.set(clock_s=seconds)
-        await pause(0.3)
-    await storm.end("clock jumps")
+    async with lane.storm("clock jumps"):
+        for seconds in (86_400, -86_400, 0):
+            lane.disasters.set(clock_s=seconds)
+            await pause(0.3)
 
 
 @async_yield_fixture(scope="module")
 async def on_postgres(
-    name: str,
-    new_directory: Callable[[], Path],
-    own_postgres: PostgresServer,
+    name: str, new_directory: Callable[[], Path], own_postgres: PostgresServer
 ) -> AsyncIterator[Lane]:
     """Run a Synapse on that PostgreSQL."""
     stage = Stage(new_directory, own_postgres.database)
@@ -197,61 +173,47 @@ async def on_postgres(
         await stage.end()
 
 
-@contextmanager
-def connected(lane: Lane) -> Iterator[psycopg2.extensions.cursor]:
-    """Connect to a lane's database, beside Synapse."""
-    arguments = lane.homeserver._database["args"]
-    own = {key: arguments[key] for key in arguments if not key.startswith("cp_")}
-    connection = psycopg2.connect(**own)
-    connection.autocommit = True
-    try:
-        yield connection.cursor()
-    finally:
-        connection.close()
-
-
 @in_reactor
 async def test_nothing_is_lost_while_the_database_is_read_only(
     on_postgres: Lane,
 ) -> None:
     """As a standby is, to which Synapse was led by mistake."""
-    storm = await Storm.begin(on_postgres)
-    with connected(on_postgres) as cursor:
-        name = on_postgres.homeserver._database["args"]["dbname"]
-        for value in ("on", "off"):
-            cursor.execute(
-                f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
-            )
-            # It holds for new connections.
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = %s AND pid <> pg_backend_pid()",
-                (name,),
-            )
-            await pause(1)
-            cursor.execute("SET default_transaction_read_only = off")
-    await storm.end("database read-only")
+    async with on_postgres.storm("database read-only"):
+        with on_postgres.homeserver.connected() as cursor:
+            cursor.execute("SELECT current_database()")
+            ((name,),) = cursor.fetchall()
+            for value in ("on", "off"):
+                cursor.execute(
+                    f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
+                )
+                # It holds for new connections.
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = %s AND pid <> pg_backend_pid()",
+                    (name,),
+                )
+                await pause(1)
+                cursor.execute("SET default_transaction_read_only = off")
 
 
 @in_reactor
 async def test_nothing_is_lost_while_the_disk_is_full(on_postgres: Lane) -> None:
     """Nothing can be written to the mailboxes, nor deleted there."""
-    storm = await Storm.begin(on_postgres)
-    with connected(on_postgres) as cursor:
-        cursor.execute(
-            """
-            CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger AS $$
-            BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'full'; END
-            $$ LANGUAGE plpgsql
-            """
-        )
-        cursor.execute(
-            "CREATE TRIGGER full_now BEFORE INSERT OR DELETE ON device_inbox "
-            "FOR EACH STATEMENT EXECUTE FUNCTION disk_full()"
-        )
-        await pause(1)
-        cursor.execute("DROP TRIGGER full_now ON device_inbox")
-    await storm.end("disk full")
+    async with on_postgres.storm("disk full"):
+        with on_postgres.homeserver.connected() as cursor:
+            cursor.execute(
+                """
+                CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger AS $$
+                BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'full'; END
+                $$ LANGUAGE plpgsql
+                """
+            )
+            cursor.execute(
+                "CREATE TRIGGER full_now BEFORE INSERT OR DELETE ON device_inbox "
+                "FOR EACH STATEMENT EXECUTE FUNCTION disk_full()"
+            )
+            await pause(1)
+            cursor.execute("DROP TRIGGER full_now ON device_inbox")
 
 
 @in_reactor
@@ -259,13 +221,12 @@ async def test_nothing_is_lost_while_the_database_answers_nobody(
     on_postgres: Lane,
 ) -> None:
     """For longer than the module's patience."""
-    storm = await Storm.begin(on_postgres)
-    with connected(on_postgres) as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute("LOCK TABLE device_inbox IN ACCESS EXCLUSIVE MODE")
-        await pause(3)
-        cursor.execute("ROLLBACK")
-    await storm.end("database locked")
+    async with on_postgres.storm("database locked"):
+        with on_postgres.homeserver.connected() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("LOCK TABLE device_inbox IN ACCESS EXCLUSIVE MODE")
+            await pause(3)
+            cursor.execute("ROLLBACK")
 
 
 @in_reactor
@@ -273,6 +234,5 @@ async def test_nothing_is_lost_while_the_database_restarts(
     on_postgres: Lane, own_postgres: PostgresServer
 ) -> None:
     """All connections break at once."""
-    storm = await Storm.begin(on_postgres)
-    await deferToThread(own_postgres.restart)
-    await storm.end("database restarted")
+    async with on_postgres.storm("database restarted"):
+        await deferToThread(own_postgres.restart)

@@ -6,14 +6,17 @@ import json
 import time
 from typing import Any
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import PLAIN, make_message
+from tests.harness.clients.messages import PLAIN
 from tests.harness.databases.mailbox import mailbox, stream_ids
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Two, everything_tidied, log_in
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
+
+pytestmark = on_both_databases
 
 TASK = "delete_device_messages"
 DAY_MS = 86_400_000
@@ -97,12 +100,12 @@ async def test_notice_beside_a_doomed_row_is_delivered(two: Two) -> None:
     (doomed,) = stream_ids(two.homeserver, two.recipient)
     schedule_deletion(two.homeserver, two.recipient.user_id, "AWAY", doomed)
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="for the new device")) == 200
-        assert await two.send(two.notice(reason="again")) == 200
+        await two.send(two.notice(reason="for the new device"))
+        await two.send(two.notice(reason="again"))
     await everything_tidied(two.homeserver)
-    assert mailbox(two.homeserver, two.recipient) == [
-        make_message(two.sender.user_id, two.notice(reason="doomed")),
-        make_message(two.sender.user_id, two.notice(reason="for the new device")),
+    assert two.mailbox() == [
+        two.queued(two.notice(reason="doomed")),
+        two.queued(two.notice(reason="for the new device")),
     ]
     assert decided == {"deliver": 1, "collapse": 1}
 
@@ -116,7 +119,7 @@ async def test_deletion_for_another_user_dooms_nothing(
     (queued,) = stream_ids(homeserver, two.recipient)
     schedule_deletion(homeserver, two.sender.user_id, "AWAY", queued)
     async with counted(homeserver) as decided:
-        assert await two.send(two.notice()) == 200
+        await two.send(two.notice())
     assert stream_ids(homeserver, two.recipient) == [queued]
     assert decided == {"collapse": 1}
 
@@ -131,7 +134,7 @@ async def test_rows_after_the_deletion_are_queued(
     await two.send(two.notice())
     schedule_deletion(homeserver, two.recipient.user_id, "AWAY", before)
     async with counted(homeserver) as decided:
-        assert await two.send(two.notice()) == 200
+        await two.send(two.notice())
     assert decided == {"collapse": 1}
 
 
@@ -141,12 +144,9 @@ async def test_changed_device_list_supersedes(two: Two) -> None:
     await two.send(two.notice(reason="before"))
     await two.recipient.upload_keys()
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="after")) == 200
-        await eventually(
-            lambda: mailbox(two.homeserver, two.recipient),
-            [make_message(two.sender.user_id, two.notice(reason="after"))],
-        )
-        assert await two.send(two.notice(reason="again")) == 200
+        await two.send(two.notice(reason="after"))
+        await eventually(two.mailbox, [two.queued(two.notice(reason="after"))])
+        await two.send(two.notice(reason="again"))
     assert decided == {"supersede": 1, "collapse": 1}
 
 
@@ -186,8 +186,8 @@ async def test_device_made_again_gets_its_notice_before_the_task_is_visible(
         (again.user_id, again.device_id, stream_id, text, instance),
     )
     two.homeserver.query("DELETE FROM scheduled_tasks WHERE resource_id = ?", ("AWAY",))
-    assert await two.send(two.notice(reason="for the new device")) == 200
-    expected = make_message(two.sender.user_id, two.notice(reason="for the new device"))
+    await two.send(two.notice(reason="for the new device"))
+    expected = two.queued(two.notice(reason="for the new device"))
     await eventually(lambda: mailbox(two.homeserver, again), [expected])
 
 
@@ -197,13 +197,13 @@ async def test_device_made_again_during_the_deletion_gets_its_notice(two: Two) -
     await two.send(two.notice(reason="doomed"))
     occupy_task_scheduler(two.homeserver)
     again = await log_in_again(two)
-    assert await two.send(two.notice(reason="for the new device")) == 200
-    assert await two.send(two.notice(reason="again")) == 200
-    newest = make_message(two.sender.user_id, two.notice(reason="for the new device"))
+    await two.send(two.notice(reason="for the new device"))
+    await two.send(two.notice(reason="again"))
+    newest = two.queued(two.notice(reason="for the new device"))
     queued = mailbox(two.homeserver, again)
     # The scheduler of old versions may have got there already.
     if tasks(two.homeserver, two.recipient.user_id):
-        doomed = make_message(two.sender.user_id, two.notice(reason="doomed"))
+        doomed = two.queued(two.notice(reason="doomed"))
         assert queued == [doomed, newest]
     await eventually(lambda: tasks(two.homeserver, two.recipient.user_id), [])
     assert mailbox(two.homeserver, again) == [newest]

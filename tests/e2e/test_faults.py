@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, AsyncIterator
 
 import attrs
@@ -10,9 +9,9 @@ import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
 from synapse_withheld.delivery.housekeeping.work import MOST_TRIES
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
-from tests.harness.clients.outward import IMPATIENT, outward_from
-from tests.harness.databases.mailbox import mailbox
+from tests.e2e.conftest import on_both_databases, on_postgres
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
+from tests.harness.clients.outward import outward_from
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
@@ -21,7 +20,6 @@ from tests.harness.modules.faults import OURS, Faults
 from tests.harness.polling import eventually, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
-PROJECT = Path(__file__).parent.parent.parent
 MOST_REST_S = 2.0
 
 
@@ -50,11 +48,8 @@ async def faulty(stage: Stage) -> AsyncIterator[Faulty]:
     """Run a Synapse with the module and the faults."""
     site = stage.site()
     faults = Faults(site.directory / "faults.json")
-    config = {"modules": [faults.module(MOST_REST_S)], **IMPATIENT}
-    with pytest.MonkeyPatch.context() as environment:
-        # Synapse's process is to find the faults.
-        environment.setenv("PYTHONPATH", str(PROJECT))
-        yield Faulty(await stage.start({}, config, site), faults)
+    config = {"modules": [faults.module(MOST_REST_S)]}
+    yield Faulty(await stage.start({}, config, site), faults)
 
 
 @async_yield_fixture()
@@ -72,9 +67,9 @@ async def flow(two: Two, rounds: int) -> list[dict[str, Any]]:
     for number in range(rounds):
         # Twice the same, then a new key: all that can be decided.
         key = make_key(f"{two.sender_key} {number // 2}")
-        assert await two.send(two.notice(sender_key=key)) == 200
-        assert await two.send({"number": number}, PLAIN) == 200
-        others.append(make_message(two.sender.user_id, {"number": number}, PLAIN))
+        await two.send(two.notice(sender_key=key))
+        await two.send({"number": number}, PLAIN)
+        others.append(two.queued({"number": number}, PLAIN))
     return others
 
 
@@ -89,14 +84,14 @@ async def check_flow(faulty: Faulty, pairs: int, rounds: int) -> list[Two]:
         [Deferred.fromCoroutine(flow(two, rounds)) for two in people]
     )
     for two, others in zip(people, sent):
-        queued = mailbox(faulty.homeserver, two.recipient)
+        queued = two.mailbox()
         assert [each for each in queued if each["type"] == PLAIN] == others
         notices = [each for each in queued if each["type"] == WITHHELD]
         newest = two.notice(
             sender_key=make_key(f"{two.sender_key} {(rounds - 1) // 2}")
         )
         # Kept, as stock does, or superseded; the newest key is there at any rate.
-        assert make_message(two.sender.user_id, newest) in notices
+        assert two.queued(newest) in notices
     return people
 
 
@@ -109,16 +104,17 @@ async def check_heals(faulty: Faulty, people: list[Two]) -> None:
     failed = await failures(faulty.homeserver)
     for two in people:
         newest = two.notice(sender_key=make_key("healed"))
-        assert await two.send(newest) == 200
+        await two.send(newest)
 
         def notices(two: Two = two) -> list[dict[str, Any]]:
-            queued = mailbox(faulty.homeserver, two.recipient)
+            queued = two.mailbox()
             return [each for each in queued if each["type"] == WITHHELD]
 
-        await eventually(notices, [make_message(two.sender.user_id, newest)])
+        await eventually(notices, [two.queued(newest)])
     assert await failures(faulty.homeserver) == failed
 
 
+@on_postgres
 @in_reactor
 async def test_failing_deletions_lose_nothing(healthy: Faulty) -> None:
     """What could not be deleted stays, until a later notice finds it.
@@ -133,6 +129,7 @@ async def test_failing_deletions_lose_nothing(healthy: Faulty) -> None:
     await check_heals(healthy, people)
 
 
+@on_both_databases
 @pytest.mark.parametrize(
     "only", [OURS, "withheld_read_mailboxes", "withheld_read_queued"]
 )
@@ -146,6 +143,7 @@ async def test_failing_reads_store_everything(healthy: Faulty, only: str) -> Non
     await check_heals(healthy, people)
 
 
+@on_both_databases
 @in_reactor
 async def test_hanging_statements_lose_nothing(healthy: Faulty) -> None:
     """A message waits for our statement only so long."""
@@ -156,7 +154,7 @@ async def test_hanging_statements_lose_nothing(healthy: Faulty) -> None:
     await check_heals(healthy, people)
 
 
-@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
+@on_postgres
 @pytest.mark.parametrize(
     "only",
     [
@@ -192,7 +190,7 @@ async def test_failing_statements_about_the_outbox_lose_nothing(
 
 
 # SQLite has no connection that anybody else could close.
-@pytest.mark.parametrize("new_database", ["postgres"], indirect=True)
+@on_postgres
 @in_reactor
 async def test_closed_connections_lose_nothing(healthy: Faulty) -> None:
     """A connection closed under our statement is no failure of Synapse's."""
@@ -203,21 +201,22 @@ async def test_closed_connections_lose_nothing(healthy: Faulty) -> None:
     await check_heals(healthy, people)
 
 
+@on_postgres
 @in_reactor
 async def test_rest_after_a_failure_ends(healthy: Faulty) -> None:
     """Everything is stored for a while, and remembered: then duplicates collapse."""
     two = await two_on(healthy.homeserver)
     resting = await healthy.delivered("resting")
-    assert await two.send(two.notice(reason="first")) == 200
+    await two.send(two.notice(reason="first"))
     healthy.faults.set("error", only="withheld_read_queued")
     for number in range(20):
-        assert await two.send(two.notice(reason=f"copy {number}")) == 200
+        await two.send(two.notice(reason=f"copy {number}"))
         if await healthy.delivered("resting") > resting:
             break
     assert await healthy.delivered("resting") > resting
-    newest = [make_message(two.sender.user_id, two.notice(reason=f"copy {number}"))]
+    newest = [two.queued(two.notice(reason=f"copy {number}"))]
     healthy.faults.clear()
     await until(healthy.active, lambda active: active == 1)
-    await eventually(lambda: mailbox(healthy.homeserver, two.recipient), newest)
-    assert await two.send(two.notice(reason="collapses")) == 200
-    assert mailbox(healthy.homeserver, two.recipient) == newest
+    await eventually(two.mailbox, newest)
+    await two.send(two.notice(reason="collapses"))
+    assert two.mailbox() == newest

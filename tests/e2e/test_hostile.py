@@ -10,7 +10,6 @@ from itertools import count
 from typing import Any, Awaitable, Callable
 
 import attrs
-import pytest
 
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import WITHHELD, make_key, make_notice
@@ -28,11 +27,8 @@ from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_fixture, in_reactor
 from tests.harness.together import together
 
-# Of pyOpenSSL, which Twisted hands the remote server's certificate to.
-pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
 # How many notices an honest sender repeats, and how many of them collapse at least.
-REPEATED, COLLAPSE = 20, 15
+REPEATED, COLLAPSE = 12, 8
 # What one request may have learned at most, and all of one sender.
 MOST_OF_ONE = 1000
 STATEMENTS = "synapse_storage_transaction_time_count_total"
@@ -140,7 +136,7 @@ async def test_hostile_senders_take_nothing_from_an_honest_one(
         await send(recipient, 0)
     # What was queued before the start has to be learned.
     await hostile.restart()
-    devices = 200
+    devices = 100
     victim = await with_devices(hostile, devices)
     attacker = await hostile.register(new_name("attacker"))
     floods = [
@@ -250,10 +246,7 @@ async def test_nobody_looks_into_a_request_with_thousands_of_messages(
     sender = await hostile.register(new_name("inventor"))
     victim = await hostile.register(new_name("victim"))
     before = total(await hostile.metrics(), DECISIONS, reason="limit")
-    requests = [
-        invented_users(sender, 5000),
-        invented_devices(sender, victim)(5000),
-    ]
+    requests = [invented_users(sender, 5000), invented_devices(sender, victim)(5000)]
 
     costs = [await Cost(hostile).of(sender, request) for request in requests]
 

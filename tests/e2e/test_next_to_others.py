@@ -5,14 +5,13 @@ The one before is the innermost, next to Synapse; the one after is the outermost
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
 from tests.harness.clients.abroad import Abroad
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
+from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
 from tests.harness.homeservers.remote import RemoteServer
@@ -22,10 +21,6 @@ from tests.harness.modules.neighbour import FROM_REMOTE, LOCAL, REMOTE, ROWS, Ne
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 
-# Of pyOpenSSL, which Twisted hands the remote server's certificate to.
-pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-PROJECT = Path(__file__).parent.parent.parent
 OURS = {"module": MODULE, "config": {}}
 # Between our wrappers of a method and of the one that writes rows, or outside both.
 BETWEEN = [("before", LOCAL), ("after", ROWS)]
@@ -72,10 +67,7 @@ async def homeserver(stage: Stage, site: Site) -> Homeserver:
 
 async def start(stage: Stage, site: Site, modules: list[dict[str, Any]]) -> Homeserver:
     """Start a Synapse that loads these modules in this order."""
-    with pytest.MonkeyPatch.context() as environment:
-        # Synapse's process is to find the neighbours.
-        environment.setenv("PYTHONPATH", str(PROJECT))
-        return await stage.start(None, {"modules": modules}, site)
+    return await stage.start(None, {"modules": modules}, site)
 
 
 @pytest.fixture
@@ -108,9 +100,9 @@ async def check_rule(two: Two) -> list[dict[str, Any]]:
     ]
     async with counted(two.homeserver) as decided:
         for content, kind in contents:
-            assert await two.send(content, kind) == 200
-        sent = [make_message(two.sender.user_id, *each) for each in contents]
-        await eventually(lambda: mailbox(two.homeserver, two.recipient), sent[2:])
+            await two.send(content, kind)
+        sent = [two.queued(*each) for each in contents]
+        await eventually(two.mailbox, sent[2:])
     assert decided == {"deliver": 1, "collapse": 1, "supersede": 1}
     return sent
 
@@ -134,12 +126,12 @@ async def test_neighbours_see_what_is_left_of_a_batch(
     neighbours: Neighbours, two: Two
 ) -> None:
     """What a batch is emptied of is missing further in, and nothing else."""
-    assert await two.send(two.notice()) == 200
+    await two.send(two.notice())
     other = await log_in(two.recipient, "OTHER")
     recipient = two.recipient.user_id
     contents = {device: two.notice(reason="both") for device in ("AWAY", "OTHER")}
     assert await two.sender.send_to_device(WITHHELD, {recipient: contents}) == 200
-    message = make_message(two.sender.user_id, two.notice(reason="both"))
+    message = two.queued(two.notice(reason="both"))
     both = {"AWAY": message, "OTHER": message}
     assert neighbours.after.saw(LOCAL, recipient)[-1] == both
     assert neighbours.before.saw(LOCAL, recipient)[-1] == {"OTHER": message}
@@ -210,9 +202,9 @@ async def test_copies_passed_on_between_ours_are_all_stored(
             # Twice the same key, then a new one.
             notice = two.notice(sender_key=make_key(f"{number // 2}"))
             for content, kind in ((notice, WITHHELD), ({"number": number}, PLAIN)):
-                assert await two.send(content, kind) == 200
-                sent.append(make_message(two.sender.user_id, content, kind))
-    assert mailbox(two.homeserver, two.recipient) == sent
+                await two.send(content, kind)
+                sent.append(two.queued(content, kind))
+    assert two.mailbox() == sent
     assert decided == {"deliver": 3}
     assert await failures(two.homeserver) == failed
 
@@ -231,18 +223,18 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     newest = two.notice(sender_key=make_key("the newest key"))
     content = newest if refused == WITHHELD else {"number": 3}
     for _ in range(2):
-        assert await two.send(content, refused) == 403
-    assert mailbox(two.homeserver, two.recipient) == sent[2:]
+        contents = {two.recipient.user_id: {two.recipient.device_id: content}}
+        assert await two.sender.send_to_device(refused, contents) == 403
+    assert two.mailbox() == sent[2:]
     neighbours.behave(which, at="")
     # What was forgotten is found by the first, on old Synapses only by its own key.
     for content in (sent[3]["content"], sent[3]["content"], newest):
-        assert await two.send(content) == 200
-    expected = [sent[2], sent[4], make_message(two.sender.user_id, newest)]
-    await eventually(lambda: mailbox(two.homeserver, two.recipient), expected)
+        await two.send(content)
+    expected = [sent[2], sent[4], two.queued(newest)]
+    await eventually(two.mailbox, expected)
     assert await failures(two.homeserver) == failed
 
 
-@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
 @in_reactor
 async def test_named_twice_with_another_between_is_refused(own_stage: Stage) -> None:
     """It is ours that is loaded twice, whatever lies around our wrappers."""

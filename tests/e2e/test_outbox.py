@@ -6,36 +6,30 @@ from typing import Any, AsyncIterator
 
 import pytest
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
     make_key,
     make_olm_lookalike,
 )
-from tests.harness.clients.outward import IMPATIENT, NOTHING, Outward, outward_from
+from tests.harness.clients.outward import NOTHING, Outward, outward_from
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import Stage
 from tests.harness.metrics.samples import DECISIONS, total
 from tests.harness.polling import eventually, pause
-from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.reactor import async_yield_fixture, in_reactor
 
-# Of pyOpenSSL, which Twisted hands the remote server's certificate to.
-pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-
-@async_fixture(scope="module")
-async def outward_homeserver(stage: Stage) -> Homeserver:
-    """Run a Synapse that soon tries again."""
-    return await stage.start({}, IMPATIENT)
+pytestmark = on_both_databases
 
 
 @async_yield_fixture()
 async def outward(
-    outward_homeserver: Homeserver, remote: RemoteServer
+    homeserver: Homeserver, remote: RemoteServer
 ) -> AsyncIterator[Outward]:
     """Play a server that is away."""
-    yield await outward_from(outward_homeserver, remote)
+    yield await outward_from(homeserver, remote)
     remote.answer()
 
 
@@ -146,9 +140,7 @@ async def eventually_received(outward: Outward, content: dict[str, Any]) -> None
 
 
 @in_reactor
-async def test_what_is_being_sent_is_neither_lost_nor_doubled(
-    outward: Outward,
-) -> None:
+async def test_what_is_being_sent_is_neither_lost_nor_doubled(outward: Outward) -> None:
     """The row goes while its transmission is under way; its successor follows."""
     outward.remote.refuses, outward.remote.holds = False, True
     await outward.send(outward.notice(reason="on its way"))
@@ -191,7 +183,7 @@ async def test_with_the_outbox_switched_off_every_copy_is_sent(
     own_stage: Stage, remote: RemoteServer
 ) -> None:
     """`outbox: false`."""
-    homeserver = await own_stage.start({"outbox": False}, IMPATIENT)
+    homeserver = await own_stage.start({"outbox": False})
     outward = await outward_from(homeserver, remote)
     for _ in range(3):
         await outward.send(outward.notice())

@@ -10,7 +10,6 @@ import pytest
 from tests.e2e.test_pages import PATH, Site
 from tests.harness.browsers.chromium import DESKTOP, PHONE, Chromium
 from tests.harness.clients.messages import WITHHELD
-from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.stage import Stage, two_on
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor

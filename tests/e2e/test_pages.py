@@ -18,7 +18,6 @@ from openapi_spec_validator import validate
 from twisted.web.http_headers import Headers
 
 from synapse_withheld import __version__
-from tests.harness.databases.sqlite_alone import new_database  # noqa: F401 not conftest's
 from tests.harness.homeservers.stage import Stage, Two, two_on
 from tests.harness.metrics.samples import total
 from tests.harness.polling import until

@@ -17,7 +17,7 @@ from tests.harness.clients.messages import (
     make_key,
     make_olm_lookalike,
 )
-from tests.harness.clients.outward import IMPATIENT, Outward, outward_from
+from tests.harness.clients.outward import Outward, outward_from
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.settings import SERVER_NAME
@@ -32,9 +32,6 @@ from tests.harness.together import together
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-# Of pyOpenSSL, which Twisted hands the remote server's certificate to.
-pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
 
 # Prometheus is younger than the hour that the day before begins with.
 YOUNG = ("[1d] offset 1h", "[1d] offset 1s")
@@ -169,7 +166,7 @@ async def watched(
         running.push_async_callback(remote.stop)
         await remote.start()
         module = {"sweep": True}
-        homeserver = await stage.start(module, IMPATIENT)
+        homeserver = await stage.start(module)
         target = urlsplit(homeserver.metrics_url).netloc
         labels = {"job": "synapse", "index": "1"}
         rules = dashboards.RULES.read_text().replace(*YOUNG)

@@ -13,14 +13,13 @@ from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
     make_key,
-    make_message,
     make_olm_lookalike,
 )
 from tests.harness.clients.readers import Bridged, Dehydrated, Messages, SlidingSync
 from tests.harness.databases.mailbox import mailbox, stream_ids
-from tests.harness.homeservers.bridge import Bridge
+from tests.harness.homeservers.bridge import SILENT, Bridge
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, Two
+from tests.harness.homeservers.stage import Stage, Two, send
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
@@ -61,14 +60,14 @@ async def homeserver(stage: Stage, bridge: Bridge) -> Homeserver:
 @in_reactor
 async def test_sliding_sync_gives_one_notice_and_all_others_in_order(two: Two) -> None:
     """Repeats collapse while the device is away; what is between them stays."""
-    expected = [make_message(two.sender.user_id, two.notice(reason="copy 0"))]
+    expected = [two.queued(two.notice(reason="copy 0"))]
     async with counted(two.homeserver) as decided:
         for number in range(4):
-            assert await two.send(two.notice(reason=f"copy {number}")) == 200
+            await two.send(two.notice(reason=f"copy {number}"))
             # Of another device, so that it says nothing about the notices.
             room_key = make_olm_lookalike(make_key(f"other {number}"), make_key("to"))
-            assert await two.send(room_key, ENCRYPTED) == 200
-            expected.append(make_message(two.sender.user_id, room_key, ENCRYPTED))
+            await two.send(room_key, ENCRYPTED)
+            expected.append(two.queued(room_key, ENCRYPTED))
     assert decided == {"deliver": 1, "collapse": 3}
     device = SlidingSync(two.recipient, limit=2)
     pages = [await device.take() for _ in range(4)]
@@ -85,12 +84,12 @@ async def test_notice_that_sliding_sync_acknowledged_is_delivered_again(
     for copy in ("first", "second"):
         notice = two.notice(reason=copy)
         async with counted(two.homeserver) as decided:
-            assert await two.send(notice) == 200
+            await two.send(notice)
         assert decided == {"deliver": 1}
-        assert await device.take() == [make_message(two.sender.user_id, notice)]
-        assert len(mailbox(two.homeserver, two.recipient)) == 1
+        assert await device.take() == [two.queued(notice)]
+        assert len(two.mailbox()) == 1
         assert await device.take() == []
-        assert mailbox(two.homeserver, two.recipient) == []
+        assert two.mailbox() == []
 
 
 @with_sliding_sync
@@ -102,13 +101,13 @@ async def test_notice_that_sliding_sync_did_not_acknowledge_is_followed_by_the_n
     device = SlidingSync(two.recipient)
     await device.take()
     await two.send(two.notice(reason="first"))
-    queued = [make_message(two.sender.user_id, two.notice(reason="first"))]
+    queued = [two.queued(two.notice(reason="first"))]
     assert await device.look() == queued
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="again")) == 200
+        await two.send(two.notice(reason="again"))
     assert decided == {"deliver": 1}
-    newest = [make_message(two.sender.user_id, two.notice(reason="again"))]
-    await eventually(lambda: mailbox(two.homeserver, two.recipient), newest)
+    newest = [two.queued(two.notice(reason="again"))]
+    await eventually(two.mailbox, newest)
     # The client asks again, since it got no answer.
     assert await device.take() == newest
     assert await device.take() == []
@@ -122,20 +121,18 @@ async def test_notice_after_an_olm_message_reaches_a_sliding_sync(two: Two) -> N
     await two.send(two.notice(reason="first"))
     assert len(await device.take()) == 1
     olm = make_olm_lookalike(two.sender_key, make_key("recipient"))
-    assert await two.send(olm, ENCRYPTED) == 200
+    await two.send(olm, ENCRYPTED)
     async with counted(two.homeserver) as decided:
-        assert await two.send(two.notice(reason="after Olm")) == 200
+        await two.send(two.notice(reason="after Olm"))
     assert decided == {"supersede": 1}
     assert await device.take() == [
-        make_message(two.sender.user_id, olm, ENCRYPTED),
-        make_message(two.sender.user_id, two.notice(reason="after Olm")),
+        two.queued(olm, ENCRYPTED),
+        two.queued(two.notice(reason="after Olm")),
     ]
 
 
 @in_reactor
-async def test_dehydrated_device_has_the_newest_notice_and_all_others(
-    two: Two,
-) -> None:
+async def test_dehydrated_device_has_the_newest_notice_and_all_others(two: Two) -> None:
     """However often and in whichever way it is read from the start."""
     device = await Dehydrated.make(two)
     expected: Messages = []
@@ -173,6 +170,20 @@ async def test_notice_superseded_between_two_pages_is_on_a_later_one(two: Two) -
     newest = await device.send(two.notice(reason="second"))
     await eventually(device.mailbox, [*others, newest])
     assert await device.read(since=since) == [*others[1:], newest]
+
+
+@in_reactor
+async def test_notices_for_users_of_an_application_service_supersede(
+    two: Two, bridge: Bridge
+) -> None:
+    """Also where none of them is ever read: no such row is ever acknowledged."""
+    recipient = await bridge.register(two.homeserver, SILENT)
+    async with counted(two.homeserver) as decided:
+        for number in range(4):
+            notice = two.notice(reason=f"copy {number}")
+            newest = await send(two.sender, recipient, notice)
+        await eventually(lambda: mailbox(two.homeserver, recipient), [newest])
+    assert decided == {"deliver": 1, "supersede": 3}
 
 
 @async_fixture()

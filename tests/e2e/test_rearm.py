@@ -5,164 +5,150 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import ENCRYPTED, make_message
+from tests.harness.clients.messages import ENCRYPTED, MEGOLM, make_message
 from tests.harness.clients.olm import OlmDevice
-from tests.harness.databases.mailbox import mailbox
-from tests.harness.homeservers.stage import Two, log_in, send
+from tests.harness.homeservers.stage import Two, log_in, new_name
 from tests.harness.metrics.samples import counted, total
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 
-REARMED = "synapse_withheld_rearmed_total"
+pytestmark = on_both_databases
 
 
 @attrs.frozen
 class Ends:
-    """The two ends of a pair, with real Olm devices."""
+    """The two ends of a pair with real Olm devices, and people who are none of them."""
 
     two: Two
     sender: OlmDevice
     recipient: OlmDevice
+    third: Client
 
-    def queued(self) -> list[dict[str, Any]]:
-        """Return what is queued for the recipient."""
-        return mailbox(self.two.homeserver, self.two.recipient)
+    async def notify(self, reason: str) -> dict[str, Any]:
+        """Send the sender's notice; return it as it is queued."""
+        return await self.two.send(self.sender.notice(reason=reason))
 
-    def notice(self, reason: str) -> dict[str, Any]:
-        """Return the sender's notice as stock Synapse queues it."""
-        return make_message(self.two.sender.user_id, self.sender.notice(reason=reason))
-
-    def encrypted(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return an encrypted message as stock Synapse queues it."""
-        return make_message(self.two.sender.user_id, content, ENCRYPTED)
-
-    async def notify(self, reason: str) -> None:
-        """Send the sender's notice."""
-        assert await self.two.send(self.sender.notice(reason=reason)) == 200
+    def other_of(self, client: Client) -> OlmDevice:
+        """Return another device of a user: no device list changes, without its keys."""
+        return OlmDevice(client.user_id, "OTHER")
 
 
 @async_fixture()
 async def ends(two: Two) -> Ends:
-    """Give both ends an Olm account and queue a notice."""
-    sender = await two.sender.upload_keys()
-    recipient = await two.recipient.upload_keys()
-    ends = Ends(two, sender, recipient)
-    await ends.notify("first")
-    return ends
+    """Give both ends an Olm account."""
+    sender, recipient = (
+        await two.sender.upload_keys(),
+        await two.recipient.upload_keys(),
+    )
+    await log_in(two.recipient, "OTHER")
+    third = await two.homeserver.register(new_name("third"))
+    return Ends(two, sender, recipient, third)
+
+
+def to_recipient(
+    ends: Ends, olm: OlmDevice, to: OlmDevice, device_id: str = "AWAY"
+) -> tuple[Client, Client, str, dict[str, Any]]:
+    """Return what the sender sends, and to which of the recipient's devices."""
+    content = olm.establish(to).encrypt("a room key")
+    return ends.two.sender, ends.two.recipient, device_id, content
+
+
+def to_sender(ends: Ends, to: OlmDevice) -> tuple[Client, Client, str, dict[str, Any]]:
+    """Return what the recipient sends to the sender's device."""
+    content = ends.recipient.establish(to).encrypt("m.dummy")
+    return ends.two.recipient, ends.two.sender, "SENDERDEV", content
+
+
+# Who sends an Olm message to which user's device, and whether that re-arms.
+CASES = {
+    "a session was established": (
+        lambda ends: to_recipient(ends, ends.sender, ends.recipient),
+        True,
+    ),
+    "to all devices": (
+        lambda ends: to_recipient(ends, ends.sender, ends.recipient, "*"),
+        True,
+    ),
+    # The answer to a notice, as the specification has it.
+    "back to the sender": (lambda ends: to_sender(ends, ends.sender), True),
+    # Wider than needed: it costs one look-up and a write, never a second copy.
+    "back to another device of the sender": (
+        lambda ends: to_sender(ends, ends.other_of(ends.two.sender)),
+        True,
+    ),
+    # It says nothing about this one.
+    "to another device of the recipient": (
+        lambda ends: to_recipient(
+            ends, ends.sender, ends.other_of(ends.two.recipient), "OTHER"
+        ),
+        False,
+    ),
+    "of another device's key": (
+        lambda ends: to_recipient(ends, ends.other_of(ends.two.sender), ends.recipient),
+        False,
+    ),
+    # Whatever keys they name.
+    "of somebody else to the recipient": (
+        lambda ends: (ends.third, *to_recipient(ends, ends.sender, ends.recipient)[1:]),
+        False,
+    ),
+    "of somebody else to the sender": (
+        lambda ends: (ends.third, *to_sender(ends, ends.sender)[1:]),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "rearms"), CASES.values(), ids=CASES)
+@in_reactor
+async def test_which_olm_messages_rearm(ends: Ends, message: Any, rearms: bool) -> None:
+    """The next notice is delivered and is the only one at the end, or collapses."""
+    first = await ends.notify("first")
+    before = await rearmed(ends)
+    author, to, device_id, content = message(ends)
+    contents = {to.user_id: {device_id: content}}
+    assert await author.send_to_device(ENCRYPTED, contents) == 200
+    direction = "to_recipient" if to is ends.two.recipient else "to_sender"
+    assert await rearmed(ends) == {
+        each: number + (rearms and each == direction) for each, number in before.items()
+    }
+    others = [each for each in ends.two.mailbox() if each["type"] == ENCRYPTED]
+    async with counted(ends.two.homeserver) as decided:
+        following = await ends.notify("next")
+        left = [*others, following] if rearms else [first, *others]
+        await eventually(ends.two.mailbox, left)
+        await ends.notify("once more")
+        assert ends.two.mailbox() == left
+    assert others == (
+        [make_message(author.user_id, content, ENCRYPTED)]
+        if to is ends.two.recipient and device_id != "OTHER"
+        else []
+    )
+    assert decided == ({"supersede": 1, "collapse": 1} if rearms else {"collapse": 2})
 
 
 async def rearmed(ends: Ends) -> dict[str, int]:
     """Return how many pairs were re-armed, by direction."""
     metrics = await ends.two.homeserver.metrics()
+    name = "synapse_withheld_rearmed_total"
     return {
-        direction: int(total(metrics, REARMED, direction=direction))
+        direction: int(total(metrics, name, direction=direction))
         for direction in ("to_recipient", "to_sender")
     }
-
-
-async def check_supersedes(ends: Ends, *others: dict[str, Any]) -> None:
-    """Send the next notice; it is delivered, and is the only one at the end."""
-    async with counted(ends.two.homeserver) as decided:
-        await ends.notify("next")
-        expected = [*others, ends.notice("next")]
-        await eventually(ends.queued, expected)
-        await ends.notify("once more")
-        assert ends.queued() == expected
-    assert decided == {"supersede": 1, "collapse": 1}
-
-
-async def check_collapses(ends: Ends, *others: dict[str, Any]) -> None:
-    """Send the next notice; the queued one says it already."""
-    async with counted(ends.two.homeserver) as decided:
-        await ends.notify("next")
-        assert ends.queued() == [ends.notice("first"), *others]
-    assert decided == {"collapse": 1}
-
-
-@in_reactor
-async def test_olm_message_to_the_device_rearms(ends: Ends) -> None:
-    """Sender to recipient: a session was established, so a notice is news."""
-    before = await rearmed(ends)
-    content = ends.sender.establish(ends.recipient).encrypt("a room key")
-    assert await ends.two.send(content, ENCRYPTED) == 200
-    assert await rearmed(ends) == {**before, "to_recipient": before["to_recipient"] + 1}
-    await check_supersedes(ends, ends.encrypted(content))
-
-
-@in_reactor
-async def test_olm_message_to_all_devices_rearms(ends: Ends) -> None:
-    """The device ID `*` stands for every device."""
-    content = ends.sender.establish(ends.recipient).encrypt("a room key")
-    status = await ends.two.sender.send_to_device(
-        ENCRYPTED, {ends.two.recipient.user_id: {"*": content}}
-    )
-    assert status == 200
-    await check_supersedes(ends, ends.encrypted(content))
-
-
-@in_reactor
-async def test_olm_message_to_another_device_does_not_rearm(ends: Ends) -> None:
-    """To one device it says nothing about another of the same user."""
-    second = await log_in(ends.two.recipient, "SECOND")
-    # Which changes no device list: it uploads no keys.
-    other = OlmDevice(second.user_id, second.device_id)
-    content = ends.sender.establish(other).encrypt("a room key")
-    assert await send(ends.two.sender, second, content, ENCRYPTED) == 200
-    await check_collapses(ends)
-
-
-@in_reactor
-async def test_olm_message_of_another_key_does_not_rearm(ends: Ends) -> None:
-    """A session of another device of the sender is another session."""
-    other = OlmDevice(ends.two.sender.user_id, "OTHERDEV")
-    content = other.establish(ends.recipient).encrypt("a room key")
-    assert await ends.two.send(content, ENCRYPTED) == 200
-    await check_collapses(ends, ends.encrypted(content))
-
-
-@in_reactor
-async def test_olm_message_to_the_sender_rearms(ends: Ends) -> None:
-    """Recipient to sender: the answer to a notice, as the specification has it."""
-    before = await rearmed(ends)
-    content = ends.recipient.establish(ends.sender).encrypt("m.dummy")
-    two = ends.two
-    assert await send(two.recipient, two.sender, content, ENCRYPTED) == 200
-    assert await rearmed(ends) == {**before, "to_sender": before["to_sender"] + 1}
-    await check_supersedes(ends)
-
-
-@in_reactor
-async def test_olm_message_to_another_device_of_the_sender_rearms(ends: Ends) -> None:
-    """Wider than needed, so that it costs one look-up: a write, never a second copy."""
-    other = OlmDevice(ends.two.sender.user_id, "OTHERDEV")
-    content = ends.recipient.establish(other).encrypt("m.dummy")
-    two = ends.two
-    assert await send(two.recipient, two.sender, content, ENCRYPTED) == 200
-    await check_supersedes(ends)
-
-
-@in_reactor
-async def test_olm_message_of_a_third_user_does_not_rearm(ends: Ends) -> None:
-    """Nobody re-arms other people's pairs, whatever keys they name."""
-    third: Client = await ends.two.homeserver.register(
-        f"third-{ends.two.sender.user_id[1:].partition(':')[0]}"
-    )
-    forged = ends.sender.establish(ends.recipient).encrypt("forged")
-    assert await send(third, ends.two.recipient, forged, ENCRYPTED) == 200
-    answer = ends.recipient.establish(ends.sender).encrypt("forged")
-    assert await send(third, ends.two.sender, answer, ENCRYPTED) == 200
-    await check_collapses(ends, make_message(third.user_id, forged, ENCRYPTED))
 
 
 @in_reactor
 async def test_messages_encrypted_otherwise_do_not_rearm(ends: Ends) -> None:
     """Only algorithms of Olm are Olm messages."""
+    first = await ends.notify("first")
     content = ends.sender.establish(ends.recipient).encrypt("a room key")
-    content["algorithm"] = "m.megolm.v1.aes-sha2"
-    assert await ends.two.send(content, ENCRYPTED) == 200
-    await check_collapses(ends, ends.encrypted(content))
+    other = await ends.two.send({**content, "algorithm": MEGOLM}, ENCRYPTED)
+    await ends.notify("next")
+    assert ends.two.mailbox() == [first, other]
 
 
 @in_reactor
@@ -172,8 +158,7 @@ async def test_any_number_of_rounds_leaves_one_notice(ends: Ends) -> None:
     encrypted = []
     for number in range(6):
         content = session.encrypt(f"room key {number}")
-        encrypted.append(ends.encrypted(content))
-        assert await ends.two.send(content, ENCRYPTED) == 200
-        await ends.notify(f"after {number}")
+        encrypted.append(await ends.two.send(content, ENCRYPTED))
+        newest = await ends.notify(f"after {number}")
         await ends.notify("once more")
-    await eventually(ends.queued, [*encrypted, ends.notice("after 5")])
+    await eventually(ends.two.mailbox, [*encrypted, newest])

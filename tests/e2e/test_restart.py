@@ -7,83 +7,80 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
-from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, everything_tidied, two_on
 from tests.harness.metrics.samples import counted, failures
 from tests.harness.polling import eventually
-from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.reactor import in_reactor
 
 
-@async_fixture(scope="module")
-async def restarted(stage: Stage) -> Homeserver:
-    """Run a Synapse to be restarted and killed."""
-    return await stage.start({})
-
-
+@on_both_databases
 @in_reactor
-async def test_backlog_from_before_a_restart_collapses(restarted: Homeserver) -> None:
+async def test_backlog_from_before_a_restart_collapses(homeserver: Homeserver) -> None:
     """Olm messages may have been missed meanwhile: the newest notice stays."""
-    two = await two_on(restarted)
+    two = await two_on(homeserver)
     other = two.notice(from_device="OTHERDEV")
     await two.send(two.notice(reason="before"))
     await two.send({"number": 1}, PLAIN)
     await two.send(other)
-    await restarted.restart()
-    async with counted(restarted) as decided:
-        assert await two.send(two.notice(reason="after")) == 200
+    await homeserver.restart()
+    async with counted(homeserver) as decided:
+        await two.send(two.notice(reason="after"))
         await eventually(
-            lambda: mailbox(restarted, two.recipient),
+            two.mailbox,
             [
-                make_message(two.sender.user_id, {"number": 1}, PLAIN),
-                make_message(two.sender.user_id, other),
-                make_message(two.sender.user_id, two.notice(reason="after")),
+                two.queued({"number": 1}, PLAIN),
+                two.queued(other),
+                two.queued(two.notice(reason="after")),
             ],
         )
-        assert await two.send(two.notice(reason="again")) == 200
+        await two.send(two.notice(reason="again"))
         # Of this pair only the first reading knows: nobody watched it either.
         newest = two.notice(from_device="OTHERDEV", reason="after")
-        assert await two.send(newest) == 200
+        await two.send(newest)
         await eventually(
-            lambda: mailbox(restarted, two.recipient),
+            two.mailbox,
             [
-                make_message(two.sender.user_id, {"number": 1}, PLAIN),
-                make_message(two.sender.user_id, two.notice(reason="after")),
-                make_message(two.sender.user_id, newest),
+                two.queued({"number": 1}, PLAIN),
+                two.queued(two.notice(reason="after")),
+                two.queued(newest),
             ],
         )
     # What was queued before is found once the first is stored.
     assert decided == {"deliver": 1, "supersede": 1, "collapse": 1}
 
 
+@on_both_databases
 @in_reactor
 async def test_sync_repeated_after_a_crash_gives_the_notice(
-    restarted: Homeserver,
+    homeserver: Homeserver,
 ) -> None:
     """What was answered and not acknowledged is answered again, newest only."""
-    two = await two_on(restarted)
+    two = await two_on(homeserver)
     since = (await two.recipient.sync())["next_batch"]
     await two.send(two.notice(reason="before"))
-    before = [make_message(two.sender.user_id, two.notice(reason="before"))]
+    before = [two.queued(two.notice(reason="before"))]
     assert (await two.recipient.sync(since))["to_device"]["events"] == before
-    await restarted.kill()
-    await restarted.start()
+    await homeserver.kill()
+    await homeserver.start()
     assert (await two.recipient.sync(since))["to_device"]["events"] == before
-    assert await two.send(two.notice(reason="after")) == 200
-    after = [make_message(two.sender.user_id, two.notice(reason="after"))]
-    await eventually(lambda: mailbox(restarted, two.recipient), after)
+    await two.send(two.notice(reason="after"))
+    after = [two.queued(two.notice(reason="after"))]
+    await eventually(two.mailbox, after)
     # Another timeout makes it another request, which no cache answers.
     repeated = await two.recipient.sync(since, timeout_ms=1)
     assert repeated["to_device"]["events"] == after
 
 
+@on_both_databases
 @in_reactor
 async def test_storm_that_ends_with_a_crash_leaves_one_notice(
-    restarted: Homeserver,
+    homeserver: Homeserver,
 ) -> None:
     """Killed in the middle: what was answered 200 is there, and the pair heals."""
-    two = await two_on(restarted)
+    two = await two_on(homeserver)
     answered: dict[int, list[int]] = defaultdict(list)
     enough: Deferred[None] = Deferred()
 
@@ -92,9 +89,7 @@ async def test_storm_that_ends_with_a_crash_leaves_one_notice(
             # A new key now and then: superseding is what a crash may interrupt.
             key = make_key(f"{worker} {number // 3}")
             await two.send(two.notice(sender_key=key))
-            content = {"worker": worker, "number": number}
-            if await two.send(content, PLAIN) != 200:
-                return
+            await two.send({"worker": worker, "number": number}, PLAIN)
             answered[worker].append(number)
             if sum(map(len, answered.values())) >= 100 and not enough.called:
                 enough.callback(None)
@@ -102,16 +97,16 @@ async def test_storm_that_ends_with_a_crash_leaves_one_notice(
     workers = [Deferred.fromCoroutine(keep_sending(worker)) for worker in range(8)]
     ended = DeferredList(workers, consumeErrors=True)
     await enough
-    await restarted.kill()
+    await homeserver.kill()
     # Each worker ends with an error: nobody answers any more.
     assert [succeeded for succeeded, _ in await ended] == [False] * 8
-    await restarted.start()
+    await homeserver.start()
     newest = two.notice(sender_key=make_key("after the crash"))
-    assert await two.send(newest) == 200
-    await everything_tidied(restarted)
-    queued = mailbox(restarted, two.recipient)
+    await two.send(newest)
+    await everything_tidied(homeserver)
+    queued = two.mailbox()
     notices = [message for message in queued if message["type"] == WITHHELD]
-    assert notices[-1] == make_message(two.sender.user_id, newest)
+    assert notices[-1] == two.queued(newest)
     assert len(notices) == 1
     assert _answered_but_lost(queued, answered) == {}
 
@@ -144,22 +139,17 @@ async def test_backlog_from_before_installation_collapses(own_stage: Stage) -> N
         if number % 10 == 0:
             await two.send({"number": number}, PLAIN)
         await two.send(two.notice(from_device="OTHERDEV", reason=str(number)))
-    assert len(mailbox(stock, two.recipient)) == 63
+    assert len(two.mailbox()) == 63
     await stock.stop()
     installed = await own_stage.start({}, site=site)
     two.sender.base_url = installed.base_url
-    assert await two.send(two.notice(reason="newest")) == 200
+    await two.send(two.notice(reason="newest"))
     await eventually(
-        lambda: mailbox(installed, two.recipient),
+        two.mailbox,
         [
-            *(
-                make_message(two.sender.user_id, {"number": number}, PLAIN)
-                for number in (0, 10, 20)
-            ),
-            make_message(
-                two.sender.user_id, two.notice(from_device="OTHERDEV", reason="29")
-            ),
-            make_message(two.sender.user_id, two.notice(reason="newest")),
+            *(two.queued({"number": number}, PLAIN) for number in (0, 10, 20)),
+            two.queued(two.notice(from_device="OTHERDEV", reason="29")),
+            two.queued(two.notice(reason="newest")),
         ],
     )
     assert await failures(installed) == 0

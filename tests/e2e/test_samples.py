@@ -78,8 +78,7 @@ async def replay(
     samples = read_samples(recording.client)
     for sample in samples:
         message = sample["message"]
-        status = await send(sender, recipient, message["content"], message["type"])
-        assert status == 200
+        await send(sender, recipient, message["content"], message["type"])
     stays = [
         make_message(sender.user_id, sample["message"]["content"])
         for sample in samples
@@ -117,6 +116,6 @@ async def test_copies_of_recorded_notices_collapse(
                 "reason": f"said again {number}",
                 "org.matrix.msgid": f"copy-{number}",
             }
-            assert await send(sender, recipient, copy) == 200
+            await send(sender, recipient, copy)
         assert mailbox(homeserver, recipient) == stays
     assert decided == {"collapse": len(stays)}

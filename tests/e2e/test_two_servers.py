@@ -18,11 +18,7 @@ from tests.demo.federation.checks import (
     synced_otherwise,
     waited_otherwise,
 )
-from tests.demo.federation.people import (
-    CALL_EVERY_S,
-    DELIVERED_WITHIN_S,
-    Link,
-)
+from tests.demo.federation.people import CALL_EVERY_S, DELIVERED_WITHIN_S, Link
 from tests.demo.federation.reference import (
     PLACEMENTS,
     RESTART,
@@ -49,7 +45,7 @@ from tests.harness.together import together
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.e2e.conftest import NewDatabase
+    from tests.harness.homeservers.stage import NewDatabase
 
 # More than Synapse puts into one transaction.
 CROSSING = make_crossing(rounds=14)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.threads import deferToThread
 
-from tests.harness.clients.outward import IMPATIENT, outward_from
+from tests.harness.clients.outward import outward_from
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.homeservers.stage import Stage
@@ -39,7 +39,7 @@ async def draw(minutes: float, directory: Path) -> int:
         running.push_async_callback(stage.end)
         running.push_async_callback(remote.stop)
         await remote.start()
-        homeserver = await stage.start(MODULE, IMPATIENT)
+        homeserver = await stage.start(MODULE)
         admin = await homeserver.register("admin", admin=True)
         life = await Life.begin(homeserver, await outward_from(homeserver, remote))
         leave_backlog(homeserver, await homeserver.register("archive"))

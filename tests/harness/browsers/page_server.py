@@ -49,11 +49,7 @@ def status(**changed: Any) -> dict[str, Any]:
         "collapsed_bytes": 0,
         "tidied_rows": 0,
         "reasons": [],
-        "tracked": {
-            "pairs": 0,
-            "most_pairs": 10,
-            "mailboxes": 0,
-        },
+        "tracked": {"pairs": 0, "most_pairs": 10, "mailboxes": 0},
         "last_hour": {
             "step_ms": 60_000,
             "from_ts": NOW_TS - STEPS * 60_000,

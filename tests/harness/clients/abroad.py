@@ -7,7 +7,6 @@ from typing import Any
 import attrs
 
 from tests.harness.clients.messages import WITHHELD, make_message, make_notice
-from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import Two
 
@@ -32,12 +31,16 @@ class Abroad:
 
     def mailbox(self) -> list[dict[str, Any]]:
         """Return what is queued for the recipient."""
-        return mailbox(self.two.homeserver, self.two.recipient)
+        return self.two.mailbox()
 
     async def send(
         self, content: dict[str, Any], kind: str = WITHHELD, **how: Any
-    ) -> None:
-        """Send a message to the recipient in an EDU, which is processed then."""
+    ) -> dict[str, Any]:
+        """Send a message to the recipient in an EDU, which is processed then.
+
+        Returns:
+            The message as stock Synapse queues it.
+        """
         values = {
             "sender": self.user_id,
             "message_type": kind,
@@ -48,6 +51,7 @@ class Abroad:
         }
         answer = await self.remote.send_edu(self.two.homeserver, **values)
         assert answer == (200, {"pdus": {}})
+        return self.queued(content, kind)
 
     def received_ids(self) -> list[str]:
         """Return the message IDs that Synapse keeps of the remote's EDUs."""

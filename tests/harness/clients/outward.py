@@ -14,18 +14,6 @@ from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import new_name
 from tests.harness.polling import pause
 
-# A server that was away is tried again at the next occasion, not after minutes; in
-# milliseconds.
-IMPATIENT = {
-    "federation": {
-        "max_long_retries": 0,
-        "max_short_retries": 0,
-        "destination_min_retry_interval": 100,
-        "destination_max_retry_interval": 200,
-    }
-}
-
-
 NOTHING: list[dict[str, Any]] = []
 
 

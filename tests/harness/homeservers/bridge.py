@@ -9,17 +9,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Callable, cast
 
+import yaml
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.harness.clients.matrix import Client
 from tests.harness.homeservers.listening import Listener, answer, answer_late
-from tests.harness.homeservers.stage import (
-    BRIDGE_TOKEN,
-    BRIDGED_USERS,
-    new_name,
-    with_bridge,
-)
+from tests.harness.homeservers.stage import new_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +25,9 @@ if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
 ID = "receiving-bridge"
+
+# One to which Synapse never sends anything; their access tokens are their names.
+SILENT = "silent-bridge"
 
 _HS_TOKEN = "homeserver-token"  # noqa: S105 between two servers on loopback
 _TO_DEVICE = "de.sorunome.msc2409.to_device"
@@ -64,19 +63,33 @@ class Bridge:
         await self._listener.stop()
 
     def configuration(self) -> dict[str, Any]:
-        """Return what `homeserver.yaml` needs, once started; writes a registration."""
-        url = f"http://{self._listener.address}"
+        """Return what `homeserver.yaml` needs, once started; writes registrations."""
+        files = []
+        for name, url in ((ID, f"http://{self._listener.address}"), (SILENT, None)):
+            registration = {
+                "id": name,
+                "url": url,
+                "as_token": name,
+                "hs_token": _HS_TOKEN,
+                "sender_localpart": name,
+                "receive_ephemeral": True,
+                # Its name in Synapses before 1.157.
+                "de.sorunome.msc2409.push_ephemeral": True,
+                "namespaces": {"users": [{"exclusive": True, "regex": f"@{name}.*"}]},
+            }
+            files.append(self._directory / f"{name}.yaml")
+            files[-1].write_text(yaml.safe_dump(registration))
         return {
-            **with_bridge(self._directory, ID, url, _HS_TOKEN),
+            "app_service_config_files": [str(file) for file in files],
             "experimental_features": {"msc2409_to_device_messages_enabled": True},
         }
 
-    async def register(self, homeserver: Homeserver) -> Client:
-        """Register a user of the bridge's, with a device."""
-        bridge = Client(homeserver.base_url, "", "", BRIDGE_TOKEN)
+    async def register(self, homeserver: Homeserver, name: str = ID) -> Client:
+        """Register a user of the bridge's, or of the silent one's, with a device."""
+        bridge = Client(homeserver.base_url, "", "", name)
         registration = {
             "type": "m.login.application_service",
-            "username": new_name(BRIDGED_USERS),
+            "username": new_name(name),
             "device_id": "BRIDGED",
         }
         path = "/_matrix/client/v3/register"
@@ -93,7 +106,7 @@ class Bridge:
         """Be up again and let Synapse know, so that it need not find out."""
         self.status = 200
         self.release()
-        bridge = Client(homeserver.base_url, "", "", BRIDGE_TOKEN)
+        bridge = Client(homeserver.base_url, "", "", ID)
         path = f"/_matrix/client/v1/appservice/{ID}/ping"
         status, body = await bridge.request("POST", path, {})
         assert status == 200, body

@@ -9,16 +9,6 @@ from tests.harness.homeservers import settings
 from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.homeserver import Homeserver
 
-# Fail at once and forget it soon: who is back is believed at the next occasion.
-# Numbers that stand for a time are milliseconds.
-_RETRIES = {
-    "client_timeout": "10s",
-    "max_short_retries": 0,
-    "max_long_retries": 0,
-    "destination_min_retry_interval": 200,
-    "destination_max_retry_interval": 500,
-}
-
 
 def federating(
     directory: Path,
@@ -44,7 +34,6 @@ def federating(
         "listeners": [{**settings.listener(port, "http", ["federation"]), "tls": True}],
         "tls_certificate_path": str(certificate_path),
         "tls_private_key_path": str(key_path),
-        "federation": _RETRIES,
     }
     return Homeserver(
         directory,

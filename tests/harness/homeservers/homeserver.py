@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sqlite3
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any, AsyncIterator, Iterator
 
 import attrs
 import yaml
@@ -139,6 +139,26 @@ class Homeserver:
         """Scrape its metrics, as `scrape` tells them."""
         return await scrape(self.metrics_url)
 
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """Give a cursor of its database, each of whose statements is committed."""
+        arguments = self._database["args"]
+        connection: Any
+        if self._database["name"] == "sqlite3":
+            path = arguments["database"]
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+        else:
+            # Of the tests' requirements: the demonstration does without PostgreSQL.
+            import psycopg2  # noqa: PLC0415 only where it is needed
+
+            own = {key: arguments[key] for key in arguments if key[:3] != "cp_"}
+            connection = psycopg2.connect(**own)
+            connection.autocommit = True
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()
+
     def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
         """Run a statement straight on its database, committed at once.
 
@@ -146,25 +166,11 @@ class Homeserver:
             sql: With `?` for parameters on either database.
             parameters: As many values.
         """
-        if self._database["name"] == "sqlite3":
-            path = self._database["args"]["database"]
-            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-        else:
-            # Of the tests' requirements: the demonstration does without PostgreSQL.
-            import psycopg2  # noqa: PLC0415 only where it is needed
-
-            arguments = dict(self._database["args"])
-            arguments.pop("cp_min", None)
-            arguments.pop("cp_max", None)
-            connection = psycopg2.connect(**arguments)
-            connection.autocommit = True
+        if self._database["name"] != "sqlite3":
             sql = sql.replace("?", "%s")
-        try:
-            cursor = connection.cursor()
+        with self.connected() as cursor:
             cursor.execute(sql, tuple(parameters))
             return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
 
     async def register(
         self, username: str, *, device_id: str | None = None, admin: bool = False

@@ -81,6 +81,14 @@ def homeserver(
         "trusted_key_servers": [],
         "suppress_key_server_warning": True,
         "federation_verify_certificates": False,
+        # Who is back is believed at the next occasion. Numbers are milliseconds.
+        "federation": {
+            "client_timeout": "10s",
+            "max_short_retries": 0,
+            "max_long_retries": 0,
+            "destination_min_retry_interval": 100,
+            "destination_max_retry_interval": 200,
+        },
         "ip_range_blacklist": [],
         "federation_ip_range_blacklist": [],
         **_no_limits(),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import attrs
-import yaml
 
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import WITHHELD, make_key, make_message, make_notice
@@ -15,17 +14,20 @@ from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.metrics.samples import HOUSEKEEPING, total
 from tests.harness.polling import eventually, until
+from tests.harness.together import together
 
 MODULE = "synapse_withheld.WithheldModule"
-# Where Synapse finds modules of the tests.
-PROJECT = Path(__file__).parent.parent.parent.parent
-BRIDGE_TOKEN = "bridge-token"  # noqa: S105 of an application service that is not there
-BRIDGED_USERS = "bridged_"
+
+NewDatabase = Callable[[], "dict[str, Any] | None"]
 
 # Every homeserver that runs now, so that a failed test can show its log.
 RUNNING: list[Homeserver] = []
 
 _NAMES = count()
+
+
+def sqlite() -> None:
+    """Make an empty database: the harness's own SQLite needs nothing."""
 
 
 @attrs.frozen
@@ -47,7 +49,7 @@ class Stage:
     """
 
     new_directory: Callable[[], Path]
-    new_database: Callable[[], dict[str, Any] | None]
+    new_database: NewDatabase
     _started: list[Homeserver] = attrs.field(factory=list, init=False)
 
     def site(self) -> Site:
@@ -69,10 +71,7 @@ class Stage:
         """
         site = site or self.site()
         homeserver = Homeserver(
-            site.directory,
-            module=module,
-            database=site.database,
-            config=config,
+            site.directory, module=module, database=site.database, config=config
         )
         self._started.append(homeserver)
         RUNNING.append(homeserver)
@@ -87,34 +86,30 @@ class Stage:
             await homeserver.stop()
 
 
-def with_bridge(
-    directory: Path,
-    name: str = "bridge",
-    url: str | None = None,
-    token: str = "unused",  # noqa: S107 between two servers on loopback
-) -> dict[str, Any]:
-    """Return the configuration for an application service.
+@attrs.define
+class Shelf:
+    """Homeservers that several files of tests use, one for each configuration."""
 
-    Args:
-        directory: Where its registration is written.
-        name: Its ID.
-        url: Where it listens; by default it is never called.
-        token: What Synapse shows it.
-    """
-    registration = directory / f"{name}.yaml"
-    entry = {
-        "id": name,
-        "url": url,
-        "as_token": BRIDGE_TOKEN,
-        "hs_token": token,
-        "sender_localpart": "bridge",
-        "receive_ephemeral": True,
-        # Its name in Synapses before 1.157.
-        "de.sorunome.msc2409.push_ephemeral": True,
-        "namespaces": {"users": [{"exclusive": True, "regex": f"@{BRIDGED_USERS}.*"}]},
-    }
-    registration.write_text(yaml.safe_dump(entry))
-    return {"app_service_config_files": [str(registration)]}
+    new_directory: Callable[[], Path]
+    _there: dict[tuple[NewDatabase, str], Homeserver] = attrs.field(
+        factory=dict, init=False
+    )
+    _stages: list[Stage] = attrs.field(factory=list, init=False)
+
+    async def homeserver(
+        self, new_database: NewDatabase, module: dict[str, Any] | None
+    ) -> Homeserver:
+        """Return the one that is configured so; start it, if it is not there yet."""
+        key = (new_database, repr(module))
+        if key not in self._there:
+            stage = Stage(self.new_directory, new_database)
+            self._stages.append(stage)
+            self._there[key] = await stage.start(module)
+        return self._there[key]
+
+    async def end(self) -> None:
+        """Stop all of them."""
+        await together(*(stage.end() for stage in self._stages))
 
 
 @attrs.frozen
@@ -135,21 +130,28 @@ class Two:
         }
         return make_notice(**values)
 
-    async def send(self, content: dict[str, Any], message_type: str = WITHHELD) -> int:
-        """Send a message from sender to recipient; return the answer's status."""
-        return await send(self.sender, self.recipient, content, message_type)
+    def queued(self, content: dict[str, Any], kind: str = WITHHELD) -> dict[str, Any]:
+        """Return the sender's message as stock Synapse queues it."""
+        return make_message(self.sender.user_id, content, kind)
+
+    async def send(
+        self, content: dict[str, Any], kind: str = WITHHELD
+    ) -> dict[str, Any]:
+        """Send a message from sender to recipient; return it as it is queued."""
+        return await send(self.sender, self.recipient, content, kind)
+
+    def mailbox(self) -> list[dict[str, Any]]:
+        """Return what is queued for the recipient."""
+        return mailbox(self.homeserver, self.recipient)
 
 
 async def send(
-    sender: Client,
-    recipient: Client,
-    content: dict[str, Any],
-    message_type: str = WITHHELD,
-) -> int:
-    """Send a to-device message to one device; return the answer's status."""
-    return await sender.send_to_device(
-        message_type, {recipient.user_id: {recipient.device_id: content}}
-    )
+    sender: Client, recipient: Client, content: dict[str, Any], kind: str = WITHHELD
+) -> dict[str, Any]:
+    """Send a to-device message to one device; return it as stock Synapse queues it."""
+    contents = {recipient.user_id: {recipient.device_id: content}}
+    assert await sender.send_to_device(kind, contents) == 200
+    return make_message(sender.user_id, content, kind)
 
 
 async def log_in(client: Client, device_id: str) -> Client:
@@ -174,12 +176,8 @@ async def everything_tidied(homeserver: Homeserver) -> None:
     await nothing_to_do(homeserver)
     two = await two_on(homeserver)
     await two.send(two.notice())
-    newest = two.notice(sender_key=make_key("newest"))
-    await two.send(newest)
-    await eventually(
-        lambda: mailbox(homeserver, two.recipient),
-        [make_message(two.sender.user_id, newest)],
-    )
+    newest = await two.send(two.notice(sender_key=make_key("newest")))
+    await eventually(two.mailbox, [newest])
     await nothing_to_do(homeserver)
 
 

@@ -142,11 +142,7 @@ class Deployment:
             "worker_replication_secret": "s",
             "modules": [{**module, "config": {"sweep": True}}],
         }
-        main = Homeserver(
-            directory,
-            database=database,
-            config=shared,
-        )
+        main = Homeserver(directory, database=database, config=shared)
         workers = {
             name: Worker(name, directory, config) for name, config in files.items()
         }

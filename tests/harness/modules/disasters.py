@@ -50,7 +50,7 @@ POINTS = {
 }
 
 # How often a point is passed before anything happens there.
-PASSES = 4
+PASSES = 3
 
 
 class Disasters:
@@ -60,6 +60,7 @@ class Disasters:
         """Keep the path of the file, which need not exist yet."""
         self.path = path
         self._file = JsonFile(path)
+        self._busy = JsonFile(path.with_suffix(".busy"))
         self._passed = 0
 
     def set(self, **disaster: Any) -> None:
@@ -73,6 +74,14 @@ class Disasters:
     def get(self) -> dict[str, Any]:
         """Return what is to happen."""
         return self._file.read() or {}
+
+    def times_busy(self) -> int:
+        """Return how often the reactor was kept busy."""
+        return int((self._busy.read() or {}).get("times", 0))
+
+    def was_busy(self) -> None:
+        """Note in Synapse's process that the reactor was kept busy."""
+        self._busy.write({"times": self.times_busy() + 1})
 
     def module(self) -> dict[str, Any]:
         """Return the entry for `modules:` in `homeserver.yaml`."""
@@ -103,8 +112,8 @@ class DisastersModule:
 
     def __init__(self, config: Disasters, api: Any) -> None:
         """Begin to keep the reactor busy, if that is asked for."""
-        api.looping_background_call(self._be_busy, 20, "disasters")
         self._disasters = config
+        api.looping_background_call(self._be_busy, 20, desc="disasters")
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Disasters:
@@ -117,7 +126,10 @@ class DisastersModule:
         return disasters
 
     async def _be_busy(self) -> None:
-        time.sleep(self._disasters.get().get("busy_s", 0))
+        disaster = self._disasters.get()
+        if "busy_s" in disaster:
+            time.sleep(disaster["busy_s"])
+            self._disasters.was_busy()
 
 
 def _wrap(disasters: Disasters, point: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import attrs
 
@@ -45,6 +46,15 @@ def command_line(
         text=True,
         check=False,
     )
+
+
+def check(*arguments: str, directory: Path) -> tuple[int, dict[str, Any]]:
+    """Run `check`; return its exit code, what it found by question, and `acting`."""
+    result = command_line("check", "--json", *arguments, directory=directory)
+    assert result.stderr == ""
+    data = json.loads(result.stdout)
+    found = {each["question"]: each for each in data["findings"]}
+    return result.returncode, {**found, "acting": data["acting"]}
 
 
 def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
