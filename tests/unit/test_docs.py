@@ -1,0 +1,57 @@
+"""What the pages name is there: pages and their sections, files, tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+
+on_every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def text_of(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+
+
+def sections_of(page: Path) -> Iterator[str]:
+    """Give the anchor of each heading."""
+    for heading in re.findall(r"^#+ (.*)$", text_of(page), re.M):
+        yield re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-")
+
+
+@on_every_page
+def test_a_link_leads_to_a_page_and_a_section_of_it(page: Path) -> None:
+    """Those to other sites are not followed."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if not link.startswith("https://"):
+            path, _, section = link.partition("#")
+            target = (page.parent / path) if path else page
+            assert target.exists(), link
+            assert not section or section in sections_of(target), link
+
+
+@on_every_page
+def test_a_test_that_is_named_exists(page: Path) -> None:
+    """The threat model is worth what shows it."""
+    for name in re.findall(r"`(test_\w+)`", text_of(page)):
+        assert f"def {name}(" in TESTS, name
+
+
+@on_every_page
+def test_a_file_that_is_named_exists(page: Path) -> None:
+    """Of the checkout, or of the package."""
+    named = r"`((?:tests|docs|synapse_withheld|memory|rules|\.ci)/[\w./-]*)`"
+    for path in re.findall(named, text_of(page)):
+        assert (ROOT / path).exists() or (ROOT / "synapse_withheld" / path).exists()
+
+
+def test_the_readme_is_one_screen_to_decide_and_one_to_install() -> None:
+    """Everything else is in `docs`."""
+    assert len(PAGES[0].read_text().splitlines()) <= 120
