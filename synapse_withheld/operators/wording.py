@@ -19,7 +19,7 @@ WHY: dict[Decision, str] = {
     decision.OVERDUE: "the database did not confirm it in time",
     decision.RESTING: "a statement of the module failed just now, so nothing is asked "
     "for some seconds",
-    decision.LIMIT: "one request had more than 300 messages, which were stored "
+    decision.LIMIT: "one request had more than 250 messages, which were stored "
     "without a look; or something else of the sender while they were",
     decision.SPOOFED_SENDER: "the sender is not on the server that sent it; left alone",
     decision.ALREADY_RECEIVED: "a repeated EDU; Synapse stores nothing of it",
