@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, AsyncIterator, cast
+from typing import AsyncIterator
 
 import attrs
 import pytest
-from twisted.web.resource import Resource
 
 from synapse_withheld.cli.shared.homeserver.address import Address
 from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, first, get
 from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.listening import Listener
 from tests.harness.reactor import async_yield_fixture, in_reactor
-
-# Of the listener, which Twisted hands them to.
-pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")
-
-
-class Hello(Resource):
-    """Answers everything."""
-
-    isLeaf = True  # noqa: N815 Twisted's
-
-    def render_GET(self, _: Any) -> bytes:  # noqa: N802 Twisted's
-        return b"hello"
 
 
 @async_yield_fixture(scope="module")
@@ -35,7 +22,7 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Addres
     path = tmp_path_factory.mktemp("tls") / "tls.crt"
     path.write_bytes(certificate.certificate)
     listener = Listener()
-    listener.start(cast("Any", Hello)(), certificate)
+    listener.start(lambda _: b"hello", certificate)
     address = Address.of(f"https://{listener.address}/")
     yield attrs.evolve(address, certificate=str(path))
     await listener.stop()
