@@ -75,6 +75,18 @@ async def homeserver(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
     return await shelf.homeserver(new_database, {})
 
 
+@async_fixture()
+async def stock(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
+    """Return a Synapse without the module; others use it too."""
+    return await shelf.homeserver(new_database, None)
+
+
+@async_fixture()
+async def observing(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
+    """Return a Synapse that only observes; others use it too."""
+    return await shelf.homeserver(new_database, {"mode": "observe"})
+
+
 @pytest.fixture(scope="module")
 def own_postgres(
     postgres: PostgresServer,  # noqa: ARG001 skips where there is none

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
 from twisted.internet.defer import Deferred, gatherResults
 
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.settings import write_log_config
 from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
 from tests.harness.metrics.samples import DECISIONS, TIDIED, total
 from tests.harness.reactor import in_reactor
@@ -24,29 +24,12 @@ ABOUT_CONTEXTS = re.compile(r"log ?context|logging ?context|sentinel", re.IGNORE
 async def start(stage: Stage, module: dict[str, Any] | None) -> Homeserver:
     """Start a Synapse that logs everything."""
     site = stage.site()
-    log_config = site.directory / "log-everything.yaml"
-    filters = {"context": {"()": "synapse.logging.context.LoggingContextFilter"}}
-    form = "%(asctime)s %(name)s %(levelname)s %(request)s %(message)s"
-    handler = {
-        "class": "logging.FileHandler",
-        "filename": str(site.directory / "everything.log"),
-        "formatter": "line",
-        "filters": ["context"],
-    }
-    log_config.write_text(
-        yaml.safe_dump(
-            {
-                "version": 1,
-                "formatters": {"line": {"format": form}},
-                "filters": filters,
-                "handlers": {"file": handler},
-                "root": {"level": "DEBUG", "handlers": ["file"]},
-                "disable_existing_loggers": False,
-            }
-        )
-    )
-    homeserver = await stage.start(module, {"log_config": str(log_config)}, site)
-    homeserver.log_path = site.directory / "everything.log"
+    directory = site.directory / "everything"
+    log_path = directory / "everything.log"
+    write_log_config(directory, log_path, level="DEBUG")
+    config = {"log_config": str(directory / "log.yaml")}
+    homeserver = await stage.start(module, config, site)
+    homeserver.log_path = log_path
     return homeserver
 
 

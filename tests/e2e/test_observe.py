@@ -5,16 +5,10 @@ from __future__ import annotations
 from tests.harness.clients.messages import WITHHELD, make_key
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import NewDatabase, Shelf, log_in, two_on
+from tests.harness.homeservers.stage import log_in, two_on
 from tests.harness.metrics.samples import counted, total
 from tests.harness.processes.commands import command_line
-from tests.harness.reactor import async_fixture, in_reactor
-
-
-@async_fixture()
-async def observing(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse that only observes."""
-    return await shelf.homeserver(new_database, {"mode": "observe"})
+from tests.harness.reactor import in_reactor
 
 
 @in_reactor

@@ -155,19 +155,6 @@ async def test_the_token_is_nowhere_but_in_memory(
 
 
 @in_reactor
-async def test_a_forgotten_token_takes_the_numbers_along(
-    site: Site, browser: Chromium
-) -> None:
-    """What was shown is not left behind the form either."""
-    await show(browser, site.admin)
-    browser.find("#forget").click()
-    assert browser.find("#ask").is_displayed()
-    assert not browser.find("#numbers").is_displayed()
-    html = browser.run("return document.body.innerHTML")
-    assert site.two.sender.user_id not in html
-
-
-@in_reactor
 async def test_a_wrong_token_is_called_that(site: Site, browser: Chromium) -> None:
     """Each with its reason, and the form is there for another."""
     for token, said in (

@@ -127,9 +127,19 @@ def test_it_refreshes_but_not_while_it_is_hidden(
 def test_a_forgotten_token_is_not_sent_again(
     browser: Chromium, server: PageServer
 ) -> None:
-    """Neither when the page would have refreshed nor when it comes into sight."""
+    """And takes the numbers along, which are not left behind the form either.
+
+    Neither when the page would have refreshed nor when it comes into sight.
+    """
+    user = {"user_id": "@a:b.c", "rule": "no_olm", "notices": 1, "error": 0}
+    server.answers["v1/top"] = top(senders=[user])
     show(browser)
+    text = "return document.body.textContent"
+    assert "@a:b.c" in browser.run(text)
     browser.find("#forget").click()
+    assert browser.find("#ask").is_displayed()
+    assert not browser.find("#numbers").is_displayed()
+    assert "@a:b.c" not in browser.run(text)
     browser.run("window.due();")
     hide(browser, False)
     # What comes with another token is the first that is asked for since.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, AsyncIterator
 
 import attrs
 import pytest
 import treq
-from twisted.internet import reactor
 from twisted.web.http_headers import Headers
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
 
+from tests.harness.homeservers.listening import Listener
 from tests.harness.homeservers.settings import LOOPBACK, free
 from tests.harness.processes.nginx import Nginx, nginx_blocks
 from tests.harness.processes.programs import program
@@ -33,22 +32,11 @@ MAIN, WRITER, SYNC, RECEIVER = 8008, 8081, 8082, 8083
 NOT_FOUND = 404
 
 
-class Process(Resource):
-    """A process of Synapse that says who it is and what it was asked."""
-
-    isLeaf = True  # noqa: N815 Twisted's name
-
-    def __init__(self, port: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.port = port
-
-    def render(self, request: Request) -> bytes:
-        """Answer with the port on the page, the path, and what a proxy adds."""
-        added = [
-            request.getHeader(name) or ""
-            for name in ("host", "x-forwarded-for", "x-forwarded-proto")
-        ]
-        return " ".join([str(self.port), request.uri.decode(), *added]).encode()
+def told_at(port: int, request: Any) -> bytes:
+    """Answer with the port on the page, the path, and what a proxy adds."""
+    names = ("host", "x-forwarded-for", "x-forwarded-proto")
+    added = [request.getHeader(name) or "" for name in names]
+    return " ".join([str(port), request.uri.decode(), *added]).encode()
 
 
 @attrs.frozen
@@ -71,13 +59,12 @@ async def proxy(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Proxy]:
     """Run nginx with the blocks of both pages, before processes that answer."""
-    twisted: Any = reactor
-    site: Any = Site
-    listening = {
-        port: twisted.listenTCP(0, site(Process(port)), interface=LOOPBACK)
-        for port in (MAIN, WRITER, SYNC, RECEIVER)
+    listening = {port: Listener() for port in (MAIN, WRITER, SYNC, RECEIVER)}
+    for port, each in listening.items():
+        each.start(partial(told_at, port))
+    ports = {
+        str(port): each.address.partition(":")[2] for port, each in listening.items()
     }
-    ports = {str(port): str(each.getHost().port) for port, each in listening.items()}
     first, second, own = free(3)
     (workers,) = nginx_blocks(WORKERS)
     (inside,) = nginx_blocks(INSTALL)
@@ -96,7 +83,7 @@ async def proxy(
     finally:
         nginx.kill()
         for each in listening.values():
-            await each.stopListening()
+            await each.stop()
 
 
 async def ask(url: str) -> tuple[int, list[str]]:

@@ -9,7 +9,13 @@ import pytest
 
 from tests.harness.clients.messages import WITHHELD, make_key
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.homeservers.stage import (
+    NewDatabase,
+    Shelf,
+    Two,
+    everything_tidied,
+    two_on,
+)
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
@@ -53,16 +59,10 @@ def withheld(session: str, code: str) -> Message:
     return WITHHELD, content
 
 
-@async_fixture(scope="module")
-async def every_rule(stage: Stage) -> Homeserver:
-    """Run a Synapse with every rule on."""
-    return await stage.start({"rules": ALL_RULES})
-
-
-@async_fixture(scope="module")
-async def stock(stage: Stage) -> Homeserver:
-    """Run a Synapse without the module."""
-    return await stage.start(None)
+@async_fixture()
+async def every_rule(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
+    """Return a Synapse with every rule on."""
+    return await shelf.homeserver(new_database, {"rules": ALL_RULES})
 
 
 async def tell(two: Two, *messages: Message) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
@@ -14,7 +15,7 @@ from tests.harness.clients.messages import (
 )
 from tests.harness.databases.mailbox import stored
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, everything_tidied, log_in, new_name
+from tests.harness.homeservers.stage import everything_tidied, log_in, new_name
 from tests.harness.reactor import in_reactor
 
 KEY = make_key("beside stock")
@@ -48,12 +49,12 @@ def traffic(user_id: str) -> list[tuple[str, dict[str, dict[str, Any]], bool]]:
     ]
 
 
+@on_both_databases
 @in_reactor
 async def test_what_is_stored_is_stored_as_on_stock(
-    homeserver: Homeserver, own_stage: Stage
+    homeserver: Homeserver, stock: Homeserver
 ) -> None:
     """The same traffic, without what is redundant, leaves the same bytes on stock."""
-    stock = await own_stage.start(None)
     names = (new_name("sender"), new_name("recipient"))
     recipient = await run_traffic(homeserver, names, everything=True)
     await run_traffic(stock, names, everything=False)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any
 
 import attrs
 import pytest
 
 from synapse_withheld.sweep.walk import Options
+from tests.e2e.conftest import on_both_databases
 from tests.e2e.test_doomed import schedule_deletion
 from tests.harness.clients.messages import (
     ENCRYPTED,
@@ -27,17 +29,11 @@ from tests.harness.homeservers.stage import Site, Stage, Two, everything_tidied,
 from tests.harness.metrics.samples import failures, total
 from tests.harness.polling import eventually, pause, until
 from tests.harness.processes.commands import command_line
-from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.reactor import async_fixture, in_reactor
 
 DEVICES = 3
 COPIES = 10
 SLOWLY = ("--batch-size", "3")
-
-
-@async_yield_fixture(scope="module")
-async def stock(stage: Stage) -> AsyncIterator[Homeserver]:
-    """Run a stock Synapse."""
-    yield await stage.start(None)
 
 
 async def with_backlog(homeserver: Homeserver) -> Two:
@@ -100,6 +96,7 @@ async def begun(homeserver: Homeserver, before: Table, two: Two) -> None:
     await eventually(lambda: len(table(homeserver, two)) < len(before), expected=True)
 
 
+@on_both_databases
 @in_reactor
 async def test_a_backlog_is_swept_while_synapse_runs(stock: Homeserver) -> None:
     """What a dry run says is what goes; what stays reaches the device in order."""
@@ -171,6 +168,7 @@ async def test_a_device_that_is_being_deleted_is_left_alone(stock: Homeserver) -
     stock.query("DELETE FROM scheduled_tasks WHERE resource_id = ?", ("AWAY",))
 
 
+@on_both_databases
 @in_reactor
 async def test_two_sweeps_at_once_leave_what_one_leaves(stock: Homeserver) -> None:
     """With batches of different sizes; each row is deleted by one of them."""
@@ -186,20 +184,41 @@ async def test_two_sweeps_at_once_leave_what_one_leaves(stock: Homeserver) -> No
     assert len(before) - len(expected) <= sum(said["deleted"] for _, said in codes)
 
 
-async def with_module_after_stock(stage: Stage, module: Any) -> tuple[Homeserver, Any]:
-    """Let stock Synapse make a backlog, then load the module on the same data."""
-    site: Site = stage.site()
+@attrs.frozen
+class Left:
+    """What stock Synapse left: where its data is, whose, and which rows."""
+
+    site: Site
+    two: Two
+    before: Table
+
+
+@async_fixture(scope="module")
+async def left(stage: Stage) -> Left:
+    """Let stock Synapse make a backlog, and stop it."""
+    site = stage.site()
     stock = await stage.start(None, site=site)
     two = await with_backlog(stock)
     before = table(stock, two)
     await stock.stop()
-    return await stage.start(module, site=site), (two, before)
+    return Left(site, two, before)
+
+
+async def with_module_after_stock(
+    stage: Stage, left: Left, module: dict[str, Any]
+) -> Homeserver:
+    """Load the module on a copy of what stock Synapse left."""
+    site = stage.site()
+    shutil.copytree(left.site.directory, site.directory, dirs_exist_ok=True)
+    return await stage.start(module, site=site)
 
 
 @in_reactor
-async def test_a_sweep_beside_the_module_that_goes_on(own_stage: Stage) -> None:
+async def test_a_sweep_beside_the_module_that_goes_on(
+    own_stage: Stage, left: Left
+) -> None:
     """Nothing fails, and of each pair the newest is left; Olm messages all stay."""
-    homeserver, (two, _) = await with_module_after_stock(own_stage, {})
+    homeserver, two = await with_module_after_stock(own_stage, left, {}), left.two
     sender = attrs.evolve(two.sender, base_url=homeserver.base_url)
     again = attrs.evolve(two, homeserver=homeserver, sender=sender)
     process = begin_sweep(homeserver, *SLOWLY)
@@ -223,14 +242,18 @@ async def test_a_sweep_beside_the_module_that_goes_on(own_stage: Stage) -> None:
     assert said["done"]
 
 
+async def swept(homeserver: Homeserver) -> dict[str, float]:
+    """Wait until the module has swept; return the metrics."""
+    name = "synapse_withheld_sweep_done"
+    return await until(homeserver.metrics, lambda told: total(told, name) == 1)
+
+
 @in_reactor
-async def test_the_module_sweeps_by_itself(own_stage: Stage) -> None:
+async def test_the_module_sweeps_by_itself(own_stage: Stage, left: Left) -> None:
     """Once after start, told by the metrics."""
-    module = {"sweep": True}
-    homeserver, (two, before) = await with_module_after_stock(own_stage, module)
-    metrics = await until(
-        homeserver.metrics, lambda told: total(told, "synapse_withheld_sweep_done") == 1
-    )
+    homeserver = await with_module_after_stock(own_stage, left, {"sweep": True})
+    two, before = left.two, left.before
+    metrics = await swept(homeserver)
     expected = must_stay(before, Options())
     assert expected == table(homeserver, two).keys()
     gone = [text for place, text in before.items() if place not in expected]
@@ -252,11 +275,17 @@ async def test_the_module_sweeps_by_itself(own_stage: Stage) -> None:
 
 
 @in_reactor
-async def test_by_hand_nothing_goes_in_observe_mode(own_stage: Stage) -> None:
-    """Unless that is asked for by its name."""
-    homeserver, (two, before) = await with_module_after_stock(
-        own_stage, {"mode": "observe"}
-    )
+async def test_in_observe_mode_nothing_goes_unless_that_is_asked_for(
+    own_stage: Stage, left: Left
+) -> None:
+    """The module sweeps, and counts; by hand it is asked for by its name."""
+    module = {"mode": "observe", "sweep": True}
+    homeserver = await with_module_after_stock(own_stage, left, module)
+    two, before = left.two, left.before
+    metrics = await swept(homeserver)
+    assert before == table(homeserver, two)
+    assert total(metrics, "synapse_withheld_sweep_notices_total") == DEVICES * COPIES
+    assert total(metrics, "synapse_withheld_sweep_deleted_bytes_total") == 0
     config = ("sweep", "-c", "homeserver.yaml", "--pause", "0")
     result = command_line(*config, directory=homeserver.log_path.parent)
     assert (result.returncode, result.stdout) == (2, "")
@@ -269,7 +298,7 @@ async def test_by_hand_nothing_goes_in_observe_mode(own_stage: Stage) -> None:
 
 @in_reactor
 async def test_a_place_is_for_one_sweep_and_one_database(
-    stock: Homeserver, own_stage: Stage, tmp_path: Path
+    stock: Homeserver, homeserver: Homeserver, tmp_path: Path
 ) -> None:
     """A second one with it is refused while the first runs; so is another server."""
     two = await with_backlog(stock)
@@ -285,22 +314,8 @@ async def test_a_place_is_for_one_sweep_and_one_database(
     assert "is in use by another sweep" in second.stderr
     first.kill()
     first.communicate()
-    other = await own_stage.start(None)
-    refused = command_line(*place, directory=other.log_path.parent)
+    refused = command_line(*place, directory=homeserver.log_path.parent)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "is of a sweep with another database" in refused.stderr
     code, _ = sweep(stock, "--place", str(noted))
     assert (code, must_stay(before, Options())) == (0, set(table(stock, two)))
-
-
-@in_reactor
-async def test_in_observe_mode_the_sweep_deletes_nothing(own_stage: Stage) -> None:
-    """It looks at everything and counts."""
-    module = {"mode": "observe", "sweep": True}
-    homeserver, (two, before) = await with_module_after_stock(own_stage, module)
-    metrics = await until(
-        homeserver.metrics, lambda told: total(told, "synapse_withheld_sweep_done") == 1
-    )
-    assert before == table(homeserver, two)
-    assert total(metrics, "synapse_withheld_sweep_notices_total") == DEVICES * COPIES
-    assert total(metrics, "synapse_withheld_sweep_deleted_bytes_total") == 0

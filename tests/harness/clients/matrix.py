@@ -20,6 +20,9 @@ _PASSWORD = "a password for nobody"  # noqa: S105
 
 _CLIENT = "/_matrix/client/v3"
 
+# Beyond it a test that would hang fails, and shows the server's log.
+ANSWERS_WITHIN_S = 180.0
+
 
 class MatrixError(Exception):
     """A request that had to succeed did not."""
@@ -198,7 +201,12 @@ async def _request(
 
     async def exchange() -> tuple[int, Any]:
         response = await treq.request(
-            method, base_url + path, json=json, params=params, headers=headers
+            method,
+            base_url + path,
+            json=json,
+            params=params,
+            headers=headers,
+            timeout=ANSWERS_WITHIN_S,
         )
         try:
             body = await response.json()

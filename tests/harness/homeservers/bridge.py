@@ -10,7 +10,6 @@ import json
 from typing import TYPE_CHECKING, Any, Callable, cast
 
 import yaml
-from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.harness.clients.matrix import Client
@@ -56,7 +55,7 @@ class Bridge:
 
     async def start(self) -> None:
         """Listen."""
-        self._listener.start(_Answers(self))
+        self._listener.start(self._answer)
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -143,35 +142,20 @@ class Bridge:
             self._messages += transaction.get(_TO_DEVICE, [])
         return self.status
 
-
-class _Answers(Resource):
-    """What the application service answers."""
-
-    isLeaf = True  # noqa: N815 Twisted's name
-
-    def __init__(self, bridge: Bridge) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._bridge = bridge
-
-    def render_PUT(self, request: Request) -> Any:  # noqa: N802 Twisted's name
-        """Take a transaction, now or later."""
+    def _answer(self, request: Request) -> Any:
+        """Answer a ping, and take a transaction, now or later."""
+        if request.method == b"POST":
+            return answer(request, self.status, {})
         _, _, transaction_id = request.path.decode().partition("/app/v1/transactions/")
-        if not transaction_id or not _is_homeserver(request):
+        token = request.getHeader("Authorization")
+        if not transaction_id or token != f"Bearer {_HS_TOKEN}":
             return answer(request, 403, {})
         transaction = json.load(cast("Any", request.content))
 
         def take() -> int:
-            return self._bridge.take(transaction_id, transaction)
+            return self.take(transaction_id, transaction)
 
-        if not self._bridge.holding:
+        if not self.holding:
             return answer(request, take(), {})
-        self._bridge.waiting.append(lambda: answer_late(request, take(), {}))
+        self.waiting.append(lambda: answer_late(request, take(), {}))
         return NOT_DONE_YET
-
-    def render_POST(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
-        """Answer a ping."""
-        return answer(request, self._bridge.status, {})
-
-
-def _is_homeserver(request: Request) -> bool:
-    return bool(request.getHeader("Authorization") == f"Bearer {_HS_TOKEN}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import attrs
-from twisted.web.resource import Resource
 
 from tests.harness.homeservers.listening import Listener, answer
 
@@ -35,7 +34,7 @@ class Introspection:
 
     def start(self) -> None:
         """Listen on a free port."""
-        self._listener.start(_Everything(self))
+        self._listener.start(self._answer)
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -65,6 +64,13 @@ class Introspection:
         scope = f"{_API_SCOPE} {ADMIN_SCOPE}" if is_admin else _API_SCOPE
         return {"active": True, "scope": scope, "username": user, "sub": user}
 
+    def _answer(self, request: Any) -> bytes:
+        """Tell about a token, or where what is."""
+        if request.method == b"GET":
+            return answer(request, 200, self.metadata())
+        token = request.args[b"token"][0].decode()
+        return answer(request, 200, self.told_of(token))
+
     def metadata(self) -> dict[str, Any]:
         """Return where what is."""
         return {
@@ -72,22 +78,3 @@ class Introspection:
             "introspection_endpoint": f"{self.url}oauth2/introspect",
             "account_management_uri": f"{self.url}account",
         }
-
-
-class _Everything(Resource):
-    """Every address of the server."""
-
-    isLeaf = True  # noqa: N815 Twisted's name
-
-    def __init__(self, server: Introspection) -> None:
-        cast("Any", Resource.__init__)(self)
-        self._server = server
-
-    def render_GET(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
-        """Tell where what is."""
-        return answer(request, 200, self._server.metadata())
-
-    def render_POST(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
-        """Tell about a token."""
-        token = request.args[b"token"][0].decode()
-        return answer(request, 200, self._server.told_of(token))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any, Callable, cast
 
 import attrs
 from twisted.internet import reactor as default_reactor
 from twisted.internet.ssl import PrivateCertificate
+from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from tests.harness.homeservers.certificate import Certificate
@@ -16,7 +17,7 @@ from tests.harness.homeservers.settings import LOOPBACK
 
 @attrs.define(eq=False)
 class Listener:
-    """A free port, while it listens, at which a resource of Twisted answers."""
+    """A free port, while it listens."""
 
     _port: Any = attrs.field(default=None, init=False)
 
@@ -25,10 +26,18 @@ class Listener:
         """Return host and port."""
         return f"{LOOPBACK}:{self._port.getHost().port}"
 
-    def start(self, resource: Any, certificate: Certificate | None = None) -> None:
-        """Listen, over TLS if there is a certificate."""
+    def start(
+        self, answer: Callable[[Any], Any], certificate: Certificate | None = None
+    ) -> None:
+        """Listen, over TLS if there is a certificate.
+
+        Args:
+            answer: Given a request of Twisted's, returns what is to be answered.
+            certificate: The server's.
+        """
         # Most of Twisted's web server and certificates has no types.
-        reactor, site = cast("Any", default_reactor), cast("Any", Site)(resource)
+        site = cast("Any", Site)(_Everything(answer))
+        reactor = cast("Any", default_reactor)
         if certificate is None:
             self._port = reactor.listenTCP(0, site, interface=LOOPBACK)
             return
@@ -41,6 +50,20 @@ class Listener:
         if self._port is not None:
             await self._port.stopListening()
             self._port = None
+
+
+class _Everything(Resource):
+    """Every path, whatever the method."""
+
+    isLeaf = True  # noqa: N815 Twisted's name
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        cast("Any", super()).__init__()
+        self._answer = answer
+
+    def render(self, request: Any) -> Any:
+        """Answer a request."""
+        return self._answer(request)
 
 
 def answer(request: Any, status: int, body: Any) -> bytes:

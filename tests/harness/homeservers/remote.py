@@ -17,7 +17,6 @@ from signedjson.key import encode_verify_key_base64, generate_signing_key
 from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
 from twisted.web.http_headers import Headers
-from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from tests.harness.homeservers.certificate import self_signed
@@ -55,7 +54,7 @@ class RemoteServer:
 
     async def start(self) -> None:
         """Listen."""
-        self._listener.start(_Answers(self), self_signed())
+        self._listener.start(self._answer, self_signed())
         self.server_name = self._listener.address
 
     async def stop(self) -> None:
@@ -87,6 +86,15 @@ class RemoteServer:
             self._held.append(request)
             return NOT_DONE_YET
         return answer(request, 200, {"pdus": {}})
+
+    def _answer(self, request: Request) -> Any:
+        """Tell the keys, and take transactions; know no user, room or device."""
+        path = request.path.decode()
+        if path.startswith("/_matrix/key/v2/server"):
+            return answer(request, 200, self.keys())
+        if path.startswith("/_matrix/federation/v1/send/"):
+            return self.take(request)
+        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
 
     def user(self, localpart: str) -> str:
         """Return the ID of a user of this server."""
@@ -184,30 +192,6 @@ class RemoteServer:
         return response.code, await treq.json_content(response)
 
 
-class _Answers(Resource):
-    """What the remote homeserver answers."""
-
-    isLeaf = True  # noqa: N815 Twisted's name
-
-    def __init__(self, server: RemoteServer) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._server = server
-
-    def render_GET(self, request: Request) -> bytes:  # noqa: N802 Twisted's name
-        """Tell the keys; know no user, room or device."""
-        if _path(request).startswith("/_matrix/key/v2/server"):
-            return answer(request, 200, self._server.keys())
-        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
-
-    def render_PUT(self, request: Request) -> Any:  # noqa: N802 Twisted's name
-        """Keep the EDUs of a transaction."""
-        if not _path(request).startswith("/_matrix/federation/v1/send/"):
-            return self.render_GET(request)
-        return self._server.take(request)
-
-    render_POST = render_GET  # noqa: N815 Twisted's name
-
-
 def _authorization(
     origin: str, homeserver: Homeserver, key_id: str, signature: str
 ) -> Headers:
@@ -216,7 +200,3 @@ def _authorization(
         f'key="{key_id}",sig="{signature}"'
     )
     return Headers({"Authorization": [value]})
-
-
-def _path(request: Request) -> str:
-    return request.path.decode()

@@ -114,8 +114,9 @@ def extend(config: dict[str, Any], more: dict[str, Any]) -> None:
     config.update({**more, **lists})
 
 
-def write_log_config(directory: Path, log_path: Path) -> None:
-    """Write a `log.yaml` that logs to a file."""
+def write_log_config(directory: Path, log_path: Path, level: str = "INFO") -> None:
+    """Write a `log.yaml` that logs to a file, into a directory that is made."""
+    directory.mkdir(parents=True, exist_ok=True)
     form = "%(asctime)s %(name)s %(levelname)s %(request)s %(message)s"
     context = "synapse.logging.context.LoggingContextFilter"
     handler = {
@@ -129,7 +130,7 @@ def write_log_config(directory: Path, log_path: Path) -> None:
         "formatters": {"line": {"format": form}},
         "filters": {"context": {"()": context, "request": ""}},
         "handlers": {"file": handler},
-        "root": {"level": "INFO", "handlers": ["file"]},
+        "root": {"level": level, "handlers": ["file"]},
         "disable_existing_loggers": False,
     }
     (directory / "log.yaml").write_text(yaml.safe_dump(config))

@@ -84,7 +84,6 @@ class Worker:
     def spawn(self) -> None:
         """Start it; `ready` waits for it."""
         log_config = self.directory / f"log-{self.name}"
-        log_config.mkdir(exist_ok=True)
         settings.write_log_config(log_config, self.log_path)
         config = {**self.config, "worker_log_config": str(log_config / "log.yaml")}
         file = self.directory / f"{self.name}.yaml"

@@ -15,6 +15,7 @@ from tests.harness.together import cancellable
 
 ENDS_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.1
+ANSWERS_WITHIN_S = 10.0
 OK = 200
 
 
@@ -103,6 +104,7 @@ def tail(*paths: Path, lines: int = 60) -> str:
 
 
 async def _code_of(url: str) -> int:
-    response = await treq.get(url)
+    # Somebody else may have taken the port, and say nothing.
+    response = await treq.get(url, timeout=ANSWERS_WITHIN_S)
     await response.content()
     return int(response.code)
