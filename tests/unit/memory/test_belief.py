@@ -435,6 +435,21 @@ def test_a_number_goes_with_the_last_that_it_rearms() -> None:
     assert 0 == of.rearm_users(R1[0], SENDER)
 
 
+def test_numbers_only_rise() -> None:
+    """Whoever they are of: one that began again would pass for an old one."""
+    of = memory()
+    store(of, no_olm(), 5)
+    for _ in range(3):
+        of.rearm_device(R1, SENDER, "k1")
+    store(of, no_olm(), 6)
+    begin(of, no_olm(sender=OTHER))
+    of.rearm_users(R1[0], OTHER)
+    assert not is_rearmed(of)
+    of.rearm_device(R1, SENDER, "k1")
+
+    assert is_rearmed(of)
+
+
 def test_what_was_found_is_rearmed_by_what_passes_afterwards() -> None:
     """Not by what passed before: nobody knows whether it came before that.
 
