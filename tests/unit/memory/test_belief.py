@@ -99,6 +99,16 @@ def test_what_was_found_in_the_database_is_not_believed() -> None:
     assert [(5, 7), (6, 7)] == store(of, no_olm("k3"), 7)
 
 
+def test_a_newer_row_with_another_key_has_the_last_word() -> None:
+    """However it came there: the older one does not say what a reader sees last."""
+    of = memory()
+    store(of, no_olm(), 5)
+    learn(of, (7, no_olm("k2")))
+
+    assert [5, 7] == stream_ids(of)
+    assert decision.NEW_KEY is why(of)
+
+
 def test_nothing_is_believed_while_something_else_of_the_pair_is_in_flight() -> None:
     """It may be stored last.
 
