@@ -16,6 +16,10 @@ _ById = Dict[int, Record]
 def settle(mailboxes: Mailboxes, mailbox: Mailbox, record: Record) -> list[Superseded]:
     """Remember a row that was seen being stored; return what is redundant now."""
     known = {each.stream_id: each for each in mailbox.of_pair(record.notice)}
+    if not known:
+        # As it is for most.
+        mailboxes.insert(mailbox, record)
+        return []
     found = known.pop(record.stream_id, None)
     if found is not None:
         # It was learned before it was settled.

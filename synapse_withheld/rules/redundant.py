@@ -95,12 +95,15 @@ class Backwards:
     def judge(self, row: Row) -> int | None:
         """Return the newer row for which this one may go; `None` if it stays."""
         notice = row.notice
-        newer_id = self.newer_than(notice)
+        pair = notice.pair_of_rule
+        taken = self._taken.get(pair)
+        newer_id = None if taken is None else _first(taken, notice)
         if row.stale and row.stream_id < self.newest_id:
             newer_id = self.newest_id
         slots = notice.rule.takes(notice, seen_arriving=row.seen_arriving)
         if self._slots + len(slots) <= self.most_slots:
-            taken = self._taken.setdefault(notice.pair_of_rule, {})
+            if taken is None:
+                taken = self._taken[pair] = {}
             before = len(taken)
             # Whoever yields to this one may go for what stays.
             stays_id = row.stream_id if newer_id is None else newer_id
@@ -111,6 +114,12 @@ class Backwards:
 
     def newer_than(self, notice: Notice) -> int | None:
         """Return the newer row for which one with this notice would go from here."""
-        taken = self._taken.get(notice.pair_of_rule, {})
-        found = (taken[slot] for slot in notice.rule.yields_to(notice) if slot in taken)
-        return next(found, None)
+        taken = self._taken.get(notice.pair_of_rule)
+        return None if taken is None else _first(taken, notice)
+
+
+def _first(taken: dict[Slot, int], notice: Notice) -> int | None:
+    for slot in notice.rule.yields_to(notice):
+        if slot in taken:
+            return taken[slot]
+    return None

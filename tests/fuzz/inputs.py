@@ -35,6 +35,7 @@ _SCALARS: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, float("nan"
 
 _MEGOLM = {"algorithm": "m.megolm.v1.aes-sha2", "sender_key": _KEY}
 _NOTICE: dict[str, Any] = {**_MEGOLM, "code": "m.no_olm"}
+_OF_DEVICE = {**_NOTICE, "from_device": "A"}
 _SESSION = {**_MEGOLM, "code": "m.unverified", "room_id": "A", "session_id": "A"}
 _OLM = {
     "algorithm": "m.olm.v1.curve25519-aes-sha2",
@@ -95,7 +96,30 @@ class Bytes:
 def requests(data: bytes) -> list[Request]:
     """Return the requests that some bytes stand for, in their order."""
     choices = Bytes(data)
-    return [_request(choices) for _ in range(1 + choices.byte() % MOST_REQUESTS)]
+    made = [_request(choices)]
+    for _ in range(choices.byte() % MOST_REQUESTS):
+        # What is drawn anew seldom has to do with what came before.
+        is_new = choices.byte() % 4 == 0
+        made.append(
+            _request(choices) if is_new else _again(choices, choices.pick(made))
+        )
+    return made
+
+
+def _again(choices: Bytes, request: Request) -> Request:
+    """Return a request to the same devices: an Olm message, or most of the same."""
+    is_olm = choices.byte() % 4 == 0
+    messages: dict[str, dict[str, Any]] = {
+        user_id: {device_id: dict(_OLM) for device_id in by_device}
+        if is_olm
+        else {
+            device_id: content if choices.byte() % 2 else _changed(choices, content)
+            for device_id, content in by_device.items()
+        }
+        for user_id, by_device in request.messages.items()
+    }
+    message_type = "m.room.encrypted" if is_olm else request.message_type
+    return attrs.evolve(request, messages=messages, message_type=message_type)
 
 
 def _request(choices: Bytes) -> Request:
@@ -117,13 +141,17 @@ def _request(choices: Bytes) -> Request:
 def _content(choices: Bytes) -> Any:
     kind = choices.byte() % 8
     if kind < 4:
-        return dict(_OLM if kind == 3 else _NOTICE)
+        return dict(choices.pick((_NOTICE, _OF_DEVICE, _SESSION, _OLM)))
     if kind == 7:
         return _value(choices, DEEPEST)
-    changed = dict(choices.pick((_NOTICE, _OLM, _REQUEST, _SESSION, {})))
-    for _ in range(choices.byte() % 4):
-        changed[choices.pick(_KEYS)] = _value(choices, DEEPEST)
-    return changed
+    return _changed(choices, choices.pick((_OF_DEVICE, _OLM, _REQUEST, _SESSION, {})))
+
+
+def _changed(choices: Bytes, content: Any) -> Any:
+    if not isinstance(content, dict):
+        return _content(choices)
+    some = range(choices.byte() % 4)
+    return {**content, **{choices.pick(_KEYS): _value(choices, DEEPEST) for _ in some}}
 
 
 def _value(choices: Bytes, depth: int) -> Any:

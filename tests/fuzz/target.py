@@ -15,6 +15,7 @@ from synapse_withheld.delivery.batch import ObservedBatch
 from synapse_withheld.delivery.runtime import Runtime, at_once
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
+from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.wiring import wire
 from tests.fuzz.expected import Said
@@ -74,6 +75,16 @@ class Surroundings:
         rows = self.rows.get(key, [])
         return Page(rows[::-1], rows[-1][0] if rows else 0, None)
 
+    def store(self, local: Any, edus: Any) -> None:
+        self.stream_id += 1
+        for kept in (local, edus):
+            if isinstance(kept, ObservedBatch) and kept:
+                kept.stream_id = self.stream_id
+        for user_id, by_device in local.items():
+            for device_id, message in by_device.items():
+                key = (user_id, "A" if device_id == "*" else device_id)
+                self.rows.setdefault(key, []).append((self.stream_id, message))
+
     async def _sleep(self, _: float) -> None:
         return None
 
@@ -116,61 +127,23 @@ class Target:
 
     def _timed(self, request: Request) -> int:
         sent = copy.deepcopy(request.messages)
+        local, edus = _handed_over(request)
         stored: list[Any] = []
-        call = self._outward if request.outward else self._inward
+
+        async def write(local: Any, edus: Any) -> None:
+            stored.append(_contents(local, edus))
+            self._synapse.store(local, edus)
+
         began = time.thread_time_ns()
-        call(request, stored)
+        _drive(self._traffic.store(local, edus, write, request.origin))
         took = time.thread_time_ns() - began
         if self._failures:
             raise self._failures.pop()
-        _check(request, sent, stored, self._said)
+        (kept,) = stored
+        assert repr(request.messages) == repr(sent), "it was changed"
+        _check(request, kept, self._said)
         self._said.note(request)
         return took
-
-    def _inward(self, request: Request, stored: list[Any]) -> None:
-        batch = {
-            user_id: {
-                device_id: _message(request, content)
-                for device_id, content in by_device.items()
-            }
-            for user_id, by_device in request.messages.items()
-        }
-
-        async def write(kept: Any, _: Any) -> None:
-            stored.append(_contents(kept))
-            self._store(kept)
-
-        _drive(self._traffic.store(batch, {}, write, request.origin))
-
-    def _outward(self, request: Request, stored: list[Any]) -> None:
-        edus: dict[str, Any] = {}
-        for user_id, by_device in request.messages.items():
-            edu = {"sender": request.sender, "type": request.message_type}
-            server = user_id.partition(":")[2]
-            edu = edus.setdefault(server, {**edu, "message_id": "1", "messages": {}})
-            edu["messages"][user_id] = by_device
-
-        async def write(_: Any, kept: Any) -> None:
-            together: dict[str, Any] = {}
-            for each in kept.values():
-                together.update(each["messages"])
-            stored.append(together)
-            self._note(kept)
-
-        _drive(self._traffic.store({}, edus, write))
-
-    def _store(self, kept: Any) -> None:
-        self._note(kept)
-        for user_id, by_device in kept.items():
-            for device_id, message in by_device.items():
-                key = (user_id, "A" if device_id == "*" else device_id)
-                row = (self._synapse.stream_id, message)
-                self._synapse.rows.setdefault(key, []).append(row)
-
-    def _note(self, kept: Any) -> None:
-        self._synapse.stream_id += 1
-        if isinstance(kept, ObservedBatch) and kept:
-            kept.stream_id = self._synapse.stream_id
 
     def _forget(self) -> None:
         self._traffic.inbox.memory.clear()
@@ -180,36 +153,43 @@ class Target:
         self._said = Said()
 
 
-def _check(
-    request: Request, sent: dict[str, Any], stored: list[Any], said: Said
-) -> None:
-    """Check that all of it was stored once, but for duplicates that were left out."""
-    (kept,) = stored
-    assert repr(request.messages) == repr(sent), "it was changed"
-    for user_id, by_device in sent.items():
+def _check(request: Request, kept: dict[str, Any], said: Said) -> None:
+    """Check that all of it was stored, but for duplicates, and in its order."""
+    assert kept.keys() <= request.messages.keys(), "there is more"
+    for user_id, by_device in request.messages.items():
         left = kept.get(user_id, {})
+        assert [*left] == [each for each in by_device if each in left]
         assert [*left] != ["*"] or len(by_device) == 1, "it is for all devices now"
         for device_id, content in by_device.items():
             if device_id in left:
-                assert repr(left[device_id]) == repr(content)
+                assert left[device_id] is content
             else:
                 assert said.allows(request, user_id, device_id), (user_id, device_id)
-    assert all(kept[user_id].keys() <= sent[user_id].keys() for user_id in kept)
 
 
-def _message(request: Request, content: Any) -> dict[str, Any]:
-    return {
-        "content": content,
-        "type": request.message_type,
-        "sender": request.sender,
+def _handed_over(request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a request as Synapse hands it on: for local devices, and as EDUs."""
+    head = {"sender": request.sender, "type": request.message_type}
+    if not request.outward:
+        return {
+            user_id: {each: {**head, "content": by_device[each]} for each in by_device}
+            for user_id, by_device in request.messages.items()
+        }, {}
+    edus: dict[str, Any] = {}
+    for user_id, by_device in request.messages.items():
+        edu = {**head, "message_id": "1", "messages": {}}
+        edus.setdefault(server_of(user_id), edu)["messages"][user_id] = by_device
+    return {}, edus
+
+
+def _contents(local: Any, edus: Any) -> dict[str, Any]:
+    kept = {
+        user_id: {each: by_device[each]["content"] for each in by_device}
+        for user_id, by_device in local.items()
     }
-
-
-def _contents(kept: Any) -> dict[str, Any]:
-    return {
-        user_id: {device_id: each["content"] for device_id, each in some.items()}
-        for user_id, some in kept.items()
-    }
+    for edu in edus.values():
+        kept.update(edu["messages"])
+    return kept
 
 
 def _drive(coroutine: Any) -> None:

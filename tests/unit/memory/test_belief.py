@@ -99,6 +99,16 @@ def test_what_was_found_in_the_database_is_not_believed() -> None:
     assert [(5, 7), (6, 7)] == store(of, no_olm("k3"), 7)
 
 
+def test_a_newer_row_with_another_key_has_the_last_word() -> None:
+    """However it came there: the older one does not say what a reader sees last."""
+    of = memory()
+    store(of, no_olm(), 5)
+    learn(of, (7, no_olm("k2")))
+
+    assert [5, 7] == stream_ids(of)
+    assert decision.NEW_KEY is why(of)
+
+
 def test_nothing_is_believed_while_something_else_of_the_pair_is_in_flight() -> None:
     """It may be stored last.
 
@@ -433,6 +443,21 @@ def test_a_number_goes_with_the_last_that_it_rearms() -> None:
     assert not of._in_flight.ends._numbers
     assert 0 == len(of._users) == len(of._in_flight)
     assert 0 == of.rearm_users(R1[0], SENDER)
+
+
+def test_numbers_only_rise() -> None:
+    """Whoever they are of: one that began again would pass for an old one."""
+    of = memory()
+    store(of, no_olm(), 5)
+    for _ in range(3):
+        of.rearm_device(R1, SENDER, "k1")
+    store(of, no_olm(), 6)
+    begin(of, no_olm(sender=OTHER))
+    of.rearm_users(R1[0], OTHER)
+    assert not is_rearmed(of)
+    of.rearm_device(R1, SENDER, "k1")
+
+    assert is_rearmed(of)
 
 
 def test_what_was_found_is_rearmed_by_what_passes_afterwards() -> None:

@@ -150,8 +150,10 @@ def test_a_verification_expires_after_ten_minutes_and_a_day() -> None:
     expires_ts = 1000 + 10 * 60 * 1000 + DAY_MS
     later = [Staleness(now_ts=expires_ts + more) for more in (-1, 0)]
     request, cancel = (verification(kind, timestamp=1000) for kind in (VERIFY, CANCEL))
+    nameless = verification(timestamp=1000, from_device=None)
 
-    assert [False, True] == [each.applies_to(request) for each in later]
+    for each in (request, nameless):
+        assert [False, True] == [time.applies_to(each) for time in later]
     assert not any(each.applies_to(cancel) for each in later)
     assert verification(timestamp=2**53).expires_ts == 2**53 + 10 * 60 * 1000 + DAY_MS
     assert verification(timestamp=0).expires_ts is not None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.rules import EVERY_RULE
@@ -48,7 +49,8 @@ def test_cancellations_vanish_where_that_is_chosen(
 
 def test_by_default_there_is_one_rule() -> None:
     """The one that this began with."""
-    assert ["no_olm"] == [rule.name for rule in Ruleset.of(Config()).rules]
+    assert (NoOlm(),) == Ruleset.of(Config()).rules
+    assert (NoOlm(merge_scopes=False),) == Ruleset.of(Config(merge_scopes=False)).rules
 
 
 def test_no_rule_names_nothing() -> None:
@@ -89,6 +91,7 @@ def test_a_row_with_an_odd_type_or_sender_is_no_notice(key: str, odd: object) ->
     content = make_notice("key", "DEVICE")
     message = {"sender": "@s:here", "type": WITHHELD, "content": content}
 
-    assert EVERYTHING.recognise(message) is not None
+    found = EVERYTHING.read("@s:here", WITHHELD, content)
+    assert EVERYTHING.recognise(message) == found is not None
     assert EVERYTHING.recognise({**message, key: odd}) is None
     assert EVERYTHING.recognise({k: v for k, v in message.items() if k != key}) is None
