@@ -21,9 +21,9 @@ from synapse_withheld.database.survey import (
 )
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.inventory import Sums
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.survey import ALL_RULES, Survey, Unread
-from synapse_withheld.sweep.tally import Sums
+from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import Table, driven, notice, other, text_of
@@ -164,8 +164,8 @@ def test_rows_of_devices_that_are_gone_or_hidden_are_counted(
     size = 5 * len(other())
     for batch_size in (1, 2, 5, 1000):
         survey = surveyed(database, batch_size)
-        assert Unread(1, Sums(5, size)) == survey.gone
-        assert Unread(1, Sums(5, size)) == survey.hidden
+        assert Orphans(1, Sums(5, size)) == survey.gone
+        assert Orphans(1, Sums(5, size)) == survey.hidden
 
 
 def test_outboxes_are_counted_by_server(database: Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import attrs
 import pytest
 from hypothesis import given
@@ -26,9 +28,13 @@ KEY_REQUEST = "m.room_key_request"
 
 def found(*texts: str | None, now_ts: int = 0) -> list[Found]:
     """Return what is found in a mailbox with these texts, the oldest first."""
-    walk = Covering(RULES)
+    return judged(Covering(RULES), texts, now_ts)
+
+
+def judged(walk: Covering, texts: Sequence[str | None], now_ts: int = 0) -> list[Found]:
     rows = [(*R, number, text) for number, text in enumerate(texts, 1)][::-1]
-    return list(walk.judge(rows, walk.read(rows), Staleness(now_ts)))
+    walk.read(rows)
+    return list(walk.judge(rows, Staleness(now_ts)))
 
 
 def stay(*texts: str | None) -> list[int]:
@@ -106,10 +112,9 @@ def test_the_texts_of_a_mailbox_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     expected = found(*texts)
     monkeypatch.setattr(covering, "MOST_TEXTS", 1)
     walk = Covering(RULES)
-    rows = [(*R, number, text) for number, text in enumerate(texts, 1)][::-1]
 
-    assert expected == list(walk.judge(rows, walk.read(rows), Staleness()))
-    assert 1 == len(walk._mailbox.newer_than)
+    assert expected == judged(walk, texts)
+    assert 1 == len(walk._newer_than)
 
 
 def test_a_text_is_judged_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
