@@ -36,8 +36,8 @@ def start(
         config: The module's configuration.
         synapse: The homeserver.
         metrics: Where its progress is told.
-        turn: Held by who asks the database in the background at the moment; `None`
-            where this process has no other work there.
+        turn: As of `BackgroundSweep`; `None` where this process does nothing else in
+            the background.
     """
     if config.sweep_every_ms is None:
         return
@@ -49,11 +49,8 @@ def start(
     )
 
     def new_sweep() -> Sweep:
-        options = Options(
-            rules=Ruleset.of(config),
-            dry_run=not config.enforces,
-            now_ts=runtime.now_ts(),
-        )
+        rules, now_ts = Ruleset.of(config), runtime.now_ts()
+        options = Options(rules=rules, dry_run=not config.enforces, now_ts=now_ts)
         return Sweep(backlog, options)
 
     background = BackgroundSweep(
@@ -68,10 +65,6 @@ class BackgroundSweep:
     """Sweeps one after the other, with pauses and metrics.
 
     Attributes:
-        backlog: What it asks of the database.
-        new_sweep: Begins a sweep.
-        metrics: Where its progress is told.
-        runtime: How things run.
         turn: Held by who asks the database in the background at the moment.
     """
 
@@ -112,7 +105,16 @@ class BackgroundSweep:
             failures = 0
             self._tell(before, sweep.progress, rows)
             await self.runtime.sleep(PAUSE_S)
-        _log(sweep.progress)
+        progress = sweep.progress
+        logger.info(
+            "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
+            "%d of them redundant, %d deleted",
+            "is done" if progress.done else "gave up",
+            progress.rows,
+            progress.total.notices,
+            progress.total.redundant,
+            progress.total.deleted,
+        )
 
     async def _step(self, sweep: Sweep) -> None:
         await self.runtime.yieldable(self.turn.acquire())
@@ -149,16 +151,3 @@ class BackgroundSweep:
             "lost",
             exc_info=(type(error), error, error.__traceback__),
         )
-
-
-def _log(progress: Progress) -> None:
-    total = progress.total
-    logger.info(
-        "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
-        "%d of them redundant, %d deleted",
-        "is done" if progress.done else "gave up",
-        progress.rows,
-        total.notices,
-        total.redundant,
-        total.deleted,
-    )
