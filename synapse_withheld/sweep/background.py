@@ -14,7 +14,7 @@ from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.surroundings import Surroundings
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import PAUSE_S, Counts, Options, Progress, Sweep
+from synapse_withheld.sweep.walk import PAUSE_S, Options, Progress, Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,6 @@ class BackgroundSweep:
         rows = await self._estimate()
         failures = 0
         while not sweep.progress.done and failures < MOST_FAILURES:
-            before = sweep.progress
             try:
                 await self._step(sweep)
             except Exception as error:  # noqa: BLE001 nothing of ours may go further
@@ -103,7 +102,7 @@ class BackgroundSweep:
                 await self.runtime.sleep(REST_AFTER_FAILURE_S)
                 continue
             failures = 0
-            self._tell(before, sweep.progress, rows)
+            self._tell(sweep.latest, sweep.progress.rows / rows if rows else 0.0)
             await self.runtime.sleep(PAUSE_S)
         progress = sweep.progress
         logger.info(
@@ -131,18 +130,17 @@ class BackgroundSweep:
             self._note(error)
             return 0
 
-    def _tell(self, before: Progress, now: Progress, of_about: int) -> None:
-        self.metrics.swept(now.rows - before.rows)
-        for rule, counts in now.rules.items():
-            done = counts - before.rules.get(rule, Counts())
+    def _tell(self, done: Progress, position: float) -> None:
+        self.metrics.swept(done.rows)
+        for rule, counts in done.rules.items():
             self.metrics.swept_of_rule(
                 rule,
-                notices=done.notices,
-                deleted=done.deleted,
-                size=done.bytes if done.deleted else 0,
+                notices=counts.notices,
+                deleted=counts.deleted,
+                size=counts.bytes if counts.deleted else 0,
             )
-        share = min(1.0, now.rows / of_about) if of_about else 0.0
-        self.metrics.sweep_at(1.0 if now.done else share, done=now.done)
+        position = 1.0 if done.done else min(1.0, position)
+        self.metrics.sweep_at(position, done=done.done)
 
     def _note(self, error: Exception) -> None:
         self.metrics.failure("sweep")

@@ -85,9 +85,8 @@ class Survey:
         self.outbox.end()
 
     async def _inbox_step(self) -> None:
-        before = self.swept.rows
-        progress = await self._sweep.step()
-        rows = self._database.inbox_rows[: progress.rows - before]
+        await self._sweep.step()
+        rows = self._database.inbox_rows[: self._sweep.latest.rows]
         await self._look_up(rows)
         known = self._sweep.known
         self.inbox.add(

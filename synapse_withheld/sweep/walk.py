@@ -6,7 +6,6 @@ time. Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from operator import sub
 from typing import Any, Iterable, Mapping, Sequence, Tuple, TypeVar
 
 import attrs
@@ -74,13 +73,10 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(*map(sum, zip(attrs.astuple(self), attrs.astuple(other))))
 
-    def __sub__(self, earlier: Counts) -> Counts:
-        return Counts(*map(sub, attrs.astuple(self), attrs.astuple(earlier)))
-
 
 @attrs.frozen
 class Progress:
-    """What a sweep has done since it began.
+    """What a sweep has done: since it began, or in one step.
 
     Attributes:
         rows: Rows looked at.
@@ -98,9 +94,22 @@ class Progress:
     def total(self) -> Counts:
         return sum(self.rules.values(), Counts())
 
+    def with_more(self, more: Progress) -> Progress:
+        """Return both together, where the other follows this."""
+        rules = {
+            rule: self.rules.get(rule, Counts()) + more.rules.get(rule, Counts())
+            for rule in sorted({*self.rules, *more.rules})
+        }
+        return Progress(self.rows + more.rows, rules, more.mailbox, more.done)
+
 
 class Sweep:
-    """One walk over all mailboxes, a batch at a time."""
+    """One walk over all mailboxes, a batch at a time.
+
+    Attributes:
+        progress: What it has done since it began.
+        latest: What its last step did.
+    """
 
     def __init__(
         self, database: Database, options: Options, start: MailboxKey | None = None
@@ -115,7 +124,7 @@ class Sweep:
         """
         self._database = database
         self._options = options
-        self.progress = Progress(mailbox=start)
+        self.progress = self.latest = Progress(mailbox=start)
         self._begin_mailbox()
 
     @property
@@ -145,7 +154,7 @@ class Sweep:
         self._covering = Covering(self._options.rules)
 
     async def _step(self) -> Progress:
-        limit, so_far = self._options.batch_size, self.progress
+        limit = self._options.batch_size
         up_to = await self._database.settled()
         # One more than are looked at, to know what comes after them.
         read = await self._database.read(self._before, limit + 1)
@@ -154,12 +163,9 @@ class Sweep:
         counts = await self._delete(await self._judge(_without_doubles(seen)))
         if rows:
             self._before = rows[-1][:3]
-        self.progress = Progress(
-            rows=so_far.rows + len(rows),
-            rules=_sum_of_each(so_far.rules, counts),
-            mailbox=rows[-1][:2] if rows else so_far.mailbox,
-            done=len(read) <= limit,
-        )
+        mailbox = rows[-1][:2] if rows else self.progress.mailbox
+        self.latest = Progress(len(rows), counts, mailbox, done=len(read) <= limit)
+        self.progress = self.progress.with_more(self.latest)
         return self.progress
 
     async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
@@ -236,12 +242,3 @@ def _without_doubles(rows: list[BacklogRow]) -> list[BacklogRow]:
     if not doubled:
         return rows
     return [(*row[:3], None) if row[:3] in doubled else row for row in rows]
-
-
-def _sum_of_each(
-    some: Mapping[str, Counts], more: Mapping[str, Counts]
-) -> dict[str, Counts]:
-    return {
-        rule: some.get(rule, Counts()) + more.get(rule, Counts())
-        for rule in sorted({*some, *more})
-    }

@@ -33,7 +33,7 @@ def in_text(survey: Survey, module: Config) -> str:
         "what each rule would remove from device_inbox",
         *_rules(survey, module),
         "",
-        *_orphans(survey),
+        *_unread(survey),
     ]
     if not survey.done:
         parts.append("\nstopped before the end")
@@ -50,8 +50,8 @@ def in_json(survey: Survey, module: Config) -> str:
                 {"user_id": each.name[0], "device_id": each.name[1], **_long_data(each)}
                 for each in survey.inbox.longest
             ],
-            "gone": _orphans_data(survey.gone),
-            "hidden": _orphans_data(survey.hidden),
+            "gone": _unread_data(survey.gone),
+            "hidden": _unread_data(survey.hidden),
         },
         "outbox": {
             **_queue_data("servers", survey.outbox),
@@ -74,9 +74,9 @@ def in_json(survey: Survey, module: Config) -> str:
     return json.dumps(said)
 
 
-def _queue(table: str, names: str, queue: Inventory) -> list[str]:
-    total = queue.kinds.total
-    frequent = queue.kinds.most_frequent()
+def _queue(table: str, names: str, tally: Inventory) -> list[str]:
+    total = tally.kinds.total
+    frequent = tally.kinds.most_frequent()
     rows = [_sums(str(kind), sums) for kind, sums in frequent[:SHOWN_KINDS]]
     rest = frequent[SHOWN_KINDS:]
     if rest:
@@ -85,7 +85,7 @@ def _queue(table: str, names: str, queue: Inventory) -> list[str]:
             others.add(sums.rows, sums.bytes)
         rows.append(_sums(f"{len(rest):,} others", others))
     head = (
-        f"{table}: {total.rows:,} rows, {total.bytes:,} bytes, {queue.names:,} {names}"
+        f"{table}: {total.rows:,} rows, {total.bytes:,} bytes, {tally.names:,} {names}"
     )
     return (
         [head, *_table(("rows", "bytes", "type"), rows, 2), ""] if rows else [head, ""]
@@ -118,7 +118,7 @@ def _rules(survey: Survey, module: Config) -> list[str]:
     return _table(("rows", "bytes", "rule", "is"), rows, 2)
 
 
-def _orphans(survey: Survey) -> list[str]:
+def _unread(survey: Survey) -> list[str]:
     rows = [
         (f"{each.sums.rows:,}", f"{each.sums.bytes:,}", f"{each.mailboxes:,}", devices)
         for devices, each in (("gone", survey.gone), ("hidden", survey.hidden))
@@ -158,13 +158,13 @@ def _table(
     ]
 
 
-def _queue_data(names: str, queue: Inventory) -> dict[str, Any]:
+def _queue_data(names: str, tally: Inventory) -> dict[str, Any]:
     return {
-        **attrs.asdict(queue.kinds.total),
-        names: queue.names,
+        **attrs.asdict(tally.kinds.total),
+        names: tally.names,
         "types": [
             {**_kind_data(kind), **attrs.asdict(sums)}
-            for kind, sums in queue.kinds.most_frequent()
+            for kind, sums in tally.kinds.most_frequent()
         ],
     }
 
@@ -181,5 +181,5 @@ def _kind_data(kind: Kind) -> dict[str, str]:
     return {"type": kind.type, **({"code": kind.code} if kind.code else {})}
 
 
-def _orphans_data(orphans: Orphans) -> dict[str, int]:
-    return {"mailboxes": orphans.mailboxes, **attrs.asdict(orphans.sums)}
+def _unread_data(unread: Orphans) -> dict[str, int]:
+    return {"mailboxes": unread.mailboxes, **attrs.asdict(unread.sums)}
