@@ -112,6 +112,7 @@ def _survey(
             _walk(survey, bar, stopped, arguments.pause)
         survey.end()
     finally:
+        gc.enable()
         ahead.close()
     print((in_json if arguments.json else in_text)(survey, module))
     return OK if survey.done else WRONG

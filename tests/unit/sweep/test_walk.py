@@ -49,7 +49,6 @@ def finish(sweep: Sweep) -> Progress:
         ([notice(), notice(device="DEV2")], [1, 2]),
         ([notice(device=None), notice("key2", None)], [1, 2]),
         ([notice("key1"), notice("key2")], [1, 2]),
-        ([notice("key1"), notice("key2"), notice("key1")], [2, 3]),
         ([notice(), notice(code="m.unverified")], [1, 2]),
         ([notice(code="m.unverified")] * 2, [1, 2]),
         ([notice(**SCOPE), notice()], [2]),
