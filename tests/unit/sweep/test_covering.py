@@ -86,6 +86,19 @@ def test_what_is_too_long_for_a_notice_is_none() -> None:
     assert [1, 2] == stay(longer, longer)
 
 
+def test_each_mailbox_is_judged_by_itself() -> None:
+    """Of another user, or another device, with the same texts."""
+    mailboxes = [R, ("@r:hs", "Q"), ("@q:hs", "R")]
+    rows = [(*each, number, notice()) for each in mailboxes for number in (3, 2, 1)]
+    walk = Covering(RULES)
+    walk.read(rows)
+    told = [each.redundant for each in walk.judge(rows, Staleness())]
+
+    newer = [(each, [None, (2, 3), (1, 3)]) for each in mailboxes]
+    expected = [row and Superseded(each, *row) for each, rows in newer for row in rows]
+    assert expected == told
+
+
 SCOPED = notice(room_id="!room:hs")
 STALE = verification("1", timestamp=0)
 
