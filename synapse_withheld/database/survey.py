@@ -147,7 +147,14 @@ class SurveyDatabase(Database):
         super().__init__(run, driver)
         self._walk = walk
         self._is_gone: dict[Asker, bool] = {}
+        self._settled: int | None = None
         self.inbox_rows: list[InboxRow] = []
+
+    async def settled(self) -> int:
+        """Return the position when the survey began: it tells what was there then."""
+        if self._settled is None:
+            self._settled = await super().settled()
+        return self._settled
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
         """Read rows of mailboxes, for the sweep without what is too long for it."""

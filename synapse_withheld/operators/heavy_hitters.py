@@ -28,17 +28,12 @@ class Count(Generic[Key]):
 class HeavyHitters(Generic[Key]):
     """The Space-Saving sketch (Metwally, Agrawal, El Abbadi, 2005).
 
-    Of `total` occurrences, everything that makes up more than one in `capacity` is
-    among those counted, and no error exceeds `total / capacity`. Keys that occur
-    equally often must be comparable.
+    It counts `capacity` keys at once. Of `total` occurrences, everything that makes up
+    more than one in `capacity` is among those counted, and no error exceeds
+    `total / capacity`. Keys that occur equally often must be comparable.
     """
 
     def __init__(self, capacity: int) -> None:
-        """Start with nothing counted.
-
-        Args:
-            capacity: How many are counted at once.
-        """
         self.capacity = capacity
         self.total = 0
         self._counts: Dict[Key, Count[Key]] = {}

@@ -7,34 +7,8 @@ from typing import Any, Callable, Iterable
 
 from prometheus_client import REGISTRY, Counter, Gauge
 
-from synapse_withheld.operators.series import (
-    ACTIVE,
-    CODES,
-    COLLAPSED_BYTES,
-    CONFIRM_SECONDS,
-    DECISION_SECONDS,
-    DECISIONS,
-    DIRECTIONS,
-    FAILURES,
-    HOUSEKEEPING_QUEUE,
-    INFO,
-    LAST_FAILURE,
-    MESSAGES,
-    REARMED,
-    SERVER_NAME_LABEL,
-    SOURCES,
-    STAGES,
-    SWEEP,
-    SWEEP_DELETED,
-    SWEEP_DELETED_BYTES,
-    SWEEP_DONE,
-    SWEEP_NOTICES,
-    SWEEP_POSITION,
-    SWEEP_ROWS,
-    TIDIED,
-    TRACKED_MAILBOXES,
-    TRACKED_PAIRS,
-)
+from synapse_withheld.operators import series
+from synapse_withheld.operators.series import SERVER_NAME_LABEL
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 
@@ -44,12 +18,14 @@ class Metrics:
 
     def __init__(self, server_name: str) -> None:
         self._server = {SERVER_NAME_LABEL: server_name} if SERVER_NAME_LABEL else {}
-        for stage in STAGES:
+        for stage in series.STAGES:
             # Present from the start, so that a rate sees the first failure.
-            FAILURES.labels(stage=stage, **self._server)
-            LAST_FAILURE.labels(stage=stage, **self._server).set(0)
-        self._decision_seconds = self._plain(DECISION_SECONDS)
-        self._confirm_seconds = self._plain(CONFIRM_SECONDS)
+            self._of(series.FAILURES, stage=stage)
+            self._of(series.LAST_FAILURE, stage=stage).set(0)
+        # In seconds: how long it took to look a batch up in memory, and how long one
+        # waited for the database.
+        self.decided_in = self._of(series.DECISION_SECONDS).observe
+        self.confirmed_in = self._of(series.CONFIRM_SECONDS).observe
 
     def begin(self, rules: Iterable[str], queues: Iterable[str]) -> None:
         """Say 0 of all that this process may count from now on.
@@ -60,57 +36,50 @@ class Metrics:
             rules: The names of the rules that are on.
             queues: Those in which notices may collapse.
         """
-        for code in CODES:
-            for source in SOURCES:
-                MESSAGES.labels(code=code, source=source, **self._server)
-        for direction in DIRECTIONS:
-            REARMED.labels(direction=direction, **self._server)
+        for code in series.CODES:
+            for source in series.SOURCES:
+                self.message(code, source, 0)
+        for direction in series.DIRECTIONS:
+            self.rearmed(direction, 0)
         rules = list(rules)
         for queue in queues:
-            COLLAPSED_BYTES.labels(queue=queue, **self._server)
-            TIDIED.labels(queue=queue, **self._server)
+            self.collapsed_bytes(queue, 0)
+            self.tidied(queue, 0)
             for rule in rules:
                 for each in decisions.ALL:
-                    self._decided(rule, queue, each)
+                    self.decision(rule, queue, each, 0)
 
     def message(self, code: str, source: str, times: int = 1) -> None:
         """Count withheld messages."""
-        MESSAGES.labels(code=code, source=source, **self._server).inc(times)
+        self._of(series.MESSAGES, code=code, source=source).inc(times)
 
     def decision(
         self, rule: str, queue: str, decision: Decision, times: int = 1
     ) -> None:
         """Count what was done with notices and why."""
-        self._decided(rule, queue, decision).inc(times)
+        why = {"decision": decision.action, "reason": decision.reason}
+        self._of(series.DECISIONS, rule=rule, queue=queue, **why).inc(times)
 
     def collapsed_bytes(self, queue: str, size: int) -> None:
         """Count bytes that were not stored."""
-        COLLAPSED_BYTES.labels(queue=queue, **self._server).inc(size)
+        self._of(series.COLLAPSED_BYTES, queue=queue).inc(size)
 
     def rearmed(self, direction: str, pairs: int) -> None:
         """Count pairs that an Olm message re-armed."""
-        REARMED.labels(direction=direction, **self._server).inc(pairs)
+        self._of(series.REARMED, direction=direction).inc(pairs)
 
     def tidied(self, queue: str, rows: int) -> None:
         """Count superseded rows that were deleted."""
-        TIDIED.labels(queue=queue, **self._server).inc(rows)
-
-    def decided_in(self, seconds: float) -> None:
-        """Note how long it took to look a batch up in memory."""
-        self._decision_seconds.observe(seconds)
-
-    def confirmed_in(self, seconds: float) -> None:
-        """Note how long a batch waited for the database."""
-        self._confirm_seconds.observe(seconds)
+        self._of(series.TIDIED, queue=queue).inc(rows)
 
     def failure(self, stage: str) -> None:
         """Count a failure of ours."""
-        FAILURES.labels(stage=stage, **self._server).inc()
-        LAST_FAILURE.labels(stage=stage, **self._server).set_to_current_time()
+        self._of(series.FAILURES, stage=stage).inc()
+        self._of(series.LAST_FAILURE, stage=stage).set_to_current_time()
 
     def sweep_begins(self, rules: Iterable[str]) -> None:
         """Tell that nothing was done yet; a rate sees the first then."""
-        for metric in SWEEP:
+        for metric in series.SWEEP:
             # An earlier sweep was told already.
             with suppress(ValueError):
                 REGISTRY.register(metric)
@@ -120,21 +89,20 @@ class Metrics:
 
     def swept(self, rows: int) -> None:
         """Count rows that the sweep looked at."""
-        self._plain(SWEEP_ROWS).inc(rows)
+        self._of(series.SWEEP_ROWS).inc(rows)
 
     def swept_of_rule(
         self, rule: str, *, notices: int, deleted: int, size: int
     ) -> None:
         """Count what the sweep did at one batch with the messages of a rule."""
-        labels = {"rule": rule, **self._server}
-        SWEEP_NOTICES.labels(**labels).inc(notices)
-        SWEEP_DELETED.labels(**labels).inc(deleted)
-        SWEEP_DELETED_BYTES.labels(**labels).inc(size)
+        self._of(series.SWEEP_NOTICES, rule=rule).inc(notices)
+        self._of(series.SWEEP_DELETED, rule=rule).inc(deleted)
+        self._of(series.SWEEP_DELETED_BYTES, rule=rule).inc(size)
 
     def sweep_at(self, position: float, *, done: bool) -> None:
         """Tell how far the sweep is, from 0 to 1."""
-        self._plain(SWEEP_POSITION).set(position)
-        self._plain(SWEEP_DONE).set(done)
+        self._of(series.SWEEP_POSITION).set(position)
+        self._of(series.SWEEP_DONE).set(done)
 
     def watch(
         self,
@@ -146,22 +114,20 @@ class Metrics:
         to_tidy: Callable[[], int],
     ) -> None:
         """Read the gauges from where their values live, at each scrape."""
-        self._plain(TRACKED_PAIRS).set_function(pairs)
-        self._plain(TRACKED_MAILBOXES).set_function(mailboxes)
-        self._plain(ACTIVE).set_function(active)
+        self._of(series.TRACKED_PAIRS).set_function(pairs)
+        self._of(series.TRACKED_MAILBOXES).set_function(mailboxes)
+        self._of(series.ACTIVE).set_function(active)
         for work, left in (("learn", to_learn), ("tidy", to_tidy)):
-            gauge = HOUSEKEEPING_QUEUE.labels(work=work, **self._server)
-            gauge.set_function(left)
+            self._of(series.HOUSEKEEPING_QUEUE, work=work).set_function(left)
 
     def inactive(self) -> None:
         """Say that this process does not act."""
         # Not `set`, which does nothing once a function was set.
-        self._plain(ACTIVE).set_function(lambda: 0)
+        self._of(series.ACTIVE).set_function(lambda: 0)
 
     def info(self, version: str, mode: str, repeat: str) -> None:
         """Tell the module's version and configuration."""
-        labels = {"version": version, "mode": mode, "repeat": repeat}
-        INFO.labels(**labels, **self._server).set(1)
+        self._of(series.INFO, version=version, mode=mode, repeat=repeat).set(1)
 
     def read(self, metric: Counter | Gauge) -> list[tuple[dict[str, str], float]]:
         """Return what a metric says of this homeserver: labels and value of each."""
@@ -179,9 +145,7 @@ class Metrics:
             and not sample.name.endswith("_created")
         ]
 
-    def _decided(self, rule: str, queue: str, decision: Decision) -> Counter:
-        labels = {"decision": decision.action, "reason": decision.reason}
-        return DECISIONS.labels(rule=rule, queue=queue, **labels, **self._server)
-
-    def _plain(self, metric: Any) -> Any:
-        return metric.labels(**self._server) if self._server else metric
+    def _of(self, metric: Any, **labels: str) -> Any:
+        """Return the child of a metric; without any label it is its own."""
+        labels.update(self._server)
+        return metric.labels(**labels) if labels else metric

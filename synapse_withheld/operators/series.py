@@ -152,24 +152,6 @@ SWEEP = (
     SWEEP_DONE,
 )
 
-ALL = (
-    MESSAGES,
-    DECISIONS,
-    COLLAPSED_BYTES,
-    REARMED,
-    TIDIED,
-    DECISION_SECONDS,
-    CONFIRM_SECONDS,
-    HOUSEKEEPING_QUEUE,
-    FAILURES,
-    LAST_FAILURE,
-    TRACKED_PAIRS,
-    TRACKED_MAILBOXES,
-    ACTIVE,
-    INFO,
-    *SWEEP,
-)
-
 STAGES = ("decide", "statement", "record", "rearm", "tidy", "sweep")
 
 CODES = (NO_OLM, *SESSION_CODES, OTHER, MALFORMED)

@@ -14,7 +14,7 @@ from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.surroundings import Surroundings
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import PAUSE_S, Counts, Options, Progress, Sweep
+from synapse_withheld.sweep.walk import PAUSE_S, Options, Progress, Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def start(
         config: The module's configuration.
         synapse: The homeserver.
         metrics: Where its progress is told.
-        turn: Held by who asks the database in the background at the moment; `None`
-            where this process has no other work there.
+        turn: As of `BackgroundSweep`; `None` where this process does nothing else in
+            the background.
     """
     if config.sweep_every_ms is None:
         return
@@ -49,11 +49,8 @@ def start(
     )
 
     def new_sweep() -> Sweep:
-        options = Options(
-            rules=Ruleset.of(config),
-            dry_run=not config.enforces,
-            now_ts=runtime.now_ts(),
-        )
+        rules, now_ts = Ruleset.of(config), runtime.now_ts()
+        options = Options(rules=rules, dry_run=not config.enforces, now_ts=now_ts)
         return Sweep(backlog, options)
 
     background = BackgroundSweep(
@@ -68,10 +65,6 @@ class BackgroundSweep:
     """Sweeps one after the other, with pauses and metrics.
 
     Attributes:
-        backlog: What it asks of the database.
-        new_sweep: Begins a sweep.
-        metrics: Where its progress is told.
-        runtime: How things run.
         turn: Held by who asks the database in the background at the moment.
     """
 
@@ -101,7 +94,6 @@ class BackgroundSweep:
         rows = await self._estimate()
         failures = 0
         while not sweep.progress.done and failures < MOST_FAILURES:
-            before = sweep.progress
             try:
                 await self._step(sweep)
             except Exception as error:  # noqa: BLE001 nothing of ours may go further
@@ -110,9 +102,18 @@ class BackgroundSweep:
                 await self.runtime.sleep(REST_AFTER_FAILURE_S)
                 continue
             failures = 0
-            self._tell(before, sweep.progress, rows)
+            self._tell(sweep.latest, sweep.progress.rows / rows if rows else 0.0)
             await self.runtime.sleep(PAUSE_S)
-        _log(sweep.progress)
+        progress = sweep.progress
+        logger.info(
+            "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
+            "%d of them redundant, %d deleted",
+            "is done" if progress.done else "gave up",
+            progress.rows,
+            progress.total.notices,
+            progress.total.redundant,
+            progress.total.deleted,
+        )
 
     async def _step(self, sweep: Sweep) -> None:
         await self.runtime.yieldable(self.turn.acquire())
@@ -129,18 +130,17 @@ class BackgroundSweep:
             self._note(error)
             return 0
 
-    def _tell(self, before: Progress, now: Progress, of_about: int) -> None:
-        self.metrics.swept(now.rows - before.rows)
-        for rule, counts in now.rules.items():
-            done = counts - before.rules.get(rule, Counts())
+    def _tell(self, done: Progress, position: float) -> None:
+        self.metrics.swept(done.rows)
+        for rule, counts in done.rules.items():
             self.metrics.swept_of_rule(
                 rule,
-                notices=done.notices,
-                deleted=done.deleted,
-                size=done.bytes if done.deleted else 0,
+                notices=counts.notices,
+                deleted=counts.deleted,
+                size=counts.bytes if counts.deleted else 0,
             )
-        share = min(1.0, now.rows / of_about) if of_about else 0.0
-        self.metrics.sweep_at(1.0 if now.done else share, done=now.done)
+        position = 1.0 if done.done else min(1.0, position)
+        self.metrics.sweep_at(position, done=done.done)
 
     def _note(self, error: Exception) -> None:
         self.metrics.failure("sweep")
@@ -149,16 +149,3 @@ class BackgroundSweep:
             "lost",
             exc_info=(type(error), error, error.__traceback__),
         )
-
-
-def _log(progress: Progress) -> None:
-    total = progress.total
-    logger.info(
-        "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
-        "%d of them redundant, %d deleted",
-        "is done" if progress.done else "gave up",
-        progress.rows,
-        total.notices,
-        total.redundant,
-        total.deleted,
-    )

@@ -1,7 +1,4 @@
-"""What kinds of messages rows hold, told by their text: the type, and some codes.
-
-Nothing here knows of Synapse or SQL; but for how Synapse writes its rows.
-"""
+"""What kinds of messages rows hold, told by their text: the type, and some codes."""
 
 from __future__ import annotations
 
@@ -43,6 +40,7 @@ MOST_OF_END = 600
 
 UNREADABLE = Kind("(unreadable)")
 _NOTHING: Mapping[str, Any] = {}
+_CODES = frozenset({NO_OLM, *SESSION_CODES})
 # An EDU with messages of several codes.
 SEVERAL = "several"
 
@@ -75,7 +73,11 @@ def kind_of(
     if kind.type not in WITHHELD_TYPES or not whole:
         return kind
     notice = known.get(text)
-    return _kind_by_reading(text) if notice is None else _with_code(kind, notice)
+    if notice is None:
+        return _kind_by_reading(text)
+    # Without reading it again. A rule names only what is well-formed.
+    code = NO_OLM if notice.rule.name == NoOlm.name else notice.variant
+    return Kind(kind.type, code if code in _CODES else OTHER)
 
 
 # One sender has many rows that end alike.
@@ -93,24 +95,15 @@ def _matched(pattern: re.Pattern[str], text: str) -> Kind | None:
     return Kind(message_type[:MAX_ID_LENGTH])
 
 
-def _with_code(kind: Kind, notice: Notice) -> Kind:
-    # Without reading it again. A rule names only what is well-formed.
-    if notice.rule.name == NoOlm.name:
-        return kind._replace(code=NO_OLM)
-    known = notice.variant in SESSION_CODES
-    return kind._replace(code=notice.variant if known else OTHER)
-
-
 def _kind_by_reading(text: str) -> Kind:
     message = decode(text) or {}
     message_type = message.get("type")
     if not isinstance(message_type, str):
         return UNREADABLE
-    kind = Kind(message_type[:MAX_ID_LENGTH])
     if message_type not in WITHHELD_TYPES:
-        return kind
+        return Kind(message_type[:MAX_ID_LENGTH])
     codes = {code_of(each) for each in _contents(message)}
-    return kind._replace(code=codes.pop() if len(codes) == 1 else SEVERAL)
+    return Kind(message_type, codes.pop() if len(codes) == 1 else SEVERAL)
 
 
 def _contents(message: dict[str, Any]) -> Iterator[Any]:

@@ -6,7 +6,7 @@ Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Protocol, Sequence
+from typing import Any, Sequence
 
 import attrs
 
@@ -15,48 +15,19 @@ from synapse_withheld.database.survey import (
     WHOLE,
     InboxRow,
     OutboxPlace,
-    OutboxRow,
+    SurveyDatabase,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.sweep.inventory import Inventory, Sums
 from synapse_withheld.sweep.kinds import kind_of
-from synapse_withheld.sweep.tally import Sums, Tally
-from synapse_withheld.sweep.walk import (
-    Options,
-    Progress,
-    Rows,
-    Sweep,
-    up_to_a_new_place,
-)
+from synapse_withheld.sweep.walk import Options, Progress, Sweep, up_to_a_new_place
 
 ALL_RULES = RulesConfig(**{each.name: True for each in attrs.fields(RulesConfig)})
 
 
-class SurveyRows(Rows, Protocol):
-    """What the survey asks of the database.
-
-    Attributes:
-        inbox_rows: What was read last for the sweep, with what only this needs.
-    """
-
-    inbox_rows: list[InboxRow]
-
-    async def read_outbox(
-        self, before: OutboxPlace | None, limit: int
-    ) -> list[OutboxRow]:
-        """Read rows of outboxes against the order of the index."""
-
-    async def owners(self, mailboxes: Iterable[MailboxKey]) -> dict[MailboxKey, bool]:
-        """Tell which devices exist, and of each whether it is hidden."""
-
-
 @attrs.define
-class Unread:
-    """Rows that nobody can read.
-
-    Attributes:
-        mailboxes: How many mailboxes they are in.
-        sums: The rows and bytes.
-    """
+class Orphans:
+    """Rows that nobody can read, and how many mailboxes they are in."""
 
     mailboxes: int = 0
     sums: Sums = attrs.Factory(Sums)
@@ -73,23 +44,25 @@ class Survey:
         done: Whether it is over.
     """
 
-    def __init__(self, rows: SurveyRows, options: Options, limit: int) -> None:
+    def __init__(self, database: SurveyDatabase, options: Options, limit: int) -> None:
         """Begin at the end of the index of mailboxes.
 
         Args:
-            rows: The database.
+            database: Where the rows are.
             options: How the sweep would go about it: all rules, and a dry run.
             limit: How many of the longest are told.
         """
-        self._rows = rows
+        self._database = database
         self._batch_size = options.batch_size
-        self._sweep = Sweep(rows, options)
+        self._sweep = Sweep(database, options)
         self._before: OutboxPlace | None = None
+        # Whose mailboxes the last batch had, and whether each is hidden.
         self._owners: dict[MailboxKey, bool] = {}
         self._last: MailboxKey | None = None
         self._in_outboxes = 0
-        self.inbox, self.outbox = Tally(limit, self._count_unread), Tally(limit)
-        self.gone, self.hidden = Unread(), Unread()
+        self.inbox = Inventory(limit, self._count_orphans)
+        self.outbox = Inventory(limit)
+        self.gone, self.hidden = Orphans(), Orphans()
         self.done = False
 
     @property
@@ -104,10 +77,7 @@ class Survey:
 
     async def step(self) -> None:
         """Look at one batch of rows."""
-        if self.swept.done:
-            await self._outbox_step()
-        else:
-            await self._inbox_step()
+        await (self._outbox_step() if self.swept.done else self._inbox_step())
 
     def end(self) -> None:
         """Count what there is of the last names, whether all was looked at or not."""
@@ -115,9 +85,8 @@ class Survey:
         self.outbox.end()
 
     async def _inbox_step(self) -> None:
-        before = self.swept.rows
-        progress = await self._sweep.step()
-        rows = self._rows.inbox_rows[: progress.rows - before]
+        await self._sweep.step()
+        rows = self._database.inbox_rows[: self._sweep.latest.rows]
         await self._look_up(rows)
         known = self._sweep.known
         self.inbox.add(
@@ -126,7 +95,7 @@ class Survey:
         )
 
     async def _outbox_step(self) -> None:
-        read = await self._rows.read_outbox(self._before, self._batch_size + 1)
+        read = await self._database.read_outbox(self._before, self._batch_size + 1)
         rows = up_to_a_new_place(read, self._batch_size, 2)
         self.outbox.add(
             ((server,), kind_of(text, whole=size <= WHOLE), size)
@@ -142,14 +111,14 @@ class Survey:
         last = self._last
         known = {last: self._owners[last]} if last in self._owners else {}
         new = {row[:2] for row in rows} - {last}
-        self._owners = {**known, **await self._rows.owners(new)}
+        self._owners = {**known, **await self._database.owners(new)}
         if rows:
             # The next batch may go on with it.
             self._last = rows[-1][:2]
 
-    def _count_unread(self, name: Any, sums: Sums) -> None:
+    def _count_orphans(self, name: Any, sums: Sums) -> None:
         hidden = self._owners.get(name)
         if hidden is not False:
-            unread = self.gone if hidden is None else self.hidden
-            unread.mailboxes += 1
-            unread.sums.add(sums.rows, sums.bytes)
+            orphans = self.gone if hidden is None else self.hidden
+            orphans.mailboxes += 1
+            orphans.sums.add(sums.rows, sums.bytes)

@@ -6,15 +6,15 @@ time. Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from operator import sub
-from typing import Any, Iterable, Mapping, Protocol, Sequence, Tuple, TypeVar
+from typing import Any, Iterable, Mapping, Sequence, Tuple, TypeVar
 
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow, Place
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.rules.notice import Asker, Notice
+from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow
+from synapse_withheld.database.database import Database
+from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Staleness, askers_of
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.covering import Covering, Found
@@ -31,25 +31,6 @@ MOST_BATCH_SIZE = 10_000
 # How long to rest after each batch, in seconds: several times as long as one takes,
 # so that the database is for others most of the time.
 PAUSE_S = 0.1
-
-
-class Rows(Protocol):
-    """What the sweep asks of the database."""
-
-    async def settled(self) -> int:
-        """Return a position up to which every reader sees the stream."""
-
-    async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
-        """Read rows against the order of the index."""
-
-    async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
-        """Tell which devices do not exist any more."""
-
-    async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
-        """Tell which mailboxes a deletion of their device is about to empty."""
-
-    async def delete(self, superseded: Sequence[Superseded]) -> int:
-        """Delete rows whose newer row is in the mailbox; return how many."""
 
 
 @attrs.frozen
@@ -90,17 +71,12 @@ class Counts:
     bytes: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        """Return both together."""
         return Counts(*map(sum, zip(attrs.astuple(self), attrs.astuple(other))))
-
-    def __sub__(self, earlier: Counts) -> Counts:
-        """Return what there is more since."""
-        return Counts(*map(sub, attrs.astuple(self), attrs.astuple(earlier)))
 
 
 @attrs.frozen
 class Progress:
-    """What a sweep has done since it began.
+    """What a sweep has done: since it began, or in one step.
 
     Attributes:
         rows: Rows looked at.
@@ -116,29 +92,40 @@ class Progress:
 
     @property
     def total(self) -> Counts:
-        """Return what it found and did for all rules."""
         return sum(self.rules.values(), Counts())
+
+    def with_more(self, more: Progress) -> Progress:
+        """Return both together, where the other follows this."""
+        rules = {
+            rule: self.rules.get(rule, Counts()) + more.rules.get(rule, Counts())
+            for rule in sorted({*self.rules, *more.rules})
+        }
+        return Progress(self.rows + more.rows, rules, more.mailbox, more.done)
 
 
 class Sweep:
-    """One walk over all mailboxes, a batch at a time."""
+    """One walk over all mailboxes, a batch at a time.
+
+    Attributes:
+        progress: What it has done since it began.
+        latest: What its last step did.
+    """
 
     def __init__(
-        self, rows: Rows, options: Options, start: MailboxKey | None = None
+        self, database: Database, options: Options, start: MailboxKey | None = None
     ) -> None:
         """Begin at the end of the index, or where an earlier sweep was.
 
         Args:
-            rows: The database.
+            database: Where the rows are.
             options: How to sweep.
             start: The mailbox that the earlier one was in. It is walked from its
                 newest row again: what was seen there is not known any more.
         """
-        self._rows = rows
+        self._database = database
         self._options = options
-        self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
-        self._covering = self._new_covering()
-        self.progress = Progress(mailbox=start)
+        self.progress = self.latest = Progress(mailbox=start)
+        self._begin_mailbox()
 
     @property
     def known(self) -> Mapping[str, Notice | None]:
@@ -158,46 +145,44 @@ class Sweep:
         try:
             return await self._step()
         except Exception:
-            if self.progress.mailbox is not None:
-                self._before = (*self.progress.mailbox, NEWEST_OF_MAILBOX)
-            self._covering = self._new_covering()
+            self._begin_mailbox()
             raise
 
+    def _begin_mailbox(self) -> None:
+        start = self.progress.mailbox
+        self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
+        self._covering = Covering(self._options.rules)
+
     async def _step(self) -> Progress:
-        up_to = await self._rows.settled()
+        limit = self._options.batch_size
+        up_to = await self._database.settled()
         # One more than are looked at, to know what comes after them.
-        read = await self._rows.read(self._before, self._options.batch_size + 1)
-        rows = up_to_a_new_place(read, self._options.batch_size)
+        read = await self._database.read(self._before, limit + 1)
+        rows = up_to_a_new_place(read, limit)
         seen = [row for row in rows if row[2] <= up_to]
-        found = await self._judge(_without_doubles(seen))
-        counts = await self._delete(found)
+        counts = await self._delete(await self._judge(_without_doubles(seen)))
         if rows:
             self._before = rows[-1][:3]
-        so_far = self.progress
-        self.progress = Progress(
-            rows=so_far.rows + len(rows),
-            rules=_sum_of_each(so_far.rules, counts),
-            mailbox=rows[-1][:2] if rows else so_far.mailbox,
-            done=len(read) <= self._options.batch_size,
-        )
+        mailbox = rows[-1][:2] if rows else self.progress.mailbox
+        self.latest = Progress(len(rows), counts, mailbox, done=len(read) <= limit)
+        self.progress = self.progress.with_more(self.latest)
         return self.progress
 
-    def _new_covering(self) -> Covering:
-        return Covering(self._options.rules)
-
     async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
-        told = self._covering.read(rows)
-        askers = askers_of(notice for notice in told if notice is not None)
-        gone = await self._rows.gone(askers) if askers else set()
-        staleness = Staleness(self._options.now_ts, gone)
-        return list(self._covering.judge(rows, told, staleness))
+        self._covering.read(rows)
+        askers = askers_of(each for each in self.known.values() if each is not None)
+        gone = await self._database.gone(askers)
+        return list(self._covering.judge(rows, Staleness(self._options.now_ts, gone)))
 
-    async def _delete(self, found: Sequence[Found]) -> dict[str, Counts]:
+    async def _delete(self, found: Iterable[Found]) -> dict[str, Counts]:
         """Delete what is redundant; return what was found and done, by rule."""
         by_rule: dict[str, list[Found]] = {}
+        mailboxes = set()
         for each in found:
             by_rule.setdefault(each.rule, []).append(each)
-        doomed = await self._doomed(found)
+            if each.redundant is not None:
+                mailboxes.add(each.redundant.mailbox)
+        doomed = await self._database.doomed(mailboxes)
         return {
             rule: await self._delete_of_rule(rows, doomed)
             for rule, rows in by_rule.items()
@@ -206,7 +191,6 @@ class Sweep:
     async def _delete_of_rule(
         self, found: Sequence[Found], doomed: set[MailboxKey]
     ) -> Counts:
-        """Delete what is redundant of a rule; return what was done."""
         redundant = [
             (each.redundant, each.size) for each in found if each.redundant is not None
         ]
@@ -214,7 +198,7 @@ class Sweep:
         size = sum(size for _, size in free)
         deleted = 0
         if free and not self._options.dry_run:
-            deleted = await self._rows.delete([row for row, _ in free])
+            deleted = await self._database.delete([row for row, _ in free])
             # Some may have been acknowledged meanwhile; nobody tells which.
             size = size * deleted // len(free)
         return Counts(
@@ -224,10 +208,6 @@ class Sweep:
             deleted=deleted,
             bytes=size,
         )
-
-    async def _doomed(self, found: Iterable[Found]) -> set[MailboxKey]:
-        mailboxes = {each.redundant.mailbox for each in found if each.redundant}
-        return await self._rows.doomed(mailboxes) if mailboxes else set()
 
 
 def up_to_a_new_place(rows: list[R], limit: int, width: int = 3) -> list[R]:
@@ -262,12 +242,3 @@ def _without_doubles(rows: list[BacklogRow]) -> list[BacklogRow]:
     if not doubled:
         return rows
     return [(*row[:3], None) if row[:3] in doubled else row for row in rows]
-
-
-def _sum_of_each(
-    some: Mapping[str, Counts], more: Mapping[str, Counts]
-) -> dict[str, Counts]:
-    return {
-        rule: some.get(rule, Counts()) + more.get(rule, Counts())
-        for rule in sorted({*some, *more})
-    }

@@ -21,9 +21,9 @@ from synapse_withheld.database.survey import (
 )
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.inventory import Sums
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.survey import ALL_RULES, Survey, Unread
-from synapse_withheld.sweep.tally import Sums
+from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import Table, driven, notice, other, text_of
@@ -36,8 +36,8 @@ Q: MailboxKey = ("@q:hs", "Q")
 NOW_TS = 1_700_000_000_000
 
 
-def surveyed(database: Connection, batch_size: int = 7, **more: Any) -> Survey:
-    """Survey to the end."""
+def survey_of(database: Connection, batch_size: int = 7, **more: Any) -> Survey:
+    """Return a survey that has not begun."""
 
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(database, *arguments)
@@ -48,7 +48,11 @@ def surveyed(database: Connection, batch_size: int = 7, **more: Any) -> Survey:
     config = Config(rules=ALL_RULES, **more)
     options = Options(batch_size, Ruleset.of(config), dry_run=True, now_ts=NOW_TS)
     rows = SurveyDatabase(run, database.driver, walk)
-    survey = Survey(rows, options, 3)
+    return Survey(rows, options, 3)
+
+
+def finished(survey: Survey) -> Survey:
+    """Survey to the end."""
     while not survey.done:
         driven(survey.step())
     survey.end()
@@ -110,7 +114,7 @@ def test_each_rule_removes_what_a_sweep_with_it_alone_deletes(
     doomed = next(iter(table))[:2]
     add_task(database, doomed, 1)
     for merge_scopes in (True, False):
-        rules = surveyed(database, merge_scopes=merge_scopes).swept.rules
+        rules = finished(survey_of(database, merge_scopes=merge_scopes)).swept.rules
         assert set(table) == left(database)
         for name in attrs.asdict(ALL_RULES):
             only = RulesConfig(
@@ -144,7 +148,7 @@ def test_rows_are_counted_as_plainly(database: Connection) -> None:
         rows[kind] += 1
         sizes[kind] += len(text.encode())
     for batch_size in (1, 10, 1000):
-        survey = surveyed(database, batch_size)
+        survey = finished(survey_of(database, batch_size))
         found = survey.inbox.kinds.sums
         assert {kind: Sums(rows[kind], sizes[kind]) for kind in rows} == found
         assert len({place[:2] for place in table}) == survey.inbox.names
@@ -163,9 +167,9 @@ def test_rows_of_devices_that_are_gone_or_hidden_are_counted(
     add_device(database, R, hidden=True)
     size = 5 * len(other())
     for batch_size in (1, 2, 5, 1000):
-        survey = surveyed(database, batch_size)
-        assert Unread(1, Sums(5, size)) == survey.gone
-        assert Unread(1, Sums(5, size)) == survey.hidden
+        survey = finished(survey_of(database, batch_size))
+        assert Orphans(1, Sums(5, size)) == survey.gone
+        assert Orphans(1, Sums(5, size)) == survey.hidden
 
 
 def test_outboxes_are_counted_by_server(database: Connection) -> None:
@@ -177,7 +181,7 @@ def test_outboxes_are_counted_by_server(database: Connection) -> None:
         add_edu(database, "ä.test", stream_id, text)
     add_edu(database, "b.test", 4, json.dumps({**messages, **edu, "type": "m.dummy"}))
     for batch_size in (1, 2, 3, 1000):
-        survey = surveyed(database, batch_size)
+        survey = finished(survey_of(database, batch_size))
         sums = survey.outbox.kinds.sums
         assert Sums(4, 4 * len(text)) == sums[Kind(WITHHELD, "m.no_olm")]
         assert 1 == sums[Kind("m.dummy")].rows
@@ -200,7 +204,7 @@ def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
     assert ("a", 1, *second[3:]) == edu
     long = text_of("@s:hs", "m.room.encrypted", {"body": longer})
     fill(database, {(*R, 3): long})
-    kinds = surveyed(database).inbox.kinds.sums
+    kinds = finished(survey_of(database)).inbox.kinds.sums
     assert Sums(1, len(long)) == kinds[Kind("m.room.encrypted")]
 
 
@@ -214,5 +218,15 @@ def test_owners_are_the_devices_that_exist(database: Connection, hidden: bool) -
 
 def test_empty_tables_are_surveyed_at_once(database: Connection) -> None:
     """As of a new homeserver."""
-    survey = surveyed(database)
+    survey = finished(survey_of(database))
     assert (0, 0, []) == (survey.rows, survey.inbox.names, survey.outbox.longest)
+
+
+def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
+    """It is counted; the rules are told of what was there when the survey began."""
+    fill(database, dict.fromkeys([(*R, 1), (*R, 2), (*Q, 3)], notice()))
+    survey = survey_of(database, 1)
+    driven(survey.step())
+    fill(database, {(*Q, 4): notice()})
+    finished(survey)
+    assert (4, 1) == (survey.inbox.kinds.total.rows, survey.swept.total.redundant)

@@ -30,7 +30,11 @@ from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.survey import ALL_RULES, Survey
-from synapse_withheld.sweep.walk import BATCH_SIZE, Options
+from synapse_withheld.sweep.walk import Options
+
+# More than the sweep's: where nothing is deleted the database is done with so many in
+# milliseconds, and each batch waits for it several times.
+BATCH_SIZE = 5_000
 
 DEFAULT_LIMIT = 10
 MOST_LIMIT = 1_000
@@ -101,13 +105,14 @@ def _survey(
             ),
             arguments.limit,
         )
-        # What is loaded by now stays: not to be looked through again and again.
-        gc.freeze()
+        # Nothing here is made in circles, and looking for them takes its time.
+        gc.disable()
         bar = Bar(walking.driven(rows.estimate()))
         with walking.stoppable() as stopped, bar:
             _walk(survey, bar, stopped, arguments.pause)
         survey.end()
     finally:
+        gc.enable()
         ahead.close()
     print((in_json if arguments.json else in_text)(survey, module))
     return OK if survey.done else WRONG

@@ -5,6 +5,7 @@ Times are in milliseconds since 1970, as everywhere in Matrix.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Callable
 
 import attrs
@@ -58,6 +59,9 @@ class Answers:
     def status(self) -> dict[str, Any]:
         """Tell what the module is doing here, and did."""
         done = self._decisions()
+        times = Counter[str]()
+        for _, decided, count in done:
+            times[decided.action] += count
         return {
             "version": VERSION,
             "synapse": self.process.synapse,
@@ -72,14 +76,19 @@ class Answers:
                 "rules": [rule.name for rule in Ruleset.of(self.config).rules],
             },
             **self._times(),
-            "notices": sum(each["count"] for each in done),
-            "delivered": _count(done, DELIVER),
-            "superseded": _count(done, SUPERSEDE),
-            "collapsed": _count(done, COLLAPSE),
-            "collapsed_share": _share(done),
+            "notices": sum(times.values()),
+            "delivered": times[DELIVER],
+            "superseded": times[SUPERSEDE],
+            "collapsed": times[COLLAPSE],
+            "collapsed_share": collapsed_share(
+                (labels["rule"], decided, count) for labels, decided, count in done
+            ),
             "collapsed_bytes": self._total(named.COLLAPSED_BYTES),
             "tidied_rows": self._total(named.TIDIED),
-            "reasons": done,
+            "reasons": [
+                {**labels, "why": WHY[decided], "count": count}
+                for labels, decided, count in done
+            ],
             "tracked": self._tracked(),
             "last_hour": self._last_hour(),
             "failures": self._failures(),
@@ -92,7 +101,7 @@ class Answers:
         Args:
             limit: How many of each.
         """
-        senders = self.tally.senders
+        senders, recipients = self.tally.senders, self.tally.recipients
         return {
             **self._times(),
             "notices": senders.total,
@@ -102,12 +111,8 @@ class Answers:
                 for each in senders.most(limit)
             ],
             "recipients": [
-                {
-                    "user_id": each.key[1][0],
-                    "device_id": each.key[1][1],
-                    **_counted(each),
-                }
-                for each in self.tally.recipients.most(limit)
+                {**dict(zip(("user_id", "device_id"), each.key[1])), **_counted(each)}
+                for each in recipients.most(limit)
             ],
         }
 
@@ -120,17 +125,14 @@ class Answers:
             return "resting"
         return "acting" if self.config.enforces else "observing"
 
-    def _decisions(self) -> list[dict[str, Any]]:
+    def _decisions(self) -> list[tuple[dict[str, str], Decision, int]]:
+        """Return labels, decision and count, the highest count first."""
         found = [
-            {
-                **labels,
-                "why": WHY[Decision(labels["decision"], labels["reason"])],
-                "count": int(value),
-            }
+            (labels, Decision(labels["decision"], labels["reason"]), int(value))
             for labels, value in self.metrics.read(named.DECISIONS)
             if value
         ]
-        return sorted(found, key=lambda each: int(each["count"]), reverse=True)
+        return sorted(found, key=lambda each: each[2], reverse=True)
 
     def _tracked(self) -> dict[str, int]:
         # There is an index for each of the queues.
@@ -150,69 +152,54 @@ class Answers:
         }
 
     def _failures(self) -> list[dict[str, Any]]:
-        last_ts = {
-            labels["stage"]: round(value * 1000) or None
-            for labels, value in self.metrics.read(named.LAST_FAILURE)
-        }
+        last_s = self._by("stage", named.LAST_FAILURE)
         return [
             {
-                "stage": labels["stage"],
-                "count": int(value),
-                "last_ts": last_ts.get(labels["stage"]),
-                "meaning": WHAT_FAILED[labels["stage"]],
+                "stage": stage,
+                "count": int(count),
+                "last_ts": round(last_s.get(stage, 0) * 1000) or None,
+                "meaning": WHAT_FAILED[stage],
             }
-            for labels, value in self.metrics.read(named.FAILURES)
+            for stage, count in self._by("stage", named.FAILURES).items()
         ]
 
     def _sweep(self) -> dict[str, Any] | None:
         if not self.sweeps:
             return None
-        return {
-            "done": bool(self._total(named.SWEEP_DONE)),
-            "position": sum(
-                value for _, value in self.metrics.read(named.SWEEP_POSITION)
-            ),
-            "rows": self._total(named.SWEEP_ROWS),
-            "notices": self._total(named.SWEEP_NOTICES),
-            "deleted": self._total(named.SWEEP_DELETED),
-            "deleted_bytes": self._total(named.SWEEP_DELETED_BYTES),
-            "rules": self._swept_rules(),
-        }
-
-    def _swept_rules(self) -> list[dict[str, Any]]:
         notices, deleted, size = (
-            {labels["rule"]: int(value) for labels, value in self.metrics.read(metric)}
+            self._by("rule", metric)
             for metric in (
                 named.SWEEP_NOTICES,
                 named.SWEEP_DELETED,
                 named.SWEEP_DELETED_BYTES,
             )
         )
-        return [
-            {
-                "rule": rule,
-                "notices": notices[rule],
-                "deleted": deleted[rule],
-                "deleted_bytes": size[rule],
-            }
-            for rule in sorted(notices)
-        ]
+        return {
+            "done": bool(self._total(named.SWEEP_DONE)),
+            "position": sum(
+                value for _, value in self.metrics.read(named.SWEEP_POSITION)
+            ),
+            "rows": self._total(named.SWEEP_ROWS),
+            "notices": int(sum(notices.values())),
+            "deleted": int(sum(deleted.values())),
+            "deleted_bytes": int(sum(size.values())),
+            "rules": [
+                {
+                    "rule": rule,
+                    "notices": int(notices[rule]),
+                    "deleted": int(deleted[rule]),
+                    "deleted_bytes": int(size[rule]),
+                }
+                for rule in sorted(notices)
+            ],
+        }
+
+    def _by(self, label: str, metric: Any) -> dict[str, float]:
+        return {labels[label]: value for labels, value in self.metrics.read(metric)}
 
     def _total(self, metric: Any) -> int:
         return int(sum(value for _, value in self.metrics.read(metric)))
 
 
 def _counted(count: Count[tuple[str, Any]]) -> dict[str, Any]:
-    rule, _ = count.key
-    return {"rule": rule, "notices": count.occurred, "error": count.error}
-
-
-def _share(decisions: list[dict[str, Any]]) -> float | None:
-    return collapsed_share(
-        (each["rule"], Decision(each["decision"], each["reason"]), each["count"])
-        for each in decisions
-    )
-
-
-def _count(decisions: list[dict[str, Any]], action: str) -> int:
-    return sum(each["count"] for each in decisions if each["decision"] == action)
+    return {"rule": count.key[0], "notices": count.occurred, "error": count.error}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Awaitable, Callable
 
@@ -23,10 +24,6 @@ IsAdmin = Callable[[Any], Awaitable[bool]]
 
 _PAGE = Path(__file__).with_name("page.html")
 
-_BAD_REQUEST = 400
-_FORBIDDEN = 403
-_NOT_FOUND = 404
-
 
 class Pages(Resource):
     """Everything below `asking.PATH`."""
@@ -40,15 +37,15 @@ class Pages(Resource):
             answers: What is told.
         """
         Resource.__init__(self)
-        self._page = Page(_PAGE.read_text(encoding="utf-8"))
-        self.putChild(b"", self._page)
+        self.putChild(b"", _Page(_PAGE.read_text(encoding="utf-8")))
+        status = _AdminsOnly(api, is_admin, lambda _: answers.status())
+        top = _AdminsOnly(api, is_admin, lambda request: answers.top(_limit(request)))
         version = _Nothing()
-        version.putChild(b"status", Status(api, is_admin, answers))
-        version.putChild(b"top", Top(api, is_admin, answers))
+        version.putChild(b"status", status)
+        version.putChild(b"top", top)
         self.putChild(b"v1", version)
 
     def getChild(self, *_: Any) -> Resource:  # noqa: N802 Twisted's name
-        """Return what says that there is nothing."""
         return _Nothing()
 
     def render_GET(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
@@ -57,7 +54,7 @@ class Pages(Resource):
         return b""
 
 
-class Page(Resource):
+class _Page(Resource):
     """The page: one file, which may load and run nothing but itself."""
 
     isLeaf = True  # noqa: N815 Twisted's name
@@ -75,81 +72,57 @@ class Page(Resource):
         }
 
     def render_GET(self, request: Any) -> bytes:  # noqa: N802 Twisted's name
-        """Serve it."""
         for name, value in self._headers.items():
             request.setHeader(name, value)
         return self._body
 
 
-class _Json(DirectServeJsonResource):
-    """What answers with JSON, also where there is nothing below it."""
+class _Nothing(DirectServeJsonResource):
+    """Nothing, as Synapse says it, and nothing below it."""
 
     def getChild(self, *_: Any) -> Resource:  # noqa: N802 Twisted's name
-        """Return what says that there is nothing."""
         return _Nothing()
 
-
-class _Nothing(_Json):
-    """Nothing, as Synapse says it."""
-
-    async def _async_render_GET(self, _: Any) -> None:  # noqa: N802 Synapse's name
-        raise SynapseError(_NOT_FOUND, "Unrecognized request", Codes.UNRECOGNIZED)
+    async def _async_render_GET(self, request: Any) -> Any:  # noqa: ARG002, N802 Synapse's
+        raise SynapseError(
+            HTTPStatus.NOT_FOUND, "Unrecognized request", Codes.UNRECOGNIZED
+        )
 
 
-class _AdminsOnly(_Json):
+class _AdminsOnly(_Nothing):
     """JSON for whoever has the access token of a server admin.
 
     Others get what Synapse's own admin API answers.
     """
 
-    def __init__(self, api: ModuleApi, is_admin: IsAdmin, answers: Answers) -> None:
+    def __init__(
+        self, api: ModuleApi, is_admin: IsAdmin, answer: Callable[[Any], dict[str, Any]]
+    ) -> None:
         super().__init__()
         self._api = api
         self._is_admin = is_admin
-        self._answers = answers
+        self._answer = answer
 
-    async def _async_render_GET(  # noqa: N802 Synapse's name
-        self, request: Any
-    ) -> tuple[int, Any]:
+    async def _async_render_GET(self, request: Any) -> Any:  # noqa: N802 Synapse's name
         requester = await self._api.get_user_by_req(request)
         if not await self._is_admin(requester):
             raise SynapseError(
-                _FORBIDDEN, "You are not a server admin", Codes.FORBIDDEN
+                HTTPStatus.FORBIDDEN, "You are not a server admin", Codes.FORBIDDEN
             )
-        return 200, self.answer(request)
-
-    def answer(self, request: Any) -> dict[str, Any]:
-        """Return what is asked for."""
-        raise NotImplementedError
+        return HTTPStatus.OK, self._answer(request)
 
 
-class Status(_AdminsOnly):
-    """What the module does and did."""
+def _limit(request: Any) -> int:
+    """Return how many are asked for.
 
-    def answer(self, request: Any) -> dict[str, Any]:  # noqa: ARG002 as others have it
-        """Return it."""
-        return self._answers.status()
-
-
-class Top(_AdminsOnly):
-    """Who sends and receives the most notices."""
-
-    def answer(self, request: Any) -> dict[str, Any]:
-        """Return as many as are asked for.
-
-        Raises:
-            SynapseError: It is not a number, or too large.
-        """
-        return self._answers.top(_limit(request.args or {}))
-
-
-def _limit(parameters: dict[bytes, list[bytes]]) -> int:
-    if b"limit" not in parameters:
-        return DEFAULT_LIMIT
-    limit = limit_of(parameters[b"limit"][0].decode("latin-1"))
+    Raises:
+        SynapseError: It is not a number, or too large.
+    """
+    given = (request.args or {}).get(b"limit")
+    limit = DEFAULT_LIMIT if given is None else limit_of(given[0].decode("latin-1"))
     if limit is None:
         raise SynapseError(
-            _BAD_REQUEST,
+            HTTPStatus.BAD_REQUEST,
             f"'limit' must be a whole number from 1 to {MOST_LIMIT}",
             Codes.INVALID_PARAM,
         )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, AsyncIterator, Awaitable, Callable
 
 import attrs
 
-from synapse_withheld.cli.shared.walking.database import Connection, connect
+from tests.bench.report import Target
 from tests.harness.databases.backlog import notice, other
 from tests.harness.databases.postgres import PostgresServer
 from tests.harness.homeservers.homeserver import Homeserver
 
 MAILBOX = 1000  # rows
+# At most so much more memory for any number of rows.
+FLAT = 1.2
 
 _FILL = """
     INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)
@@ -35,34 +38,24 @@ class Place:
     database: dict[str, Any]
     directory: Path
 
-    @contextmanager
-    def connected(self) -> Iterator[Connection]:
-        """Connect as the command does."""
-        connection = connect({"database": self.database})
-        try:
-            yield connection
-        finally:
-            connection.close()
-
     def fill(self, rows: int, share: int) -> None:
-        """Have so many rows in mailboxes, and nothing else.
+        """Have so many rows in mailboxes, of a hundred `share` notices.
 
-        Args:
-            rows: How many.
-            share: How many of a hundred are notices; of each mailbox ten stay.
+        Of each mailbox ten notices stay.
         """
-        self.homeserver.query("TRUNCATE device_inbox")
         texts = (notice(device="DEV0"), other())
-        self.homeserver.query(_FILL, (MAILBOX, share, *texts, rows))
+        self.fill_by(_FILL, (MAILBOX, share, *texts, rows))
+
+    def fill_by(self, sql: str, parameters: tuple[Any, ...]) -> None:
+        """Have in mailboxes what a statement inserts, and nothing else."""
+        self.homeserver.query("TRUNCATE device_inbox")
+        self.homeserver.query(sql, parameters)
         # Who looks first at new rows would have to mark them as settled.
         self.homeserver.query("VACUUM ANALYZE device_inbox")
         self.homeserver.query("CHECKPOINT")
 
     def command(
-        self,
-        *more: str,
-        command: str = "sweep",
-        program: str = "synapse_withheld.cli",
+        self, command: str, *more: str, program: str = "synapse_withheld.cli"
     ) -> subprocess.Popen[bytes]:
         """Begin to sweep by hand, or to survey."""
         config = str(self.directory / "homeserver.yaml")
@@ -72,6 +65,27 @@ class Place:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
+
+    def weighed(self, command: str) -> tuple[dict[str, Any], int]:
+        """Run a command without pauses; return what it told, and the bytes it held."""
+        process = self.command(
+            command, "--pause", "0", program="tests.bench.sweep.weighed"
+        )
+        first, last = process.communicate()[0].splitlines()
+        assert process.returncode == 0
+        return json.loads(first), int(last)
+
+
+def flat(command: str, peaks: list[int]) -> Target:
+    """Return the target about memory, fewest rows first."""
+    growth = max(peaks) / peaks[0]
+    return Target(
+        f"{command}: memory, most rows to fewest",
+        f"≤ {FLAT}",
+        f"{growth:.2f}",
+        growth <= FLAT,
+        binding=True,
+    )
 
 
 @asynccontextmanager

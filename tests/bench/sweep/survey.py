@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Callable
@@ -12,12 +11,10 @@ from twisted.internet.threads import deferToThread
 from tests.bench.instruments.lanes import STOCK
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.bench.sweep.place import MAILBOX, Place, places
+from tests.bench.sweep.place import MAILBOX, Place, flat, places
 
 # At most so many times as long as the statement.
 MOST = 4.0
-# At most so much more memory for any number of rows.
-FLAT = 1.2
 ROUNDS = 3
 
 # What everybody writes first.
@@ -76,65 +73,30 @@ def _measure(place: Place, sizes: Sizes, say: Callable[[str], None]) -> Findings
     lines, ratios, peaks = [], [], []
     for rows in sizes.backlog:
         say(f"Surveying {rows:,} rows.")
-        _fill(place, rows)
+        mailboxes = max(1, rows // MAILBOX)
+        place.fill_by(_FILL, (*[mailboxes] * 4, rows))
         plain = min(_plain(place) for _ in range(ROUNDS))
         started = time.perf_counter()
-        peaks.append(_survey(place, rows))
+        told, held = place.weighed("survey")
         took = time.perf_counter() - started
+        assert told["inbox"]["rows"] == rows
+        assert told["rules"]["no_olm"]["rows"] > 0
+        peaks.append(held)
         ratios.append(took / plain)
-        lines.append(
-            (
-                f"{rows:,}",
-                f"{plain:.1f}",
-                f"{took:.1f}",
-                f"{ratios[-1]:.1f}",
-                f"{rows / took:,.0f}",
-                f"{peaks[-1] / 1e6:.1f}",
-            )
-        )
-    growth = max(peaks) / peaks[0]
+        rate, weight = f"{rows / took:,.0f}", f"{held / 1e6:.1f}"
+        cells = (f"{plain:.1f}", f"{took:.1f}", f"{ratios[-1]:.1f}", rate, weight)
+        lines.append((f"{rows:,}", *cells))
     notes = [_HOW.format(rounds=ROUNDS)]
+    longest = Target(
+        "survey: as long as plain SQL, most rows",
+        f"≤ {MOST}",
+        f"{ratios[-1]:.2f}",
+        ratios[-1] <= MOST,
+        binding=False,
+    )
     return Findings(
-        [Table("Survey", _HEADER, lines, notes)],
-        [
-            Target(
-                "survey: as long as plain SQL, most rows",
-                f"≤ {MOST}",
-                f"{ratios[-1]:.2f}",
-                ratios[-1] <= MOST,
-                binding=False,
-            ),
-            Target(
-                "survey: memory, most rows to fewest",
-                f"≤ {FLAT}",
-                f"{growth:.2f}",
-                growth <= FLAT,
-                binding=True,
-            ),
-        ],
+        [Table("Survey", _HEADER, lines, notes)], [longest, flat("survey", peaks)]
     )
-
-
-def _fill(place: Place, rows: int) -> None:
-    place.homeserver.query("TRUNCATE device_inbox")
-    mailboxes = max(1, rows // MAILBOX)
-    place.homeserver.query(_FILL, (*[mailboxes] * 4, rows))
-    # Who looks first at new rows would have to mark them as settled.
-    place.homeserver.query("VACUUM ANALYZE device_inbox")
-    place.homeserver.query("CHECKPOINT")
-
-
-def _survey(place: Place, rows: int) -> int:
-    """Survey; return how many bytes it held at most."""
-    process = place.command(
-        "--pause", "0", command="survey", program="tests.bench.sweep.weighed"
-    )
-    first, last = process.communicate()[0].splitlines()
-    assert process.returncode == 0
-    told = json.loads(first)
-    assert told["inbox"]["rows"] == rows
-    assert told["rules"]["no_olm"]["rows"] > 0
-    return int(last)
 
 
 def _plain(place: Place) -> float:

@@ -6,20 +6,16 @@ Clients are asked beside one with it as well.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Callable
 
 from twisted.internet.threads import deferToThread
 
 from tests.bench.instruments.lanes import MODULE, STOCK
-from tests.bench.report import Findings, Table, Target
+from tests.bench.report import Findings, Table
 from tests.bench.sizes import Sizes
 from tests.bench.sweep import beside, rates
-from tests.bench.sweep.place import Place, places
-
-# At most so much more memory for any number of rows.
-FLAT = 1.2
+from tests.bench.sweep.place import Place, flat, places
 
 
 async def measure(
@@ -48,27 +44,11 @@ def _memory(place: Place, sizes: Sizes) -> Findings:
     lines, peaks = [], []
     for rows in sizes.backlog:
         place.fill(rows, 50)
-        process = place.command("--pause", "0", program="tests.bench.sweep.weighed")
-        first, last = process.communicate()[0].splitlines()
-        told = json.loads(first)
-        assert process.returncode == 0
+        told, held = place.weighed("sweep")
         assert told["rows"] == rows
         assert told["deleted"] == told["redundant"] > 0
-        peaks.append(int(last))
-        deleted = f"{told['deleted']:,}"
-        lines.append((f"{rows:,}", deleted, f"{peaks[-1] / 1e6:.1f}"))
-    growth = max(peaks) / peaks[0]
-    header = ("rows", "deleted", "MB")
+        peaks.append(held)
+        lines.append((f"{rows:,}", f"{told['deleted']:,}", f"{held / 1e6:.1f}"))
     notes = ["`synapse-withheld sweep --pause 0`: the most it ever held."]
-    return Findings(
-        [Table("Memory of the sweep", header, lines, notes)],
-        [
-            Target(
-                "sweep: memory, most rows to fewest",
-                f"≤ {FLAT}",
-                f"{growth:.2f}",
-                growth <= FLAT,
-                binding=True,
-            )
-        ],
-    )
+    table = Table("Memory of the sweep", ("rows", "deleted", "MB"), lines, notes)
+    return Findings([table], [flat("sweep", peaks)])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Coroutine, Iterable, Mapping, Sequence, Tuple, TypeVar
+from typing import Any, Coroutine, Iterable, Mapping, Tuple, TypeVar
 
 from synapse_withheld.database.backlog import BacklogRow, Place
+from synapse_withheld.database.database import Database
+from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Asker
@@ -91,7 +93,7 @@ def _says_all_of(later: Any, earlier: Any, options: Options) -> bool:
     return scopes[0] == scopes[1]
 
 
-class FakeRows:
+class FakeRows(Database):
     """The table, in memory, as the sweep sees it.
 
     Attributes:
@@ -135,7 +137,10 @@ class FakeRows:
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         return self.doomed_mailboxes & set(mailboxes)
 
-    async def delete(self, superseded: Sequence[Superseded]) -> int:
+    async def delete(
+        self, superseded: Iterable[Superseded], queue: Queue = INBOX
+    ) -> int:
+        del queue  # the sweep is about one only
         if self.failing:
             self.failing -= 1
             raise ConnectionError("as asked for")

@@ -13,7 +13,8 @@ from synapse_withheld.operators.heavy_hitters import Count, HeavyHitters
 KEYS = st.one_of(st.sampled_from("ab"), st.sampled_from("cdefghij"), st.text("xyz"))
 
 
-@given(st.lists(KEYS, max_size=200), st.integers(1, 8))
+# Of a thousand all are counted exactly, as on most servers.
+@given(st.lists(KEYS, max_size=200), st.integers(1, 8) | st.just(1000))
 def test_the_true_number_is_within_the_error_and_that_within_its_bound(
     occurrences: list[str], capacity: int
 ) -> None:
@@ -31,17 +32,6 @@ def test_the_true_number_is_within_the_error_and_that_within_its_bound(
         assert count.error <= len(occurrences) / capacity
     missing = true.keys() - {each.key for each in counted}
     assert all(true[key] <= len(occurrences) / capacity for key in missing)
-
-
-@given(st.lists(KEYS, max_size=200))
-def test_where_all_fit_all_are_counted_exactly(occurrences: list[str]) -> None:
-    """As on most servers."""
-    sketch: HeavyHitters[str] = HeavyHitters(1000)
-    for each in occurrences:
-        sketch.add(each)
-
-    expected = {Count(key, number, 0) for key, number in Counter(occurrences).items()}
-    assert expected == set(sketch.most(1000))
 
 
 def test_the_most_certain_come_first() -> None:

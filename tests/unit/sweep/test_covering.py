@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 import attrs
 import pytest
 from hypothesis import given
@@ -25,9 +27,13 @@ KEY_REQUEST = "m.room_key_request"
 
 def found(*texts: str | None, now_ts: int = 0) -> list[Found]:
     """Return what is found in a mailbox with these texts, the oldest first."""
-    walk = Covering(RULES)
+    return judged(Covering(RULES), texts, now_ts)
+
+
+def judged(walk: Covering, texts: Sequence[str | None], now_ts: int = 0) -> list[Found]:
     rows = [(*R, number, text) for number, text in enumerate(texts, 1)][::-1]
-    return list(walk.judge(rows, walk.read(rows), Staleness(now_ts)))
+    walk.read(rows)
+    return list(walk.judge(rows, Staleness(now_ts)))
 
 
 def stay(*texts: str | None) -> list[int]:
@@ -48,10 +54,26 @@ def verification(transaction: str, kind: str = "request", **more: object) -> str
     return text_of("@s:hs", f"m.key.verification.{kind}", content)
 
 
-def test_what_was_not_read_is_no_notice() -> None:
-    """The statement leaves out what is too long."""
-    assert [1, 3] == stay(None, notice(), notice())
-    assert 2 == len(found(None, notice(), notice()))
+@pytest.mark.parametrize(
+    ("texts", "left"),
+    [
+        # The statement leaves out what is too long.
+        ([None, notice(), notice()], [1, 3]),
+        # A request for something else makes none redundant, though it has the same ID.
+        ([request(body={"a": 1, "b": 2}), request(body={"a": 1})], [1, 2]),
+        ([request(body={"a": 1, "b": 2}), request(body={"b": 2, "a": 1})], [2]),
+        # Of what takes a verification back each stays.
+        ([verification(each) for each in "112"], [2, 3]),
+        ([verification("1", "cancel")] * 3, [1, 2, 3]),
+        # Nobody knows who stored the newer key.
+        ([notice("key1"), notice("key2"), notice("key1")], [2, 3]),
+    ],
+)
+def test_of_equal_ones_the_newest_stays(
+    texts: list[str | None], left: list[int]
+) -> None:
+    """Equal is what says the same."""
+    assert left == stay(*texts)
 
 
 def test_what_is_too_long_for_a_notice_is_none() -> None:
@@ -63,40 +85,30 @@ def test_what_is_too_long_for_a_notice_is_none() -> None:
     assert [1, 2] == stay(longer, longer)
 
 
-def test_a_request_for_something_else_makes_none_redundant() -> None:
-    """Though it has the same ID; one with the same content does."""
-    another, one = request(body={"a": 1, "b": 2}), request(body={"a": 1})
+def test_each_mailbox_is_judged_by_itself() -> None:
+    """Of another user, or another device, with the same texts."""
+    mailboxes = [R, ("@r:hs", "Q"), ("@q:hs", "R")]
+    rows = [(*each, number, notice()) for each in mailboxes for number in (3, 2, 1)]
+    walk = Covering(RULES)
+    walk.read(rows)
+    told = [each.redundant for each in walk.judge(rows, Staleness())]
 
-    assert [1, 2] == stay(another, one)
-    assert [2] == stay(another, request(body={"b": 2, "a": 1}))
-
-
-def test_of_equal_texts_the_newest_stays() -> None:
-    """But of what takes a verification back each does."""
-    assert [2, 3] == stay(verification("1"), verification("1"), verification("2"))
-    assert [1, 2, 3] == stay(*[verification("1", "cancel")] * 3)
-
-
-def test_two_keys_of_one_device_stay() -> None:
-    """Nobody knows who stored the newer one."""
-    assert [2, 3] == stay(notice("key1"), notice("key2"), notice("key1"))
+    newer = [(each, [None, (2, 3), (1, 3)]) for each in mailboxes]
+    expected = [row and Superseded(each, *row) for each, rows in newer for row in rows]
+    assert expected == told
 
 
-def test_equal_texts_go_for_what_stays() -> None:
+SCOPED = notice(room_id="!room:hs")
+STALE = verification("1", timestamp=0)
+
+
+@pytest.mark.parametrize("older", [SCOPED, STALE])
+def test_equal_texts_go_for_what_stays(older: str) -> None:
     """Not for one that goes itself, maybe in a statement before."""
-    scoped = notice(room_id="!room:hs")
-    newer = [each.redundant for each in found(scoped, scoped, notice())]
+    told = found(older, older, notice(), now_ts=2**50)
+    newer = [None, Superseded(R, 2, 3), Superseded(R, 1, 3)]
 
-    assert [None, Superseded(R, 2, 3), Superseded(R, 1, 3)] == newer
-
-
-def test_equal_texts_of_what_is_stale_go_for_the_newest_row() -> None:
-    """Which is the only one that is sure to stay."""
-    stale = verification("1", timestamp=0)
-    texts = [stale, stale, notice()]
-    newer = [each.redundant for each in found(*texts, now_ts=2**50)]
-
-    assert [None, Superseded(R, 2, 3), Superseded(R, 1, 3)] == newer
+    assert newer == [each.redundant for each in told]
 
 
 def test_the_texts_of_a_mailbox_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,10 +117,9 @@ def test_the_texts_of_a_mailbox_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     expected = found(*texts)
     monkeypatch.setattr(covering, "MOST_TEXTS", 1)
     walk = Covering(RULES)
-    rows = [(*R, number, text) for number, text in enumerate(texts, 1)][::-1]
 
-    assert expected == list(walk.judge(rows, walk.read(rows), Staleness()))
-    assert 1 == len(walk._mailbox.newer_than)
+    assert expected == judged(walk, texts)
+    assert 1 == len(walk._newer_than)
 
 
 def test_a_text_is_judged_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:

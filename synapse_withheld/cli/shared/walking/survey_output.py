@@ -9,9 +9,9 @@ import attrs
 
 from synapse_withheld.cli.shared.tables import table
 from synapse_withheld.config import Config
+from synapse_withheld.sweep.inventory import Inventory, Long, Sums
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.survey import ALL_RULES, Survey, Unread
-from synapse_withheld.sweep.tally import Long, Sums, Tally
+from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey
 from synapse_withheld.sweep.walk import Counts
 
 # The JSON has all that were told apart.
@@ -74,7 +74,7 @@ def in_json(survey: Survey, module: Config) -> str:
     return json.dumps(said)
 
 
-def _queue(name: str, names: str, tally: Tally) -> list[str]:
+def _queue(name: str, names: str, tally: Inventory) -> list[str]:
     total, frequent = tally.kinds.total, tally.kinds.most_frequent()
     rows = [_row(sums, str(kind)) for kind, sums in frequent[:SHOWN_KINDS]]
     rest = Sums()
@@ -142,7 +142,7 @@ def _table(
     return [f"  {line}" for line in table([header.split(", "), *rows], right)]
 
 
-def _queue_data(names: str, tally: Tally) -> dict[str, Any]:
+def _queue_data(names: str, tally: Inventory) -> dict[str, Any]:
     return {
         **attrs.asdict(tally.kinds.total),
         names: tally.names,
@@ -165,5 +165,5 @@ def _kind_data(kind: Kind) -> dict[str, str]:
     return {"type": kind.type, **({"code": kind.code} if kind.code else {})}
 
 
-def _unread_data(unread: Unread) -> dict[str, int]:
+def _unread_data(unread: Orphans) -> dict[str, int]:
     return {"mailboxes": unread.mailboxes, **attrs.asdict(unread.sums)}

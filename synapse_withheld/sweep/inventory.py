@@ -22,7 +22,6 @@ MOST_FREQUENT = 3
 # Whose the rows are: a user and a device, or a server.
 Name = Tuple[str, ...]
 
-
 # A row, as far as it is counted: whose it is, what, and how many bytes.
 Line = Tuple[Name, Kind, int]
 
@@ -35,7 +34,6 @@ class Sums:
     bytes: int = 0
 
     def add(self, rows: int, size: int) -> None:
-        """Count more."""
         self.rows += rows
         self.bytes += size
 
@@ -47,7 +45,6 @@ class ByKind:
     sums: dict[Kind, Sums] = attrs.Factory(dict)
 
     def of(self, kind: Kind) -> Sums:
-        """Return what is counted for a kind."""
         found = self.sums.get(kind)
         if found is None:
             kind = kind if len(self.sums) < MOST_KINDS else OTHERS
@@ -56,7 +53,6 @@ class ByKind:
 
     @property
     def total(self) -> Sums:
-        """Return all of them together."""
         total = Sums()
         for each in self.sums.values():
             total.add(each.rows, each.bytes)
@@ -87,7 +83,7 @@ class Long:
         return -(-self.rows // MOST_OF_SYNC)
 
 
-class Tally:
+class Inventory:
     """What there is in one queue, told while it is walked."""
 
     def __init__(
@@ -99,10 +95,10 @@ class Tally:
             limit: How many of the longest are kept.
             ended: Called with each name and all that it has, once that is known.
         """
-        self._ended = ended
         self.kinds = ByKind()
         self.names = 0
         self._limit = limit
+        self._ended = ended
         self._longest: list[tuple[int, int, Long]] = []
         self._order = itertools.count(0, -1)
         self._name: Name | None = None
@@ -112,7 +108,7 @@ class Tally:
         """Count rows; those of one name come one after the other."""
         for name, kind, size in lines:
             if name != self._name:
-                self._end_name()
+                self.end()
                 self._name = name
             of_kind = self._of_name.of(kind)
             of_kind.rows += 1
@@ -120,15 +116,6 @@ class Tally:
 
     def end(self) -> None:
         """Count what there is of the last name."""
-        self._end_name()
-        self._name = None
-
-    @property
-    def longest(self) -> list[Long]:
-        """Return the longest, the longest first."""
-        return [each for *_, each in sorted(self._longest, reverse=True)]
-
-    def _end_name(self) -> None:
         if self._name is None:
             return
         self.names += 1
@@ -137,7 +124,12 @@ class Tally:
         total = self._of_name.total
         self._keep(self._name, total.rows)
         self._ended(self._name, total)
-        self._of_name = ByKind()
+        self._name, self._of_name = None, ByKind()
+
+    @property
+    def longest(self) -> list[Long]:
+        """Return the longest, the longest first."""
+        return [each for *_, each in sorted(self._longest, reverse=True)]
 
     def _keep(self, name: Name, rows: int) -> None:
         if len(self._longest) == self._limit and rows <= self._longest[0][0]:

@@ -7,15 +7,22 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synapse_withheld.sweep.inventory import (
+    MOST_KINDS,
+    OTHERS,
+    Inventory,
+    Line,
+    Long,
+    Sums,
+)
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.tally import MOST_KINDS, OTHERS, Line, Long, Sums, Tally
 
 A, B, C, D = map(Kind, "abcd")
 
 
-def tally(lines: list[Line], limit: int = 10, batch: int = 3) -> Tally:
+def counted(lines: list[Line], limit: int = 10, batch: int = 3) -> Inventory:
     """Add lines up, some at a time."""
-    made = Tally(limit)
+    made = Inventory(limit)
     for start in range(0, len(lines), batch):
         made.add(lines[start : start + batch])
     made.end()
@@ -32,7 +39,7 @@ def of(name: str, **kinds: int) -> list[Line]:
 def test_the_longest_are_told_with_what_they_are_full_of() -> None:
     """Three kinds of each, the most frequent first; of equals who came first."""
     lines = [*of("x", a=1), *of("y", a=2, b=3, c=1, d=4), *of("z", b=1), *of("w", c=2)]
-    found = tally(lines, limit=3).longest
+    found = counted(lines, limit=3).longest
     assert [("y",), ("w",), ("x",)] == [each.name for each in found]
     assert Long(("y",), 10, ((D, 4), (B, 3), (A, 2))) == found[0]
 
@@ -54,7 +61,7 @@ def test_it_is_what_plain_counting_says(
 ) -> None:
     """However many come at once."""
     lines = [each for n, kinds in enumerate(names) for each in of(str(n), **kinds)]
-    made = tally(lines, limit, batch)
+    made = counted(lines, limit, batch)
     assert len(names) == made.names
     rows = Counter(kind for _, kind, _ in lines)
     assert rows == {kind: sums.rows for kind, sums in made.kinds.sums.items()}
@@ -66,7 +73,7 @@ def test_it_is_what_plain_counting_says(
 def test_invented_types_take_no_memory() -> None:
     """What is beyond the bound is counted together."""
     lines: list[Line] = [(("x",), Kind(f"t{n}"), 1) for n in range(3 * MOST_KINDS)]
-    made = tally(lines)
+    made = counted(lines)
     assert MOST_KINDS + 1 >= len(made.kinds.sums)
     assert 2 * MOST_KINDS == made.kinds.sums[OTHERS].rows
     assert 3 * MOST_KINDS == made.kinds.total.rows
