@@ -12,6 +12,8 @@ from typing import Sequence
 
 import attrs
 
+from tests.compat.shapes import key
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".compat"
 
@@ -21,6 +23,8 @@ NEWEST = "newest"
 
 # What the old versions are not yet, or no longer, content with.
 CONSTRAINTS = ("prometheus-client<0.24", "setuptools<81", "txredisapi<1.6")
+# From this one on Synapse does without what Twisted 24.10 took away.
+ANY_TWISTED, OLDER_TWISTED = "1.119.0", "twisted<24.10"
 
 # They have nothing to do with the version of Synapse, or are for the newest.
 LEFT_OUT = ("test_docs.py", "test_package.py", "test_page.py")
@@ -76,8 +80,9 @@ def run(synapse: str, python: str, tests: list[str]) -> Run:
 
 
 def run_short(synapse: str, python: str) -> Run:
-    """Install a version of Synapse over the newest's packages, and run `SHORT`."""
-    base = environment(NEWEST, python) if _runs(f"python{python}") else None
+    """Install a version of Synapse over the packages of another, and run `SHORT`."""
+    other = OLDEST if _wants_older_twisted(synapse) else NEWEST
+    base = environment(other, python) if _runs(f"python{python}") else None
     if base is None:
         return Run(synapse, python, f"no python{python} here")
     pip = [str(base / "bin" / "python"), "-m", "pip"]
@@ -130,6 +135,8 @@ def environment(synapse: str, python: str) -> Path | None:
     install += ["-r", "tests/requirements/test.txt", f"matrix-synapse[redis]{pinned}"]
     if "rc" in synapse:
         install.append("--pre")
+    if _wants_older_twisted(synapse):
+        install.append(OLDER_TWISTED)
     # An old Python's own pip tries for hours what fits together.
     upgrade = [own, "-m", "pip", "install", "--quiet", "--upgrade", "pip"]
     make = [f"python{python}", "-m", "venv", str(directory)]
@@ -140,6 +147,10 @@ def environment(synapse: str, python: str) -> Path | None:
     (packages_of(directory) / "checkout.pth").write_text(f"{ROOT}\n")
     done.touch()
     return directory
+
+
+def _wants_older_twisted(synapse: str) -> bool:
+    return synapse != NEWEST and key(synapse) < key(ANY_TWISTED)
 
 
 def _runs(interpreter: str) -> bool:
