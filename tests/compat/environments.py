@@ -23,8 +23,10 @@ NEWEST = "newest"
 
 # What the old versions are not yet, or no longer, content with.
 CONSTRAINTS = ("prometheus-client<0.24", "setuptools<81", "txredisapi<1.6")
-# From this one on Synapse does without what Twisted 24.10 took away.
-ANY_TWISTED, OLDER_TWISTED = "1.119.0", "twisted<24.10"
+# Up to this one Synapse uses what Twisted 24.10 took away, and Twisted before it what
+# pyOpenSSL 26 did.
+OLDER_TWISTED = "1.118.0"
+OLDER = ("twisted<24.10", "pyopenssl<26")
 
 # They have nothing to do with the version of Synapse, or are for the newest.
 LEFT_OUT = ("test_docs.py", "test_package.py", "test_page.py")
@@ -81,7 +83,7 @@ def run(synapse: str, python: str, tests: list[str]) -> Run:
 
 def run_short(synapse: str, python: str) -> Run:
     """Install a version of Synapse over the packages of another, and run `SHORT`."""
-    other = OLDEST if _wants_older_twisted(synapse) else NEWEST
+    other = OLDER_TWISTED if _wants_older_twisted(synapse) else NEWEST
     base = environment(other, python) if _runs(f"python{python}") else None
     if base is None:
         return Run(synapse, python, f"no python{python} here")
@@ -136,7 +138,7 @@ def environment(synapse: str, python: str) -> Path | None:
     if "rc" in synapse:
         install.append("--pre")
     if _wants_older_twisted(synapse):
-        install.append(OLDER_TWISTED)
+        install += OLDER
     # An old Python's own pip tries for hours what fits together.
     upgrade = [own, "-m", "pip", "install", "--quiet", "--upgrade", "pip"]
     make = [f"python{python}", "-m", "venv", str(directory)]
@@ -150,7 +152,7 @@ def environment(synapse: str, python: str) -> Path | None:
 
 
 def _wants_older_twisted(synapse: str) -> bool:
-    return synapse != NEWEST and key(synapse) < key(ANY_TWISTED)
+    return synapse != NEWEST and key(synapse) <= key(OLDER_TWISTED)
 
 
 def _runs(interpreter: str) -> bool:
