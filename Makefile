@@ -8,11 +8,12 @@ INSTALLED = $(VENV)/.installed
 DEMO_INSTALLED = $(VENV)/.installed-demo
 MUTANTS_INSTALLED = $(VENV)/.installed-mutants
 PICTURES_INSTALLED = $(VENV)/.installed-pictures
+SUITE_INSTALLED = $(VENV)/.installed-suite
 DIST_INSTALLED = $(VENV)/.installed-dist
 REQUIREMENTS = pyproject.toml $(wildcard tests/requirements/*.txt)
 ARGS ?=
 
-.PHONY: demo test lint types bench mutants fuzz compat disasters pictures format dist clean
+.PHONY: demo test lint types bench mutants fuzz compat suite disasters pictures format dist clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m tests.demo $(ARGS)
@@ -38,6 +39,9 @@ disasters: $(INSTALLED)
 
 compat: $(INSTALLED)
 	$(BIN)/python -m tests.compat $(ARGS)
+
+suite: $(SUITE_INSTALLED)
+	$(BIN)/python -m tests.suite $(ARGS)
 
 pictures: $(PICTURES_INSTALLED)
 	$(BIN)/python -m tests.pictures $(ARGS)
@@ -82,6 +86,10 @@ $(INSTALLED): $(REQUIREMENTS) | $(VENV)
 
 $(DIST_INSTALLED): $(REQUIREMENTS) | $(VENV)
 	$(BIN)/python -m pip install --quiet -r tests/requirements/dist.txt
+	touch $@
+
+$(SUITE_INSTALLED): $(REQUIREMENTS) | $(VENV)
+	$(BIN)/python -m pip install --quiet --editable . -r tests/requirements/suite.txt
 	touch $@
 
 $(PICTURES_INSTALLED): $(REQUIREMENTS) | $(VENV)

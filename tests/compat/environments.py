@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
+from typing import Sequence
 
 import attrs
+
+from tests.compat.shapes import key
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = ROOT / ".compat"
@@ -19,6 +23,10 @@ NEWEST = "newest"
 
 # What the old versions are not yet, or no longer, content with.
 CONSTRAINTS = ("prometheus-client<0.24", "setuptools<81", "txredisapi<1.6")
+# Up to this one Synapse uses what Twisted 24.10 took away, and Twisted before it what
+# pyOpenSSL 26 did.
+OLDER_TWISTED = "1.118.0"
+OLDER = ("twisted<24.10", "pyopenssl<26")
 
 # They have nothing to do with the version of Synapse, or are for the newest.
 LEFT_OUT = ("test_docs.py", "test_package.py", "test_page.py")
@@ -28,6 +36,18 @@ END_TO_END: tuple[str, ...] = (
 )
 # They need a Python more than a Synapse.
 FAST: tuple[str, ...] = ("tests/unit", "tests/model")
+# Start, collapse, re-arm, restart, both directions of federation, a page: a test each.
+SHORT: tuple[str, ...] = (
+    "tests/e2e/test_collapse.py::test_repeated_notice_collapses[sqlite]",
+    "tests/e2e/test_rearm.py::test_olm_message_to_the_device_rearms[sqlite]",
+    "tests/e2e/test_restart.py::test_backlog_from_before_a_restart_collapses[sqlite]",
+    "tests/e2e/test_federation.py::test_rule_holds_for_notices_from_elsewhere[sqlite]",
+    (
+        "tests/e2e/test_outbox.py"
+        "::test_a_server_that_was_away_gets_one_notice_per_pair[sqlite]"
+    ),
+    "tests/e2e/test_pages.py::test_an_admin_is_told_the_status",
+)
 
 
 @attrs.frozen
@@ -43,7 +63,6 @@ class Run:
     python: str
     outcome: str
     counts: str = ""
-    seconds: float = 0.0
 
 
 def run(synapse: str, python: str, tests: list[str]) -> Run:
@@ -59,12 +78,39 @@ def run(synapse: str, python: str, tests: list[str]) -> Run:
     directory = environment(synapse, python)
     if directory is None:
         return Run(synapse, python, "not installed")
-    began = time.monotonic()
+    return _tests(Run(_version(directory), python, ""), directory, tests)
+
+
+def run_short(synapse: str, python: str) -> Run:
+    """Install a version of Synapse over the packages of another, and run `SHORT`."""
+    other = OLDER_TWISTED if _wants_older_twisted(synapse) else NEWEST
+    base = environment(other, python) if _runs(f"python{python}") else None
+    if base is None:
+        return Run(synapse, python, f"no python{python} here")
+    pip = [str(base / "bin" / "python"), "-m", "pip"]
+    with tempfile.TemporaryDirectory() as directory:
+        install = [*pip, "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        install += ["--target", directory, f"matrix-synapse=={synapse}"]
+        if subprocess.run(install, check=False).returncode:  # noqa: S603 ours
+            return Run(synapse, python, "not installed")
+        over = {**os.environ, "PYTHONPATH": directory}
+        check = subprocess.run(  # noqa: S603 ours
+            [*pip, "check"], env=over, capture_output=True, text=True, check=False
+        )
+        if "matrix-synapse" not in check.stdout:
+            return _tests(Run(synapse, python, ""), base, SHORT, over)
+    print(check.stdout, file=sys.stderr)  # noqa: T201 talk
+    return run(synapse, python, [*SHORT])
+
+
+def _tests(
+    run: Run, directory: Path, tests: Sequence[str], env: dict[str, str] | None = None
+) -> Run:
     own = str(directory / "bin" / "python")
     command = [own, "-m", "pytest", "-q", "--show-capture=no", *tests]
     lines = []
     with subprocess.Popen(  # noqa: S603 our own command
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=env
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -72,8 +118,7 @@ def run(synapse: str, python: str, tests: list[str]) -> Run:
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 talk
     counts = re.sub(r" in .*|=+", "", lines[-1]).strip() if lines else ""
     outcome = "failed" if process.returncode else "passed"
-    seconds = time.monotonic() - began
-    return Run(_version(directory), python, outcome, counts, seconds)
+    return attrs.evolve(run, outcome=outcome, counts=counts)
 
 
 def environment(synapse: str, python: str) -> Path | None:
@@ -92,6 +137,8 @@ def environment(synapse: str, python: str) -> Path | None:
     install += ["-r", "tests/requirements/test.txt", f"matrix-synapse[redis]{pinned}"]
     if "rc" in synapse:
         install.append("--pre")
+    if _wants_older_twisted(synapse):
+        install += OLDER
     # An old Python's own pip tries for hours what fits together.
     upgrade = [own, "-m", "pip", "install", "--quiet", "--upgrade", "pip"]
     make = [f"python{python}", "-m", "venv", str(directory)]
@@ -102,6 +149,10 @@ def environment(synapse: str, python: str) -> Path | None:
     (packages_of(directory) / "checkout.pth").write_text(f"{ROOT}\n")
     done.touch()
     return directory
+
+
+def _wants_older_twisted(synapse: str) -> bool:
+    return synapse != NEWEST and key(synapse) <= key(OLDER_TWISTED)
 
 
 def _runs(interpreter: str) -> bool:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 from importlib.util import find_spec
 from pathlib import Path
 
+import attrs
+
 from synapse_withheld.cli.shared.findings import NEWEST_TESTED
+from synapse_withheld.cli.shared.tested import RELEASES as TESTED
 from synapse_withheld.synapse_internals import synapse_version
-from tests.compat.environments import Run
+from tests.compat.environments import ROOT, SHORT, Run
 from tests.compat.facts import Facts, of_directory, of_method
-from tests.compat.page import FAST, HEADER, RUNS, with_line, with_run
+from tests.compat.page import (
+    FAST,
+    PAGE,
+    RUNS,
+    passed,
+    with_line,
+    with_release,
+    with_run,
+)
 from tests.compat.shapes import (
     differences,
     expected,
@@ -19,6 +31,8 @@ from tests.compat.shapes import (
     recorded,
     versions_with_a_new_shape,
 )
+
+HEADER = "| Synapse | Python | outcome |\n| --- | --- | --- |\n"
 
 METHOD = '''
 async def store(self, messages: dict, token: int = 0) -> int:
@@ -115,3 +129,27 @@ def test_a_run_changes_no_other_table() -> None:
     first = f"{FAST}{HEADER}{row}\n\nMore.\n\n{RUNS}{HEADER}"
     assert first == with_run(page, FAST, run, row)
     assert f"{page}{row}\n" == with_run(page, RUNS, run, row)
+
+
+def test_releases_share_the_line_of_their_minor_version() -> None:
+    """A later run of one of them takes the place of the earlier."""
+    row = "| 1.98 | 3.11 | 1.98.0rc1 | 1.98.0 | 2026-01-01 |\n"
+    minor, day = Run("1.98", "3.11", ""), dt.date(2026, 1, 2)
+    assert "| 1.98 | 3.11 | 1.98.0rc1 1.98.0 |  | 2026-01-02 |" == with_release(
+        row, Run("1.98.0", "3.11", "passed"), minor, day
+    )
+    assert "| 1.98 | 3.12 |  | 1.98.0 | 2026-01-02 |" == with_release(
+        row, Run("1.98.0", "3.12", "failed"), attrs.evolve(minor, python="3.12"), day
+    )
+
+
+def test_check_calls_tested_what_passed() -> None:
+    """The command writes both."""
+    assert passed(PAGE.read_text()) == TESTED.split()
+
+
+def test_the_tests_for_every_release_are_there() -> None:
+    """They are named one by one."""
+    for each in SHORT:
+        file, _, name = each.partition("[")[0].partition("::")
+        assert f"def {name}(" in (ROOT / file).read_text()

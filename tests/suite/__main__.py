@@ -1,0 +1,143 @@
+"""Run Synapse's own tests, stock and with the module: `python -m tests.suite`.
+
+They are those of its source distribution. Prints each test whose outcome differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+from synapse_withheld.synapse_internals import synapse_version
+
+HERE = Path(__file__).parent
+# What has to do with to-device messages, and with those who carry or read them.
+SUITES: tuple[str, ...] = (
+    "appservice",
+    "federation",
+    "handlers.test_appservice",
+    "handlers.test_device",
+    "handlers.test_e2e_keys",
+    "handlers.test_federation",
+    "handlers.test_federation_event",
+    "handlers.test_presence",
+    "handlers.test_sliding_sync",
+    "handlers.test_sync",
+    "handlers.test_typing",
+    "module_api",
+    "replication",
+    "rest.admin.test_device",
+    "rest.client.sliding_sync",
+    "rest.client.test_devices",
+    "rest.client.test_keys",
+    "rest.client.test_sendtodevice",
+    "rest.client.test_sync",
+    "storage.databases.main.test_deviceinbox",
+    "storage.test_appservice",
+    "storage.test_devices",
+    "storage.test_end_to_end_keys",
+)
+
+
+def distribution(directory: Path) -> Path:
+    """Download and unpack the source of the Synapse that is installed."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--no-build-isolation", "--no-binary", "matrix-synapse"]
+    command += ["--dest", str(directory), f"matrix-synapse=={synapse_version()}"]
+    # Beside it lies what pip takes for maturin.
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(HERE)})  # noqa: S603 pip
+    (archive,) = directory.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(directory)  # noqa: S202 as pip does to install it
+    (source,) = directory.glob("matrix_synapse-*/")
+    return source
+
+
+def outcomes(tests: Path, names: list[str], jobs: int) -> dict[str, str]:
+    """Run tests; return what became of each."""
+    command = [sys.executable, "-m", "twisted.trial", "--reporter=bwverbose"]
+    command += [f"--jobs={jobs}"] if jobs > 1 else []
+    command += [f"tests.{name}" for name in names]
+    done = subprocess.run(  # noqa: S603 our own command
+        command, cwd=tests.parent, stdout=subprocess.PIPE, text=True, check=False
+    )
+    (tests.parent / "output.txt").write_text(done.stdout)
+    lines = re.findall(
+        r"^(tests\.\S+) \.\.\..*?\[([A-Z]+)\]$", done.stdout, re.M | re.S
+    )
+    return dict(lines)
+
+
+def compared(source: Path, directory: Path, names: list[str], jobs: int) -> int:
+    """Run the tests of a source, stock and with the module; return the exit code."""
+    found = []
+    for kind in ("stock", "module"):
+        tests = directory / kind / "tests"
+        shutil.copytree(source / "tests", tests)
+        if kind == "module":
+            shutil.copy(HERE / "with_module.py", tests)
+            with (tests / "__init__.py").open("a") as file:
+                file.write("\nimport tests.with_module\n")
+        found.append(outcomes(tests, names, jobs))
+        print(f"{kind}: {_counts(found[-1])}", flush=True)  # noqa: T201 data
+    counted = Path(os.environ["HOMESERVERS"])
+    acting = counted.read_text().count("1") if counted.exists() else 0
+    print(f"homeservers in which the module acted: {acting}")  # noqa: T201 data
+    stock, module = found
+    different = [
+        f"{name}: {stock.get(name)}, with the module {module.get(name)}"
+        for name in sorted({*stock, *module})
+        if stock.get(name) != module.get(name)
+    ]
+    for line in different:
+        print(line)  # noqa: T201 data
+    return int(bool(different) or not stock or not acting)
+
+
+def _counts(found: dict[str, str]) -> str:
+    kinds = sorted({*found.values()})
+    each = [f"{[*found.values()].count(kind)} {kind}" for kind in kinds]
+    return f"{len(found)} tests: {', '.join(each)}"
+
+
+def _use_postgres(directory: Path) -> None:
+    from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415 missing?
+
+    arguments = PostgresServer(directory / "postgres").arguments("postgres")
+    os.environ.update(SYNAPSE_POSTGRES="1", SYNAPSE_POSTGRES_HOST=arguments["host"])
+    os.environ.update(SYNAPSE_POSTGRES_USER=arguments["user"])
+    if "port" in arguments:
+        os.environ["SYNAPSE_POSTGRES_PORT"] = str(arguments["port"])
+
+
+def main() -> int:
+    """Do what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.suite", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="as federation")
+    parser.add_argument("--postgres", action="store_true", help="not on SQLite")
+    parser.add_argument("--source", type=Path, help="a checkout of the same version")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="suite-") as name:
+        directory = Path(name)
+        # The user that PostgreSQL runs as has to reach its files.
+        directory.chmod(0o755)
+        os.environ["HOMESERVERS"] = str(directory / "homeservers")
+        if arguments.postgres:
+            _use_postgres(directory)
+        source = arguments.source or distribution(directory)
+        names = arguments.names or list(SUITES)
+        return compared(source, directory, names, arguments.jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
