@@ -25,9 +25,9 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
 
-# Of how many messages a batch is looked at, for each queue. Clients send a few hundred
-# at once; more are sent to keep a server busy.
-MOST_READ = 1000
+# Of how many messages a batch is looked at, for each queue. Clients send up to 250 at
+# once; more are sent to keep a server busy.
+MOST_READ = 300
 
 
 @attrs.define
