@@ -56,7 +56,7 @@ class _Flight:
 
     pairs: Dict[_PairOfRule, Dict[_Says, int]] = attrs.Factory(dict)
     keys: Dict[str, int] = attrs.Factory(dict)
-    rearmed: Dict[str, int] = attrs.Factory(dict)
+    rearmed: Dict[str, int] | None = None
 
 
 class InFlight:
@@ -76,7 +76,10 @@ class InFlight:
         """Note that a notice is on its way."""
         self._storing[storing] = None
         notice = storing.notice
-        flight = self._flights.setdefault((storing.mailbox, storing.sender), _Flight())
+        place = (storing.mailbox, storing.sender)
+        flight = self._flights.get(place)
+        if flight is None:
+            flight = self._flights[place] = _Flight()
         says = flight.pairs.setdefault((notice.rule.name, notice.pair), {})
         _count(says, _said_by(notice), 1)
         if notice.rule.about_keys:
@@ -93,7 +96,7 @@ class InFlight:
             del flight.pairs[notice.rule.name, notice.pair]
         if notice.rule.about_keys:
             _count(flight.keys, notice.key, -1)
-            if notice.key not in flight.keys:
+            if flight.rearmed is not None and notice.key not in flight.keys:
                 flight.rearmed.pop(notice.key, None)
         if not flight.pairs:
             del self._flights[place]
@@ -116,13 +119,17 @@ class InFlight:
         flight = self._flights.get((key, sender))
         if flight is None or sender_key not in flight.keys:
             return 0
+        if flight.rearmed is None:
+            flight.rearmed = {}
         flight.rearmed[sender_key] = number
         return flight.keys[sender_key]
 
     def is_rearmed(self, storing: Storing) -> bool:
         """Say whether an Olm message to the device passed since it began."""
-        flight = self._flights[storing.mailbox, storing.sender]
-        return flight.rearmed.get(storing.notice.key, 0) > storing.number
+        rearmed = self._flights[storing.mailbox, storing.sender].rearmed
+        return rearmed is not None and (
+            rearmed.get(storing.notice.key, 0) > storing.number
+        )
 
 
 def _said_by(notice: Notice) -> _Says:
@@ -130,6 +137,8 @@ def _said_by(notice: Notice) -> _Says:
 
 
 def _count(counts: Dict[Any, int], what: Any, more: int) -> None:
-    counts[what] = counts.get(what, 0) + more
-    if not counts[what]:
+    now = counts.get(what, 0) + more
+    if now:
+        counts[what] = now
+    else:
         del counts[what]

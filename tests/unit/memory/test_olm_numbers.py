@@ -173,7 +173,7 @@ def test_a_number_goes_with_the_last_that_has_its_key() -> None:
     sender = mailbox and mailbox.sender(SENDER)
     assert sender
     assert {"k2"} == (sender._rearmed or {}).keys()
-    assert {"k2"} == of._in_flight._flights[R2, SENDER].rearmed.keys()
+    assert {"k2"} == (of._in_flight._flights[R2, SENDER].rearmed or {}).keys()
 
 
 def test_a_number_between_users_goes_with_the_last_between_them() -> None:
