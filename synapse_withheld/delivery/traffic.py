@@ -19,14 +19,11 @@ from synapse_withheld.delivery.batch import (
     Edus,
     LocalMessages,
     ObservedBatch,
+    users_of,
 )
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.confirming.waiting import Waiting
-from synapse_withheld.delivery.edus import (
-    as_messages,
-    type_of,
-    users_sharing,
-)
+from synapse_withheld.delivery.edus import as_messages, type_of
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.rearming import Olm, Rearming
 from synapse_withheld.delivery.runtime import Runtime
@@ -66,7 +63,7 @@ class Traffic:
     metrics: Metrics
     failures: Failures
     # How many batches are in flight of which not everything was looked at, by sender.
-    _unread: Counter[str] = attrs.field(factory=Counter, init=False)
+    _unsorted: Counter[str] = attrs.field(factory=Counter, init=False)
 
     async def store(
         self,
@@ -87,8 +84,7 @@ class Traffic:
         Returns:
             What `write` returned.
         """
-        batch = None
-        olm = None
+        batch = olm = None
         begun = self.inbox.begun + self.outbox.begun
         try:
             message_type = _type_of(local) or type_of(edus)
@@ -100,9 +96,9 @@ class Traffic:
             self._release(local, edus, origin, batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self._doubt_everything("decide", error)
-        if batch is not None and (batch.candidates or batch.unread):
-            if batch.unread:
-                return await self._store_with_unread(batch, write)
+        if batch is not None and batch.unsorted:
+            return await self._store_with_unsorted(batch, write)
+        if batch is not None and batch.candidates:
             return await self._decide_and_store(batch, write)
         try:
             return await write(local, edus)
@@ -128,9 +124,10 @@ class Traffic:
         batch = Batch(local, edus, sender, who, started_s)
         try:
             self.inbox.sort(batch, local, origin)
-            abroad = as_messages(edus) if self.collapses_outbox and edus else None
-            if abroad is not None:
-                self.outbox.sort(batch, abroad, origin)
+            if self.collapses_outbox and edus:
+                abroad = as_messages(edus)
+                if abroad is not None:
+                    self.outbox.sort(batch, abroad, origin)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             self.settler.forget_named(batch)
@@ -147,38 +144,25 @@ class Traffic:
         batch: Batch | None,
     ) -> None:
         """Let go what of the same sender waits, so that this does not overtake it."""
-        if not self.confirmer.room:
+        room = self.confirmer.room
+        if not room or (batch is not None and _is_all_in_doubt(batch)):
             return
         sender = _sender_of(local, edus)
-        if not self.confirmer.room.waits_for(sender) or not is_from(sender, origin):
-            return
-        new = Batch(local, edus, sender, sender, 0.0)
-        if batch is not None and _is_all_in_doubt(batch):
-            return
-        self.confirmer.release(self.confirmer.room.of(sender, new.users()))
+        if room.waits_for(sender) and is_from(sender, origin):
+            self.confirmer.release(room.of(sender, users_of(local, edus)))
 
-    async def _store_with_unread(self, batch: Batch, write: Write) -> Any:
+    async def _store_with_unsorted(self, batch: Batch, write: Write) -> Any:
         """Store a batch, and believe nothing of its sender before it is settled."""
-        self._unread[batch.sender] += 1
+        self._unsorted[batch.sender] += 1
         try:
             return await self._decide_and_store(batch, write)
         finally:
-            self._unread[batch.sender] -= 1
-            if not self._unread[batch.sender]:
-                del self._unread[batch.sender]
+            self._unsorted[batch.sender] -= 1
+            if not self._unsorted[batch.sender]:
+                del self._unsorted[batch.sender]
 
     async def _decide_and_store(self, batch: Batch, write: Write) -> Any:
-        doubtful = [each for each in batch.candidates if each.collapses]
-        passes = self.confirmer.passes
-        if doubtful and passes is not None:
-            for each in doubtful:
-                each.decision = passes
-            doubtful = []
-        if doubtful and self._unread[batch.sender]:
-            # What is in flight may say something else.
-            for each in doubtful:
-                each.decision = decisions.LIMIT
-            doubtful = []
+        doubtful = self._doubtful(batch)
         waiting = None
         if doubtful and self.enforces:
             answered: Deferred[None] = Deferred()
@@ -197,6 +181,19 @@ class Traffic:
             raise
         self._guard(lambda: self._settle(batch, doubtful))
         return result
+
+    def _doubtful(self, batch: Batch) -> list[Candidate]:
+        """Return the believed duplicates, if anything may collapse at the moment."""
+        doubtful = [each for each in batch.candidates if each.collapses]
+        passes = self.confirmer.passes
+        if passes is None and self._unsorted[batch.sender]:
+            # What is in flight may say something else.
+            passes = decisions.LIMIT
+        if passes is None:
+            return doubtful
+        for each in doubtful:
+            each.decision = passes
+        return []
 
     def _wait(
         self, batch: Batch, doubtful: list[Candidate], finish: Callable[[], None]
@@ -220,7 +217,6 @@ class Traffic:
                 self.settler.take_out(batch)
             batch.local = _observed(batch.local)
             batch.edus = _observed(batch.edus)
-            batch.sharing = users_sharing(batch.edus)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             self.settler.forget(batch)
@@ -228,7 +224,6 @@ class Traffic:
 
     def _settle(self, batch: Batch, doubtful: list[Candidate]) -> None:
         self.settler.settle(batch)
-        self.settler.settle_unread(batch)
         if self.enforces or not doubtful:
             self.settler.count(batch, batch.candidates)
             return

@@ -14,7 +14,7 @@ import attrs
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
-from synapse_withheld.delivery.batch import Candidate
+from synapse_withheld.delivery.batch import Candidate, users_of
 from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.runtime import Call, Runtime
@@ -92,7 +92,7 @@ class Confirmer:
     def add(self, waiting: Waiting) -> None:
         """Let a batch wait; `passes` must be `None`."""
         batch = waiting.batch
-        users = () if waiting.is_stored else batch.users()
+        users = () if waiting.is_stored else users_of(batch.local, batch.edus)
         self.room.enter(waiting, batch.sender, users)
         for queue in waiting.unanswered:
             self._queued[queue].add(batch.who, waiting)
@@ -117,7 +117,7 @@ class Confirmer:
     def release_before(self, waiting: Waiting) -> None:
         """Let batches go that came before one of which something is stored now."""
         batch = waiting.batch
-        users = batch.users()
+        users = users_of(batch.local, batch.edus)
         if users and self.room.waits_for(batch.sender):
             same = self.room.of(batch.sender, users)
             self.release([each for each in same if each.number < waiting.number])
@@ -218,7 +218,7 @@ class Confirmer:
             # Another one took its place meanwhile.
             unanswered = waiting.unanswered[candidate.queue]
             if not unanswered:
-                self._queued[candidate.queue].add(candidate.who, waiting)
+                self._queued[candidate.queue].add(waiting.batch.who, waiting)
             unanswered.append(candidate)
             return
         candidate.decision = self._decide(believed, state)

@@ -49,7 +49,7 @@ def confirmer() -> Confirmer:
 
 def waiting(finish: Callable[[], None]) -> Waiting:
     """Return a batch for the user with one believed duplicate."""
-    candidate = Candidate("inbox", (USER, "R"), NOTICE, {}, SENDER, decisions.DUPLICATE)
+    candidate = Candidate("inbox", (USER, "R"), NOTICE, {}, decisions.DUPLICATE)
     messages: dict[str, Any] = {USER: {"R": {}}}
     batch = Batch(messages, {}, SENDER, SENDER, 0.0)
     return Waiting(batch, [candidate], finish, is_stored=False)

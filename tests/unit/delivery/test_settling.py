@@ -14,7 +14,7 @@ from synapse_withheld.delivery.batch import (
     Candidate,
     LocalMessages,
     ObservedBatch,
-    Unread,
+    Unsorted,
 )
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
 from synapse_withheld.delivery.settling import NO_RULE, Settler, stored_size
@@ -34,6 +34,7 @@ SENDER, WHO = "@s:here", "room of @s:here"
 USER, OTHER, ABROAD = "@r:here", "@q:here", "@a:there"
 A: MailboxKey = (USER, "A")
 B: MailboxKey = (USER, "B")
+OTHER_ABROAD: MailboxKey = ("@b:there", "Y")
 STREAM = 50
 HOLD_S = 10.0
 
@@ -128,8 +129,9 @@ def add(
     memory.open(key, 0)
     message = {"content": {} if content is None else content}
     storing = memory.begin(key, said, WHO, 0, 0.0)
-    candidate = Candidate(queue, key, said, message, WHO, decision, storing)
-    candidate.wildcard = wildcard
+    candidate = Candidate(
+        queue, key, said, message, decision, storing=storing, wildcard=wildcard
+    )
     batch.candidates.append(candidate)
     return candidate
 
@@ -204,10 +206,13 @@ def test_what_became_redundant_is_to_be_deleted(place: Place) -> None:
 def test_what_shares_its_row_is_never_to_be_deleted(place: Place) -> None:
     """Others would lose theirs."""
     key: MailboxKey = (ABROAD, "X")
-    for sharing, expected in [((ABROAD,), []), ((OTHER,), [Superseded(key, 8, 9)])]:
+    for sharing, expected in [
+        (messages(OTHER_ABROAD), []),
+        ({}, [Superseded(key, 8, 9)]),
+    ]:
         place.outbox.clear()
         batch = a_batch(abroad=[key])
-        batch.sharing = sharing
+        batch.edus["there"]["messages"].update(sharing)
         add(place, batch, key, queue="outbox")
         stored_at(batch, 7)
         place.settler.settle(batch)
@@ -464,9 +469,9 @@ def test_what_nobody_looked_at_is_doubted_once_more(place: Place) -> None:
     store(place, A, 5, "outbox")
     batch = a_batch()
     mailbox = place.inbox.open(A, 0)
-    batch.unread["inbox"] = Unread(5, [USER], [mailbox])
-    batch.unread["outbox"] = Unread(0, [], [])
-    place.settler.settle_unread(batch)
+    batch.unsorted["inbox"] = Unsorted(5, [USER], [mailbox])
+    batch.unsorted["outbox"] = Unsorted(0, [], [])
+    place.settler.settle(batch)
 
     assert not mailbox.learned
     assert place.inbox.believe(A, notice(), 0.0).decision is decisions.REARMED

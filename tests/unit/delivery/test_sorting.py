@@ -29,7 +29,7 @@ CONTENT = {
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at few messages of a batch, so that few are too many."""
-    monkeypatch.setattr(sorting, "MOST_READ", MOST)
+    monkeypatch.setattr(sorting, "MOST_SORTED", MOST)
 
 
 def sorter(*, has_all_devices: bool = True) -> Sorter:
@@ -111,7 +111,7 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
     assert candidate.wildcard is False
     storing = candidate.storing
     assert storing is not None
-    assert batch.who == storing.who == candidate.who
+    assert batch.who == storing.who
     assert (DEVICE_LIST, 3.0) == (storing.device_list_id, storing.began_s)
     assert [storing] == list(some.memory._in_flight)
     assert 1 == some.begun
@@ -141,7 +141,7 @@ def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> N
         assert each.decision is decisions.WILDCARD
         assert each.storing is not None
     assert [USER] == [user_id for user_id, _ in batch.to_all]
-    assert {} == batch.unread
+    assert {} == batch.unsorted
 
 
 def test_a_notice_for_all_of_whom_nothing_is_remembered_is_counted() -> None:
@@ -188,7 +188,7 @@ def test_a_notice_for_all_is_looked_at_for_as_many_as_are_looked_at() -> None:
     batch = sort(some, messages(r=[WILDCARD]))
 
     assert MOST == len(batch.candidates)
-    assert {} == batch.unread
+    assert {} == batch.unsorted
     assert [True] * MOST == learned(some, *devices)
 
 
@@ -204,9 +204,9 @@ def test_a_notice_for_very_many_devices_leaves_the_others_in_doubt() -> None:
     assert devices[:MOST] == looked_at
     assert [True] * MOST == learned(some, *devices[:MOST])
     assert [False, False] == learned(some, *devices[MOST:])
-    unread = batch.unread["inbox"]
-    assert (0, [USER]) == (unread.messages, unread.users)
-    doubted = [mailbox.key[1] for mailbox in unread.mailboxes]
+    unsorted = batch.unsorted["inbox"]
+    assert (0, [USER]) == (unsorted.messages, unsorted.users)
+    doubted = [mailbox.key[1] for mailbox in unsorted.mailboxes]
     assert devices[MOST:] == doubted
     assert not believed(some, devices[-1])
     assert believed(some, "A", OTHER)
@@ -217,10 +217,10 @@ def test_what_nobody_looks_at_is_counted() -> None:
     some = sorter()
     batch = sort(some, messages(r=["A", "B"], q=["A", "B", "C"]))
 
-    unread = batch.unread["inbox"]
+    unsorted = batch.unsorted["inbox"]
     assert [] == batch.candidates
-    assert (5, [USER, OTHER]) == (unread.messages, unread.users)
-    assert [] == unread.mailboxes
+    assert (5, [USER, OTHER]) == (unsorted.messages, unsorted.users)
+    assert [] == unsorted.mailboxes
 
 
 def test_as_many_as_are_looked_at_are() -> None:
@@ -240,7 +240,7 @@ def test_what_nobody_looked_at_ends_the_belief_in_what_was_told_before() -> None
     assert [False] == learned(some, "A")
     assert believed(some, "A", OTHER)
     assert [True] == learned(some, "A", user_id=OTHER)
-    (mailbox,) = batch.unread["inbox"].mailboxes
+    (mailbox,) = batch.unsorted["inbox"].mailboxes
     assert (USER, "A") == mailbox.key
 
 
@@ -268,4 +268,4 @@ def test_what_nobody_looked_at_counts_where_its_sender_may_send_it(
     batch = sort(some, messages(r=["A", "B", "C", "D"]), origin)
 
     assert expected is believed(some, "A")
-    assert expected is ("inbox" not in batch.unread)
+    assert expected is ("inbox" not in batch.unsorted)

@@ -17,7 +17,7 @@ NOTICE = Notice(NoOlm(), Pair(SENDER, "device:S", "m.room_key.withheld"), "key",
 def waiting(*queues: str) -> Waiting:
     """Return a batch with a believed duplicate for each of some queues."""
     doubtful = [
-        Candidate(queue, ("@r:hs", "R"), NOTICE, {}, SENDER, decisions.DUPLICATE)
+        Candidate(queue, ("@r:hs", "R"), NOTICE, {}, decisions.DUPLICATE)
         for queue in queues
     ]
     batch = Batch({}, {}, SENDER, SENDER, 0.0)
