@@ -10,17 +10,17 @@ import pytest
 
 from synapse_withheld.database import (
     backlog,
+    deletions,
     devices,
     inbox,
     outbox,
     survey,
-    vanished,
 )
 from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from tests.store.conftest import Connection, connected
 
-MODULES = (backlog, devices, inbox, outbox, survey, vanished)
+MODULES = (backlog, deletions, devices, inbox, outbox, survey)
 
 # Mailboxes of the 5,000 that the tables are filled with, and of the one that most
 # rows are in: what a planner believes about one must not spoil the other.
@@ -52,10 +52,10 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "queued": (inbox.withheld_read_queued, (_QUEUED,)),
     "queued-one": (inbox.withheld_read_queued, (_QUEUED[-1:],)),
     "queued-edus": (outbox.withheld_read_queued_edus, (_QUEUED,)),
-    "delete": (inbox.withheld_delete_superseded, ("driver", SUPERSEDED)),
-    "delete-big": (inbox.withheld_delete_superseded, ("driver", NARROW)),
+    "delete": (deletions.withheld_delete_superseded, ("driver", SUPERSEDED)),
+    "delete-big": (deletions.withheld_delete_superseded, ("driver", NARROW)),
     "delete-vanished": (
-        vanished.withheld_delete_vanished,
+        deletions.withheld_delete_vanished,
         ("driver", [(key, 1) for key in [*KEYS, BIG]]),
     ),
     "delete-edus": (outbox.withheld_delete_superseded_edus, ("driver", SUPERSEDED)),

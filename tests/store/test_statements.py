@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.database.inbox import (
+from synapse_withheld.database.deletions import (
     withheld_delete_superseded,
-    withheld_read_queued,
+    withheld_delete_vanished,
 )
-from synapse_withheld.database.vanished import withheld_delete_vanished
+from synapse_withheld.database.inbox import withheld_read_queued
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import Connection
 

@@ -14,7 +14,7 @@ from synapse_withheld.database.backlog import (
     withheld_read_newest,
 )
 from synapse_withheld.database.database import Database
-from synapse_withheld.database.inbox import withheld_delete_superseded
+from synapse_withheld.database.deletions import withheld_delete_superseded
 from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.sweep.walk import Options, Sweep
