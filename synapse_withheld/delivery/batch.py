@@ -5,7 +5,7 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Mapping
+from typing import Any, Collection, Dict, Iterable, Mapping
 
 import attrs
 
@@ -113,6 +113,11 @@ def users_of(local: LocalMessages, edus: Edus) -> set[str]:
     """Return the users that messages are for."""
     abroad = (user_id for edu in edus.values() for user_id in edu["messages"])
     return {*local, *abroad}
+
+
+def decide(candidates: Iterable[Candidate], decision: Decision) -> None:
+    for each in candidates:
+        each.decision = decision
 
 
 def is_storable(identifier: str) -> bool:

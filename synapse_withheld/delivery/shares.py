@@ -1,4 +1,4 @@
-"""A queue that gives everybody in it an equal share.
+"""Queues that give everybody in them an equal share.
 
 Pure: nothing here knows of Synapse, SQL or time.
 """
@@ -6,17 +6,32 @@ Pure: nothing here knows of Synapse, SQL or time.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Deque, Generic, TypeVar
+from typing import Deque, Generic, Iterable, Protocol, TypeVar
 
+import attrs
+
+
+class OfSomebody(Protocol):
+    @property
+    def who(self) -> str: ...
+
+
+Mine = TypeVar("Mine", bound=OfSomebody)
 Item = TypeVar("Item")
 
+# How much work may be queued, and how much of it for one. What is beyond, and what
+# failed so often, is found again by the next notice or the sweep.
+MOST_QUEUED = 10_000
+MOST_OF_ONE = 1_000
+MOST_TRIES = 3
 
-class Shares(Generic[Item]):
+
+@attrs.define(eq=False)
+class Shares(Generic[Mine]):
     """Items, each of somebody: first in, first out, and round robin between them."""
 
-    def __init__(self) -> None:
-        self._queues: OrderedDict[str, Deque[Item]] = OrderedDict()
-        self._size = 0
+    _queues: OrderedDict[str, Deque[Mine]] = attrs.field(factory=OrderedDict)
+    _size: int = 0
 
     def __len__(self) -> int:
         return self._size
@@ -25,18 +40,18 @@ class Shares(Generic[Item]):
         """Count somebody's items."""
         return len(self._queues.get(who, ()))
 
-    def add(self, who: str, item: Item) -> None:
+    def add(self, item: Mine) -> None:
         """Put an item behind those of the same somebody."""
-        self._queues.setdefault(who, deque()).append(item)
+        self._queues.setdefault(item.who, deque()).append(item)
         self._size += 1
 
-    def put_back(self, who: str, item: Item) -> None:
+    def put_back(self, item: Mine) -> None:
         """Put an item before those of the same somebody, for the next turn."""
-        self._queues.setdefault(who, deque()).appendleft(item)
+        self._queues.setdefault(item.who, deque()).appendleft(item)
         self._size += 1
 
-    def take(self) -> tuple[str, Item]:
-        """Take the next item, with whose it is; there must be one."""
+    def take(self) -> Mine:
+        """Take the next item; there must be one."""
         who, queue = next(iter(self._queues.items()))
         item = queue.popleft()
         self._size -= 1
@@ -44,4 +59,51 @@ class Shares(Generic[Item]):
             self._queues.move_to_end(who)
         else:
             del self._queues[who]
-        return who, item
+        return item
+
+
+@attrs.define(eq=False)
+class Piece(Generic[Item]):
+    """A piece of work, on whose behalf it is done, and how often it failed."""
+
+    who: str
+    item: Item
+    failures: int = 0
+
+
+@attrs.define(eq=False)
+class Work(Generic[Item]):
+    """Work in the background: bounded, and tried again where it failed."""
+
+    _pieces: Shares[Piece[Item]] = attrs.field(factory=Shares, init=False)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def add(self, who: str, item: Item) -> bool:
+        """Queue a piece on somebody's behalf; return whether there was room."""
+        if len(self._pieces) >= MOST_QUEUED or self._pieces.of(who) >= MOST_OF_ONE:
+            return False
+        self._pieces.add(Piece(who, item))
+        return True
+
+    def take(self, most: int) -> list[Piece[Item]]:
+        """Take up to `most` pieces."""
+        return [self._pieces.take() for _ in range(min(most, len(self._pieces)))]
+
+    def put_back(self, pieces: Iterable[Piece[Item]]) -> None:
+        """Put pieces back for the next turn, before others of the same somebody."""
+        for piece in reversed(list(pieces)):
+            self._pieces.put_back(piece)
+
+    def put_behind(self, piece: Piece[Item]) -> None:
+        """Put a piece back behind all others of the same somebody."""
+        self._pieces.add(piece)
+
+    def failed(self, pieces: Iterable[Piece[Item]]) -> list[Piece[Item]]:
+        """Put pieces back that failed; return those that failed too often."""
+        pieces = list(pieces)
+        for piece in pieces:
+            piece.failures += 1
+        self.put_back(each for each in pieces if each.failures < MOST_TRIES)
+        return [each for each in pieces if each.failures >= MOST_TRIES]

@@ -19,13 +19,14 @@ from synapse_withheld.delivery.batch import (
     Edus,
     LocalMessages,
     ObservedBatch,
+    decide,
     users_of,
 )
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.confirming.waiting import Waiting
 from synapse_withheld.delivery.edus import as_messages, type_of
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.rearming import Olm, Rearming
+from synapse_withheld.delivery.rearming import OlmPassed, Rearming, olm_messages
 from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
@@ -84,13 +85,14 @@ class Traffic:
         Returns:
             What `write` returned.
         """
-        batch = olm = None
+        batch = None
+        olm: list[OlmPassed] = []
         begun = self.inbox.begun + self.outbox.begun
         try:
             message_type = _type_of(local) or type_of(edus)
             if message_type == OLM_TYPE:
-                olm = Olm.of(local, edus, origin)
-                self.rearming.passed(olm)
+                olm = olm_messages(local, edus, origin)
+                self.rearming.passed(olm, origin)
             elif isinstance(message_type, str) and message_type in self.types:
                 batch = self._sort(local, edus, origin)
             self._release(local, edus, origin, batch)
@@ -105,7 +107,7 @@ class Traffic:
         finally:
             # What was sorted before is marked already.
             if olm and self.inbox.begun + self.outbox.begun != begun:
-                self._guard(lambda: self.rearming.passed(olm))
+                self._guard(lambda: self.rearming.passed(olm, origin))
 
     def note_read(self, user_id: str, device_id: str, up_to: int) -> None:
         """Note that a device begins to read its mailbox."""
@@ -191,8 +193,7 @@ class Traffic:
             passes = decisions.LIMIT
         if passes is None:
             return doubtful
-        for each in doubtful:
-            each.decision = passes
+        decide(doubtful, passes)
         return []
 
     def _wait(
@@ -204,8 +205,7 @@ class Traffic:
             self.confirmer.add(waiting)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
-            for each in doubtful:
-                each.decision = decisions.FAILED
+            decide(doubtful, decisions.FAILED)
             return None
         return waiting
 

@@ -112,7 +112,7 @@ class Memory:
             of_pair,
             self._olm.passed_since,
             lambda record: (
-                record.stream_id <= handed_out and not self._is_held(record, now_s)
+                record.stream_id <= handed_out and not self.is_held(record, now_s)
             ),
         )
 
@@ -175,6 +175,14 @@ class Memory:
     def confirmed(self, record: Record, now_s: float) -> None:
         """Note that a row was seen to be queued."""
         record.queued_s = max(record.queued_s, now_s)
+
+    def is_held(self, record: Record, now_s: float) -> bool:
+        """Say whether a row stands for later ones even if it was delivered."""
+        return (
+            self._hold_s is not None
+            and record.notice.rule.once_per_session
+            and now_s - record.queued_s <= self._hold_s
+        )
 
     def drop(self, key: MailboxKey, record: Record) -> None:
         """Forget a record whose row is gone."""
@@ -247,14 +255,6 @@ class Memory:
             How many rows and notices in flight it re-arms.
         """
         return self._olm.between_users(recipient_user, sender_user)
-
-    def _is_held(self, record: Record, now_s: float) -> bool:
-        """Say whether a row stands for later ones even if it was delivered."""
-        return (
-            self._hold_s is not None
-            and record.notice.rule.once_per_session
-            and now_s - record.queued_s <= self._hold_s
-        )
 
     def _doubt(self, mailbox: Mailbox | None, notice: Notice) -> None:
         """Believe nothing of a pair of which something unknown was stored."""

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
-from synapse_withheld.delivery.housekeeping.work import MOST_TRIES
+from synapse_withheld.delivery.shares import MOST_TRIES
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.clients.outward import IMPATIENT, outward_from
 from tests.harness.databases.mailbox import mailbox

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable
+from typing import Any, Awaitable, Callable, Mapping
 
 import attrs
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import ABOVE_ALL, MOST_KEYS, Page
-from synapse_withheld.delivery.housekeeping.work import Piece, Work
+from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.staleness import Staleness, askers_of
@@ -30,6 +29,9 @@ FEW = 10
 # many users one statement reads them: most have a few.
 MOST_DEVICES = 1000
 MOST_USERS = 50
+
+# What was read of mailboxes, with the notices in it.
+_Found = Mapping[MailboxKey, "tuple[Page, list[Row]]"]
 
 
 @attrs.define(eq=False)
@@ -56,8 +58,6 @@ class Learning:
 
     Attributes:
         tidy: Called with rows that turn out to be redundant, and on whose behalf.
-        now_ts: The time of day, in milliseconds since 1970.
-        sleep: Sleeps for some seconds.
     """
 
     queue: Queue
@@ -86,9 +86,8 @@ class Learning:
         """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
         if self._queued.get(key) is mailbox:
             return
-        is_crowd = self.queue.read_ends is not None and (
-            len(self) >= self.database.most_pages
-        )
+        are_many = len(self) >= self.database.most_pages
+        is_crowd = are_many and self.queue.read_ends is not None
         work = self._crowd if is_crowd else self._mailboxes
         if work.add(who, _Unlearned(key, mailbox, row)):
             self._queued[key] = mailbox
@@ -96,153 +95,151 @@ class Learning:
             self.memory.forget(key)
 
     async def do_some(self) -> None:
-        """Read a page of as many mailboxes as one statement may."""
         # In turns, so that a crowd that never ends holds up nobody.
         self._looks_over = bool(self._crowd) and not (
             self._looks_over and self._mailboxes
         )
-        if self._looks_over:
-            await self._look_over()
-            return
+        await (self._look_over() if self._looks_over else self._read())
+
+    async def _read(self) -> None:
+        """Read a page of as many mailboxes as one statement may."""
         taken = self._take(self._mailboxes, self.database.most_pages)
         if not taken:
             return
         wanted = {each.item.key: each.item.below for each in taken}
-        try:
-            pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
-            notices = {}
-            for key, found in pages.items():
-                notices[key] = self._notices(found)
-                await self._breathe(notices[key])
-            told = [notice for some in notices.values() for _, notice in some]
-            gone = await self.database.gone(askers_of(told))
-        except Exception:
-            for each in self._mailboxes.failed(taken):
-                self._end(each.item)
-                self.memory.forget(each.item.key)
-            raise
-        staleness = Staleness(self.now_ts(), gone)
+        found = await self._ask(self._mailboxes, taken, self._find(wanted))
         for each in taken:
-            key = each.item.key
-            page = pages.get(key)
-            if page is None:
+            if each.item.key not in found:
                 # There is no such device.
-                self._end(each.item)
-                self.memory.forget(key)
-            else:
-                self._learn(each, page, notices[key], staleness)
-                await self._breathe(notices[key])
+                self._give_up(each.item)
+                continue
+            page, rows = found[each.item.key]
+            self._learn_page(each, page, rows)
+            await self._breathe(rows)
+
+    async def _find(self, wanted: Mapping[MailboxKey, int]) -> _Found:
+        pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
+        notices = {}
+        for key, page in pages.items():
+            notices[key] = [
+                (stream_id, notice)
+                for stream_id, message in page.messages
+                if (notice := self.rules.recognise(message)) is not None
+            ]
+            await self._breathe(notices[key])
+        told = [notice for some in notices.values() for _, notice in some]
+        gone = await self.database.gone(askers_of(told))
+        staleness = Staleness(self.now_ts(), gone)
+        return {
+            key: (
+                pages[key],
+                [
+                    Row(stream_id, notice, stale=staleness.applies_to(notice))
+                    for stream_id, notice in some
+                ],
+            )
+            for key, some in notices.items()
+        }
+
+    def _learn_page(self, each: Piece[_Unlearned], page: Page, rows: list[Row]) -> None:
+        item = each.item
+        item.pages += 1
+        item.newest_id = max(item.newest_id, page.newest_id)
+        is_last = page.below is None or item.pages >= MOST_PAGES
+        superseded = self._learn(
+            item, rows, is_last=is_last, is_whole=page.below is None
+        )
+        if superseded:
+            self.tidy(superseded, each.who)
+        if page.below is None or is_last:
+            self._end(item)
+            return
+        item.below, each.failures = page.below, 0
+        # Others come first.
+        self._mailboxes.put_behind(each)
 
     async def _look_over(self) -> None:
         """Learn of as many mailboxes as one statement may whether they hold more."""
         taken = self._take(self._crowd, MOST_KEYS)
         if not taken:
             return
-        try:
-            keys = [each.item.key for each in taken]
-            ends = await self.database.read_ends(self.queue, keys)
-        except Exception:
-            for each in self._crowd.failed(taken):
-                self._end(each.item)
-                self.memory.forget(each.item.key)
-            raise
+        keys = [each.item.key for each in taken]
+        asking = self.database.read_ends(self.queue, keys)
+        ends = await self._ask(self._crowd, taken, asking)
         for each in taken:
-            key, mailbox = each.item.key, each.item.mailbox
-            if key not in ends:
+            item = each.item
+            if item.key not in ends:
                 # There is no such device.
-                self._end(each.item)
-                self.memory.forget(key)
-            elif (rows := _all_of(each.item, *ends[key])) is not None:
-                self._end(each.item)
-                is_all = mailbox.doubts == each.item.doubts
-                newest_id = ends[key][1]
-                self.memory.learn(key, mailbox, rows, newest_id, last=is_all)
-                self._note_end(each.item)
-            elif not self._mailboxes.add(each.who, each.item):
-                self._end(each.item)
-                self.memory.forget(key)
+                self._give_up(item)
+            elif (rows := _all_of(item, *ends[item.key])) is not None:
+                item.newest_id = ends[item.key][1]
+                self._end(item)
+                self._learn(item, rows, is_last=True, is_whole=True)
+            elif not self._mailboxes.add(each.who, item):
+                self._give_up(item)
 
-    async def _breathe(self, notices: list[tuple[int, Notice]]) -> None:
+    def _learn(
+        self, item: _Unlearned, rows: list[Row], *, is_last: bool, is_whole: bool
+    ) -> list[Superseded]:
+        """Remember what was found, and that it is all, unless that was doubted."""
+        mailbox, doubts = item.mailbox, item.doubts
+        is_last = is_last and mailbox.doubts == doubts
+        superseded = self.memory.learn(
+            item.key, mailbox, rows, item.newest_id, last=is_last
+        )
+        if is_whole and mailbox.doubts == doubts:
+            self.memory.vanishing.note_whole(mailbox)
+        return superseded
+
+    def _take(self, work: Work[_Unlearned], most: int) -> list[Piece[_Unlearned]]:
+        """Take mailboxes, without those that were forgotten meanwhile."""
+        taken = {}
+        for each in work.take(most):
+            item = each.item
+            if self.memory.peek(item.key) is not item.mailbox or item.key in taken:
+                self._end(item)
+                continue
+            if not item.pages:
+                item.doubts = item.mailbox.doubts
+            taken[item.key] = each
+        return list(taken.values())
+
+    async def _ask(
+        self, work: Work[_Unlearned], taken: list[Piece[_Unlearned]], asking: Any
+    ) -> Any:
+        """Await an answer; without one, they are asked about again, or given up."""
+        try:
+            return await asking
+        except Exception:
+            for each in work.failed(taken):
+                self._give_up(each.item)
+            raise
+
+    async def _breathe(self, notices: list[Any]) -> None:
         """Let others have their turn: a page of nothing but notices takes a while."""
         if len(notices) > MOST_AT_ONCE:
             await self.sleep(0)
 
-    def _take(self, work: Work[_Unlearned], most: int) -> list[Piece[_Unlearned]]:
-        """Take mailboxes, without those that were forgotten meanwhile."""
-        taken = []
-        keys = set()
-        for each in work.take(most):
-            key = each.item.key
-            if self.memory.peek(key) is not each.item.mailbox or key in keys:
-                self._end(each.item)
-            else:
-                if not each.item.pages:
-                    each.item.doubts = each.item.mailbox.doubts
-                keys.add(key)
-                taken.append(each)
-        return taken
+    def _give_up(self, item: _Unlearned) -> None:
+        self._end(item)
+        self.memory.forget(item.key)
 
-    def _notices(self, page: Page) -> list[tuple[int, Notice]]:
-        return [
-            (stream_id, notice)
-            for stream_id, message in page.messages
-            if (notice := self.rules.recognise(message)) is not None
-        ]
-
-    def _learn(
-        self,
-        each: Piece[_Unlearned],
-        page: Page,
-        notices: list[tuple[int, Notice]],
-        staleness: Staleness,
-    ) -> None:
-        unlearned, below = each.item, page.below
-        unlearned.pages += 1
-        unlearned.newest_id = max(unlearned.newest_id, page.newest_id)
-        is_last = below is None or unlearned.pages >= MOST_PAGES
-        rows = [
-            Row(stream_id, notice, stale=staleness.applies_to(notice))
-            for stream_id, notice in notices
-        ]
-        superseded = self.memory.learn(
-            unlearned.key,
-            unlearned.mailbox,
-            rows,
-            unlearned.newest_id,
-            last=is_last and unlearned.mailbox.doubts == unlearned.doubts,
-        )
-        if below is None:
-            self._note_end(unlearned)
-        if superseded:
-            self.tidy(superseded, each.who)
-        if below is None or is_last:
-            self._end(unlearned)
-            return
-        unlearned.below, each.failures = below, 0
-        # Others come first.
-        self._mailboxes.put_behind(each)
-
-    def _note_end(self, unlearned: _Unlearned) -> None:
-        """Note that a mailbox was read to its oldest row."""
-        if unlearned.mailbox.doubts == unlearned.doubts:
-            self.memory.vanishing.note_whole(unlearned.mailbox)
-
-    def _end(self, each: _Unlearned) -> None:
-        if self._queued.get(each.key) is each.mailbox:
-            del self._queued[each.key]
+    def _end(self, item: _Unlearned) -> None:
+        if self._queued.get(item.key) is item.mailbox:
+            del self._queued[item.key]
 
 
-def _all_of(each: _Unlearned, oldest_id: int, newest_id: int) -> list[Row] | None:
+def _all_of(item: _Unlearned, oldest_id: int, newest_id: int) -> list[Row] | None:
     """Return all that a mailbox holds and is not remembered, if that is known."""
     if not newest_id:
         return []
     if oldest_id != newest_id:
         return None
-    if each.row is not None and each.row.stream_id == newest_id:
-        return [each.row]
+    if item.row is not None and item.row.stream_id == newest_id:
+        return [item.row]
     is_seen = any(
         record.stream_id == newest_id and record.seen_arriving
-        for record in each.mailbox.some(FEW)
+        for record in item.mailbox.some(FEW)
     )
     return [] if is_seen else None
 

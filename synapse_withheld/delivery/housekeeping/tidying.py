@@ -9,7 +9,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED, MOST_KEYS
-from synapse_withheld.delivery.housekeeping.work import Piece, Work
+from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators.metrics import Metrics
@@ -18,12 +18,7 @@ from synapse_withheld.rules.mailbox import RowState, Superseded
 
 @attrs.define(eq=False)
 class Tidying:
-    """The redundant rows of one queue.
-
-    Attributes:
-        queue: Which queue.
-        stream_token: The position up to which readers see the stream.
-    """
+    """The redundant rows of one queue."""
 
     queue: Queue
     memory: Memory
@@ -69,11 +64,11 @@ class Tidying:
             deleted = await self.database.delete(rows, self.queue)
         except Exception:
             for each in self._rows.failed(taken):
-                self._newer.pop((each.item.mailbox, each.item.stream_id), None)
+                self._end(each.item)
                 self.memory.forget(each.item.mailbox)
             raise
         for row in rows:
-            self._newer.pop((row.mailbox, row.stream_id), None)
+            self._end(row)
         self.metrics.tidied(self.queue.name, deleted)
         await self._look_into(rows, deleted)
 
@@ -90,6 +85,9 @@ class Tidying:
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
+
+    def _end(self, row: Superseded) -> None:
+        self._newer.pop((row.mailbox, row.stream_id), None)
 
     def _newest_of(self, row: Superseded) -> int:
         """Return what makes a row redundant, if its newer row is redundant by now."""

@@ -44,7 +44,7 @@ def confirmer() -> Confirmer:
     memory = Memory(Limits(1000), sees_reads=True, hold_s=None)
     database = cast(Database, None)
     failures = Failures(metrics, clock.seconds)
-    return Confirmer({"inbox": memory}, {}, database, idle, metrics, failures, None)
+    return Confirmer({"inbox": memory}, {}, database, idle, metrics, failures)
 
 
 def waiting(finish: Callable[[], None]) -> Waiting:

@@ -11,7 +11,7 @@ from twisted.internet.defer import ensureDeferred
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.housekeeping import learning
 from synapse_withheld.delivery.housekeeping.learning import LearningOfUsers
-from synapse_withheld.delivery.housekeeping.work import MOST_OF_ONE, MOST_TRIES
+from synapse_withheld.delivery.shares import MOST_OF_ONE, MOST_TRIES
 from synapse_withheld.memory.memory import Limits, Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.no_olm import WHOLE, NoOlm

@@ -13,7 +13,7 @@ from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.delivery.housekeeping import tidying
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
-from synapse_withheld.delivery.housekeeping.work import MOST_OF_ONE, MOST_TRIES
+from synapse_withheld.delivery.shares import MOST_OF_ONE, MOST_TRIES
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators import series
