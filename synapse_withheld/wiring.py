@@ -8,8 +8,9 @@ from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from synapse_withheld.delivery.housekeeping.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.housekeeping.learning import Learning
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
+from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.rearming import Rearming
 from synapse_withheld.delivery.runtime import Homeserver
 from synapse_withheld.delivery.settling import Settler

@@ -12,8 +12,9 @@ import attrs
 from twisted.internet.defer import DeferredLock
 
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.housekeeping.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.housekeeping.learning import Learning
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
+from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded

@@ -12,6 +12,7 @@ from synapse_withheld.database.sql import ABOVE_ALL, MOST_KEYS, Page
 from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.rules.staleness import Staleness, askers_of
@@ -24,11 +25,6 @@ MOST_AT_ONCE = 100
 
 # How many records are looked through for the only row of a mailbox.
 FEW = 10
-
-# How many devices of one user are learned after a message to all of them, and of how
-# many users one statement reads them: most have a few.
-MOST_DEVICES = 1000
-MOST_USERS = 50
 
 # What was read of mailboxes, with the notices in it.
 _Found = Mapping[MailboxKey, "tuple[Page, list[Row]]"]
@@ -119,27 +115,24 @@ class Learning:
 
     async def _find(self, wanted: Mapping[MailboxKey, int]) -> _Found:
         pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
-        notices = {}
-        for key, page in pages.items():
-            notices[key] = [
-                (stream_id, notice)
-                for stream_id, message in page.messages
-                if (notice := self.rules.recognise(message)) is not None
-            ]
-            await self._breathe(notices[key])
-        told = [notice for some in notices.values() for _, notice in some]
-        gone = await self.database.gone(askers_of(told))
-        staleness = Staleness(self.now_ts(), gone)
+        notices = {key: await self._recognise(page) for key, page in pages.items()}
+        gone = await self.database.gone(
+            askers_of(notice for some in notices.values() for _, notice in some)
+        )
+        stale = Staleness(self.now_ts(), gone).applies_to
         return {
-            key: (
-                pages[key],
-                [
-                    Row(stream_id, notice, stale=staleness.applies_to(notice))
-                    for stream_id, notice in some
-                ],
-            )
+            key: (pages[key], [Row(*each, stale=stale(each[1])) for each in some])
             for key, some in notices.items()
         }
+
+    async def _recognise(self, page: Page) -> list[tuple[int, Notice]]:
+        notices = [
+            (stream_id, notice)
+            for stream_id, message in page.messages
+            if (notice := self.rules.recognise(message)) is not None
+        ]
+        await self._breathe(notices)
+        return notices
 
     def _learn_page(self, each: Piece[_Unlearned], page: Page, rows: list[Row]) -> None:
         item = each.item
@@ -242,50 +235,3 @@ def _all_of(item: _Unlearned, oldest_id: int, newest_id: int) -> list[Row] | Non
         for record in item.mailbox.some(FEW)
     )
     return [] if is_seen else None
-
-
-@attrs.define(eq=False)
-class LearningOfUsers:
-    """Users to all of whose devices something was sent.
-
-    Attributes:
-        learn: Called with a mailbox that was opened, and on whose behalf.
-        stream_token: The position up to which readers see the stream.
-    """
-
-    memory: Memory
-    database: Database
-    learn: Callable[[MailboxKey, Mailbox, str, Row | None], None]
-    stream_token: Callable[[], int]
-    _users: Work[str] = attrs.field(factory=Work, init=False)
-    _queued: dict[str, Row | None] = attrs.field(factory=dict, init=False)
-
-    def __len__(self) -> int:
-        return len(self._users)
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self._users)
-
-    def add(self, user_id: str, who: str, row: Row | None) -> None:
-        """Queue a user on somebody's behalf, if there is room."""
-        if user_id not in self._queued and self._users.add(who, user_id):
-            self._queued[user_id] = row
-
-    async def do_some(self) -> None:
-        """Look up the devices of some users, and open what is not remembered."""
-        taken = self._users.take(MOST_USERS)
-        whose = {each.item: each.who for each in taken}
-        try:
-            devices = await self.database.read_devices(whose)
-        except Exception:
-            for each in self._users.failed(taken):
-                self._queued.pop(each.item, None)
-            raise
-        rows = {user_id: self._queued.pop(user_id, None) for user_id in whose}
-        for user_id, device_ids in devices.items():
-            for device_id in device_ids[:MOST_DEVICES]:
-                key = (user_id, device_id)
-                if self.memory.peek(key) is None:
-                    mailbox = self.memory.open(key, self.stream_token())
-                    self.learn(key, mailbox, whose[user_id], rows[user_id])

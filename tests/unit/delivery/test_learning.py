@@ -9,8 +9,8 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.database.database import Database
-from synapse_withheld.delivery.housekeeping import learning
-from synapse_withheld.delivery.housekeeping.learning import LearningOfUsers
+from synapse_withheld.delivery.housekeeping import users
+from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.shares import MOST_OF_ONE, MOST_TRIES
 from synapse_withheld.memory.memory import Limits, Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey
@@ -116,8 +116,8 @@ def test_of_so_many_users_one_statement_asks(
     around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of each, so many devices are learned."""
-    monkeypatch.setattr(learning, "MOST_USERS", 1)
-    monkeypatch.setattr(learning, "MOST_DEVICES", 1)
+    monkeypatch.setattr(users, "MOST_USERS", 1)
+    monkeypatch.setattr(users, "MOST_DEVICES", 1)
     around.users.add(USER, "a", ROW)
     around.users.add(OTHER, "a", ROW)
     around.do_some()
