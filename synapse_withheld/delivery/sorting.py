@@ -24,9 +24,9 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
 
-# Of how many messages a batch is looked at, for each queue. Clients send up to 250 at
-# once; more are sent to keep a server busy.
-MOST_SORTED = 300
+# Of how many messages a batch is looked at, for each queue: as many as clients send at
+# once. More are sent to keep a server busy.
+MOST_SORTED = 250
 
 
 @attrs.define

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWar
 # How many notices an honest sender repeats, and how many of them collapse at least.
 REPEATED, COLLAPSE = 20, 15
 # What one request may have learned at most, and all of one sender.
-MOST_OF_ONE = 300
+MOST_OF_ONE = 250
 STATEMENTS = "synapse_storage_transaction_time_count_total"
 
 
@@ -279,7 +279,7 @@ async def test_duplicates_for_many_devices_are_confirmed_by_few_statements(
     hostile: Homeserver,
 ) -> None:
     """Each statement is about many rows, and nothing is left to do."""
-    devices = 300
+    devices = 250
     sender = await hostile.register(new_name("repeater"))
     victim = await with_devices(hostile, devices)
     contents = {

@@ -240,18 +240,18 @@ def test_a_doubled_batch_is_answered_for_each_of_its_rows() -> None:
 
 def test_many_rows_of_one_batch_are_asked_about_200_at_a_time() -> None:
     """No statement grows with a request."""
-    play = known(devices=299)
-    play.begin(NOTICE, ["R", *(f"D{number}" for number in range(299))])
+    play = known(devices=249)
+    play.begin(NOTICE, ["R", *(f"D{number}" for number in range(249))])
 
     assert [CONFIRM] * 2 == play.hs.come_to_rest()
 
 
 def test_the_flood_of_one_does_not_hold_up_another() -> None:
     """Each gets an equal share of a statement."""
-    play = known(devices=299)
+    play = known(devices=249)
     play.send(NOTICE, sender="@t:here")
     for _ in range(5):
-        play.begin(NOTICE, ["R", *(f"D{number}" for number in range(299))])
+        play.begin(NOTICE, ["R", *(f"D{number}" for number in range(249))])
     honest = play.begin(NOTICE, sender="@t:here")
     play.hs.take_step()
     assert honest.handed is None

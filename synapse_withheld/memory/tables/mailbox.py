@@ -102,6 +102,8 @@ class Mailbox:
         The oldest of the same pair, of the same sender and rule, of the same who or, in
         a full mailbox, of the who that holds most; `None` if there is room.
         """
+        if self._size <= MOST_OF_PAIR and self._holders is None:
+            return None
         sender = self._senders[record.sender]
         of_pair = sender.of_pair(record.notice)
         if len(of_pair) > MOST_OF_PAIR:
