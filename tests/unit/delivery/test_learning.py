@@ -126,7 +126,7 @@ class Around:
 def make(queue: Queue = INBOX) -> Around:
     """Return one of which nobody is queued."""
     memory = Memory(Limits(100_000), sees_reads=True, hold_s=None, position=lambda: 0)
-    database, tidied, slept = Rows(), [], []  # type: ignore[var-annotated]
+    database, tidied, slept = Rows(), [], []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
