@@ -38,6 +38,12 @@ _BELOW = {
 _QUEUED = [(key, 1) for key in [*KEYS, BIG]]
 _ASKERS = [*KEYS, BIG]
 
+_WALKED: Dict[str, tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]] = {
+    "backlog": (backlog.withheld_read_backlog, ("@u300:hs300", "D"), BIG),
+    "survey-inbox": (survey.withheld_survey_inbox, ("@u300:hs300", "D"), BIG),
+    "survey-outbox": (survey.withheld_survey_outbox, ("hs300",), ("big",)),
+}
+
 # Each statement with some arguments for it; `driver` is put in.
 CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     **{
@@ -64,31 +70,16 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "gone": (devices.withheld_read_gone, (_ASKERS,)),
     "doomed": (backlog.withheld_read_doomed, (_ASKERS,)),
     "newest": (backlog.withheld_read_newest, ()),
-    "backlog": (backlog.withheld_read_backlog, ("driver", None, 1000)),
-    "backlog-further": (
-        backlog.withheld_read_backlog,
-        ("driver", ("@u300:hs300", "D", 5000), 1000),
-    ),
-    "backlog-big": (backlog.withheld_read_backlog, ("driver", (*BIG, 120_000), 1000)),
+    **{
+        f"{name}{where}": (function, ("driver", place, 1000))
+        for name, (function, further, big) in _WALKED.items()
+        for where, place in (
+            ("", None),
+            ("-further", (*further, 5000)),
+            ("-big", (*big, 120_000)),
+        )
+    },
     "estimate": (backlog.withheld_estimate_backlog, ("driver",)),
-    "survey-inbox": (survey.withheld_survey_inbox, ("driver", None, 1000)),
-    "survey-inbox-further": (
-        survey.withheld_survey_inbox,
-        ("driver", ("@u300:hs300", "D", 5000), 1000),
-    ),
-    "survey-inbox-big": (
-        survey.withheld_survey_inbox,
-        ("driver", (*BIG, 120_000), 1000),
-    ),
-    "survey-outbox": (survey.withheld_survey_outbox, ("driver", None, 1000)),
-    "survey-outbox-further": (
-        survey.withheld_survey_outbox,
-        ("driver", ("hs300", 5000), 1000),
-    ),
-    "survey-outbox-big": (
-        survey.withheld_survey_outbox,
-        ("driver", ("big", 120_000), 1000),
-    ),
     "survey-owners": (survey.withheld_survey_owners, (_ASKERS,)),
 }
 # It begins at an end of the index, and stops at its limit.
