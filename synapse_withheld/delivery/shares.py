@@ -6,7 +6,15 @@ Pure: nothing here knows of Synapse, SQL or time.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Deque, Generic, Iterable, Protocol, TypeVar
+from typing import (
+    Awaitable,
+    Callable,
+    Deque,
+    Generic,
+    Iterable,
+    Protocol,
+    TypeVar,
+)
 
 import attrs
 
@@ -18,6 +26,7 @@ class OfSomebody(Protocol):
 
 Mine = TypeVar("Mine", bound=OfSomebody)
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 # How much work may be queued, and how much of it for one. What is beyond, and what
 # failed so often, is found again by the next notice or the sweep.
@@ -100,10 +109,23 @@ class Work(Generic[Item]):
         """Put a piece back behind all others of the same somebody."""
         self._pieces.add(piece)
 
-    def failed(self, pieces: Iterable[Piece[Item]]) -> list[Piece[Item]]:
-        """Put pieces back that failed; return those that failed too often."""
-        pieces = list(pieces)
-        for piece in pieces:
-            piece.failures += 1
-        self.put_back(each for each in pieces if each.failures < MOST_TRIES)
-        return [each for each in pieces if each.failures >= MOST_TRIES]
+    async def asking(
+        self,
+        pieces: list[Piece[Item]],
+        answer: Awaitable[Answer],
+        give_up: Callable[[Item], object],
+    ) -> Answer:
+        """Await an answer about pieces; where it fails, have them tried again.
+
+        What failed too often is given up.
+        """
+        try:
+            return await answer
+        except Exception:
+            for piece in pieces:
+                piece.failures += 1
+            self.put_back(each for each in pieces if each.failures < MOST_TRIES)
+            for piece in pieces:
+                if piece.failures >= MOST_TRIES:
+                    give_up(piece.item)
+            raise

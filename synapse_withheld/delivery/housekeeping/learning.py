@@ -103,7 +103,7 @@ class Learning:
         if not taken:
             return
         wanted = {each.item.key: each.item.below for each in taken}
-        found = await self._ask(self._mailboxes, taken, self._find(wanted))
+        found = await self._mailboxes.asking(taken, self._find(wanted), self._give_up)
         for each in taken:
             if each.item.key not in found:
                 # There is no such device.
@@ -157,8 +157,8 @@ class Learning:
         if not taken:
             return
         keys = [each.item.key for each in taken]
-        asking = self.database.read_ends(self.queue, keys)
-        ends = await self._ask(self._crowd, taken, asking)
+        answer = self.database.read_ends(self.queue, keys)
+        ends = await self._crowd.asking(taken, answer, self._give_up)
         for each in taken:
             item = each.item
             if item.key not in ends:
@@ -196,17 +196,6 @@ class Learning:
                 item.doubts = item.mailbox.doubts
             taken[item.key] = each
         return list(taken.values())
-
-    async def _ask(
-        self, work: Work[_Unlearned], taken: list[Piece[_Unlearned]], asking: Any
-    ) -> Any:
-        """Await an answer; without one, they are asked about again, or given up."""
-        try:
-            return await asking
-        except Exception:
-            for each in work.failed(taken):
-                self._give_up(each.item)
-            raise
 
     async def _breathe(self, notices: list[Any]) -> None:
         """Let others have their turn: a page of nothing but notices takes a while."""

@@ -60,13 +60,8 @@ class Tidying:
         if not taken:
             return
         rows = [each.item for each in taken]
-        try:
-            deleted = await self.database.delete(rows, self.queue)
-        except Exception:
-            for each in self._rows.failed(taken):
-                self._end(each.item)
-                self.memory.forget(each.item.mailbox)
-            raise
+        deleting = self.database.delete(rows, self.queue)
+        deleted = await self._rows.asking(taken, deleting, self._give_up)
         for row in rows:
             self._end(row)
         self.metrics.tidied(self.queue.name, deleted)
@@ -85,6 +80,10 @@ class Tidying:
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
+
+    def _give_up(self, row: Superseded) -> None:
+        self._end(row)
+        self.memory.forget(row.mailbox)
 
     def _end(self, row: Superseded) -> None:
         self._newer.pop((row.mailbox, row.stream_id), None)

@@ -50,12 +50,8 @@ class LearningOfUsers:
         """Look up the devices of some users, and open what is not remembered."""
         taken = self._users.take(MOST_USERS)
         whose = {each.item: each.who for each in taken}
-        try:
-            devices = await self.database.read_devices(whose)
-        except Exception:
-            for each in self._users.failed(taken):
-                self._queued.pop(each.item, None)
-            raise
+        answer = self.database.read_devices(whose)
+        devices = await self._users.asking(taken, answer, self._queued.pop)
         rows = {user_id: self._queued.pop(user_id, None) for user_id in whose}
         for user_id, device_ids in devices.items():
             for device_id in device_ids[:MOST_DEVICES]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
+from twisted.python.failure import Failure
 
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.shares import Piece, Shares, Work
@@ -39,6 +41,16 @@ def work(**counts: int) -> Work[int]:
         for number in range(count):
             assert queue.add(who, number)
     return queue
+
+
+def result_of(asked: Deferred[str]) -> str:
+    """Return what was answered at once."""
+    outcome: list[Any] = []
+    asked.addBoth(outcome.append)
+    (result,) = outcome
+    if isinstance(result, Failure):
+        result.raiseException()
+    return str(result)
 
 
 def pieces(some: list[Piece[int]]) -> list[tuple[str, int]]:
@@ -132,11 +144,23 @@ def test_work_that_is_put_behind_comes_last_of_the_same_somebody() -> None:
 
 
 def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
-    """Only what failed so often itself."""
+    """Only what failed so often itself; an answer is passed on."""
     queue = work(a=1)
-    for _ in range(shares.MOST_TRIES - 1):
-        assert [] == queue.failed(queue.take(1))
-    queue.add("a", 1)
+    given_up: list[int] = []
 
-    assert [("a", 0)] == pieces(queue.failed(queue.take(2)))
-    assert [("a", 1)] == pieces(queue.take(2))
+    def ask(pieces: list[Piece[int]], *, fails: bool = True) -> str:
+        answer: Deferred[str] = fail(KeyError()) if fails else succeed("answer")
+        asked = ensureDeferred(queue.asking(pieces, answer, given_up.append))
+        return result_of(asked)
+
+    for _ in range(shares.MOST_TRIES - 1):
+        with pytest.raises(KeyError):
+            ask(queue.take(1))
+    assert [] == given_up
+    queue.add("a", 1)
+    with pytest.raises(KeyError):
+        ask(queue.take(2))
+    assert [0] == given_up
+
+    assert "answer" == ask(queue.take(2), fails=False)
+    assert (0, [0]) == (len(queue), given_up)
