@@ -6,7 +6,6 @@ from typing import Any, Mapping, Sequence, cast
 
 import attrs
 import pytest
-from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
@@ -20,6 +19,7 @@ from synapse_withheld.rules.no_olm import WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.ruleset import Ruleset
+from tests.harness.databases.backlog import driven
 
 USER, WHO, OTHER = "@r:here", "@s:here", "@t:here"
 A, B, C, D = ((USER, device) for device in "ABCD")
@@ -99,11 +99,7 @@ class Around:
     def do_some(self, times: int = 1) -> None:
         """Do as much as one statement can, so often."""
         for _ in range(times):
-            outcome: list[Any] = []
-            ensureDeferred(cast(Any, self.learning.do_some())).addBoth(outcome.append)
-            (result,) = outcome
-            if result is not None:
-                result.raiseException()
+            driven(self.learning.do_some())
 
     def mailbox(self, key: MailboxKey = A) -> Mailbox:
         """Return a mailbox that is remembered."""

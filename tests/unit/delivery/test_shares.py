@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
-from twisted.python.failure import Failure
 
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.shares import Piece, Shares, Work
+from tests.harness.databases.backlog import driven
 
 
 class Mine(NamedTuple):
@@ -41,16 +40,6 @@ def work(**counts: int) -> Work[int]:
         for number in range(count):
             assert queue.add(who, number)
     return queue
-
-
-def result_of(asked: Deferred[str]) -> str:
-    """Return what was answered at once."""
-    outcome: list[Any] = []
-    asked.addBoth(outcome.append)
-    (result,) = outcome
-    if isinstance(result, Failure):
-        result.raiseException()
-    return str(result)
 
 
 def pieces(some: list[Piece[int]]) -> list[tuple[str, int]]:
@@ -148,10 +137,13 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     queue = work(a=1)
     given_up: list[int] = []
 
+    async def answer(*, fails: bool) -> str:
+        if fails:
+            raise KeyError
+        return "answer"
+
     def ask(pieces: list[Piece[int]], *, fails: bool = True) -> str:
-        answer: Deferred[str] = fail(KeyError()) if fails else succeed("answer")
-        asked = ensureDeferred(queue.asking(pieces, answer, given_up.append))
-        return result_of(asked)
+        return driven(queue.asking(pieces, answer(fails=fails), given_up.append))
 
     for _ in range(shares.MOST_TRIES - 1):
         with pytest.raises(KeyError):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, Awaitable, Collection, Sequence, cast
+from typing import Any, Collection, Sequence, cast
 
 import attrs
 import pytest
-from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
@@ -21,6 +20,7 @@ from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
+from tests.harness.databases.backlog import driven
 
 A: MailboxKey = ("@r:here", "A")
 B: MailboxKey = ("@r:here", "B")
@@ -73,12 +73,7 @@ class Around:
 
     def do_some(self) -> None:
         """Do as much as one statement can."""
-        outcome: list[Any] = []
-        work: Awaitable[None] = self.tidying.do_some()
-        ensureDeferred(cast(Any, work)).addBoth(outcome.append)
-        (result,) = outcome
-        if result is not None:
-            result.raiseException()
+        driven(self.tidying.do_some())
 
     def tidied(self) -> float:
         """Return how many rows were counted as deleted from the queue."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, cast
+from typing import Collection, cast
 
 import attrs
 import pytest
-from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.housekeeping import users
@@ -17,6 +16,7 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.no_olm import WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
+from tests.harness.databases.backlog import driven
 
 USER, OTHER = "@r:here", "@q:here"
 STREAM = 50
@@ -49,11 +49,7 @@ class Around:
 
     def do_some(self) -> None:
         """Do as much as one statement can."""
-        outcome: list[Any] = []
-        ensureDeferred(cast(Any, self.users.do_some())).addBoth(outcome.append)
-        (result,) = outcome
-        if result is not None:
-            result.raiseException()
+        driven(self.users.do_some())
 
     def told(self) -> list[tuple[MailboxKey, str, Row | None]]:
         """Return which mailboxes are to be learned, for whom, and with which row."""
