@@ -119,6 +119,7 @@ class Around:
         sender: str = SENDER,
         is_stored: bool = False,
         finish: Callable[[], None] | None = None,
+        came_s: float | None = None,
     ) -> Waiting:
         """Let a batch with a believed duplicate for each device wait."""
         candidates = []
@@ -127,7 +128,8 @@ class Around:
             belief = self.memories[queue].believe(place, said, self.clock.seconds())
             candidates.append(Candidate(queue, place, said, {}, *belief))
         messages: dict[str, Any] = {USER: {device: {} for device in devices}}
-        batch = Batch(messages, {}, sender, sender, self.clock.seconds())
+        now_s = self.clock.seconds() if came_s is None else came_s
+        batch = Batch(messages, {}, sender, sender, now_s)
         name = "".join(devices)
         over = finish or (lambda: self.stored.append(name))
         waiting = Waiting(batch, candidates, over, is_stored=is_stored)
@@ -341,6 +343,21 @@ def test_nobody_waits_longer_than_a_second(
 
     assert ["ABCDE", "ABC"] == around.stored
     assert 3 * [decisions.OVERDUE] == decided(later)
+
+
+def test_one_that_came_long_ago_does_not_wait(around: Around) -> None:
+    """Whatever kept it; others may be let go before it is looked at."""
+    around.know("A")
+    around.clock.advance(5)
+    late = around.send("A", came_s=0.0)
+    around.clock.advance(0)
+    assert [decisions.OVERDUE] == decided(late)
+    around.answer()
+    around.send("A")
+    around.answer()
+    around.clock.advance(MOST_WAIT_S)
+
+    assert [] == around.clock.getDelayedCalls()
 
 
 def test_a_row_that_was_replaced_is_asked_about_again(around: Around) -> None:
