@@ -84,7 +84,7 @@ def local_flood(sender: Client, victim: Client, devices: int) -> Flood:
         names = (
             [f"D{each}" for each in range(devices)]
             if number % 2
-            else [f"invented {next(invented)}" for _ in range(300)]
+            else [f"invented {next(invented)}" for _ in range(250)]
         )
         contents = {victim.user_id: dict.fromkeys(names, notice)}
         assert await sender.send_to_device(WITHHELD, contents) == 200
