@@ -17,17 +17,19 @@ def settle(mailboxes: Mailboxes, mailbox: Mailbox, record: Record) -> list[Super
     Returns:
         The rows of its pair that are redundant now.
     """
-    known = {each.stream_id: each for each in mailbox.of_pair(record.notice)}
+    of_pair = mailbox.of_pair(record.notice)
+    if not of_pair:
+        # As it is for most.
+        mailboxes.insert(mailbox, record)
+        mailboxes.make_room(mailbox, record)
+        return []
+    known = {each.stream_id: each for each in of_pair}
     found = known.get(record.stream_id)
     if found is not None:
         # It was learned before it was settled.
         mailboxes.remove(mailbox, found)
     known[record.stream_id] = record
     mailboxes.insert(mailbox, record)
-    if len(known) == 1:
-        # As it is for most: nothing else of the pair is there.
-        mailboxes.make_room(mailbox, record)
-        return []
     rows = [_row(known[each]) for each in sorted(known)]
     goes = redundant(rows, rows[-1].stream_id)
     superseded = _remove(mailboxes, mailbox, goes, known)
