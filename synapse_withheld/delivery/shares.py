@@ -11,8 +11,8 @@ from typing import (
     Callable,
     Deque,
     Generic,
-    Iterable,
     Protocol,
+    Sequence,
     TypeVar,
 )
 
@@ -25,7 +25,6 @@ class OfSomebody(Protocol):
 
 
 Mine = TypeVar("Mine", bound=OfSomebody)
-Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 # How much work may be queued, and how much of it for one. What is beyond, and what
@@ -72,48 +71,40 @@ class Shares(Generic[Mine]):
 
 
 @attrs.define(eq=False)
-class Piece(Generic[Item]):
+class Piece:
     """A piece of work, on whose behalf it is done, and how often it failed."""
 
     who: str
-    item: Item
-    failures: int = 0
+    failures: int = attrs.field(default=0, init=False)
 
 
-@attrs.define(eq=False)
-class Work(Generic[Item]):
+PieceOfWork = TypeVar("PieceOfWork", bound=Piece)
+
+
+class Work(Shares[PieceOfWork]):
     """Work in the background: bounded, and tried again where it failed."""
 
-    _pieces: Shares[Piece[Item]] = attrs.field(factory=Shares, init=False)
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    def add(self, who: str, item: Item) -> bool:
-        """Queue a piece on somebody's behalf; return whether there was room."""
-        if len(self._pieces) >= MOST_QUEUED or self._pieces.of(who) >= MOST_OF_ONE:
+    def queue(self, piece: PieceOfWork) -> bool:
+        """Queue a piece; return whether there was room."""
+        if len(self) >= MOST_QUEUED or self.of(piece.who) >= MOST_OF_ONE:
             return False
-        self._pieces.add(Piece(who, item))
+        self.add(piece)
         return True
 
-    def take(self, most: int) -> list[Piece[Item]]:
+    def take_some(self, most: int) -> list[PieceOfWork]:
         """Take up to `most` pieces."""
-        return [self._pieces.take() for _ in range(min(most, len(self._pieces)))]
+        return [self.take() for _ in range(min(most, len(self)))]
 
-    def put_back(self, pieces: Iterable[Piece[Item]]) -> None:
+    def put_all_back(self, pieces: Sequence[PieceOfWork]) -> None:
         """Put pieces back for the next turn, before others of the same somebody."""
-        for piece in reversed(list(pieces)):
-            self._pieces.put_back(piece)
-
-    def put_behind(self, piece: Piece[Item]) -> None:
-        """Put a piece back behind all others of the same somebody."""
-        self._pieces.add(piece)
+        for piece in reversed(pieces):
+            self.put_back(piece)
 
     async def asking(
         self,
-        pieces: list[Piece[Item]],
+        pieces: Sequence[PieceOfWork],
         answer: Awaitable[Answer],
-        give_up: Callable[[Item], object],
+        give_up: Callable[[PieceOfWork], object],
     ) -> Answer:
         """Await an answer about pieces; where it fails, have them tried again.
 
@@ -124,8 +115,8 @@ class Work(Generic[Item]):
         except Exception:
             for piece in pieces:
                 piece.failures += 1
-            self.put_back(each for each in pieces if each.failures < MOST_TRIES)
+            self.put_all_back([each for each in pieces if each.failures < MOST_TRIES])
             for piece in pieces:
                 if piece.failures >= MOST_TRIES:
-                    give_up(piece.item)
+                    give_up(piece)
             raise

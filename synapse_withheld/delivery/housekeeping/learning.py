@@ -31,7 +31,7 @@ _Found = Mapping[MailboxKey, "tuple[Page, list[Row]]"]
 
 
 @attrs.define(eq=False)
-class _Unlearned:
+class _Unlearned(Piece):
     """A mailbox to be learned, and how far that is.
 
     Attributes:
@@ -85,7 +85,7 @@ class Learning:
         are_many = len(self) >= self.database.most_pages
         is_crowd = are_many and self.queue.read_ends is not None
         work = self._crowd if is_crowd else self._mailboxes
-        if work.add(who, _Unlearned(key, mailbox, row)):
+        if work.queue(_Unlearned(who, key, mailbox, row)):
             self._queued[key] = mailbox
         else:
             self.memory.forget(key)
@@ -102,14 +102,14 @@ class Learning:
         taken = self._take(self._mailboxes, self.database.most_pages)
         if not taken:
             return
-        wanted = {each.item.key: each.item.below for each in taken}
+        wanted = {each.key: each.below for each in taken}
         found = await self._mailboxes.asking(taken, self._find(wanted), self._give_up)
         for each in taken:
-            if each.item.key not in found:
+            if each.key not in found:
                 # There is no such device.
-                self._give_up(each.item)
+                self._give_up(each)
                 continue
-            page, rows = found[each.item.key]
+            page, rows = found[each.key]
             self._learn_page(each, page, rows)
             await self._breathe(rows)
 
@@ -134,33 +134,30 @@ class Learning:
         await self._breathe(notices)
         return notices
 
-    def _learn_page(self, each: Piece[_Unlearned], page: Page, rows: list[Row]) -> None:
-        item = each.item
+    def _learn_page(self, item: _Unlearned, page: Page, rows: list[Row]) -> None:
         item.pages += 1
         item.newest_id = max(item.newest_id, page.newest_id)
-        is_last = page.below is None or item.pages >= MOST_PAGES
-        superseded = self._learn(
-            item, rows, is_last=is_last, is_whole=page.below is None
-        )
+        is_whole = page.below is None
+        is_last = is_whole or item.pages >= MOST_PAGES
+        superseded = self._learn(item, rows, is_last=is_last, is_whole=is_whole)
         if superseded:
-            self.tidy(superseded, each.who)
+            self.tidy(superseded, item.who)
         if page.below is None or is_last:
             self._end(item)
             return
-        item.below, each.failures = page.below, 0
+        item.below, item.failures = page.below, 0
         # Others come first.
-        self._mailboxes.put_behind(each)
+        self._mailboxes.add(item)
 
     async def _look_over(self) -> None:
         """Learn of as many mailboxes as one statement may whether they hold more."""
         taken = self._take(self._crowd, MOST_KEYS)
         if not taken:
             return
-        keys = [each.item.key for each in taken]
+        keys = [each.key for each in taken]
         answer = self.database.read_ends(self.queue, keys)
         ends = await self._crowd.asking(taken, answer, self._give_up)
-        for each in taken:
-            item = each.item
+        for item in taken:
             if item.key not in ends:
                 # There is no such device.
                 self._give_up(item)
@@ -168,7 +165,7 @@ class Learning:
                 item.newest_id = ends[item.key][1]
                 self._end(item)
                 self._learn(item, rows, is_last=True, is_whole=True)
-            elif not self._mailboxes.add(each.who, item):
+            elif not self._mailboxes.queue(item):
                 self._give_up(item)
 
     def _learn(
@@ -184,17 +181,16 @@ class Learning:
             self.memory.vanishing.note_whole(mailbox)
         return superseded
 
-    def _take(self, work: Work[_Unlearned], most: int) -> list[Piece[_Unlearned]]:
+    def _take(self, work: Work[_Unlearned], most: int) -> list[_Unlearned]:
         """Take mailboxes, without those that were forgotten meanwhile."""
-        taken = {}
-        for each in work.take(most):
-            item = each.item
+        taken: dict[MailboxKey, _Unlearned] = {}
+        for item in work.take_some(most):
             if self.memory.peek(item.key) is not item.mailbox or item.key in taken:
                 self._end(item)
                 continue
             if not item.pages:
                 item.doubts = item.mailbox.doubts
-            taken[item.key] = each
+            taken[item.key] = item
         return list(taken.values())
 
     async def _breathe(self, notices: list[Any]) -> None:

@@ -17,6 +17,11 @@ from synapse_withheld.rules.mailbox import RowState, Superseded
 
 
 @attrs.define(eq=False)
+class _Redundant(Piece):
+    row: Superseded
+
+
+@attrs.define(eq=False)
 class Tidying:
     """The redundant rows of one queue."""
 
@@ -25,7 +30,7 @@ class Tidying:
     database: Database
     metrics: Metrics
     stream_token: Callable[[], int]
-    _rows: Work[Superseded] = attrs.field(factory=Work, init=False)
+    _rows: Work[_Redundant] = attrs.field(factory=Work, init=False)
     _newer: dict[Place, int] = attrs.field(factory=dict, init=False)
     _seen_up_to: int = attrs.field(default=0, init=False)
 
@@ -43,7 +48,7 @@ class Tidying:
         """Queue rows; mailboxes of what does not fit are forgotten."""
         self._seen_up_to = 0
         for row in rows:
-            if self._rows.add(who, row):
+            if self._rows.queue(_Redundant(who, row)):
                 self._newer[row.mailbox, row.stream_id] = row.newer_stream_id
             else:
                 self.memory.forget(row.mailbox)
@@ -59,7 +64,7 @@ class Tidying:
         taken = self._take()
         if not taken:
             return
-        rows = [each.item for each in taken]
+        rows = [each.row for each in taken]
         deleting = self.database.delete(rows, self.queue)
         deleted = await self._rows.asking(taken, deleting, self._give_up)
         for row in rows:
@@ -67,23 +72,23 @@ class Tidying:
         self.metrics.tidied(self.queue.name, deleted)
         await self._look_into(rows, deleted)
 
-    def _take(self) -> list[Piece[Superseded]]:
+    def _take(self) -> list[_Redundant]:
         """Take rows whose newer row all readers see; put others back."""
         seen_up_to = self.stream_token()
-        taken: list[Piece[Superseded]] = []
-        too_new: list[Piece[Superseded]] = []
-        for each in self._rows.take(MOST_DELETED):
-            newer_id = self._newest_of(each.item)
-            each.item = attrs.evolve(each.item, newer_stream_id=newer_id)
+        taken: list[_Redundant] = []
+        too_new: list[_Redundant] = []
+        for each in self._rows.take_some(MOST_DELETED):
+            newer_id = self._newest_of(each.row)
+            each.row = attrs.evolve(each.row, newer_stream_id=newer_id)
             (taken if newer_id <= seen_up_to else too_new).append(each)
-        self._rows.put_back(too_new)
+        self._rows.put_all_back(too_new)
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
 
-    def _give_up(self, row: Superseded) -> None:
-        self._end(row)
-        self.memory.forget(row.mailbox)
+    def _give_up(self, each: _Redundant) -> None:
+        self._end(each.row)
+        self.memory.forget(each.row.mailbox)
 
     def _end(self, row: Superseded) -> None:
         self._newer.pop((row.mailbox, row.stream_id), None)

@@ -7,7 +7,7 @@ from typing import Callable
 import attrs
 
 from synapse_withheld.database.database import Database
-from synapse_withheld.delivery.shares import Work
+from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.redundant import Row
@@ -16,6 +16,14 @@ from synapse_withheld.rules.redundant import Row
 # many users one statement reads them: most have a few.
 MOST_DEVICES = 1000
 MOST_USERS = 50
+
+
+@attrs.define(eq=False)
+class _User(Piece):
+    """A user, and a row that was stored for all devices just now, if that is known."""
+
+    user_id: str
+    row: Row | None
 
 
 @attrs.define(eq=False)
@@ -31,8 +39,8 @@ class LearningOfUsers:
     database: Database
     learn: Callable[[MailboxKey, Mailbox, str, Row | None], None]
     stream_token: Callable[[], int]
-    _users: Work[str] = attrs.field(factory=Work, init=False)
-    _queued: dict[str, Row | None] = attrs.field(factory=dict, init=False)
+    _users: Work[_User] = attrs.field(factory=Work, init=False)
+    _queued: set[str] = attrs.field(factory=set, init=False)
 
     def __len__(self) -> int:
         return len(self._users)
@@ -43,19 +51,22 @@ class LearningOfUsers:
 
     def add(self, user_id: str, who: str, row: Row | None) -> None:
         """Queue a user on somebody's behalf, if there is room."""
-        if user_id not in self._queued and self._users.add(who, user_id):
-            self._queued[user_id] = row
+        user = _User(who, user_id, row)
+        if user_id not in self._queued and self._users.queue(user):
+            self._queued.add(user_id)
 
     async def do_some(self) -> None:
         """Look up the devices of some users, and open what is not remembered."""
-        taken = self._users.take(MOST_USERS)
-        whose = {each.item: each.who for each in taken}
-        answer = self.database.read_devices(whose)
-        devices = await self._users.asking(taken, answer, self._queued.pop)
-        rows = {user_id: self._queued.pop(user_id, None) for user_id in whose}
-        for user_id, device_ids in devices.items():
-            for device_id in device_ids[:MOST_DEVICES]:
-                key = (user_id, device_id)
+        taken = self._users.take_some(MOST_USERS)
+        answer = self.database.read_devices([user.user_id for user in taken])
+        devices = await self._users.asking(taken, answer, self._end)
+        for user in taken:
+            self._end(user)
+            for device_id in devices.get(user.user_id, [])[:MOST_DEVICES]:
+                key = (user.user_id, device_id)
                 if self.memory.peek(key) is None:
                     mailbox = self.memory.open(key, self.stream_token())
-                    self.learn(key, mailbox, whose[user_id], rows[user_id])
+                    self.learn(key, mailbox, user.who, user.row)
+
+    def _end(self, user: _User) -> None:
+        self._queued.discard(user.user_id)

@@ -139,6 +139,11 @@ def make(queue: Queue = INBOX) -> Around:
     return Around(some, memory, database, tidied, slept)
 
 
+def unlearned(around: Around, key: MailboxKey) -> Any:
+    """Return a piece of work: a mailbox that is to be read."""
+    return learning._Unlearned(WHO, key, around.memory.open(key, 0))
+
+
 @pytest.fixture
 def around() -> Around:
     """Return one for mailboxes."""
@@ -192,12 +197,8 @@ def test_a_long_mailbox_is_read_page_by_page(around: Around) -> None:
     """Others come first; the newest row of all pages makes older ones redundant."""
     around.database.most_pages = 1
     around.database.pages = {A: page(8, below=8), B: page(2)}
-    around.learning._mailboxes.add(
-        WHO, learning._Unlearned(A, around.memory.open(A, 0))
-    )
-    around.learning._mailboxes.add(
-        WHO, learning._Unlearned(B, around.memory.open(B, 0))
-    )
+    around.learning._mailboxes.add(unlearned(around, A))
+    around.learning._mailboxes.add(unlearned(around, B))
     around.do_some()
     assert ([8], False, False) == around.known()
     around.do_some()
@@ -388,7 +389,7 @@ def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(
     around.database.ends = {B: (1, 2)}
     around.add(A, B)
     for number in range(MOST_OF_ONE):
-        around.learning._mailboxes.add(WHO, cast(Any, number))
+        around.learning._mailboxes.add(unlearned(around, (USER, str(number))))
     around.do_some()
 
     assert around.memory.peek(A) is around.memory.peek(B) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,18 +34,25 @@ def filled(*items: tuple[str, int]) -> Shares[Mine]:
     return queue
 
 
-def work(**counts: int) -> Work[int]:
+@attrs.define(eq=False)
+class Numbered(Piece):
+    """A piece of work that is told apart."""
+
+    number: int
+
+
+def work(**counts: int) -> Work[Numbered]:
     """Return so many pieces of work of each."""
-    queue: Work[int] = Work()
+    queue: Work[Numbered] = Work()
     for who, count in counts.items():
         for number in range(count):
-            assert queue.add(who, number)
+            assert queue.queue(Numbered(who, number))
     return queue
 
 
-def pieces(some: list[Piece[int]]) -> list[tuple[str, int]]:
-    """Return whose they are, and what."""
-    return [(piece.who, piece.item) for piece in some]
+def pieces(some: list[Numbered]) -> list[tuple[str, int]]:
+    """Return whose they are, and which."""
+    return [(piece.who, piece.number) for piece in some]
 
 
 @pytest.mark.parametrize(
@@ -94,65 +102,65 @@ def test_nobody_waits_for_two_of_the_same_other(whose: list[str]) -> None:
 def test_only_so_much_work_is_queued() -> None:
     """Of one, so that there is room for others; and of all together."""
     queue = work(flood=shares.MOST_OF_ONE)
-    assert not queue.add("flood", -1)
+    assert not queue.queue(Numbered("flood", -1))
     many = shares.MOST_QUEUED // shares.MOST_OF_ONE
     more = {f"flood{number}": shares.MOST_OF_ONE for number in range(1, many)}
     for who, count in more.items():
-        assert all(queue.add(who, number) for number in range(count))
+        assert all(queue.queue(Numbered(who, number)) for number in range(count))
     assert shares.MOST_QUEUED == len(queue)
-    assert not queue.add("one more", 0)
-    queue.take(1)
+    assert not queue.queue(Numbered("one more", 0))
+    queue.take_some(1)
 
-    assert queue.add("one more", 0)
+    assert queue.queue(Numbered("one more", 0))
 
 
 def test_work_is_taken_in_equal_shares() -> None:
     """As many pieces as there are, at most as many as are wanted."""
     queue = work(a=3, b=1)
 
-    assert [("a", 0), ("b", 0), ("a", 1)] == pieces(queue.take(3))
-    assert [("a", 2)] == pieces(queue.take(10))
-    assert [] == queue.take(10)
+    assert [("a", 0), ("b", 0), ("a", 1)] == pieces(queue.take_some(3))
+    assert [("a", 2)] == pieces(queue.take_some(10))
+    assert [] == queue.take_some(10)
 
 
 def test_work_is_put_back_in_its_order() -> None:
     """Before other work of the same somebody."""
     queue = work(a=3)
-    queue.put_back(queue.take(2))
+    queue.put_all_back(queue.take_some(2))
 
-    assert [("a", 0), ("a", 1), ("a", 2)] == pieces(queue.take(3))
+    assert [("a", 0), ("a", 1), ("a", 2)] == pieces(queue.take_some(3))
 
 
-def test_work_that_is_put_behind_comes_last_of_the_same_somebody() -> None:
+def test_work_that_is_added_again_comes_last_of_the_same_somebody() -> None:
     """As a mailbox that has another page; it takes no other share."""
     queue = work(a=2, b=2)
-    (first,) = queue.take(1)
-    queue.put_behind(first)
+    (first,) = queue.take_some(1)
+    queue.add(first)
 
-    assert [("b", 0), ("a", 1), ("b", 1), ("a", 0)] == pieces(queue.take(4))
+    assert [("b", 0), ("a", 1), ("b", 1), ("a", 0)] == pieces(queue.take_some(4))
 
 
 def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     """Only what failed so often itself; an answer is passed on."""
     queue = work(a=1)
-    given_up: list[int] = []
+    given_up: list[Numbered] = []
 
     async def answer(*, fails: bool) -> str:
         if fails:
             raise KeyError
         return "answer"
 
-    def ask(pieces: list[Piece[int]], *, fails: bool = True) -> str:
-        return driven(queue.asking(pieces, answer(fails=fails), given_up.append))
+    def ask(some: list[Numbered], *, fails: bool = True) -> str:
+        return driven(queue.asking(some, answer(fails=fails), given_up.append))
 
     for _ in range(shares.MOST_TRIES - 1):
         with pytest.raises(KeyError):
-            ask(queue.take(1))
+            ask(queue.take_some(1))
     assert [] == given_up
-    queue.add("a", 1)
+    queue.queue(Numbered("a", 1))
     with pytest.raises(KeyError):
-        ask(queue.take(2))
-    assert [0] == given_up
+        ask(queue.take_some(2))
+    assert [("a", 0)] == pieces(given_up)
 
-    assert "answer" == ask(queue.take(2), fails=False)
-    assert (0, [0]) == (len(queue), given_up)
+    assert "answer" == ask(queue.take_some(2), fails=False)
+    assert (0, 1) == (len(queue), len(given_up))
