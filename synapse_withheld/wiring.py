@@ -8,12 +8,13 @@ from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from synapse_withheld.delivery.housekeeping.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.housekeeping.learning import Learning
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
+from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.rearming import Rearming
+from synapse_withheld.delivery.runtime import Homeserver
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
-from synapse_withheld.delivery.surroundings import Surroundings
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators.metrics import Metrics
@@ -25,7 +26,7 @@ _QUEUES = {queue.name: queue for queue in (INBOX, OUTBOX)}
 
 
 def wire(
-    config: Config, synapse: Surroundings, metrics: Metrics, tally: Tally
+    config: Config, synapse: Homeserver, metrics: Metrics, tally: Tally
 ) -> Traffic:
     """Put the parts together; return what all batches go through.
 
@@ -57,7 +58,6 @@ def wire(
         runtime,
         metrics,
         failures,
-        config.hold_s,
     )
     housekeeper = _housekeeper(
         config, synapse, memories, rules, metrics, failures, confirmer
@@ -112,7 +112,7 @@ def _who_of(sender: str, recipient: str) -> str:
     return sender if server == server_of(recipient) else server
 
 
-def _database(synapse: Surroundings) -> Database:
+def _database(synapse: Homeserver) -> Database:
     return Database(
         synapse.run_statement,
         synapse.database_driver,
@@ -123,7 +123,7 @@ def _database(synapse: Surroundings) -> Database:
 
 def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background needs
     config: Config,
-    synapse: Surroundings,
+    synapse: Homeserver,
     memories: dict[str, Memory],
     rules: Ruleset,
     metrics: Metrics,

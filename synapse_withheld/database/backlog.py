@@ -10,12 +10,7 @@ import json
 from typing import Any, List, Optional, Sequence, Tuple
 
 from synapse_withheld.database.inbox import DOOMING_TASK
-from synapse_withheld.database.sql import (
-    MOST_OF_ROW,
-    SQLITE,
-    Transaction,
-    marks,
-)
+from synapse_withheld.database.sql import MOST_OF_ROW, SQLITE, Transaction, marks
 from synapse_withheld.rules.mailbox import MailboxKey
 
 # (user ID, device ID, stream ID): where a row is in the order of the index.
@@ -41,11 +36,7 @@ def withheld_read_backlog(
     by the database, which would take longer for it than for sending it; of texts that
     are too long for a notice nothing is sent.
 
-    Args:
-        txn: Where it runs.
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-        before: The place that the last row was at; `None` to begin.
-        limit: How many rows to look at.
+    `before` is the place that the last row was at; `None` to begin.
     """
     from_here = "WHERE (user_id, device_id, stream_id) < (?, ?, ?)" if before else ""
     # PostgreSQL would count characters; how many bytes there are it knows.
@@ -93,10 +84,7 @@ def withheld_estimate_backlog(
 ) -> int:
     """Estimate how many rows there are, without looking at them; 0 if unknown.
 
-    Args:
-        txn: Where it runs.
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-        table: Where: one of our own names.
+    `table` is one of our own names.
     """
     if driver == SQLITE:
         # Rows that were deleted count too.

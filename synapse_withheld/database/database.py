@@ -13,6 +13,7 @@ from synapse_withheld.database.backlog import (
     withheld_read_newest,
 )
 from synapse_withheld.database.cancelling import Cancellable, ConnectionOf
+from synapse_withheld.database.deletions import withheld_delete_vanished
 from synapse_withheld.database.devices import (
     withheld_read_devices,
     withheld_read_gone,
@@ -25,7 +26,6 @@ from synapse_withheld.database.sql import (
     most_deleted,
     most_pages,
 )
-from synapse_withheld.database.vanished import withheld_delete_vanished
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Asker
 
@@ -67,6 +67,10 @@ class Database:
         self._newest: int | None = None
         self._running: set[Cancellable] = set()
 
+    @property
+    def most_pages(self) -> int:
+        return most_pages(self._driver)
+
     def cancel(self) -> None:
         """Cancel what was asked of this object and is not answered yet.
 
@@ -90,29 +94,16 @@ class Database:
             gone.update(await self._run(withheld_read_gone, some))
         return gone
 
-    @property
-    def most_pages(self) -> int:
-        """Return how many pages one statement reads at most."""
-        return most_pages(self._driver)
-
-    @property
-    def most_deleted(self) -> int:
-        """Return how many rows one statement deletes at most."""
-        return most_deleted(self._driver)
-
     async def read_pages(
         self, queue: Queue, below: Mapping[MailboxKey, int], texts: Sequence[str]
     ) -> dict[MailboxKey, Page]:
-        """Read a page of each mailbox, all in one statement.
+        """Read a page of each mailbox whose device exists, as far as that is known.
 
         Args:
             queue: Whose mailboxes they are.
             below: The stream IDs that the pages begin below, `ABOVE_ALL` for the
                 newest; at most `most_pages` that differ in `queue.page_is_of`.
             texts: What the text of every row with a notice contains one of.
-
-        Returns:
-            A page for each mailbox whose device exists, as far as that is known.
         """
         pages: dict[MailboxKey, Page] = await self._run(queue.read_pages, below, texts)
         return pages
@@ -122,9 +113,8 @@ class Database:
     ) -> dict[MailboxKey, tuple[int, int]]:
         """Return the oldest and the newest stream ID of mailboxes, 0 for none.
 
-        Args:
-            queue: Whose mailboxes they are; it must have `read_ends`.
-            mailboxes: At most `MOST_KEYS`; those without a device are left out.
+        At most of `MOST_KEYS`, in a queue that has `read_ends`; those without a device
+        are left out.
         """
         assert queue.read_ends is not None  # noqa: S101 the caller looked
         ends: dict[MailboxKey, tuple[int, int]]

@@ -7,7 +7,6 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
     ABOVE_ALL,
-    SQLITE,
     Page,
     PageRow,
     Texts,
@@ -18,7 +17,7 @@ from synapse_withheld.database.sql import (
     text_of_notice,
     tuples,
 )
-from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
+from synapse_withheld.rules.mailbox import MailboxKey, RowState
 
 # What deletes the messages of a device that was deleted.
 DOOMING_TASK = "delete_device_messages"
@@ -27,13 +26,7 @@ DOOMING_TASK = "delete_device_messages"
 def withheld_read_mailboxes(
     txn: Transaction, below: Mapping[MailboxKey, int], texts: Sequence[str]
 ) -> dict[MailboxKey, Page]:
-    """Read a page of each mailbox whose device exists.
-
-    Args:
-        txn: Where it runs.
-        below: The stream IDs that the pages begin below.
-        texts: What the text of every row with a notice contains one of.
-    """
+    """Read a page of each mailbox whose device exists, `below` some stream ID."""
     places = [(*mailbox, bound) for mailbox, bound in below.items()]
     keys = ("user_id", "device_id")
     pages, bounds = rows_of_pages("device_inbox", keys, "message_json", places)
@@ -60,8 +53,7 @@ def withheld_read_ends(
 ) -> dict[MailboxKey, tuple[int, int]]:
     """Read the oldest and the newest stream ID of each mailbox whose device exists.
 
-    0 for none. It looks at two places of the index for each: whoever knows that the
-    only row is his own need not read any.
+    0 for none. It looks at two places of the index for each.
     """
     # Between two places, as in `rows_of_pages`.
     oldest, newest = (
@@ -134,111 +126,6 @@ def withheld_read_queued(
         for kind, user_id, device_id, stream_id, there, changed, kept, _ in found
         if kind == "row" and stream_id > doomed_up_to.get((user_id, device_id), 0)
     }
-
-
-def withheld_delete_superseded(
-    txn: Transaction, driver: str, superseded: Sequence[Superseded]
-) -> int:
-    """Delete rows by exact key where the newer row exists and no task dooms them.
-
-    The task would end early, and strand what is left, if rows vanished under it. Each
-    newer row is looked for once, and not for each row that it makes redundant.
-
-    Args:
-        txn: Where it runs.
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-        superseded: Which rows.
-    """
-    numbers: dict[tuple[MailboxKey, int], int] = {}
-    rows: list[tuple[int, int]] = []
-    for row in superseded:
-        newer = (row.mailbox, row.newer_stream_id)
-        rows.append((numbers.setdefault(newer, len(numbers)), row.stream_id))
-    # The numbers are our own, and parameters are scarce.
-    newer_marks = ", ".join(f"({number}, ?, ?, ?, ?)" for number in numbers.values())
-    row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
-    deleted, found, join = rows_to_delete(driver, "s", "o")
-    # DISTINCT changes nothing, but that a planner looks for the newer ones first.
-    sql = f"""
-        DELETE FROM device_inbox
-        WHERE {deleted} IN (
-            WITH newer(number, user_id, device_id, stream_id, named_in_task)
-            AS (VALUES {newer_marks}),
-            standing AS (
-                SELECT DISTINCT n.number, n.user_id, n.device_id, n.stream_id
-                FROM newer AS n
-                WHERE EXISTS (
-                    SELECT 1 FROM device_inbox AS i
-                    WHERE i.user_id = n.user_id AND i.device_id = n.device_id
-                        AND i.stream_id = n.stream_id
-                )
-                AND {no_task_dooms("n")}
-            ),
-            superseded(number, stream_id) AS (VALUES {row_marks})
-            SELECT {found} FROM superseded AS o
-            INNER JOIN standing AS s
-                ON s.number = o.number AND s.stream_id > o.stream_id
-            {join}
-        )
-    """  # noqa: S608 only question marks and numbers are put in
-    named = names_and_tasks(numbers)
-    txn.execute(sql, (*named, DOOMING_TASK, *(stream_id for _, stream_id in rows)))
-    return txn.rowcount
-
-
-def rows_to_delete(driver: str, mailbox: str, row: str) -> tuple[str, str, str]:
-    """Return how a deletion names rows, so that it finds each by its own index.
-
-    Args:
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-        mailbox: What the sub-select calls that which has their mailbox.
-        row: What it calls that which has their stream ID.
-
-    Returns:
-        What is compared with the sub-select, what that selects, and its last join.
-    """
-    if driver != SQLITE:
-        found = f"{mailbox}.user_id, {mailbox}.device_id, {row}.stream_id"
-        return "(user_id, device_id, stream_id)", found, ""
-    # It does not look for a number by an index where it is part of a tuple that begins
-    # with a text: it would walk the mailbox. CROSS: in this order.
-    join = f"""
-        CROSS JOIN device_inbox AS gone
-        ON gone.user_id = {mailbox}.user_id AND gone.device_id = {mailbox}.device_id
-            AND gone.stream_id = {row}.stream_id
-    """
-    return "rowid", "gone.rowid", join
-
-
-def no_task_dooms(named: str) -> str:
-    """Return the condition that no deletion of a device is under way.
-
-    Its parameter is `DOOMING_TASK`.
-
-    Args:
-        named: What has the `device_id`, and what `names_and_tasks` adds as
-            `named_in_task`.
-    """
-    return f"""NOT EXISTS (
-        SELECT 1 FROM scheduled_tasks AS t
-        WHERE t.status IN ('scheduled', 'active') AND t.action = ?
-            AND t.resource_id = {named}.device_id
-            AND REPLACE(t.params, {named}.named_in_task, '') <> t.params
-    )"""  # noqa: S608 a name of our own is put in
-
-
-def names_and_tasks(rows: Iterable[tuple[MailboxKey, int]]) -> list[Any]:
-    """Return user, device, stream ID and what a task would name of each row."""
-    return [
-        part
-        for (user_id, device_id), stream_id in rows
-        for part in (
-            user_id,
-            device_id,
-            stream_id,
-            f'"user_id":{json.dumps(user_id)}',
-        )
-    ]
 
 
 def _as_pages(

@@ -31,11 +31,6 @@ def withheld_read_outboxes(
     What is in one EDU with others is left alone, so nobody needs to know of it.
     Mailboxes of one server share a page, which begins where the first of them asks
     for.
-
-    Args:
-        txn: Where it runs.
-        below: The stream IDs that the pages begin below.
-        texts: What the text of every row with a notice contains one of.
     """
     bounds: dict[str, int] = {}
     for (user_id, _), bound in below.items():

@@ -6,8 +6,8 @@ from typing import Any, Callable, Hashable
 
 import attrs
 
+from synapse_withheld.database.deletions import withheld_delete_superseded
 from synapse_withheld.database.inbox import (
-    withheld_delete_superseded,
     withheld_read_ends,
     withheld_read_mailboxes,
     withheld_read_queued,
@@ -27,13 +27,9 @@ class Queue:
 
     Attributes:
         name: As metrics name it.
-        read_pages: The statement that reads what is queued in mailboxes.
-        read_ends: The statement that reads what is oldest and newest in mailboxes;
-            `None` where one row may hold messages for several.
+        read_ends: `None` where one row may hold messages for several.
         page_is_of: What a page is read from, for a mailbox: itself, or the outbox
             of its server.
-        read_queued: The statement that tells what became of rows.
-        delete_superseded: The statement that deletes rows.
         has_all_devices: Whether `*` means devices that this server knows. For
             those of other servers only they know, so it is left to them.
     """

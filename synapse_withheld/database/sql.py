@@ -43,11 +43,9 @@ class Transaction(Protocol):
 
     rowcount: int
 
-    def execute(self, sql: str, parameters: Sequence[Any]) -> None:
-        """Run a statement."""
+    def execute(self, sql: str, parameters: Sequence[Any]) -> None: ...
 
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows."""
+    def fetchall(self) -> list[tuple[Any, ...]]: ...
 
 
 # Stream ID of a row, and its text where it may be a notice.
@@ -82,7 +80,6 @@ class Texts:
 
     @classmethod
     def of(cls, rows: Sequence[PageRow]) -> Texts:
-        """Return what is in the rows of a page."""
         named = Counter(stream_id for stream_id, _ in rows)
         cut, below = None, None
         if len(rows) >= ROWS_OF_PAGE:
@@ -100,11 +97,6 @@ class Texts:
 
 
 def most_pages(driver: str) -> int:
-    """Return how many pages one statement reads at most.
-
-    Args:
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-    """
     return MOST_PAGES_ON_SQLITE if driver == SQLITE else MOST_PAGES
 
 
@@ -128,11 +120,8 @@ def rows_of_pages(
 ) -> tuple[str, list[Any]]:
     """Return SQL for the rows of pages, each with its page's number, and parameters.
 
-    Args:
-        table: Where the rows are.
-        keys: The columns that say whose they are.
-        text: The column of their text.
-        places: Whose rows each page has, and the stream ID that they are below.
+    `keys` are the columns that say whose rows they are. A place is whose rows a page
+    has, and the stream ID that they are below.
     """
     columns = (*keys, "stream_id")
     here = ", ".join(columns)
@@ -158,9 +147,7 @@ def rows_of_pages(
 def text_of_notice(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
     """Return SQL for a row's text where it may be a notice, and its parameters.
 
-    Args:
-        column: Where the text of rows is.
-        texts: What the text of every row with a notice contains one of.
+    The text of every row with a notice contains one of `texts`.
     """
     read = f"SUBSTR({column}, 1, {MOST_OF_ROW})"
     may_be_notice = " OR ".join([f"{read} LIKE ?"] * len(texts))
@@ -169,11 +156,6 @@ def text_of_notice(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
 
 
 def most_deleted(driver: str) -> int:
-    """Return how many rows one statement deletes at most.
-
-    Args:
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-    """
     return MOST_DELETED if driver == SQLITE else MOST_DELETED_ON_POSTGRES
 
 

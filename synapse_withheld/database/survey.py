@@ -65,11 +65,7 @@ def withheld_survey_inbox(
 ) -> List[InboxRow]:
     """Read rows of mailboxes against the order of the index.
 
-    Args:
-        txn: Where it runs.
-        driver: As Synapse names it: `sqlite3` or `psycopg2`.
-        before: The place that the last row was at; `None` to begin.
-        limit: How many rows to look at.
+    `before` is the place that the last row was at; `None` to begin.
     """
     return _walk(txn, driver, _INBOX, before, limit)
 

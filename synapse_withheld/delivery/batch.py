@@ -5,7 +5,7 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Mapping
+from typing import Any, Collection, Dict, Iterable, Mapping
 
 import attrs
 
@@ -44,11 +44,10 @@ class Candidate:
 
     Attributes:
         queue: The name of the queue that the mailbox is in.
-        who: Whose room it takes: its sender's, or that of the server it came from.
-        storing: What the memory knows of it while it is in flight; `None` where
-            its mailbox is not remembered.
         decision: What was decided so far.
         record: The row that it is believed to be a duplicate of.
+        storing: What the memory knows of it while it is in flight; `None` where
+            its mailbox is not remembered.
         wildcard: Whether the message is for all devices of the user.
         is_answered: Whether the database was asked, and the answer is the decision.
     """
@@ -57,10 +56,9 @@ class Candidate:
     mailbox: MailboxKey
     notice: Notice
     message: dict[str, Any]
-    who: str
     decision: Decision
-    storing: Storing | None = None
     record: Record | None = None
+    storing: Storing | None = None
     wildcard: bool = False
     is_answered: bool = False
 
@@ -70,7 +68,7 @@ class Candidate:
 
 
 @attrs.define(eq=False)
-class Unread:
+class Unsorted:
     """Messages of a batch that nobody looked at: there are too many.
 
     Attributes:
@@ -91,15 +89,13 @@ class Batch:
     Attributes:
         local: What is stored of it for devices of this server.
         edus: What is stored of it for other servers.
-        sender: Who sent it.
         who: Whose share of everything it takes: the sender's, or that of the server
             that it came from, since a server can make up users.
         came_s: When, in seconds of a clock that never goes back.
         device_list_id: The position of the device list stream at that time.
         candidates: The notices in it.
         to_all: Users of whom it names all devices, and the notice for them.
-        unread: What nobody looked at, by queue.
-        sharing: Users whose messages are in one row with others.
+        unsorted: What nobody looked at, by queue.
     """
 
     local: LocalMessages
@@ -110,13 +106,18 @@ class Batch:
     device_list_id: int = 0
     candidates: list[Candidate] = attrs.Factory(list)
     to_all: list[tuple[str, Notice]] = attrs.Factory(list)
-    unread: dict[str, Unread] = attrs.Factory(dict)
-    sharing: Collection[str] = ()
+    unsorted: dict[str, Unsorted] = attrs.Factory(dict)
 
-    def users(self) -> set[str]:
-        """Return the users that it is for."""
-        abroad = (user_id for edu in self.edus.values() for user_id in edu["messages"])
-        return {*self.local, *abroad}
+
+def users_of(local: LocalMessages, edus: Edus) -> set[str]:
+    """Return the users that messages are for."""
+    abroad = (user_id for edu in edus.values() for user_id in edu["messages"])
+    return {*local, *abroad}
+
+
+def decide(candidates: Iterable[Candidate], decision: Decision) -> None:
+    for each in candidates:
+        each.decision = decision
 
 
 def is_storable(identifier: str) -> bool:
@@ -130,17 +131,18 @@ def is_storable(identifier: str) -> bool:
     return True
 
 
-def users_to_keep_whole(
+def may_be_taken_out(
     messages: Mapping[str, Mapping[str, Any]], taken_out: Collection[MailboxKey]
-) -> set[str]:
-    """Return the users of whom nothing may be taken out.
+) -> set[MailboxKey]:
+    """Return what may be taken out of messages: nothing that leaves `*` alone.
 
     Of `{"*": …, "A": …}` Synapse stores nothing for `*`; with A taken out it would
     store the message for every device.
     """
-    return {
+    users = {user_id for user_id, _ in taken_out}
+    whole = {
         user_id
-        for user_id in {user_id for user_id, _ in taken_out}
+        for user_id in users
         if WILDCARD in messages[user_id]
         and all(
             (user_id, device_id) in taken_out
@@ -148,6 +150,7 @@ def users_to_keep_whole(
             if device_id != WILDCARD
         )
     }
+    return {key for key in taken_out if key[0] not in whole}
 
 
 def without(

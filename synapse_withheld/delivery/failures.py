@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Callable
 
+import attrs
+
 from synapse_withheld.operators.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -12,24 +14,18 @@ logger = logging.getLogger(__name__)
 LOG_EVERY_S = 60.0
 
 
+@attrs.define(eq=False, slots=False)
 class Failures:
     """What went wrong lately."""
 
-    def __init__(self, metrics: Metrics, seconds: Callable[[], float]) -> None:
-        """Start without failures.
-
-        Args:
-            metrics: Where they are counted.
-            seconds: A clock that never goes back, in seconds.
-        """
-        self._metrics = metrics
-        self._seconds = seconds
-        self._logged: dict[str, float] = {}
+    metrics: Metrics
+    seconds: Callable[[], float]
+    _logged: dict[str, float] = attrs.field(factory=dict, init=False)
 
     def note(self, stage: str, error: BaseException) -> None:
         """Count a failure; log it unless the same stage was logged lately."""
-        self._metrics.failure(stage)
-        now = self._seconds()
+        self.metrics.failure(stage)
+        now = self.seconds()
         if now - self._logged.get(stage, -LOG_EVERY_S) >= LOG_EVERY_S:
             self._logged[stage] = now
             logger.error(

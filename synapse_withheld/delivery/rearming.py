@@ -17,35 +17,37 @@ TO_RECIPIENT, TO_SENDER = DIRECTIONS
 
 
 class OlmPassed(NamedTuple):
-    """One Olm message, as far as it re-arms."""
+    """One Olm message, as far as it re-arms; `abroad` if it is for another server."""
 
     user_id: str
     device_id: str
     sender: str
     sender_key: str | None
+    abroad: bool
 
 
-@attrs.frozen
-class Olm:
-    """The Olm messages of a batch.
-
-    Attributes:
-        local: Those for devices of this server.
-        abroad: Those for devices of other servers.
-        origin: The server that they came from; `None` for a local client.
-    """
-
-    local: list[OlmPassed]
-    abroad: list[OlmPassed]
-    origin: str | None
-
-    @classmethod
-    def of(cls, local: LocalMessages, edus: Edus, origin: str | None) -> Olm:
-        """Read messages of the type `m.room.encrypted`."""
-        return cls(_in_messages(local, origin), _in_edus(edus), origin)
-
-    def __bool__(self) -> bool:
-        return bool(self.local or self.abroad)
+def olm_messages(
+    local: LocalMessages, edus: Edus, origin: str | None
+) -> list[OlmPassed]:
+    """Return those of a batch whose sender is on the server that sent them."""
+    messages = [
+        (user_id, device_id, message["sender"], message["content"], False)
+        for user_id, by_device in local.items()
+        for device_id, message in by_device.items()
+        if is_from(message["sender"], origin)
+    ]
+    messages += [
+        (user_id, device_id, edu["sender"], content, True)
+        for edu in edus.values()
+        if edu["type"] == OLM_TYPE
+        for user_id, by_device in edu["messages"].items()
+        for device_id, content in by_device.items()
+    ]
+    return [
+        OlmPassed(user_id, device_id, sender, olm[0], abroad)
+        for user_id, device_id, sender, content, abroad in messages
+        if (olm := read_olm(content)) is not None
+    ]
 
 
 @attrs.frozen
@@ -56,21 +58,16 @@ class Rearming:
     outbox: Memory
     metrics: Metrics
 
-    def passed(self, olm: Olm) -> None:
+    def passed(self, olm: Iterable[OlmPassed], origin: str | None) -> None:
         """Re-arm the pairs that Olm messages passed between.
 
         What answers a notice goes the other way: from where the notice is queued.
         """
-        answered = self.inbox if olm.origin is None else self.outbox
-        self._passed(olm.local, self.inbox, answered)
-        self._passed(olm.abroad, self.outbox, self.inbox)
-
-    def _passed(
-        self, some: Iterable[OlmPassed], sent: Memory, answered: Memory
-    ) -> None:
+        answered = self.inbox if origin is None else self.outbox
         to_recipient = to_sender = 0
         users: set[tuple[str, str]] = set()
-        for user_id, device_id, sender, sender_key in some:
+        for user_id, device_id, sender, sender_key, abroad in olm:
+            sent = self.outbox if abroad else self.inbox
             if (user_id, sender) not in users:
                 users.add((user_id, sender))
                 to_sender += answered.rearm_users(sender, user_id)
@@ -83,24 +80,3 @@ class Rearming:
             self.metrics.rearmed(TO_RECIPIENT, to_recipient)
         if to_sender:
             self.metrics.rearmed(TO_SENDER, to_sender)
-
-
-def _in_messages(messages: LocalMessages, origin: str | None) -> list[OlmPassed]:
-    return [
-        OlmPassed(user_id, device_id, message["sender"], olm[0])
-        for user_id, by_device in messages.items()
-        for device_id, message in by_device.items()
-        if (olm := read_olm(message["content"])) is not None
-        and is_from(message["sender"], origin)
-    ]
-
-
-def _in_edus(edus: Edus) -> list[OlmPassed]:
-    return [
-        OlmPassed(user_id, device_id, edu["sender"], olm[0])
-        for edu in edus.values()
-        if edu["type"] == OLM_TYPE
-        for user_id, by_device in edu["messages"].items()
-        for device_id, content in by_device.items()
-        if (olm := read_olm(content)) is not None
-    ]

@@ -1,4 +1,4 @@
-"""How the homeserver runs things, as the parts need it."""
+"""The homeserver, as far as the parts need it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from twisted.internet.task import Clock
 
 
 class Call(Protocol):
-    """A call to come."""
+    """A call to come, as Twisted's."""
 
-    def active(self) -> bool:
-        """Say whether it is still to come."""
+    def active(self) -> bool: ...
 
-    def cancel(self) -> object:
-        """Call it off."""
+    def cancel(self) -> object: ...
 
 
 @attrs.frozen
@@ -46,18 +44,41 @@ class Runtime:
     now_ts: Callable[[], int]
 
 
+class Homeserver(Protocol):
+    @property
+    def sees_reads(self) -> bool:
+        """Say whether every read of a mailbox passes this process."""
+
+    @property
+    def database_driver(self) -> str:
+        """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
+
+    def connection_of(self, txn: Any) -> Any:
+        """Return the driver's connection of a transaction, `None` if out of reach."""
+
+    def runtime(self) -> Runtime: ...
+
+    def stream_token(self) -> int:
+        """Return the position up to which readers see to-device messages."""
+
+    def device_list_id(self) -> int:
+        """Return the position of the device list stream."""
+
+    def reader_never_acknowledges(self, user_id: str) -> bool: ...
+
+    async def run_statement(
+        self, description: str, function: Callable[..., Any], *arguments: Any
+    ) -> Any:
+        """Run a function of one statement outside any transaction."""
+
+
 def now_ts() -> int:
     """Return the time of day, in milliseconds since 1970."""
     return round(time.time() * 1000)
 
 
 def at_once(clock: Clock, sleep: Callable[[float], Awaitable[None]]) -> Runtime:
-    """Return a runtime without a homeserver: all runs at once, until it has to wait.
-
-    Args:
-        clock: Whose time it is.
-        sleep: Sleeps for some seconds.
-    """
+    """Return a runtime without a homeserver: all runs at once, until it has to wait."""
     return Runtime(
         call_later=clock.callLater,
         as_process=lambda _, function, *args: ensureDeferred(function(*args)),

@@ -13,17 +13,16 @@ from synapse_withheld.delivery.batch import (
     Batch,
     Candidate,
     ObservedBatch,
-    users_to_keep_whole,
+    may_be_taken_out,
     without,
 )
-from synapse_withheld.delivery.edus import by_user, without_collapsed
+from synapse_withheld.delivery.edus import by_user, users_sharing, without_collapsed
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.memory import Memory, Storing
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.redundant import Row
 
 # Of what nobody looked at, it is not known which rule names it, if any does.
@@ -64,51 +63,56 @@ class Settler:
         if not collapsed:
             return
         local = {each.mailbox for each in collapsed if each.queue == self.inbox}
-        local = _that_may_go(local, batch.local)
+        local = may_be_taken_out(batch.local, local)
         abroad = {each.mailbox for each in collapsed if each.queue != self.inbox}
-        abroad = _that_may_go(abroad, by_user(batch.edus))
+        abroad = may_be_taken_out(by_user(batch.edus), abroad)
         batch.local = without(batch.local, local)
         batch.edus = without_collapsed(batch.edus, abroad)
         for each in collapsed:
-            if each.mailbox not in (local if each.queue == self.inbox else abroad):
+            if each.mailbox in (local if each.queue == self.inbox else abroad):
+                self._abandon(each)
+            else:
                 each.decision = decisions.WILDCARD
-            elif each.storing is not None:
-                self.memories[each.queue].abandon(each.storing)
-                each.storing = None
 
     def settle(self, batch: Batch) -> None:
         """Remember what was stored, and hand on what is left to do."""
+        stream_ids = self._stream_ids(batch)
+        sharing = users_sharing(batch.edus)
         for candidate in batch.candidates:
-            if candidate.storing is not None:
-                self._settle(batch, candidate)
+            stream_id = stream_ids[candidate.queue]
+            if stream_id is None:
+                self._abandon(candidate)
+            elif candidate.storing is not None:
+                storing, candidate.storing = candidate.storing, None
+                is_alone = candidate.mailbox[0] not in sharing
+                self._settle(batch, candidate, storing, stream_id, is_alone=is_alone)
         self._doubt_others(batch)
-        stream_id = _stream_id_of(batch.local)
+        stream_id = stream_ids[self.inbox]
         for user_id, notice in batch.to_all:
             row = None if stream_id is None else Row(stream_id, notice)
             self.housekeeper.learn_user(user_id, batch.who, row)
+        self._settle_unsorted(batch)
 
-    def _settle(self, batch: Batch, candidate: Candidate) -> None:
-        storing, candidate.storing = candidate.storing, None
-        assert storing is not None  # noqa: S101 the caller looked
-        memory = self.memories[candidate.queue]
-        stream_id = self._stream_id(batch, candidate)
-        if stream_id is None:
-            memory.abandon(storing)
-            return
-        superseded = memory.settle(
-            storing,
-            stream_id,
-            only_one_in_row=candidate.mailbox[0] not in batch.sharing,
-        )
-        self.housekeeper.tidy(candidate.queue, superseded, batch.who)
+    def _settle(
+        self,
+        batch: Batch,
+        candidate: Candidate,
+        storing: Storing,
+        stream_id: int,
+        *,
+        is_alone: bool,
+    ) -> None:
+        queue, key = candidate.queue, candidate.mailbox
+        memory = self.memories[queue]
+        superseded = memory.settle(storing, stream_id, only_one_in_row=is_alone)
+        if superseded:
+            self.housekeeper.tidy(queue, superseded, batch.who)
         if storing.is_lost:
             # Evicted, or opened by somebody else: what it holds is not known.
-            memory.open(candidate.mailbox, self.stream_token())
-        mailbox = memory.get(candidate.mailbox)
+            memory.open(key, self.stream_token())
+        mailbox = memory.peek(key)
         if mailbox is not None and not mailbox.learned:
-            self.housekeeper.learn(
-                candidate.queue, candidate.mailbox, mailbox, batch.who
-            )
+            self.housekeeper.learn(queue, key, mailbox, batch.who)
 
     def _doubt_others(self, batch: Batch) -> None:
         """Doubt mailboxes that were opened while something for all was stored.
@@ -123,14 +127,24 @@ class Settler:
                 if mailbox is not None and mailbox.key not in begun:
                     mailbox.doubt()
 
+    def _settle_unsorted(self, batch: Batch) -> None:
+        """Doubt once more what nobody looked at: it may have been learned too early.
+
+        It is counted as of no rule.
+        """
+        for queue, unsorted in batch.unsorted.items():
+            for user_id in unsorted.users:
+                self.memories[queue].rearm_users(user_id, batch.sender)
+            for mailbox in unsorted.mailboxes:
+                mailbox.doubt()
+            if unsorted.messages:
+                self._count(NO_RULE, queue, decisions.LIMIT, unsorted.messages)
+
     def forget(self, batch: Batch) -> None:
         """Forget the mailboxes of a batch: whether it was stored is not known."""
         for candidate in batch.candidates:
-            memory = self.memories[candidate.queue]
-            if candidate.storing is not None:
-                memory.abandon(candidate.storing)
-                candidate.storing = None
-            memory.forget(candidate.mailbox)
+            self._abandon(candidate)
+            self.memories[candidate.queue].forget(candidate.mailbox)
 
     def forget_named(self, batch: Batch) -> None:
         """Forget all mailboxes that a batch names: what is for them was not sorted."""
@@ -143,9 +157,20 @@ class Settler:
                 for device_id in devices:
                     memory.forget((user_id, device_id))
 
-    def _stream_id(self, batch: Batch, candidate: Candidate) -> int | None:
-        is_local = candidate.queue == self.inbox
-        return _stream_id_of(batch.local if is_local else batch.edus)
+    def _abandon(self, candidate: Candidate) -> None:
+        if candidate.storing is not None:
+            self.memories[candidate.queue].abandon(candidate.storing)
+            candidate.storing = None
+
+    def _stream_ids(self, batch: Batch) -> dict[str, int | None]:
+        """Return by queue where a batch was stored; `None` where it was not."""
+        stream_ids = {}
+        for queue in self.memories:
+            stored = batch.local if queue == self.inbox else batch.edus
+            stream_ids[queue] = (
+                stored.stream_id if isinstance(stored, ObservedBatch) else None
+            )
+        return stream_ids
 
     def count(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Count what was done with some notices of a batch."""
@@ -153,8 +178,9 @@ class Settler:
         came: Counter[str] = Counter()
         sizes: dict[int, int] = {}
         saved: Counter[str] = Counter()
+        stream_ids = self._stream_ids(batch)
         for candidate in candidates:
-            rule = candidate.notice.rule.name
+            rule, queue = candidate.notice.rule.name, candidate.queue
             came[rule] += 1
             self.tally.came_for(rule, candidate.mailbox)
             decision = candidate.decision
@@ -164,10 +190,10 @@ class Settler:
                 if size is None:
                     # One content may be for many devices, and be large.
                     size = sizes[id(message["content"])] = stored_size(message)
-                saved[candidate.queue] += size
-            elif self._stream_id(batch, candidate) is None:
+                saved[queue] += size
+            elif stream_ids[queue] is None:
                 decision = decisions.ALREADY_RECEIVED
-            counts[rule, candidate.queue, decision] += 1
+            counts[rule, queue, decision] += 1
         for rule, times in came.items():
             self.tally.came_from(rule, batch.sender, times)
         for queue, size in saved.items():
@@ -175,34 +201,9 @@ class Settler:
         for (rule, queue, decision), times in counts.items():
             self._count(rule, queue, decision, times)
 
-    def settle_unread(self, batch: Batch) -> None:
-        """Doubt once more what nobody looked at: it may have been learned too early.
-
-        It is counted as of no rule.
-        """
-        for queue, unread in batch.unread.items():
-            memory = self.memories[queue]
-            for user_id in unread.users:
-                memory.rearm_users(user_id, batch.sender)
-            for mailbox in unread.mailboxes:
-                mailbox.doubt()
-            if unread.messages:
-                self._count(NO_RULE, queue, decisions.LIMIT, unread.messages)
-
     def _count(self, rule: str, queue: str, decision: Decision, times: int) -> None:
         self.metrics.decision(rule, queue, decision, times)
         self.tally.decided(decision, times)
-
-
-def _that_may_go(
-    mailboxes: set[MailboxKey], messages: Mapping[str, Mapping[str, Any]]
-) -> set[MailboxKey]:
-    whole = users_to_keep_whole(messages, mailboxes)
-    return {key for key in mailboxes if key[0] not in whole}
-
-
-def _stream_id_of(stored: Mapping[str, Any]) -> int | None:
-    return stored.stream_id if isinstance(stored, ObservedBatch) else None
 
 
 def stored_size(message: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""A queue that gives everybody in it an equal share.
+"""Queues that give everybody in them an equal share.
 
 Pure: nothing here knows of Synapse, SQL or time.
 """
@@ -6,17 +6,40 @@ Pure: nothing here knows of Synapse, SQL or time.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import Deque, Generic, TypeVar
+from typing import (
+    Awaitable,
+    Callable,
+    Deque,
+    Generic,
+    Protocol,
+    Sequence,
+    TypeVar,
+)
 
-Item = TypeVar("Item")
+import attrs
 
 
-class Shares(Generic[Item]):
+class OfSomebody(Protocol):
+    @property
+    def who(self) -> str: ...
+
+
+Mine = TypeVar("Mine", bound=OfSomebody)
+Answer = TypeVar("Answer")
+
+# How much work may be queued, and how much of it for one. What is beyond, and what
+# failed so often, is found again by the next notice or the sweep.
+MOST_QUEUED = 10_000
+MOST_OF_ONE = 1_000
+MOST_TRIES = 3
+
+
+@attrs.define(eq=False)
+class Shares(Generic[Mine]):
     """Items, each of somebody: first in, first out, and round robin between them."""
 
-    def __init__(self) -> None:
-        self._queues: OrderedDict[str, Deque[Item]] = OrderedDict()
-        self._size = 0
+    _queues: OrderedDict[str, Deque[Mine]] = attrs.field(factory=OrderedDict)
+    _size: int = 0
 
     def __len__(self) -> int:
         return self._size
@@ -25,18 +48,18 @@ class Shares(Generic[Item]):
         """Count somebody's items."""
         return len(self._queues.get(who, ()))
 
-    def add(self, who: str, item: Item) -> None:
+    def add(self, item: Mine) -> None:
         """Put an item behind those of the same somebody."""
-        self._queues.setdefault(who, deque()).append(item)
+        self._queues.setdefault(item.who, deque()).append(item)
         self._size += 1
 
-    def put_back(self, who: str, item: Item) -> None:
+    def put_back(self, item: Mine) -> None:
         """Put an item before those of the same somebody, for the next turn."""
-        self._queues.setdefault(who, deque()).appendleft(item)
+        self._queues.setdefault(item.who, deque()).appendleft(item)
         self._size += 1
 
-    def take(self) -> tuple[str, Item]:
-        """Take the next item, with whose it is; there must be one."""
+    def take(self) -> Mine:
+        """Take the next item; there must be one."""
         who, queue = next(iter(self._queues.items()))
         item = queue.popleft()
         self._size -= 1
@@ -44,4 +67,56 @@ class Shares(Generic[Item]):
             self._queues.move_to_end(who)
         else:
             del self._queues[who]
-        return who, item
+        return item
+
+
+@attrs.define(eq=False)
+class Piece:
+    """A piece of work, on whose behalf it is done, and how often it failed."""
+
+    who: str
+    failures: int = attrs.field(default=0, init=False)
+
+
+PieceOfWork = TypeVar("PieceOfWork", bound=Piece)
+
+
+class Work(Shares[PieceOfWork]):
+    """Work in the background: bounded, and tried again where it failed."""
+
+    def queue(self, piece: PieceOfWork) -> bool:
+        """Queue a piece; return whether there was room."""
+        if len(self) >= MOST_QUEUED or self.of(piece.who) >= MOST_OF_ONE:
+            return False
+        self.add(piece)
+        return True
+
+    def take_some(self, most: int) -> list[PieceOfWork]:
+        """Take up to `most` pieces."""
+        return [self.take() for _ in range(min(most, len(self)))]
+
+    def put_all_back(self, pieces: Sequence[PieceOfWork]) -> None:
+        """Put pieces back for the next turn, before others of the same somebody."""
+        for piece in reversed(pieces):
+            self.put_back(piece)
+
+    async def asking(
+        self,
+        pieces: Sequence[PieceOfWork],
+        answer: Awaitable[Answer],
+        give_up: Callable[[PieceOfWork], object],
+    ) -> Answer:
+        """Await an answer about pieces; where it fails, have them tried again.
+
+        What failed too often is given up.
+        """
+        try:
+            return await answer
+        except Exception:
+            for piece in pieces:
+                piece.failures += 1
+            self.put_all_back([each for each in pieces if each.failures < MOST_TRIES])
+            for piece in pieces:
+                if piece.failures >= MOST_TRIES:
+                    give_up(piece)
+            raise

@@ -12,22 +12,21 @@ from synapse_withheld.delivery.batch import (
     Batch,
     Candidate,
     LocalMessages,
-    Unread,
+    Unsorted,
     is_storable,
 )
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.content import NO_OLM, WITHHELD_TYPES, code_of
-from synapse_withheld.rules.decision import COLLAPSE, Decision
 from synapse_withheld.rules.identifiers import is_from
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
 
-# Of how many messages a batch is looked at, for each queue. Clients send a few hundred
-# at once; more are sent to keep a server busy.
-MOST_READ = 1000
+# Of how many messages a batch is looked at, for each queue: as many as clients send at
+# once. More are sent to keep a server busy.
+MOST_SORTED = 250
 
 
 @attrs.define
@@ -40,7 +39,6 @@ class Sorter:
             of other servers only they know, so it is left to them.
         stream_token: The position up to which readers see to-device messages.
         device_list_id: The position of the device list stream that all reached.
-        reader_never_acknowledges: Says so of the reader of a user's mailboxes.
         begun: How many notices ever were on their way.
     """
 
@@ -62,16 +60,17 @@ class Sorter:
             messages: All or a part of the batch.
             origin: The server it came from; `None` for a local client.
         """
-        if sum(map(len, messages.values())) > MOST_READ:
-            self._leave_unread(batch, messages, origin)
+        if sum(map(len, messages.values())) > MOST_SORTED:
+            self._leave_unsorted(batch, messages, origin)
             return
         token = self.stream_token()
         batch.device_list_id = self.device_list_id()
         codes: Counter[str] = Counter()
         for user_id, by_device in messages.items():
+            user_is_storable = is_storable(user_id)
             for device_id, message in by_device.items():
                 notice = self._read(message, origin, codes)
-                if notice is None or not is_storable(user_id):
+                if notice is None or not user_is_storable:
                     continue
                 if device_id == WILDCARD and not self.has_all_devices:
                     continue
@@ -85,22 +84,18 @@ class Sorter:
         for code, times in codes.items():
             self.metrics.message(code, source, times)
 
-    def _leave_unread(
+    def _leave_unsorted(
         self, batch: Batch, messages: LocalMessages, origin: str | None
     ) -> None:
-        """Have messages stored that nobody looks at."""
-        if not is_from(batch.sender, origin):
-            return
-        unread = batch.unread.setdefault(self.queue, Unread())
-        for user_id, by_device in messages.items():
-            unread.messages += len(by_device)
-            self._doubt(batch, unread, user_id, by_device)
+        if is_from(batch.sender, origin):
+            for user_id, by_device in messages.items():
+                self._doubt(batch, user_id, by_device)
+                batch.unsorted[self.queue].messages += len(by_device)
 
-    def _doubt(
-        self, batch: Batch, unread: Unread, user_id: str, device_ids: Collection[str]
-    ) -> None:
+    def _doubt(self, batch: Batch, user_id: str, device_ids: Collection[str]) -> None:
         """Believe nothing any more that the sender told some devices before."""
-        unread.users.append(user_id)
+        unsorted = batch.unsorted.setdefault(self.queue, Unsorted())
+        unsorted.users.append(user_id)
         self.memory.rearm_users(user_id, batch.sender)
         if WILDCARD in device_ids:
             device_ids = self.memory.devices_of(user_id)
@@ -108,7 +103,7 @@ class Sorter:
             mailbox = self.memory.peek((user_id, device_id))
             if mailbox is not None:
                 mailbox.doubt()
-                unread.mailboxes.append(mailbox)
+                unsorted.mailboxes.append(mailbox)
 
     def _read(
         self, message: dict[str, Any], origin: str | None, codes: Counter[str]
@@ -126,11 +121,7 @@ class Sorter:
         return notice
 
     def _sort_for_all(
-        self,
-        batch: Batch,
-        user_id: str,
-        notice: Notice,
-        message: dict[str, Any],
+        self, batch: Batch, user_id: str, notice: Notice, message: dict[str, Any]
     ) -> None:
         """Begin a notice for all devices of a user in each of their mailboxes.
 
@@ -138,15 +129,15 @@ class Sorter:
         """
         batch.to_all.append((user_id, notice))
         remembered = self.memory.devices_of(user_id)
-        for device_id in remembered[:MOST_READ]:
-            key = (user_id, device_id)
-            self._begin(batch, key, notice, message, wildcard=True)
-        if len(remembered) > MOST_READ:
-            unread = batch.unread.setdefault(self.queue, Unread())
-            self._doubt(batch, unread, user_id, remembered[MOST_READ:])
+        for device_id in remembered[:MOST_SORTED]:
+            self._begin(batch, (user_id, device_id), notice, message, wildcard=True)
+        if len(remembered) > MOST_SORTED:
+            self._doubt(batch, user_id, remembered[MOST_SORTED:])
         if not remembered:
             key = (user_id, WILDCARD)
-            self._add(batch, key, notice, message, decisions.FIRST)
+            batch.candidates.append(
+                Candidate(self.queue, key, notice, message, decisions.FIRST)
+            )
 
     def _begin(
         self,
@@ -159,27 +150,15 @@ class Sorter:
     ) -> None:
         now_s = batch.came_s
         decision, record = self.memory.believe(key, notice, now_s)
-        if decision.action == COLLAPSE:
+        if record is not None:
             if wildcard:
                 decision, record = decisions.WILDCARD, None
             elif self.reader_never_acknowledges(key[0]):
                 decision, record = decisions.NEVER_ACKNOWLEDGED, None
-        candidate = self._add(batch, key, notice, message, decision)
-        candidate.record = record
-        candidate.wildcard = wildcard
-        candidate.storing = self.memory.begin(
-            key, notice, batch.who, batch.device_list_id, now_s
-        )
+        storing = self.memory.begin(key, notice, batch.who, batch.device_list_id, now_s)
         self.begun += 1
-
-    def _add(
-        self,
-        batch: Batch,
-        key: MailboxKey,
-        notice: Notice,
-        message: dict[str, Any],
-        decision: Decision,
-    ) -> Candidate:
-        candidate = Candidate(self.queue, key, notice, message, batch.who, decision)
-        batch.candidates.append(candidate)
-        return candidate
+        batch.candidates.append(
+            Candidate(
+                self.queue, key, notice, message, decision, record, storing, wildcard
+            )
+        )

@@ -19,16 +19,14 @@ from synapse_withheld.delivery.batch import (
     Edus,
     LocalMessages,
     ObservedBatch,
+    decide,
+    users_of,
 )
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.confirming.waiting import Waiting
-from synapse_withheld.delivery.edus import (
-    as_messages,
-    type_of,
-    users_sharing,
-)
+from synapse_withheld.delivery.edus import as_messages, type_of
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.rearming import Olm, Rearming
+from synapse_withheld.delivery.rearming import OlmPassed, Rearming, olm_messages
 from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
@@ -66,7 +64,7 @@ class Traffic:
     metrics: Metrics
     failures: Failures
     # How many batches are in flight of which not everything was looked at, by sender.
-    _unread: Counter[str] = attrs.field(factory=Counter, init=False)
+    _unsorted: Counter[str] = attrs.field(factory=Counter, init=False)
 
     async def store(
         self,
@@ -88,28 +86,28 @@ class Traffic:
             What `write` returned.
         """
         batch = None
-        olm = None
+        olm: list[OlmPassed] = []
         begun = self.inbox.begun + self.outbox.begun
         try:
             message_type = _type_of(local) or type_of(edus)
             if message_type == OLM_TYPE:
-                olm = Olm.of(local, edus, origin)
-                self.rearming.passed(olm)
+                olm = olm_messages(local, edus, origin)
+                self.rearming.passed(olm, origin)
             elif isinstance(message_type, str) and message_type in self.types:
                 batch = self._sort(local, edus, origin)
             self._release(local, edus, origin, batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self._doubt_everything("decide", error)
-        if batch is not None and (batch.candidates or batch.unread):
-            if batch.unread:
-                return await self._store_with_unread(batch, write)
+        if batch is not None and batch.unsorted:
+            return await self._store_with_unsorted(batch, write)
+        if batch is not None and batch.candidates:
             return await self._decide_and_store(batch, write)
         try:
             return await write(local, edus)
         finally:
             # What was sorted before is marked already.
             if olm and self.inbox.begun + self.outbox.begun != begun:
-                self._guard(lambda: self.rearming.passed(olm))
+                self._guard(lambda: self.rearming.passed(olm, origin))
 
     def note_read(self, user_id: str, device_id: str, up_to: int) -> None:
         """Note that a device begins to read its mailbox."""
@@ -128,9 +126,10 @@ class Traffic:
         batch = Batch(local, edus, sender, who, started_s)
         try:
             self.inbox.sort(batch, local, origin)
-            abroad = as_messages(edus) if self.collapses_outbox and edus else None
-            if abroad is not None:
-                self.outbox.sort(batch, abroad, origin)
+            if self.collapses_outbox and edus:
+                abroad = as_messages(edus)
+                if abroad is not None:
+                    self.outbox.sort(batch, abroad, origin)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             self.settler.forget_named(batch)
@@ -147,38 +146,25 @@ class Traffic:
         batch: Batch | None,
     ) -> None:
         """Let go what of the same sender waits, so that this does not overtake it."""
-        if not self.confirmer.room:
+        room = self.confirmer.room
+        if not room or (batch is not None and _is_all_in_doubt(batch)):
             return
         sender = _sender_of(local, edus)
-        if not self.confirmer.room.waits_for(sender) or not is_from(sender, origin):
-            return
-        new = Batch(local, edus, sender, sender, 0.0)
-        if batch is not None and _is_all_in_doubt(batch):
-            return
-        self.confirmer.release(self.confirmer.room.of(sender, new.users()))
+        if room.waits_for(sender) and is_from(sender, origin):
+            self.confirmer.release(room.of(sender, users_of(local, edus)))
 
-    async def _store_with_unread(self, batch: Batch, write: Write) -> Any:
+    async def _store_with_unsorted(self, batch: Batch, write: Write) -> Any:
         """Store a batch, and believe nothing of its sender before it is settled."""
-        self._unread[batch.sender] += 1
+        self._unsorted[batch.sender] += 1
         try:
             return await self._decide_and_store(batch, write)
         finally:
-            self._unread[batch.sender] -= 1
-            if not self._unread[batch.sender]:
-                del self._unread[batch.sender]
+            self._unsorted[batch.sender] -= 1
+            if not self._unsorted[batch.sender]:
+                del self._unsorted[batch.sender]
 
     async def _decide_and_store(self, batch: Batch, write: Write) -> Any:
-        doubtful = [each for each in batch.candidates if each.collapses]
-        passes = self.confirmer.passes
-        if doubtful and passes is not None:
-            for each in doubtful:
-                each.decision = passes
-            doubtful = []
-        if doubtful and self._unread[batch.sender]:
-            # What is in flight may say something else.
-            for each in doubtful:
-                each.decision = decisions.LIMIT
-            doubtful = []
+        doubtful = self._doubtful(batch)
         waiting = None
         if doubtful and self.enforces:
             answered: Deferred[None] = Deferred()
@@ -198,6 +184,18 @@ class Traffic:
         self._guard(lambda: self._settle(batch, doubtful))
         return result
 
+    def _doubtful(self, batch: Batch) -> list[Candidate]:
+        """Return the believed duplicates, if anything may collapse at the moment."""
+        doubtful = [each for each in batch.candidates if each.collapses]
+        passes = self.confirmer.passes
+        if passes is None and self._unsorted[batch.sender]:
+            # What is in flight may say something else.
+            passes = decisions.LIMIT
+        if passes is None:
+            return doubtful
+        decide(doubtful, passes)
+        return []
+
     def _wait(
         self, batch: Batch, doubtful: list[Candidate], finish: Callable[[], None]
     ) -> Waiting | None:
@@ -207,8 +205,7 @@ class Traffic:
             self.confirmer.add(waiting)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
-            for each in doubtful:
-                each.decision = decisions.FAILED
+            decide(doubtful, decisions.FAILED)
             return None
         return waiting
 
@@ -220,7 +217,6 @@ class Traffic:
                 self.settler.take_out(batch)
             batch.local = _observed(batch.local)
             batch.edus = _observed(batch.edus)
-            batch.sharing = users_sharing(batch.edus)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             self.settler.forget(batch)
@@ -228,7 +224,6 @@ class Traffic:
 
     def _settle(self, batch: Batch, doubtful: list[Candidate]) -> None:
         self.settler.settle(batch)
-        self.settler.settle_unread(batch)
         if self.enforces or not doubtful:
             self.settler.count(batch, batch.candidates)
             return

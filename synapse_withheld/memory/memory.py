@@ -108,7 +108,7 @@ class Memory:
         if self._olm.passed_since(record):
             return Belief(decision.REARMED)
         is_read = self._sees_reads and record.stream_id <= mailbox.handed_out
-        if is_read and not self._is_held(record, now_s):
+        if is_read and not self.is_held(record, now_s):
             return Belief(decision.READ)
         return Belief(decision.DUPLICATE, record)
 
@@ -159,6 +159,14 @@ class Memory:
     def confirmed(self, record: Record, now_s: float) -> None:
         """Note that a row was seen to be queued."""
         record.queued_s = max(record.queued_s, now_s)
+
+    def is_held(self, record: Record, now_s: float) -> bool:
+        """Say whether a row stands for later ones even if it was delivered."""
+        return (
+            self._hold_s is not None
+            and record.notice.rule.once_per_session
+            and now_s - record.queued_s <= self._hold_s
+        )
 
     def drop(self, key: MailboxKey, record: Record) -> None:
         """Forget a record whose row is gone."""
@@ -220,14 +228,6 @@ class Memory:
     def rearm_users(self, recipient_user: str, sender_user: str) -> int:
         """Note one that re-arms all between two users; return how much that is."""
         return self._olm.between_users(recipient_user, sender_user)
-
-    def _is_held(self, record: Record, now_s: float) -> bool:
-        """Say whether a row stands for later ones even if it was delivered."""
-        return (
-            self._hold_s is not None
-            and record.notice.rule.once_per_session
-            and now_s - record.queued_s <= self._hold_s
-        )
 
     def _stored(
         self, storing: Storing, stream_id: int, *, only_one_in_row: bool

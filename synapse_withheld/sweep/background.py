@@ -10,8 +10,7 @@ from twisted.internet.defer import DeferredLock
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
-from synapse_withheld.delivery.runtime import Runtime
-from synapse_withheld.delivery.surroundings import Surroundings
+from synapse_withheld.delivery.runtime import Homeserver, Runtime
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import PAUSE_S, Options, Progress, Sweep
@@ -26,7 +25,7 @@ REST_AFTER_FAILURE_S = 60.0
 
 def start(
     config: Config,
-    synapse: Surroundings,
+    synapse: Homeserver,
     metrics: Metrics,
     turn: DeferredLock | None = None,
 ) -> None:

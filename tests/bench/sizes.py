@@ -59,7 +59,7 @@ class Sizes:
 FULL = Sizes(
     windows=8,
     notices=25,
-    devices=1_000,
+    devices=250,
     requests=5,
     pairs=100_000,
     weighed=1_000_000,
@@ -84,7 +84,7 @@ FULL = Sizes(
 QUICK = Sizes(
     windows=2,
     notices=10,
-    devices=300,
+    devices=250,
     requests=2,
     pairs=10_000,
     weighed=10_000,

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 
-from synapse_withheld.delivery.housekeeping.work import MOST_TRIES
+from synapse_withheld.delivery.shares import MOST_TRIES
 from tests.e2e.conftest import on_both_databases, on_postgres
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
 from tests.harness.clients.outward import outward_from

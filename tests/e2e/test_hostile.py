@@ -30,7 +30,7 @@ from tests.harness.together import together
 # How many notices an honest sender repeats, and how many of them collapse at least.
 REPEATED, COLLAPSE = 12, 8
 # What one request may have learned at most, and all of one sender.
-MOST_OF_ONE = 1000
+MOST_OF_ONE = 250
 STATEMENTS = "synapse_storage_transaction_time_count_total"
 
 
@@ -80,7 +80,7 @@ def local_flood(sender: Client, victim: Client, devices: int) -> Flood:
         names = (
             [f"D{each}" for each in range(devices)]
             if number % 2
-            else [f"invented {next(invented)}" for _ in range(300)]
+            else [f"invented {next(invented)}" for _ in range(250)]
         )
         contents = {victim.user_id: dict.fromkeys(names, notice)}
         assert await sender.send_to_device(WITHHELD, contents) == 200
@@ -272,7 +272,7 @@ async def test_duplicates_for_many_devices_are_confirmed_by_few_statements(
     hostile: Homeserver,
 ) -> None:
     """Each statement is about many rows, and nothing is left to do."""
-    devices = 1000
+    devices = 250
     sender = await hostile.register(new_name("repeater"))
     victim = await with_devices(hostile, devices)
     contents = {

@@ -232,7 +232,7 @@ def test_in_observe_what_would_collapse_is_counted() -> None:
     assert {"duplicate": 1, "overdue": 1} == counted.decisions()
 
 
-def test_beyond_a_thousand_messages_of_a_request_there_is_a_limit() -> None:
+def test_a_request_with_too_many_messages_is_counted_at_its_limit() -> None:
     """What nobody looked at is told."""
     play = Play()
     counted = Counted()

@@ -310,7 +310,7 @@ def test_a_huge_notice_to_many_devices_is_encoded_once(
 
     monkeypatch.setattr(settling, "stored_size", note)
     play = Play()
-    devices = [f"D{number}" for number in range(1000)]
+    devices = [f"D{number}" for number in range(250)]
     for device in devices:
         play.hs.add_device(RECIPIENT, device)
     play.send(NOTICE, devices)
@@ -332,15 +332,15 @@ def test_a_monstrous_notice_costs_no_more_than_a_small_one() -> None:
     assert [1] == play.queued()
 
 
-def test_one_request_to_a_thousand_devices_makes_few_statements() -> None:
+def test_one_request_to_many_devices_makes_few_statements() -> None:
     """Look-ups and deletions name many rows each."""
     play = Play()
-    devices = [f"R{number}" for number in range(1000)]
+    devices = [f"R{number}" for number in range(250)]
     for device in devices:
         play.hs.add_device(RECIPIENT, device)
     play.send(NOTICE, devices)
     play.begin(NOTICE, devices)
-    assert [CONFIRM] * 5 == play.hs.come_to_rest()
+    assert [CONFIRM] * 2 == play.hs.come_to_rest()
     play.begin(NEW_KEY, devices)
     asked = play.hs.come_to_rest()
     assert {"withheld_delete_superseded"} == set(asked)
@@ -360,7 +360,7 @@ def test_what_was_deleted_for_what_a_client_reads_names_no_session() -> None:
 
 
 def test_a_notice_for_many_invented_users_waits_for_nothing() -> None:
-    """It opens a thousand mailboxes at most, and switches nothing off."""
+    """It opens none of their mailboxes, and switches nothing off."""
     play = Play()
     play.send(NOTICE, sender="@honest:here")
     invented = {(f"@u{number}:here", "*"): NOTICE for number in range(20_000)}
@@ -371,7 +371,7 @@ def test_a_notice_for_many_invented_users_waits_for_nothing() -> None:
     play.hs.answer(play.step(CONFIRM))
 
     assert duplicate.left_out
-    assert 1000 >= len(play.memory)
+    assert 1 == len(play.memory)
 
 
 def test_a_device_that_is_called_like_a_wildcard_stands_for_itself() -> None:

@@ -81,9 +81,11 @@ def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> No
         play.begin(NOTICE, targets, to_user="@accomplice:here", sender=HOSTILE)
 
     def make_up(number: int) -> None:
-        sender, edu = f"@made-up-{number}:there", ("there", str(number))
-        devices = [f"I{number}-{device}" for device in range(1000)]
-        play.begin(NOTICE, devices, sender=sender, edu=edu)
+        sender = f"@made-up-{number}:there"
+        for part in range(4):
+            edu = ("there", f"{number} {part}")
+            devices = [f"I{number}-{part}-{device}" for device in range(250)]
+            play.begin(NOTICE, devices, sender=sender, edu=edu)
         edu = ("there", f"known {number}")
         user_id = "@accomplice:here"
         play.begin(NOTICE, targets[0], to_user=user_id, sender=sender, edu=edu)

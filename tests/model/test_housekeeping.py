@@ -94,8 +94,8 @@ def test_one_who_has_at_most_a_thousand_mailboxes_to_be_learned() -> None:
     """What does not fit is forgotten; others' are learned after one statement."""
     play = Play()
     play.hs.add_device(RECIPIENT, "R2")
-    for number in range(5):
-        devices = [f"invented {number} {device}" for device in range(900)]
+    for number in range(18):
+        devices = [f"invented {number} {device}" for device in range(250)]
         play.begin(
             NOTICE, devices, sender=f"@u{number}:there", edu=("there", devices[0])
         )

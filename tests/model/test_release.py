@@ -191,14 +191,14 @@ def test_what_is_stored_after_its_answer_overtakes_nothing_that_came_before() ->
 def test_what_is_released_overtakes_nothing_either() -> None:
     """It may be for more users than what released it."""
     play = Play()
-    users = [f"@u{number}:here" for number in range(300)]
+    users = [f"@u{number}:here" for number in range(250)]
     for user_id in users:
         play.hs.add_device(user_id, "U")
     play.begin_all({(user_id, "U"): NOTICE for user_id in users})
     play.hs.come_to_rest()
     chain = [
         play.begin_all({(users[number + each], "U"): NOTICE for each in range(2)})
-        for number in range(299)
+        for number in range(249)
     ]
     play.begin({"n": 1}, "U", to_user=users[-1], message_type="m.dummy")
 

@@ -10,17 +10,17 @@ import pytest
 
 from synapse_withheld.database import (
     backlog,
+    deletions,
     devices,
     inbox,
     outbox,
     survey,
-    vanished,
 )
 from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from tests.store.conftest import Connection, connected
 
-MODULES = (backlog, devices, inbox, outbox, survey, vanished)
+MODULES = (backlog, deletions, devices, inbox, outbox, survey)
 
 # Mailboxes of the 5,000 that the tables are filled with, and of the one that most
 # rows are in: what a planner believes about one must not spoil the other.
@@ -38,6 +38,12 @@ _BELOW = {
 _QUEUED = [(key, 1) for key in [*KEYS, BIG]]
 _ASKERS = [*KEYS, BIG]
 
+_WALKED: Dict[str, tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]] = {
+    "backlog": (backlog.withheld_read_backlog, ("@u300:hs300", "D"), BIG),
+    "survey-inbox": (survey.withheld_survey_inbox, ("@u300:hs300", "D"), BIG),
+    "survey-outbox": (survey.withheld_survey_outbox, ("hs300",), ("big",)),
+}
+
 # Each statement with some arguments for it; `driver` is put in.
 CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     **{
@@ -52,10 +58,10 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "queued": (inbox.withheld_read_queued, (_QUEUED,)),
     "queued-one": (inbox.withheld_read_queued, (_QUEUED[-1:],)),
     "queued-edus": (outbox.withheld_read_queued_edus, (_QUEUED,)),
-    "delete": (inbox.withheld_delete_superseded, ("driver", SUPERSEDED)),
-    "delete-big": (inbox.withheld_delete_superseded, ("driver", NARROW)),
+    "delete": (deletions.withheld_delete_superseded, ("driver", SUPERSEDED)),
+    "delete-big": (deletions.withheld_delete_superseded, ("driver", NARROW)),
     "delete-vanished": (
-        vanished.withheld_delete_vanished,
+        deletions.withheld_delete_vanished,
         ("driver", [(key, 1) for key in [*KEYS, BIG]]),
     ),
     "delete-edus": (outbox.withheld_delete_superseded_edus, ("driver", SUPERSEDED)),
@@ -64,31 +70,16 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "gone": (devices.withheld_read_gone, (_ASKERS,)),
     "doomed": (backlog.withheld_read_doomed, (_ASKERS,)),
     "newest": (backlog.withheld_read_newest, ()),
-    "backlog": (backlog.withheld_read_backlog, ("driver", None, 1000)),
-    "backlog-further": (
-        backlog.withheld_read_backlog,
-        ("driver", ("@u300:hs300", "D", 5000), 1000),
-    ),
-    "backlog-big": (backlog.withheld_read_backlog, ("driver", (*BIG, 120_000), 1000)),
+    **{
+        f"{name}{where}": (function, ("driver", place, 1000))
+        for name, (function, further, big) in _WALKED.items()
+        for where, place in (
+            ("", None),
+            ("-further", (*further, 5000)),
+            ("-big", (*big, 120_000)),
+        )
+    },
     "estimate": (backlog.withheld_estimate_backlog, ("driver",)),
-    "survey-inbox": (survey.withheld_survey_inbox, ("driver", None, 1000)),
-    "survey-inbox-further": (
-        survey.withheld_survey_inbox,
-        ("driver", ("@u300:hs300", "D", 5000), 1000),
-    ),
-    "survey-inbox-big": (
-        survey.withheld_survey_inbox,
-        ("driver", (*BIG, 120_000), 1000),
-    ),
-    "survey-outbox": (survey.withheld_survey_outbox, ("driver", None, 1000)),
-    "survey-outbox-further": (
-        survey.withheld_survey_outbox,
-        ("driver", ("hs300", 5000), 1000),
-    ),
-    "survey-outbox-big": (
-        survey.withheld_survey_outbox,
-        ("driver", ("big", 120_000), 1000),
-    ),
     "survey-owners": (survey.withheld_survey_owners, (_ASKERS,)),
 }
 # It begins at an end of the index, and stops at its limit.

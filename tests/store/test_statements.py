@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.database.inbox import (
+from synapse_withheld.database.deletions import (
     withheld_delete_superseded,
-    withheld_read_queued,
+    withheld_delete_vanished,
 )
-from synapse_withheld.database.vanished import withheld_delete_vanished
+from synapse_withheld.database.inbox import withheld_read_ends, withheld_read_queued
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import Connection
 
@@ -157,3 +157,25 @@ def test_what_vanishes_needs_no_newer_row_but_stays_under_a_deletion(
     rows = [(R, 2), (other, 2), (other, 3)]
     assert 1 == withheld_delete_vanished(database, database.driver, rows)
     assert ([1, 2], [1]) == (left(database, R), left(database, other))
+
+
+def test_the_ends_of_each_mailbox_are_told(database: Connection) -> None:
+    """Of its own rows alone: those of others are beside them in the index."""
+    for key in (R, Q):
+        add_device(database, key)
+    for stream_id in (3, 5, 9):
+        add_row(database, R, stream_id)
+    add_row(database, Q, 7)
+    add_row(database, ("@r:hs", "Q"), 1)
+    add_row(database, ("@r:hs", "S"), 11)
+
+    assert {R: (3, 9), Q: (7, 7)} == withheld_read_ends(database, [R, Q])
+
+
+def test_an_empty_mailbox_has_no_ends(database: Connection) -> None:
+    """Which is told from one without a device, or of a hidden one."""
+    add_device(database, R)
+    add_device(database, Q, hidden=True)
+    add_row(database, Q, 3)
+
+    assert {R: (0, 0)} == withheld_read_ends(database, [R, Q, GONE])

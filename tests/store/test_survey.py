@@ -19,7 +19,6 @@ from synapse_withheld.database.survey import (
     withheld_survey_outbox,
     withheld_survey_owners,
 )
-from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.inventory import Sums
 from synapse_withheld.sweep.kinds import Kind
@@ -28,11 +27,9 @@ from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import Table, driven, notice, other, text_of
 from tests.store.conftest import Connection
-from tests.store.test_statements import add_task
+from tests.store.test_statements import Q, R, add_device, add_task
 from tests.store.test_sweep import backlog_of, fill, finish, left
 
-R: MailboxKey = ("@r:hs", "R")
-Q: MailboxKey = ("@q:hs", "Q")
 NOW_TS = 1_700_000_000_000
 
 
@@ -57,12 +54,6 @@ def finished(survey: Survey) -> Survey:
         driven(survey.step())
     survey.end()
     return survey
-
-
-def add_device(database: Connection, key: MailboxKey, *, hidden: bool = False) -> None:
-    """Let a device exist."""
-    sql = "INSERT INTO devices (user_id, device_id, hidden) VALUES (?, ?, ?)"
-    database.execute(sql, (*key, hidden))
 
 
 def add_edu(database: Connection, server: str, stream_id: int, text: str) -> None:

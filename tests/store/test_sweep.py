@@ -14,7 +14,6 @@ from synapse_withheld.database.backlog import (
     withheld_read_newest,
 )
 from synapse_withheld.database.database import Database
-from synapse_withheld.database.inbox import withheld_delete_superseded
 from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.sweep.walk import Options, Sweep
@@ -29,11 +28,7 @@ from tests.harness.databases.backlog import (
     text_of,
 )
 from tests.store.conftest import Connection
-from tests.store.test_statements import add_task
-
-R: MailboxKey = ("@r:hs", "R")
-Q: MailboxKey = ("@q:hs", "Q")
-DRIVERS = {"sqlite": "sqlite3", "postgres": "psycopg2"}
+from tests.store.test_statements import Q, R, add_task
 
 
 def fill(database: Connection, table: Table) -> None:
@@ -55,7 +50,7 @@ def backlog_of(database: Connection) -> Database:
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(database, *arguments)
 
-    return Database(run, DRIVERS[database.name])
+    return Database(run, database.driver)
 
 
 def finish(sweep: Sweep) -> None:
@@ -86,7 +81,7 @@ def test_rows_are_read_against_the_index_and_in_bounded_batches(
     database: Connection,
 ) -> None:
     """Mailbox by mailbox, each from its newest row."""
-    driver = DRIVERS[database.name]
+    driver = database.driver
     fill(database, {(*Q, 2): notice(), (*R, 1): other(), (*R, 3): notice()})
     first = withheld_read_backlog(database, driver, None, 2)
     assert [(*R, 3, notice()), (*R, 1, other())] == first
@@ -100,7 +95,7 @@ def test_what_is_too_long_for_a_notice_is_not_read(database: Connection) -> None
     most = MOST_OF_ROW - len(notice(reason=""))
     fits = {(*R, 2): notice(reason="x" * most), (*R, 1): notice(reason="\N{SNOWMAN}")}
     fill(database, {**fits, (*R, 3): notice(reason="x" * 9000)})
-    driver = DRIVERS[database.name]
+    driver = database.driver
     rows = withheld_read_backlog(database, driver, None, 3)
     assert {(*R, 3): None, **fits} == {row[:3]: row[3] for row in rows}
 
@@ -115,7 +110,7 @@ def test_doomed_is_what_an_unfinished_deletion_names(database: Connection) -> No
 
 def test_the_number_of_rows_is_estimated(database: Connection) -> None:
     """Near enough for a progress bar, without counting."""
-    driver = DRIVERS[database.name]
+    driver = database.driver
     assert 0 == withheld_read_newest(database)
     fill(database, {(*R, number): notice() for number in range(1, 401)})
     database.execute("ANALYZE")
@@ -170,30 +165,9 @@ def test_a_deletion_that_begins_after_the_reading_is_seen(database: Connection) 
     assert {(*R, 1), (*R, 2), (*R, 3)} == left(database)
 
 
-def test_only_rows_with_a_newer_row_are_deleted(database: Connection) -> None:
-    """Which is in the same mailbox, later in the stream, and still there."""
-    places = [(*R, 1), (*R, 2), (*R, 3), (*R, 4), (*Q, 5), (*Q, 6)]
-    fill(database, {place: notice() for place in places})
-    rows = [(R, 1, 2), (R, 3, 5), (R, 4, 4), (Q, 6, 5)]
-    assert 1 == withheld_delete_superseded(
-        database, database.driver, [Superseded(*row) for row in rows]
-    )
-    assert set(places) - {(*R, 1)} == left(database)
-
-
-def test_a_namesake_of_a_doomed_device_is_not_doomed(database: Connection) -> None:
-    """Device IDs are not unique across users; one statement tells them apart."""
-    other_r = ("@other:hs", "R")
-    fill(database, {(*key, n): notice() for key in (R, other_r) for n in (1, 2)})
-    add_task(database, R, 1)
-    rows = [Superseded(R, 1, 2), Superseded(other_r, 1, 2)]
-    assert 1 == withheld_delete_superseded(database, database.driver, rows)
-    assert {(*R, 1), (*R, 2), (*other_r, 2)} == left(database)
-
-
 def test_as_many_as_a_batch_has_go_in_few_statements(database: Connection) -> None:
     """Each row with a newer one of its own takes the most parameters."""
-    most = most_deleted(DRIVERS[database.name])
+    most = most_deleted(database.driver)
     covered = [Superseded(R, 2 * n + 1, 2 * n + 2) for n in range(most + 1)]
     fill(database, {(*R, n): notice() for n in range(1, 2 * len(covered) + 1)})
     database.executed.clear()

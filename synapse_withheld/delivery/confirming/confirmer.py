@@ -14,7 +14,7 @@ import attrs
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
-from synapse_withheld.delivery.batch import Candidate
+from synapse_withheld.delivery.batch import Candidate, decide, users_of
 from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.runtime import Call, Runtime
@@ -50,14 +50,7 @@ _Asked = Dict[Tuple[MailboxKey, int], List[Tuple[Waiting, Candidate, Record]]]
 
 @attrs.define(eq=False)
 class Confirmer:
-    """All that waits for an answer, of both queues.
-
-    Attributes:
-        memories: What is remembered, by queue.
-        queues: The queues, by their names.
-        hold_s: How long a delivered notice collapses later ones, in seconds; `None`
-            where it does not.
-    """
+    """All that waits for an answer, of both queues."""
 
     memories: Mapping[str, Memory]
     queues: Mapping[str, Queue]
@@ -65,8 +58,7 @@ class Confirmer:
     runtime: Runtime
     metrics: Metrics
     failures: Failures
-    hold_s: float | None
-    room: WaitingRoom = attrs.field(init=False)
+    room: WaitingRoom = attrs.field(factory=WaitingRoom, init=False)
     is_overdue: bool = attrs.field(default=False, init=False)
     _queued: dict[str, Shares[Waiting]] = attrs.field(init=False)
     _last_asked: str = attrs.field(default="", init=False)
@@ -76,9 +68,9 @@ class Confirmer:
     _rest_s: float = attrs.field(default=REST_S, init=False)
     _timer: Call | None = attrs.field(default=None, init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.room = WaitingRoom()
-        self._queued = {queue: Shares() for queue in self.memories}
+    @_queued.default
+    def _of_each_queue(self) -> dict[str, Shares[Waiting]]:
+        return {queue: Shares() for queue in self.memories}
 
     @property
     def passes(self) -> Decision | None:
@@ -92,10 +84,10 @@ class Confirmer:
     def add(self, waiting: Waiting) -> None:
         """Let a batch wait; `passes` must be `None`."""
         batch = waiting.batch
-        users = () if waiting.is_stored else batch.users()
+        users = () if waiting.is_stored else users_of(batch.local, batch.edus)
         self.room.enter(waiting, batch.sender, users)
         for queue in waiting.unanswered:
-            self._queued[queue].add(batch.who, waiting)
+            self._queued[queue].add(waiting)
         if self._timer is None:
             self._set_timer(batch.came_s)
         if not self._working:
@@ -108,8 +100,7 @@ class Confirmer:
         for each in released:
             # Some may have their answer, and are about to be let go.
             if not each.is_over:
-                for candidate in each.doubtful:
-                    candidate.decision = decisions.RELEASED
+                decide(each.doubtful, decisions.RELEASED)
                 self._end(each)
         if released:
             self._let_go(up_to=released[-1].number)
@@ -117,7 +108,7 @@ class Confirmer:
     def release_before(self, waiting: Waiting) -> None:
         """Let batches go that came before one of which something is stored now."""
         batch = waiting.batch
-        users = batch.users()
+        users = users_of(batch.local, batch.edus)
         if users and self.room.waits_for(batch.sender):
             same = self.room.of(batch.sender, users)
             self.release([each for each in same if each.number < waiting.number])
@@ -145,13 +136,13 @@ class Confirmer:
         queued = self._queued[queue]
         looked_at = 0
         while queued and len(asked) < MOST_ROWS and looked_at < MOST_LOOKED_AT:
-            who, waiting = queued.take()
+            waiting = queued.take()
             looked_at += 1
             if waiting.is_over:
                 continue
             candidate = waiting.unanswered[queue].popleft()
             if waiting.unanswered[queue]:
-                queued.add(who, waiting)
+                queued.add(waiting)
             record = self._believed(waiting, candidate)
             if record is None:
                 self._answer(waiting, candidate)
@@ -218,30 +209,14 @@ class Confirmer:
             # Another one took its place meanwhile.
             unanswered = waiting.unanswered[candidate.queue]
             if not unanswered:
-                self._queued[candidate.queue].add(candidate.who, waiting)
+                self._queued[candidate.queue].add(waiting)
             unanswered.append(candidate)
             return
-        candidate.decision = self._decide(believed, state)
+        is_held = memory.is_held(believed, self.runtime.seconds())
+        candidate.decision = _decide(believed, state, is_held=is_held)
         if candidate.decision is decisions.NOT_QUEUED:
             memory.drop(candidate.mailbox, asked)
         self._answer(waiting, candidate)
-
-    def _decide(self, believed: Record, state: RowState | None) -> Decision:
-        if state is None:
-            return decisions.UNKNOWN_DEVICE
-        is_held = (
-            self.hold_s is not None
-            and believed.notice.rule.once_per_session
-            and self.runtime.seconds() - believed.queued_s <= self.hold_s
-        )
-        if not state.queued and not is_held:
-            return decisions.NOT_QUEUED
-        if state.device_list_id > believed.device_list_id:
-            # Of what was delivered, the one that got it may be gone.
-            return decisions.DEVICE_CHANGED if state.queued else decisions.NOT_QUEUED
-        if state.never_acknowledged:
-            return decisions.NEVER_ACKNOWLEDGED
-        return decisions.DUPLICATE if state.queued else decisions.HELD
 
     def _answer(self, waiting: Waiting, candidate: Candidate) -> None:
         candidate.is_answered = True
@@ -250,9 +225,8 @@ class Confirmer:
             self._end(waiting)
 
     def _end(self, waiting: Waiting) -> None:
-        if not waiting.is_over:
-            waiting.is_over = True
-            heappush(self._over, (waiting.number, waiting))
+        waiting.is_over = True
+        heappush(self._over, (waiting.number, waiting))
 
     def _let_go(self, up_to: float = inf) -> None:
         """Let those go that wait no longer: each stores what is left of it at once.
@@ -279,12 +253,10 @@ class Confirmer:
 
     def _give_up_on(self, waiting: Waiting, decision: Decision) -> None:
         """End the wait of a batch; what was answered of it stays so."""
-        if waiting.is_over:
-            return
-        for candidate in waiting.doubtful:
-            if not candidate.is_answered:
-                candidate.decision = decision
-        self._end(waiting)
+        if not waiting.is_over:
+            left = [each for each in waiting.doubtful if not each.is_answered]
+            decide(left, decision)
+            self._end(waiting)
 
     def _be_overdue(self) -> None:
         self.is_overdue = True
@@ -312,3 +284,16 @@ class Confirmer:
                 break
             self._give_up_on(waiting, decisions.OVERDUE)
         self._let_go()
+
+
+def _decide(believed: Record, state: RowState | None, *, is_held: bool) -> Decision:
+    if state is None:
+        return decisions.UNKNOWN_DEVICE
+    if not state.queued and not is_held:
+        return decisions.NOT_QUEUED
+    if state.device_list_id > believed.device_list_id:
+        # Of what was delivered, the one that got it may be gone.
+        return decisions.DEVICE_CHANGED if state.queued else decisions.NOT_QUEUED
+    if state.never_acknowledged:
+        return decisions.NEVER_ACKNOWLEDGED
+    return decisions.DUPLICATE if state.queued else decisions.HELD

@@ -34,6 +34,10 @@ class Waiting:
     left: int = 0
     is_over: bool = False
 
+    @property
+    def who(self) -> str:
+        return self.batch.who
+
     def __attrs_post_init__(self) -> None:
         self.left = len(self.doubtful)
         for each in self.doubtful:
@@ -55,7 +59,6 @@ class WaitingRoom:
         return len(self._entered)
 
     def enter(self, item: Waiting, sender: str, users: Iterable[str]) -> None:
-        """Begin to wait."""
         self._count += 1
         item.number = self._count
         self._entered[item] = (sender, users)
@@ -64,7 +67,6 @@ class WaitingRoom:
             by_user.setdefault(user_id, {})[item] = None
 
     def leave(self, item: Waiting) -> None:
-        """Wait no longer."""
         sender, users = self._entered.pop(item)
         by_user = self._by_sender.get(sender, {})
         for user_id in users:
@@ -75,7 +77,6 @@ class WaitingRoom:
             self._by_sender.pop(sender, None)
 
     def waits_for(self, sender: str) -> bool:
-        """Say whether anything of a sender waits."""
         return sender in self._by_sender
 
     def of(self, sender: str, users: Iterable[str]) -> list[Waiting]:

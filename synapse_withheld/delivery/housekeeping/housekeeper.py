@@ -12,8 +12,9 @@ import attrs
 from twisted.internet.defer import DeferredLock
 
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.housekeeping.learning import Learning, LearningOfUsers
+from synapse_withheld.delivery.housekeeping.learning import Learning
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
+from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
@@ -35,8 +36,7 @@ LOOK_AGAIN_S = 0.05
 class Chore(Protocol):
     """Work of one kind, as much of it as there is."""
 
-    def __len__(self) -> int:
-        """Count what is left to do."""
+    def __len__(self) -> int: ...
 
     @property
     def is_ready(self) -> bool:
@@ -51,10 +51,6 @@ class Housekeeper:
     """All work in the background, of both queues.
 
     Attributes:
-        learning: What is to be learned, by queue.
-        users: Users all of whose mailboxes are to be learned.
-        tidying: What is to be deleted, by queue.
-        runtime: How things run.
         gives_way: Says whether confirmations are overdue: then nothing is asked.
         cancel: Cancels what was asked on behalf of this.
         enforces: Whether anything is deleted at all.
@@ -82,12 +78,7 @@ class Housekeeper:
     ) -> None:
         """Have a mailbox learned that was opened on somebody's behalf.
 
-        Args:
-            queue: Which queue it is of.
-            key: Which mailbox.
-            mailbox: What was opened.
-            who: On whose behalf.
-            row: One that was stored there just now, if that is known.
+        `row` is one that was stored there just now, if that is known.
         """
         self.learning[queue].add(key, mailbox, who, row)
         self._start()
@@ -105,12 +96,10 @@ class Housekeeper:
 
     @property
     def to_learn(self) -> int:
-        """Count mailboxes and users that are to be learned."""
         return len(self.users) + sum(map(len, self.learning.values()))
 
     @property
     def to_tidy(self) -> int:
-        """Count rows that are to be deleted."""
         return sum(map(len, self.tidying.values()))
 
     def _start(self) -> None:

@@ -9,7 +9,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED, MOST_KEYS
-from synapse_withheld.delivery.housekeeping.work import Piece, Work
+from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators.metrics import Metrics
@@ -17,20 +17,20 @@ from synapse_withheld.rules.mailbox import RowState, Superseded
 
 
 @attrs.define(eq=False)
-class Tidying:
-    """The redundant rows of one queue.
+class _Redundant(Piece):
+    row: Superseded
 
-    Attributes:
-        queue: Which queue.
-        stream_token: The position up to which readers see the stream.
-    """
+
+@attrs.define(eq=False)
+class Tidying:
+    """The redundant rows of one queue."""
 
     queue: Queue
     memory: Memory
     database: Database
     metrics: Metrics
     stream_token: Callable[[], int]
-    _rows: Work[Superseded] = attrs.field(factory=Work, init=False)
+    _rows: Work[_Redundant] = attrs.field(factory=Work, init=False)
     _newer: dict[Place, int] = attrs.field(factory=dict, init=False)
     _seen_up_to: int = attrs.field(default=0, init=False)
 
@@ -48,7 +48,7 @@ class Tidying:
         """Queue rows; mailboxes of what does not fit are forgotten."""
         self._seen_up_to = 0
         for row in rows:
-            if self._rows.add(who, row):
+            if self._rows.queue(_Redundant(who, row)):
                 self._newer[row.mailbox, row.stream_id] = row.newer_stream_id
             else:
                 self.memory.forget(row.mailbox)
@@ -64,32 +64,34 @@ class Tidying:
         taken = self._take()
         if not taken:
             return
-        rows = [each.item for each in taken]
-        try:
-            deleted = await self.database.delete(rows, self.queue)
-        except Exception:
-            for each in self._rows.failed(taken):
-                self._newer.pop((each.item.mailbox, each.item.stream_id), None)
-                self.memory.forget(each.item.mailbox)
-            raise
+        rows = [each.row for each in taken]
+        deleting = self.database.delete(rows, self.queue)
+        deleted = await self._rows.asking(taken, deleting, self._give_up)
         for row in rows:
-            self._newer.pop((row.mailbox, row.stream_id), None)
+            self._end(row)
         self.metrics.tidied(self.queue.name, deleted)
         await self._look_into(rows, deleted)
 
-    def _take(self) -> list[Piece[Superseded]]:
+    def _take(self) -> list[_Redundant]:
         """Take rows whose newer row all readers see; put others back."""
         seen_up_to = self.stream_token()
-        taken: list[Piece[Superseded]] = []
-        too_new: list[Piece[Superseded]] = []
-        for each in self._rows.take(MOST_DELETED):
-            newer_id = self._newest_of(each.item)
-            each.item = attrs.evolve(each.item, newer_stream_id=newer_id)
+        taken: list[_Redundant] = []
+        too_new: list[_Redundant] = []
+        for each in self._rows.take_some(MOST_DELETED):
+            newer_id = self._newest_of(each.row)
+            each.row = attrs.evolve(each.row, newer_stream_id=newer_id)
             (taken if newer_id <= seen_up_to else too_new).append(each)
-        self._rows.put_back(too_new)
+        self._rows.put_all_back(too_new)
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
+
+    def _give_up(self, each: _Redundant) -> None:
+        self._end(each.row)
+        self.memory.forget(each.row.mailbox)
+
+    def _end(self, row: Superseded) -> None:
+        self._newer.pop((row.mailbox, row.stream_id), None)
 
     def _newest_of(self, row: Superseded) -> int:
         """Return what makes a row redundant, if its newer row is redundant by now."""

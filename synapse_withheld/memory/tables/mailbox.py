@@ -97,6 +97,8 @@ class Mailbox:
         The oldest of the same pair, of the same sender and rule, of the same who or, in
         a full mailbox, of the who that has most; `None` if there is room.
         """
+        if self._size <= MOST_OF_PAIR and self._by_who is None:
+            return None
         sender, rule = self._senders[record.sender], record.notice.rule
         of_pair = sender.of_pair(record.notice)
         if len(of_pair) > MOST_OF_PAIR:

@@ -46,10 +46,8 @@ class Record:
         return self.notice.pair.sender
 
     def __lt__(self, other: Record) -> bool:
-        """Order by age; several mailboxes may have rows with one stream ID."""
-        if self.stream_id != other.stream_id:
-            return self.stream_id < other.stream_id
-        return id(self) < id(other)
+        """Order by age."""
+        return self.stream_id < other.stream_id
 
 
 # Records, the oldest first. Inserting and removing move what is behind: 20,000 of them
@@ -60,7 +58,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 def insert(records: ByAge, record: Record) -> None:
-    if records[-1] < record:
+    if records[-1].stream_id <= record.stream_id:
         records.append(record)
     else:
         insort(records, record)
@@ -76,7 +74,8 @@ def insert_into(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
 
 
 def remove(records: ByAge, record: Record) -> None:
-    del records[bisect_left(records, record)]
+    # Several mailboxes may have rows with one stream ID, as those of one request.
+    del records[records.index(record, bisect_left(records, record))]
 
 
 def remove_from(of: Dict[Name, ByAge], name: Name, record: Record) -> None:

@@ -46,7 +46,7 @@ _WHERE = (
 
 
 class NoHomeserver:
-    """Surroundings that are never asked, since no message here is a notice."""
+    """A homeserver that is never asked, since no message here is a notice."""
 
     sees_reads = False
     database_driver = "psycopg2"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from typing import Any, Awaitable, Callable
 
 import attrs
 
+from synapse_withheld.delivery.sorting import MOST_SORTED
 from tests.bench.instruments.lanes import Lane
 from tests.bench.instruments.messages import SENDER_KEY, content
 from tests.bench.sizes import Sizes
@@ -18,11 +20,12 @@ from tests.harness.polling import pause
 
 OK = 200
 
-# How many mailboxes of one request are remembered at most.
-_AT_ONCE = 1_000
 # So that 1,000 of them fit into a request.
 _HUGE = 40_000
 _MANY_DEVICES, _IN_EDU = 1_000, 3_600
+
+# How many small requests are weighed together.
+_SMALL = 10
 
 _NUMBERS = count()
 _NOTICE = content(WITHHELD)
@@ -74,35 +77,31 @@ class Attack:
     Attributes:
         strike: Makes one request.
         prepare: Comes before the first of them.
+        times: How many requests are weighed together: one that is small is lost in
+            what others do on the machine.
     """
 
     name: str
     strike: Callable[[Scene], Awaitable[None]]
     prepare: Callable[[Scene], Awaitable[None]] | None = None
+    times: int = 1
 
 
-async def _invent_users(scene: Scene) -> None:
+async def _invent_users(scene: Scene, users: int) -> None:
     invented = f"@invented{next(_NUMBERS)}-%d:{scene.lane.homeserver.server_name}"
     notice = {"*": content(WITHHELD)}
-    await scene.send({invented % number: notice for number in range(scene.sizes.users)})
+    await scene.send({invented % number: notice for number in range(users)})
 
 
-async def _invent_devices(scene: Scene) -> None:
-    await scene.send(scene.to_victim(_invented(scene.sizes.duplicates), _NOTICE))
-
-
-async def _invent_some_devices(scene: Scene) -> None:
-    await scene.send(scene.to_victim(_invented(_MANY_DEVICES), _NOTICE))
-
-
-def _invented(devices: int) -> list[str]:
+async def _invent_devices(scene: Scene, devices: int) -> None:
     number = next(_NUMBERS)
-    return [f"INVENTED{number}-{device}" for device in range(devices)]
+    invented = [f"INVENTED{number}-{device}" for device in range(devices)]
+    await scene.send(scene.to_victim(invented, _NOTICE))
 
 
 async def _remember(scene: Scene) -> None:
-    for begin in range(0, len(scene.devices), _AT_ONCE):
-        some = scene.devices[begin : begin + _AT_ONCE]
+    for begin in range(0, len(scene.devices), MOST_SORTED):
+        some = scene.devices[begin : begin + MOST_SORTED]
         await scene.send(scene.to_victim(some, content(WITHHELD)))
         # Of one who, few may be learned at once.
         while await to_learn(scene.lane):
@@ -156,9 +155,22 @@ def attacks(sizes: Sizes) -> list[Attack]:
     devices = sizes.duplicates
     many, in_edu = min(_MANY_DEVICES, devices), min(_IN_EDU, devices)
     return [
-        Attack(f"{sizes.users:,} invented users, `*`", _invent_users),
-        Attack(f"{devices:,} invented devices", _invent_devices),
-        Attack(f"{_MANY_DEVICES:,} invented devices", _invent_some_devices),
+        *(
+            Attack(
+                f"{users:,} invented users, `*`",
+                partial(_invent_users, users=users),
+                times=times,
+            )
+            for users, times in ((sizes.users, 1), (MOST_SORTED, _SMALL))
+        ),
+        *(
+            Attack(
+                f"{invented:,} invented devices",
+                partial(_invent_devices, devices=invented),
+                times=times,
+            )
+            for invented, times in ((devices, 1), (MOST_SORTED, _SMALL))
+        ),
         Attack(f"{devices:,} remembered duplicates", _repeat, _remember),
         Attack(f"Olm to {many:,} of {devices:,} remembered", _send_olm),
         Attack(f"huge notice, {many:,} devices by name", _send_huge, _send_huge),

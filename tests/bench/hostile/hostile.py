@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import AsyncIterator, Awaitable, Callable
+from typing import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import attrs
@@ -81,12 +81,11 @@ class Bystander:
             (took, worked) for started, took, worked in told if started + took >= since
         ]
 
-    async def taken(
-        self, strike: Callable[[Scene], Awaitable[None]], scene: Scene
-    ) -> Cost:
-        """Return what an attack takes, with all that follows from it."""
+    async def taken(self, attack: Attack, scene: Scene) -> Cost:
+        """Return what one request of an attack takes, with all that follows."""
         before, began = cpu_s(self.lane), time.monotonic()
-        await strike(scene)
+        for _ in range(attack.times):
+            await attack.strike(scene)
         looking_s, left = 0.0, 1.0
         while left and time.monotonic() < began + ENDS_WITHIN_S:
             await become_quiet(
@@ -99,7 +98,7 @@ class Bystander:
         waits = self.waits(began)
         taken_s = cpu_s(self.lane) - before - len(waits) * self.each_s - looking_s
         wait_s, busy_s = map(max, zip(*waits))
-        return Cost(max(0.0, taken_s), wait_s, busy_s)
+        return Cost(max(0.0, taken_s) / attack.times, wait_s, busy_s)
 
 
 async def measure(
@@ -140,7 +139,7 @@ async def _costs(
     for _ in range(sizes.attacks):
         for scene in scenes:
             async with _bystander(scene.lane) as bystander:
-                cost = await bystander.taken(attack.strike, scene)
+                cost = await bystander.taken(attack, scene)
             found[scene.lane.name].append(cost)
             say(
                 f"  {attack.name}, {scene.lane.name}: {1000 * cost.cpu_s:.0f} ms, "

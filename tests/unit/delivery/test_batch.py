@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from synapse_withheld.delivery.batch import (
-    Batch,
     Candidate,
     Edus,
     is_storable,
-    users_to_keep_whole,
+    may_be_taken_out,
+    users_of,
     without,
 )
 from synapse_withheld.rules import decision as decisions
@@ -46,37 +46,33 @@ def test_what_is_left_keeps_its_order_and_its_messages() -> None:
     assert ["1", "3"] == list(left["a"])
     assert left["a"]["1"] is messages["a"]["1"]
     assert left["c"] is messages["c"]
-
-
-def test_what_is_left_is_observed() -> None:
-    """Nothing is known yet of how it is stored."""
-    assert without(batch(a=["1"]), ()).stream_id is None
+    # Nothing is known yet of how it is stored; Synapse passes over users without any.
+    assert without({"a": {}}, ()).stream_id is None
+    assert {"a": {}} == without({"a": {}}, ())
 
 
 def test_a_wildcard_is_never_left_alone_that_was_not_alone() -> None:
     """Synapse would store it for every device."""
     messages = batch(a=["*", "1", "2"], b=["*", "1"], c=["*"], d=["1"])
 
-    assert {"a"} == users_to_keep_whole(messages, {("a", "1"), ("a", "2"), ("d", "1")})
-    assert set() == users_to_keep_whole(messages, {("a", "1")})
-    assert {"b"} == users_to_keep_whole(messages, {("b", "1")})
-
-
-def test_users_without_messages_stay() -> None:
-    """Synapse passes over them by itself."""
-    assert {"a": {}} == without({"a": {}}, ())
+    for taken_out, expected in [
+        ({("a", "1"), ("a", "2"), ("d", "1")}, {("d", "1")}),
+        ({("a", "1")}, {("a", "1")}),
+        ({("b", "1")}, set()),
+    ]:
+        assert expected == may_be_taken_out(messages, taken_out)
 
 
 def test_a_batch_is_for_users_of_all_servers() -> None:
     """Those of this one, and those that its EDUs name."""
     edus: Edus = {"there": {"messages": {"@b:there": {"B": {}}}}}
 
-    assert {"a", "@b:there"} == Batch(batch(a=["1"]), edus, "@s:hs", "@s:hs", 0).users()
+    assert {"a", "@b:there"} == users_of(batch(a=["1"]), edus)
 
 
 def test_only_what_is_not_stored_collapses() -> None:
     """A notice that supersedes is stored."""
-    candidate = Candidate("inbox", ("a", "1"), NOTICE, {}, "@s:hs", decisions.DUPLICATE)
+    candidate = Candidate("inbox", ("a", "1"), NOTICE, {}, decisions.DUPLICATE)
 
     assert candidate.collapses
     candidate.decision = decisions.NEW_KEY

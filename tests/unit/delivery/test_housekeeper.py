@@ -130,14 +130,10 @@ def test_what_is_handed_on_is_queued_and_begun(make: Callable[..., Around]) -> N
 
 def test_nothing_is_deleted_where_nothing_may_be(make: Callable[..., Around]) -> None:
     """In `observe`, or where nothing is redundant."""
-    make(enforces=False).house.tidy("inbox", [ROW], "c")
-    around = make(enforces=False)
-    around.house.tidy("inbox", [ROW], "c")
-    assert [] == around.tidying.added
-    around = make()
-    around.house.tidy("inbox", [], "c")
-
-    assert [] == around.tidying.added
+    for enforces, rows in [(False, [ROW]), (True, [])]:
+        around = make(enforces=enforces)
+        around.house.tidy("inbox", rows, "c")
+        assert [] == around.tidying.added
 
 
 def test_after_each_statement_there_is_a_rest(make: Callable[..., Around]) -> None:

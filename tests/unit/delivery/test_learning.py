@@ -1,154 +1,430 @@
-"""Learning all mailboxes of a user, where something was sent to all of them."""
+"""Learning what mailboxes hold: who is asked about when, and what becomes of it."""
 
 from __future__ import annotations
 
-from typing import Any, Collection, cast
+from typing import Any, Mapping, Sequence, cast
 
 import attrs
 import pytest
-from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.database.database import Database
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
+from synapse_withheld.database.sql import ABOVE_ALL, Page
 from synapse_withheld.delivery.housekeeping import learning
-from synapse_withheld.delivery.housekeeping.learning import LearningOfUsers
-from synapse_withheld.delivery.housekeeping.work import MOST_OF_ONE, MOST_TRIES
+from synapse_withheld.delivery.housekeeping.learning import Learning
+from synapse_withheld.delivery.shares import MOST_OF_ONE, MOST_TRIES
 from synapse_withheld.memory.memory import Limits, Mailbox, Memory
-from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.no_olm import WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
+from synapse_withheld.rules.ruleset import Ruleset
+from tests.harness.databases.backlog import driven
 
-USER, OTHER = "@r:here", "@q:here"
-STREAM = 50
-ROW = Row(7, Notice(NoOlm(), Pair("@s:here", "device:S", "type"), "key", WHOLE))
+USER, WHO, OTHER = "@r:here", "@s:here", "@t:here"
+A, B, C, D = ((USER, device) for device in "ABCD")
+NOW_TS = 5
+WITHHELD = "m.room_key.withheld"
+NOTICE = Notice(NoOlm(), Pair(WHO, "key:key", WITHHELD), "key", WHOLE)
+
+
+def message(content: Any = None, message_type: str = WITHHELD) -> dict[str, Any]:
+    """Return the message of a row."""
+    said = {
+        "algorithm": "m.megolm.v1.aes-sha2",
+        "code": "m.no_olm",
+        "sender_key": "key",
+    }
+    return {"content": content or said, "type": message_type, "sender": WHO}
+
+
+def page(*stream_ids: int, below: int | None = None) -> Page:
+    """Return a page of notices."""
+    rows = [(stream_id, message()) for stream_id in sorted(stream_ids, reverse=True)]
+    return Page(rows, max(stream_ids, default=0), below)
 
 
 @attrs.define
-class Devices:
-    """A database that knows the devices of users."""
+class Rows:
+    """A database that says what it is told to say, and what it was asked."""
 
-    known: dict[str, list[str]]
-    asked: list[list[str]] = attrs.Factory(list)
+    pages: dict[MailboxKey, Page] = attrs.Factory(dict)
+    ends: dict[MailboxKey, tuple[int, int]] = attrs.Factory(dict)
+    asked: list[Any] = attrs.Factory(list)
+    askers: list[Any] = attrs.Factory(list)
+    are_gone: bool = False
     fails: bool = False
+    most_pages: int = 2
 
-    async def read_devices(self, users: Collection[str]) -> dict[str, list[str]]:
-        self.asked.append(list(users))
+    async def read_pages(
+        self, _: Queue, below: Mapping[MailboxKey, int], texts: Sequence[str]
+    ) -> dict[MailboxKey, Page]:
+        assert tuple(texts) == RULES.marks
+        self.asked.append({key[1]: each for key, each in below.items()})
         if self.fails:
             raise RuntimeError
-        return {user: self.known[user] for user in users if user in self.known}
+        return {key: self.pages[key] for key in below if key in self.pages}
+
+    async def read_ends(
+        self, _: Queue, keys: Sequence[MailboxKey]
+    ) -> dict[MailboxKey, tuple[int, int]]:
+        self.asked.append("".join(device for _, device in keys))
+        if self.fails:
+            raise RuntimeError
+        return {key: self.ends[key] for key in keys if key in self.ends}
+
+    async def gone(self, askers: Any) -> set[Any]:
+        self.askers.append(set(askers))
+        return set(self.askers[-1]) if self.are_gone else set()
+
+
+RULES = Ruleset.of(Config(rules=RulesConfig(key_requests=True)))
 
 
 @attrs.define
 class Around:
-    """What learns users, and what it is told of."""
+    """What learns, and what is around it."""
 
-    users: LearningOfUsers
+    learning: Learning
     memory: Memory
-    database: Devices
-    learned: list[tuple[MailboxKey, Mailbox, str, Row | None]]
+    database: Rows
+    tidied: list[tuple[list[Superseded], str]]
+    slept: list[float]
 
-    def do_some(self) -> None:
-        """Do as much as one statement can."""
-        outcome: list[Any] = []
-        ensureDeferred(cast(Any, self.users.do_some())).addBoth(outcome.append)
-        (result,) = outcome
-        if result is not None:
-            result.raiseException()
+    def add(self, *keys: MailboxKey, who: str = WHO, row: Row | None = None) -> None:
+        """Have mailboxes learned."""
+        for key in keys:
+            self.learning.add(key, self.memory.open(key, 0), who, row)
 
-    def told(self) -> list[tuple[MailboxKey, str, Row | None]]:
-        """Return which mailboxes are to be learned, for whom, and with which row."""
-        return [(key, who, row) for key, _, who, row in self.learned]
+    def do_some(self, times: int = 1) -> None:
+        """Do as much as one statement can, so often."""
+        for _ in range(times):
+            driven(self.learning.do_some())
+
+    def mailbox(self, key: MailboxKey = A) -> Mailbox:
+        """Return a mailbox that is remembered."""
+        mailbox = self.memory.peek(key)
+        assert mailbox is not None
+        return mailbox
+
+    def known(self, key: MailboxKey = A) -> tuple[list[int], bool, bool]:
+        """Return which rows of a mailbox are known, and whether all or the oldest."""
+        mailbox = self.mailbox(key)
+        rows = sorted(record.stream_id for record in mailbox)
+        return rows, mailbox.learned, mailbox.is_whole
+
+    def arrives(self, key: MailboxKey, stream_id: int) -> None:
+        """Let a notice be stored that is seen arriving."""
+        self.memory.open(key, 0)
+        self.memory.settle(self.memory.begin(key, NOTICE, WHO, 0, 0.0), stream_id)
+
+
+def make(queue: Queue = INBOX) -> Around:
+    """Return one of which nobody is queued."""
+    memory = Memory(Limits(100_000), sees_reads=True, hold_s=None, position=lambda: 0)
+    database, tidied, slept = Rows(), [], []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    some = Learning(
+        queue,
+        memory,
+        cast(Any, database),
+        RULES,
+        lambda rows, who: tidied.append((rows, who)),
+        lambda: NOW_TS,
+        sleep,
+    )
+    return Around(some, memory, database, tidied, slept)
+
+
+def unlearned(around: Around, key: MailboxKey) -> Any:
+    """Return a piece of work: a mailbox that is to be read."""
+    return learning._Unlearned(WHO, key, around.memory.open(key, 0))
 
 
 @pytest.fixture
 def around() -> Around:
-    """Return one of which nobody is queued."""
-    memory = Memory(Limits(1000), sees_reads=True, hold_s=None)
-    database = Devices({USER: ["A", "B"], OTHER: ["C"]})
-    learned: list[tuple[MailboxKey, Mailbox, str, Row | None]] = []
-    users = LearningOfUsers(
-        memory,
-        cast(Database, database),
-        lambda *told: learned.append(told),
-        lambda: STREAM,
-    )
-    return Around(users, memory, database, learned)
+    """Return one for mailboxes."""
+    return make()
 
 
-def test_all_devices_of_a_user_are_learned(around: Around) -> None:
-    """From where the stream is, each on behalf of who sent to them, with the row."""
-    around.users.add(USER, "a", ROW)
-    around.users.add(OTHER, "b", None)
-    assert (2, True) == (len(around.users), around.users.is_ready)
+def test_what_a_mailbox_holds_is_known_once_it_is_read(around: Around) -> None:
+    """From its newest row on; of what is redundant its owner's share is tidied."""
+    around.database.pages = {A: page(3, 7, 9)}
+    around.add(A)
+    assert (1, True) == (len(around.learning), around.learning.is_ready)
     around.do_some()
 
-    expected = [((USER, "A"), "a", ROW), ((USER, "B"), "a", ROW)]
-    assert [*expected, ((OTHER, "C"), "b", None)] == around.told()
-    for key, mailbox, _, _ in around.learned:
-        assert mailbox is around.memory.peek(key)
-        assert STREAM == mailbox.handed_out
-    assert (0, False) == (len(around.users), around.users.is_ready)
-    assert {} == around.users._queued
+    assert [{"A": ABOVE_ALL}] == around.database.asked
+    assert ([9], True, True) == around.known()
+    assert [([Superseded(A, 3, 9), Superseded(A, 7, 9)], WHO)] == around.tidied
+    assert (0, False) == (len(around.learning), around.learning.is_ready)
+    assert {} == around.learning._queued
+    assert [] == around.slept
 
 
-def test_a_mailbox_that_is_remembered_is_not_learned_again(around: Around) -> None:
-    """Others of the same user are."""
-    around.memory.open((USER, "A"), 3)
-    around.users.add(USER, "a", ROW)
+def test_other_messages_count_as_newer(around: Around) -> None:
+    """But they are not remembered; what is stale goes for them."""
+    request = {"action": "request", "requesting_device_id": "S", "request_id": "1"}
+    rows = [(8, message({"code": 1})), (7, message(request, "m.room_key_request"))]
+    for are_gone, left in [(False, [7]), (True, [])]:
+        around = make()
+        around.database.are_gone = are_gone
+        around.database.pages = {A: Page(rows, 9, None)}
+        around.add(A)
+        around.do_some()
+
+        assert [{(WHO, "S")}] == around.database.askers
+        assert left == around.known()[0]
+        expected = [([Superseded(A, 7, 9)], WHO)] if are_gone else []
+        assert expected == around.tidied
+
+
+def test_a_mailbox_without_a_device_is_forgotten(around: Around) -> None:
+    """Others that were read with it are learned."""
+    around.database.pages = {B: page(4)}
+    around.add(A, B)
     around.do_some()
 
-    assert [((USER, "B"), "a", ROW)] == around.told()
+    assert around.memory.peek(A) is None
+    assert ([4], True, True) == around.known(B)
+    assert {} == around.learning._queued
 
 
-def test_a_user_is_asked_about_once(around: Around) -> None:
-    """And again once there is an answer; an unknown one has no devices."""
-    for _ in range(2):
-        around.users.add(USER, "a", ROW)
-    around.users.add("@nobody:here", "a", ROW)
+def test_a_long_mailbox_is_read_page_by_page(around: Around) -> None:
+    """Others come first; the newest row of all pages makes older ones redundant."""
+    around.database.most_pages = 1
+    around.database.pages = {A: page(8, below=8), B: page(2)}
+    around.learning._mailboxes.add(unlearned(around, A))
+    around.learning._mailboxes.add(unlearned(around, B))
     around.do_some()
-    around.users.add(USER, "a", None)
+    assert ([8], False, False) == around.known()
+    around.do_some()
+    around.database.pages = {A: Page([(4, message({"code": 1}))], 4, None)}
     around.do_some()
 
-    assert [[USER, "@nobody:here"], [USER]] == around.database.asked
+    assert [{"A": ABOVE_ALL}, {"B": ABOVE_ALL}, {"A": 8}] == around.database.asked
+    assert ([8], True, True) == around.known()
 
 
-def test_of_so_many_users_one_statement_asks(
+def test_so_many_pages_are_read(
     around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each, so many devices are learned."""
-    monkeypatch.setattr(learning, "MOST_USERS", 1)
-    monkeypatch.setattr(learning, "MOST_DEVICES", 1)
-    around.users.add(USER, "a", ROW)
-    around.users.add(OTHER, "a", ROW)
+    """What is older stays, and is delivered: not all is known then."""
+    monkeypatch.setattr(learning, "MOST_PAGES", 2)
+    around.database.pages = {A: page(9, below=9)}
+    around.add(A)
     around.do_some()
-    assert [((USER, "A"), "a", ROW)] == around.told()
+    assert ([9], False, False) == around.known()
+    around.database.pages = {A: page(8, below=8)}
     around.do_some()
 
-    assert [[USER], [OTHER]] == around.database.asked
+    assert ([9], True, False) == around.known()
+    assert 0 == len(around.learning)
+    assert {} == around.learning._queued
 
 
-def test_a_user_who_does_not_fit_is_not_waited_for(around: Around) -> None:
-    """The next message to all finds it."""
-    for number in range(MOST_OF_ONE):
-        around.users.add(f"@{number}:here", "a", None)
-    around.users.add(USER, "a", ROW)
-    assert USER not in around.users._queued
-    around.users.add(USER, "b", ROW)
+@pytest.mark.parametrize("page_when_doubted", [1, 2])
+def test_what_is_doubted_while_it_is_read_is_not_known(page_when_doubted: int) -> None:
+    """From the first page on; what was found is, and it can be learned again."""
+    around = make()
+    around.database.pages = {A: page(9, below=9)}
+    around.add(A)
+    if page_when_doubted == 1:
+        # Before it is asked about, a doubt does not matter.
+        around.mailbox().doubt()
+    around.do_some()
+    if page_when_doubted == 2:
+        around.mailbox().doubt()
+    around.database.pages = {A: page(8)}
+    around.do_some()
 
-    assert USER in around.users._queued
+    is_known = page_when_doubted == 1
+    assert ([9], is_known, is_known) == around.known()
+    around.add(A)
+    assert 1 == len(around.learning)
 
 
-def test_what_fails_is_tried_again_and_given_up_in_the_end(around: Around) -> None:
-    """Then it can be queued once more."""
+def test_what_was_forgotten_meanwhile_is_not_asked_about(around: Around) -> None:
+    """Unless it was opened again; twice in one statement it is asked about once."""
+    around.database.most_pages = 5
+    around.add(A, B)
+    around.memory.forget(A)
+    around.memory.forget(B)
+    around.database.pages = {B: page(5)}
+    around.add(B)
+    around.do_some()
+    around.do_some()
+
+    assert [{"B": ABOVE_ALL}] == around.database.asked
+    assert ([5], True, True) == around.known(B)
+    assert {} == around.learning._queued
+
+
+def test_a_mailbox_is_queued_once(around: Around) -> None:
+    """One that does not fit is forgotten."""
+    around.database.most_pages = MOST_OF_ONE + 1
+    around.add(A, A)
+    assert 1 == len(around.learning)
+    around.add(*((USER, str(number)) for number in range(MOST_OF_ONE)))
+    assert MOST_OF_ONE == len(around.learning)
+    assert around.memory.peek((USER, str(MOST_OF_ONE - 1))) is None
+    around.add(B, who=OTHER)
+
+    assert around.memory.peek(B) is not None
+
+
+@pytest.mark.parametrize("are_many", [False, True])
+def test_what_fails_is_tried_again_and_given_up_in_the_end(are_many: bool) -> None:
+    """Then it is forgotten, and can be queued once more."""
+    around = make()
     around.database.fails = True
-    around.users.add(USER, "a", ROW)
+    around.database.most_pages = 0 if are_many else 2
+    around.add(A)
     for _ in range(MOST_TRIES):
-        assert {USER: ROW} == around.users._queued
+        assert 1 == len(around.learning)
+        assert around.memory.peek(A) is not None
         with pytest.raises(RuntimeError):
             around.do_some()
-    assert (0, {}) == (len(around.users), around.users._queued)
 
-    around.database.fails = False
-    around.users.add(USER, "a", ROW)
+    assert MOST_TRIES == len(around.database.asked)
+    assert around.memory.peek(A) is None
+    assert (0, {}) == (len(around.learning), around.learning._queued)
+
+
+def test_a_page_that_was_read_ends_the_count_of_failures(around: Around) -> None:
+    """They were of another page."""
+    around.add(A)
+    for number in range(3):
+        around.database.pages = {A: page(9 - number, below=9 - number)}
+        around.database.fails = True
+        for _ in range(MOST_TRIES - 1):
+            with pytest.raises(RuntimeError):
+                around.do_some()
+        around.database.fails = False
+        around.do_some()
+
+    assert 1 == len(around.learning)
+
+
+def test_where_many_come_at_once_they_are_looked_over(around: Around) -> None:
+    """In turns with those that are read; whose server nobody asks is read."""
+    around.database.ends = dict.fromkeys((C, D), (0, 0))
+    around.database.pages = {key: page() for key in (A, B)}
+    around.add(A, B, C, D)
+    around.do_some(2)
+
+    assert ["CD", {"A": ABOVE_ALL, "B": ABOVE_ALL}] == around.database.asked
+    elsewhere = make(OUTBOX)
+    elsewhere.add(A, B, C)
+    elsewhere.do_some(2)
+    assert [{"A": ABOVE_ALL, "B": ABOVE_ALL}, {"C": ABOVE_ALL}] == (
+        elsewhere.database.asked
+    )
+
+
+def test_a_crowd_that_never_ends_holds_up_nobody(around: Around) -> None:
+    """They take turns with what is read."""
+    around.database.most_pages = 1
+    around.database.ends = dict.fromkeys((B, C, D), (0, 0))
+    around.database.pages = {A: page(9, below=9)}
+    around.add(A, B)
+    for more in (C, D):
+        around.do_some()
+        around.add(more)
+        around.do_some()
+
+    assert ["B", {"A": ABOVE_ALL}, "C", {"A": 9}] == around.database.asked
+
+
+@pytest.mark.parametrize(
+    ("ends", "row_id", "seen_id", "rows"),
+    [
+        # It is empty.
+        ((0, 0), None, None, []),
+        # Its only row was stored for all devices of the user.
+        ((7, 7), 7, None, [7]),
+        # Its only row was seen arriving.
+        ((7, 7), None, 7, [7]),
+        # It has others, or another one.
+        ((5, 7), 7, None, None),
+        ((7, 7), 6, None, None),
+        ((7, 7), None, 6, None),
+        ((7, 7), None, None, None),
+    ],
+)
+def test_a_mailbox_whose_only_row_is_known_is_not_read(
+    ends: tuple[int, int],
+    row_id: int | None,
+    seen_id: int | None,
+    rows: list[int] | None,
+) -> None:
+    """All that it holds is known then; otherwise it is read after all."""
+    around = make()
+    around.database.most_pages = 0
+    around.database.ends = {A: ends}
+    if seen_id is not None:
+        around.arrives(A, seen_id)
+    around.add(A, row=None if row_id is None else Row(row_id, NOTICE))
     around.do_some()
-    assert [((USER, "A"), "a", ROW), ((USER, "B"), "a", ROW)] == around.told()
+
+    assert ["A"] == around.database.asked
+    if rows is not None:
+        assert (rows, True, True) == around.known()
+        assert (0, {}) == (len(around.learning), around.learning._queued)
+        return
+    assert not around.mailbox().learned
+    around.database.most_pages = 1
+    around.do_some()
+    assert {"A": ABOVE_ALL} == around.database.asked[-1]
+
+
+def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(
+    around: Around,
+) -> None:
+    """And what does not fit among those that are read."""
+    around.database.most_pages = 0
+    around.database.ends = {B: (1, 2)}
+    around.add(A, B)
+    for number in range(MOST_OF_ONE):
+        around.learning._mailboxes.add(unlearned(around, (USER, str(number))))
+    around.do_some()
+
+    assert around.memory.peek(A) is around.memory.peek(B) is None
+    assert {} == around.learning._queued
+
+
+def test_what_is_doubted_while_it_is_looked_over_is_not_known(around: Around) -> None:
+    """It may have been stored just after."""
+    around.database.most_pages = 0
+    around.add(A)
+    read_ends = around.database.read_ends
+
+    async def doubt(queue: Queue, keys: Sequence[MailboxKey]) -> Any:
+        around.database.ends = {A: (0, 0)}
+        around.mailbox().doubt()
+        return await read_ends(queue, keys)
+
+    around.learning.database = cast(
+        Any, attrs.make_class("Doubting", ["read_ends"])(doubt)
+    )
+    around.do_some()
+
+    assert ([], False, False) == around.known()
+
+
+def test_others_have_their_turn_where_a_page_has_many_notices(around: Around) -> None:
+    """After they were recognised, and after they were learned."""
+    for count, slept in [
+        (learning.MOST_AT_ONCE, []),
+        (learning.MOST_AT_ONCE + 1, [0, 0]),
+    ]:
+        around.slept.clear()
+        around.database.pages = {A: page(*range(1, count + 1))}
+        around.memory.forget(A)
+        around.add(A)
+        around.do_some()
+
+        assert slept == around.slept

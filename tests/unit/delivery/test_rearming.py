@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
-from synapse_withheld.delivery.rearming import Olm, OlmPassed, Rearming
+from synapse_withheld.delivery.rearming import OlmPassed, Rearming, olm_messages
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
@@ -18,6 +18,7 @@ from synapse_withheld.rules.notice import Notice, Pair
 
 US, THEM, THIRD = "@u:here", "@t:there", "@x:here"
 OLM = {"algorithm": "m.olm.v1", "sender_key": "k1"}
+KEYLESS = {"algorithm": "m.olm.v1"}
 MEGOLM = {"algorithm": "m.megolm.v1", "sender_key": "k1"}
 
 
@@ -29,8 +30,11 @@ class Place:
     outbox: Memory
     rearming: Rearming
 
-    def counted(self) -> dict[str, float]:
-        """Return how much was re-armed, by direction."""
+    def passes(
+        self, local: LocalMessages, edus: Edus | None = None, origin: str | None = None
+    ) -> dict[str, float]:
+        """Let messages pass; return how much was re-armed so far, by direction."""
+        self.rearming.passed(olm_messages(local, edus or {}, origin), origin)
         return {
             labels["direction"]: value
             for labels, value in self.rearming.metrics.read(series.REARMED)
@@ -55,10 +59,9 @@ def store(memory: Memory, user_id: str, device_id: str, sender: str, key: str) -
     memory.settle(memory.begin((user_id, device_id), said, sender, 0, 0.0), 5)
 
 
-def local(sender: str, content: Any = OLM, *, user_id: str = US) -> dict[str, Any]:
-    """Return messages for a device of this server."""
-    message = {"content": content, "type": OLM_TYPE, "sender": sender}
-    return {user_id: {"D": message}}
+def local(sender: str, content: Any = OLM, *, device: str = "D") -> LocalMessages:
+    """Return a message for a device of this server."""
+    return {US: {device: {"content": content, "type": OLM_TYPE, "sender": sender}}}
 
 
 def edu(sender: str, messages: Any, message_type: str = OLM_TYPE) -> dict[str, Any]:
@@ -72,44 +75,27 @@ def test_the_olm_messages_of_a_batch_are_told_from_others() -> None:
         US: {"D": {"content": OLM, "sender": THIRD}},
         THIRD: {
             "E": {"content": MEGOLM, "sender": THIRD},
-            WILDCARD: {"content": {"algorithm": "m.olm.v1"}, "sender": THIRD},
+            WILDCARD: {"content": KEYLESS, "sender": THIRD},
         },
     }
     edus: Edus = {
         "else": edu(THIRD, {"@e:else": {"D": OLM}}, "m.room_key.withheld"),
         "there": edu(THIRD, {THEM: {"D": MEGOLM, "E": OLM}}),
     }
-    olm = Olm.of(messages, edus, None)
 
     assert [
-        OlmPassed(US, "D", THIRD, "k1"),
-        OlmPassed(THIRD, WILDCARD, THIRD, None),
-    ] == olm.local
-    assert [OlmPassed(THEM, "E", THIRD, "k1")] == olm.abroad
-    assert olm.origin is None
+        OlmPassed(US, "D", THIRD, "k1", abroad=False),
+        OlmPassed(THIRD, WILDCARD, THIRD, None, abroad=False),
+        OlmPassed(THEM, "E", THIRD, "k1", abroad=True),
+    ] == olm_messages(messages, edus, None)
 
 
-@pytest.mark.parametrize(
-    ("origin", "expected"), [(None, True), ("there", True), ("else", False)]
-)
+@pytest.mark.parametrize(("origin", "expected"), [(None, 1), ("there", 1), ("else", 0)])
 def test_what_a_server_may_not_send_passes_between_nobody(
-    origin: str | None, expected: bool
+    origin: str | None, expected: int
 ) -> None:
     """Or it could have everybody's notices stored again."""
-    olm = Olm.of(local(THEM), {}, origin)
-
-    assert expected is bool(olm)
-    assert expected is bool(olm.local)
-    assert origin == olm.origin
-
-
-def test_there_are_some_wherever_they_go() -> None:
-    """Nothing is done where there are none."""
-    abroad: Edus = {"there": edu(US, {THEM: {"D": OLM}})}
-
-    assert Olm.of({}, abroad, None)
-    assert not Olm.of(local(THIRD, MEGOLM), {}, None)
-    assert not Olm.of({}, {"there": edu(US, {THEM: {"D": MEGOLM}})}, None)
+    assert expected == len(olm_messages(local(THEM), {}, origin))
 
 
 def test_an_olm_message_rearms_what_its_sender_told_the_device(place: Place) -> None:
@@ -122,9 +108,8 @@ def test_an_olm_message_rearms_what_its_sender_told_the_device(place: Place) -> 
     ]:
         store(place.inbox, US, device, sender, key)
     store(place.outbox, US, "D", THIRD, "k1")
-    place.rearming.passed(Olm.of(local(THIRD), {}, None))
 
-    assert {"to_recipient": 1} == place.counted()
+    assert {"to_recipient": 1} == place.passes(local(THIRD))
 
 
 def test_an_olm_message_to_all_devices_rearms_all_between_the_two(
@@ -134,22 +119,20 @@ def test_an_olm_message_to_all_devices_rearms_all_between_the_two(
     for device, key in [("D", "k1"), ("E", "k2")]:
         store(place.inbox, US, device, THIRD, key)
     store(place.inbox, US, "D", THEM, "k1")
-    message = {"content": OLM, "sender": THIRD}
     store(place.inbox, THIRD, "D", THIRD, "k1")
-    to_all: LocalMessages = {user_id: {WILDCARD: message} for user_id in (US, THIRD)}
-    place.rearming.passed(Olm.of(to_all, {}, None))
+    to_all = {**local(THIRD, device=WILDCARD)}
+    to_all[THIRD] = to_all[US]
 
     # Of those to oneself, one is an answer to the other.
-    assert {"to_recipient": 3, "to_sender": 1} == place.counted()
+    assert {"to_recipient": 3, "to_sender": 1} == place.passes(to_all)
 
 
 def test_one_that_tells_no_key_rearms_only_what_it_answers(place: Place) -> None:
     """Nobody knows between which devices it is."""
     store(place.inbox, US, "D", THIRD, "k1")
     store(place.inbox, THIRD, "X", US, "k1")
-    place.rearming.passed(Olm.of(local(THIRD, {"algorithm": "m.olm.v1"}), {}, None))
 
-    assert {"to_sender": 1} == place.counted()
+    assert {"to_sender": 1} == place.passes(local(THIRD, KEYLESS))
 
 
 def test_what_an_olm_message_answers_is_rearmed_where_it_is_queued(
@@ -157,15 +140,13 @@ def test_what_an_olm_message_answers_is_rearmed_where_it_is_queued(
 ) -> None:
     """What one of this server told one elsewhere is in the outbox."""
     store(place.outbox, THEM, "T", US, "k9")
-    store(place.inbox, THEM, "T", US, "k9")
-    store(place.inbox, THEM, "U", US, "k9")
-    place.rearming.passed(Olm.of(local(THEM), {}, "there"))
-    assert {"to_sender": 1} == place.counted()
+    for device in "TU":
+        store(place.inbox, THEM, device, US, "k9")
+    assert {"to_sender": 1} == place.passes(local(THEM), origin="there")
 
     # Another user of this server has it in the inbox.
     store(place.inbox, THIRD, "X", US, "k9")
-    place.rearming.passed(Olm.of(local(THIRD), {}, None))
-    assert {"to_sender": 2} == place.counted()
+    assert {"to_sender": 2} == place.passes(local(THIRD))
 
 
 def test_an_olm_message_to_another_server_rearms_what_is_queued_for_it(
@@ -178,9 +159,8 @@ def test_an_olm_message_to_another_server_rearms_what_is_queued_for_it(
     store(place.inbox, THEM, "D", US, "k1")
     store(place.outbox, US, "A", THEM, "k7")
     abroad: Edus = {"there": edu(US, {THEM: {"D": OLM}})}
-    place.rearming.passed(Olm.of({}, abroad, None))
 
-    assert {"to_recipient": 1, "to_sender": 2} == place.counted()
+    assert {"to_recipient": 1, "to_sender": 2} == place.passes({}, abroad)
 
 
 def test_many_olm_messages_between_two_rearm_what_they_answer_once(
@@ -192,7 +172,8 @@ def test_many_olm_messages_between_two_rearm_what_they_answer_once(
     store(place.inbox, THIRD, "X", US, "k5")
     store(place.inbox, THIRD, "X", THEM, "k5")
     message = {"content": OLM, "sender": THIRD}
-    both = {user_id: {"D": message, "E": message} for user_id in (US, THEM)}
-    place.rearming.passed(Olm.of(both, {}, None))
+    both: LocalMessages = {
+        user_id: {"D": message, "E": message} for user_id in (US, THEM)
+    }
 
-    assert {"to_recipient": 2, "to_sender": 2} == place.counted()
+    assert {"to_recipient": 2, "to_sender": 2} == place.passes(both)

@@ -7,14 +7,13 @@ from typing import Any, Sequence, cast
 import attrs
 import pytest
 
-from synapse_withheld.delivery import settling
 from synapse_withheld.delivery.batch import (
     WILDCARD,
     Batch,
     Candidate,
     LocalMessages,
     ObservedBatch,
-    Unread,
+    Unsorted,
 )
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
 from synapse_withheld.delivery.settling import NO_RULE, Settler, stored_size
@@ -34,6 +33,7 @@ SENDER, WHO = "@s:here", "room of @s:here"
 USER, OTHER, ABROAD = "@r:here", "@q:here", "@a:there"
 A: MailboxKey = (USER, "A")
 B: MailboxKey = (USER, "B")
+OTHER_ABROAD: MailboxKey = ("@b:there", "Y")
 STREAM = 50
 HOLD_S = 10.0
 
@@ -71,6 +71,13 @@ class Place:
     @property
     def outbox(self) -> Memory:
         return self.settler.memories["outbox"]
+
+    def counted(self) -> dict[tuple[str, str, str], float]:
+        """Return what was counted: by rule, queue and reason."""
+        return {
+            (labels["rule"], labels["queue"], labels["reason"]): value
+            for labels, value in self.settler.metrics.read(series.DECISIONS)
+        }
 
 
 @pytest.fixture
@@ -128,8 +135,9 @@ def add(
     memory.open(key, 0)
     message = {"content": {} if content is None else content}
     storing = memory.begin(key, said, WHO, 0, 0.0)
-    candidate = Candidate(queue, key, said, message, WHO, decision, storing)
-    candidate.wildcard = wildcard
+    candidate = Candidate(
+        queue, key, said, message, decision, storing=storing, wildcard=wildcard
+    )
     batch.candidates.append(candidate)
     return candidate
 
@@ -204,10 +212,13 @@ def test_what_became_redundant_is_to_be_deleted(place: Place) -> None:
 def test_what_shares_its_row_is_never_to_be_deleted(place: Place) -> None:
     """Others would lose theirs."""
     key: MailboxKey = (ABROAD, "X")
-    for sharing, expected in [((ABROAD,), []), ((OTHER,), [Superseded(key, 8, 9)])]:
+    for sharing, expected in [
+        (messages(OTHER_ABROAD), []),
+        ({}, [Superseded(key, 8, 9)]),
+    ]:
         place.outbox.clear()
         batch = a_batch(abroad=[key])
-        batch.sharing = sharing
+        batch.edus["there"]["messages"].update(sharing)
         add(place, batch, key, queue="outbox")
         stored_at(batch, 7)
         place.settler.settle(batch)
@@ -294,25 +305,19 @@ def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten(
     """In each queue what is for it; `*` names all of the user's."""
     named, abroad = (OTHER, "A"), (ABROAD, "X")
     others = [(OTHER, "B"), ("@n:here", "A")]
-    for key in (A, B, named, *others):
-        store(place, key, 5)
-        store(place, key, 5, "outbox")
-    for key in (abroad, (ABROAD, "Y")):
+    for key in (A, B, named, *others, abroad, (ABROAD, "Y")):
         store(place, key, 5)
         store(place, key, 5, "outbox")
     batch = a_batch((USER, WILDCARD), named, abroad=[abroad])
     add(place, batch, ("@c:here", "C"))
     place.settler.forget_named(batch)
 
-    for key in (A, B, named):
-        assert place.inbox.peek(key) is None
-        assert place.outbox.peek(key) is not None
-    for key in others:
-        assert place.inbox.peek(key) is not None
-    assert place.inbox.peek(abroad) is not None
-    assert place.outbox.peek(abroad) is None
-    assert place.outbox.peek((ABROAD, "Y")) is not None
-    assert place.inbox.peek(("@c:here", "C")) is None
+    for memory, gone, stays in [
+        (place.inbox, [A, B, named, ("@c:here", "C")], [*others, abroad]),
+        (place.outbox, [abroad], [A, B, named, (ABROAD, "Y")]),
+    ]:
+        assert not any(map(memory.peek, gone))
+        assert all(memory.peek(key) is not None for key in stays)
     assert 0 == in_flight(place.inbox)
 
 
@@ -330,6 +335,11 @@ def test_what_collapses_is_taken_out(place: Place) -> None:
     assert stays.storing is not None
     assert (1, 0) == (in_flight(place.inbox), in_flight(place.outbox))
     assert goes.decision is goes_too.decision is decisions.DUPLICATE
+    left = batch.local
+    goes.decision = goes_too.decision = decisions.FIRST
+    place.settler.take_out(batch)
+    # No copy is made where nothing goes.
+    assert batch.local is left
 
 
 def test_what_would_leave_a_wildcard_alone_is_stored(place: Place) -> None:
@@ -343,16 +353,6 @@ def test_what_would_leave_a_wildcard_alone_is_stored(place: Place) -> None:
     assert stays.decision is decisions.WILDCARD
     assert stays.storing is not None
     assert goes.storing is None
-
-
-def test_a_batch_of_which_nothing_collapses_is_the_same(place: Place) -> None:
-    """No copy is made of it."""
-    batch = a_batch(A)
-    local = batch.local
-    add(place, batch, A)
-    place.settler.take_out(batch)
-
-    assert batch.local is local
 
 
 def test_what_was_confirmed_is_asked_about_once_more(place: Place) -> None:
@@ -373,14 +373,6 @@ def test_what_was_confirmed_is_asked_about_once_more(place: Place) -> None:
     assert other.decision is decisions.OVERDUE
 
 
-def counted(place: Place) -> dict[tuple[str, str, str], float]:
-    """Return what was counted: by rule, queue and reason."""
-    return {
-        (labels["rule"], labels["queue"], labels["reason"]): value
-        for labels, value in place.settler.metrics.read(series.DECISIONS)
-    }
-
-
 def test_each_notice_counts_as_what_was_done_with_it(place: Place) -> None:
     """For its sender and its mailbox; what was not stored was received before."""
     batch = a_batch(A, B, abroad=[(ABROAD, "X")])
@@ -398,7 +390,7 @@ def test_each_notice_counts_as_what_was_done_with_it(place: Place) -> None:
         ("no_olm", "inbox", "first"): 2,
         ("no_olm", "outbox", "duplicate"): 1,
         ("no_olm", "outbox", "already_received"): 1,
-    } == counted(place)
+    } == place.counted()
     tally = place.settler.tally
     assert [Count(("no_olm", SENDER), 4, 0)] == tally.senders.most(5)
     recipients = {each.key: each.occurred for each in tally.recipients.most(5)}
@@ -427,26 +419,6 @@ def test_the_bytes_of_all_that_collapsed_are_counted(place: Place) -> None:
     assert {"inbox": 2 * one + two, "outbox": two} == bytes_
 
 
-def test_a_content_for_many_is_encoded_once(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be large."""
-    encoded: list[Any] = []
-
-    def size_of(message: dict[str, Any]) -> int:
-        encoded.append(message["content"])
-        return 10
-
-    monkeypatch.setattr(settling, "stored_size", size_of)
-    batch = a_batch()
-    content, other = {"a": 1}, {"b": 1}
-    for device, said in [("A", content), ("B", other), ("C", content)]:
-        add(place, batch, (USER, device), decisions.DUPLICATE, content=said)
-    place.settler.count(batch, batch.candidates)
-
-    assert [content, other] == encoded
-
-
 def test_what_cannot_be_encoded_takes_no_bytes() -> None:
     """However its sender managed that."""
     deep: list[Any] = []
@@ -464,13 +436,13 @@ def test_what_nobody_looked_at_is_doubted_once_more(place: Place) -> None:
     store(place, A, 5, "outbox")
     batch = a_batch()
     mailbox = place.inbox.open(A, 0)
-    batch.unread["inbox"] = Unread(5, [USER], [mailbox])
-    batch.unread["outbox"] = Unread(0, [], [])
-    place.settler.settle_unread(batch)
+    batch.unsorted["inbox"] = Unsorted(5, [USER], [mailbox])
+    batch.unsorted["outbox"] = Unsorted(0, [], [])
+    place.settler.settle(batch)
 
     assert not mailbox.learned
     assert place.inbox.believe(A, notice(), 0.0).decision is decisions.REARMED
     assert place.inbox.believe((OTHER, "A"), notice(), 0.0).record is not None
     assert place.outbox.believe(A, notice(), 0.0).record is not None
-    assert {(NO_RULE, "inbox", "limit"): 5} == counted(place)
+    assert {(NO_RULE, "inbox", "limit"): 5} == place.counted()
     assert 5 == place.settler.tally.history.of("deliver")[-1]

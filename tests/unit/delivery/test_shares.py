@@ -1,75 +1,166 @@
-"""Queues in which everybody has an equal share."""
+"""Queues in which everybody has an equal share; work that is tried again."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.delivery.shares import Shares
+from synapse_withheld.delivery import shares
+from synapse_withheld.delivery.shares import Piece, Shares, Work
+from tests.harness.databases.backlog import driven
 
 
-def taken(shares: Shares[int]) -> list[tuple[str, int]]:
+class Mine(NamedTuple):
+    """Something of somebody."""
+
+    who: str
+    number: int
+
+
+def taken(queue: Shares[Mine]) -> list[Mine]:
     """Take everything."""
-    return [shares.take() for _ in range(len(shares))]
+    return [queue.take() for _ in range(len(queue))]
 
 
-def filled(*items: tuple[str, int]) -> Shares[int]:
+def filled(*items: tuple[str, int]) -> Shares[Mine]:
     """Return a queue with items of somebody."""
-    shares: Shares[int] = Shares()
-    for who, item in items:
-        shares.add(who, item)
-    return shares
+    queue: Shares[Mine] = Shares()
+    for item in items:
+        queue.add(Mine(*item))
+    return queue
 
 
-def test_everybody_comes_in_turn() -> None:
-    """However many of somebody else's came before."""
-    shares = filled(*(("flood", number) for number in range(100)), ("honest", 0))
+@attrs.define(eq=False)
+class Numbered(Piece):
+    """A piece of work that is told apart."""
 
-    assert [shares.take(), shares.take()] == [("flood", 0), ("honest", 0)]
-
-
-def test_of_one_the_first_comes_first() -> None:
-    """Nothing overtakes."""
-    assert taken(filled(("a", 1), ("a", 2), ("a", 3))) == [("a", 1), ("a", 2), ("a", 3)]
+    number: int
 
 
-def test_what_is_put_back_comes_before_others_of_the_same_somebody() -> None:
-    """But not before what others have."""
-    shares = filled(("a", 1), ("a", 2), ("b", 3))
-    who, item = shares.take()
-    shares.put_back(who, item)
+def work(**counts: int) -> Work[Numbered]:
+    """Return so many pieces of work of each."""
+    queue: Work[Numbered] = Work()
+    for who, count in counts.items():
+        for number in range(count):
+            assert queue.queue(Numbered(who, number))
+    return queue
 
-    assert taken(shares) == [("b", 3), ("a", 1), ("a", 2)]
+
+def pieces(some: list[Numbered]) -> list[tuple[str, int]]:
+    """Return whose they are, and which."""
+    return [(piece.who, piece.number) for piece in some]
 
 
-def test_the_last_of_somebody_can_be_put_back() -> None:
-    """Behind what others have by then."""
-    shares = filled(("a", 1), ("b", 2))
-    who, item = shares.take()
-    shares.put_back(who, item)
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        # Behind what others have, before what is of the same somebody.
+        ([("a", 1), ("a", 2), ("b", 3)], [("b", 3), ("a", 1), ("a", 2)]),
+        # Also where it was the last of somebody.
+        ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]),
+    ],
+)
+def test_what_is_put_back_comes_in_the_next_turn(
+    items: list[tuple[str, int]], expected: list[tuple[str, int]]
+) -> None:
+    """As the first of the same somebody."""
+    queue = filled(*items)
+    queue.put_back(queue.take())
 
-    assert len(shares) == 2
-    assert taken(shares) == [("b", 2), ("a", 1)]
+    assert len(items) == len(queue)
+    assert expected == taken(queue)
 
 
 def test_it_is_empty_once_everything_is_taken() -> None:
     """And nothing is kept for nobody."""
-    shares = filled(("a", 1))
-    assert (len(shares), shares.of("a"), shares.of("b")) == (1, 1, 0)
-    shares.take()
+    queue = filled(("a", 1))
+    assert (1, 1, 0) == (len(queue), queue.of("a"), queue.of("b"))
+    queue.take()
 
-    assert (len(shares), shares.of("a")) == (0, 0)
-    assert not shares
+    assert (0, 0) == (len(queue), queue.of("a"))
 
 
 @given(st.lists(st.sampled_from("abc")))
 def test_nobody_waits_for_two_of_the_same_other(whose: list[str]) -> None:
-    """Between two of one, of each of the others at most one is taken."""
-    order = [who for who, _ in taken(filled(*zip(whose, range(len(whose)))))]
+    """Between two of one, of each of the others at most one is taken; none is lost."""
+    items = list(zip(whose, range(len(whose))))
+    order = taken(filled(*items))
 
-    assert sorted(order) == sorted(whose)
     for who in set(whose):
-        places = [place for place, each in enumerate(order) if each == who]
+        mine = [item for item in order if item.who == who]
+        assert mine == [item for item in items if item[0] == who]
+        places = [place for place, each in enumerate(order) if each.who == who]
         for before, after in zip([-1, *places], places):
-            between = order[before + 1 : after]
+            between = [each.who for each in order[before + 1 : after]]
             assert len(between) == len(set(between))
+
+
+def test_only_so_much_work_is_queued() -> None:
+    """Of one, so that there is room for others; and of all together."""
+    queue = work(flood=shares.MOST_OF_ONE)
+    assert not queue.queue(Numbered("flood", -1))
+    many = shares.MOST_QUEUED // shares.MOST_OF_ONE
+    more = {f"flood{number}": shares.MOST_OF_ONE for number in range(1, many)}
+    for who, count in more.items():
+        assert all(queue.queue(Numbered(who, number)) for number in range(count))
+    assert shares.MOST_QUEUED == len(queue)
+    assert not queue.queue(Numbered("one more", 0))
+    queue.take_some(1)
+
+    assert queue.queue(Numbered("one more", 0))
+
+
+def test_work_is_taken_in_equal_shares() -> None:
+    """As many pieces as there are, at most as many as are wanted."""
+    queue = work(a=3, b=1)
+
+    assert [("a", 0), ("b", 0), ("a", 1)] == pieces(queue.take_some(3))
+    assert [("a", 2)] == pieces(queue.take_some(10))
+    assert [] == queue.take_some(10)
+
+
+def test_work_is_put_back_in_its_order() -> None:
+    """Before other work of the same somebody."""
+    queue = work(a=3)
+    queue.put_all_back(queue.take_some(2))
+
+    assert [("a", 0), ("a", 1), ("a", 2)] == pieces(queue.take_some(3))
+
+
+def test_work_that_is_added_again_comes_last_of_the_same_somebody() -> None:
+    """As a mailbox that has another page; it takes no other share."""
+    queue = work(a=2, b=2)
+    (first,) = queue.take_some(1)
+    queue.add(first)
+
+    assert [("b", 0), ("a", 1), ("b", 1), ("a", 0)] == pieces(queue.take_some(4))
+
+
+def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
+    """Only what failed so often itself; an answer is passed on."""
+    queue = work(a=1)
+    given_up: list[Numbered] = []
+
+    async def answer(*, fails: bool) -> str:
+        if fails:
+            raise KeyError
+        return "answer"
+
+    def ask(some: list[Numbered], *, fails: bool = True) -> str:
+        return driven(queue.asking(some, answer(fails=fails), given_up.append))
+
+    for _ in range(shares.MOST_TRIES - 1):
+        with pytest.raises(KeyError):
+            ask(queue.take_some(1))
+    assert [] == given_up
+    queue.queue(Numbered("a", 1))
+    with pytest.raises(KeyError):
+        ask(queue.take_some(2))
+    assert [("a", 0)] == pieces(given_up)
+
+    assert "answer" == ask(queue.take_some(2), fails=False)
+    assert (0, 1) == (len(queue), len(given_up))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from synapse_withheld.config import Config
@@ -24,12 +22,14 @@ CONTENT = {
     "sender_key": "key",
     "from_device": "S1",
 }
+MESSAGE = {"content": CONTENT, "type": "m.room_key.withheld", "sender": SENDER}
+NO_NOTICE = {**MESSAGE, "content": {}}
 
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at few messages of a batch, so that few are too many."""
-    monkeypatch.setattr(sorting, "MOST_READ", MOST)
+    monkeypatch.setattr(sorting, "MOST_SORTED", MOST)
 
 
 def sorter(*, has_all_devices: bool = True) -> Sorter:
@@ -46,47 +46,32 @@ def sorter(*, has_all_devices: bool = True) -> Sorter:
     )
 
 
-def messages(sender: str = SENDER, **devices: list[str]) -> LocalMessages:
-    """Return a notice for some devices of users, named by the first of their ID."""
+def notices(**devices: list[str]) -> LocalMessages:
+    """Return a notice for some devices of users, whom their first letter names."""
     return {
-        f"@{user}:here": {device: message(sender) for device in some}
-        for user, some in devices.items()
+        f"@{user}:here": dict.fromkeys(some, MESSAGE) for user, some in devices.items()
     }
 
 
-def message(sender: str = SENDER) -> dict[str, Any]:
-    """Return a message with a notice."""
-    return {"content": CONTENT, "type": "m.room_key.withheld", "sender": sender}
-
-
-def sort(
-    some: Sorter,
-    batch_of: LocalMessages,
-    origin: str | None = None,
-    *,
-    sender: str = SENDER,
-) -> Batch:
+def sort(some: Sorter, messages: LocalMessages, origin: str | None = None) -> Batch:
     """Sort messages; return their batch."""
-    batch = Batch(batch_of, {}, sender, f"room of {sender}", 3.0)
-    some.sort(batch, batch_of, origin)
+    batch = Batch(messages, {}, SENDER, "room of the sender", 3.0)
+    some.sort(batch, messages, origin)
     return batch
 
 
 def store(some: Sorter, *devices: str, user_id: str = USER) -> None:
     """Let a notice be remembered of devices, all of whose rows are known."""
     for stream_id, device in enumerate(devices, STREAM + 1):
-        batch = sort(some, {user_id: {device: message()}})
-        (candidate,) = batch.candidates
+        (candidate,) = sort(some, {user_id: {device: MESSAGE}}).candidates
         assert candidate.storing is not None
         some.memory.settle(candidate.storing, stream_id)
-        mailbox = some.memory.open((user_id, device), 0)
-        mailbox.learned = True
+        some.memory.open((user_id, device), 0).learned = True
 
 
 def believed(some: Sorter, device: str, user_id: str = USER) -> bool:
     """Say whether a device's notice is still believed to say it all."""
-    batch = sort(some, {user_id: {device: message()}})
-    (candidate,) = batch.candidates
+    (candidate,) = sort(some, {user_id: {device: MESSAGE}}).candidates
     assert candidate.storing is not None
     some.memory.abandon(candidate.storing)
     return candidate.collapses
@@ -98,32 +83,29 @@ def learned(some: Sorter, *devices: str, user_id: str = USER) -> list[bool]:
     return [mailbox is not None and mailbox.learned for mailbox in mailboxes]
 
 
+def sorted_devices(batch: Batch) -> list[str]:
+    """Return the devices of the notices that were looked at."""
+    return [each.mailbox[1] for each in batch.candidates]
+
+
 def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
-    """In the room of who sent it, from where the device list was."""
+    """In the room of who sent it, from where the streams are."""
     some = sorter()
-    some.memory.open((USER, "A"), 0)
-    before = message()
-    batch = sort(some, {USER: {"A": before}})
+    batch = sort(some, notices(r=["A"]))
 
     (candidate,) = batch.candidates
-    assert candidate.message is before
+    assert candidate.message is MESSAGE
     assert candidate.decision is decisions.FIRST
     assert candidate.wildcard is False
     storing = candidate.storing
     assert storing is not None
-    assert batch.who == storing.who == candidate.who
+    assert batch.who == storing.who
     assert (DEVICE_LIST, 3.0) == (storing.device_list_id, storing.began_s)
     assert [storing] == list(some.memory._in_flight)
     assert 1 == some.begun
-
-
-def test_a_mailbox_is_opened_from_where_the_stream_is() -> None:
-    """What its device was handed before is not known."""
-    some = sorter()
-    sort(some, messages(r=["A"]))
-
     mailbox = some.memory.peek((USER, "A"))
     assert mailbox is not None
+    # What its device was handed before is not known.
     assert STREAM == mailbox.handed_out
 
 
@@ -131,102 +113,81 @@ def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> N
     """It is stored, whatever they hold."""
     some = sorter()
     store(some, "A", "B")
-    before = message()
-    batch = sort(some, {USER: {WILDCARD: before}})
+    batch = sort(some, notices(r=[WILDCARD]))
 
-    assert [(USER, "A"), (USER, "B")] == [each.mailbox for each in batch.candidates]
+    assert ["A", "B"] == sorted_devices(batch)
     for each in batch.candidates:
-        assert each.message is before
+        assert each.message is MESSAGE
         assert each.wildcard is True
         assert each.decision is decisions.WILDCARD
         assert each.storing is not None
     assert [USER] == [user_id for user_id, _ in batch.to_all]
-    assert {} == batch.unread
+    assert {} == batch.unsorted
 
 
 def test_a_notice_for_all_of_whom_nothing_is_remembered_is_counted() -> None:
     """Once, as the first; nothing is in flight."""
     some = sorter()
-    before = message()
-    batch = sort(some, {USER: {WILDCARD: before}})
+    (candidate,) = sort(some, notices(r=[WILDCARD])).candidates
 
-    (candidate,) = batch.candidates
-    assert ((USER, WILDCARD), before) == (candidate.mailbox, candidate.message)
+    assert ((USER, WILDCARD), MESSAGE) == (candidate.mailbox, candidate.message)
     assert candidate.decision is decisions.FIRST
     assert candidate.storing is None
     assert 0 == len(some.memory)
 
 
-def test_what_is_no_notice_hides_none_behind_it() -> None:
-    """Nor what cannot be stored, nor what others know more of."""
-    some = sorter(has_all_devices=False)
-    nothing = {**message(), "content": {}}
-    of_user = {"A": nothing, "B\0": message(), WILDCARD: message(), "C": message()}
-    batch = sort(some, {USER + "\0": {"A": message()}})
-    assert [] == batch.candidates
-    del of_user["A"]
-    assert ["C"] == [each.mailbox[1] for each in sort(some, {USER: of_user}).candidates]
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ({USER + "\0": {"A": MESSAGE}, OTHER: {"B": MESSAGE}}, ["B"]),
+        ({USER: {"A": NO_NOTICE, "B": MESSAGE}}, ["B"]),
+        ({USER: {"B\0": MESSAGE, WILDCARD: MESSAGE, "C": MESSAGE}}, ["C"]),
+        # Which devices all are is told only where they are.
+        ({USER: {WILDCARD: MESSAGE}, OTHER: {"A": MESSAGE}}, ["A"]),
+    ],
+)
+def test_what_cannot_be_sorted_hides_nothing_behind_it(
+    messages: LocalMessages, expected: list[str]
+) -> None:
+    """What is no notice, cannot be stored, or is for devices that others know."""
+    batch = sort(sorter(has_all_devices=False), messages)
 
-    batch = sort(some, {USER: {"A": nothing, "B": message()}})
-    assert ["B"] == [each.mailbox[1] for each in batch.candidates]
-
-
-def test_a_notice_for_all_is_left_to_a_server_that_knows_them() -> None:
-    """Which devices they are is told only there."""
-    some = sorter(has_all_devices=False)
-    batch = sort(some, messages(r=[WILDCARD], q=["A"]))
-
-    assert [(OTHER, "A")] == [each.mailbox for each in batch.candidates]
+    assert expected == sorted_devices(batch)
     assert [] == batch.to_all
-
-
-def test_a_notice_for_all_is_looked_at_for_as_many_as_are_looked_at() -> None:
-    """No mailbox is doubted where there is room for all."""
-    some = sorter()
-    devices = [f"D{number}" for number in range(MOST)]
-    store(some, *devices)
-    batch = sort(some, messages(r=[WILDCARD]))
-
-    assert MOST == len(batch.candidates)
-    assert {} == batch.unread
-    assert [True] * MOST == learned(some, *devices)
 
 
 def test_a_notice_for_very_many_devices_leaves_the_others_in_doubt() -> None:
     """They are doubted once more when it is stored; no message is counted twice."""
-    some = sorter()
-    devices = [f"D{number}" for number in range(MOST + 2)]
-    store(some, *devices)
-    store(some, "A", user_id=OTHER)
-    batch = sort(some, messages(r=[WILDCARD]))
+    for beyond in (0, 2):
+        some = sorter()
+        devices = [f"D{number}" for number in range(MOST + beyond)]
+        store(some, *devices)
+        store(some, "A", user_id=OTHER)
+        batch = sort(some, notices(r=[WILDCARD]))
 
-    looked_at = [key[1] for key in (each.mailbox for each in batch.candidates)]
-    assert devices[:MOST] == looked_at
-    assert [True] * MOST == learned(some, *devices[:MOST])
+        assert devices[:MOST] == sorted_devices(batch)
+        assert [True] * MOST == learned(some, *devices[:MOST])
     assert [False, False] == learned(some, *devices[MOST:])
-    unread = batch.unread["inbox"]
-    assert (0, [USER]) == (unread.messages, unread.users)
-    doubted = [mailbox.key[1] for mailbox in unread.mailboxes]
-    assert devices[MOST:] == doubted
+    unsorted = batch.unsorted["inbox"]
+    assert (0, [USER]) == (unsorted.messages, unsorted.users)
+    assert devices[MOST:] == [mailbox.key[1] for mailbox in unsorted.mailboxes]
     assert not believed(some, devices[-1])
     assert believed(some, "A", OTHER)
 
 
-def test_what_nobody_looks_at_is_counted() -> None:
-    """Of all users together."""
-    some = sorter()
-    batch = sort(some, messages(r=["A", "B"], q=["A", "B", "C"]))
+def test_of_all_users_together_so_many_messages_are_looked_at() -> None:
+    """What is beyond is only counted."""
+    batch = sort(sorter(), notices(r=["A", "B"], q=["A"]))
+    assert (MOST, {}) == (len(batch.candidates), batch.unsorted)
+    batch = sort(sorter(), notices(r=["A", "B"], q=["A", "B"]))
 
-    unread = batch.unread["inbox"]
+    unsorted = batch.unsorted["inbox"]
     assert [] == batch.candidates
-    assert (5, [USER, OTHER]) == (unread.messages, unread.users)
-    assert [] == unread.mailboxes
-
-
-def test_as_many_as_are_looked_at_are() -> None:
-    """One more are too many."""
-    assert MOST == len(sort(sorter(), messages(r=["A", "B"], q=["A"])).candidates)
-    assert [] == sort(sorter(), messages(r=["A", "B"], q=["A", "B"])).candidates
+    assert (4, [USER, OTHER], []) == (
+        unsorted.messages,
+        unsorted.users,
+        unsorted.mailboxes,
+    )
 
 
 def test_what_nobody_looked_at_ends_the_belief_in_what_was_told_before() -> None:
@@ -234,23 +195,25 @@ def test_what_nobody_looked_at_ends_the_belief_in_what_was_told_before() -> None
     some = sorter()
     store(some, "A")
     store(some, "A", user_id=OTHER)
-    batch = sort(some, messages(r=["A", "B", "C", "D"]))
+    batch = sort(some, notices(r=["A", "B", "C", "D"]))
 
     assert not believed(some, "A")
-    assert [False] == learned(some, "A")
     assert believed(some, "A", OTHER)
-    assert [True] == learned(some, "A", user_id=OTHER)
-    (mailbox,) = batch.unread["inbox"].mailboxes
+    (mailbox,) = batch.unsorted["inbox"].mailboxes
     assert (USER, "A") == mailbox.key
 
 
 def test_only_mailboxes_that_it_names_are_doubted() -> None:
     """What it names `*` for is for all of the user's, and of nobody else's."""
-    for named, expected in [("C", [True, True]), (WILDCARD, [False, False])]:
+    for named, expected in [
+        ("A", [False, True]),
+        ("C", [True, True]),
+        (WILDCARD, [False, False]),
+    ]:
         some = sorter()
         store(some, "A", "B")
         store(some, "A", user_id=OTHER)
-        sort(some, messages(r=[named, "x", "y", "z"]))
+        sort(some, notices(r=[named, "x", "y", "z"]))
 
         assert expected == learned(some, "A", "B")
         assert [True] == learned(some, "A", user_id=OTHER)
@@ -265,7 +228,7 @@ def test_what_nobody_looked_at_counts_where_its_sender_may_send_it(
     """Or any server could end the belief in what others said."""
     some = sorter()
     store(some, "A")
-    batch = sort(some, messages(r=["A", "B", "C", "D"]), origin)
+    batch = sort(some, notices(r=["A", "B", "C", "D"]), origin)
 
     assert expected is believed(some, "A")
-    assert expected is ("inbox" not in batch.unread)
+    assert expected is ("inbox" not in batch.unsorted)

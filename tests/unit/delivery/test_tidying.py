@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, Awaitable, Collection, Sequence, cast
+from typing import Any, Collection, Sequence, cast
 
 import attrs
 import pytest
-from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.delivery.housekeeping import tidying
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
-from synapse_withheld.delivery.housekeeping.work import MOST_OF_ONE, MOST_TRIES
+from synapse_withheld.delivery.shares import MOST_OF_ONE, MOST_TRIES
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators import series
@@ -21,6 +20,7 @@ from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
+from tests.harness.databases.backlog import driven
 
 A: MailboxKey = ("@r:here", "A")
 B: MailboxKey = ("@r:here", "B")
@@ -73,12 +73,7 @@ class Around:
 
     def do_some(self) -> None:
         """Do as much as one statement can."""
-        outcome: list[Any] = []
-        work: Awaitable[None] = self.tidying.do_some()
-        ensureDeferred(cast(Any, work)).addBoth(outcome.append)
-        (result,) = outcome
-        if result is not None:
-            result.raiseException()
+        driven(self.tidying.do_some())
 
     def tidied(self) -> float:
         """Return how many rows were counted as deleted from the queue."""
@@ -163,22 +158,16 @@ def test_a_row_waits_until_all_readers_see_the_newer_one(around: Around) -> None
     around.do_some()
     assert not around.tidying.is_ready
     assert 1 == len(around.tidying)
+    # What is added may be visible already.
+    around.tidying.add([Superseded(B, 3, 7)], WHO)
+    assert around.tidying.is_ready
+    around.do_some()
 
     around.stream[0] = 8
     assert around.tidying.is_ready
     around.do_some()
     assert [(A, 5, 8)] == around.database.deleted[-1]
-    assert 2 == around.tidied()
-
-
-def test_what_is_added_is_looked_at_again(around: Around) -> None:
-    """It may be visible already, though something else waits."""
-    around.stream[0] = 7
-    around.tidying.add([Superseded(A, 5, 8)], WHO)
-    around.do_some()
-    around.tidying.add([Superseded(B, 6, 7)], WHO)
-
-    assert around.tidying.is_ready
+    assert 3 == around.tidied()
 
 
 def test_a_row_goes_for_the_newest_of_those_that_made_it_redundant(
@@ -246,25 +235,15 @@ def test_mailboxes_of_what_does_not_fit_are_forgotten(around: Around) -> None:
 def test_rows_are_deleted_in_equal_shares(
     around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever makes many redundant holds up nobody."""
+    """So many at once, the others with the next statement."""
     monkeypatch.setattr(tidying, "MOST_DELETED", 2)
-    around.tidying.add([Superseded(A, n, 90) for n in range(3)], WHO)
+    around.tidying.add([Superseded(A, n, 90) for n in range(2)], WHO)
     around.tidying.add([Superseded(B, 5, 90)], "@honest:here")
     around.do_some()
-
-    assert [[(A, 0, 90), (B, 5, 90)]] == around.database.deleted
-
-
-def test_so_much_is_deleted_at_once(
-    around: Around, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And the others with the next statement."""
-    monkeypatch.setattr(tidying, "MOST_DELETED", 2)
-    around.tidying.add([Superseded(A, n, 90) for n in range(3)], WHO)
-    around.do_some()
     around.do_some()
 
-    assert [2, 1] == [len(rows) for rows in around.database.deleted]
+    expected = [[(A, 0, 90), (B, 5, 90)], [(A, 1, 90)]]
+    assert expected == around.database.deleted
 
 
 def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
