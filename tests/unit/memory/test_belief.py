@@ -207,7 +207,7 @@ def test_a_row_that_holds_more_is_left_alone() -> None:
 def test_what_is_settled_is_known_as_it_was_sorted() -> None:
     """Its time, its device's, and whose room it takes. What is over is over."""
     of = memory()
-    storing = of.begin(R1, no_olm(), "hs", 7, 1.5)
+    storing = of.begin((R1[0], R1[1]), no_olm(), "hs", 7, 1.5)
     of.settle(storing, 5)
     of.abandon(storing)
     assert [] == of.settle(storing, 6)
@@ -221,6 +221,8 @@ def test_what_is_settled_is_known_as_it_was_sorted() -> None:
     )
     assert record.seen_arriving
     assert record.only_one_in_row
+    # One object for all of a mailbox takes less room.
+    assert record.mailbox is R1
     assert not storing.is_lost
 
 
