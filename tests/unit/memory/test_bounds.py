@@ -132,6 +132,7 @@ def test_of_a_large_mailbox_only_some_is_forgotten_at_once() -> None:
     of = memory(Limits(400, of_mailbox=400, of_who=400, of_who_in_mailbox=400))
     for number in range(400):
         store(of, no_olm(sender=f"@u{number}:hs"), number + 1)
+    assert 400 == of.pairs
     of.open(R2, 0)
     store(of, no_olm(), 999, R2)
 
