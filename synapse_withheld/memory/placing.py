@@ -24,7 +24,8 @@ def settle(mailboxes: Mailboxes, mailbox: Mailbox, record: Record) -> list[Super
     if found is not None:
         # It was learned before it was settled.
         mailboxes.remove(mailbox, found)
-    return _place(mailboxes, mailbox, known, {record.stream_id: record})
+    new = {record.stream_id: record}
+    return _place(mailboxes, mailbox, known, new, record.stream_id, ())
 
 
 def learn(
@@ -56,8 +57,8 @@ def _place(  # noqa: PLR0913, PLR0917 what there is to know of a mailbox
     mailbox: Mailbox,
     known: _ById,
     new: _ById,
-    newest_id: int = 0,
-    stale: Collection[int] = (),
+    newest_id: int,
+    stale: Collection[int],
 ) -> list[Superseded]:
     """Remember new rows of some pairs, of which all others are known.
 
@@ -69,7 +70,7 @@ def _place(  # noqa: PLR0913, PLR0917 what there is to know of a mailbox
         Row(each, record.notice, record.seen_arriving, each in stale)
         for each, record in sorted(together.items())
     ]
-    for older, newer in redundant(rows, max(newest_id, *together, 0)):
+    for older, newer in redundant(rows, max([newest_id, *together])):
         record = together[older]
         if new.pop(older, None) is None:
             mailboxes.remove(mailbox, record)

@@ -7,7 +7,7 @@ import pytest
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 from tests.unit.memory.naming import (
@@ -207,7 +207,7 @@ def test_a_row_that_holds_more_is_left_alone() -> None:
 def test_what_is_settled_is_known_as_it_was_sorted() -> None:
     """Its time, its device's, and whose room it takes. What is over is over."""
     of = memory()
-    storing = of.begin(R1, no_olm(), "hs", 7, 1.5)
+    storing = of.begin((R1[0], R1[1]), no_olm(), "hs", 7, 1.5)
     of.settle(storing, 5)
     of.abandon(storing)
     assert [] == of.settle(storing, 6)
@@ -221,6 +221,8 @@ def test_what_is_settled_is_known_as_it_was_sorted() -> None:
     )
     assert record.seen_arriving
     assert record.only_one_in_row
+    # One object for all of a mailbox takes less room.
+    assert record.mailbox is R1
     assert not storing.is_lost
 
 
@@ -269,8 +271,11 @@ def test_what_is_stale_goes_for_anything_newer_in_the_mailbox() -> None:
     rows = [Row(4, request(), stale=True), Row(5, request("2"), stale=True)]
     superseded = of.learn(R1, of.open(R1, 0), rows, 8, last=True)
 
-    assert [(4, 8), (5, 8)] == pairs(superseded)
+    assert [Superseded(R1, 4, 8), Superseded(R1, 5, 8)] == superseded
     assert 0 == of.pairs
+    # Also for what was stored since the mailbox was looked at.
+    store(of, request(content="other"), 9)
+    assert [(4, 9)] == pairs(of.learn(R1, of.open(R1, 0), rows[:1], 4, last=True))
 
 
 def test_a_mailbox_is_learned_with_its_last_page() -> None:

@@ -72,6 +72,17 @@ def test_a_sender_may_have_more_requests() -> None:
     assert not is_learned(of)
 
 
+def test_one_server_has_no_more_room_for_all_its_users() -> None:
+    """It can make up as many as it likes."""
+    of = memory(Limits(200_000, of_who_in_mailbox=5))
+    store(of, no_olm(), 1)
+    for number in range(10):
+        store(of, no_olm(sender=f"@u{number}:else"), number + 2, who="else")
+
+    assert [1, 7, 8, 9, 10, 11] == stream_ids(of)
+    assert not is_learned(of)
+
+
 def test_one_who_has_no_more_room_for_all_mailboxes() -> None:
     """The oldest goes, wherever it is; that mailbox is no longer learned."""
     of = memory(Limits(200_000, of_who=3))
@@ -121,6 +132,7 @@ def test_of_a_large_mailbox_only_some_is_forgotten_at_once() -> None:
     of = memory(Limits(400, of_mailbox=400, of_who=400, of_who_in_mailbox=400))
     for number in range(400):
         store(of, no_olm(sender=f"@u{number}:hs"), number + 1)
+    assert 400 == of.pairs
     of.open(R2, 0)
     store(of, no_olm(), 999, R2)
 

@@ -102,6 +102,8 @@ def test_what_one_sender_has_is_told_alike_of_few_and_of_many(number: int) -> No
         assert {"k1": 8} == sender._rearmed
         sender.remove(some[number - 1 - left])
         assert [left, number] == [sender.of_key(key) for key in ("k1", "k2")]
+    for each in some[number:]:
+        sender.remove(each)
     assert {} == sender._rearmed
 
 
