@@ -51,7 +51,9 @@ async def ask(
             text = dashboards.fill_in(target["expr"], values)
             found = await prometheus.query_range(text, end - seconds, end, STEP_S)
             legend = target["legendFormat"]
-            series += [_series(legend, end - seconds, each) for each in found]
+            told = [_series(legend, end - seconds, each) for each in found]
+            # Everything is counted from zero; what never happened has no line.
+            series += [each for each in told if any(each.values)]
         unit = panel["fieldConfig"]["defaults"]["unit"]
         panels.append(Panel(panel["title"], unit, series))
     return panels
