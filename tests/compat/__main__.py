@@ -48,8 +48,8 @@ def released() -> list[str]:
         [*command, "matrix-synapse"], capture_output=True, text=True, check=True
     )
     (line,) = [each for each in done.stdout.splitlines() if "Available" in each]
-    # Not those for developers, of which there were some.
-    versions = re.findall(r" (\d+(?:\.\d+)*(?:rc\d+)?)(?=,|$)", line)
+    # Not the few that were none, such as 1.9.0.dev2.
+    versions = re.findall(r"(?<= )[\d.]+(?:rc\d+)?(?=,|$)", line)
     return sorted((each for each in versions if key(each) >= key(OLDEST)), key=key)
 
 
@@ -113,9 +113,9 @@ def main() -> int:
 
 def _every_release(arguments: argparse.Namespace) -> int:
     known = page.passed(page.PAGE.read_text()) if arguments.page else []
-    left = [each for each in reversed(released()) if each not in known]
+    versions = arguments.versions or released()[::-1]
     runs = []
-    for version in arguments.versions or left:
+    for version in [each for each in versions if each not in known]:
         for python in arguments.python or PYTHONS[:1]:
             runs.append(run_short(version, python))
             print(page.line(runs[-1]), flush=True)  # noqa: T201 data

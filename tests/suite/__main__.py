@@ -13,9 +13,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synapse_withheld.synapse_internals import synapse_version
+
+if TYPE_CHECKING:
+    from tests.harness.databases.postgres import PostgresServer
 
 HERE = Path(__file__).parent
 # What has to do with to-device messages, and with those who carry or read them.
@@ -107,14 +112,24 @@ def _counts(found: dict[str, str]) -> str:
     return f"{len(found)} tests: {', '.join(each)}"
 
 
-def _use_postgres(directory: Path) -> None:
+def _use_postgres(directory: Path) -> PostgresServer:
+    import psycopg2  # noqa: PLC0415 missing?
+
     from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415 missing?
 
-    arguments = PostgresServer(directory / "postgres").arguments("postgres")
+    server = PostgresServer(directory / "postgres")
+    arguments = server.arguments("postgres")
+    connection = psycopg2.connect(**arguments)
+    connection.autocommit = True
+    # Each test makes a database and drops it, and nobody keeps any.
+    connection.cursor().execute("ALTER SYSTEM SET fsync = off")
+    connection.cursor().execute("SELECT pg_reload_conf()")
+    connection.close()
     os.environ.update(SYNAPSE_POSTGRES="1", SYNAPSE_POSTGRES_HOST=arguments["host"])
     os.environ.update(SYNAPSE_POSTGRES_USER=arguments["user"])
     if "port" in arguments:
         os.environ["SYNAPSE_POSTGRES_PORT"] = str(arguments["port"])
+    return server
 
 
 def main() -> int:
@@ -127,13 +142,13 @@ def main() -> int:
     parser.add_argument("--source", type=Path, help="a checkout of the same version")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="suite-") as name:
+    with tempfile.TemporaryDirectory(prefix="suite-") as name, ExitStack() as stack:
         directory = Path(name)
         # The user that PostgreSQL runs as has to reach its files.
         directory.chmod(0o755)
         os.environ["HOMESERVERS"] = str(directory / "homeservers")
         if arguments.postgres:
-            _use_postgres(directory)
+            stack.callback(_use_postgres(directory).stop)
         source = arguments.source or distribution(directory)
         names = arguments.names or list(SUITES)
         return compared(source, directory, names, arguments.jobs)
