@@ -105,7 +105,11 @@ class Shelf:
             stage = Stage(self.new_directory, new_database)
             self._stages.append(stage)
             self._there[key] = await stage.start(module)
-        return self._there[key]
+        homeserver = self._there[key]
+        if not homeserver.runs:
+            # A test that failed has left it so, which is nobody else's fault.
+            await homeserver.start()
+        return homeserver
 
     async def end(self) -> None:
         """Stop all of them."""
