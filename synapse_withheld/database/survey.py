@@ -12,7 +12,6 @@ import attrs
 
 from synapse_withheld.database.backlog import (
     MOST_OF_CHARACTER,
-    BacklogRow,
     Place,
     withheld_estimate_backlog,
 )
@@ -126,11 +125,7 @@ MOST_REMEMBERED = 10_000
 
 
 class SurveyDatabase(Database):
-    """What the survey asks: all that the sweep asks, and more.
-
-    Attributes:
-        inbox_rows: What was read last.
-    """
+    """What the survey asks: all that the sweep asks, and more."""
 
     def __init__(self, run: RunStatement, driver: str, walk: Walk) -> None:
         """Keep what runs statements.
@@ -144,7 +139,6 @@ class SurveyDatabase(Database):
         self._walk = walk
         self._is_gone: dict[Asker, bool] = {}
         self._settled: int | None = None
-        self.inbox_rows: list[InboxRow] = []
 
     async def settled(self) -> int:
         """Return the position when the survey began: it tells what was there then."""
@@ -152,13 +146,9 @@ class SurveyDatabase(Database):
             self._settled = await super().settled()
         return self._settled
 
-    async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
-        """Read rows of mailboxes, for the sweep without what is too long for it."""
-        self.inbox_rows = await self._walk(withheld_survey_inbox, before, limit)
-        return [
-            (user_id, device_id, stream_id, text if size <= WHOLE else None)
-            for user_id, device_id, stream_id, text, size in self.inbox_rows
-        ]
+    async def read_inbox(self, before: Place | None, limit: int) -> list[InboxRow]:
+        """Read rows of mailboxes."""
+        return await self._walk(withheld_survey_inbox, before, limit)
 
     async def read_outbox(
         self, before: OutboxPlace | None, limit: int

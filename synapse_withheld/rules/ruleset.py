@@ -29,10 +29,18 @@ class Ruleset:
     rules: tuple[Rule, ...]
     types: frozenset[str] = attrs.field(init=False)
     marks: tuple[str, ...] = attrs.field(init=False)
+    _by_type: dict[str, list[Rule]] = attrs.field(init=False, eq=False, repr=False)
 
     @types.default
     def _all_types(self) -> frozenset[str]:
         return frozenset[str]().union(*(rule.types for rule in self.rules))
+
+    @_by_type.default
+    def _rules_by_type(self) -> dict[str, list[Rule]]:
+        return {
+            each: [rule for rule in self.rules if each in rule.types]
+            for each in self.types
+        }
 
     @marks.default
     def _all_marks(self) -> tuple[str, ...]:
@@ -65,11 +73,10 @@ class Ruleset:
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
         """Return what a rule makes of a message, `None` if no rule names it."""
-        for rule in self.rules:
-            if message_type in rule.types:
-                notice = rule.read(sender, message_type, content)
-                if notice is not None:
-                    return notice
+        for rule in self._by_type.get(message_type, ()):
+            notice = rule.read(sender, message_type, content)
+            if notice is not None:
+                return notice
         return None
 
     def recognise(self, message: Mapping[str, Any]) -> Notice | None:

@@ -54,45 +54,61 @@ _AT_END = re.compile(rf',"type":({_STRING})(?:,{_MEMBER})*\}}\Z', re.DOTALL)
 _AT_START = re.compile(rf'\{{(?:{_MEMBER},)*?"type":({_STRING})', re.DOTALL)
 
 
+def type_of(text: str) -> str | None:
+    """Return the type of a message or EDU as far as its text shows it without reading.
+
+    Args:
+        text: The text of a row, of a mailbox or an outbox; or beginning and end of it.
+    """
+    end = text[max(0, text.rfind(_BEFORE_TYPE)) :]
+    found = _type_at_end(end) if len(end) <= MOST_OF_END else _matched(_AT_END, end)
+    return _matched(_AT_START, text) if found is None else found
+
+
 def kind_of(
-    text: str, known: Mapping[str, Notice | None] = _NOTHING, *, whole: bool = True
+    text: str,
+    message_type: str | None,
+    known: Mapping[str, Notice | None] = _NOTHING,
+    *,
+    whole: bool = True,
 ) -> Kind:
     """Return the kind of what a row holds.
 
     Args:
-        text: Its text, of a mailbox or an outbox; or beginning and end of it.
+        text: Its text, or beginning and end of it.
+        message_type: The type that the text shows.
         known: What rules make of some texts.
         whole: Whether it is all of the text.
     """
-    end = text[max(0, text.rfind(_BEFORE_TYPE)) :]
-    kind = _kind_of_end(end) if len(end) <= MOST_OF_END else _matched(_AT_END, end)
-    if kind is None:
-        kind = _matched(_AT_START, text)
-    if kind is None:
+    if message_type is None:
         return _kind_by_reading(text) if whole else UNREADABLE
-    if kind.type not in WITHHELD_TYPES or not whole:
-        return kind
+    if message_type not in WITHHELD_TYPES or not whole:
+        return _kind(message_type[:MAX_ID_LENGTH])
     notice = known.get(text)
     if notice is None:
         return _kind_by_reading(text)
     # Without reading it again. A rule names only what is well-formed.
     code = NO_OLM if notice.rule.name == NoOlm.name else notice.variant
-    return Kind(kind.type, code if code in _CODES else OTHER)
+    return _kind(message_type, code if code in _CODES else OTHER)
+
+
+@lru_cache(4096)
+def _kind(message_type: str, code: str = "") -> Kind:
+    return Kind(message_type, code)
 
 
 # One sender has many rows that end alike.
 @lru_cache(4096)
-def _kind_of_end(end: str) -> Kind | None:
+def _type_at_end(end: str) -> str | None:
     return _matched(_AT_END, end)
 
 
-def _matched(pattern: re.Pattern[str], text: str) -> Kind | None:
+def _matched(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.match(text)
     if found is None:
         return None
     quoted = found[1]
-    message_type = quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
-    return Kind(message_type[:MAX_ID_LENGTH])
+    return quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
 
 
 def _kind_by_reading(text: str) -> Kind:

@@ -10,7 +10,7 @@ from typing import Any, Sequence
 
 import attrs
 
-from synapse_withheld.config import RulesConfig
+from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.survey import (
     WHOLE,
     InboxRow,
@@ -18,11 +18,14 @@ from synapse_withheld.database.survey import (
     SurveyDatabase,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.inventory import Inventory, Sums
-from synapse_withheld.sweep.kinds import kind_of
+from synapse_withheld.sweep.kinds import kind_of, type_of
 from synapse_withheld.sweep.walk import Options, Progress, Sweep, up_to_a_new_place
 
 ALL_RULES = RulesConfig(**{each.name: True for each in attrs.fields(RulesConfig)})
+# What these name.
+NAMED = Ruleset.of(Config(rules=ALL_RULES)).types
 
 
 @attrs.define
@@ -85,20 +88,30 @@ class Survey:
         self.outbox.end()
 
     async def _inbox_step(self) -> None:
-        await self._sweep.step()
-        rows = self._database.inbox_rows[: self._sweep.latest.rows]
+        up_to = await self._database.settled()
+        read = await self._database.read_inbox(self._sweep.before, self._batch_size + 1)
+        types = [type_of(row[3]) for row in read]
+        # What is too long for a notice, or of another type, is not looked into.
+        some = [
+            (
+                *row[:3],
+                row[3] if row[4] <= WHOLE and (of is None or of in NAMED) else None,
+            )
+            for row, of in zip(read, types)
+        ]
+        await self._sweep.look_at(some, up_to)
+        rows, known = read[: self._sweep.latest.rows], self._sweep.known
         await self._look_up(rows)
-        known = self._sweep.known
         self.inbox.add(
-            ((user_id, device_id), kind_of(text, known, whole=size <= WHOLE), size)
-            for user_id, device_id, _, text, size in rows
+            (row[:2], kind_of(row[3], of, known, whole=row[4] <= WHOLE), row[4])
+            for row, of in zip(rows, types)
         )
 
     async def _outbox_step(self) -> None:
         read = await self._database.read_outbox(self._before, self._batch_size + 1)
         rows = up_to_a_new_place(read, self._batch_size, 2)
         self.outbox.add(
-            ((server,), kind_of(text, whole=size <= WHOLE), size)
+            ((server,), kind_of(text, type_of(text), whole=size <= WHOLE), size)
             for server, _, text, size in rows
         )
         self._in_outboxes += len(rows)

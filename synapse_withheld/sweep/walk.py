@@ -11,7 +11,7 @@ from typing import Any, Iterable, Mapping, Sequence, Tuple, TypeVar
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow
+from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow, Place
 from synapse_withheld.database.database import Database
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
@@ -109,6 +109,7 @@ class Sweep:
     Attributes:
         progress: What it has done since it began.
         latest: What its last step did.
+        before: The place that the last row was at; `None` before the first.
     """
 
     def __init__(
@@ -138,31 +139,39 @@ class Sweep:
         return [rule.name for rule in self._options.rules.rules]
 
     async def step(self) -> Progress:
-        """Look at one batch of rows, and delete what is redundant.
+        """Read one batch of rows, and delete what is redundant."""
+        up_to = await self._database.settled()
+        # One more than are looked at, to know what comes after them.
+        limit = self._options.batch_size + 1
+        return await self.look_at(await self._database.read(self.before, limit), up_to)
+
+    async def look_at(self, read: list[BacklogRow], up_to: int) -> Progress:
+        """Delete what is redundant in the rows of one step.
 
         After an error the next step begins again with the mailbox that this was in.
+
+        Args:
+            read: The rows after the place `before`, one more than are looked at.
+            up_to: The position that every reader saw before they were read.
         """
         try:
-            return await self._step()
+            return await self._look_at(read, up_to)
         except Exception:
             self._begin_mailbox()
             raise
 
     def _begin_mailbox(self) -> None:
         start = self.progress.mailbox
-        self._before = None if start is None else (*start, NEWEST_OF_MAILBOX)
+        self.before: Place | None = start and (*start, NEWEST_OF_MAILBOX)
         self._covering = Covering(self._options.rules)
 
-    async def _step(self) -> Progress:
+    async def _look_at(self, read: list[BacklogRow], up_to: int) -> Progress:
         limit = self._options.batch_size
-        up_to = await self._database.settled()
-        # One more than are looked at, to know what comes after them.
-        read = await self._database.read(self._before, limit + 1)
         rows = up_to_a_new_place(read, limit)
         seen = [row for row in rows if row[2] <= up_to]
         counts = await self._delete(await self._judge(_without_doubles(seen)))
         if rows:
-            self._before = rows[-1][:3]
+            self.before = rows[-1][:3]
         mailbox = rows[-1][:2] if rows else self.progress.mailbox
         self.latest = Progress(len(rows), counts, mailbox, done=len(read) <= limit)
         self.progress = self.progress.with_more(self.latest)

@@ -13,7 +13,7 @@ from synapse_withheld.config import Config
 from synapse_withheld.database.sql import decode
 from synapse_withheld.rules.content import code_of
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of
+from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, type_of
 from synapse_withheld.sweep.survey import ALL_RULES
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import notice, other, text_of
@@ -42,6 +42,11 @@ def written(message: Any) -> str:
     return json.dumps(message, separators=(",", ":"))
 
 
+def told(text: str, *known: Any, whole: bool = True) -> Kind:
+    """Return the kind, told as a survey tells it."""
+    return kind_of(text, type_of(text), *known, whole=whole)
+
+
 def plainly(text: str) -> Kind:
     """Return the kind, told by reading all of a text."""
     message = json.loads(text)
@@ -57,10 +62,10 @@ def test_a_row_of_a_mailbox_is_told_by_its_end(
 ) -> None:
     """Whatever anybody wrote into the content, the type or the name."""
     message = {"content": content, "type": message_type, "sender": sender}
-    assert plainly(written(message)) == kind_of(written(message))
+    assert plainly(written(message)) == told(written(message))
     if WITHHELD != message_type:
         ends = written(message)[:1000] + "\n" + written(message)[-1000:]
-        assert Kind(message_type) == kind_of(ends, whole=False)
+        assert Kind(message_type) == told(ends, whole=False)
 
 
 @given(NAMES, NAMES, JSON, st.booleans())
@@ -74,7 +79,7 @@ def test_a_row_of_an_outbox_is_told_by_either_end(
     expected = Kind(message_type)
     if WITHHELD == message_type:
         expected = expected._replace(code=code_of(content))
-    assert expected == kind_of(written(edu))
+    assert expected == told(written(edu))
 
 
 @given(st.dictionaries(st.sampled_from(["type", "x", "content"]), JSON), st.booleans())
@@ -85,14 +90,14 @@ def test_what_is_in_no_such_order_is_read(
     text = json.dumps(message) if spaces else written(message)
     message_type = message.get("type")
     known = isinstance(message_type, str)
-    assert (Kind(str(message_type)) if known else UNREADABLE) == kind_of(text)
+    assert (Kind(str(message_type)) if known else UNREADABLE) == told(text)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", '"type"', '{"type":1}'])
 def test_what_holds_no_message_is_unreadable(text: str) -> None:
     """One kind of its own."""
-    assert UNREADABLE == kind_of(text)
-    assert UNREADABLE == kind_of(text, whole=False)
+    assert UNREADABLE == told(text)
+    assert UNREADABLE == told(text, whole=False)
 
 
 @pytest.mark.parametrize("around", ["", " ", "\n\t"])
@@ -104,7 +109,7 @@ def test_white_space_around_a_message_is_nothing(around: str) -> None:
 
 def test_a_long_type_is_cut() -> None:
     """Senders choose types, and what is counted is remembered."""
-    kind = kind_of(text_of("@s:hs", "x" * 100_000, {}))
+    kind = told(text_of("@s:hs", "x" * 100_000, {}))
     assert 255 == len(kind.type)
 
 
@@ -113,9 +118,9 @@ def test_an_edu_of_several_codes_says_so() -> None:
     contents = [make_notice("k", None), {"code": "m.unverified"}]
     by_device = dict(zip("AB", contents))
     edu = {"type": WITHHELD, "messages": {"@u:hs": by_device, "@v:hs": 5}}
-    assert Kind(WITHHELD, SEVERAL) == kind_of(written(edu))
+    assert Kind(WITHHELD, SEVERAL) == told(written(edu))
     by_device["B"] = contents[0]
-    assert Kind(WITHHELD, "m.no_olm") == kind_of(written(edu))
+    assert Kind(WITHHELD, "m.no_olm") == told(written(edu))
 
 
 @pytest.mark.parametrize(
@@ -130,4 +135,4 @@ def test_an_edu_of_several_codes_says_so() -> None:
 def test_a_notice_that_is_known_says_the_same(text: str) -> None:
     """It is not read a second time."""
     known = ALL.recognise(json.loads(text))
-    assert plainly(text) == kind_of(text, {text: known})
+    assert plainly(text) == told(text, {text: known})
