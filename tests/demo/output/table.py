@@ -37,7 +37,7 @@ def make_rows(stock: Measured, module: Measured) -> list[Row]:
             "time until the last room key",
             (f"{m.catchup.seconds * 1000:,.0f} ms" for m in both),
         ),
-        _row("sends that failed", (f"{m.failed:,}" for m in both)),
+        _row("requests that failed", (f"{m.failed:,}" for m in both)),
     ]
     told = _of(module.metrics)
     return rows + [(label, NOTHING, f"{value:,.0f}") for label, value in told]
