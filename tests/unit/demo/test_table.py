@@ -59,7 +59,7 @@ def test_rows_and_bytes_are_of_all_mailboxes_and_decisions_of_the_module() -> No
         ("bytes in the mailboxes", "5", "2"),
         ("syncs until the last room key", "3", "3"),
         ("time until the last room key", "500 ms", "500 ms"),
-        ("sends that failed", "0", "0"),
+        ("requests that failed", "0", "0"),
         ("decisions: collapse, duplicate", "–", "1,775"),  # noqa: RUF001 as shown
     ]
 
