@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
             return _survey(arguments, config, module, connection)
         finally:
             connection.close()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         message = f"Cannot read the configuration: {error}"
     except ConfigProblemError as error:

@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse(config, arguments)
         with closing(connect(shared, writes=not arguments.dry_run)) as connection:
             return _sweep(arguments, config, connection)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         message = f"Cannot read the configuration: {error}"
     except (ConfigProblemError, UnreadablePlaceError, NothingToDoError) as error:
