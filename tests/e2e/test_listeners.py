@@ -263,6 +263,7 @@ async def test_with_a_token_the_page_is_asked_instead(
     file = place.file(listeners=[listener], enable_metrics=None)
     code, found = place.check(file, "--token-file", "token.txt")
     assert (0, {"metrics": "note"}) == (code, states(found))
+    assert "--token-file" not in found["metrics"]["do"]
     assert found["acting"] is True
     assert "1; 3 notices seen, 2 collapsed" == found["active"]["found"]
     assert "0" == found["failures"]["found"]
@@ -318,6 +319,7 @@ async def test_status_says_which_process_tells_nothing(place: Place) -> None:
     result = command_line("status", "-c", file, directory=place.directory)
     assert (2, "") == (result.returncode, result.stdout)
     assert "set 'enable_metrics: true'" in result.stderr
+    assert "run 'check' with --token-file" in result.stderr
 
 
 @in_reactor

@@ -60,7 +60,10 @@ it asks the module's page, with the access token of a server admin.
 exit codes: 0 nothing is wrong, 1 something is, 2 a file could not be read
 """
 
-_START = "start Synapse; if it runs, run this where the listener can be reached"
+_START = (
+    "start Synapse, or restart it where the listener is new; if that is done, run this "
+    "where it can be reached"
+)
 _UNREACHABLE = f"{_START}, or give its address with --metrics-url"
 _ANOTHER_TOKEN = "give the access token of a server admin"  # noqa: S105 no token
 
@@ -143,7 +146,9 @@ def _look_at(deployment: Deployment, url: Address | None, token: str) -> list[Fi
     try:
         addresses = [url] if url else metrics_addresses(process or {}, worker=worker)
     except NoMetricsError as error:
-        do = f"{error.do}; or give an admin's access token with --token-file"
+        do = error.do
+        if not token:
+            do += "; or give an admin's access token with --token-file"
         found.append(Finding("metrics", NOTE, error.found, do))
         return found + _ask_for_page(process or {}, writer, config, token)
     except ConfigProblemError as error:

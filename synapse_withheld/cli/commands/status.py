@@ -23,7 +23,10 @@ from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     add_config_argument,
     read,
 )
-from synapse_withheld.cli.shared.homeserver.listeners import metrics_addresses
+from synapse_withheld.cli.shared.homeserver.listeners import (
+    NoMetricsError,
+    metrics_addresses,
+)
 from synapse_withheld.cli.shared.homeserver.metrics_page import (
     Page,
     Totals,
@@ -132,6 +135,10 @@ def processes(deployment: Deployment) -> Iterator[Process]:
         try:
             addresses = metrics_addresses(config, worker=name != MAIN_PROCESS)
             yield Process(name, addresses)
+        except NoMetricsError as error:
+            instead = "; or run 'check' with --token-file, which asks the page"
+            problem = f"{error}{instead if name == deployment.writer else ''}"
+            yield Process(name, [], problem)
         except ConfigProblemError as error:
             yield Process(name, [], str(error))
 

@@ -40,6 +40,8 @@ QUESTIONS = (
 
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
+_SERVER_ERROR = 500
+
 _THERE = "run this with the Python that Synapse runs with"
 
 
@@ -178,6 +180,9 @@ def page_answers(address: Address, status: int, config: Config | None) -> Findin
     """Say what it means that the module's page is there, or is not."""
     if status == FOUND:
         return Finding("loaded", RIGHT, f"the module's page answers at {address}")
+    if status >= _SERVER_ERROR:
+        do = "look for this request in Synapse's log: it could not answer it"
+        return Finding("loaded", WRONG, f"{address} answers {status}", do)
     if config is not None and not config.pages:
         # Nothing else of a module can be seen from outside.
         return Finding("loaded", UNKNOWN, "not told without metrics or pages")

@@ -112,6 +112,7 @@ def test_what_is_hardly_meant_is_noted(
         (404, None, WRONG),
         (404, Config(), WRONG),
         (404, Config(pages=False), UNKNOWN),
+        (503, Config(pages=False), WRONG),
     ],
 )
 def test_the_page_tells_that_the_module_is_loaded(
@@ -119,7 +120,10 @@ def test_the_page_tells_that_the_module_is_loaded(
 ) -> None:
     """Where it is to serve one."""
     address = Address.of("http://[::1]/")
-    assert [state] == states(findings.page_answers(address, status, config))
+    found = findings.page_answers(address, status, config)
+    assert [state] == states(found)
+    # What Synapse answers where it cannot ask who may see the numbers.
+    assert (status == 503) is ("answers 503" in found.found)
 
 
 @pytest.mark.parametrize(
