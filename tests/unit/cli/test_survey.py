@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,31 @@ def test_the_json_says_the_same(
     assert {"no_olm", "withheld"} == {
         rule for rule, each in said["rules"].items() if each["on"]
     }
+
+
+def test_what_waits_for_a_server_is_not_told_in_syncs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is sent to it; only devices sync."""
+    config = make_database(tmp_path, TEXTS)
+    with closing(sqlite3.connect(file_of(config))) as connection, connection:
+        connection.execute(
+            "INSERT INTO device_federation_outbox (destination, stream_id, "
+            "messages_json) VALUES ('away.example', 1, ?)",
+            [json.dumps({"type": "test.plain", "messages": {}})],
+        )
+    file = write(tmp_path, config)
+    assert 0 == main(["survey", "-c", file])
+    lines = capsys.readouterr().out.splitlines()
+    here = lines.index("the longest outboxes")
+    assert lines[here + 1 : here + 3] == [
+        "  rows  server        most of it",
+        "     1  away.example  test.plain 100%",
+    ]
+    assert 0 == main(["survey", "-c", file, "--json"])
+    types = [{"type": "test.plain", "share": 1.0}]
+    longest = [{"server": "away.example", "rows": 1, "types": types}]
+    assert longest == json.loads(capsys.readouterr().out)["outbox"]["longest"]
 
 
 @pytest.mark.usefixtures("nobody")

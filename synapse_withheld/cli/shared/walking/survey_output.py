@@ -28,7 +28,7 @@ def in_text(survey: Survey, module: Config) -> str:
     parts = [
         *_queue("device_inbox", "mailboxes", survey.inbox),
         *_queue("device_federation_outbox", "servers", survey.outbox),
-        *_longest("the longest mailboxes", "user, device", survey.inbox.longest),
+        *_longest("the longest mailboxes", "syncs, user, device", survey.inbox.longest),
         *_longest("the longest outboxes", "server", survey.outbox.longest),
         "what each rule would remove from device_inbox",
         *_rules(survey, module),
@@ -47,7 +47,12 @@ def in_json(survey: Survey, module: Config) -> str:
         "inbox": {
             **_queue_data("mailboxes", survey.inbox),
             "longest": [
-                {"user_id": each.name[0], "device_id": each.name[1], **_long_data(each)}
+                {
+                    "user_id": each.name[0],
+                    "device_id": each.name[1],
+                    "syncs": each.syncs,
+                    **_long_data(each),
+                }
                 for each in survey.inbox.longest
             ],
             "gone": _unread_data(survey.gone),
@@ -95,13 +100,16 @@ def _row(sums: Sums, *more: str) -> tuple[str, ...]:
 def _longest(title: str, columns: str, longest: list[Long]) -> list[str]:
     if not longest:
         return []
+    of_devices = columns.startswith("syncs")
     rows = []
     for each in longest:
         shares = ", ".join(
             f"{kind} {part / each.rows:.0%}" for kind, part in each.kinds
         )
-        rows.append((f"{each.rows:,}", f"{each.syncs:,}", *each.name, shares))
-    return [title, *_table(f"rows, syncs, {columns}, most of it", rows), ""]
+        syncs = [f"{each.syncs:,}"] if of_devices else []
+        rows.append((f"{each.rows:,}", *syncs, *each.name, shares))
+    header = f"rows, {columns}, most of it"
+    return [title, *_table(header, rows, [0, 1] if of_devices else [0]), ""]
 
 
 def _rules(survey: Survey, module: Config) -> list[str]:
@@ -158,7 +166,7 @@ def _long_data(each: Long) -> dict[str, Any]:
         {**_kind_data(kind), "share": round(rows / each.rows, 4)}
         for kind, rows in each.kinds
     ]
-    return {"rows": each.rows, "syncs": each.syncs, "types": types}
+    return {"rows": each.rows, "types": types}
 
 
 def _kind_data(kind: Kind) -> dict[str, str]:
