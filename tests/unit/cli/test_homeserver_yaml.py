@@ -128,3 +128,11 @@ def test_a_config_is_read_as_synapse_reads_it(config: object) -> None:
     _, synapse = load_module(entry, ())
     assert synapse == module_config({"modules": [entry]})
     assert (synapse == Config()) is not bool(config)
+
+
+def test_the_file_that_names_the_module_is_asked_for() -> None:
+    """In Debian's package it is in a directory beside `homeserver.yaml`."""
+    with pytest.raises(ConfigProblemError) as raised:
+        module_config({})
+    assert "add an entry" in raised.value.do
+    assert "give it with -c, too" in raised.value.do

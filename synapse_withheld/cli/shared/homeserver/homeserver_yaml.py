@@ -133,7 +133,8 @@ def module_entry(config: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ConfigProblemError("'modules' is no list", _ADD_MODULE)
     ours: list[Mapping[str, Any]] = [entry for entry in modules if is_ours(entry)]
     if not ours:
-        raise ConfigProblemError("the module is not under 'modules'", _ADD_MODULE)
+        do = f"{_ADD_MODULE}; if it is in another file, give it with -c, too"
+        raise ConfigProblemError("the module is not under 'modules'", do)
     if len(ours) > 1:
         raise ConfigProblemError(
             "'modules' names the module more than once", "leave one entry"
