@@ -1,0 +1,55 @@
+"""What befalls the homeservers: restarts, kills, a database that restarts."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Awaitable, Callable, Iterator
+
+import attrs
+from twisted.internet.threads import deferToThread
+
+from tests.harness.databases.postgres import PostgresServer
+from tests.soak.lane import UNSETTLED_FOR_S, Lane
+
+Fault = Callable[[], Awaitable[object]]
+
+
+@attrs.define(eq=False)
+class Faults:
+    """Brings them about, one after the other, each kind as often as the others."""
+
+    lanes: tuple[Lane, Lane]
+    postgres: PostgresServer
+    chance: random.Random
+
+    def endless(self) -> Iterator[tuple[str, Fault]]:
+        """Return what happens next, and in a few words."""
+        while True:
+            kinds: list[tuple[str, Fault]] = [("database", self._restart_database)]
+            for lane in self.lanes:
+                kinds.append((f"restart of {lane.name}", self._restart(lane)))
+                kinds.append((f"kill -9 of {lane.name}", self._kill(lane)))
+            self.chance.shuffle(kinds)
+            yield from kinds
+
+    def _restart(self, lane: Lane) -> Fault:
+        return lambda: self._die(lane, lane.homeserver.stop)
+
+    def _kill(self, lane: Lane) -> Fault:
+        return lambda: self._die(lane, lane.homeserver.kill)
+
+    async def _die(self, lane: Lane, end: Callable[[], Awaitable[None]]) -> None:
+        lane.troubled_until = float("inf")
+        died = time.monotonic()
+        await end()
+        await lane.homeserver.start()
+        lane.deaths.append((died, time.monotonic()))
+        lane.troubled_until = time.monotonic() + UNSETTLED_FOR_S
+
+    async def _restart_database(self) -> None:
+        for lane in self.lanes:
+            lane.troubled_until = float("inf")
+        await deferToThread(self.postgres.restart)
+        for lane in self.lanes:
+            lane.troubled_until = time.monotonic() + UNSETTLED_FOR_S
