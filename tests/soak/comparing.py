@@ -6,13 +6,15 @@ as `tests/model/redundancy.py` has it: nothing of the module is looked at.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter, defaultdict
-from typing import Any, Hashable
+from typing import Any, Hashable, Iterable
 
 import attrs
 
 from tests.harness.clients.messages import ENCRYPTED
+from tests.model.client import TIMEOUT_MS
 from tests.model.redundancy import (
     REQUESTS,
     VERIFICATION_REQUEST,
@@ -21,24 +23,24 @@ from tests.model.redundancy import (
     pair_of,
     says_the_same,
 )
-from tests.soak.history import END, History
+from tests.soak.history import History
 from tests.soak.lane import Lane
-from tests.soak.life import DAY_MS, Life, Send
-from tests.soak.people import NEVER_ACKNOWLEDGE, SECRET_REQUEST, Reads, number_of
+from tests.soak.life import Life
+from tests.soak.people import NEVER_ACKNOWLEDGE, number_of
+from tests.soak.talk import CANCELLATION, DAY_MS, SECRET_REQUEST, Said
 
-TIMEOUT_MS = 10 * 60 * 1000
 # What an answer may take to the other server and back.
 ON_THE_WAY_S = 5.0
 
 Place = tuple[str, str, int]
+Message = dict[str, Any]
 
 
 @attrs.define(eq=False)
 class Comparison:
-    """Everything that happened, on both.
+    """Everything that happened on both.
 
     Attributes:
-        reads: How each device reads.
         missing: How many messages are missing with the module, by reason.
         problems: What must not be.
     """
@@ -46,77 +48,74 @@ class Comparison:
     life: Life
     stock: Lane
     module: Lane
-    reads: dict[Place, Reads] = attrs.field(init=False)
     missing: Counter[str] = attrs.Factory(Counter)
     problems: list[str] = attrs.Factory(list)
-    _olm: dict[tuple[str, str], list[Send]] = attrs.field(init=False)
+    _forgetful: set[Place] = attrs.field(init=False)
+    _olm: dict[tuple[str, str], list[tuple[int, Said]]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.reads = {each.place: each.reads for each in self.life.devices}
+        self._forgetful = {
+            each.place for each in self.life.devices if each.reads in NEVER_ACKNOWLEDGE
+        }
         self._olm = defaultdict(list)
-        for step in self.life.sent.values():
-            if step.message_type == ENCRYPTED:
-                for user in step.messages:
-                    between = step.sender.user.user_id, user.user_id
-                    self._olm[between].append(step)
+        for number, said in self.life.sent.items():
+            if said.message_type == ENCRYPTED:
+                for user in said.messages:
+                    between = said.sender.user.user_id, user.user_id
+                    self._olm[between].append((number, said))
 
     def compare(self) -> None:
-        """Compare all devices."""
+        """Compare what all devices were given."""
         for lane in (self.stock, self.module):
             self.problems += [f"{lane.name}: {failed}" for failed in lane.failed]
         for place in sorted({*self.stock.histories, *self.module.histories}):
-            stock = self.stock.histories.get(place, History(place[2]))
-            module = self.module.histories.get(place, History(place[2]))
+            stock, module = (
+                lane.histories.get(place, History(0))
+                for lane in (self.stock, self.module)
+            )
             _Device(self, place, stock, module).compare()
 
-    def had_gone(self, name: tuple[str, str], after: int, before: int = END) -> bool:
-        """Say whether a device logged out between two steps."""
-        return any(after < gone < before for gone in self.life.gone.get(name, ()))
+    def find_untidied(self) -> None:
+        """Look for what waits with the module beside what makes it redundant.
 
-    def died_between(self, older: int, newer: int) -> bool:
-        """Say whether the module started anew between two requests."""
-        after, before = self.module.asked[older][1], self.module.asked[newer][0]
-        return any(after < died and back < before for died, back in self.module.deaths)
+        Of what came before its last start the module cannot know all.
+        """
+        asked, deaths = self.module.asked, self.module.deaths
+        started = deaths[-1][1] if deaths else 0.0
+        for device in self.life.devices:
+            left = [
+                each
+                for each in self.module.waiting(device)
+                if asked[number_of(each)][0] > started
+            ]
+            for older, newer in itertools.combinations(left, 2):
+                if _goes(older, newer):
+                    self.problems.append(f"{device.place}: {older} beside {newer}")
 
-    def rearmed(
-        self, notice: dict[str, Any], place: Place, older: int, newer: int
-    ) -> bool:
-        """Say whether an Olm message passed between the ends of a notice's pair."""
-        sender, (recipient, device_id, _) = notice["sender"], place
-        for step in self._olm[recipient, sender]:
-            if older < step.number < newer:
-                return True
-        for step in self._olm[sender, recipient]:
-            (contents,) = (
-                by_device
-                for user, by_device in step.messages.items()
-                if user.user_id == recipient
-            )
-            content = contents.get(device_id, {})
-            is_key = content.get("sender_key") == notice["content"]["sender_key"]
-            if older < step.number < newer and is_key:
-                return True
-        return False
+    def may_collapse(self, place: Place, message: Message, older: int) -> bool:
+        """Say whether nothing happened since an older notice that says the same.
 
+        No Olm message, and no start of the module; and the reader acknowledges.
+        """
+        newer, asked = number_of(message), self.module.asked
+        died = any(
+            asked[older][1] < died and back < asked[newer][0]
+            for died, back in self.module.deaths
+        )
+        return not (
+            died or place in self._forgetful or self._olm_between(place, message, older)
+        )
 
-def left_untidied(comparison: Comparison) -> list[str]:
-    """Say what waits with the module that something newer makes redundant.
-
-    Of what came before its last start it cannot know all.
-    """
-    module = comparison.module
-    started = module.deaths[-1][1] if module.deaths else 0.0
-    found = []
-    for device in comparison.life.devices:
-        left = [
-            each
-            for each in module.waiting(device)
-            if module.asked[number_of(each)][0] > started
-        ]
-        for newer, older in ((b, a) for i, b in enumerate(left) for a in left[:i]):
-            if goes(older, newer, merge_scopes=True, newer_seen=True):
-                found.append(f"{device.place}: left beside {newer}: {older}")
-    return found
+    def _olm_between(self, place: Place, message: Message, older: int) -> bool:
+        (recipient, device_id, _), newer = place, number_of(message)
+        sender, key = message["sender"], message["content"]["sender_key"]
+        answers, others = self._olm[recipient, sender], self._olm[sender, recipient]
+        return any(older < number < newer for number, _ in answers) or any(
+            older < number < newer
+            and by_device.get(device_id, {}).get("sender_key") == key
+            for number, said in others
+            for by_device in said.messages.values()
+        )
 
 
 @attrs.define(eq=False)
@@ -128,119 +127,122 @@ class _Device:
     stock: History
     module: History
     _pairs: dict[Hashable, list[int]] = attrs.field(init=False)
-    _why: dict[int, str] = attrs.Factory(dict)
+    _whys: dict[int, str] = attrs.Factory(dict)
 
     def __attrs_post_init__(self) -> None:
         self._pairs = defaultdict(list)
         for number, message in self.stock.given.items():
-            self._pairs[pair_of(message, merge_scopes=True)].append(number)
+            self._pairs[_pair(message)].append(number)
 
     def compare(self) -> None:
-        for lane, history in (
-            (self.everything.stock, self.stock),
-            (self.everything.module, self.module),
-        ):
-            twice = history.twice - lane.cut_off.keys()
-            self._report(f"twice on {lane.name}", twice)
-            self._report(f"out of order on {lane.name}", history.unordered)
+        lanes = self.everything.stock, self.everything.module
         stock, module = self.stock.given, self.module.given
-        self._report("with the module alone", module.keys() - stock.keys())
-        changed = (n for n in module if n in stock and module[n] != stock[n])
-        self._report("changed", changed)
+        for lane, history in zip(lanes, (self.stock, self.module)):
+            self._report(f"twice on {lane.name}", history.twice - lane.cut_off.keys())
+            self._report(f"out of order on {lane.name}", history.unordered)
+        self._report("only with the module", module.keys() - stock.keys())
+        both = module.keys() & stock.keys()
+        self._report("changed", (n for n in both if module[n] != stock[n]))
         missing = sorted(stock.keys() - module.keys())
-        for number in missing:
-            self.everything.missing[self._why_missing(number)] += 1
+        self.everything.missing.update(self._why_missing(each) for each in missing)
         self._report("lost", (n for n in missing if not self._why_missing(n)))
         now_ts = int(time.time() * 1000)
-        told, known = (
-            each.known(now_ts, self._is_stale) for each in (self.stock, self.module)
-        )
-        if told.knows != known.knows:
-            for before, after in zip(told.knows, known.knows):
-                if before != after:
-                    self.everything.problems.append(
-                        f"{self.place} knows otherwise: {before} and {after}"
-                    )
+        told = self.stock.known(now_ts, self._is_stale)
+        known = self.module.known(now_ts, self._is_stale)
+        for before, after in zip(told.knows, known.knows):
+            if before != after:
+                differs = _otherwise(before, after)
+                self._add(f"the client knows otherwise: {differs}")
 
-    def _report(self, what: str, numbers: Any) -> None:
+    def _report(self, what: str, numbers: Iterable[int]) -> None:
         for number in numbers:
             message = self.stock.given.get(number) or self.module.given.get(number)
-            text = f"{self.place}: {what}: {number} {message}"
-            self.everything.problems.append(text)
+            self._add(f"{what}: {message}")
+
+    def _add(self, problem: str) -> None:
+        self.everything.problems.append(f"{self.place}: {problem}")
 
     def _why_missing(self, number: int) -> str:
         """Return why a message is redundant, empty if it is not."""
-        if number not in self._why:
-            self._why[number] = (
-                "superseded" * self._is_superseded(number)
-                or "collapsed" * self._is_collapsed(number)
-                or "stale" * self._is_stale(number)
-                or "vanished" * self._is_vanished(number)
+        if number not in self._whys:
+            ways = {
+                "superseded": self._is_superseded,
+                "collapsed": self._is_collapsed,
+                "stale": self._is_stale,
+                "vanished": self._has_vanished,
+            }
+            self._whys[number] = next(
+                (why for why, is_so in ways.items() if is_so(number)), ""
             )
-        return self._why[number]
+        return self._whys[number]
 
     def _is_superseded(self, number: int) -> bool:
         """Say whether a newer message stood for it when it was to be read."""
         older, bound = self.stock.given[number], self.module.read_after(number)
         return any(
-            goes(older, self.stock.given[newer], merge_scopes=True, newer_seen=True)
+            number < newer < bound
+            and _goes(older, self.stock.given[newer])
             and (newer in self.module.given or self._why_missing(newer))
-            for newer in self._pair(older)
-            if number < newer < bound
+            for newer in self._pairs[_pair(older)]
         )
 
     def _is_collapsed(self, number: int) -> bool:
         """Say whether an older notice said the same, and nobody had read it."""
-        new, everything = self.stock.given[number], self.everything
-        if (
-            not is_notice(new["type"], new["content"])
-            or everything.reads.get(self.place) in NEVER_ACKNOWLEDGE
-        ):
-            return False
-        return any(
-            older in self.module.given
+        new = self.stock.given[number]
+        return is_notice(new["type"], new["content"]) and any(
+            older < number
+            and older in self.module.given
             and says_the_same(self.stock.given[older], new, merge_scopes=True)
-            and not everything.rearmed(new, self.place, older, number)
-            and not everything.died_between(older, number)
             and not self._was_read(older, number)
-            for older in self._pair(new)
-            if older < number
+            and self.everything.may_collapse(self.place, new, older)
+            for older in self._pairs[_pair(new)]
         )
 
     def _was_read(self, older: int, newer: int) -> bool:
-        asked = self.everything.module.asked[newer][0]
+        """Say whether a read began between two messages; abroad, if one was taken."""
         came = self.module.came.get(older)
         if came is not None:
+            asked, _ = self.everything.module.asked[newer]
             return came + ON_THE_WAY_S < asked
         return self.module.reads_between(older, newer)
 
     def _is_stale(self, number: int) -> bool:
         """Say whether nobody heeds a request any more."""
-        message = self.everything.life.sent[number]
-        content = (self.stock.given.get(number) or self.module.given[number])["content"]
-        asker = content.get("requesting_device_id")
-        if message.message_type == VERIFICATION_REQUEST:
-            asker = content["from_device"]
+        message = self.stock.given.get(number) or self.module.given[number]
+        content, asker = message["content"], None
+        if message["type"] == VERIFICATION_REQUEST:
             if content["timestamp"] + DAY_MS + TIMEOUT_MS < time.time() * 1000:
                 return True
-        elif message.message_type not in REQUESTS or content["action"] != "request":
-            return False
-        name = message.sender.user.user_id, asker
-        return self.everything.had_gone(name, number)
+            asker = content["from_device"]
+        elif message["type"] in REQUESTS and content["action"] == "request":
+            asker = content["requesting_device_id"]
+        gone = self.everything.life.gone.get((message["sender"], asker), ())
+        return any(number < each for each in gone)
 
-    def _is_vanished(self, number: int) -> bool:
-        """Say whether it is a cancellation of what nobody was handed."""
+    def _has_vanished(self, number: int) -> bool:
+        """Say whether it takes back what nobody was handed."""
         message = self.stock.given[number]
-        if (
-            message["type"] != SECRET_REQUEST
-            or message["content"]["action"] == "request"
-        ):
-            return False
-        before = [older for older in self._pair(message) if older < number]
-        return not any(
-            older in self.module.given or self.module.reads_between(older, number)
-            for older in before
+        return (
+            message["type"] == SECRET_REQUEST
+            and message["content"]["action"] == CANCELLATION
+            and not any(
+                older in self.module.given or self.module.reads_between(older, number)
+                for older in self._pairs[_pair(message)]
+                if older < number
+            )
         )
 
-    def _pair(self, message: dict[str, Any]) -> list[int]:
-        return self._pairs[pair_of(message, merge_scopes=True)]
+
+def _goes(older: Message, newer: Message) -> bool:
+    return goes(older, newer, merge_scopes=True, newer_seen=True)
+
+
+def _pair(message: Message) -> Hashable:
+    return pair_of(message, merge_scopes=True)
+
+
+def _otherwise(before: Any, after: Any) -> str:
+    if not isinstance(before, dict):
+        return f"{before - after} and {after - before}"
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return ", ".join(f"{key}: {before.get(key)}, {after.get(key)}" for key in keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from typing import Awaitable, Callable, Iterator
@@ -28,16 +29,12 @@ class Faults:
         while True:
             kinds: list[tuple[str, Fault]] = [("database", self._restart_database)]
             for lane in self.lanes:
-                kinds.append((f"restart of {lane.name}", self._restart(lane)))
-                kinds.append((f"kill -9 of {lane.name}", self._kill(lane)))
+                end = {"restart": lane.homeserver.stop, "kill -9": lane.homeserver.kill}
+                for how, ends in end.items():
+                    die = functools.partial(self._die, lane, ends)
+                    kinds.append((f"{how} of {lane.name}", die))
             self.chance.shuffle(kinds)
             yield from kinds
-
-    def _restart(self, lane: Lane) -> Fault:
-        return lambda: self._die(lane, lane.homeserver.stop)
-
-    def _kill(self, lane: Lane) -> Fault:
-        return lambda: self._die(lane, lane.homeserver.kill)
 
     async def _die(self, lane: Lane, end: Callable[[], Awaitable[None]]) -> None:
         lane.troubled_until = float("inf")

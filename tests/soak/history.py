@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import json
 from typing import Any, Callable
 
 import attrs
@@ -57,7 +58,8 @@ class History:
                 if number < self._newest:
                     self.unordered.add(number)
                 self._newest = max(self._newest, number)
-                self.given[number] = message
+                # Their keys may be in another order each time.
+                self.given[number] = json.loads(json.dumps(message, sort_keys=True))
             elif not again:
                 self.twice.add(number)
         self.done.append(step)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Awaitable, Callable, TypeVar, cast
+from typing import Any, Awaitable, Callable, TypeVar, Union, cast
 
 import attrs
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, DeferredLock
 
 from tests.harness.clients.matrix import Client, MatrixError
 from tests.harness.clients.messages import make_message
@@ -19,28 +19,20 @@ from tests.harness.homeservers.bridge import Bridge
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import BRIDGE_TOKEN
-from tests.harness.polling import pause
+from tests.harness.polling import become, pause
 from tests.harness.together import cancellable, together
 from tests.soak.history import END, History, Messages
-from tests.soak.life import (
-    Away,
-    Dehydrate,
-    LogIn,
-    LogOut,
-    LoseStore,
-    Read,
-    Send,
-    Step,
-)
 from tests.soak.people import OTHER_SERVER, Device, Reads, User, number_of
+from tests.soak.reading import DEHYDRATED, PAGE, FromStart, Sliding, Syncing, good
+from tests.soak.talk import Said
 
 T = TypeVar("T")
 
-TRY_FOR_S, TRY_AGAIN_S, ANSWERED_WITHIN_S = 180.0, 0.2, 30.0
+TRY_AGAIN_S, ANSWERED_WITHIN_S, STORED_WITHIN_S = 0.2, 30.0, 5.0
+# How long requests are made again, where something befell and where nothing did.
+TRY_FOR_S, TRY_QUIETLY_FOR_S = 180.0, 5.0
 # After a restart of the database each of Synapse's connections may fail once.
 UNSETTLED_FOR_S = 30.0
-PAGE = 100
-_DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 
 
 class Other(RemoteServer):
@@ -52,8 +44,7 @@ class Other(RemoteServer):
 
     def take(self, request: Any) -> Any:
         answer = super().take(request)
-        new = len(self.received) - len(self.came)
-        self.came += [time.monotonic()] * new
+        self.came += [time.monotonic()] * (len(self.received) - len(self.came))
         return answer
 
 
@@ -64,9 +55,8 @@ class Lane:
     Attributes:
         histories: What each device was given.
         cut_off: Requests that had to be made again, by the number of the step.
-        failed: Requests that were not answered 200 although nothing had happened.
-        asked: When each request with messages was made and answered.
-        took: How long requests with messages took.
+        failed: Requests that failed although nothing had befallen.
+        asked: When each request with messages was made, and when answered.
         deaths: When the homeserver went, and when it was back.
         troubled_until: Until when requests may fail.
     """
@@ -79,20 +69,18 @@ class Lane:
     cut_off: dict[int, str] = attrs.Factory(dict)
     failed: list[str] = attrs.Factory(list)
     asked: dict[int, tuple[float, float]] = attrs.Factory(dict)
-    took: list[float] = attrs.Factory(list)
     deaths: list[tuple[float, float]] = attrs.Factory(list)
     troubled_until: float = 0.0
     _clients: dict[Device, Client] = attrs.Factory(dict)
-    _sliding: dict[Device, SlidingSync] = attrs.Factory(dict)
-    _since: dict[Device, str] = attrs.Factory(dict)
+    _readers: dict[Device, Union[Syncing, Sliding, FromStart]] = attrs.Factory(dict)
+    _edus: DeferredLock = attrs.Factory(DeferredLock)
 
     @classmethod
     async def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
         """Start what is beside a homeserver, which is not started yet."""
-        other, bridge = Other(), Bridge(directory)
         directory.mkdir()
-        await other.start()
-        await bridge.start()
+        other, bridge = Other(), Bridge(directory)
+        await together(other.start(), bridge.start())
         config = {**bridge.configuration(), **IMPATIENT}
         config["experimental_features"].update(
             msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True
@@ -110,45 +98,150 @@ class Lane:
         """Register people, and log their devices in."""
         for user in people:
             if user.is_here:
-                first = user.devices[0]
-                client = await self.homeserver.register(
-                    user.name, device_id=first.device_id
-                )
-                self._clients[first] = client
-                await client.upload_keys(first.olm)
-                for device in user.devices[1:]:
-                    await self._log_in(device, 0)
-            elif user.server != OTHER_SERVER:
+                first, *_ = user.devices
+                await self.homeserver.register(user.name, device_id=first.device_id)
+                for device in user.devices:
+                    await self.log_in(0, device)
+            elif not user.is_abroad:
                 await self._register_bridged(user)
-            for device in user.devices:
-                self.histories[device.place] = History(0)
 
-    async def take(self, step: Step) -> None:
-        """Do what happens in a step, until it is done."""
+    # What happens in steps.
+
+    async def send(self, number: int, said: Said) -> None:
+        """Send messages to devices."""
+        messages = {
+            self._named(user.user_id): by_device
+            for user, by_device in said.messages.items()
+        }
+        send = self._send_abroad if said.sender.user.is_abroad else self._send_here
         began = time.monotonic()
-        if isinstance(step, Send):
-            await self._send(step)
-            self.asked[step.number] = began, time.monotonic()
-            if step.number not in self.cut_off:
-                self.took.append(time.monotonic() - began)
-        elif isinstance(step, Read):
-            await self._read(step)
-        elif isinstance(step, LogIn):
-            await self._log_in(step.device, step.number)
-        elif isinstance(step, LogOut):
-            await self._log_out(step)
-        elif isinstance(step, LoseStore):
-            await self._lose_store(step)
-        elif isinstance(step, Dehydrate):
-            await self._dehydrate(step)
-        elif isinstance(step, Away):
-            self.other.refuses = step.is_away
+        await self._insist(number, lambda: send(number, said, messages))
+        self.asked[number] = began, time.monotonic()
+
+    async def _send_here(self, number: int, said: Said, messages: Any) -> None:
+        client, transaction_id = self._clients[said.sender], f"transaction{number}"
+        kind = said.message_type
+        status = await client.send_to_device(kind, messages, transaction_id)
+        if status != 200:
+            raise MatrixError(f"sendToDevice: {status}")
+
+    async def _send_abroad(self, number: int, said: Said, messages: Any) -> None:
+        """Send an EDU, and wait until it is stored."""
+        sender, message_id = self._named(said.sender.user.user_id), f"message{number}"
+        # Synapse takes one transaction of a server at a time.
+        async with self._edus:
+            status, _ = await self.other.send_edu(
+                self.homeserver, sender, said.message_type, messages, message_id
+            )
+        if status != 200:
+            raise MatrixError(f"EDU: {status}")
+        sql = "SELECT 1 FROM device_federation_inbox WHERE message_id = ?"
+
+        def is_stored() -> bool:
+            return bool(self.homeserver.query(sql, (message_id,)))
+
+        if not await become(is_stored, STORED_WITHIN_S):
+            raise MatrixError("EDU: it is not stored")
+
+    async def read(
+        self, number: int, device: Device, loses: bool, acknowledges: bool
+    ) -> None:
+        """Read all there is.
+
+        Args:
+            number: Of the step.
+            device: Which reads.
+            loses: Whether an answer gets lost on its way before.
+            acknowledges: Whether it is still there to acknowledge the last one.
+        """
+        reader, history = self._readers[device], self.histories[device.place]
+        from_start = isinstance(reader, FromStart)
+        history.begun.append(number)
+        if loses:
+            await self._insist(number, lambda: reader.ask(keep=False))
+        got: Messages = []
+        while page := await self._insist(number, lambda: reader.ask(keep=True)):
+            got += page
+            if from_start or (len(page) < PAGE and not acknowledges):
+                break
+        history.read(number, self._as_in_life(got), again=from_start)
+
+    async def log_in(self, number: int, device: Device) -> None:
+        """Log a device in, and upload its keys."""
+
+        async def log_in() -> Client:
+            client = await Client.login(
+                self.homeserver.base_url,
+                device.user.user_id,
+                device_id=device.device_id,
+            )
+            await self._upload(client, device)
+            return client
+
+        client = await self._insist(number, log_in)
+        self._clients[device] = client
+        is_sliding = device.reads is Reads.SLIDING
+        self._readers[device] = (
+            Sliding(SlidingSync(client, PAGE))
+            if is_sliding
+            else Syncing(client, number)
+        )
+        self.histories[device.place] = History(device.born)
+
+    async def log_out(self, number: int, device: Device) -> None:
+        """Log a device out, which deletes it."""
+        client = self._clients.pop(device)
+        self._close(number, device)
+
+        async def log_out() -> None:
+            status, _ = await client.request("POST", "/_matrix/client/v3/logout", {})
+            # It is gone already where an answer was lost.
+            if status not in {200, 401}:
+                raise MatrixError(f"logout: {status}")
+
+        await self._insist(number, log_out)
+
+    async def lose_store(self, number: int, device: Device) -> None:
+        """Upload the keys of a new crypto store."""
+        client = self._clients[device]
+        await self._insist(number, lambda: self._upload(client, device))
+
+    async def dehydrate(
+        self, number: int, device: Device, earlier: Device | None
+    ) -> None:
+        """Leave a dehydrated device, in the place of an earlier one."""
+        if earlier is not None:
+            self._close(number, earlier)
+        client = self._clients[device.user.devices[0]]
+        submission = {
+            "device_id": device.device_id,
+            "device_data": {"algorithm": "org.matrix.msc3814.v1.olm", "account": "x"},
+            "initial_device_display_name": "dehydrated",
+            **device.olm.keys(),
+        }
+
+        async def dehydrate() -> None:
+            # One that takes its own place would delete itself.
+            _, body = await client.request("GET", DEHYDRATED)
+            if body.get("device_id") != device.device_id:
+                await good(client, "PUT", DEHYDRATED, submission)
+
+        await self._insist(number, dehydrate)
+        self.histories[device.place] = History(device.born)
+        self._readers[device] = FromStart(
+            lambda: self._clients[device.user.devices[0]], device.device_id
+        )
+
+    async def go_away(self, is_away: bool) -> None:
+        """Let the other server go away, or come back."""
+        self.other.refuses = is_away
+
+    # What is left in the end.
 
     def waiting(self, device: Device) -> Messages:
         """Return what waits for a device."""
-        return self._as_in_life(
-            mailbox_of(self.homeserver, device.user.user_id, device.device_id)
-        )
+        user_id = device.user.user_id
+        return self._as_in_life(mailbox_of(self.homeserver, user_id, device.device_id))
 
     def rows(self) -> int:
         """Return how many messages wait for devices here."""
@@ -158,20 +251,18 @@ class Lane:
     async def finish(self, people: list[User]) -> None:
         """Let all that waits for the other server and its people arrive."""
         self.other.refuses = False
-        sql = "SELECT COUNT(*) FROM device_federation_outbox"
-        began = time.monotonic()
+        sql, began = "SELECT COUNT(*) FROM device_federation_outbox", time.monotonic()
         while self.homeserver.query(sql) != [(0,)]:
             # Synapse takes notice of who is back once it hears of them.
             herald = self.other.user("herald")
             await self.other.send_edu(self.homeserver, herald, "m.dummy", {})
             if time.monotonic() - began > TRY_FOR_S:
                 self.failed.append("EDUs wait for the other server")
-                return
+                break
             await pause(TRY_AGAIN_S)
         for user in people:
-            for device in user.devices:
-                if device.reads is Reads.SERVICE:
-                    self._read_for_service(device)
+            if not user.is_here and not user.is_abroad:
+                self._read_for_service(user.devices[0])
         self._read_abroad()
 
     def _read_for_service(self, device: Device) -> None:
@@ -180,14 +271,13 @@ class Lane:
         A Synapse that is killed may lose what it has read for the service.
         """
         client = Client("", device.user.user_id, device.device_id, "")
-        all_of_it = [*self.bridge.received(client), *self.waiting(device)]
-        unique = {number_of(each): each for each in all_of_it}
-        in_order = [unique[number] for number in sorted(unique)]
-        history = self.histories[device.place]
-        history.read(END, self._as_in_life(in_order), again=True)
+        messages = [*self.bridge.received(client), *self.waiting(device)]
+        messages.sort(key=number_of)
+        history = self.histories.setdefault(device.place, History(0))
+        history.read(END, self._as_in_life(messages), again=True)
 
     def _read_abroad(self) -> None:
-        """Give the other server's devices what came for them, each EDU once."""
+        """Give devices on the other server what came for them, each EDU once."""
         seen = set()
         for came, edu in zip(self.other.came, self.other.received):
             content = edu["content"]
@@ -196,186 +286,17 @@ class Lane:
             seen.add(content["message_id"])
             for user_id, by_device in content["messages"].items():
                 for device_id, said in by_device.items():
-                    place = user_id.replace(self.other.server_name, OTHER_SERVER)
+                    name = user_id.replace(self.other.server_name, OTHER_SERVER)
                     history = self.histories.setdefault(
-                        (place, device_id, 0), History(0)
+                        (name, device_id, 0), History(0)
                     )
                     message = make_message(content["sender"], said, content["type"])
                     history.read(END, [message], again=False)
                     history.came.setdefault(number_of(message), came)
 
-    # Sending.
+    # What all of this needs.
 
-    async def _send(self, step: Send) -> None:
-        messages = {
-            self._named(user.user_id): by_device
-            for user, by_device in step.messages.items()
-        }
-        if step.sender.user.server == OTHER_SERVER:
-            await self._send_from_abroad(step, messages)
-            return
-        client = self._clients[step.sender]
-
-        async def send() -> None:
-            status = await client.send_to_device(
-                step.message_type, messages, f"transaction{step.number}"
-            )
-            if status != 200:
-                raise MatrixError(f"sendToDevice: {status}")
-
-        await self._insist(step.number, send)
-
-    async def _send_from_abroad(self, step: Send, messages: Any) -> None:
-        """Send an EDU, and wait until it is stored."""
-        sender = self._named(step.sender.user.user_id)
-        message_id = f"message{step.number}"
-
-        async def send() -> None:
-            status, _ = await self.other.send_edu(
-                self.homeserver, sender, step.message_type, messages, message_id
-            )
-            if status != 200:
-                raise MatrixError(f"EDU: {status}")
-            for _ in range(100):
-                if self.homeserver.query(
-                    "SELECT 1 FROM device_federation_inbox "
-                    "WHERE origin = ? AND message_id = ?",
-                    (self.other.server_name, message_id),
-                ):
-                    return
-                await pause()
-            raise MatrixError("EDU: it was not stored")
-
-        await self._insist(step.number, send)
-
-    # Reading.
-
-    async def _read(self, step: Read) -> None:
-        device, number = step.device, step.number
-        history = self.histories[device.place]
-        history.begun.append(number)
-        if device.reads is Reads.DEHYDRATED:
-            messages = await self._insist(number, lambda: self._read_frozen(device))
-            history.read(number, self._as_in_life(messages), again=True)
-            return
-        if device.reads is Reads.SLIDING:
-            sliding = self._sliding.setdefault(
-                device, SlidingSync(self._clients[device], PAGE)
-            )
-
-            async def take() -> Messages:
-                return await self._slide(sliding, sliding.take)
-
-            async def look() -> Messages:
-                return await self._slide(sliding, sliding.look)
-
-        else:
-
-            async def take() -> Messages:
-                return await self._sync(device, number, keep=True)
-
-            async def look() -> Messages:
-                return await self._sync(device, number, keep=False)
-
-        if step.loses:
-            await self._insist(number, look)
-        got: Messages = []
-        while page := await self._insist(number, take):
-            got += page
-            if len(page) < PAGE and not step.acknowledges:
-                break
-        history.read(number, self._as_in_life(got), again=False)
-
-    async def _sync(self, device: Device, number: int, *, keep: bool) -> Messages:
-        since = self._since.get(device)
-        # An initial sync could be answered from a cache, if it was made before.
-        timeout_ms = number if since is None else 0
-        answer = await self._clients[device].sync(since, timeout_ms)
-        if keep:
-            self._since[device] = answer["next_batch"]
-        messages: Messages = answer.get("to_device", {}).get("events", [])
-        return messages
-
-    @staticmethod
-    async def _slide(
-        sliding: SlidingSync, ask: Callable[[], Awaitable[Messages]]
-    ) -> Messages:
-        try:
-            return await ask()
-        except AssertionError as error:
-            # Its position is unknown: it begins again, with what it acknowledged.
-            sliding._pos = None
-            raise MatrixError(str(error)) from error
-
-    async def _read_frozen(self, device: Device) -> Messages:
-        """Read the mailbox of a dehydrated device from the start."""
-        client = self._clients[device.user.devices[0]]
-        messages: Messages = []
-        since: dict[str, str] = {}
-        while True:
-            path = f"{_DEHYDRATED}/{device.device_id}/events"
-            body = await _good(client, "GET", path, params=since)
-            messages += body["events"]
-            if not body["events"] or "next_batch" not in body:
-                return messages
-            since = {"from": body["next_batch"]}
-
-    # Devices that come and go.
-
-    async def _log_in(self, device: Device, number: int) -> None:
-        async def log_in() -> None:
-            client = await Client.login(
-                self.homeserver.base_url,
-                device.user.user_id,
-                device_id=device.device_id,
-            )
-            await client.upload_keys(device.olm)
-            self._clients[device] = client
-
-        await self._insist(number, log_in)
-        self.histories[device.place] = History(number)
-
-    async def _log_out(self, step: LogOut) -> None:
-        client = self._clients.pop(step.device)
-        self._close(step.device, step.number)
-
-        async def log_out() -> None:
-            status, body = await client.request("POST", "/_matrix/client/v3/logout", {})
-            # It is gone already where the answer to the first request was lost.
-            if status not in {200, 401}:
-                raise MatrixError(f"logout: {status} {body}")
-
-        await self._insist(step.number, log_out)
-
-    async def _lose_store(self, step: LoseStore) -> None:
-        """Upload new device keys; the one-time keys would be taken for the old ones."""
-        client, olm = self._clients[step.device], step.device.olm
-        keys = {"device_keys": olm.keys()["device_keys"]}
-        path = "/_matrix/client/v3/keys/upload"
-        await self._insist(step.number, lambda: _good(client, "POST", path, keys))
-
-    async def _dehydrate(self, step: Dehydrate) -> None:
-        device = step.device
-        client = self._clients[device.user.devices[0]]
-        if step.earlier is not None:
-            self._close(step.earlier, step.number)
-        submission = {
-            "device_id": device.device_id,
-            "initial_device_display_name": "dehydrated",
-            "device_data": {"algorithm": "org.matrix.msc3814.v1.olm", "account": "x"},
-            **device.olm.keys(),
-        }
-
-        async def dehydrate() -> None:
-            # Twice the same one would delete itself.
-            _, body = await client.request("GET", _DEHYDRATED)
-            if body.get("device_id") != device.device_id:
-                await _good(client, "PUT", _DEHYDRATED, submission)
-
-        await self._insist(step.number, dehydrate)
-        self.histories[device.place] = History(step.number)
-
-    def _close(self, device: Device, number: int) -> None:
+    def _close(self, number: int, device: Device) -> None:
         """Note what waited for a device when it went."""
         history = self.histories[device.place]
         history.read(number, self.waiting(device), again=True)
@@ -387,27 +308,35 @@ class Lane:
             "username": user.name,
             "device_id": user.devices[0].device_id,
         }
-        await _good(service, "POST", "/_matrix/client/v3/register", registration)
+        await good(service, "POST", "/_matrix/client/v3/register", registration)
 
-    # Patience.
+    async def _upload(self, client: Client, device: Device) -> None:
+        """Upload device keys; nobody claims one-time keys."""
+        keys = {"device_keys": device.olm.keys()["device_keys"]}
+        await good(client, "POST", "/_matrix/client/v3/keys/upload", keys)
 
     async def _insist(self, number: int, ask: Callable[[], Awaitable[T]]) -> T:
         """Ask until there is an answer."""
         began = time.monotonic()
         while True:
             try:
-                return await in_time(ask())
+                running = cancellable(cast("Any", ask()))
+                answer: T = await running.addTimeout(
+                    ANSWERED_WITHIN_S, cast("Any", reactor)
+                )
             except CancelledError:
                 raise
-            except Exception as error:  # whatever it is: it is not there
-                why = f"step {number}: {error!r}"
-                is_troubled = time.monotonic() < self.troubled_until
+            except Exception as error:  # whatever it is: there is no answer
+                why, now = f"step {number}: {error!r}", time.monotonic()
+                is_troubled = now < self.troubled_until
                 if not is_troubled:
                     self.failed.append(why)
-                if time.monotonic() - began > (TRY_FOR_S if is_troubled else 5):
+                if now - began > (TRY_FOR_S if is_troubled else TRY_QUIETLY_FOR_S):
                     raise
                 self.cut_off[number] = why
-            await pause(TRY_AGAIN_S)
+                await pause(TRY_AGAIN_S)
+            else:
+                return answer
 
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)
@@ -418,17 +347,3 @@ class Lane:
             {**each, "sender": each["sender"].replace(other, OTHER_SERVER)}
             for each in messages
         ]
-
-
-async def in_time(coroutine: Awaitable[T]) -> T:
-    """Wait for a coroutine, but not for ever."""
-    running = cancellable(cast("Any", coroutine))
-    answer: T = await running.addTimeout(ANSWERED_WITHIN_S, cast("Any", reactor))
-    return answer
-
-
-async def _good(client: Client, method: str, path: str, *what: Any, **how: Any) -> Any:
-    status, body = await client.request(method, path, *what, **how)
-    if status != 200:
-        raise MatrixError(f"{method} {path}: {status} {body}")
-    return body

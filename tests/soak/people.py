@@ -13,14 +13,8 @@ from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.homeservers.stage import BRIDGED_USERS
 from tests.model.client import TRACING
 
-# The name of the other server in the life; each homeserver has one of its own.
+# The other server's name in the life; each homeserver has another one of its own.
 OTHER_SERVER = "other.test"
-
-KEY_REQUEST = "m.room_key_request"
-SECRET_REQUEST = "m.secret.request"  # noqa: S105 a type
-VERIFICATION = "m.key.verification."
-
-CODES = ("m.blacklisted", "m.unverified", "m.unauthorised", "m.unavailable")
 ROOMS, SESSIONS = 2, 4
 
 
@@ -39,11 +33,10 @@ class Reads(enum.Enum):
     SYNC = "sync"
     SLIDING = "sliding sync"
     DEHYDRATED = "each time from the start"
-    SERVICE = "an application service does"
-    ABROAD = "its server does"
+    SERVICE = "an application service reads for it"
+    ABROAD = "on another server"
 
 
-# Whoever reads so never acknowledges.
 NEVER_ACKNOWLEDGE = (Reads.DEHYDRATED, Reads.SERVICE)
 
 
@@ -52,10 +45,7 @@ class User:
     """Somebody.
 
     Attributes:
-        name: The localpart.
-        server: Of the user ID.
-        devices: Those that are logged in.
-        dehydrated: One that keeps messages for a device to come.
+        dehydrated: A device that keeps messages for one to come.
         left: Device IDs that logged out, and the numbers of the steps.
     """
 
@@ -70,9 +60,13 @@ class User:
         return f"@{self.name}:{self.server}"
 
     @property
+    def is_abroad(self) -> bool:
+        return self.server == OTHER_SERVER
+
+    @property
     def is_here(self) -> bool:
         """Say whether it is a user of ours who reads by itself."""
-        return self.server == SERVER_NAME and not self.name.startswith(BRIDGED_USERS)
+        return not self.is_abroad and not self.name.startswith(BRIDGED_USERS)
 
     def reading(self) -> list[Device]:
         """Return all devices that messages are for."""
@@ -86,8 +80,6 @@ class Device:
     Attributes:
         born: The number of the step in which it logged in.
         rarely: How many times more rarely than others it reads.
-        sent_in_room: How many sessions it had in each room.
-        sessions: With which devices it has an Olm session.
     """
 
     user: User
@@ -97,8 +89,8 @@ class Device:
     born: int = 0
     rarely: int = 1
     olm: OlmDevice = attrs.field(init=False)
-    rotations: list[int] = attrs.Factory(lambda: [0] * ROOMS)
-    sessions: dict[OlmDevice, OlmSession] = attrs.Factory(dict)
+    _rotations: list[int] = attrs.Factory(lambda: [0] * ROOMS)
+    _sessions: dict[OlmDevice, OlmSession] = attrs.Factory(dict)
 
     def __attrs_post_init__(self) -> None:
         self.lose_store()
@@ -115,52 +107,42 @@ class Device:
     def lose_store(self) -> None:
         """Begin with new keys, and without Olm sessions."""
         self.olm = OlmDevice(self.user.user_id, self.device_id)
-        self.sessions = {}
+        self._sessions.clear()
+
+    def rotate(self, room: int) -> None:
+        """Begin another session in a room."""
+        self._rotations[room] += 1
 
     def notice(self, room: int) -> dict[str, Any]:
         """Return what it sends where it has no Olm session."""
-        if self.sends is Sends.RUST:
-            return self.olm.notice()
-        if self.sends is Sends.LIBOLM:
-            return self.olm.notice(from_device=None)
-        device_id = self.device_id if self.sends is Sends.ANDROID else None
-        return self.olm.notice(from_device=device_id, **self._scope(room))
+        is_scoped = self.sends in {Sends.ANDROID, Sends.HYDROGEN}
+        named = self.device_id if self.sends in {Sends.RUST, Sends.ANDROID} else None
+        return self.olm.notice(
+            from_device=named, **(self._scope(room) if is_scoped else {})
+        )
 
     def withheld(self, room: int, code: str) -> dict[str, Any]:
         """Return what it sends where it withholds a session."""
-        notice = self.notice(room)
-        return {**notice, **self._scope(room), "code": code, "reason": code}
+        return {**self.notice(room), **self._scope(room), "code": code, "reason": code}
 
     def key_request(self, request_id: str, room: int) -> dict[str, Any]:
         body = {"algorithm": MEGOLM, "sender_key": "whoever", **self._scope(room)}
-        return {**self._request(request_id), "body": body}
+        return self.request(request_id, "request", body=body)
 
-    def secret_request(self, request_id: str) -> dict[str, Any]:
-        return {**self._request(request_id), "name": "m.megolm_backup.v1"}
-
-    def taken_back(self, request_id: str) -> dict[str, Any]:
-        """Return the cancellation of a request of either kind."""
-        return {**self._request(request_id), "action": "request_cancellation"}
+    def request(self, request_id: str, action: str, **more: Any) -> dict[str, Any]:
+        asker = {"requesting_device_id": self.device_id, "request_id": request_id}
+        return {"action": action, **asker, **more}
 
     def encrypted_for(self, other: Device) -> dict[str, Any]:
         """Return a real Olm message."""
-        if other.olm not in self.sessions:
-            self.sessions[other.olm] = self.olm.establish(other.olm)
-        return self.sessions[other.olm].encrypt("a room key")
-
-    def _request(self, request_id: str) -> dict[str, Any]:
-        asker = {"requesting_device_id": self.device_id, "request_id": request_id}
-        return {"action": "request", **asker}
+        if other.olm not in self._sessions:
+            self._sessions[other.olm] = self.olm.establish(other.olm)
+        return self._sessions[other.olm].encrypt("a room key")
 
     def _scope(self, room: int) -> dict[str, Any]:
-        session = self.rotations[room] % SESSIONS
+        session = self._rotations[room] % SESSIONS
         session_id = f"{self.olm.curve25519[:8]} {room} {session}"
         return {"room_id": f"!{room}:{SERVER_NAME}", "session_id": session_id}
-
-
-def numbered(content: dict[str, Any], number: int) -> dict[str, Any]:
-    """Return content that says in which step it was sent, where clients trace it."""
-    return {**content, TRACING: str(number)}
 
 
 def number_of(message: dict[str, Any]) -> int:
@@ -173,16 +155,14 @@ def make_people(here: int, abroad: int, bridged: int) -> list[User]:
     people = [User(f"user{number}") for number in range(here)]
     people += [User(f"other{number}", OTHER_SERVER) for number in range(abroad)]
     people += [User(f"{BRIDGED_USERS}{number}") for number in range(bridged)]
-    kinds = list(Sends)
-    for number, user in enumerate(people):
-        for each in range(3 if user.is_here else 1 + user.server.count(OTHER_SERVER)):
-            if user.is_here:
-                reads = Reads.SLIDING if each == 1 else Reads.SYNC
-            else:
-                is_other = user.server == OTHER_SERVER
-                reads = Reads.ABROAD if is_other else Reads.SERVICE
-            sends = kinds[(number + each) % len(kinds)]
-            rarely = (1, 4, 30)[each]
-            device = Device(user, f"DEVICE{each}", sends, reads, rarely=rarely)
+    kinds, devices = list(Sends), 0
+    for user in people:
+        ways = [Reads.SYNC, Reads.SLIDING, Reads.SYNC]
+        if not user.is_here:
+            ways = [Reads.ABROAD] * 2 if user.is_abroad else [Reads.SERVICE]
+        for number, reads in enumerate(ways):
+            sends, rarely = kinds[devices % len(kinds)], (1, 4, 30)[number]
+            device = Device(user, f"DEVICE{number}", sends, reads, rarely=rarely)
             user.devices.append(device)
+            devices += 1
     return people

@@ -11,14 +11,23 @@ from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.metrics.samples import FAILURES, HOUSEKEEPING, total
 
 # What a process may hold more in the end; caches of Synapse's fill for hours.
-MORE_MIB, MORE_SHARE, MORE_FILES, MORE_THREADS = 20, 0.1, 30, 10
+MORE_MIB, MORE_SHARE, MORE_FILES, MORE_THREADS, MORE_WAITS = 20, 0.1, 30, 10, 50
+NAMES = ("mib", "files", "threads", "transactions", "waits", "failures")
 # A transaction that has been open for so long has been forgotten.
 OPEN_FOR_S = 5
 
 
 @attrs.frozen
 class Sample:
-    """What a homeserver holds at a moment."""
+    """What a homeserver holds at a moment.
+
+    Attributes:
+        at: When, in seconds since the beginning.
+        mib: Its memory.
+        transactions: Those that have been open for long.
+        waits: What the module has to do in the background.
+        failures: Those of the module, since the homeserver started.
+    """
 
     at: float
     pid: int
@@ -56,46 +65,53 @@ async def look(homeserver: Homeserver, at: float) -> Sample | None:
             int(total(metrics, HOUSEKEEPING)),
             int(total(metrics, FAILURES)),
         )
-    except Exception:  # noqa: BLE001 it, or its database, is going or coming
+    except Exception:  # noqa: BLE001 it or its database is going or coming
         return None
 
 
 @attrs.frozen
 class Held:
-    """What a process held at the beginning and at the end of a quiet time."""
+    """What a homeserver held at the beginning and at the end of a quiet time.
 
-    first: Sample
-    last: Sample
+    Attributes:
+        restarts: How many times its process was another one.
+    """
+
+    first: dict[str, float]
+    last: dict[str, float]
+    restarts: int
 
     @classmethod
-    def between(cls, samples: list[Sample], begin: float, end: float) -> Held | None:
-        """Take the medians of the first and the last fifth of a time."""
+    def between(cls, samples: list[Sample], begin: float, end: float) -> Held:
+        """Take the medians of the first and of the last fifth of a time."""
         within = [each for each in samples if begin <= each.at <= end]
         fifth = max(1, len(within) // 5)
-        if len({each.pid for each in within}) != 1:
-            return None
-        return cls(_median(within[:fifth]), _median(within[-fifth:]))
+        restarts = len({each.pid for each in within}) - 1
+        return cls(_medians(within[:fifth]), _medians(within[-fifth:]), restarts)
+
+    def told(self, name: str) -> str:
+        return f"{self.first[name]:.0f} to {self.last[name]:.0f}"
 
     def problems(self, stock: Held) -> list[str]:
         """Say what grew more than on stock Synapse."""
-        grew = max(0.0, stock.last.mib - stock.first.mib)
+        grew = max(0.0, stock.last["mib"] - stock.first["mib"])
         allowed = {
-            "mib": self.first.mib * MORE_SHARE + MORE_MIB + grew,
+            "mib": self.first["mib"] * MORE_SHARE + MORE_MIB + grew,
             "files": MORE_FILES,
             "threads": MORE_THREADS,
             "transactions": 0,
+            "waits": MORE_WAITS,
             "failures": 0,
         }
-        before, after = attrs.asdict(self.first), attrs.asdict(self.last)
-        return [
-            f"{what} grew from {before[what]:.0f} to {after[what]:.0f}"
-            for what, more in allowed.items()
-            if after[what] > before[what] + more
+        return ["it ended by itself"] * self.restarts + [
+            f"{name} grew: {self.told(name)}"
+            for name, more in allowed.items()
+            if self.last[name] > self.first[name] + more
         ]
 
 
-def _median(samples: list[Sample]) -> Sample:
-    names = [each.name for each in attrs.fields(Sample)]
-    return Sample(
-        *(statistics.median(getattr(each, name) for each in samples) for name in names)
-    )
+def _medians(samples: list[Sample]) -> dict[str, float]:
+    return {
+        name: statistics.median([getattr(each, name) for each in samples] or [0])
+        for name in NAMES
+    }

@@ -13,7 +13,7 @@ from tests.harness.polling import pause
 from tests.harness.together import together
 from tests.soak.faults import Faults
 from tests.soak.lane import Lane
-from tests.soak.life import Life, Read, Step
+from tests.soak.life import Life, Step
 from tests.soak.resources import Sample, look
 
 AT_ONCE = 8
@@ -38,7 +38,7 @@ class Soak:
         seconds: How long it goes on.
         samples: What each homeserver held, by its name.
         steps: How many steps are done.
-        befell: What befell them.
+        faults_met: How many faults there were.
     """
 
     seconds: float
@@ -47,7 +47,7 @@ class Soak:
     faults: Faults
     samples: dict[str, list[Sample]] = attrs.Factory(dict)
     steps: int = 0
-    befell: list[str] = attrs.Factory(list)
+    faults_met: int = 0
     _began: float = attrs.Factory(time.monotonic)
     _running: set[Step] = attrs.Factory(set)
     _errors: list[Failure] = attrs.Factory(list)
@@ -62,50 +62,33 @@ class Soak:
     def quiet_until_s(self) -> float:
         return self.seconds * 0.9
 
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._began
-
     async def live(self) -> None:
         """Live until the time is over."""
         beside = [
             ensureDeferred(each)
             for each in (self._befall(), self._look(), self._tell())
         ]
-        try:
-            for step in self.life.steps():
-                while self._is_busy(step):
-                    await self._one_ends()
-                if self._errors or self.elapsed_s() > self.seconds:
-                    break
-                self._begin(step)
-        finally:
-            while self._running:
+        for step in self.life.steps():
+            while self._is_busy(step):
                 await self._one_ends()
-            for each in beside:
-                await each
+            if self._is_over():
+                break
+            self._begin(step)
+        while self._running:
+            await self._one_ends()
+        for each in beside:
+            await each
         for error in self._errors:
             error.raiseException()
 
     async def read_all(self) -> None:
         """Let every device read what is left for it."""
-        users = [user for user in self.life.people if user.is_here]
-        self._errors.clear()
-        for user in users:
-            for device in user.reading():
-                step = Read(
-                    number=self.life.next_number(),
-                    users=frozenset({user}),
-                    device=device,
-                    loses=False,
-                    acknowledges=True,
-                )
-                await together(*(lane.take(step) for lane in self.lanes))
+        for step in self.life.last_reads():
+            await together(*(step.act(lane) for lane in self.lanes))
 
     def _is_busy(self, step: Step) -> bool:
-        running = self._running
-        return len(running) >= AT_ONCE or any(
-            step.users & other.users for other in running
-        )
+        is_met = any(step.users & other.users for other in self._running)
+        return is_met or len(self._running) >= AT_ONCE
 
     def _begin(self, step: Step) -> None:
         self._running.add(step)
@@ -118,7 +101,7 @@ class Soak:
             if not self._freed.called:
                 self._freed.callback(None)
 
-        both = together(*(lane.take(step) for lane in self.lanes))
+        both = together(*(step.act(lane) for lane in self.lanes))
         ensureDeferred(both).addBoth(end)
 
     async def _one_ends(self) -> None:
@@ -131,18 +114,18 @@ class Soak:
         """Bring about faults at the beginning and at the end."""
         for what, fault in self.faults.endless():
             await self._sleep(FAULT_EVERY_S)
-            if self.mark_s / 2 < self.elapsed_s() < self.quiet_until_s:
-                await self._sleep(self.quiet_until_s - self.elapsed_s())
+            if self._elapsed_s() > self.mark_s / 2:
+                await self._sleep(self.quiet_until_s - self._elapsed_s())
             if self._is_over():
                 return
-            say(f"{self.elapsed_s():6.0f} s  {what}")
-            self.befell.append(what)
+            say(f"{self._elapsed_s():6.0f} s  {what}")
+            self.faults_met += 1
             await fault()
 
     async def _look(self) -> None:
         while not self._is_over():
             for lane in self.lanes:
-                sample = await look(lane.homeserver, self.elapsed_s())
+                sample = await look(lane.homeserver, self._elapsed_s())
                 if sample is not None:
                     self.samples.setdefault(lane.name, []).append(sample)
             await self._sleep(LOOK_EVERY_S)
@@ -154,12 +137,15 @@ class Soak:
                 f"{name} {samples[-1].mib:.0f} MiB"
                 for name, samples in self.samples.items()
             )
-            say(f"{self.elapsed_s():6.0f} s  {self.steps:,} steps, {held}")
+            say(f"{self._elapsed_s():6.0f} s  {self.steps:,} steps, {held}")
 
     async def _sleep(self, seconds: float) -> None:
-        until = self.elapsed_s() + seconds
-        while self.elapsed_s() < until and not self._is_over():
+        until = self._elapsed_s() + seconds
+        while self._elapsed_s() < until and not self._is_over():
             await pause(0.5)
 
     def _is_over(self) -> bool:
-        return bool(self._errors) or self.elapsed_s() > self.seconds
+        return bool(self._errors) or self._elapsed_s() > self.seconds
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
