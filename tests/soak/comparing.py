@@ -69,24 +69,21 @@ class Comparison:
         for lane in (self.stock, self.module):
             self.problems += [f"{lane.name}: {failed}" for failed in lane.failed]
         for place in sorted({*self.stock.histories, *self.module.histories}):
-            stock, module = (
-                lane.histories.get(place, History(0))
-                for lane in (self.stock, self.module)
-            )
+            stock = self.stock.histories.get(place, History(0))
+            module = self.module.histories.get(place, History(0))
             _Device(self, place, stock, module).compare()
 
     def find_untidied(self) -> None:
         """Look for what waits with the module beside what makes it redundant.
 
-        Of what came before its last start the module cannot know all.
+        What came before the last fault it may have forgotten.
         """
-        asked, deaths = self.module.asked, self.module.deaths
-        started = deaths[-1][1] if deaths else 0.0
+        asked, settled = self.module.asked, self.module.troubled_until
         for device in self.life.devices:
             left = [
                 each
                 for each in self.module.waiting(device)
-                if asked[number_of(each)][0] > started
+                if asked[number_of(each)][0] > settled
             ]
             for older, newer in itertools.combinations(left, 2):
                 if _goes(older, newer):
@@ -138,7 +135,7 @@ class _Device:
         lanes = self.everything.stock, self.everything.module
         stock, module = self.stock.given, self.module.given
         for lane, history in zip(lanes, (self.stock, self.module)):
-            self._report(f"twice on {lane.name}", history.twice - lane.cut_off.keys())
+            self._report(f"twice on {lane.name}", history.twice - lane.cut_off)
             self._report(f"out of order on {lane.name}", history.unordered)
         self._report("only with the module", module.keys() - stock.keys())
         both = module.keys() & stock.keys()
@@ -171,9 +168,8 @@ class _Device:
                 "stale": self._is_stale,
                 "vanished": self._has_vanished,
             }
-            self._whys[number] = next(
-                (why for why, is_so in ways.items() if is_so(number)), ""
-            )
+            found = (why for why, is_so in ways.items() if is_so(number))
+            self._whys[number] = next(found, "")
         return self._whys[number]
 
     def _is_superseded(self, number: int) -> bool:
@@ -209,7 +205,7 @@ class _Device:
     def _is_stale(self, number: int) -> bool:
         """Say whether nobody heeds a request any more."""
         message = self.stock.given.get(number) or self.module.given[number]
-        content, asker = message["content"], None
+        content, asker = message["content"], ""
         if message["type"] == VERIFICATION_REQUEST:
             if content["timestamp"] + DAY_MS + TIMEOUT_MS < time.time() * 1000:
                 return True

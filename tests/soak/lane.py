@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Awaitable, Callable, TypeVar, Union, cast
+from typing import Any, Awaitable, Callable, TypeVar, cast
 
 import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, DeferredLock
+from twisted.python.failure import Failure
 
 from tests.harness.clients.matrix import Client, MatrixError
 from tests.harness.clients.messages import make_message
@@ -32,7 +33,8 @@ TRY_AGAIN_S, ANSWERED_WITHIN_S, STORED_WITHIN_S = 0.2, 30.0, 5.0
 # How long requests are made again, where something befell and where nothing did.
 TRY_FOR_S, TRY_QUIETLY_FOR_S = 180.0, 5.0
 # After a restart of the database each of Synapse's connections may fail once.
-UNSETTLED_FOR_S = 30.0
+UNSETTLED_FOR_S = 15.0
+NO_ANSWER = object()
 
 
 class Other(RemoteServer):
@@ -66,13 +68,13 @@ class Lane:
     other: Other
     bridge: Bridge
     histories: dict[tuple[str, str, int], History] = attrs.Factory(dict)
-    cut_off: dict[int, str] = attrs.Factory(dict)
+    cut_off: set[int] = attrs.Factory(set)
     failed: list[str] = attrs.Factory(list)
     asked: dict[int, tuple[float, float]] = attrs.Factory(dict)
     deaths: list[tuple[float, float]] = attrs.Factory(list)
     troubled_until: float = 0.0
     _clients: dict[Device, Client] = attrs.Factory(dict)
-    _readers: dict[Device, Union[Syncing, Sliding, FromStart]] = attrs.Factory(dict)
+    _readers: dict[Device, Syncing | Sliding | FromStart] = attrs.Factory(dict)
     _edus: DeferredLock = attrs.Factory(DeferredLock)
 
     @classmethod
@@ -181,11 +183,9 @@ class Lane:
         client = await self._insist(number, log_in)
         self._clients[device] = client
         is_sliding = device.reads is Reads.SLIDING
-        self._readers[device] = (
-            Sliding(SlidingSync(client, PAGE))
-            if is_sliding
-            else Syncing(client, number)
-        )
+        self._readers[device] = Syncing(client, number)
+        if is_sliding:
+            self._readers[device] = Sliding(SlidingSync(client, PAGE))
         self.histories[device.place] = History(device.born)
 
     async def log_out(self, number: int, device: Device) -> None:
@@ -287,9 +287,8 @@ class Lane:
             for user_id, by_device in content["messages"].items():
                 for device_id, said in by_device.items():
                     name = user_id.replace(self.other.server_name, OTHER_SERVER)
-                    history = self.histories.setdefault(
-                        (name, device_id, 0), History(0)
-                    )
+                    place = name, device_id, 0
+                    history = self.histories.setdefault(place, History(0))
                     message = make_message(content["sender"], said, content["type"])
                     history.read(END, [message], again=False)
                     history.came.setdefault(number_of(message), came)
@@ -319,24 +318,27 @@ class Lane:
         """Ask until there is an answer."""
         began = time.monotonic()
         while True:
-            try:
-                running = cancellable(cast("Any", ask()))
-                answer: T = await running.addTimeout(
-                    ANSWERED_WITHIN_S, cast("Any", reactor)
-                )
-            except CancelledError:
-                raise
-            except Exception as error:  # whatever it is: there is no answer
-                why, now = f"step {number}: {error!r}", time.monotonic()
-                is_troubled = now < self.troubled_until
-                if not is_troubled:
-                    self.failed.append(why)
-                if now - began > (TRY_FOR_S if is_troubled else TRY_QUIETLY_FOR_S):
-                    raise
-                self.cut_off[number] = why
-                await pause(TRY_AGAIN_S)
-            else:
-                return answer
+            running = cancellable(cast("Any", ask()))
+            running.addTimeout(ANSWERED_WITHIN_S, cast("Any", reactor))
+            running.addErrback(self._note, number, began)
+            answer = await running
+            if answer is not NO_ANSWER:
+                return cast("T", answer)
+            await pause(TRY_AGAIN_S)
+
+    def _note(self, failure: Failure, number: int, began: float) -> object:
+        """Note that a request failed, which is to be made again."""
+        is_troubled = time.monotonic() < self.troubled_until
+        if not is_troubled:
+            self.failed.append(f"step {number}: {failure.value!r}")
+        try_for_s = TRY_FOR_S if is_troubled else TRY_QUIETLY_FOR_S
+        if (
+            isinstance(failure.value, CancelledError)
+            or time.monotonic() - began > try_for_s
+        ):
+            failure.raiseException()
+        self.cut_off.add(number)
+        return NO_ANSWER
 
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterator
 
 import attrs
 
@@ -20,7 +20,7 @@ MOST_DEVICES = 5
 # its messages in the background.
 UNUSED_FOR = 200
 
-Act = Callable[["Lane"], Awaitable[None]]
+Act = Callable[["Lane"], Coroutine[Any, Any, None]]
 
 
 @attrs.frozen(eq=False)

@@ -31,8 +31,8 @@ def say(text: str) -> None:
 class Soak:
     """A life on two homeservers.
 
-    Faults befall them at the beginning and at the end. In between it is quiet, so that
-    what the processes hold can be compared.
+    Faults befall them at the beginning and near the end. In between it is quiet, so
+    that what the processes hold can be compared.
 
     Attributes:
         seconds: How long it goes on.
@@ -60,6 +60,12 @@ class Soak:
 
     @property
     def quiet_until_s(self) -> float:
+        """Return until when nothing befalls them."""
+        return self.seconds * 0.8
+
+    @property
+    def last_fault_s(self) -> float:
+        """Return from when on nothing befalls them any more."""
         return self.seconds * 0.9
 
     async def live(self) -> None:
@@ -111,12 +117,12 @@ class Soak:
     # What goes on beside.
 
     async def _befall(self) -> None:
-        """Bring about faults at the beginning and at the end."""
+        """Bring about faults at the beginning and near the end."""
         for what, fault in self.faults.endless():
             await self._sleep(FAULT_EVERY_S)
             if self._elapsed_s() > self.mark_s / 2:
                 await self._sleep(self.quiet_until_s - self._elapsed_s())
-            if self._is_over():
+            if self._is_over() or self._elapsed_s() > self.last_fault_s:
                 return
             say(f"{self._elapsed_s():6.0f} s  {what}")
             self.faults_met += 1
