@@ -25,7 +25,7 @@ from tests.soak.faults import Faults
 from tests.soak.lane import Lane
 from tests.soak.life import Life
 from tests.soak.people import make_people
-from tests.soak.resources import NAMES, Held
+from tests.soak.resources import MAY_GROW, Held
 from tests.soak.soak import Soak, say
 
 MODULE = {
@@ -101,13 +101,14 @@ def tell(
     for what, share in (("median", 0.5), ("99 of 100 within", 0.99)):
         took = (f"{answered_within(lane, share):.3f} s" for lane in whole.lanes)
         lines.append((f"answer to a request, {what}", *took))
-    lines += [(f"{name}, while quiet", *(e.told(name) for e in held)) for name in NAMES]
+    lines += [(name, *(each.told(name) for each in held)) for name in MAY_GROW]
     lines.append(("made again", *(len(lane.cut_off) for lane in whole.lanes)))
     for why, count in sorted(comparison.missing.items()):
         lines.append((f"missing: {why or 'LOST'}", 0, count))
-    lines.append(("steps, requests, faults", whole.steps, len(whole.life.sent)))
     for line in lines:
         print("{:<36}{:>16}{:>16}".format(*line))  # noqa: T201 data
+    requests = len(whole.life.sent)
+    print(f"{whole.steps:,} steps, {requests:,} requests, {whole.met} faults")  # noqa: T201
 
 
 def given(lane: Lane) -> int:

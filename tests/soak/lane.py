@@ -191,7 +191,7 @@ class Lane:
     async def log_out(self, number: int, device: Device) -> None:
         """Log a device out, which deletes it."""
         client = self._clients.pop(device)
-        self._close(number, device)
+        await self._close(number, device)
 
         async def log_out() -> None:
             status, _ = await client.request("POST", "/_matrix/client/v3/logout", {})
@@ -211,7 +211,7 @@ class Lane:
     ) -> None:
         """Leave a dehydrated device, in the place of an earlier one."""
         if earlier is not None:
-            self._close(number, earlier)
+            await self._close(number, earlier)
         client = self._clients[device.user.devices[0]]
         submission = {
             "device_id": device.device_id,
@@ -295,10 +295,14 @@ class Lane:
 
     # What all of this needs.
 
-    def _close(self, number: int, device: Device) -> None:
+    async def _close(self, number: int, device: Device) -> None:
         """Note what waited for a device when it went."""
-        history = self.histories[device.place]
-        history.read(number, self.waiting(device), again=True)
+
+        async def look() -> Messages:
+            return self.waiting(device)
+
+        waiting = await self._insist(number, look)
+        self.histories[device.place].read(number, waiting, again=True)
 
     async def _register_bridged(self, user: User) -> None:
         service = Client(self.homeserver.base_url, "", "", BRIDGE_TOKEN)

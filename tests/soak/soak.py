@@ -14,7 +14,7 @@ from tests.harness.together import together
 from tests.soak.faults import Faults
 from tests.soak.lane import Lane
 from tests.soak.life import Life, Step
-from tests.soak.resources import Sample, look
+from tests.soak.resources import MIB, Sample, look
 
 AT_ONCE = 8
 TELL_EVERY_S, LOOK_EVERY_S, FAULT_EVERY_S = 30.0, 5.0, 12.0
@@ -38,7 +38,7 @@ class Soak:
         seconds: How long it goes on.
         samples: What each homeserver held, by its name.
         steps: How many steps are done.
-        faults_met: How many faults there were.
+        met: How many faults there were.
     """
 
     seconds: float
@@ -47,7 +47,7 @@ class Soak:
     faults: Faults
     samples: dict[str, list[Sample]] = attrs.Factory(dict)
     steps: int = 0
-    faults_met: int = 0
+    met: int = 0
     _began: float = attrs.Factory(time.monotonic)
     _running: set[Step] = attrs.Factory(set)
     _errors: list[Failure] = attrs.Factory(list)
@@ -125,7 +125,7 @@ class Soak:
             if self._is_over() or self._elapsed_s() > self.last_fault_s:
                 return
             say(f"{self._elapsed_s():6.0f} s  {what}")
-            self.faults_met += 1
+            self.met += 1
             await fault()
 
     async def _look(self) -> None:
@@ -140,7 +140,7 @@ class Soak:
         while not self._is_over():
             await self._sleep(TELL_EVERY_S)
             held = ", ".join(
-                f"{name} {samples[-1].mib:.0f} MiB"
+                f"{name} {samples[-1][MIB]:.0f} MiB"
                 for name, samples in self.samples.items()
             )
             say(f"{self._elapsed_s():6.0f} s  {self.steps:,} steps, {held}")
