@@ -21,6 +21,7 @@ from tests.harness.polling import pause
 from tests.harness.running import run
 from tests.harness.together import together
 from tests.soak.comparing import Comparison
+from tests.soak.ending import finish, rows
 from tests.soak.faults import Faults
 from tests.soak.lane import Lane
 from tests.soak.life import Life
@@ -74,8 +75,8 @@ async def outcome(whole: Soak) -> int:
     await pause(LAST_WORK_S)
     comparison = Comparison(whole.life, stock, module)
     comparison.find_untidied()
-    rows = [lane.rows() for lane in whole.lanes]
-    await together(*(lane.finish(whole.life.people) for lane in whole.lanes))
+    left = [rows(lane) for lane in whole.lanes]
+    await together(*(finish(lane, whole.life.people) for lane in whole.lanes))
     await whole.read_all()
     comparison.compare()
     held = [
@@ -83,7 +84,7 @@ async def outcome(whole: Soak) -> int:
         for lane in whole.lanes
     ]
     problems = [*comparison.problems, *held[1].problems(held[0])]
-    tell(whole, comparison, rows, held)
+    tell(whole, comparison, left, held)
     for problem in problems[:SHOWN]:
         say(f"WRONG: {problem}")
     if len(problems) > SHOWN:
@@ -92,17 +93,17 @@ async def outcome(whole: Soak) -> int:
 
 
 def tell(
-    whole: Soak, comparison: Comparison, rows: list[int], held: list[Held]
+    whole: Soak, comparison: Comparison, left: list[int], held: list[Held]
 ) -> None:
     """Print the outcome as a table."""
     lines: list[tuple[object, ...]] = [("", *(lane.name for lane in whole.lanes))]
     lines.append(("messages given", *map(given, whole.lanes)))
-    lines.append(("rows that waited in the end", *rows))
+    lines.append(("rows that waited in the end", *left))
     for what, share in (("median", 0.5), ("99 of 100 within", 0.99)):
         took = (f"{answered_within(lane, share):.3f} s" for lane in whole.lanes)
         lines.append((f"answer to a request, {what}", *took))
     lines += [(name, *(each.told(name) for each in held)) for name in MAY_GROW]
-    lines.append(("made again", *(len(lane.cut_off) for lane in whole.lanes)))
+    lines.append(("made again", *(len(lane.patience.cut_off) for lane in whole.lanes)))
     for why, count in sorted(comparison.missing.items()):
         lines.append((f"missing: {why or 'LOST'}", 0, count))
     for line in lines:
@@ -120,7 +121,9 @@ def answered_within(lane: Lane, share: float) -> float:
     """Return within how many seconds a share of requests was answered at once."""
     asked = lane.asked.items()
     took = sorted(
-        end - began for number, (began, end) in asked if number not in lane.cut_off
+        end - began
+        for number, (began, end) in asked
+        if number not in lane.patience.cut_off
     )
     return took[int(len(took) * share)]
 

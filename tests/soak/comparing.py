@@ -67,7 +67,9 @@ class Comparison:
     def compare(self) -> None:
         """Compare what all devices were given."""
         for lane in (self.stock, self.module):
-            self.problems += [f"{lane.name}: {failed}" for failed in lane.failed]
+            self.problems += [
+                f"{lane.name}: {failed}" for failed in lane.patience.failed
+            ]
         for place in sorted({*self.stock.histories, *self.module.histories}):
             stock = self.stock.histories.get(place, History(0))
             module = self.module.histories.get(place, History(0))
@@ -78,7 +80,7 @@ class Comparison:
 
         What came before the last fault it may have forgotten.
         """
-        asked, settled = self.module.asked, self.module.troubled_until
+        asked, settled = self.module.asked, self.module.patience.troubled_until
         for device in self.life.devices:
             left = [
                 each
@@ -135,7 +137,7 @@ class _Device:
         lanes = self.everything.stock, self.everything.module
         stock, module = self.stock.given, self.module.given
         for lane, history in zip(lanes, (self.stock, self.module)):
-            self._report(f"twice on {lane.name}", history.twice - lane.cut_off)
+            self._report(f"twice on {lane.name}", history.twice - lane.patience.cut_off)
             self._report(f"out of order on {lane.name}", history.unordered)
         self._report("only with the module", module.keys() - stock.keys())
         both = module.keys() & stock.keys()

@@ -11,7 +11,7 @@ import attrs
 from twisted.internet.threads import deferToThread
 
 from tests.harness.databases.postgres import PostgresServer
-from tests.soak.lane import UNSETTLED_FOR_S, Lane
+from tests.soak.lane import Lane
 
 Fault = Callable[[], Awaitable[object]]
 
@@ -37,16 +37,16 @@ class Faults:
             yield from kinds
 
     async def _die(self, lane: Lane, end: Callable[[], Awaitable[None]]) -> None:
-        lane.troubled_until = float("inf")
+        lane.patience.trouble()
         died = time.monotonic()
         await end()
         await lane.homeserver.start()
         lane.deaths.append((died, time.monotonic()))
-        lane.troubled_until = time.monotonic() + UNSETTLED_FOR_S
+        lane.patience.settle()
 
     async def _restart_database(self) -> None:
         for lane in self.lanes:
-            lane.troubled_until = float("inf")
+            lane.patience.trouble()
         await deferToThread(self.postgres.restart)
         for lane in self.lanes:
-            lane.troubled_until = time.monotonic() + UNSETTLED_FOR_S
+            lane.patience.settle()

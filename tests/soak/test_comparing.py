@@ -135,7 +135,7 @@ def test_order_and_repeats_are_looked_at(told: Told) -> None:
     """But for what had to be sent again."""
     for number in (1, 2, 3):
         told.send(number, PLAIN)
-    told.module.cut_off.add(1)
+    told.module.patience.cut_off.add(1)
     told.give(1, 1, 3, 2, 2)
     twice, unordered, *_ = told.problems()
     assert "twice on module" in twice
