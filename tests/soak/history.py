@@ -58,8 +58,7 @@ class History:
                 if number < self._newest:
                     self.unordered.add(number)
                 self._newest = max(self._newest, number)
-                # Their keys may be in another order each time.
-                self.given[number] = json.loads(json.dumps(message, sort_keys=True))
+                self.given[number] = _shared(number, message)
             elif not again:
                 self.twice.add(number)
         self.done.append(step)
@@ -82,6 +81,17 @@ class History:
         )
         client.forget(now_ts, ())
         return client
+
+
+_SHARED: dict[int, dict[str, Any]] = {}
+
+
+def _shared(number: int, message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message as others were given it: all of them take much memory."""
+    # Its keys may be in another order each time.
+    message = json.loads(json.dumps(message, sort_keys=True))
+    shared = _SHARED.setdefault(number, message)
+    return shared if shared == message else message
 
 
 class Knowing(Client):
