@@ -168,9 +168,8 @@ class Lane:
 
         client = await self.patience.insist(number, log_in)
         self._clients[device] = client
-        is_sliding = device.reads is Reads.SLIDING
         self._readers[device] = Syncing(client, number)
-        if is_sliding:
+        if device.reads is Reads.SLIDING:
             self._readers[device] = Sliding(SlidingSync(client, PAGE))
         self.histories[device.place] = History(device.born)
 

@@ -77,9 +77,9 @@ class Soak:
         for step in self.life.steps():
             while self._is_busy(step):
                 await self._one_ends()
+            self._begin(step)
             if self._is_over():
                 break
-            self._begin(step)
         while self._running:
             await self._one_ends()
         for each in beside:
