@@ -29,6 +29,8 @@ from tests.soak.life import Life
 from tests.soak.people import NEVER_ACKNOWLEDGE, number_of
 from tests.soak.talk import CANCELLATION, DAY_MS, SECRET_REQUEST, Said
 
+# Readers see a message once all that was being stored before it is stored, too.
+READABLE_WITHIN_S = 2.0
 # What an answer may take to the other server and back.
 ON_THE_WAY_S = 5.0
 
@@ -176,7 +178,10 @@ class _Device:
 
     def _is_superseded(self, number: int) -> bool:
         """Say whether a newer message stood for it when it was to be read."""
-        older, bound = self.stock.given[number], self.module.read_after(number)
+        older, bound = (
+            self.stock.given[number],
+            self.module.read_after(number, self._readable_s(number)),
+        )
         return any(
             number < newer < bound
             and _goes(older, self.stock.given[newer])
@@ -196,13 +201,17 @@ class _Device:
             for older in self._pairs[_pair(new)]
         )
 
+    def _readable_s(self, number: int) -> float:
+        """Return from when on readers saw a message."""
+        return self.everything.module.asked[number][1] + READABLE_WITHIN_S
+
     def _was_read(self, older: int, newer: int) -> bool:
         """Say whether a read began between two messages; abroad, if one was taken."""
         came = self.module.came.get(older)
         if came is not None:
             asked, _ = self.everything.module.asked[newer]
             return came + ON_THE_WAY_S < asked
-        return self.module.reads_between(older, newer)
+        return self.module.reads_between(older, newer, self._readable_s(older))
 
     def _is_stale(self, number: int) -> bool:
         """Say whether nobody heeds a request any more."""
@@ -224,7 +233,7 @@ class _Device:
             message["type"] == SECRET_REQUEST
             and message["content"]["action"] == CANCELLATION
             and not any(
-                older in self.module.given or self.module.reads_between(older, number)
+                older in self.module.given or self._was_read(older, number)
                 for older in self._pairs[_pair(message)]
                 if older < number
             )

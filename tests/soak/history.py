@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import json
 from typing import Any, Callable
 
@@ -25,7 +24,7 @@ class History:
     Attributes:
         born: The number of the step in which it logged in.
         given: The messages, by the number of the step in which they were sent.
-        begun: The steps in which it began to read.
+        begun: The steps in which it began to read, and when.
         done: The steps in which it was given all that there was.
         twice: Messages that it was given twice without a reason.
         unordered: Messages that came after newer ones.
@@ -34,7 +33,7 @@ class History:
 
     born: int
     given: dict[int, dict[str, Any]] = attrs.Factory(dict)
-    begun: list[int] = attrs.Factory(list)
+    begun: dict[int, float] = attrs.Factory(dict)
     done: list[int] = attrs.Factory(list)
     twice: set[int] = attrs.Factory(set)
     unordered: set[int] = attrs.Factory(set)
@@ -63,15 +62,20 @@ class History:
                 self.twice.add(number)
         self.done.append(step)
 
-    def read_after(self, number: int) -> int:
+    def read_after(self, number: int, readable_s: float) -> int:
         """Return the first step after another in which it read all there was."""
-        index = bisect.bisect_right(self.done, number)
-        return self.done[index] if index < len(self.done) else END
+        later = (step for step in self.done if step > number)
+        return next((s for s in later if self._begun_at(s) > readable_s), END)
 
-    def reads_between(self, older: int, newer: int) -> bool:
+    def reads_between(self, older: int, newer: int, readable_s: float) -> bool:
         """Say whether it began to read between two steps."""
-        index = bisect.bisect_right(self.begun, older)
-        return index < len(self.begun) and self.begun[index] < newer
+        return any(
+            older < step < newer and at > readable_s for step, at in self.begun.items()
+        )
+
+    def _begun_at(self, step: int) -> float:
+        # What waited for a device that went was looked at in the database.
+        return self.begun.get(step, float("inf"))
 
     def known(self, now_ts: int, ignored: Callable[[int], bool]) -> Knowing:
         """Return what its client knows, but for messages that nobody heeds."""

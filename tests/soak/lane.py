@@ -144,7 +144,7 @@ class Lane:
         """
         reader, history = self._readers[device], self.histories[device.place]
         from_start = isinstance(reader, FromStart)
-        history.begun.append(number)
+        history.begun[number] = time.monotonic()
         if loses:
             await self.patience.insist(number, lambda: reader.ask(keep=False))
         got: Messages = []

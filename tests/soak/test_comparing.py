@@ -39,7 +39,7 @@ class Told:
         content = {**content, TRACING: str(number)}
         messages = {recipient.user: {recipient.device_id: content}}
         self.life.sent[number] = Said(sender, kind, messages)
-        self.module.asked[number] = number, number
+        self.module.asked[number] = 10 * number, 10 * number
         if not back:
             message = make_message(sender.user.user_id, content, kind)
             self.history(self.stock).given[number] = message
@@ -48,7 +48,7 @@ class Told:
         """Give the recipient messages with the module."""
         given = self.history(self.stock).given
         messages = [given[number] for number in numbers]
-        self.history(self.module).begun.append(in_step)
+        self.history(self.module).begun[in_step] = 10 * in_step
         self.history(self.module).read(in_step, messages, again=False)
 
     def history(self, lane: Lane) -> History:
@@ -124,7 +124,7 @@ def test_a_notice_is_not_superseded_by_one_that_came_after_the_read(told: Told) 
 def test_what_was_found_at_a_start_is_no_reason_to_collapse(told: Told) -> None:
     """Nobody knows what passed since."""
     told.send(1)
-    told.module.deaths.append((2.0, 3.0))
+    told.module.deaths.append((20.0, 30.0))
     told.send(4)
     told.give(1)
     (lost,) = told.problems()
