@@ -13,7 +13,7 @@ DIST_INSTALLED = $(VENV)/.installed-dist
 REQUIREMENTS = pyproject.toml $(wildcard tests/requirements/*.txt)
 ARGS ?=
 
-.PHONY: demo test lint types bench mutants fuzz compat suite disasters pictures format dist clean
+.PHONY: demo test lint types bench mutants fuzz compat suite disasters soak pictures format dist clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m tests.demo $(ARGS)
@@ -36,6 +36,10 @@ fuzz: $(INSTALLED)
 
 disasters: $(INSTALLED)
 	$(BIN)/python -m pytest tests/e2e/test_disasters.py -rP $(ARGS)
+
+# ARGS="--minutes 60"; --seed lives an earlier life again.
+soak: $(INSTALLED)
+	$(BIN)/python -m tests.soak $(ARGS)
 
 compat: $(INSTALLED)
 	$(BIN)/python -m tests.compat $(ARGS)

@@ -38,8 +38,14 @@ END_TO_END: tuple[str, ...] = (
 FAST: tuple[str, ...] = ("tests/unit", "tests/model")
 # Start, collapse, re-arm, restart, both directions of federation, a page: a test each.
 SHORT: tuple[str, ...] = (
-    "tests/e2e/test_collapse.py::test_repeated_notice_collapses[sqlite]",
-    "tests/e2e/test_rearm.py::test_olm_message_to_the_device_rearms[sqlite]",
+    (
+        "tests/e2e/test_collapse.py::test_of_what_is_sent_only_what_is_new_stays"
+        "[a repeat collapses-sqlite]"
+    ),
+    (
+        "tests/e2e/test_rearm.py::test_which_olm_messages_rearm"
+        "[a session was established-sqlite]"
+    ),
     "tests/e2e/test_restart.py::test_backlog_from_before_a_restart_collapses[sqlite]",
     "tests/e2e/test_federation.py::test_rule_holds_for_notices_from_elsewhere[sqlite]",
     (

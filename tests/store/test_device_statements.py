@@ -40,7 +40,7 @@ def test_of_this_servers_users_every_device_that_is_not_there_is_gone(
 
 @pytest.mark.parametrize(
     ("announced", "tracked", "stale", "listed"),
-    itertools.product([True, False], repeat=4),
+    list(itertools.product([True, False], repeat=4)),
 )
 def test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone(
     database: Connection, announced: bool, tracked: bool, stale: bool, listed: bool

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Iterator, Mapping
@@ -19,12 +18,14 @@ from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     parsed,
 )
 from synapse_withheld.cli.shared.homeserver.metrics_page import Page, Totals, add_up
+from synapse_withheld.cli.shared.tested import RELEASES
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 
 RIGHT, NOTE, WRONG, UNKNOWN = "ok", "note", "wrong", "unknown"
 
-OLDEST_TESTED, NEWEST_TESTED = "1.98", "1.163.2"
+_FINAL = [each for each in RELEASES.split() if "rc" not in each]
+OLDEST_TESTED, NEWEST_TESTED = (_FINAL[end].removesuffix(".0") for end in (0, -1))
 
 # In the order in which they are told: each rests on those before.
 QUESTIONS = (
@@ -37,8 +38,6 @@ QUESTIONS = (
     "active",
     "failures",
 )
-
-_VERSION = re.compile(r"\d+(\.\d+)*")
 
 _SERVER_ERROR = 500
 
@@ -98,10 +97,10 @@ def tested(synapse: str | None) -> Finding:
     if synapse is None:
         return Finding("synapse", WRONG, "not installed here", _THERE)
     found = f"{synapse}; tested with {OLDEST_TESTED} to {NEWEST_TESTED}"
-    if _numbers(OLDEST_TESTED) <= _numbers(synapse) <= _numbers(NEWEST_TESTED):
+    if synapse in RELEASES.split():
         return Finding("synapse", RIGHT, found)
     do = "look for a newer synapse_withheld; 'active' below says whether this one acts"
-    return Finding("synapse", NOTE, found, do)
+    return Finding("synapse", NOTE, f"{found}, not with this one", do)
 
 
 def configured(deployment: Deployment, writer: str) -> tuple[Finding, Config | None]:
@@ -239,9 +238,3 @@ def _failures(page: Page, totals: Totals) -> Finding:
         "lost",
         "if they become more, look for 'synapse_withheld failed' in its log",
     )
-
-
-def _numbers(synapse: str) -> tuple[int, ...]:
-    """Return the numbers of a version, without what may follow, as `rc1`."""
-    found = _VERSION.match(synapse)
-    return tuple(map(int, found[0].split("."))) if found else ()

@@ -1,0 +1,1 @@
+"""A random life of many people, on stock Synapse and with the module."""

@@ -1,0 +1,150 @@
+"""Live the same random life on stock Synapse and with the module: `make soak`.
+
+In the end every client knows the same on both, and what is missing with the module is
+redundant. Exit code 0 if so, else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.harness.databases.postgres import PostgresServer
+from tests.harness.homeservers.stage import nothing_to_do
+from tests.harness.polling import pause
+from tests.harness.running import run
+from tests.harness.together import together
+from tests.soak.comparing import Comparison
+from tests.soak.ending import finish, rows
+from tests.soak.faults import Faults
+from tests.soak.lane import Lane
+from tests.soak.life import Life
+from tests.soak.people import make_people
+from tests.soak.resources import MAY_GROW, Held
+from tests.soak.soak import Soak, say
+
+MODULE = {
+    "rules": {
+        "no_olm": True,
+        "withheld": True,
+        "key_requests": True,
+        # Each is made once: one that is made again after a restart may be taken back
+        # unheard, as `docs/rules.md` says.
+        "secret_requests": "vanish",
+        "verification_requests": True,
+    }
+}
+HERE, ABROAD, BRIDGED = 40, 8, 2
+# The last deletion may still be under way when nothing waits any more.
+LAST_WORK_S = 3.0
+SHOWN = 20
+
+
+async def soak(seconds: float, seed: int, directory: Path) -> int:
+    """Live, compare, and tell the outcome; return the exit code."""
+    people = make_people(HERE, ABROAD, BRIDGED)
+    postgres = PostgresServer(directory / "postgres")
+    stock = await Lane.make("stock", directory / "stock", None, postgres.database())
+    module = await Lane.make(
+        "module", directory / "module", MODULE, postgres.database()
+    )
+    lanes = stock, module
+    try:
+        await together(*(lane.homeserver.start() for lane in lanes))
+        await together(*(lane.settle(people) for lane in lanes))
+        faults = Faults(lanes, postgres, random.Random(seed))  # noqa: S311 variety
+        whole = Soak(seconds, Life(seed, people), lanes, faults)
+        say(f"seed {seed}: {len(people)} people live for {seconds / 60:g} minutes")
+        await whole.live()
+        return await outcome(whole)
+    finally:
+        await together(*(lane.stop() for lane in lanes))
+        postgres.stop()
+
+
+async def outcome(whole: Soak) -> int:
+    """Let all come to rest, compare, and tell; return the exit code."""
+    stock, module = whole.lanes
+    await nothing_to_do(module.homeserver)
+    await pause(LAST_WORK_S)
+    comparison = Comparison(whole.life, stock, module)
+    comparison.find_untidied()
+    left = [rows(lane) for lane in whole.lanes]
+    await together(*(finish(lane, whole.life.people) for lane in whole.lanes))
+    await whole.read_all()
+    comparison.compare()
+    held = [
+        Held.between(whole.samples[lane.name], whole.mark_s, whole.quiet_until_s)
+        for lane in whole.lanes
+    ]
+    problems = [*comparison.problems, *held[1].problems(held[0])]
+    tell(whole, comparison, left, held)
+    for problem in problems[:SHOWN]:
+        say(f"WRONG: {problem}")
+    if len(problems) > SHOWN:
+        say(f"WRONG: {len(problems) - SHOWN} more")
+    return int(bool(problems))
+
+
+def tell(
+    whole: Soak, comparison: Comparison, left: list[int], held: list[Held]
+) -> None:
+    """Print the outcome as a table."""
+    lines: list[tuple[object, ...]] = [("", *(lane.name for lane in whole.lanes))]
+    lines.append(("messages given", *map(given, whole.lanes)))
+    lines.append(("rows that waited in the end", *left))
+    for what, share in (("median", 0.5), ("99 of 100 within", 0.99)):
+        took = (f"{answered_within(lane, share):.3f} s" for lane in whole.lanes)
+        lines.append((f"answer to a request, {what}", *took))
+    lines += [(name, *(each.told(name) for each in held)) for name in MAY_GROW]
+    lines.append(("made again", *(len(lane.patience.cut_off) for lane in whole.lanes)))
+    for why, count in sorted(comparison.missing.items()):
+        lines.append((f"missing: {why or 'LOST'}", 0, count))
+    for line in lines:
+        print("{:<36}{:>16}{:>16}".format(*line))  # noqa: T201 data
+    requests = len(whole.life.sent)
+    print(f"{whole.steps:,} steps, {requests:,} requests, {whole.met} faults")  # noqa: T201
+
+
+def given(lane: Lane) -> int:
+    """Count the messages that its devices were given."""
+    return sum(len(each.given) for each in lane.histories.values())
+
+
+def answered_within(lane: Lane, share: float) -> float:
+    """Return within how many seconds a share of requests was answered at once."""
+    asked = lane.asked.items()
+    took = sorted(
+        end - began
+        for number, (began, end) in asked
+        if number not in lane.patience.cut_off
+    )
+    return took[int(len(took) * share)]
+
+
+def main() -> int:
+    """Live as long as asked for; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak")
+    parser.add_argument("--minutes", type=float, default=60, help="how long to live")
+    parser.add_argument("--seed", type=int, help="to live an earlier life again")
+    arguments = parser.parse_args()
+    seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
+    directory = Path(tempfile.mkdtemp(prefix="soak-"))
+    # PostgreSQL runs as another user where it is started by root.
+    directory.chmod(0o755)
+    code = run(functools.partial(soak, arguments.minutes * 60, seed, directory))
+    if code:
+        say(f"seed {seed}, exit code {code}; logs are in {directory}")
+    else:
+        shutil.rmtree(directory)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""A homeserver that lives the life, and what its people were given."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import DeferredLock
+
+from tests.harness.clients.matrix import Client, MatrixError
+from tests.harness.clients.readers import SlidingSync
+from tests.harness.databases.mailbox import mailbox_of
+from tests.harness.homeservers.bridge import ID as BRIDGE
+from tests.harness.homeservers.bridge import Bridge
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.polling import become
+from tests.harness.together import together
+from tests.soak.history import History, Messages
+from tests.soak.patience import Patience
+from tests.soak.people import OTHER_SERVER, Device, Reads, User
+from tests.soak.reading import DEHYDRATED, PAGE, FromStart, Sliding, Syncing, good
+from tests.soak.talk import Said
+
+STORED_WITHIN_S = 5.0
+
+
+class Other(RemoteServer):
+    """The other server; it knows when each EDU came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came: list[float] = []
+
+    def take(self, request: Any) -> Any:
+        answer = super().take(request)
+        self.came += [time.monotonic()] * (len(self.received) - len(self.came))
+        return answer
+
+
+@attrs.define(eq=False)
+class Lane:
+    """A homeserver, with the module or without, and all that is beside it.
+
+    Attributes:
+        histories: What each device was given.
+        asked: When each request with messages was made, and when answered.
+        deaths: When the homeserver went, and when it was back.
+    """
+
+    name: str
+    homeserver: Homeserver
+    other: Other
+    bridge: Bridge
+    histories: dict[tuple[str, str, int], History] = attrs.Factory(dict)
+    patience: Patience = attrs.Factory(Patience)
+    asked: dict[int, tuple[float, float]] = attrs.Factory(dict)
+    deaths: list[tuple[float, float]] = attrs.Factory(list)
+    _clients: dict[Device, Client] = attrs.Factory(dict)
+    _readers: dict[Device, Syncing | Sliding | FromStart] = attrs.Factory(dict)
+    _edus: DeferredLock = attrs.Factory(DeferredLock)
+
+    @classmethod
+    async def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
+        """Start what is beside a homeserver, which is not started yet."""
+        directory.mkdir()
+        other, bridge = Other(), Bridge(directory)
+        await together(other.start(), bridge.start())
+        config = bridge.configuration()
+        config["experimental_features"].update(
+            msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True
+        )
+        homeserver = Homeserver(
+            directory, module=module, database=database, config=config
+        )
+        return cls(name, homeserver, other, bridge)
+
+    async def stop(self) -> None:
+        await self.homeserver.stop()
+        await together(self.other.stop(), self.bridge.stop())
+
+    async def settle(self, people: list[User]) -> None:
+        """Register people, and log their devices in."""
+        for user in people:
+            if user.is_here:
+                first, *_ = user.devices
+                await self.homeserver.register(user.name, device_id=first.device_id)
+                for device in user.devices:
+                    await self.log_in(0, device)
+            elif not user.is_abroad:
+                await self._register_bridged(user)
+
+    # What happens in steps.
+
+    async def send(self, number: int, said: Said) -> None:
+        """Send messages to devices."""
+        messages = {
+            self._named(user.user_id): by_device
+            for user, by_device in said.messages.items()
+        }
+        send = self._send_abroad if said.sender.user.is_abroad else self._send_here
+        began = time.monotonic()
+        await self.patience.insist(number, lambda: send(number, said, messages))
+        self.asked[number] = began, time.monotonic()
+
+    async def _send_here(self, number: int, said: Said, messages: Any) -> None:
+        client, transaction_id = self._clients[said.sender], f"transaction{number}"
+        kind = said.message_type
+        status = await client.send_to_device(kind, messages, transaction_id)
+        if status != 200:
+            raise MatrixError(f"sendToDevice: {status}")
+
+    async def _send_abroad(self, number: int, said: Said, messages: Any) -> None:
+        """Send an EDU, and wait until it is stored."""
+        sender, message_id = self._named(said.sender.user.user_id), f"message{number}"
+        # Synapse takes one transaction of a server at a time.
+        async with self._edus:
+            status, _ = await self.other.send_edu(
+                self.homeserver, sender, said.message_type, messages, message_id
+            )
+        if status != 200:
+            raise MatrixError(f"EDU: {status}")
+        sql = "SELECT 1 FROM device_federation_inbox WHERE message_id = ?"
+
+        def is_stored() -> bool:
+            return bool(self.homeserver.query(sql, (message_id,)))
+
+        if not await become(is_stored, STORED_WITHIN_S):
+            raise MatrixError("EDU: it is not stored")
+
+    async def read(
+        self, number: int, device: Device, loses: bool, acknowledges: bool
+    ) -> None:
+        """Read all there is.
+
+        Args:
+            number: Of the step.
+            device: Which reads.
+            loses: Whether an answer gets lost on its way before.
+            acknowledges: Whether it is still there to acknowledge the last one.
+        """
+        reader, history = self._readers[device], self.histories[device.place]
+        from_start = isinstance(reader, FromStart)
+        history.begun[number] = time.monotonic()
+        if loses:
+            await self.patience.insist(number, lambda: reader.ask(keep=False))
+        got: Messages = []
+        while page := await self.patience.insist(number, lambda: reader.ask(keep=True)):
+            got += page
+            if from_start or (len(page) < PAGE and not acknowledges):
+                break
+        history.read(number, self.as_in_life(got), again=from_start)
+
+    async def log_in(self, number: int, device: Device) -> None:
+        """Log a device in, and upload its keys."""
+
+        async def log_in() -> Client:
+            client = await Client.login(
+                self.homeserver.base_url,
+                device.user.user_id,
+                device_id=device.device_id,
+            )
+            await self._upload(client, device)
+            return client
+
+        client = await self.patience.insist(number, log_in)
+        self._clients[device] = client
+        self._readers[device] = Syncing(client, number)
+        if device.reads is Reads.SLIDING:
+            self._readers[device] = Sliding(SlidingSync(client, PAGE))
+        self.histories[device.place] = History(device.born)
+
+    async def log_out(self, number: int, device: Device) -> None:
+        """Log a device out, which deletes it."""
+        client = self._clients.pop(device)
+        await self._close(number, device)
+
+        async def log_out() -> None:
+            status, _ = await client.request("POST", "/_matrix/client/v3/logout", {})
+            # It is gone already where an answer was lost.
+            if status not in {200, 401}:
+                raise MatrixError(f"logout: {status}")
+
+        await self.patience.insist(number, log_out)
+
+    async def lose_store(self, number: int, device: Device) -> None:
+        """Upload the keys of a new crypto store."""
+        client = self._clients[device]
+        await self.patience.insist(number, lambda: self._upload(client, device))
+
+    async def dehydrate(
+        self, number: int, device: Device, earlier: Device | None
+    ) -> None:
+        """Leave a dehydrated device, in the place of an earlier one."""
+        if earlier is not None:
+            await self._close(number, earlier)
+        client = self._clients[device.user.devices[0]]
+        submission = {
+            "device_id": device.device_id,
+            "device_data": {"algorithm": "org.matrix.msc3814.v1.olm", "account": "x"},
+            "initial_device_display_name": "dehydrated",
+            **device.olm.keys(),
+        }
+
+        async def dehydrate() -> None:
+            # One that takes its own place would delete itself.
+            _, body = await client.request("GET", DEHYDRATED)
+            if body.get("device_id") != device.device_id:
+                await good(client, "PUT", DEHYDRATED, submission)
+
+        await self.patience.insist(number, dehydrate)
+        self.histories[device.place] = History(device.born)
+        self._readers[device] = FromStart(
+            lambda: self._clients[device.user.devices[0]], device.device_id
+        )
+
+    async def go_away(self, is_away: bool) -> None:
+        """Let the other server go away, or come back."""
+        self.other.refuses = is_away
+
+    # What all of this needs.
+
+    def waiting(self, device: Device) -> Messages:
+        """Return what waits for a device."""
+        user_id = device.user.user_id
+        return self.as_in_life(mailbox_of(self.homeserver, user_id, device.device_id))
+
+    async def _close(self, number: int, device: Device) -> None:
+        """Note what waited for a device when it went."""
+
+        async def look() -> Messages:
+            return self.waiting(device)
+
+        waiting = await self.patience.insist(number, look)
+        self.histories[device.place].read(number, waiting, again=True)
+
+    async def _register_bridged(self, user: User) -> None:
+        service = Client(self.homeserver.base_url, "", "", BRIDGE)
+        registration = {
+            "type": "m.login.application_service",
+            "username": user.name,
+            "device_id": user.devices[0].device_id,
+        }
+        await good(service, "POST", "/_matrix/client/v3/register", registration)
+
+    async def _upload(self, client: Client, device: Device) -> None:
+        """Upload device keys; nobody claims one-time keys."""
+        keys = {"device_keys": device.olm.keys()["device_keys"]}
+        await good(client, "POST", "/_matrix/client/v3/keys/upload", keys)
+
+    def _named(self, user_id: str) -> str:
+        return user_id.replace(OTHER_SERVER, self.other.server_name)
+
+    def as_in_life(self, messages: Messages) -> Messages:
+        other = self.other.server_name
+        return [
+            {**each, "sender": each["sender"].replace(other, OTHER_SERVER)}
+            for each in messages
+        ]

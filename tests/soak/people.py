@@ -1,0 +1,168 @@
+"""The people: their devices, and what the clients on these send."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import attrs
+
+from tests.harness.clients.messages import MEGOLM, OLDER_WITHHELD, WITHHELD
+from tests.harness.clients.olm import OlmDevice, OlmSession
+from tests.harness.homeservers.bridge import ID as BRIDGE
+from tests.harness.homeservers.settings import SERVER_NAME
+from tests.model.client import TRACING
+
+# The other server's name in the life; each homeserver has another one of its own.
+OTHER_SERVER = "other.test"
+ROOMS, SESSIONS = 2, 4
+
+
+class Sends(enum.Enum):
+    """Which client a device runs: how it says that it has no Olm session."""
+
+    RUST = "unscoped, with its device"
+    LIBOLM = "unscoped, without its device, sometimes with the older type"
+    ANDROID = "scoped, with its device"
+    HYDROGEN = "scoped, with the older type alone"
+
+
+class Reads(enum.Enum):
+    """How a device comes by its messages."""
+
+    SYNC = "sync"
+    SLIDING = "sliding sync"
+    DEHYDRATED = "each time from the start"
+    SERVICE = "an application service reads for it"
+    ABROAD = "on another server"
+
+
+NEVER_ACKNOWLEDGE = (Reads.DEHYDRATED, Reads.SERVICE)
+
+
+@attrs.define(eq=False)
+class User:
+    """Somebody.
+
+    Attributes:
+        dehydrated: A device that keeps messages for one to come.
+        left: Device IDs that logged out, and the numbers of the steps.
+    """
+
+    name: str
+    server: str = SERVER_NAME
+    devices: list[Device] = attrs.Factory(list)
+    dehydrated: Device | None = None
+    left: list[tuple[str, int]] = attrs.Factory(list)
+
+    @property
+    def user_id(self) -> str:
+        return f"@{self.name}:{self.server}"
+
+    @property
+    def is_abroad(self) -> bool:
+        return self.server == OTHER_SERVER
+
+    @property
+    def is_here(self) -> bool:
+        """Say whether it is a user of ours who reads by itself."""
+        return not self.is_abroad and not self.name.startswith(BRIDGE)
+
+    def reading(self) -> list[Device]:
+        """Return all devices that messages are for."""
+        return [*self.devices, *([self.dehydrated] if self.dehydrated else ())]
+
+
+@attrs.define(eq=False)
+class Device:
+    """A device, from its login until it logs out.
+
+    Attributes:
+        born: The number of the step in which it logged in.
+        rarely: How many times more rarely than others it reads.
+    """
+
+    user: User
+    device_id: str
+    sends: Sends
+    reads: Reads
+    born: int = 0
+    rarely: int = 1
+    olm: OlmDevice = attrs.field(init=False)
+    _rotations: list[int] = attrs.Factory(lambda: [0] * ROOMS)
+    _sessions: dict[OlmDevice, OlmSession] = attrs.Factory(dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.lose_store()
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        """Return what tells it from others, also from earlier ones with its ID."""
+        return self.user.user_id, self.device_id, self.born
+
+    @property
+    def withheld_type(self) -> str:
+        return OLDER_WITHHELD if self.sends is Sends.HYDROGEN else WITHHELD
+
+    def lose_store(self) -> None:
+        """Begin with new keys, and without Olm sessions."""
+        self.olm = OlmDevice(self.user.user_id, self.device_id)
+        self._sessions.clear()
+
+    def rotate(self, room: int) -> None:
+        """Begin another session in a room."""
+        self._rotations[room] += 1
+
+    def notice(self, room: int) -> dict[str, Any]:
+        """Return what it sends where it has no Olm session."""
+        is_scoped = self.sends in {Sends.ANDROID, Sends.HYDROGEN}
+        named = self.device_id if self.sends in {Sends.RUST, Sends.ANDROID} else None
+        return self.olm.notice(
+            from_device=named, **(self._scope(room) if is_scoped else {})
+        )
+
+    def withheld(self, room: int, code: str) -> dict[str, Any]:
+        """Return what it sends where it withholds a session."""
+        return {**self.notice(room), **self._scope(room), "code": code, "reason": code}
+
+    def key_request(self, request_id: str, room: int) -> dict[str, Any]:
+        body = {"algorithm": MEGOLM, "sender_key": "whoever", **self._scope(room)}
+        return self.request(request_id, "request", body=body)
+
+    def request(self, request_id: str, action: str, **more: Any) -> dict[str, Any]:
+        asker = {"requesting_device_id": self.device_id, "request_id": request_id}
+        return {"action": action, **asker, **more}
+
+    def encrypted_for(self, other: Device) -> dict[str, Any]:
+        """Return a real Olm message."""
+        if other.olm not in self._sessions:
+            self._sessions[other.olm] = self.olm.establish(other.olm)
+        return self._sessions[other.olm].encrypt("a room key")
+
+    def _scope(self, room: int) -> dict[str, Any]:
+        session = self._rotations[room] % SESSIONS
+        session_id = f"{self.olm.curve25519[:8]} {room} {session}"
+        return {"room_id": f"!{room}:{SERVER_NAME}", "session_id": session_id}
+
+
+def number_of(message: dict[str, Any]) -> int:
+    """Return the number of the step in which a message was sent."""
+    return int(message["content"][TRACING])
+
+
+def make_people(here: int, abroad: int, bridged: int) -> list[User]:
+    """Return people with their devices, of all kinds."""
+    people = [User(f"user{number}") for number in range(here)]
+    people += [User(f"other{number}", OTHER_SERVER) for number in range(abroad)]
+    people += [User(f"{BRIDGE}{number}") for number in range(bridged)]
+    kinds, devices = list(Sends), 0
+    for user in people:
+        ways = [Reads.SYNC, Reads.SLIDING, Reads.SYNC]
+        if not user.is_here:
+            ways = [Reads.ABROAD] * 2 if user.is_abroad else [Reads.SERVICE]
+        for number, reads in enumerate(ways):
+            sends, rarely = kinds[devices % len(kinds)], (1, 4, 30)[number]
+            device = Device(user, f"DEVICE{number}", sends, reads, rarely=rarely)
+            user.devices.append(device)
+            devices += 1
+    return people

@@ -1,0 +1,82 @@
+"""How devices read: by sync, by sliding sync, and a dehydrated one from the start."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import attrs
+
+from tests.harness.clients.matrix import Client, MatrixError
+from tests.harness.clients.readers import SlidingSync
+from tests.soak.history import Messages
+
+PAGE = 100
+DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
+
+
+@attrs.define(eq=False)
+class Syncing:
+    """Reads by `/sync`."""
+
+    client: Client
+    number: int
+    _since: str | None = None
+
+    async def ask(self, *, keep: bool) -> Messages:
+        """Acknowledge what was kept, and return a page of what is left."""
+        # A first sync could be answered from a cache, if it was made before.
+        timeout_ms = self.number if self._since is None else 0
+        answer = await self.client.sync(self._since, timeout_ms)
+        if keep:
+            self._since = answer["next_batch"]
+        messages: Messages = answer.get("to_device", {}).get("events", [])
+        return messages
+
+
+@attrs.define(eq=False)
+class Sliding:
+    """Reads by sliding sync."""
+
+    _connection: SlidingSync
+
+    async def ask(self, *, keep: bool) -> Messages:
+        """Acknowledge what was kept, and return a page of what is left."""
+        connection = self._connection
+        try:
+            return await (connection.take() if keep else connection.look())
+        except AssertionError as error:
+            # Its position is unknown: it begins again, from what it acknowledged.
+            connection._pos = None
+            raise MatrixError(str(error)) from error
+
+
+@attrs.define(eq=False)
+class FromStart:
+    """Reads a dehydrated device, as any of the user's devices."""
+
+    client: Callable[[], Client]
+    device_id: str
+
+    async def ask(self, *, keep: bool) -> Messages:  # noqa: ARG002 it never is
+        """Return all messages."""
+        messages: Messages = []
+        since: dict[str, str] = {}
+        while True:
+            path = f"{DEHYDRATED}/{self.device_id}/events"
+            body = await good(self.client(), "GET", path, params=since)
+            messages += body["events"]
+            if not body["events"] or "next_batch" not in body:
+                return messages
+            since = {"from": body["next_batch"]}
+
+
+async def good(client: Client, method: str, path: str, *what: Any, **how: Any) -> Any:
+    """Make a request that has to be answered 200; return the answer.
+
+    Raises:
+        MatrixError: It was answered otherwise.
+    """
+    status, body = await client.request(method, path, *what, **how)
+    if status != 200:
+        raise MatrixError(f"{method} {path}: {status} {body}")
+    return body

@@ -1,0 +1,157 @@
+"""A life on two homeservers at the same time, and what befalls them."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import attrs
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+from tests.harness.polling import pause
+from tests.harness.together import together
+from tests.soak.faults import Faults
+from tests.soak.lane import Lane
+from tests.soak.life import Life, Step
+from tests.soak.resources import MIB, Sample, look
+
+AT_ONCE = 8
+TELL_EVERY_S, LOOK_EVERY_S, FAULT_EVERY_S = 30.0, 5.0, 12.0
+# The longest that it takes until what a process holds has become steady.
+STEADY_AFTER_S = 600.0
+
+
+def say(text: str) -> None:
+    """Tell whoever watches."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 progress
+
+
+@attrs.define(eq=False)
+class Soak:
+    """A life on two homeservers.
+
+    Faults befall them at the beginning and near the end. In between it is quiet, so
+    that what the processes hold can be compared.
+
+    Attributes:
+        seconds: How long it goes on.
+        samples: What each homeserver held, by its name.
+        steps: How many steps are done.
+        met: How many faults there were.
+    """
+
+    seconds: float
+    life: Life
+    lanes: tuple[Lane, Lane]
+    faults: Faults
+    samples: dict[str, list[Sample]] = attrs.Factory(dict)
+    steps: int = 0
+    met: int = 0
+    _began: float = attrs.Factory(time.monotonic)
+    _running: set[Step] = attrs.Factory(set)
+    _errors: list[Failure] = attrs.Factory(list)
+    _freed: Deferred[None] = attrs.Factory(Deferred)
+
+    @property
+    def mark_s(self) -> float:
+        """Return from when on what the processes hold must not grow."""
+        return min(STEADY_AFTER_S, self.seconds / 3)
+
+    @property
+    def quiet_until_s(self) -> float:
+        """Return until when nothing befalls them."""
+        return self.seconds * 0.8
+
+    @property
+    def last_fault_s(self) -> float:
+        """Return from when on nothing befalls them any more."""
+        return self.seconds * 0.9
+
+    async def live(self) -> None:
+        """Live until the time is over."""
+        beside = [
+            ensureDeferred(each)
+            for each in (self._befall(), self._look(), self._tell())
+        ]
+        for step in self.life.steps():
+            while self._is_busy(step):
+                await self._one_ends()
+            self._begin(step)
+            if self._is_over():
+                break
+        while self._running:
+            await self._one_ends()
+        for each in beside:
+            await each
+        for error in self._errors:
+            error.raiseException()
+
+    async def read_all(self) -> None:
+        """Let every device read what is left for it."""
+        for step in self.life.last_reads():
+            await together(*(step.act(lane) for lane in self.lanes))
+
+    def _is_busy(self, step: Step) -> bool:
+        is_met = any(step.users & other.users for other in self._running)
+        return is_met or len(self._running) >= AT_ONCE
+
+    def _begin(self, step: Step) -> None:
+        self._running.add(step)
+
+        def end(result: object) -> None:
+            self._running.discard(step)
+            self.steps += 1
+            if isinstance(result, Failure):
+                self._errors.append(result)
+            if not self._freed.called:
+                self._freed.callback(None)
+
+        both = together(*(step.act(lane) for lane in self.lanes))
+        ensureDeferred(both).addBoth(end)
+
+    async def _one_ends(self) -> None:
+        self._freed = Deferred()
+        await self._freed
+
+    # What goes on beside.
+
+    async def _befall(self) -> None:
+        """Bring about faults at the beginning and near the end."""
+        for what, fault in self.faults.endless():
+            await self._sleep(FAULT_EVERY_S)
+            if self._elapsed_s() > self.mark_s / 2:
+                await self._sleep(self.quiet_until_s - self._elapsed_s())
+            if self._is_over() or self._elapsed_s() > self.last_fault_s:
+                return
+            say(f"{self._elapsed_s():6.0f} s  {what}")
+            self.met += 1
+            await fault()
+
+    async def _look(self) -> None:
+        while not self._is_over():
+            for lane in self.lanes:
+                sample = await look(lane.homeserver, self._elapsed_s())
+                if sample is not None:
+                    self.samples.setdefault(lane.name, []).append(sample)
+            await self._sleep(LOOK_EVERY_S)
+
+    async def _tell(self) -> None:
+        while not self._is_over():
+            await self._sleep(TELL_EVERY_S)
+            held = ", ".join(
+                f"{name} {samples[-1][MIB]:.0f} MiB"
+                for name, samples in self.samples.items()
+            )
+            say(f"{self._elapsed_s():6.0f} s  {self.steps:,} steps, {held}")
+
+    async def _sleep(self, seconds: float) -> None:
+        until = self._elapsed_s() + seconds
+        while self._elapsed_s() < until and not self._is_over():
+            await pause(0.5)
+
+    def _is_over(self) -> bool:
+        return bool(self._errors) or self._elapsed_s() > self.seconds
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
