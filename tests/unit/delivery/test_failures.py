@@ -42,4 +42,6 @@ def test_each_failure_is_counted_and_one_a_minute_is_logged(
         record.getMessage() for record in caplog.records
     ]
     assert "RuntimeError: boom" in caplog.text
-    assert RuntimeError is (caplog.records[0].exc_info or ())[0]
+    exc_info = caplog.records[0].exc_info
+    assert exc_info is not None
+    assert RuntimeError is exc_info[0]
