@@ -11,7 +11,15 @@ from prometheus_client import Counter
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
-from tests.model.play import ABROAD, ENCRYPTED, NOTICE, OLM, RECIPIENT, Play
+from tests.model.play import (
+    ABROAD,
+    ENCRYPTED,
+    NEW_KEY,
+    NOTICE,
+    OLM,
+    RECIPIENT,
+    Play,
+)
 
 USER, OTHER = "@r:here", "@q:here"
 
@@ -19,6 +27,40 @@ USER, OTHER = "@r:here", "@q:here"
 def counted(play: Play, metric: Counter, label: str) -> dict[str, float]:
     """Return what was counted so far, by a label."""
     return {labels[label]: n for labels, n in play.traffic.metrics.read(metric)}
+
+
+def test_how_long_sorting_takes_is_counted() -> None:
+    """In seconds, and not since when."""
+    play = Play()
+    play.hs.pass_time(5)
+    took_s: list[float] = []
+    play.traffic.metrics.decided_in = took_s.append
+
+    def device_list_id() -> int:
+        play.hs.clock.advance(0.25)
+        return 0
+
+    play.traffic.inbox.device_list_id = device_list_id
+    play.send(NOTICE)
+
+    assert [0.25] == took_s
+
+
+def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
+    """Of one sender; from then on it does again."""
+    play = Play()
+    for _ in range(2):
+        play.begin(NEW_KEY, ["R", *map(str, range(1000))])
+    last = play.hs.steps[1]
+    last.hangs = True
+    play.begin(NOTICE)
+    play.hs.take_all_steps()
+    assert not play.begin(NOTICE).waited
+    last.hangs = False
+    play.hs.come_to_rest()
+    play.send(NOTICE)
+
+    assert play.send(NOTICE).left_out
 
 
 def test_an_olm_message_counts_once_for_what_it_rearms() -> None:
