@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import types
+from collections import Counter
 from typing import Any, cast
 
+import prometheus_client
 import pytest
-from prometheus_client import Counter
 
+from synapse_withheld.delivery.confirming.confirmer import Confirmer
+from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
@@ -18,15 +21,19 @@ from tests.model.play import (
     NOTICE,
     OLM,
     RECIPIENT,
+    WITHHELD,
     Play,
 )
 
 USER, OTHER = "@r:here", "@q:here"
 
 
-def counted(play: Play, metric: Counter, label: str) -> dict[str, float]:
+def counted(play: Play, metric: prometheus_client.Counter, label: str) -> Counter[str]:
     """Return what was counted so far, by a label."""
-    return {labels[label]: n for labels, n in play.traffic.metrics.read(metric)}
+    so_far: Counter[str] = Counter()
+    for labels, times in play.traffic.metrics.read(metric):
+        so_far[labels[label]] += int(times)
+    return so_far
 
 
 def test_how_long_sorting_takes_is_counted() -> None:
@@ -53,6 +60,7 @@ def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
         play.begin(NEW_KEY, ["R", *map(str, range(1000))])
     last = play.hs.steps[1]
     last.hangs = True
+    play.hs.take_all_steps()
     play.begin(NOTICE)
     play.hs.take_all_steps()
     assert not play.begin(NOTICE).waited
@@ -68,10 +76,10 @@ def test_an_olm_message_counts_once_for_what_it_rearms() -> None:
     play = Play()
     play.send_abroad(NOTICE)
     play.send(NOTICE)
-    before = counted(play, series.REARMED, "direction").get("to_recipient", 0)
+    before = counted(play, series.REARMED, "direction")
     play.send(OLM, message_type=ENCRYPTED)
 
-    assert 1 + before == counted(play, series.REARMED, "direction")["to_recipient"]
+    assert {"to_recipient": 1} == counted(play, series.REARMED, "direction") - before
 
 
 def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
@@ -96,21 +104,49 @@ def test_a_request_without_messages_lets_nobody_go() -> None:
     assert [] == play.failures
 
 
+@pytest.mark.parametrize(
+    ("of", "name", "message", "reasons"),
+    [
+        # What an Olm message would have re-armed is not believed any more.
+        (Memory, "rearm_users", (OLM, ENCRYPTED), {}),
+        (Confirmer, "add", (NOTICE, WITHHELD), {"failed": 1}),
+        (Settler, "take_out", (NOTICE, WITHHELD), {}),
+    ],
+)
 def test_what_fails_before_anything_is_stored_counts_as_not_decided(
     monkeypatch: pytest.MonkeyPatch,
+    of: type,
+    name: str,
+    message: tuple[Any, str],
+    reasons: dict[str, int],
 ) -> None:
-    """The message passes; what it would have re-armed is not believed any more."""
+    """The message is stored, and the next of its pair once more."""
     play = Play()
     play.send(NOTICE)
-    before = counted(play, series.FAILURES, "stage")
-    monkeypatch.setattr(Memory, "rearm_users", lambda *_: 1 // 0)
-    assert play.send(OLM, message_type=ENCRYPTED).stream_id
+    stages = counted(play, series.FAILURES, "stage")
+    decided = counted(play, series.DECISIONS, "reason")
+    content, message_type = message
+    with monkeypatch.context() as patched:
+        patched.setattr(of, name, lambda *_: 1 // 0)
+        assert play.send(content, message_type=message_type).stream_id
 
-    now = counted(play, series.FAILURES, "stage")
-    assert {"decide": 1} == {
-        stage: more for stage, n in now.items() if (more := n - before.get(stage, 0))
-    }
-    assert 0 == len(play.memory)
+    assert {"decide": 1} == counted(play, series.FAILURES, "stage") - stages
+    assert reasons == counted(play, series.DECISIONS, "reason") - decided
+    if not reasons:
+        assert not play.send(NOTICE).left_out
+
+
+def test_what_is_only_observed_is_not_let_go_for_what_comes_next() -> None:
+    """It is stored already, and nothing overtakes it."""
+    play = Play(mode="observe")
+    play.send(NOTICE)
+    before = counted(play, series.DECISIONS, "reason")
+    play.begin(NOTICE)
+    play.hs.answer(play.step("store"))
+    play.hs.answer(play.step("stored"))
+    play.send({"n": 1}, message_type="m.dummy")
+
+    assert {"duplicate": 1} == counted(play, series.DECISIONS, "reason") - before
 
 
 def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> None:
