@@ -14,6 +14,7 @@ from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
+from synapse_withheld.operators.heavy_hitters import Count
 from tests.model.play import (
     ABROAD,
     ENCRYPTED,
@@ -21,6 +22,7 @@ from tests.model.play import (
     NOTICE,
     OLM,
     RECIPIENT,
+    SENDER,
     WITHHELD,
     Play,
 )
@@ -51,6 +53,14 @@ def test_how_long_sorting_takes_is_counted() -> None:
     play.send(NOTICE)
 
     assert [0.25] == took_s
+
+
+def test_what_is_for_other_servers_is_its_senders() -> None:
+    """As what is for devices of this one: in its share, and in its name."""
+    play = Play()
+    play.send_abroad(NOTICE)
+
+    assert [Count(("no_olm", SENDER), 1, 0)] == play.tally.senders.most(5)
 
 
 def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
