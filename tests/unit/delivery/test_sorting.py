@@ -15,7 +15,6 @@ from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.ruleset import Ruleset
 
 SENDER, USER, OTHER = "@s:here", "@r:here", "@q:here"
-BRIDGED = "@bridged:here"
 STREAM, DEVICE_LIST = 7, 5
 MOST = 3
 CONTENT = {
@@ -44,7 +43,7 @@ def sorter(*, has_all_devices: bool = True) -> Sorter:
         Metrics("sorting"),
         stream_token=lambda: STREAM,
         device_list_id=lambda: DEVICE_LIST,
-        reader_never_acknowledges=lambda user_id: user_id == BRIDGED,
+        reader_never_acknowledges=lambda _: False,
     )
 
 
@@ -109,20 +108,6 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
     assert mailbox is not None
     # What its device was handed before is not known.
     assert STREAM == mailbox.handed_out
-
-
-def test_a_duplicate_is_stored_for_one_who_never_acknowledges() -> None:
-    """Nobody would ever know that it was read."""
-    some = sorter()
-    for user_id, expected in [
-        (USER, decisions.DUPLICATE),
-        (BRIDGED, decisions.NEVER_ACKNOWLEDGED),
-    ]:
-        store(some, "A", user_id=user_id)
-        (candidate,) = sort(some, {user_id: {"A": MESSAGE}}).candidates
-
-        assert candidate.decision is expected
-        assert candidate.collapses is (candidate.record is not None)
 
 
 def test_each_withheld_message_counts_by_its_own_code() -> None:
