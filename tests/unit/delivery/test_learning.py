@@ -368,6 +368,7 @@ def test_a_mailbox_whose_only_row_is_known_is_not_read(
     if seen_id is not None:
         around.arrives(A, seen_id)
     around.add(A, row=None if row_id is None else Row(row_id, NOTICE))
+    assert around.learning.is_ready
     around.do_some()
 
     assert ["A"] == around.database.asked
