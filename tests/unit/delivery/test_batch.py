@@ -5,18 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from synapse_withheld.delivery.batch import (
-    Candidate,
     Edus,
     is_storable,
     may_be_taken_out,
     users_of,
     without,
 )
-from synapse_withheld.rules import decision as decisions
-from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.rules.notice import Notice, Pair
-
-NOTICE = Notice(NoOlm(), Pair("@s:hs", "device:S", "m.room_key.withheld"), "key", "")
 
 
 def batch(**by_user: list[str]) -> dict[str, Any]:
@@ -68,12 +62,3 @@ def test_a_batch_is_for_users_of_all_servers() -> None:
     edus: Edus = {"there": {"messages": {"@b:there": {"B": {}}}}}
 
     assert {"a", "@b:there"} == users_of(batch(a=["1"]), edus)
-
-
-def test_only_what_is_not_stored_collapses() -> None:
-    """A notice that supersedes is stored."""
-    candidate = Candidate("inbox", ("a", "1"), NOTICE, {}, decisions.DUPLICATE)
-
-    assert candidate.collapses
-    candidate.decision = decisions.NEW_KEY
-    assert not candidate.collapses

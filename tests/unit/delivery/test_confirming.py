@@ -223,6 +223,20 @@ def test_a_statement_is_about_so_many_rows(
     assert ["A", "A", "A", "A", "ABC", "B"] == sorted(around.stored)
 
 
+def test_who_was_let_go_makes_nobody_wait_for_another_statement(
+    around: Around,
+) -> None:
+    """Those behind are asked about as if they had never waited."""
+    for device in "ABCD":
+        around.know(device, sender=f"@{device}:hs")
+        around.send(device, sender=f"@{device}:hs")
+    room = around.confirmer.room
+    around.confirmer.release(room.of("@C:hs", [USER]))
+    around.answer()
+
+    assert [["A"], ["B", "D"]] == [each.devices for each in around.asked]
+
+
 def test_queues_take_turns(around: Around) -> None:
     """However much of one waits."""
     around.know("A", "B", "C")
@@ -286,7 +300,9 @@ def test_after_a_failed_statement_there_is_a_rest(around: Around) -> None:
     around.answer()
     around.send("A")
     around.fail()
-    around.clock.advance(REST_S)
+    around.clock.advance(REST_S - 0.01)
+    assert decisions.RESTING is around.confirmer.passes
+    around.clock.advance(0.01)
 
     assert around.confirmer.passes is None
 

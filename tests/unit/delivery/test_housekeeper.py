@@ -241,11 +241,13 @@ def test_whatever_fails_is_counted_and_work_begins_anew(
     """With what is handed on next; it is the same background process to Synapse."""
     around = make()
     names: list[str] = []
+    processes: list[Deferred[Any]] = []
     as_process = around.house.runtime.as_process
 
     def noted(name: str, *work: Any) -> Deferred[Any]:
         names.append(name)
-        return as_process(name, *work)
+        processes.append(as_process(name, *work))
+        return processes[-1]
 
     def fail() -> bool:
         raise RuntimeError
@@ -256,6 +258,8 @@ def test_whatever_fails_is_counted_and_work_begins_anew(
     around.house.tidy("inbox", [ROW], "c")
     assert {"tidy": 1} == around.failures()
     assert [] == around.tidying.begun
+    # A process in the background must not raise.
+    assert [None] == [each.result for each in processes]
 
     around.house.gives_way = gives_way
     around.house.tidy("inbox", [ROW], "c")

@@ -368,6 +368,7 @@ def test_a_mailbox_whose_only_row_is_known_is_not_read(
     if seen_id is not None:
         around.arrives(A, seen_id)
     around.add(A, row=None if row_id is None else Row(row_id, NOTICE))
+    assert around.learning.is_ready
     around.do_some()
 
     assert ["A"] == around.database.asked
@@ -379,6 +380,21 @@ def test_a_mailbox_whose_only_row_is_known_is_not_read(
     around.database.most_pages = 1
     around.do_some()
     assert {"A": ABOVE_ALL} == around.database.asked[-1]
+
+
+def test_for_the_only_row_few_records_are_looked_through(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not among them, the mailbox is read."""
+    monkeypatch.setattr(learning, "FEW", 0)
+    around.database.most_pages = 0
+    around.database.ends = {A: (7, 7)}
+    around.arrives(A, 7)
+    around.add(A)
+    around.do_some()
+
+    assert not around.mailbox().learned
+    assert 1 == len(around.learning)
 
 
 def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(

@@ -7,6 +7,7 @@ from typing import Any, Sequence, cast
 import attrs
 import pytest
 
+from synapse_withheld.delivery import settling
 from synapse_withheld.delivery.batch import (
     WILDCARD,
     Batch,
@@ -400,8 +401,17 @@ def test_each_notice_counts_as_what_was_done_with_it(place: Place) -> None:
     assert 1 == tally.history.of("collapse")[-1]
 
 
-def test_the_bytes_of_all_that_collapsed_are_counted(place: Place) -> None:
-    """By queue, each content as often as it would have been stored."""
+def test_the_bytes_of_all_that_collapsed_are_counted(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By queue, each content as often as it would have been stored; it may be large."""
+    encoded: list[Any] = []
+
+    def size_of(message: dict[str, Any]) -> int:
+        encoded.append(message["content"])
+        return stored_size(message)
+
+    monkeypatch.setattr(settling, "stored_size", size_of)
     batch = a_batch()
     content, other = {"a": 1}, {"b": "longer"}
     for device in ("A", "B"):
@@ -417,6 +427,7 @@ def test_the_bytes_of_all_that_collapsed_are_counted(place: Place) -> None:
     }
     one, two = len('{"content":{"a":1}}'), len('{"content":{"b":"longer"}}')
     assert {"inbox": 2 * one + two, "outbox": two} == bytes_
+    assert [content, other] == encoded
 
 
 def test_what_cannot_be_encoded_takes_no_bytes() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from synapse_withheld.config import Config
+from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.delivery import sorting
 from synapse_withheld.delivery.batch import WILDCARD, Batch, LocalMessages
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.memory.memory import Limits, Memory
+from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.ruleset import Ruleset
@@ -38,7 +39,7 @@ def sorter(*, has_all_devices: bool = True) -> Sorter:
         "inbox",
         has_all_devices,
         Memory(Limits(1000), sees_reads=True, hold_s=None),
-        Ruleset.of(Config()),
+        Ruleset.of(Config(rules=RulesConfig(withheld=True))),
         Metrics("sorting"),
         stream_token=lambda: STREAM,
         device_list_id=lambda: DEVICE_LIST,
@@ -109,6 +110,20 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
     assert STREAM == mailbox.handed_out
 
 
+def test_each_withheld_message_counts_by_its_own_code() -> None:
+    """Whichever rule reads it."""
+    some = sorter()
+    some.metrics = Metrics("sorting by code")
+    session = {"code": "m.unverified", "room_id": "!r", "session_id": "1"}
+    other = {**MESSAGE, "content": {**CONTENT, **session}}
+    batch = sort(some, {USER: {"A": MESSAGE, "B": other, "C": NO_NOTICE}})
+
+    assert ["A", "B"] == sorted_devices(batch)
+    assert {"m.no_olm": 1, "m.unverified": 1, "malformed": 1} == {
+        labels["code"]: times for labels, times in some.metrics.read(series.MESSAGES)
+    }
+
+
 def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> None:
     """It is stored, whatever they hold."""
     some = sorter()
@@ -167,6 +182,7 @@ def test_a_notice_for_very_many_devices_leaves_the_others_in_doubt() -> None:
 
         assert devices[:MOST] == sorted_devices(batch)
         assert [True] * MOST == learned(some, *devices[:MOST])
+        assert bool(beyond) is bool(batch.unsorted)
     assert [False, False] == learned(some, *devices[MOST:])
     unsorted = batch.unsorted["inbox"]
     assert (0, [USER]) == (unsorted.messages, unsorted.users)

@@ -1,0 +1,172 @@
+"""Traffic: what it counts once, and what it hears of those who read."""
+
+from __future__ import annotations
+
+import types
+from collections import Counter
+from typing import Any, cast
+
+import prometheus_client
+import pytest
+
+from synapse_withheld.delivery.confirming.confirmer import Confirmer
+from synapse_withheld.delivery.settling import Settler
+from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.memory.memory import Limits, Memory
+from synapse_withheld.operators import series
+from synapse_withheld.operators.heavy_hitters import Count
+from tests.model.play import (
+    ABROAD,
+    ENCRYPTED,
+    NEW_KEY,
+    NOTICE,
+    OLM,
+    RECIPIENT,
+    SENDER,
+    WITHHELD,
+    Play,
+)
+
+USER, OTHER = "@r:here", "@q:here"
+
+
+def counted(play: Play, metric: prometheus_client.Counter, label: str) -> Counter[str]:
+    """Return what was counted so far, by a label."""
+    so_far: Counter[str] = Counter()
+    for labels, times in play.traffic.metrics.read(metric):
+        so_far[labels[label]] += int(times)
+    return so_far
+
+
+def test_how_long_sorting_takes_is_counted() -> None:
+    """In seconds, and not since when."""
+    play = Play()
+    play.hs.pass_time(5)
+    took_s: list[float] = []
+    play.traffic.metrics.decided_in = took_s.append
+
+    def device_list_id() -> int:
+        play.hs.clock.advance(0.25)
+        return 0
+
+    play.traffic.inbox.device_list_id = device_list_id
+    play.send(NOTICE)
+
+    assert [0.25] == took_s
+
+
+def test_what_is_for_other_servers_is_its_senders() -> None:
+    """As what is for devices of this one: in its share, and in its name."""
+    play = Play()
+    play.send_abroad(NOTICE)
+
+    assert [Count(("no_olm", SENDER), 1, 0)] == play.tally.senders.most(5)
+
+
+def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
+    """Of one sender; from then on it does again."""
+    play = Play()
+    for _ in range(2):
+        play.begin(NEW_KEY, ["R", *map(str, range(1000))])
+    last = play.hs.steps[1]
+    last.hangs = True
+    play.hs.take_all_steps()
+    play.begin(NOTICE)
+    play.hs.take_all_steps()
+    assert not play.begin(NOTICE).waited
+    last.hangs = False
+    play.hs.come_to_rest()
+    play.send(NOTICE)
+
+    assert play.send(NOTICE).left_out
+
+
+def test_an_olm_message_counts_once_for_what_it_rearms() -> None:
+    """It is marked twice only where a notice may have come in between."""
+    play = Play()
+    play.send_abroad(NOTICE)
+    play.send(NOTICE)
+    before = counted(play, series.REARMED, "direction")
+    play.send(OLM, message_type=ENCRYPTED)
+
+    assert {"to_recipient": 1} == counted(play, series.REARMED, "direction") - before
+
+
+def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
+    """One from another server answers what waits for that server."""
+    play = Play()
+    play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "1"))
+    play.begin_abroad(NOTICE, sender=RECIPIENT)
+    play.hs.come_to_rest()
+
+    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+
+
+def test_a_request_without_messages_lets_nobody_go() -> None:
+    """It is nobody's, and no failure either."""
+    play = Play()
+    play.send(NOTICE)
+    waits = play.begin(NOTICE)
+    play.begin_all({})
+
+    assert waits.handed is None
+    assert [] == play.failures
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "message", "reasons"),
+    [
+        # What an Olm message would have re-armed is not believed any more.
+        (Memory, "rearm_users", (OLM, ENCRYPTED), {}),
+        (Confirmer, "add", (NOTICE, WITHHELD), {"failed": 1}),
+        (Settler, "take_out", (NOTICE, WITHHELD), {}),
+    ],
+)
+def test_what_fails_before_anything_is_stored_counts_as_not_decided(
+    monkeypatch: pytest.MonkeyPatch,
+    of: type,
+    name: str,
+    message: tuple[Any, str],
+    reasons: dict[str, int],
+) -> None:
+    """The message is stored, and the next of its pair once more."""
+    play = Play()
+    play.send(NOTICE)
+    stages = counted(play, series.FAILURES, "stage")
+    decided = counted(play, series.DECISIONS, "reason")
+    content, message_type = message
+    with monkeypatch.context() as patched:
+        patched.setattr(of, name, lambda *_: 1 // 0)
+        assert play.send(content, message_type=message_type).stream_id
+
+    assert {"decide": 1} == counted(play, series.FAILURES, "stage") - stages
+    assert reasons == counted(play, series.DECISIONS, "reason") - decided
+    if not reasons:
+        assert not play.send(NOTICE).left_out
+
+
+def test_what_is_only_observed_is_not_let_go_for_what_comes_next() -> None:
+    """It is stored already, and nothing overtakes it."""
+    play = Play(mode="observe")
+    play.send(NOTICE)
+    before = counted(play, series.DECISIONS, "reason")
+    play.begin(NOTICE)
+    play.hs.answer(play.step("store"))
+    play.hs.answer(play.step("stored"))
+    play.send({"n": 1}, message_type="m.dummy")
+
+    assert {"duplicate": 1} == counted(play, series.DECISIONS, "reason") - before
+
+
+def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> None:
+    """As bridges do; nobody else's mailboxes are meant."""
+    memory = Memory(Limits(1000), sees_reads=True, hold_s=None)
+    mailboxes = [
+        memory.open(key, 3) for key in [(USER, "A"), (USER, "B"), (OTHER, "A")]
+    ]
+    inbox = types.SimpleNamespace(memory=memory)
+    traffic = Traffic(cast(Any, inbox), *cast(Any, [None] * 10))
+    traffic.note_read_of_user(USER, 7)
+
+    assert [7, 7, 3] == [mailbox.handed_out for mailbox in mailboxes]
