@@ -28,19 +28,6 @@ def test_nothing_older_is_believed_after_what_nobody_looked_at() -> None:
     assert 3 in play.hs.stored["@r:here", "R"]
 
 
-def test_nothing_of_the_sender_collapses_while_that_is_on_its_way() -> None:
-    """Which of the two is stored last is the database's choice."""
-    play = Play()
-    play.send(NOTICE)
-    play.begin(NEW_KEY, [*INVENTED, "R"])
-    play.begin(NOTICE)
-    again = play.begin(NOTICE)
-    assert not again.waited
-
-    play.hs.come_to_rest()
-    assert not again.left_out
-
-
 def test_what_was_settled_meanwhile_is_not_believed_either() -> None:
     """It may have been stored before what nobody looked at."""
     play = Play()
