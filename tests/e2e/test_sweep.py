@@ -62,8 +62,9 @@ def table(homeserver: Homeserver, two: Two) -> Table:
 
 def sweep(homeserver: Homeserver, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Sweep to the end; return the exit code and what was counted."""
+    how = arguments if "--dry-run" in arguments else ("--enforce", *arguments)
     result = command_line(
-        *("sweep", "-c", "homeserver.yaml", "--pause", "0", "--json", *arguments),
+        *("sweep", "-c", "homeserver.yaml", "--pause", "0", "--json", *how),
         directory=homeserver.log_path.parent,
     )
     assert result.stderr == ""
@@ -74,7 +75,7 @@ def begin_sweep(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str
     """Begin to sweep."""
     command = [sys.executable, "-m", "synapse_withheld.cli", "sweep"]
     return subprocess.Popen(  # noqa: S603 our own command
-        [*command, "-c", "homeserver.yaml", "--json", *arguments],
+        [*command, "-c", "homeserver.yaml", "--json", "--enforce", *arguments],
         cwd=homeserver.log_path.parent,
         stdout=subprocess.PIPE,
         text=True,
@@ -292,7 +293,7 @@ async def test_in_observe_mode_nothing_goes_unless_that_is_asked_for(
     assert "'mode' is observe" in result.stderr
     assert sweep(homeserver, "--dry-run")[0] == 0
     assert before == table(homeserver, two)
-    assert sweep(homeserver, "--enforce")[0] == 0
+    assert sweep(homeserver)[0] == 0
     assert must_stay(before, Options()) == table(homeserver, two).keys()
 
 
@@ -306,7 +307,7 @@ async def test_a_place_is_for_one_sweep_and_one_database(
     noted = tmp_path / "place"
     first = begin_sweep(stock, *SLOWLY, "--place", str(noted))
     await begun(stock, before, two)
-    place = ("sweep", "-c", "homeserver.yaml", "--place", str(noted))
+    place = ("sweep", "-c", "homeserver.yaml", "--enforce", "--place", str(noted))
     # Stopped, not ended: it holds the file as long as that lasts.
     first.send_signal(signal.SIGSTOP)
     second = command_line(*place, directory=stock.log_path.parent)

@@ -7,6 +7,7 @@ import json
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Mapping
 
 import attrs
 
@@ -37,7 +38,8 @@ example:
 
 Synapse may run meanwhile, with and without the module. Ctrl-C ends it after the batch
 that it is at; it can be run again at any time, and with --place FILE goes on where it
-was. In 'mode: observe' it deletes nothing unless --enforce is given.
+was. In 'mode: observe', and where the files do not name the module, it deletes
+nothing unless --enforce is given.
 
 exit codes: 0 it is done, 1 it was stopped or failed on the way, 2 it did not begin: the
 configuration, the database or the place cannot be used, or nothing is to be deleted
@@ -53,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--enforce",
         action="store_true",
-        help="delete, though the module's 'mode' is observe",
+        help="delete, though the module's 'mode' is observe, or no file names it",
     )
     parser.add_argument(
         "--place",
@@ -70,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = walking.module_config_or_default(shared)
         _refuse(config, arguments)
         with closing(connect(shared, writes=not arguments.dry_run)) as connection:
+            _refuse_unnamed(shared, arguments)
             return _sweep(arguments, config, connection)
     except BrokenPipeError:
         raise
@@ -95,6 +98,16 @@ def _refuse(config: Config, arguments: argparse.Namespace) -> None:
         )
     if not Ruleset.of(config).rules:
         raise NothingToDoError("All 'rules' are false: there is nothing to look for.")
+
+
+def _refuse_unnamed(shared: Mapping[str, Any], arguments: argparse.Namespace) -> None:
+    """Delete by default only where it is known in which mode the module runs."""
+    if not (walking.names_module(shared) or arguments.dry_run or arguments.enforce):
+        raise NothingToDoError(
+            "The files do not name the module, so nothing is deleted: give every file "
+            "that Synapse reads, or --enforce to delete by the default rules, or "
+            "--dry-run."
+        )
 
 
 def _sweep(

@@ -59,7 +59,8 @@ class Place:
     ) -> subprocess.Popen[bytes]:
         """Begin to sweep by hand, or to survey."""
         config = str(self.directory / "homeserver.yaml")
-        arguments = [command, "-c", config, "--json", *more]
+        enforce = ["--enforce"] if command == "sweep" else []
+        arguments = [command, "-c", config, "--json", *enforce, *more]
         return subprocess.Popen(  # noqa: S603 our own command
             [sys.executable, "-m", program, *arguments],
             stdout=subprocess.PIPE,

@@ -73,9 +73,8 @@ def make_database(directory: Path, texts: list[str], **module: Any) -> dict[str,
     connection.executemany("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", rows)
     connection.commit()
     connection.close()
-    entries = [{"module": MODULE, "config": module}] if module else []
     section = {"name": "sqlite3", "args": {"database": str(path)}}
-    return {"database": section, "modules": entries}
+    return {"database": section, "modules": [{"module": MODULE, "config": module}]}
 
 
 def file_of(config: dict[str, Any]) -> Path:
@@ -140,6 +139,19 @@ def test_where_nothing_is_to_be_deleted_that_is_said(
     path = write(tmp_path, make_database(tmp_path, SCOPED, **module))
     assert 2 == main(["sweep", "-c", path])
     assert_one_line(capsys, says)
+
+
+def test_files_that_do_not_name_the_module_are_not_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that was not given may say `mode: observe`."""
+    config = make_database(tmp_path, SCOPED)
+    path = write(tmp_path, {"database": config["database"]})
+    assert 2 == main(["sweep", "-c", path])
+    assert_one_line(capsys, "do not name the module.* every file .* --enforce ")
+    for choice, deleted in (("--dry-run", 0), ("--enforce", 1)):
+        assert 0 == main(["sweep", "-c", path, "--json", choice])
+        assert deleted == json.loads(capsys.readouterr().out)["deleted"]
 
 
 @both_commands

@@ -45,9 +45,12 @@ def module_config_or_default(config: Mapping[str, Any]) -> Config:
     Raises:
         ConfigProblemError: It is wrong.
     """
+    return module_config(config) if names_module(config) else Config()
+
+
+def names_module(config: Mapping[str, Any]) -> bool:
     modules = config.get("modules")
-    installed = isinstance(modules, list) and any(map(is_ours, modules))
-    return module_config(config) if installed else Config()
+    return isinstance(modules, list) and any(map(is_ours, modules))
 
 
 def whole_number(most: int) -> Any:
