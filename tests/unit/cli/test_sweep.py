@@ -50,7 +50,7 @@ def nobody(tmp_path: Path) -> Iterator[None]:
         yield
         return
     os.chown(tmp_path, 65534, 65534)
-    for each in (tmp_path, *tmp_path.parents[:3]):
+    for each in (tmp_path, *list(tmp_path.parents)[:3]):
         each.chmod(each.stat().st_mode | 0o111)
     os.seteuid(65534)
     yield
