@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import argparse
 import gc
-import sys
 import threading
+from contextlib import closing
 from typing import Any, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
-    ConfigProblemError,
-    read,
-)
+from synapse_withheld.cli.shared.codes import OK, WRONG
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import read
 from synapse_withheld.cli.shared.walking import walk as walking
 from synapse_withheld.cli.shared.walking.ahead import Ahead
 from synapse_withheld.cli.shared.walking.bar import Bar
-from synapse_withheld.cli.shared.walking.database import (
-    Connection,
-    DatabaseError,
-    connect,
-)
+from synapse_withheld.cli.shared.walking.database import Connection, connect
 from synapse_withheld.cli.shared.walking.survey_output import in_json, in_text
 from synapse_withheld.config import Config
-from synapse_withheld.database.database import StatementError
 from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
@@ -66,26 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Survey; return the exit code."""
-    try:
-        config = read(arguments.config_path).shared
-        module = walking.module_config_or_default(config)
-        connection = connect(config)
-        try:
-            return _survey(arguments, config, module, connection)
-        finally:
-            connection.close()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        message = f"Cannot read the configuration: {error}"
-    except ConfigProblemError as error:
-        message = str(error)
-    except DatabaseError as error:
-        message = f"Cannot read the database: {error}"
-    except StatementError as error:
-        message = f"Cannot read the database: {error.__cause__}"
-    print(message, file=sys.stderr)
-    return CANNOT_SAY
+    return walking.begun(lambda: _run(arguments), "Cannot read")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = read(arguments.config_path).shared
+    module = walking.module_config_or_default(config)
+    with closing(connect(config)) as connection:
+        return _survey(arguments, config, module, connection)
 
 
 def _survey(

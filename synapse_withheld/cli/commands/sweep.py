@@ -11,20 +11,13 @@ from typing import Any, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
-    ConfigProblemError,
-    read,
-)
+from synapse_withheld.cli.shared.codes import OK, WRONG
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import read
 from synapse_withheld.cli.shared.tables import table
 from synapse_withheld.cli.shared.walking import walk as walking
 from synapse_withheld.cli.shared.walking.bar import Bar
-from synapse_withheld.cli.shared.walking.database import (
-    Connection,
-    DatabaseError,
-    connect,
-)
-from synapse_withheld.cli.shared.walking.place import Place, UnreadablePlaceError, Work
+from synapse_withheld.cli.shared.walking.database import Connection, connect
+from synapse_withheld.cli.shared.walking.place import Place, Work
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts
@@ -67,43 +60,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Sweep; return the exit code."""
-    try:
-        shared = read(arguments.config_path).shared
-        config = walking.module_config_or_default(shared)
-        _refuse(config, arguments)
-        with closing(connect(shared, writes=not arguments.dry_run)) as connection:
-            _refuse_unnamed(shared, arguments)
-            return _sweep(arguments, config, connection)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        message = f"Cannot read the configuration: {error}"
-    except (ConfigProblemError, UnreadablePlaceError, NothingToDoError) as error:
-        message = str(error)
-    except DatabaseError as error:
-        message = f"Cannot use the database: {error}"
-    print(message, file=sys.stderr)
-    return CANNOT_SAY
+    return walking.begun(lambda: _run(arguments), "Cannot use")
 
 
-class NothingToDoError(Exception):
-    """The configuration says that nothing is to be deleted."""
+def _run(arguments: argparse.Namespace) -> int:
+    shared = read(arguments.config_path).shared
+    config = walking.module_config_or_default(shared)
+    _refuse(config, arguments)
+    with closing(connect(shared, writes=not arguments.dry_run)) as connection:
+        _refuse_unnamed(shared, arguments)
+        return _sweep(arguments, config, connection)
 
 
 def _refuse(config: Config, arguments: argparse.Namespace) -> None:
     if not config.enforces and not (arguments.dry_run or arguments.enforce):
-        raise NothingToDoError(
+        raise walking.RefusedError(
             "The module's 'mode' is observe, so nothing is deleted: give --dry-run to "
             "see what would go, or --enforce to delete it."
         )
     if not Ruleset.of(config).rules:
-        raise NothingToDoError("All 'rules' are false: there is nothing to look for.")
+        raise walking.RefusedError(
+            "All 'rules' are false: there is nothing to look for."
+        )
 
 
 def _refuse_unnamed(shared: Mapping[str, Any], arguments: argparse.Namespace) -> None:
     """Delete by default only where it is known in which mode the module runs."""
     if not (walking.names_module(shared) or arguments.dry_run or arguments.enforce):
-        raise NothingToDoError(
+        raise walking.RefusedError(
             "The files do not name the module, so nothing is deleted: give every file "
             "that Synapse reads, or --enforce to delete by the default rules, or "
             "--dry-run."

@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from synapse_withheld.cli.shared.walking.walk import RefusedError
 from synapse_withheld.delivery.batch import is_storable
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.sweep.walk import Progress
@@ -26,7 +27,7 @@ _WORDS = {
 }
 
 
-class UnreadablePlaceError(Exception):
+class UnreadablePlaceError(RefusedError):
     """A file does not say where such a sweep was, or cannot be used."""
 
 

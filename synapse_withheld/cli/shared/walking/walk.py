@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import threading
 from contextlib import contextmanager
-from typing import Any, Coroutine, Iterator, Mapping, TypeVar
+from typing import Any, Callable, Coroutine, Iterator, Mapping, TypeVar
 
+from synapse_withheld.cli.shared.codes import CANNOT_SAY
 from synapse_withheld.cli.shared.duration import seconds
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+    ConfigProblemError,
     add_config_argument,
     is_ours,
     module_config,
 )
+from synapse_withheld.cli.shared.walking.database import DatabaseError
 from synapse_withheld.config import Config
+from synapse_withheld.database.database import StatementError
 from synapse_withheld.sweep.walk import MOST_BATCH_SIZE, PAUSE_S
 
 T = TypeVar("T")
@@ -69,6 +74,31 @@ def whole_number(most: int) -> Any:
 def pause_s(text: str) -> float:
     """Read how long to rest, which may be not at all."""
     return 0 if text == "0" else seconds(text)
+
+
+class RefusedError(Exception):
+    """The command does not begin; the message says why."""
+
+
+def begun(command: Callable[[], int], cannot: str) -> int:
+    """Run a command and return its exit code; say in a line why it does not begin.
+
+    `cannot` is what is said where the database fails, such as "Cannot read".
+    """
+    try:
+        return command()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message = f"Cannot read the configuration: {error}"
+    except (ConfigProblemError, RefusedError) as error:
+        message = str(error)
+    except DatabaseError as error:
+        message = f"{cannot} the database: {error}"
+    except StatementError as error:
+        message = f"{cannot} the database: {error.__cause__}"
+    print(message, file=sys.stderr)
+    return CANNOT_SAY
 
 
 @contextmanager
