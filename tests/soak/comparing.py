@@ -14,7 +14,7 @@ from typing import Any, Hashable, Iterable
 import attrs
 
 from tests.harness.clients.messages import ENCRYPTED
-from tests.model.client import TIMEOUT_MS
+from tests.model.client import SECRET_REQUEST, TIMEOUT_MS
 from tests.model.redundancy import (
     REQUESTS,
     VERIFICATION_REQUEST,
@@ -27,7 +27,7 @@ from tests.soak.history import History
 from tests.soak.lane import Lane
 from tests.soak.life import Life
 from tests.soak.people import NEVER_ACKNOWLEDGE, number_of
-from tests.soak.talk import CANCELLATION, DAY_MS, SECRET_REQUEST, Said
+from tests.soak.talk import CANCELLATION, DAY_MS, Said
 
 # Readers see a message once all that was being stored before it is stored, too.
 READABLE_WITHIN_S = 2.0

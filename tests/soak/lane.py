@@ -10,9 +10,8 @@ import attrs
 from twisted.internet.defer import DeferredLock
 
 from tests.harness.clients.matrix import Client, MatrixError
-from tests.harness.clients.readers import SlidingSync
+from tests.harness.clients.readers import DEHYDRATED, SlidingSync, dehydrated
 from tests.harness.databases.mailbox import mailbox_of
-from tests.harness.homeservers.bridge import ID as BRIDGE
 from tests.harness.homeservers.bridge import Bridge
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
@@ -21,7 +20,7 @@ from tests.harness.together import together
 from tests.soak.history import History, Messages
 from tests.soak.patience import Patience
 from tests.soak.people import OTHER_SERVER, Device, Reads, User
-from tests.soak.reading import DEHYDRATED, PAGE, FromStart, Sliding, Syncing, good
+from tests.soak.reading import PAGE, FromStart, Sliding, Syncing, good
 from tests.soak.talk import Said
 
 STORED_WITHIN_S = 5.0
@@ -90,7 +89,10 @@ class Lane:
                 for device in user.devices:
                     await self.log_in(0, device)
             elif not user.is_abroad:
-                await self._register_bridged(user)
+                (device,) = user.devices
+                await self.bridge.register(
+                    self.homeserver, username=user.name, device_id=device.device_id
+                )
 
     # What happens in steps.
 
@@ -197,12 +199,7 @@ class Lane:
         if earlier is not None:
             await self._close(number, earlier)
         client = self._clients[device.user.devices[0]]
-        submission = {
-            "device_id": device.device_id,
-            "device_data": {"algorithm": "org.matrix.msc3814.v1.olm", "account": "x"},
-            "initial_device_display_name": "dehydrated",
-            **device.olm.keys(),
-        }
+        submission = dehydrated(device.olm, device.device_id)
 
         async def dehydrate() -> None:
             # One that takes its own place would delete itself.
@@ -235,15 +232,6 @@ class Lane:
 
         waiting = await self.patience.insist(number, look)
         self.histories[device.place].read(number, waiting, again=True)
-
-    async def _register_bridged(self, user: User) -> None:
-        service = Client(self.homeserver.base_url, "", "", BRIDGE)
-        registration = {
-            "type": "m.login.application_service",
-            "username": user.name,
-            "device_id": user.devices[0].device_id,
-        }
-        await good(service, "POST", "/_matrix/client/v3/register", registration)
 
     async def _upload(self, client: Client, device: Device) -> None:
         """Upload device keys; nobody claims one-time keys."""

@@ -7,11 +7,10 @@ from typing import Any, Callable
 import attrs
 
 from tests.harness.clients.matrix import Client, MatrixError
-from tests.harness.clients.readers import SlidingSync
+from tests.harness.clients.readers import DEHYDRATED, SlidingSync
 from tests.soak.history import Messages
 
 PAGE = 100
-DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 
 
 @attrs.define(eq=False)
@@ -46,7 +45,7 @@ class Sliding:
             return await (connection.take() if keep else connection.look())
         except AssertionError as error:
             # Its position is unknown: it begins again, from what it acknowledged.
-            connection._pos = None
+            connection.begin_again()
             raise MatrixError(str(error)) from error
 
 

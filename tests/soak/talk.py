@@ -9,10 +9,9 @@ from typing import Any, Callable
 import attrs
 
 from tests.harness.clients.messages import ENCRYPTED, OLDER_WITHHELD, PLAIN
+from tests.model.client import KEY_REQUEST, SECRET_REQUEST
 from tests.soak.people import ROOMS, Device, Sends, User
 
-KEY_REQUEST = "m.room_key_request"
-SECRET_REQUEST = "m.secret.request"  # noqa: S105 a type
 CANCELLATION = "request_cancellation"
 VERIFICATION = "m.key.verification."
 CODES = ("m.blacklisted", "m.unverified", "m.unauthorised", "m.unavailable")

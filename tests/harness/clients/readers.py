@@ -16,7 +16,7 @@ from tests.harness.homeservers.stage import Two
 DEVICE = "DEHYDRATED"
 
 _SLIDING_SYNC = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
-_DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
+DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 _METHOD_NOT_ALLOWED = 405
 
 Messages = List[Dict[str, Any]]
@@ -42,6 +42,10 @@ class SlidingSync:
         """Ask, and forget the answer, as if it were lost on its way."""
         return self._events(await self._ask())
 
+    def begin_again(self) -> None:
+        """Begin a new connection, from what was acknowledged."""
+        self._pos = None
+
     async def _ask(self) -> Any:
         to_device: dict[str, Any] = {"enabled": True, "limit": self.limit}
         if self._since is not None:
@@ -62,6 +66,17 @@ class SlidingSync:
         return events
 
 
+def dehydrated(olm: OlmDevice, device_id: str) -> dict[str, Any]:
+    """Return what a client uploads to leave a dehydrated device."""
+    account = {"algorithm": "org.matrix.msc3814.v1.olm", "account": "frozen"}
+    return {
+        "device_id": device_id,
+        "device_data": account,
+        "initial_device_display_name": "dehydrated",
+        **olm.keys(),
+    }
+
+
 @attrs.frozen
 class Dehydrated:
     """The dehydrated device of a recipient."""
@@ -71,14 +86,8 @@ class Dehydrated:
     @classmethod
     async def make(cls, two: Two) -> Dehydrated:
         """Upload the device, as a client does before it goes away."""
-        account = {"algorithm": "org.matrix.msc3814.v1.olm", "account": "frozen"}
-        submission = {
-            "device_id": DEVICE,
-            "device_data": account,
-            "initial_device_display_name": "dehydrated",
-            **OlmDevice(two.recipient.user_id, DEVICE).keys(),
-        }
-        answer = await two.recipient.request("PUT", _DEHYDRATED, submission)
+        submission = dehydrated(OlmDevice(two.recipient.user_id, DEVICE), DEVICE)
+        answer = await two.recipient.request("PUT", DEHYDRATED, submission)
         assert answer == (200, {"device_id": DEVICE})
         return cls(two)
 
@@ -95,7 +104,7 @@ class Dehydrated:
     async def page(self, since: str | None = None) -> tuple[Messages, str | None]:
         """Read two messages from a position; return them and the next position."""
         params = {"limit": "2"} if since is None else {"limit": "2", "from": since}
-        path = f"{_DEHYDRATED}/{DEVICE}/events"
+        path = f"{DEHYDRATED}/{DEVICE}/events"
         status, body = await self.two.recipient.request("GET", path, params=params)
         if status == _METHOD_NOT_ALLOWED:  # as older Synapses had it
             return await self.older_page(since)
@@ -104,7 +113,7 @@ class Dehydrated:
 
     async def older_page(self, since: str | None) -> tuple[Messages, str | None]:
         """Read by the request that the draft had before, which never ends itself."""
-        path = f"{_DEHYDRATED}/{DEVICE}/events"
+        path = f"{DEHYDRATED}/{DEVICE}/events"
         status, body = await self.two.recipient.request(
             "POST", path, {"next_batch": since} if since else {}, {"limit": "2"}
         )

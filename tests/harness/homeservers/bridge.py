@@ -83,13 +83,19 @@ class Bridge:
             "experimental_features": {"msc2409_to_device_messages_enabled": True},
         }
 
-    async def register(self, homeserver: Homeserver, name: str = ID) -> Client:
+    async def register(
+        self,
+        homeserver: Homeserver,
+        name: str = ID,
+        username: str | None = None,
+        device_id: str = "BRIDGED",
+    ) -> Client:
         """Register a user of the bridge's, or of the silent one's, with a device."""
         bridge = Client(homeserver.base_url, "", "", name)
         registration = {
             "type": "m.login.application_service",
-            "username": new_name(name),
-            "device_id": "BRIDGED",
+            "username": username or new_name(name),
+            "device_id": device_id,
         }
         path = "/_matrix/client/v3/register"
         status, body = await bridge.request("POST", path, registration)
