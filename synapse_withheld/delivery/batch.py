@@ -5,7 +5,7 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Iterable, Mapping
+from typing import Any, Collection, Dict, Iterable, Iterator, Mapping, Set
 
 import attrs
 
@@ -27,15 +27,50 @@ Edus = Dict[str, Dict[str, Any]]
 WILDCARD = "*"
 
 
+class Watched(Mapping[str, Any]):
+    """The messages for the devices of one user, and which of them were looked at.
+
+    One that was not cannot have been stored: Synapse looks up which devices exist, and
+    takes nothing else.
+    """
+
+    def __init__(self, messages: Mapping[str, Any]) -> None:
+        self._messages = messages
+        self.looked_at: Set[str] = set()
+
+    def __getitem__(self, device_id: str) -> Any:
+        self.looked_at.add(device_id)
+        return self._messages[device_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+
 class ObservedBatch(Dict[str, Dict[str, Any]]):
     """Messages or EDUs to be stored, and what was seen of that.
 
     Attributes:
         stream_id: At which their rows were written; `None` where no row was:
             Synapse stores nothing of an EDU that it has already.
+        watched: What was seen of it by user, where it was watched.
     """
 
     stream_id: int | None = None
+    watched: Mapping[str, Watched] | None = None
+
+    def passed_over(self, mailbox: MailboxKey) -> bool:
+        """Say whether nothing was stored in a mailbox: its device does not exist."""
+        user_id, device_id = mailbox
+        return self.watched is not None and self.watched[user_id].looked_at.isdisjoint(
+            (device_id, WILDCARD)
+        )
+
+
+def _observed(messages: dict[str, dict[str, Any]]) -> ObservedBatch:
+    return messages if isinstance(messages, ObservedBatch) else ObservedBatch(messages)
 
 
 @attrs.define(eq=False)
@@ -98,8 +133,8 @@ class Batch:
         unsorted: What nobody looked at, by queue.
     """
 
-    local: LocalMessages
-    edus: Edus
+    local: ObservedBatch = attrs.field(converter=_observed)
+    edus: ObservedBatch = attrs.field(converter=_observed)
     sender: str
     who: str
     came_s: float

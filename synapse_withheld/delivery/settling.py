@@ -12,7 +12,6 @@ from synapse_withheld.delivery.batch import (
     WILDCARD,
     Batch,
     Candidate,
-    ObservedBatch,
     may_be_taken_out,
     without,
 )
@@ -79,18 +78,24 @@ class Settler:
         stream_ids = self._stream_ids(batch)
         sharing = users_sharing(batch.edus)
         for candidate in batch.candidates:
-            stream_id = stream_ids[candidate.queue]
-            if stream_id is None:
+            queue, key = candidate.queue, candidate.mailbox
+            stream_id = stream_ids[queue]
+            if stream_id is None or candidate.storing is None:
                 self._abandon(candidate)
-            elif candidate.storing is not None:
+            elif queue == self.inbox and batch.local.passed_over(key):
+                candidate.decision = decisions.UNKNOWN_DEVICE
+                self._abandon(candidate)
+                self.memories[queue].forget(key)
+            else:
                 storing, candidate.storing = candidate.storing, None
-                is_alone = candidate.mailbox[0] not in sharing
+                is_alone = key[0] not in sharing
                 self._settle(batch, candidate, storing, stream_id, is_alone=is_alone)
         self._doubt_others(batch)
         stream_id = stream_ids[self.inbox]
         for user_id, notice in batch.to_all:
-            row = None if stream_id is None else Row(stream_id, notice)
-            self.housekeeper.learn_user(user_id, batch.who, row)
+            if not batch.local.passed_over((user_id, WILDCARD)):
+                row = None if stream_id is None else Row(stream_id, notice)
+                self.housekeeper.learn_user(user_id, batch.who, row)
         self._settle_unsorted(batch)
 
     def _settle(
@@ -164,13 +169,10 @@ class Settler:
 
     def _stream_ids(self, batch: Batch) -> dict[str, int | None]:
         """Return by queue where a batch was stored; `None` where it was not."""
-        stream_ids = {}
-        for queue in self.memories:
-            stored = batch.local if queue == self.inbox else batch.edus
-            stream_ids[queue] = (
-                stored.stream_id if isinstance(stored, ObservedBatch) else None
-            )
-        return stream_ids
+        return {
+            queue: (batch.local if queue == self.inbox else batch.edus).stream_id
+            for queue in self.memories
+        }
 
     def count(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Count what was done with some notices of a batch."""
@@ -182,8 +184,9 @@ class Settler:
         for candidate in candidates:
             rule, queue = candidate.notice.rule.name, candidate.queue
             came[rule] += 1
-            self.tally.came_for(rule, candidate.mailbox)
             decision = candidate.decision
+            if decision != decisions.UNKNOWN_DEVICE:
+                self.tally.came_for(rule, candidate.mailbox)
             if candidate.collapses:
                 message = candidate.message
                 size = sizes.get(id(message["content"]))

@@ -18,7 +18,6 @@ from synapse_withheld.delivery.batch import (
     Candidate,
     Edus,
     LocalMessages,
-    ObservedBatch,
     decide,
     users_of,
 )
@@ -210,13 +209,12 @@ class Traffic:
         return waiting
 
     def _carry_out(self, batch: Batch) -> None:
-        """Take out of a batch what collapses; what is left is observed."""
+        """Take out of a batch what collapses."""
+        if not self.enforces:
+            return
         try:
-            if self.enforces:
-                self.settler.believe_again(batch, self.runtime.seconds())
-                self.settler.take_out(batch)
-            batch.local = _observed(batch.local)
-            batch.edus = _observed(batch.edus)
+            self.settler.believe_again(batch, self.runtime.seconds())
+            self.settler.take_out(batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             self.settler.forget(batch)
@@ -256,10 +254,6 @@ def _is_all_in_doubt(batch: Batch) -> bool:
         for by_device in edu["messages"].values()
     )
     return messages == sum(each.collapses for each in batch.candidates)
-
-
-def _observed(messages: dict[str, dict[str, Any]]) -> ObservedBatch:
-    return messages if isinstance(messages, ObservedBatch) else ObservedBatch(messages)
 
 
 def _type_of(messages: LocalMessages) -> Any:
