@@ -9,7 +9,7 @@ from typing import Any, Collection, Dict, Iterable, Iterator, Mapping, Set
 
 import attrs
 
-from synapse_withheld.memory.memory import Mailbox, Storing
+from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.decision import COLLAPSE, Decision
 from synapse_withheld.rules.mailbox import MailboxKey
@@ -81,7 +81,7 @@ class Candidate:
         queue: The name of the queue that the mailbox is in.
         decision: What was decided so far.
         record: The row that it is believed to be a duplicate of.
-        storing: What the memory knows of it while it is in flight; `None` where
+        storing: What will be remembered of it, while it is in flight; `None` where
             its mailbox is not remembered.
         wildcard: Whether the message is for all devices of the user.
         is_answered: Whether the database was asked, and the answer is the decision.
@@ -93,7 +93,7 @@ class Candidate:
     message: dict[str, Any]
     decision: Decision
     record: Record | None = None
-    storing: Storing | None = None
+    storing: Record | None = None
     wildcard: bool = False
     is_answered: bool = False
 

@@ -17,7 +17,8 @@ from synapse_withheld.delivery.batch import (
 )
 from synapse_withheld.delivery.edus import by_user, users_sharing, without_collapsed
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from synapse_withheld.memory.memory import Memory, Storing
+from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules import decision as decisions
@@ -102,7 +103,7 @@ class Settler:
         self,
         batch: Batch,
         candidate: Candidate,
-        storing: Storing,
+        storing: Record,
         stream_id: int,
         *,
         is_alone: bool,
@@ -110,11 +111,11 @@ class Settler:
         queue, key = candidate.queue, candidate.mailbox
         memory = self.memories[queue]
         superseded = memory.settle(storing, stream_id, only_one_in_row=is_alone)
-        if superseded:
-            self.housekeeper.tidy(queue, superseded, batch.who)
-        if storing.is_lost:
+        if superseded is None:
             # Evicted, or opened by somebody else: what it holds is not known.
             memory.open(key, self.stream_token())
+        elif superseded:
+            self.housekeeper.tidy(queue, superseded, batch.who)
         mailbox = memory.peek(key)
         if mailbox is not None and not mailbox.learned:
             self.housekeeper.learn(queue, key, mailbox, batch.who)

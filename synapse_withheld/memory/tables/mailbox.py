@@ -59,8 +59,14 @@ class Mailbox:
     def note_whole(self) -> None:
         self._whole_at = self.doubts
 
-    def sender(self, user_id: str) -> Sender | None:
-        return self._senders.get(user_id)
+    def rearm(self, user_id: str, sender_key: str, number: int) -> int:
+        """Note an Olm message of a sender's device; return how much it re-arms."""
+        sender = self._senders.get(user_id)
+        return 0 if sender is None else sender.rearm(sender_key, number)
+
+    def is_rearmed(self, record: Record) -> bool:
+        """Say whether one passed since a record that is here was sorted."""
+        return self._senders[record.sender].is_rearmed(record)
 
     def of_pair(self, notice: Notice) -> ByAge:
         """Return the records of the pair of a notice."""

@@ -30,6 +30,7 @@ from tests.unit.memory.naming import (
     learn,
     memory,
     no_olm,
+    pairs,
     records,
     request,
     store,
@@ -207,7 +208,7 @@ class Bounded(RuleBasedStateMachine):
         storing = self.memory.begin(key, notice, who, 0, 0.0)
         superseded = self.memory.settle(storing, self.stream_id)
         self._use(key)
-        gone = {each.stream_id for each in superseded}
+        gone = {older for older, _ in pairs(superseded)}
         (record,) = set(records(self.memory, key)) - set(before)
         self._check_lost(before, record, gone)
 
@@ -251,7 +252,7 @@ class Bounded(RuleBasedStateMachine):
             self.memory.forget(key)
         assert (0, 0) == (len(self.memory), self.memory.pairs)
         assert 0 == len(self.memory._users)
-        assert not self.memory._mailboxes._of_who
+        assert not self.memory._of_who
 
     def _use(self, key: MailboxKey) -> None:
         self.used = [each for each in self.used if each != key] + [key]
