@@ -84,7 +84,6 @@ def _place(  # noqa: PLR0913, PLR0917 what there is to know of a mailbox
         if record.only_one_in_row:
             superseded.append(Superseded(mailbox.key, older, newer))
         mailboxes.note_redundant(mailbox, older, record.notice)
-    # The newest first: what finds no room are the oldest.
-    for _, record in sorted(new.items(), reverse=True):
+    for record in sorted(new.values()):
         mailboxes.insert(mailbox, record)
     return superseded

@@ -117,4 +117,8 @@ class Mailbox:
         of_who = self._by_who.of(record.who)
         if len(of_who) > limits.of_who_in_mailbox:
             return of_who[0]
-        return self._by_who.of_most()[0] if self._size > limits.of_mailbox else None
+        if self._size <= limits.of_mailbox:
+            return None
+        # Of equals the older: what is learned may be older than all that is here.
+        of_most = self._by_who.of_most()
+        return min(of_most[0], of_who[0]) if len(of_who) == len(of_most) else of_most[0]

@@ -153,6 +153,18 @@ def test_what_is_learned_beyond_the_limits_is_the_oldest() -> None:
     assert not is_learned(of)
 
 
+def test_in_a_full_mailbox_of_equals_the_oldest_make_room() -> None:
+    """Whether they come first or last: the next pages that are learned are older."""
+    of = memory(Limits(200_000, of_mailbox=6, of_who_in_mailbox=6))
+    found = [(number, no_olm(sender=f"@u{number}:hs")) for number in range(1, 21)]
+    for page in (found[10:], found[:10]):
+        learn(of, *page)
+        assert [*range(15, 21)] == stream_ids(of)
+    store(of, no_olm(), 21)
+
+    assert [*range(16, 22)] == stream_ids(of)
+
+
 # Makes a notice of what it is about and its sender.
 Make = Callable[[str, str], Notice]
 MAKERS: list[Make] = [
