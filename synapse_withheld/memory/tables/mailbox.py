@@ -2,18 +2,77 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import chain, islice
-from typing import Dict, Iterator
+from typing import Dict, Iterable, Iterator
 
 import attrs
 
 from synapse_withheld.memory.tables.asked import Asked
-from synapse_withheld.memory.tables.by_who import ByWho
 from synapse_withheld.memory.tables.limits import MOST_OF_PAIR, Limits, most_of_sender
-from synapse_withheld.memory.tables.records import ByAge, Record
+from synapse_withheld.memory.tables.records import (
+    ByAge,
+    Record,
+    insert_into,
+    remove_from,
+)
 from synapse_withheld.memory.tables.sender import Sender
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
+
+
+class ByWho:
+    """The records of a mailbox that holds many, by who, and who has most."""
+
+    __slots__ = ("_by_count", "_most", "_records")
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records: Dict[str, ByAge] = {}
+        # By a number of records: those who have so many. Ordered dictionaries find
+        # their first in one step, however many were taken out before it.
+        self._by_count: Dict[int, OrderedDict[str, None]] = {}
+        self._most = 0
+        for record in records:
+            self.insert(record)
+
+    def of(self, who: str) -> ByAge:
+        return self._records.get(who, [])
+
+    def of_most(self) -> ByAge:
+        """Return what one has who has most."""
+        return self._records[next(iter(self._by_count[self._most]))]
+
+    def beyond(self, record: Record, size: int, limits: Limits) -> Record | None:
+        """Return what makes room in a mailbox of some size, if that is needed."""
+        of_who, of_most = self.of(record.who), self.of_most()
+        if len(of_who) > limits.of_who_in_mailbox:
+            return of_who[0]
+        if size <= limits.of_mailbox:
+            return None
+        # Of equals the older: what is learned may be older than all that is here.
+        return min(of_most[0], of_who[0]) if len(of_who) == len(of_most) else of_most[0]
+
+    def insert(self, record: Record) -> None:
+        insert_into(self._records, record.who, record)
+        self._recount(record.who, before=len(self.of(record.who)) - 1)
+
+    def remove(self, record: Record) -> None:
+        before = len(self.of(record.who))
+        remove_from(self._records, record.who, record)
+        self._recount(record.who, before)
+
+    def _recount(self, who: str, before: int) -> None:
+        now = len(self.of(who))
+        if before:
+            same = self._by_count[before]
+            del same[who]
+            if not same:
+                del self._by_count[before]
+        if now:
+            self._by_count.setdefault(now, OrderedDict())[who] = None
+        # It changes by one: where nobody has as many any more, this one has most.
+        if now > self._most or self._most not in self._by_count:
+            self._most = now
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -112,13 +171,5 @@ class Mailbox:
         most = most_of_sender(rule)
         if len(sender.records) > most and len(sender.of_rule(rule)) > most:
             return sender.of_rule(rule)[0]
-        if self._by_who is None:
-            return None
-        of_who = self._by_who.of(record.who)
-        if len(of_who) > limits.of_who_in_mailbox:
-            return of_who[0]
-        if self._size <= limits.of_mailbox:
-            return None
-        # Of equals the older: what is learned may be older than all that is here.
-        of_most = self._by_who.of_most()
-        return min(of_most[0], of_who[0]) if len(of_who) == len(of_most) else of_most[0]
+        of_who = self._by_who
+        return None if of_who is None else of_who.beyond(record, self._size, limits)
