@@ -171,5 +171,6 @@ class Mailbox:
         most = most_of_sender(rule)
         if len(sender.records) > most and len(sender.of_rule(rule)) > most:
             return sender.of_rule(rule)[0]
-        of_who = self._by_who
-        return None if of_who is None else of_who.beyond(record, self._size, limits)
+        if self._by_who is None:
+            return None
+        return self._by_who.beyond(record, self._size, limits)
