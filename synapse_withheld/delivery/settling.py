@@ -111,7 +111,7 @@ class Settler:
             self.housekeeper.tidy(queue, superseded, batch.who)
         mailbox = memory.peek(key)
         if mailbox is not None and not mailbox.learned:
-            self.housekeeper.learn(queue, key, mailbox, batch.who)
+            self.housekeeper.learn(queue, mailbox, batch.who)
 
     def _doubt_others(self, batch: Batch) -> None:
         """Doubt mailboxes that were opened while something for all was stored.

@@ -166,24 +166,17 @@ class Memory(Mailboxes):
             self.remove(mailbox, record)
 
     def learn(
-        self,
-        key: MailboxKey,
-        mailbox: Mailbox,
-        rows: Sequence[Row],
-        newest_id: int,
-        *,
-        last: bool,
+        self, mailbox: Mailbox, rows: Sequence[Row], newest_id: int, *, last: bool
     ) -> list[Superseded]:
         """Remember what was found in the database; return what is redundant.
 
         Args:
-            key: Of which mailbox.
             mailbox: What was open when it was looked at; otherwise nothing happens.
             rows: The notices of one page; the newest page comes first.
             newest_id: The newest stream ID of the mailbox, whatever it holds.
             last: Whether nothing older is left, and nothing was doubted meanwhile.
         """
-        if self.get(key) is not mailbox:
+        if self.get(mailbox.key) is not mailbox:
             return []
         # Before it is doubted, where not all of it finds room.
         mailbox.learned = last or mailbox.learned

@@ -84,6 +84,7 @@ class Mailbox:
         learned: Whether what was queued before it was opened is known, and nothing
             that is queued was forgotten since.
         doubts: How often something was stored unseen or forgotten.
+        is_due: Whether it is queued to be learned.
         asked: What was asked for that may vanish with its cancellation; mostly nothing.
     """
 
@@ -91,6 +92,7 @@ class Mailbox:
     handed_out: int
     learned: bool = False
     doubts: int = attrs.field(default=0, init=False)
+    is_due: bool = attrs.field(default=False, init=False)
     asked: Asked | None = attrs.field(default=None, init=False)
     # How many doubts there were when all of it was known; -1 for never.
     _whole_at: int = attrs.field(default=-1, init=False)

@@ -48,8 +48,8 @@ class Heard:
     users: list[tuple[str, str, Row | None]] = attrs.Factory(list)
     tidied: list[tuple[str, list[Superseded], str]] = attrs.Factory(list)
 
-    def learn(self, queue: str, key: MailboxKey, mailbox: Mailbox, who: str) -> None:
-        self.learned.append((queue, key, mailbox, who))
+    def learn(self, queue: str, mailbox: Mailbox, who: str) -> None:
+        self.learned.append((queue, mailbox.key, mailbox, who))
 
     def learn_user(self, user_id: str, who: str, row: Row | None) -> None:
         self.users.append((user_id, who, row))

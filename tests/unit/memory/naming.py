@@ -87,7 +87,7 @@ def learn(
 ) -> list[tuple[int, int]]:
     """Learn rows of a mailbox; return what is redundant, and for which row."""
     rows = [Row(*each) for each in found]
-    return pairs(of.learn(key, of.open(key, 0), rows, 0, last=last))
+    return pairs(of.learn(of.open(key, 0), rows, 0, last=last))
 
 
 def pairs(superseded: Sequence[Superseded] | None) -> list[tuple[int, int]]:

@@ -265,13 +265,13 @@ def test_what_is_stale_goes_for_anything_newer_in_the_mailbox() -> None:
     of = memory()
     store(of, request("2"), 5)
     rows = [Row(4, request(), stale=True), Row(5, request("2"), stale=True)]
-    superseded = of.learn(R1, of.open(R1, 0), rows, 8, last=True)
+    superseded = of.learn(of.open(R1, 0), rows, 8, last=True)
 
     assert [Superseded(R1, 4, 8), Superseded(R1, 5, 8)] == superseded
     assert 0 == of.pairs
     # Also for what was stored since the mailbox was looked at.
     store(of, request(content="other"), 9)
-    assert [(4, 9)] == pairs(of.learn(R1, of.open(R1, 0), rows[:1], 4, last=True))
+    assert [(4, 9)] == pairs(of.learn(of.open(R1, 0), rows[:1], 4, last=True))
 
 
 def test_a_mailbox_is_learned_with_its_last_page() -> None:
@@ -283,10 +283,10 @@ def test_a_mailbox_is_learned_with_its_last_page() -> None:
     before = of.open(R2, 0)
     of.forget(R2)
     rows = [Row(1, no_olm()), Row(2, no_olm())]
-    assert [] == of.learn(R2, before, rows, 2, last=True)
+    assert [] == of.learn(before, rows, 2, last=True)
     assert of.peek(R2) is None
     of.open(R2, 0)
-    assert [] == of.learn(R2, before, rows, 2, last=True)
+    assert [] == of.learn(before, rows, 2, last=True)
     assert [] == learn(of, (8, no_olm()), key=R2, last=False)
     assert not is_learned(of, R2)
     assert [(3, 8)] == learn(of, (3, no_olm()), key=R2)

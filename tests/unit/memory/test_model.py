@@ -132,7 +132,7 @@ class Beside(RuleBasedStateMachine):
         is_stale = {each for each in page if stale and not page[each].rule.about_keys}
         rows = [Row(each, page[each], stale=each in is_stale) for each in sorted(page)]
         newest_id = max((each.stream_id for each in box.rows), default=0)
-        superseded = self.memory.learn(key, mailbox, rows, newest_id, last=last)
+        superseded = self.memory.learn(mailbox, rows, newest_id, last=last)
         expected = self.naive.learn(key, sorted(page.items()), is_stale)
         assert expected == {each.stream_id for each in superseded}
         box.learned |= last
