@@ -30,9 +30,6 @@ class InFlight:
         # By mailbox and pair: what is said, and how often.
         self._said: Dict[Tuple[MailboxKey, PairOfRule], Dict[_Says, int]] = {}
 
-    def __len__(self) -> int:
-        return len(self._opened)
-
     def __iter__(self) -> Iterator[Record]:
         return iter(self._opened)
 

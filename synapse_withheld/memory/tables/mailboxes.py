@@ -96,7 +96,7 @@ class Mailboxes:
         self._mailboxes.clear()
         self._devices.clear()
         self._of_who.clear()
-        self._users.clear()
+        self._users = Between()
         self.pairs = 0
 
     def insert(self, mailbox: Mailbox, record: Record) -> None:

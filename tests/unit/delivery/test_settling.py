@@ -166,7 +166,7 @@ def stream_ids(memory: Memory, key: MailboxKey) -> list[int]:
 
 def in_flight(memory: Memory) -> int:
     """Count what is in flight."""
-    return len(memory._in_flight)
+    return len(list(memory._in_flight))
 
 
 def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None:

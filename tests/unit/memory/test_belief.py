@@ -441,7 +441,7 @@ def test_a_number_goes_with_the_last_that_it_rearms() -> None:
 
     assert not of._users._numbers
     assert not of._in_flight.ends._numbers
-    assert 0 == len(of._users) == len(of._in_flight)
+    assert 0 == len(of._users) == len(list(of._in_flight))
     assert 0 == of.rearm_users(R1[0], SENDER)
 
 
