@@ -31,7 +31,7 @@ class Watched(Mapping[str, Any]):
     """The messages for the devices of one user, and which of them were looked at.
 
     One that was not cannot have been stored: Synapse looks up which devices exist, and
-    takes nothing else.
+    takes nothing else. Not a `dict`, which can be read past `__getitem__`.
     """
 
     def __init__(self, messages: Mapping[str, Any]) -> None:
@@ -63,10 +63,10 @@ class ObservedBatch(Dict[str, Dict[str, Any]]):
 
     def passed_over(self, mailbox: MailboxKey) -> bool:
         """Say whether nothing was stored in a mailbox: its device does not exist."""
+        if self.watched is None:
+            return False
         user_id, device_id = mailbox
-        return self.watched is not None and self.watched[user_id].looked_at.isdisjoint(
-            (device_id, WILDCARD)
-        )
+        return not self.watched[user_id].looked_at & {device_id, WILDCARD}
 
 
 def _observed(messages: dict[str, dict[str, Any]]) -> ObservedBatch:
