@@ -110,6 +110,9 @@ def test_in_a_full_mailbox_who_holds_most_makes_room() -> None:
 
     assert [2, 11, 12, 22, 23, 31] == stream_ids(of)
     assert not is_learned(of)
+    learn(of, (5, no_olm(sender="@old:hs")))
+
+    assert [2, 5, 11, 12, 23, 31] == stream_ids(of)
 
 
 def test_the_mailbox_that_was_not_used_for_longest_goes_first() -> None:
@@ -158,7 +161,7 @@ def test_in_a_full_mailbox_of_equals_the_oldest_make_room() -> None:
     of = memory(Limits(200_000, of_mailbox=6, of_who_in_mailbox=6))
     found = [(number, no_olm(sender=f"@u{number}:hs")) for number in range(1, 21)]
     for page in (found[10:], found[:10]):
-        learn(of, *page)
+        learn(of, *reversed(page))
         assert [*range(15, 21)] == stream_ids(of)
     store(of, no_olm(), 21)
 
