@@ -27,26 +27,37 @@ Edus = Dict[str, Dict[str, Any]]
 WILDCARD = "*"
 
 
-class Watched(Mapping[str, Any]):
+class Watched(Dict[str, Any]):
     """The messages for the devices of one user, and which of them were looked at.
 
     One that was not cannot have been stored: Synapse looks up which devices exist, and
-    takes nothing else. Not a `dict`, which can be read past `__getitem__`.
+    takes nothing else. It is a `dict`, so that no Synapse stumbles over it. What was
+    read in a way that is not noted here is forgotten, and learned again.
     """
 
     def __init__(self, messages: Mapping[str, Any]) -> None:
-        self._messages = messages
+        super().__init__(messages)
         self.looked_at: Set[str] = set()
 
     def __getitem__(self, device_id: str) -> Any:
         self.looked_at.add(device_id)
-        return self._messages[device_id]
+        return super().__getitem__(device_id)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._messages)
+        # Its own, so that copies are made by `__getitem__`.
+        return super().__iter__()
 
-    def __len__(self) -> int:
-        return len(self._messages)
+    def get(self, device_id: str, default: Any = None) -> Any:
+        self.looked_at.add(device_id)
+        return super().get(device_id, default)
+
+    def values(self) -> Any:
+        self.looked_at.update(self)
+        return super().values()
+
+    def items(self) -> Any:
+        self.looked_at.update(self)
+        return super().items()
 
 
 class ObservedBatch(Dict[str, Dict[str, Any]]):
