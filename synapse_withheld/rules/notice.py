@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Tuple
-
-import attrs
+from typing import ClassVar, NamedTuple, Tuple
 
 from synapse_withheld.rules.decision import Decision
 
@@ -18,8 +16,7 @@ Slot = Tuple[str, str]
 ANY = ""
 
 
-@attrs.frozen
-class Pair:
+class Pair(NamedTuple):
     """Who tells: the sender's device and the message type, within one mailbox.
 
     Of two messages of one pair and one rule, the newer stands to the older as the rule
@@ -41,8 +38,7 @@ class Pair:
 PairOfRule = Tuple[str, Pair]
 
 
-@attrs.frozen
-class Notice:
+class Notice(NamedTuple):
     """A well-formed message that a rule names.
 
     Attributes:

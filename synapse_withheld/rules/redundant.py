@@ -8,15 +8,14 @@ costs the same however many its pair has.
 from __future__ import annotations
 
 import sys
-from typing import Collection, Iterable
+from typing import Collection, Iterable, NamedTuple
 
 import attrs
 
 from synapse_withheld.rules.notice import Asker, Notice, PairOfRule, Slot
 
 
-@attrs.frozen
-class Row:
+class Row(NamedTuple):
     """A notice in one mailbox.
 
     Attributes:
