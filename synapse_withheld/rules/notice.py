@@ -69,10 +69,6 @@ class Notice(NamedTuple):
         device = self.from_device
         return None if device is None else (self.pair.sender, device)
 
-    def has_expired(self, now_ts: int) -> bool:
-        """Say whether no client heeds it any more."""
-        return self.expires_ts is not None and self.expires_ts <= now_ts
-
 
 class Rule(ABC):
     """One kind of messages that go stale while they wait.

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import attrs
 
 from synapse_withheld.rules import decision
-from synapse_withheld.rules.content import is_short
+from synapse_withheld.rules.content import TRACING, is_short
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.notice import ANY, Notice, Pair, Rule, Slot
 
@@ -25,9 +25,6 @@ _BY_TYPE = {
     "m.key.verification.request": REQUEST,
     "m.key.verification.cancel": CANCELLATION,
 }
-
-# What clients put in to follow a message, anew in each copy.
-_TRACING = "org.matrix.msgid"
 
 # The specification: "should be ignored" ten minutes after its `timestamp`. A day more,
 # since the clocks of the sender, of this server and of the reader may differ.
@@ -88,7 +85,8 @@ class Requests(CancellableRule):
             return None
         action = content.get("action")
         variant = _BY_ACTION.get(action) if isinstance(action, str) else None
-        device_id, request_id = map(content.get, ("requesting_device_id", "request_id"))
+        device_id = content.get("requesting_device_id")
+        request_id = content.get("request_id")
         if variant is None or not is_short(device_id) or not is_short(request_id):
             return None
         key = _digest(content)
@@ -96,7 +94,7 @@ class Requests(CancellableRule):
             return None
         pair = Pair(sender, device_id, message_type, (request_id,))
         from_device = device_id if variant == REQUEST else None
-        return Notice(self, pair, key, variant, from_device=from_device)
+        return Notice(self, pair, key, variant, None, from_device)
 
 
 @attrs.frozen
@@ -162,7 +160,7 @@ def _digest(content: dict[str, Any]) -> str | None:
     Contents that differ in how clients follow them are equal.
     """
     said = content.copy()
-    said.pop(_TRACING, None)
+    said.pop(TRACING, None)
     try:
         written = _write(said)
     except (RecursionError, TypeError, ValueError):
