@@ -93,6 +93,10 @@ class Rule(ABC):
     once_per_session: ClassVar[bool] = False
     vanishes: bool = False
 
+    def telling_later(self) -> Rule:
+        """Return the same rule for who compares few of its notices."""
+        return self
+
     @abstractmethod
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
         """Return the notice that a message of one of `types` is, if it is one.

@@ -15,6 +15,7 @@ from synapse_withheld.rules.content import without_tracing
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Backwards, Row, Staleness
+from synapse_withheld.rules.requests import Later
 from synapse_withheld.rules.ruleset import Ruleset
 
 # How much of one mailbox is remembered. What only others make redundant stays.
@@ -71,6 +72,9 @@ class Covering:
             if len(self._known) >= MOST_TEXTS:
                 self._known.clear()
             self._known[same] = notice
+        elif notice is not None and isinstance(notice.key, Later):
+            # Of all that was read of it, nothing else is needed.
+            notice.key.source = text
         return notice
 
     def judge(self, rows: Iterable[Seen], staleness: Staleness) -> Iterator[Found]:

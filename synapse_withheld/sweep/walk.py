@@ -163,7 +163,7 @@ class Sweep:
     def _begin_mailbox(self) -> None:
         start = self.progress.mailbox
         self.before: Place | None = start and (*start, NEWEST_OF_MAILBOX)
-        self._covering = Covering(self._options.rules)
+        self._covering = Covering(self._options.rules.telling_later())
 
     def _seen(
         self, user_id: str, device_id: str, stream_id: int, text: str | None

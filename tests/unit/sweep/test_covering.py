@@ -29,7 +29,7 @@ KEY_REQUEST = "m.room_key_request"
 
 def found(*texts: str | None, now_ts: int = 0) -> list[Found]:
     """Return what is found in a mailbox with these texts, the oldest first."""
-    return judged(Covering(RULES), texts, now_ts)
+    return judged(Covering(RULES.telling_later()), texts, now_ts)
 
 
 def judged(walk: Covering, texts: Sequence[str | None], now_ts: int = 0) -> list[Found]:
@@ -94,7 +94,7 @@ def test_what_is_too_long_for_a_notice_is_none() -> None:
 def test_each_mailbox_is_judged_by_itself() -> None:
     """Of another user, or another device, with the same texts."""
     mailboxes = [R, ("@r:hs", "Q"), ("@q:hs", "R")]
-    walk = Covering(RULES)
+    walk = Covering(RULES.telling_later())
     rows = [seen(walk, each, n, notice()) for each in mailboxes for n in (3, 2, 1)]
     told = [each.redundant for each in walk.judge(rows, Staleness())]
 
@@ -123,7 +123,7 @@ def test_the_texts_that_are_remembered_are_bounded(
     texts = [notice(device) for device in "abab"]
     expected = found(*texts)
     monkeypatch.setattr(covering, "MOST_TEXTS", 1)
-    walk = Covering(RULES)
+    walk = Covering(RULES.telling_later())
 
     assert expected == judged(walk, texts)
     assert 1 == len(walk._known)
@@ -181,7 +181,7 @@ def test_a_text_is_recognised_as_if_it_were_the_only_one(
     pairs: list[tuple[Message, Message, str, bool]],
 ) -> None:
     """Wherever in it there is what clients follow it by, and whatever else."""
-    walk = Covering(RULES)
+    walk = Covering(RULES.telling_later())
     for message, inside, tracing, ascii_only in pairs:
         traces = {"org.matrix.msgid": tracing}
         content = {**message.content, **traces, "body": {**inside.content, **traces}}
