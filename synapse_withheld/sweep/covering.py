@@ -24,7 +24,7 @@ MOST_SLOTS = 20_000
 # How many texts are remembered: many copies are the same.
 MOST_TEXTS = 1_000
 
-# A row: its place, the notice that it holds, and how many bytes its text has.
+# A row: its place, the notice that it holds, and how many bytes its text then has.
 Seen = Tuple[str, str, int, Optional[Notice], int]
 
 
@@ -76,6 +76,17 @@ class Covering:
             # Of all that was read of it, nothing else is needed.
             notice.key.source = text
         return notice
+
+    def seen(
+        self, user_id: str, device_id: str, stream_id: int, text: str | None
+    ) -> Seen:
+        """Return a row as it is judged."""
+        notice = None if text is None else self.recognise(text)
+        if text is None or notice is None:
+            return (user_id, device_id, stream_id, None, 0)
+        # Without a copy for most of them.
+        size = len(text) if text.isascii() else len(text.encode())
+        return (user_id, device_id, stream_id, notice, size)
 
     def judge(self, rows: Iterable[Seen], staleness: Staleness) -> Iterator[Found]:
         """Tell of each row with a notice whether it is needed.

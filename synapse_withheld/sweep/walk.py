@@ -139,7 +139,7 @@ class Sweep:
         # One more than are looked at, to know what comes after them.
         limit = self._options.batch_size + 1
         read = await self._database.read(self.before, limit)
-        return await self.look_at([self._seen(*row) for row in read], up_to)
+        return await self.look_at([self._covering.seen(*row) for row in read], up_to)
 
     def recognise(self, text: str) -> Notice | None:
         """Return the notice that a row with this text holds, if it is one."""
@@ -164,13 +164,6 @@ class Sweep:
         start = self.progress.mailbox
         self.before: Place | None = start and (*start, NEWEST_OF_MAILBOX)
         self._covering = Covering(self._options.rules.telling_later())
-
-    def _seen(
-        self, user_id: str, device_id: str, stream_id: int, text: str | None
-    ) -> Seen:
-        notice = None if text is None else self.recognise(text)
-        size = 0 if text is None or notice is None else _size(text)
-        return (user_id, device_id, stream_id, notice, size)
 
     async def _look_at(self, read: list[Seen], up_to: int) -> Progress:
         limit = self._options.batch_size
@@ -257,8 +250,3 @@ def _without_doubles(rows: list[Seen]) -> list[Seen]:
     if not doubled:
         return rows
     return [(*row[:3], None, 0) if row[:3] in doubled else row for row in rows]
-
-
-def _size(text: str) -> int:
-    # Without a copy for most of them.
-    return len(text) if text.isascii() else len(text.encode())

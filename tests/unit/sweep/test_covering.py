@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.sql import MOST_OF_ROW
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Staleness
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep import covering
-from synapse_withheld.sweep.covering import Covering, Found, Seen
+from synapse_withheld.sweep.covering import Covering, Found
 from tests.harness.databases.backlog import notice, other, text_of
 from tests.harness.rules import EVERY_RULE
 from tests.unit.rules.test_redundant import MESSAGES, Message, reference
@@ -33,13 +33,8 @@ def found(*texts: str | None, now_ts: int = 0) -> list[Found]:
 
 
 def judged(walk: Covering, texts: Sequence[str | None], now_ts: int = 0) -> list[Found]:
-    rows = [seen(walk, R, *each) for each in enumerate(texts, 1)]
+    rows = [walk.seen(*R, *each) for each in enumerate(texts, 1)]
     return list(walk.judge(rows[::-1], Staleness(now_ts)))
-
-
-def seen(walk: Covering, mailbox: MailboxKey, number: int, text: str | None) -> Seen:
-    notice = None if text is None else walk.recognise(text)
-    return (*mailbox, number, notice, len(text or ""))
 
 
 def stay(*texts: str | None) -> list[int]:
@@ -95,7 +90,7 @@ def test_each_mailbox_is_judged_by_itself() -> None:
     """Of another user, or another device, with the same texts."""
     mailboxes = [R, ("@r:hs", "Q"), ("@q:hs", "R")]
     walk = Covering(RULES.telling_later())
-    rows = [seen(walk, each, n, notice()) for each in mailboxes for n in (3, 2, 1)]
+    rows = [walk.seen(*each, n, notice()) for each in mailboxes for n in (3, 2, 1)]
     told = [each.redundant for each in walk.judge(rows, Staleness())]
 
     newer = [(each, [None, (2, 3), (1, 3)]) for each in mailboxes]
