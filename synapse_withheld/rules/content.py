@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing_extensions import TypeGuard
 
 WITHHELD_TYPES = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
+# What these have in common.
+_WITHHELD = "room_key.withheld"
 OLM_TYPE = "m.room.encrypted"
 
 NO_OLM = "m.no_olm"
@@ -34,6 +36,10 @@ MAX_ID_LENGTH = 255
 
 MALFORMED = "malformed"
 OTHER = "other"
+
+# What clients put in to follow a message, anew in each copy.
+TRACING = "org.matrix.msgid"
+_TRACED = f',"{TRACING}":"'
 
 
 @attrs.frozen
@@ -97,6 +103,19 @@ def read_olm(content: object) -> tuple[str | None, Collection[str]] | None:
         sender_key if isinstance(sender_key, str) else None,
         ciphertext.keys() if isinstance(ciphertext, dict) else (),
     )
+
+
+def without_tracing(text: str) -> str:
+    """Return the text of a withheld message without what clients follow it by.
+
+    Wherever that is in it, the message says the same. Of others, nothing is left out.
+    """
+    start = text.find(_TRACED) if _WITHHELD in text else -1
+    end = text.find('"', start + len(_TRACED))
+    # What is escaped does not end it.
+    if start < 0 or text[end - 1] == "\\":
+        return text
+    return text[:start] + text[end + 1 :]
 
 
 def has_code(content: object) -> TypeGuard[dict[str, Any]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, Tuple
 
-import attrs
-
 from synapse_withheld.rules.decision import Decision
 
 # (user ID, device ID) of who waits for an answer.
@@ -40,8 +38,7 @@ class Pair(NamedTuple):
 PairOfRule = Tuple[str, Pair]
 
 
-@attrs.frozen
-class Notice:
+class Notice(NamedTuple):
     """A well-formed message that a rule names.
 
     Attributes:
@@ -72,10 +69,6 @@ class Notice:
         device = self.from_device
         return None if device is None else (self.pair.sender, device)
 
-    def has_expired(self, now_ts: int) -> bool:
-        """Say whether no client heeds it any more."""
-        return self.expires_ts is not None and self.expires_ts <= now_ts
-
 
 class Rule(ABC):
     """One kind of messages that go stale while they wait.
@@ -99,6 +92,10 @@ class Rule(ABC):
     about_keys: ClassVar[bool]
     once_per_session: ClassVar[bool] = False
     vanishes: bool = False
+
+    def telling_later(self) -> Rule:
+        """Return the same rule for who compares few of its notices."""
+        return self
 
     @abstractmethod
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:

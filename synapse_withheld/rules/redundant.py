@@ -8,15 +8,14 @@ costs the same however many its pair has.
 from __future__ import annotations
 
 import sys
-from typing import Collection, Iterable
+from typing import Collection, Iterable, NamedTuple
 
 import attrs
 
 from synapse_withheld.rules.notice import Asker, Notice, PairOfRule, Slot
 
 
-@attrs.frozen
-class Row:
+class Row(NamedTuple):
     """A notice in one mailbox.
 
     Attributes:
@@ -49,15 +48,15 @@ class Staleness:
 
     def applies_to(self, notice: Notice) -> bool:
         """Say whether no client heeds a notice any more."""
-        # Most have neither, and are many.
-        if notice.expires_ts is None and notice.from_device is None:
-            return False
-        return notice.has_expired(self.now_ts) or notice.asker in self.gone
+        if notice.expires_ts is not None and notice.expires_ts <= self.now_ts:
+            return True
+        # They are many, and few devices are gone.
+        return bool(self.gone) and notice.asker in self.gone
 
 
 def askers_of(notices: Iterable[Notice]) -> set[Asker]:
     """Return the devices that have to exist for somebody to heed notices."""
-    return {each.asker for each in notices if each.asker is not None}
+    return {asker for asker in {each.asker for each in notices} if asker is not None}
 
 
 def redundant(rows: Iterable[Row], newest_id: int) -> list[tuple[int, int]]:
@@ -89,33 +88,41 @@ class Backwards:
 
     newest_id: int
     most_slots: int = sys.maxsize
-    _taken: dict[PairOfRule, dict[Slot, int]] = attrs.field(factory=dict, init=False)
+    # Of most pairs there is one row: what slots it takes is asked when another comes.
+    _taken: dict[PairOfRule, Row | dict[Slot, int]] = attrs.field(
+        factory=dict, init=False
+    )
     _slots: int = attrs.field(default=0, init=False)
 
     def judge(self, row: Row) -> int | None:
         """Return the newer row for which this one may go; `None` if it stays."""
         notice = row.notice
-        pair = notice.pair_of_rule
+        pair = (notice.rule.name, notice.pair)
         taken = self._taken.get(pair)
+        if isinstance(taken, Row):
+            taken = self._taken[pair] = dict.fromkeys(_slots(taken), taken.stream_id)
         newer_id = None if taken is None else _first(taken, notice)
         if row.stale and row.stream_id < self.newest_id:
             newer_id = self.newest_id
-        slots = notice.rule.takes(notice, seen_arriving=row.seen_arriving)
+        # Whoever yields to this one may go for what stays.
+        stays = row if newer_id is None else row._replace(stream_id=newer_id)
+        if taken is None:
+            if self._slots < self.most_slots:
+                self._taken[pair] = stays
+                self._slots += 1
+            return newer_id
+        slots = _slots(row)
         if self._slots + len(slots) <= self.most_slots:
-            if taken is None:
-                taken = self._taken[pair] = {}
             before = len(taken)
-            # Whoever yields to this one may go for what stays.
-            stays_id = row.stream_id if newer_id is None else newer_id
             for slot in slots:
-                taken.setdefault(slot, stays_id)
+                taken.setdefault(slot, stays.stream_id)
             self._slots += len(taken) - before
         return newer_id
 
-    def newer_than(self, notice: Notice) -> int | None:
-        """Return the newer row for which one with this notice would go from here."""
-        taken = self._taken.get(notice.pair_of_rule)
-        return None if taken is None else _first(taken, notice)
+
+def _slots(row: Row) -> tuple[Slot, ...]:
+    notice = row.notice
+    return notice.rule.takes(notice, seen_arriving=row.seen_arriving)
 
 
 def _first(taken: dict[Slot, int], notice: Notice) -> int | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import attrs
 
 from synapse_withheld.rules import decision
-from synapse_withheld.rules.content import is_short
+from synapse_withheld.rules.content import TRACING, is_short
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.notice import ANY, Notice, Pair, Rule, Slot
 
@@ -26,9 +26,6 @@ _BY_TYPE = {
     "m.key.verification.cancel": CANCELLATION,
 }
 
-# What clients put in to follow a message, anew in each copy.
-_TRACING = "org.matrix.msgid"
-
 # The specification: "should be ignored" ten minutes after its `timestamp`. A day more,
 # since the clocks of the sender, of this server and of the reader may differ.
 _HEEDED_FOR_MS = (10 + 24 * 60) * 60 * 1000
@@ -39,17 +36,55 @@ _LATEST_TS = 2**53
 _write = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 
 
+@attrs.define(eq=False)
+class Later:
+    """A key that is told when it is first compared: of most requests nobody asks.
+
+    Attributes:
+        source: What it is told from: the content, or the text of the message, which
+            takes less memory; `None` once it was told.
+    """
+
+    source: dict[str, Any] | str | None
+    _told: object = attrs.field(default=None, init=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Later) and self._tell() == other._tell()
+
+    def __hash__(self) -> int:
+        return hash(self._tell())
+
+    def _tell(self) -> object:
+        source = self.source
+        if source is not None:
+            if isinstance(source, str):
+                source = json.loads(source)["content"]
+            # What cannot be told is equal to nothing.
+            self._told, self.source = _digest(source) or object(), None
+        return self._told
+
+
 @attrs.frozen
 class CancellableRule(Rule):
     """Requests that can be cancelled; the key is what equal ones have in common.
 
     Attributes:
+        later: Whether keys are told later.
         cancellations_pile_up: Whether a newer cancellation leaves older ones as they
             are.
     """
 
+    later: bool = attrs.field(default=False, kw_only=True)
+
     about_keys: ClassVar[bool] = False
     cancellations_pile_up: ClassVar[bool] = False
+
+    def telling_later(self) -> CancellableRule:
+        return attrs.evolve(self, later=True)
+
+    def _key(self, content: dict[str, Any]) -> str | None:
+        # Whoever compares keys takes it for one.
+        return cast("str", Later(content)) if self.later else _digest(content)
 
     def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
         """A cancellation takes back whatever was requested."""
@@ -88,15 +123,16 @@ class Requests(CancellableRule):
             return None
         action = content.get("action")
         variant = _BY_ACTION.get(action) if isinstance(action, str) else None
-        device_id, request_id = map(content.get, ("requesting_device_id", "request_id"))
+        device_id = content.get("requesting_device_id")
+        request_id = content.get("request_id")
         if variant is None or not is_short(device_id) or not is_short(request_id):
             return None
-        key = _digest(content)
+        key = self._key(content)
         if key is None:
             return None
         pair = Pair(sender, device_id, message_type, (request_id,))
         from_device = device_id if variant == REQUEST else None
-        return Notice(self, pair, key, variant, from_device=from_device)
+        return Notice(self, pair, key, variant, None, from_device)
 
 
 @attrs.frozen
@@ -141,7 +177,7 @@ class VerificationRequests(CancellableRule):
         pair = Pair(sender, "", "m.key.verification", (transaction_id,))
         if _BY_TYPE[message_type] == CANCELLATION:
             return Notice(self, pair, ANY, CANCELLATION)
-        key = _digest(content)
+        key = self._key(content)
         if key is None:
             return None
         device_id = content.get("from_device")
@@ -162,7 +198,7 @@ def _digest(content: dict[str, Any]) -> str | None:
     Contents that differ in how clients follow them are equal.
     """
     said = content.copy()
-    said.pop(_TRACING, None)
+    said.pop(TRACING, None)
     try:
         written = _write(said)
     except (RecursionError, TypeError, ValueError):

@@ -71,6 +71,10 @@ class Ruleset:
         }
         return cls(tuple(rule for rule, is_on in rules.items() if is_on))
 
+    def telling_later(self) -> Ruleset:
+        """Return the same rules for who compares few requests; see `Later`."""
+        return Ruleset(tuple(rule.telling_later() for rule in self.rules))
+
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
         """Return what a rule makes of a message, `None` if no rule names it."""
         for rule in self._by_type.get(message_type, ()):

@@ -6,22 +6,26 @@ remembered is of one mailbox. Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, NamedTuple
+from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
 
 import attrs
 
-from synapse_withheld.database.backlog import BacklogRow
 from synapse_withheld.database.sql import MOST_OF_ROW, decode
+from synapse_withheld.rules.content import without_tracing
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Backwards, Row, Staleness
+from synapse_withheld.rules.requests import Later
 from synapse_withheld.rules.ruleset import Ruleset
 
 # How much of one mailbox is remembered. What only others make redundant stays.
 MOST_SLOTS = 20_000
 
-# How many texts of one mailbox are remembered: many copies are the same.
+# How many texts are remembered: many copies are the same.
 MOST_TEXTS = 1_000
+
+# A row: its place, the notice that it holds, and how many bytes its text then has.
+Seen = Tuple[str, str, int, Optional[Notice], int]
 
 
 class Found(NamedTuple):
@@ -40,73 +44,68 @@ class Found(NamedTuple):
 
 @attrs.define
 class Covering:
-    """One walk over mailboxes, against the order of their index.
-
-    Attributes:
-        known: What texts that were read last hold: a notice, or `None`.
-    """
+    """One walk over mailboxes, against the order of their index."""
 
     rules: Ruleset
-    known: dict[str, Notice | None] = attrs.field(factory=dict, init=False)
+    # Of rules about keys: by the text without what is another in each copy.
+    _known: dict[str, Notice] = attrs.field(factory=dict, init=False)
     _mailbox: MailboxKey | None = attrs.field(default=None, init=False)
     _walk: Backwards = attrs.field(factory=lambda: Backwards(0), init=False)
-    # The newer row of this mailbox for which what has the same text may go; `None`
-    # where that has not been asked, or there is none.
-    _newer_than: dict[str, int | None] = attrs.field(factory=dict, init=False)
 
-    def read(self, rows: Iterable[BacklogRow]) -> None:
-        """Recognise what rows hold, each text once."""
-        known = self.known = {}
-        marks = self.rules.marks
-        for _, _, _, text in rows:
-            if text is not None:
-                # In most rows it is another type of message.
-                for mark in marks:
-                    if mark in text:
-                        if text not in known:
-                            known[text] = self._recognise(text)
-                        break
+    def recognise(self, text: str) -> Notice | None:
+        """Return the notice that a row with this text holds, if it is one."""
+        for mark in self.rules.marks:
+            if mark in text:
+                break
+        else:
+            # In most rows it is another type of message.
+            return None
+        if len(text) > MOST_OF_ROW:
+            return None
+        same = without_tracing(text)
+        notice = self._known.get(same)
+        if notice is not None:
+            return notice
+        message = decode(text)
+        notice = None if message is None else self.rules.recognise(message)
+        if notice is not None and notice.rule.about_keys:
+            if len(self._known) >= MOST_TEXTS:
+                self._known.clear()
+            self._known[same] = notice
+        elif notice is not None and isinstance(notice.key, Later):
+            # Of all that was read of it, nothing else is needed.
+            notice.key.source = text
+        return notice
 
-    def judge(
-        self, rows: Iterable[BacklogRow], staleness: Staleness
-    ) -> Iterator[Found]:
+    def seen(
+        self, user_id: str, device_id: str, stream_id: int, text: str | None
+    ) -> Seen:
+        """Return a row as it is judged."""
+        notice = None if text is None else self.recognise(text)
+        if text is None or notice is None:
+            return (user_id, device_id, stream_id, None, 0)
+        # Without a copy for most of them.
+        size = len(text) if text.isascii() else len(text.encode())
+        return (user_id, device_id, stream_id, notice, size)
+
+    def judge(self, rows: Iterable[Seen], staleness: Staleness) -> Iterator[Found]:
         """Tell of each row with a notice whether it is needed.
 
         Args:
-            rows: The next rows of the walk, those that were read.
+            rows: The next rows of the walk.
             staleness: What no client heeds any more.
         """
-        for user_id, device_id, stream_id, text in rows:
-            mailbox = (user_id, device_id)
-            if self._mailbox != mailbox:
-                self._mailbox, self._newer_than = mailbox, {}
+        mailbox = self._mailbox
+        for user_id, device_id, stream_id, notice, size in rows:
+            if mailbox is None or device_id != mailbox[1] or user_id != mailbox[0]:
+                self._mailbox = mailbox = (user_id, device_id)
                 self._walk = Backwards(stream_id, MOST_SLOTS)
-            notice = None if text is None else self.known.get(text)
-            if notice is None or text is None:
+            if notice is None:
                 continue
-            newer_id = self._newer_for(stream_id, notice, text, staleness)
-            row = None if newer_id is None else Superseded(mailbox, stream_id, newer_id)
-            # Without a copy for most of them.
-            size = len(text) if text.isascii() else len(text.encode())
-            yield Found(notice.rule.name, row, size)
-
-    def _newer_for(
-        self, stream_id: int, notice: Notice, text: str, staleness: Staleness
-    ) -> int | None:
-        """Return the newer row for which a row may go; `None` if it stays."""
-        newer_id = self._newer_than.get(text)
-        if newer_id is not None:
-            return newer_id
-        stale = staleness.applies_to(notice)
-        # Whoever stored it: the sender was checked by no process of which is known.
-        newer_id = self._walk.judge(Row(stream_id, notice, stale=stale))
-        if text in self._newer_than:
-            self._newer_than[text] = self._walk.newer_than(notice)
-        elif len(self._newer_than) < MOST_TEXTS:
-            # Most come once: what goes for it is asked when it comes again.
-            self._newer_than[text] = None
-        return newer_id
-
-    def _recognise(self, text: str) -> Notice | None:
-        message = decode(text) if len(text) <= MOST_OF_ROW else None
-        return None if message is None else self.rules.recognise(message)
+            stale = staleness.applies_to(notice)
+            # Whoever stored it: the sender was checked by no process of which is known.
+            newer_id = self._walk.judge(Row(stream_id, notice, False, stale))
+            redundant = None
+            if newer_id is not None:
+                redundant = Superseded(mailbox, stream_id, newer_id)
+            yield Found(notice.rule.name, redundant, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, Iterator, NamedTuple
 
 from synapse_withheld.database.sql import decode
 from synapse_withheld.rules.content import (
@@ -39,7 +39,6 @@ class Kind(NamedTuple):
 MOST_OF_END = 600
 
 UNREADABLE = Kind("(unreadable)")
-_NOTHING: Mapping[str, Any] = {}
 _CODES = frozenset({NO_OLM, *SESSION_CODES})
 # An EDU with messages of several codes.
 SEVERAL = "several"
@@ -54,21 +53,21 @@ _AT_END = re.compile(rf',"type":({_STRING})(?:,{_MEMBER})*\}}\Z', re.DOTALL)
 _AT_START = re.compile(rf'\{{(?:{_MEMBER},)*?"type":({_STRING})', re.DOTALL)
 
 
-def type_of(text: str) -> str | None:
-    """Return the type of a message or EDU as far as its text shows it without reading.
+def kind_shown(text: str) -> Kind | None:
+    """Return the kind as far as a text shows it without reading: no code is told.
 
     Args:
         text: The text of a row, of a mailbox or an outbox; or beginning and end of it.
     """
-    end = text[max(0, text.rfind(_BEFORE_TYPE)) :]
-    found = _type_at_end(end) if len(end) <= MOST_OF_END else _matched(_AT_END, end)
-    return _matched(_AT_START, text) if found is None else found
+    end = text[text.rfind(_BEFORE_TYPE) :]
+    found = _kind_at_end(end) if len(end) <= MOST_OF_END else _kind(_AT_END, end)
+    return _kind(_AT_START, text) if found is None else found
 
 
 def kind_of(
     text: str,
-    message_type: str | None,
-    known: Mapping[str, Notice | None] = _NOTHING,
+    shown: Kind | None,
+    notice: Notice | None = None,
     *,
     whole: bool = True,
 ) -> Kind:
@@ -76,39 +75,39 @@ def kind_of(
 
     Args:
         text: Its text, or beginning and end of it.
-        message_type: The type that the text shows.
-        known: What rules make of some texts.
+        shown: The kind that the text shows.
+        notice: What a rule makes of it.
         whole: Whether it is all of the text.
     """
-    if message_type is None:
+    if shown is None:
         return _kind_by_reading(text) if whole else UNREADABLE
-    if message_type not in WITHHELD_TYPES or not whole:
-        return _kind(message_type[:MAX_ID_LENGTH])
-    notice = known.get(text)
+    if shown.type not in WITHHELD_TYPES or not whole:
+        return shown
     if notice is None:
         return _kind_by_reading(text)
     # Without reading it again. A rule names only what is well-formed.
     code = NO_OLM if notice.rule.name == NoOlm.name else notice.variant
-    return _kind(message_type, code if code in _CODES else OTHER)
+    return _with_code(shown, code if code in _CODES else OTHER)
 
 
 @lru_cache(4096)
-def _kind(message_type: str, code: str = "") -> Kind:
-    return Kind(message_type, code)
+def _with_code(kind: Kind, code: str) -> Kind:
+    return kind._replace(code=code)
 
 
 # One sender has many rows that end alike.
 @lru_cache(4096)
-def _type_at_end(end: str) -> str | None:
-    return _matched(_AT_END, end)
+def _kind_at_end(end: str) -> Kind | None:
+    return _kind(_AT_END, end)
 
 
-def _matched(pattern: re.Pattern[str], text: str) -> str | None:
+def _kind(pattern: re.Pattern[str], text: str) -> Kind | None:
     found = pattern.match(text)
     if found is None:
         return None
     quoted = found[1]
-    return quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
+    message_type = quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
+    return Kind(message_type[:MAX_ID_LENGTH])
 
 
 def _kind_by_reading(text: str) -> Kind:

@@ -13,14 +13,13 @@ import attrs
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.survey import (
     WHOLE,
-    InboxRow,
     OutboxPlace,
     SurveyDatabase,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.inventory import Inventory, Sums
-from synapse_withheld.sweep.kinds import kind_of, type_of
+from synapse_withheld.sweep.kinds import kind_of, kind_shown
 from synapse_withheld.sweep.walk import Options, Progress, Sweep, up_to_a_new_place
 
 ALL_RULES = RulesConfig(**{each.name: True for each in attrs.fields(RulesConfig)})
@@ -90,28 +89,26 @@ class Survey:
     async def _inbox_step(self) -> None:
         up_to = await self._database.settled()
         read = await self._database.read_inbox(self._sweep.before, self._batch_size + 1)
-        types = [type_of(row[3]) for row in read]
-        # What is too long for a notice, or of another type, is not looked into.
-        some = [
-            (
-                *row[:3],
-                row[3] if row[4] <= WHOLE and (of is None or of in NAMED) else None,
-            )
-            for row, of in zip(read, types)
-        ]
-        await self._sweep.look_at(some, up_to)
-        rows, known = read[: self._sweep.latest.rows], self._sweep.known
-        await self._look_up(rows)
-        self.inbox.add(
-            (row[:2], kind_of(row[3], of, known, whole=row[4] <= WHOLE), row[4])
-            for row, of in zip(rows, types)
-        )
+        kinds, seen = [], []
+        for user_id, device_id, stream_id, text, size in read:
+            kind, notice, whole = kind_shown(text), None, size <= WHOLE
+            # What is too long for a notice, or of another type, is not looked into.
+            if kind is None or kind.type in NAMED:
+                notice = self._sweep.recognise(text) if whole else None
+                kind = kind_of(text, kind, notice, whole=whole)
+            kinds.append(kind)
+            seen.append((user_id, device_id, stream_id, notice, size))
+        await self._sweep.look_at(seen, up_to)
+        rows = read[: self._sweep.latest.rows]
+        names = [row[:2] for row in rows]
+        await self._look_up(names)
+        self.inbox.add(zip(names, kinds, [row[4] for row in rows]))
 
     async def _outbox_step(self) -> None:
         read = await self._database.read_outbox(self._before, self._batch_size + 1)
         rows = up_to_a_new_place(read, self._batch_size, 2)
         self.outbox.add(
-            ((server,), kind_of(text, type_of(text), whole=size <= WHOLE), size)
+            ((server,), kind_of(text, kind_shown(text), whole=size <= WHOLE), size)
             for server, _, text, size in rows
         )
         self._in_outboxes += len(rows)
@@ -119,15 +116,15 @@ class Survey:
             self._before = rows[-1][:2]
         self.done = len(read) <= self._batch_size
 
-    async def _look_up(self, rows: Sequence[InboxRow]) -> None:
+    async def _look_up(self, names: Sequence[MailboxKey]) -> None:
         """Ask whose mailboxes these are, each once."""
         last = self._last
         known = {last: self._owners[last]} if last in self._owners else {}
-        new = {row[:2] for row in rows} - {last}
+        new = set(names) - {last}
         self._owners = {**known, **await self._database.owners(new)}
-        if rows:
+        if names:
             # The next batch may go on with it.
-            self._last = rows[-1][:2]
+            self._last = names[-1]
 
     def _count_orphans(self, name: Any, sums: Sums) -> None:
         hidden = self._owners.get(name)

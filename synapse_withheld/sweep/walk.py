@@ -11,13 +11,13 @@ from typing import Any, Iterable, Mapping, Sequence, Tuple, TypeVar
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, BacklogRow, Place
+from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, Place
 from synapse_withheld.database.database import Database
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Staleness, askers_of
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.covering import Covering, Found
+from synapse_withheld.sweep.covering import Covering, Found, Seen
 
 # A row as it was read: its place, and what is there.
 R = TypeVar("R", bound=Tuple[Any, ...])
@@ -129,11 +129,6 @@ class Sweep:
         self._begin_mailbox()
 
     @property
-    def known(self) -> Mapping[str, Notice | None]:
-        """Return what texts of the last step hold, where a rule may name that."""
-        return self._covering.known
-
-    @property
     def rules(self) -> list[str]:
         """Return the names of the rules that it goes by."""
         return [rule.name for rule in self._options.rules.rules]
@@ -143,9 +138,14 @@ class Sweep:
         up_to = await self._database.settled()
         # One more than are looked at, to know what comes after them.
         limit = self._options.batch_size + 1
-        return await self.look_at(await self._database.read(self.before, limit), up_to)
+        read = await self._database.read(self.before, limit)
+        return await self.look_at([self._covering.seen(*row) for row in read], up_to)
 
-    async def look_at(self, read: list[BacklogRow], up_to: int) -> Progress:
+    def recognise(self, text: str) -> Notice | None:
+        """Return the notice that a row with this text holds, if it is one."""
+        return self._covering.recognise(text)
+
+    async def look_at(self, read: list[Seen], up_to: int) -> Progress:
         """Delete what is redundant in the rows of one step.
 
         After an error the next step begins again with the mailbox that this was in.
@@ -163,9 +163,9 @@ class Sweep:
     def _begin_mailbox(self) -> None:
         start = self.progress.mailbox
         self.before: Place | None = start and (*start, NEWEST_OF_MAILBOX)
-        self._covering = Covering(self._options.rules)
+        self._covering = Covering(self._options.rules.telling_later())
 
-    async def _look_at(self, read: list[BacklogRow], up_to: int) -> Progress:
+    async def _look_at(self, read: list[Seen], up_to: int) -> Progress:
         limit = self._options.batch_size
         rows = up_to_a_new_place(read, limit)
         seen = [row for row in rows if row[2] <= up_to]
@@ -177,9 +177,8 @@ class Sweep:
         self.progress = self.progress.with_more(self.latest)
         return self.progress
 
-    async def _judge(self, rows: Sequence[BacklogRow]) -> list[Found]:
-        self._covering.read(rows)
-        askers = askers_of(each for each in self.known.values() if each is not None)
+    async def _judge(self, rows: Sequence[Seen]) -> list[Found]:
+        askers = askers_of(row[3] for row in rows if row[3] is not None)
         gone = await self._database.gone(askers)
         return list(self._covering.judge(rows, Staleness(self._options.now_ts, gone)))
 
@@ -238,8 +237,8 @@ def up_to_a_new_place(rows: list[R], limit: int, width: int = 3) -> list[R]:
     return rows[:end] or rows
 
 
-def _without_doubles(rows: list[BacklogRow]) -> list[BacklogRow]:
-    """Return rows, those without their text that share a place with another.
+def _without_doubles(rows: list[Seen]) -> list[Seen]:
+    """Return rows, those without their notice that share a place with another.
 
     A place names a row by habit alone; deleting it would delete both.
     """
@@ -250,4 +249,4 @@ def _without_doubles(rows: list[BacklogRow]) -> list[BacklogRow]:
     }
     if not doubled:
         return rows
-    return [(*row[:3], None) if row[:3] in doubled else row for row in rows]
+    return [(*row[:3], None, 0) if row[:3] in doubled else row for row in rows]

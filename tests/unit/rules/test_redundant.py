@@ -296,17 +296,6 @@ def test_no_slots_left_means_that_rows_stay(
         assert found <= everything
 
 
-def test_nothing_is_newer_where_nothing_of_the_pair_was_seen() -> None:
-    """Of none, or of others alone."""
-    older, other = rows_of([key_request(), key_request(request_id="2")])
-    walk = Backwards(2)
-    assert walk.newer_than(older.notice) is None
-    walk.judge(other)
-    assert walk.newer_than(older.notice) is None
-    walk.judge(older)
-    assert 1 == walk.newer_than(older.notice)
-
-
 def test_slots_of_all_that_was_seen_are_counted_together() -> None:
     """However few the last one took."""
     one, two, three = (key_request(body=body) for body in "123")

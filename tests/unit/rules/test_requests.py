@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from synapse_withheld.rules.redundant import Staleness, askers_of
 from synapse_withheld.rules.requests import (
     CancellableRule,
     KeyRequests,
+    Later,
     SecretRequests,
     VerificationRequests,
 )
@@ -82,6 +84,27 @@ def test_equal_requests_have_equal_keys(of: Of) -> None:
     read(rule, (message_type, tracked))
     assert "org.matrix.msgid" in tracked
     assert read(rule, request).pair == read(rule, cancellation).pair
+
+
+@EACH
+def test_keys_that_are_told_later_are_equal_where_others_are(of: Of) -> None:
+    """From the content or from the text; what is too deep to be told equals nothing."""
+    rule, (message_type, content), _ = of
+    later = rule.telling_later()
+    deep: list[Any] = []
+    for _ in range(10_000):
+        deep = [deep]
+    for more in ({"body": 1}, {"more": None}, {"org.matrix.msgid": "1"}):
+        plain, changed = content, {**content, **more}
+        keys = [read(later, (message_type, each)).key for each in (plain, changed)]
+        again = read(later, (message_type, dict(reversed(plain.items())))).key
+        assert isinstance(again, Later)
+        again.source = json.dumps({"content": plain})
+        same = len({read(rule, (message_type, each)).key for each in (plain, changed)})
+        assert same == len({*keys, again})
+    untold = [read(later, (message_type, content), deep=deep).key for _ in "12"]
+    assert 2 == len({*untold})
+    assert 1 == len({untold[0], untold[0]})
 
 
 def test_a_pair_is_of_a_device_and_a_request_or_of_a_transaction() -> None:

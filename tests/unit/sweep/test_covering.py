@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+import json
+from typing import Any, Sequence
 
 import attrs
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from synapse_withheld.config import Config
 from synapse_withheld.database.sql import MOST_OF_ROW
 from synapse_withheld.rules.mailbox import Superseded
-from synapse_withheld.rules.redundant import Backwards, Row, Staleness
+from synapse_withheld.rules.notice import Notice
+from synapse_withheld.rules.redundant import Staleness
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.covering import Covering, Found
@@ -27,13 +29,12 @@ KEY_REQUEST = "m.room_key_request"
 
 def found(*texts: str | None, now_ts: int = 0) -> list[Found]:
     """Return what is found in a mailbox with these texts, the oldest first."""
-    return judged(Covering(RULES), texts, now_ts)
+    return judged(Covering(RULES.telling_later()), texts, now_ts)
 
 
 def judged(walk: Covering, texts: Sequence[str | None], now_ts: int = 0) -> list[Found]:
-    rows = [(*R, number, text) for number, text in enumerate(texts, 1)][::-1]
-    walk.read(rows)
-    return list(walk.judge(rows, Staleness(now_ts)))
+    rows = [walk.seen(*R, *each) for each in enumerate(texts, 1)]
+    return list(walk.judge(rows[::-1], Staleness(now_ts)))
 
 
 def stay(*texts: str | None) -> list[int]:
@@ -88,9 +89,8 @@ def test_what_is_too_long_for_a_notice_is_none() -> None:
 def test_each_mailbox_is_judged_by_itself() -> None:
     """Of another user, or another device, with the same texts."""
     mailboxes = [R, ("@r:hs", "Q"), ("@q:hs", "R")]
-    rows = [(*each, number, notice()) for each in mailboxes for number in (3, 2, 1)]
-    walk = Covering(RULES)
-    walk.read(rows)
+    walk = Covering(RULES.telling_later())
+    rows = [walk.seen(*each, n, notice()) for each in mailboxes for n in (3, 2, 1)]
     told = [each.redundant for each in walk.judge(rows, Staleness())]
 
     newer = [(each, [None, (2, 3), (1, 3)]) for each in mailboxes]
@@ -111,30 +111,37 @@ def test_equal_texts_go_for_what_stays(older: str) -> None:
     assert newer == [each.redundant for each in told]
 
 
-def test_the_texts_of_a_mailbox_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond, each row is judged, to the same end."""
-    texts = [*[verification("1")] * 2, *[verification("2")] * 2]
+def test_the_texts_that_are_remembered_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beyond, each is read again, to the same end."""
+    texts = [notice(device) for device in "abab"]
     expected = found(*texts)
     monkeypatch.setattr(covering, "MOST_TEXTS", 1)
-    walk = Covering(RULES)
+    walk = Covering(RULES.telling_later())
 
     assert expected == judged(walk, texts)
-    assert 1 == len(walk._newer_than)
+    assert 1 == len(walk._known)
 
 
-def test_a_text_is_judged_twice_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the same mailbox, however many rows have it: most have one of their own."""
-    judged = []
-    judge = Backwards.judge
+@pytest.mark.parametrize("between", [*"ab", "}", '\\"', "\\\\", "é"])
+def test_a_text_is_read_once_however_clients_follow_it(
+    monkeypatch: pytest.MonkeyPatch, between: str
+) -> None:
+    """Most copies differ in nothing else."""
+    read = []
+    recognise = Ruleset.recognise
 
-    def note(walk: Backwards, row: Row) -> int | None:
-        judged.append(row.stream_id)
-        return judge(walk, row)
+    def note(rules: Ruleset, message: dict[str, Any]) -> Notice | None:
+        read.append(message)
+        return recognise(rules, message)
 
-    monkeypatch.setattr(Backwards, "judge", note)
+    monkeypatch.setattr(Ruleset, "recognise", note)
+    texts = [traced(notice(), f"{number}{between}{number}") for number in range(9)]
 
-    assert [9] == stay(*[notice()] * 9)
-    assert [9, 8] == judged
+    assert [9] == stay(*texts)
+    # Of what has a quotation mark in it, nothing is left out.
+    assert (9 if '"' in between else 1) == len(read)
 
 
 @given(st.lists(MESSAGES, max_size=20), st.integers(0, 20))
@@ -152,9 +159,44 @@ def test_of_every_rule_what_the_table_says_is_found(
     assert len(texts) + 1 - len(expected) == count
 
 
-def test_sizes_are_bytes() -> None:
-    """Not characters."""
-    text = notice(reason="x").replace('"x"', '"\N{SNOWMAN}"')
+def test_only_texts_with_a_mark_are_read() -> None:
+    """A sweep and a survey pass over the same ones; Synapse escapes no letter."""
+    text = notice()
+    escaped = text.replace("m.room_key", "m.room\\u005fkey")
 
-    assert [len(text.encode())] == [each.size for each in found(text)]
-    assert len(text.encode()) == len(text) + 2
+    assert json.loads(text) == json.loads(escaped)
+    assert ([2], [1, 2]) == (stay(text, text), stay(escaped, escaped))
+
+
+TRACED = st.sampled_from(["a", '"', "\\", '\\"', ",", "{", "é", ',"sender_key":"x"'])
+
+
+@given(st.lists(st.tuples(MESSAGES, MESSAGES, TRACED, st.booleans()), max_size=6))
+def test_a_text_is_recognised_as_if_it_were_the_only_one(
+    pairs: list[tuple[Message, Message, str, bool]],
+) -> None:
+    """Wherever in it there is what clients follow it by, and whatever else."""
+    walk = Covering(RULES.telling_later())
+    for message, inside, tracing, ascii_only in pairs:
+        traces = {"org.matrix.msgid": tracing}
+        content = {**message.content, **traces, "body": {**inside.content, **traces}}
+        nested = {"x": [inside.type, traces], "content": content, **traces}
+        whole = {**nested, "sender": message.sender, "type": message.type}
+        for each in (whole, {**whole, "content": [content]}):
+            text = json.dumps(each, separators=(",", ":"), ensure_ascii=ascii_only)
+            expected, told = RULES.recognise(each), walk.recognise(text)
+            assert (expected is None) == (told is None)
+            if expected is not None and told is not None:
+                assert expected.pair_of_rule == told.pair_of_rule
+                assert expected[3:] == told[3:]
+                # Of requests, the same content has the same key.
+                again = walk.recognise(text)
+                assert again is not None
+                assert again.key == told.key
+                if expected.rule.about_keys:
+                    assert expected.key == told.key
+
+
+def traced(text: str, tracing: str) -> str:
+    """Return a text with what clients follow it by."""
+    return text.replace('"sender_key"', f'"org.matrix.msgid":"{tracing}","sender_key"')

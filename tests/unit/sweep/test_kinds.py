@@ -13,7 +13,7 @@ from synapse_withheld.config import Config
 from synapse_withheld.database.sql import decode
 from synapse_withheld.rules.content import code_of
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, type_of
+from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, kind_shown
 from synapse_withheld.sweep.survey import ALL_RULES
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import notice, other, text_of
@@ -44,7 +44,7 @@ def written(message: Any) -> str:
 
 def told(text: str, *known: Any, whole: bool = True) -> Kind:
     """Return the kind, told as a survey tells it."""
-    return kind_of(text, type_of(text), *known, whole=whole)
+    return kind_of(text, kind_shown(text), *known, whole=whole)
 
 
 def plainly(text: str) -> Kind:
@@ -135,4 +135,4 @@ def test_an_edu_of_several_codes_says_so() -> None:
 def test_a_notice_that_is_known_says_the_same(text: str) -> None:
     """It is not read a second time."""
     known = ALL.recognise(json.loads(text))
-    assert plainly(text) == told(text, {text: known})
+    assert plainly(text) == told(text, known)
