@@ -79,14 +79,8 @@ class Place:
 
 def flat(command: str, peaks: list[int]) -> Target:
     """Return the target about memory, fewest rows first."""
-    growth = max(peaks) / peaks[0]
-    return Target(
-        f"{command}: memory, most rows to fewest",
-        f"≤ {FLAT}",
-        f"{growth:.2f}",
-        growth <= FLAT,
-        binding=True,
-    )
+    name = f"{command}: memory, most rows to fewest"
+    return Target.most(name, max(peaks) / peaks[0], FLAT, binding=True)
 
 
 @asynccontextmanager

@@ -75,15 +75,9 @@ def measure(place: Place, sizes: Sizes) -> Findings:
     return Findings(
         [Table("Rate of the sweep", _HEADER, lines, [f"{rows:,} rows {_HOW}"])],
         [
-            _target("sweep, dry run: of the rate of reading", min(walks)),
-            _target("sweep: of the rate of reading and deleting", min(works)),
+            Target.least("sweep, dry run: of the rate of reading", min(walks), ENOUGH),
+            Target.least("sweep: of reading and deleting", min(works), ENOUGH),
         ],
-    )
-
-
-def _target(name: str, worst: float) -> Target:
-    return Target(
-        f"{name}, worst", f"≥ {ENOUGH}", f"{worst:.2f}", worst >= ENOUGH, binding=False
     )
 
 

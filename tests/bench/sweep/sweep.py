@@ -34,10 +34,7 @@ async def measure(
         await stock.homeserver.stop()
         say("Sweeping beside a client of a Synapse with the module.")
         found.append(await beside.measure(await made(MODULE, {}), sizes))
-    return Findings(
-        [table for each in found for table in each.tables],
-        [target for each in found for target in each.targets],
-    )
+    return Findings.joined(found)
 
 
 def _memory(place: Place, sizes: Sizes) -> Findings:
