@@ -80,16 +80,12 @@ class Traffic:
     recipient: OlmDevice
 
     @property
-    def notices(self) -> tuple[Send, ...]:
-        """Return the notices, round by round and sender by sender."""
-        return tuple(
-            send for each in self.rounds for lane in each.lanes for send in lane
-        )
+    def notices(self) -> list[Send]:
+        return [send for each in self.rounds for lane in each.lanes for send in lane]
 
     @property
-    def room_keys(self) -> tuple[Send, ...]:
-        """Return the Olm messages, in the order in which they are sent."""
-        return tuple(send for each in self.rounds for send in each.room_keys)
+    def room_keys(self) -> list[Send]:
+        return [send for each in self.rounds for send in each.room_keys]
 
 
 def user_id(localpart: str, server_name: str) -> str:
@@ -100,13 +96,13 @@ def device_id(localpart: str) -> str:
     return f"{localpart.upper().replace('_', '')}DEV"
 
 
-def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> Traffic:
-    """Make the messages, of which so many are notices.
+def make_traffic(server_name: str) -> Traffic:
+    """Make the messages.
 
     Who sends how many of which, and when, follows from the seed. The keys are real,
     and so they differ each time; their length does not.
     """
-    rng = random.Random(seed)  # noqa: S311 variety, not secrecy
+    rng = random.Random(SEED)  # noqa: S311 variety, not secrecy
     devices = {
         name: OlmDevice(user_id(name, server_name), device_id(name)) for name in SENDERS
     }
@@ -116,7 +112,7 @@ def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> 
         name: devices[name].establish(recipient) for name in (*FRIENDS, REARMED)
     }
     # Each round's share of all notices; the shares add up.
-    ends = [notices * number // ROUNDS for number in range(ROUNDS + 1)]
+    ends = [NOTICES * number // ROUNDS for number in range(ROUNDS + 1)]
     rounds = tuple(
         _round(number, ends[number + 1] - ends[number], sources, sessions, rng)
         for number in range(ROUNDS)

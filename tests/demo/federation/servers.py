@@ -10,6 +10,7 @@ from typing import Any, AsyncIterator, Callable, Mapping
 import attrs
 
 from tests.demo.demonstration import Outcome
+from tests.demo.driving import TIDY_WITHIN_S, catch_up
 from tests.demo.federation.checks import (
     Crossed,
     check,
@@ -21,7 +22,6 @@ from tests.demo.federation.checks import (
 from tests.demo.federation.people import Link, link
 from tests.demo.federation.reference import PLACEMENTS, Placement, outbox
 from tests.demo.federation.traffic import Crossing, make_crossing
-from tests.demo.measuring import TIDY_WITHIN_S, catch_up
 from tests.demo.output.progress import Progress
 from tests.harness.homeservers.federating import federating, in_order
 from tests.harness.homeservers.homeserver import Homeserver, running
