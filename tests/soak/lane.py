@@ -76,6 +76,20 @@ class Lane:
         )
         return cls(name, homeserver, other, bridge)
 
+    @property
+    def given(self) -> int:
+        """Return how many messages its devices were given."""
+        return sum(len(each.given) for each in self.histories.values())
+
+    def answered_within(self, share: float) -> str:
+        """Return within which time a share of requests was answered at once."""
+        took = sorted(
+            end - began
+            for number, (began, end) in self.asked.items()
+            if number not in self.patience.cut_off
+        )
+        return f"{took[int(len(took) * share)]:.3f} s"
+
     async def stop(self) -> None:
         await self.homeserver.stop()
         await together(self.other.stop(), self.bridge.stop())
@@ -94,10 +108,7 @@ class Lane:
                     self.homeserver, username=user.name, device_id=device.device_id
                 )
 
-    # What happens in steps.
-
     async def send(self, number: int, said: Said) -> None:
-        """Send messages to devices."""
         messages = {
             self._named(user.user_id): by_device
             for user, by_device in said.messages.items()
@@ -108,9 +119,9 @@ class Lane:
         self.asked[number] = began, time.monotonic()
 
     async def _send_here(self, number: int, said: Said, messages: Any) -> None:
-        client, transaction_id = self._clients[said.sender], f"transaction{number}"
-        kind = said.message_type
-        status = await client.send_to_device(kind, messages, transaction_id)
+        status = await self._clients[said.sender].send_to_device(
+            said.message_type, messages, f"transaction{number}"
+        )
         if status != 200:
             raise MatrixError(f"sendToDevice: {status}")
 
@@ -135,14 +146,7 @@ class Lane:
     async def read(
         self, number: int, device: Device, loses: bool, acknowledges: bool
     ) -> None:
-        """Read all there is.
-
-        Args:
-            number: Of the step.
-            device: Which reads.
-            loses: Whether an answer gets lost on its way before.
-            acknowledges: Whether it is still there to acknowledge the last one.
-        """
+        """Read all there is; before, an answer may get lost on its way."""
         reader, history = self._readers[device], self.histories[device.place]
         from_start = isinstance(reader, FromStart)
         history.begun[number] = time.monotonic()
@@ -157,13 +161,10 @@ class Lane:
 
     async def log_in(self, number: int, device: Device) -> None:
         """Log a device in, and upload its keys."""
+        where, user_id = self.homeserver.base_url, device.user.user_id
 
         async def log_in() -> Client:
-            client = await Client.login(
-                self.homeserver.base_url,
-                device.user.user_id,
-                device_id=device.device_id,
-            )
+            client = await Client.login(where, user_id, device_id=device.device_id)
             await self._upload(client, device)
             return client
 
@@ -175,7 +176,6 @@ class Lane:
         self.histories[device.place] = History(device.born)
 
     async def log_out(self, number: int, device: Device) -> None:
-        """Log a device out, which deletes it."""
         client = self._clients.pop(device)
         await self._close(number, device)
 
@@ -214,10 +214,7 @@ class Lane:
         )
 
     async def go_away(self, is_away: bool) -> None:
-        """Let the other server go away, or come back."""
         self.other.refuses = is_away
-
-    # What all of this needs.
 
     def waiting(self, device: Device) -> Messages:
         """Return what waits for a device."""

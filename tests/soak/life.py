@@ -25,15 +25,8 @@ Act = Callable[["Lane"], Coroutine[Any, Any, None]]
 
 @attrs.frozen(eq=False)
 class Step:
-    """Something that somebody does.
+    """What somebody does; its users do and are sent nothing else meanwhile."""
 
-    Attributes:
-        number: How many steps were before it.
-        users: Who does nothing else, and is sent nothing else, meanwhile.
-        act: Does it on a homeserver.
-    """
-
-    number: int
     users: frozenset[User]
     act: Act
 
@@ -82,7 +75,7 @@ class Life:
             yield self._reading(device, loses=False, acknowledges=True)
 
     def _step(self, act: Act, *users: User) -> Step:
-        return Step(self._number, frozenset(users), act)
+        return Step(frozenset(users), act)
 
     def _talk(self) -> Step | None:
         if len(self._talks) < TALKS:

@@ -35,9 +35,7 @@ class Soak:
     that what the processes hold can be compared.
 
     Attributes:
-        seconds: How long it goes on.
         samples: What each homeserver held, by its name.
-        steps: How many steps are done.
         met: How many faults there were.
     """
 
@@ -113,8 +111,6 @@ class Soak:
     async def _one_ends(self) -> None:
         self._freed = Deferred()
         await self._freed
-
-    # What goes on beside.
 
     async def _befall(self) -> None:
         """Bring about faults at the beginning and near the end."""
