@@ -6,10 +6,9 @@ import gc
 import random
 import time
 import tracemalloc
+from itertools import count
 from pathlib import Path
-from typing import Callable, Sequence
-
-import attrs
+from typing import Callable
 
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import Limits
@@ -44,53 +43,31 @@ _TIMED = (
 Make = Callable[[int, int], Notice]
 
 
-@attrs.define(eq=False)
-class Filled:
-    """A memory with so many rows, and notices of rows that are drawn from all.
-
-    Attributes:
-        depth: Rows in each mailbox.
-        others: How many senders were made up.
-    """
-
-    name: str
-    rows: int
-    depth: int
-    memory: Memory
-    others: int = 0
-
-    @classmethod
-    def to(cls, name: str, rows: int, depth: int, limits: Limits) -> Filled:
-        memory = Memory(limits, sees_reads=False, hold_s=None)
-        fill(memory, rows, depth, of_its_own)
-        return cls(name, rows, depth, memory)
-
-    def believe(self, key: MailboxKey, notice: Notice) -> None:
-        self.memory.believe(key, notice, 0.0)
-
-    def rearm_device(self, key: MailboxKey, notice: Notice) -> None:
-        self.memory.rearm_device(key, notice.pair.sender, notice.key)
-
-    def rearm_users(self, key: MailboxKey, notice: Notice) -> None:
-        self.memory.rearm_users(key[0], notice.pair.sender)
-
-    def store(self, key: MailboxKey, notice: Notice) -> None:
-        self.others += 1
-        self.memory.open(key, 0)
-        store(self.memory, key, notice, self.rows + self.others)
-
-    def store_new(self, key: MailboxKey, _: Notice) -> None:
-        self.store(key, of_its_own(10 * self.rows + self.others, 1))
+_STREAM_IDS = count(1)
 
 
-STORES: dict[str, Callable[[Filled, MailboxKey, Notice], None]] = {
-    "begin and settle": Filled.store,
-    "the same, of a new sender": Filled.store_new,
+def _store(memory: Memory, key: MailboxKey, notice: Notice) -> None:
+    memory.open(key, 0)
+    stored = memory.begin(key, notice, notice.pair.sender, 0, 0.0)
+    memory.settle(stored, next(_STREAM_IDS))
+
+
+def _store_new(memory: Memory, key: MailboxKey, _: Notice) -> None:
+    _store(memory, key, of_its_own(10**9 + next(_STREAM_IDS), 1))
+
+
+STORES: dict[str, Callable[[Memory, MailboxKey, Notice], object]] = {
+    "begin and settle": _store,
+    "the same, of a new sender": _store_new,
 }
 CALLS = {
-    "believe": Filled.believe,
-    "rearm_device": Filled.rearm_device,
-    "rearm_users": Filled.rearm_users,
+    "believe": lambda memory, key, notice: memory.believe(key, notice, 0.0),
+    "rearm_device": lambda memory, key, notice: memory.rearm_device(
+        key, notice.pair.sender, notice.key
+    ),
+    "rearm_users": lambda memory, key, notice: memory.rearm_users(
+        key[0], notice.pair.sender
+    ),
     **STORES,
 }
 
@@ -101,30 +78,27 @@ async def measure(_: Path, sizes: Sizes, say: Callable[[str], None]) -> Findings
     return Findings.joined([_weights(Limits(sizes.pairs)), _times(sizes)])
 
 
-def weigh(limits: Limits, rows: int, depth: int, make: Make) -> int:
-    """Return how many bytes a memory takes."""
+def filled(limits: Limits, rows: int, depth: int, make: Make) -> Memory:
+    """Return a memory with so many rows, and so many in each mailbox."""
     memory = Memory(limits, sees_reads=False, hold_s=None)
-    tracemalloc.start()
-    try:
-        fill(memory, rows, depth, make)
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-
-
-def fill(memory: Memory, rows: int, depth: int, make: Make) -> None:
-    """Store so many rows, and so many in each mailbox."""
     for which in range(rows):
         # Nothing is shared that would not be in a running Synapse.
         key = _mailbox(which, depth)
-        if which % depth == 0:
-            memory.open(key, 0).learned = True
-        store(memory, key, make(which, depth), which + 1)
+        memory.open(key, 0).learned = True
+        _store(memory, key, make(which, depth))
+    return memory
 
 
-def store(memory: Memory, key: MailboxKey, notice: Notice, stream_id: int) -> None:
-    memory.settle(memory.begin(key, notice, notice.pair.sender, 0, 0.0), stream_id)
+def weigh(limits: Limits, rows: int, depth: int, make: Make) -> int:
+    """Return how many bytes a memory takes."""
+    tracemalloc.start()
+    try:
+        memory = filled(limits, rows, depth, make)
+        gc.collect()
+        assert len(memory) > 0
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
 
 
 def of_its_own(which: int, _: int) -> Notice:
@@ -170,22 +144,23 @@ def _weights(limits: Limits) -> Findings:
 def _times(sizes: Sizes) -> Findings:
     most, roomy = sizes.pairs, Limits(10 * sizes.pairs)
     deep = Limits(most).of_mailbox
-    some = [
-        Filled.to("few", 10, 10, roomy),
-        Filled.to("many mailboxes", most, TYPICAL, roomy),
-        Filled.to("one mailbox", deep, deep, roomy),
-        Filled.to("full", most, TYPICAL, Limits(most)),
-        Filled.to("one full mailbox", deep, deep, Limits(10 * deep)),
-    ]
-    best = {each: dict.fromkeys(CALLS, float("inf")) for each in some}
+    states = {
+        "few": (roomy, 10, 10),
+        "many mailboxes": (roomy, most, TYPICAL),
+        "one mailbox": (roomy, deep, deep),
+        "full": (Limits(most), most, TYPICAL),
+    }
+    memories = {name: filled(*how, of_its_own) for name, how in states.items()}
+    best = {name: dict.fromkeys(CALLS, float("inf")) for name in states}
     # In turns, so that a change of the clock's rate meets all of them.
     for _ in range(sizes.repeats):
-        for each, us in best.items():
-            for name in CALLS:
-                us[name] = min(us[name], _timed(each, name))
-    rows = [
-        (each.name, f"{each.rows:,}", *(f"{took:.1f}" for took in us.values()))
-        for each, us in best.items()
+        for name, memory in memories.items():
+            _, rows, depth = states[name]
+            for call, us in best[name].items():
+                best[name][call] = min(us, _timed(memory, rows, depth, call))
+    lines = [
+        (name, f"{states[name][1]:,}", *(f"{took:.1f}" for took in us.values()))
+        for name, us in best.items()
     ]
     few, *others = best.values()
     # What takes less than a microsecond is slower where the processor's cache ends.
@@ -193,25 +168,22 @@ def _times(sizes: Sizes) -> Findings:
     title = "A call, with more and more remembered"
     notes = [_TIMED.format(repeats=sizes.repeats)]
     return Findings(
-        [Table(title, ("what is remembered", "rows", *CALLS), rows, notes)],
+        [Table(title, ("what is remembered", "rows", *CALLS), lines, notes)],
         [Target.most("slowest way to store, to that with few", slower, MOST_SLOWER)],
     )
 
 
-def _timed(filled: Filled, name: str) -> float:
+def _timed(memory: Memory, rows: int, depth: int, name: str) -> float:
     """Return how many microseconds a call takes."""
-    chance = random.Random(filled.rows)  # noqa: S311 nothing here is secret
-    drawn: Sequence[int] = chance.choices(range(filled.rows), k=ASKED_ABOUT)
-    some = [
-        (_mailbox(which, filled.depth), of_its_own(which, filled.depth))
-        for which in drawn
-    ]
+    chance = random.Random(rows)  # noqa: S311 nothing here is secret
+    drawn = chance.choices(range(rows), k=ASKED_ABOUT)
+    some = [(_mailbox(each, depth), of_its_own(each, depth)) for each in drawn]
     call = CALLS[name]
     gc.disable()
     try:
         started = time.perf_counter()
         for key, notice in some:
-            call(filled, key, notice)
+            call(memory, key, notice)
         return (time.perf_counter() - started) / len(some) * 1e6
     finally:
         gc.enable()

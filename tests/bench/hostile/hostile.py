@@ -44,13 +44,7 @@ _HOW = (
 
 @attrs.frozen
 class Cost:
-    """What one attack costs, in seconds.
-
-    Attributes:
-        cpu_s: Of processor.
-        wait_s: Of the longest wait of somebody else.
-        busy_s: The most that Synapse took of a processor during such a wait.
-    """
+    """The processor, the longest wait of somebody else, the most taken during one."""
 
     cpu_s: float
     wait_s: float

@@ -7,14 +7,14 @@ import sys
 from itertools import count
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Dict, List, Mapping
 from urllib.parse import urlsplit
 
 import attrs
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.bench.instruments import load
-from tests.bench.instruments.lanes import Lane, Lanes, two_lanes
+from tests.bench.instruments.lanes import MODULE, STOCK, Lane, Lanes, two_lanes
 from tests.bench.instruments.people import People
 from tests.bench.instruments.taken import Taken
 from tests.bench.report import Findings, Table, Target, ratio
@@ -59,19 +59,9 @@ class Storm:
     each: Taken
 
 
-@attrs.frozen
-class Storms:
-    """All storms over so many connections: of stock's empty requests, of duplicates."""
-
-    empty: list[Storm]
-    stock: list[Storm]
-    module: list[Storm]
-
-    def rate(self, storms: list[Storm]) -> float:
-        return median(each.rate for each in storms)
-
-    def took(self, storms: list[Storm], what: str) -> float:
-        return fmean(getattr(each.each, what) for each in storms)
+# All storms over so many connections: of empty requests, and of duplicates.
+EMPTY = "empty"
+Storms = Dict[str, List[Storm]]
 
 
 async def measure(
@@ -89,28 +79,28 @@ async def measure(
 async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Findings:
     """Time storms on two Synapses, in turns."""
     people = [await People.on(lane) for lane in lanes]
-    sent = [(lane, each, each.messages(WITHHELD)) for lane, each in zip(lanes, people)]
-    for each in sent:
-        await _storm(*each, 8, 1.0)
+    stock, module = lanes
+    kinds = {
+        EMPTY: (stock, people[0], {}),
+        STOCK: (stock, people[0], people[0].messages(WITHHELD)),
+        MODULE: (module, people[1], people[1].messages(WITHHELD)),
+    }
+    for kind in kinds.values():
+        await _storm(*kind, 8, 1.0)
     found: dict[int, Storms] = {}
     for connections in CONNECTIONS:
-        found[connections] = storms = Storms([], [], [])
+        storms: Storms = {kind: [] for kind in kinds}
+        found[connections] = storms
         for _ in range(sizes.rounds):
-            how = connections, sizes.seconds
-            storms.empty.append(await _storm(lanes[0], people[0], {}, *how))
-            for some, each in zip((storms.stock, storms.module), sent):
-                some.append(await _storm(*each, *how))
-            rates = [f"{each[-1].rate:.0f}" for each in (storms.stock, storms.module)]
-            say(f"  {connections} connections: {' and '.join(rates)} requests/s")
-    database, module = lanes[0].database, lanes[1]
-    title = f"A storm of duplicates of one pair on {database}"
-    how_told = _HOW.format(sizes.rounds, sizes.seconds, MOST)
-    table = Table(title, _HEADER, [_row(*each) for each in found.items()], [how_told])
-    targets = [
-        each for item in found.items() for each in _targets(module.on_sqlite, *item)
-    ]
+            for name, kind in kinds.items():
+                storms[name].append(await _storm(*kind, connections, sizes.seconds))
+                say(f"  {name}, {connections} at once: {storms[name][-1].rate:.0f}/s")
+    title = f"A storm of duplicates of one pair on {stock.database}"
+    how = _HOW.format(sizes.rounds, sizes.seconds, MOST)
+    table = Table(title, _HEADER, [_row(*each) for each in found.items()], [how])
+    targets = [each for item in found.items() for each in _targets(stock, *item)]
     rows = module.rows_in_mailbox(people[1].recipient)
-    name = f"rows in the mailbox after the storms on {database}"
+    name = f"rows in the mailbox after the storms on {stock.database}"
     return Findings([table], [*targets, Target.most(name, rows, 1, binding=True)])
 
 
@@ -143,40 +133,40 @@ async def _storm(
     return Storm(told["failed"], told["sent"] / told["seconds"], each)
 
 
+def _rate(storms: Storms, kind: str) -> float:
+    return median(each.rate for each in storms[kind])
+
+
+def _took(storms: Storms, what: str, *kinds: str) -> list[float]:
+    return [fmean(getattr(each.each, what) for each in storms[kind]) for kind in kinds]
+
+
 def _row(connections: int, storms: Storms) -> tuple[str, ...]:
-    both = storms.stock, storms.module
-    stock_rate, module_rate = map(storms.rate, both)
-    logged = [storms.took(each, "wal_bytes") for each in both]
-    empty_ms, *taken_ms = (
-        1000 * storms.took(each, "cpu_s") for each in (storms.empty, *both)
-    )
+    stock_rate, module_rate = _rate(storms, STOCK), _rate(storms, MODULE)
+    logged = _took(storms, "wal_bytes", STOCK, MODULE)
+    busy_s = _took(storms, "cpu_s", EMPTY, STOCK, MODULE)
     return (
         str(connections),
         *(f"{stock_rate:,.0f}", f"{module_rate:,.0f}", ratio(module_rate, stock_rate)),
-        f"{storms.took(storms.module, 'of_module'):.2f}",
-        *(f"{storms.took(each, 'statements'):.2f}" for each in both),
+        *(f"{each:.2f}" for each in _took(storms, "of_module", MODULE)),
+        *(f"{each:.2f}" for each in _took(storms, "statements", STOCK, MODULE)),
         *(f"{logged[0]:,.0f}", f"{logged[1]:,.0f}", ratio(logged[1], logged[0])),
-        f"{empty_ms:.2f}",
-        *(f"{each:.2f}" for each in taken_ms),
-        ratio(taken_ms[1], taken_ms[0]),
+        *(f"{1000 * each:.2f}" for each in busy_s),
+        ratio(busy_s[2], busy_s[1]),
     )
 
 
-def _targets(on_sqlite: bool, connections: int, storms: Storms) -> list[Target]:
-    over = f"storm on {'SQLite' if on_sqlite else 'PostgreSQL'}, {connections} at once"
-    both = storms.stock, storms.module
-    faster = storms.rate(storms.module) / storms.rate(storms.stock)
-    asked = storms.took(storms.module, "of_module")
-    failed = sum(each.failed for some in (storms.empty, *both) for each in some)
-    targets = [
+def _targets(lane: Lane, connections: int, storms: Storms) -> list[Target]:
+    over = f"storm on {lane.database}, {connections} at once"
+    faster = _rate(storms, MODULE) / _rate(storms, STOCK)
+    failed = sum(each.failed for some in storms.values() for each in some)
+    (asked,) = _took(storms, "of_module", MODULE)
+    counts = [("statements per duplicate", asked, MOST_STATEMENTS)]
+    counts.append(("requests that failed", failed, 0))
+    if not lane.on_sqlite:
+        stock, module = _took(storms, "wal_bytes", STOCK, MODULE)
+        counts.append(("WAL, of stock's", module / stock, MOST_WAL))
+    return [
         Target.least(f"{over}: requests/s, of stock's", faster, LEAST_RATIO),
-        Target.most(
-            f"{over}: statements per duplicate", asked, MOST_STATEMENTS, binding=True
-        ),
-        Target.most(f"{over}: requests that failed", failed, 0, binding=True),
+        *(Target.most(f"{over}: {n}", v, most, binding=True) for n, v, most in counts),
     ]
-    if not on_sqlite:
-        stock, module = (storms.took(each, "wal_bytes") for each in both)
-        name = f"{over}: WAL, of stock's"
-        targets.append(Target.most(name, module / stock, MOST_WAL, binding=True))
-    return targets
