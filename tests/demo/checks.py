@@ -72,16 +72,6 @@ def newest_of_each_pair(
     return Check(fact, f"not there: {missing}" if missing else "")
 
 
-def same_rows(stock: Iterable[str], module: Iterable[str]) -> Check:
-    """Check that all other messages are stored byte for byte and in order."""
-    both = [
-        [text for text in rows if json.loads(text)["type"] not in NOTICE_TYPES]
-        for rows in (stock, module)
-    ]
-    fact = "every other message is stored byte for byte as on stock, in its order"
-    return Check(fact, difference(*both))
-
-
 def same_delivery(
     sent: Iterable[Mapping[str, Any]],
     delivered: Mapping[str, Iterable[Mapping[str, Any]]],

@@ -50,8 +50,8 @@ ROOM_KEYS = 20
 def make_plan(sessions: int) -> Traffic:
     """Make the messages: each device asks for so many sessions; then room keys."""
     chance = random.Random(SEED)  # noqa: S311 variety, not secrecy
-    recipient = OlmDevice(user_id(RECIPIENT, SERVER_NAME), AWAY)
-    friend = OlmDevice(user_id(FRIEND, SERVER_NAME), device_id(FRIEND))
+    recipient = OlmDevice(user_id(RECIPIENT), AWAY)
+    friend = OlmDevice(user_id(FRIEND), device_id(FRIEND))
     session = friend.establish(recipient)
     lanes = tuple(tuple(_asked_by(name, sessions)) for name in ASKERS)
     room_keys = tuple(room_key(FRIEND, session, chance) for _ in range(ROOM_KEYS))

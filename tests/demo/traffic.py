@@ -22,6 +22,7 @@ from tests.harness.clients.messages import (
     WITHHELD,
 )
 from tests.harness.clients.olm import OlmDevice, OlmSession
+from tests.harness.homeservers.settings import SERVER_NAME
 
 SEED = 20
 ROUNDS = 25
@@ -88,25 +89,23 @@ class Traffic:
         return [send for each in self.rounds for send in each.room_keys]
 
 
-def user_id(localpart: str, server_name: str) -> str:
-    return f"@{localpart}:{server_name}"
+def user_id(localpart: str) -> str:
+    return f"@{localpart}:{SERVER_NAME}"
 
 
 def device_id(localpart: str) -> str:
     return f"{localpart.upper().replace('_', '')}DEV"
 
 
-def make_traffic(server_name: str) -> Traffic:
+def make_traffic() -> Traffic:
     """Make the messages.
 
     Who sends how many of which, and when, follows from the seed. The keys are real,
     and so they differ each time; their length does not.
     """
     rng = random.Random(SEED)  # noqa: S311 variety, not secrecy
-    devices = {
-        name: OlmDevice(user_id(name, server_name), device_id(name)) for name in SENDERS
-    }
-    recipient = OlmDevice(user_id(RECIPIENT, server_name), AWAY)
+    devices = {name: OlmDevice(user_id(name), device_id(name)) for name in SENDERS}
+    recipient = OlmDevice(user_id(RECIPIENT), AWAY)
     sources = _sources(devices, rng)
     sessions = {
         name: devices[name].establish(recipient) for name in (*FRIENDS, REARMED)
@@ -171,9 +170,8 @@ def _loses_keys(device: OlmDevice) -> Iterator[Send]:
 
 
 def _per_session(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
-    server_name = device.user_id.partition(":")[2]
     while True:
-        room_id = f"!room{rng.randrange(ROOMS):02}:{server_name}"
+        room_id = f"!room{rng.randrange(ROOMS):02}:{SERVER_NAME}"
         notice = device.notice(room_id=room_id, session_id=GroupSession().session_id)
         yield Send(PER_SESSION, WITHHELD, AWAY, notice)
 
@@ -190,12 +188,11 @@ def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
 def room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
     """Return a real Olm message with a real room key inside."""
     megolm = GroupSession()
-    server_name = session.sender.user_id.partition(":")[2]
     payload = {
         "type": "m.room_key",
         "content": {
             "algorithm": MEGOLM,
-            "room_id": f"!room{rng.randrange(ROOMS):02}:{server_name}",
+            "room_id": f"!room{rng.randrange(ROOMS):02}:{SERVER_NAME}",
             "session_id": megolm.session_id,
             "session_key": megolm.session_key.to_base64(),
         },

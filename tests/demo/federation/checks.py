@@ -53,37 +53,31 @@ class Crossed:
 
 def check(crossing: Crossing, outcomes: Sequence[Crossed]) -> tuple[Check, ...]:
     """Check all that has to hold; the first outcome is that without the module."""
-
-    def each(fact: str, trouble: Callable[[Crossed], str]) -> Check:
-        troubles = {one.placement.name: trouble(one) for one in outcomes}
-        return Check(
-            fact,
-            "; ".join(f"{name}: {text}" for name, text in troubles.items() if text),
-        )
-
-    return (
-        each(
-            "what waited for the server that was away is what the model says",
+    stock = lanes(outcomes[0].mailboxes, others)
+    facts: dict[str, Callable[[Crossed], str]] = {
+        "what waited for the server that was away is what the model says": (
             lambda one: waited_otherwise(
                 one.waited, outbox(crossing.away, one.placement)
-            ),
+            )
         ),
-        each(
-            "what is left in the mailboxes is what the model says",
+        "what is left in the mailboxes is what the model says": (
             lambda one: left_otherwise(
                 one.mailboxes, expected_rows(crossing, one.placement)
-            ),
+            )
         ),
-        each(
-            "every other message is stored byte for byte as without the module",
-            lambda one: _difference(
-                lanes(outcomes[0].mailboxes, others), lanes(one.mailboxes, others)
-            ),
+        "every other message is stored byte for byte as without the module": (
+            lambda one: _difference(stock, lanes(one.mailboxes, others))
         ),
-        each("the next syncs give all that is in the mailbox", synced_otherwise),
-        no_failed_sends({one.placement.name: one.failed for one in outcomes}),
-        each("the module acted where it was, without failures of its own", misdeeds),
-    )
+        "the next syncs give all that is in the mailbox": synced_otherwise,
+        "the module acted where it was, without failures of its own": misdeeds,
+    }
+    found = []
+    for fact, trouble in facts.items():
+        troubles = {one.placement.name: trouble(one) for one in outcomes}
+        told = (f"{name}: {text}" for name, text in troubles.items() if text)
+        found.append(Check(fact, "; ".join(told)))
+    failed = {one.placement.name: one.failed for one in outcomes}
+    return (*found, no_failed_sends(failed))
 
 
 def expected_rows(crossing: Crossing, placement: Placement) -> tuple[Request, ...]:

@@ -58,7 +58,7 @@ class Link:
             sent()
 
     async def send_and_deliver(
-        self, requests: Iterable[Request], sent: Callable[[], None] = lambda: None
+        self, requests: Iterable[Request], sent: Callable[[], None]
     ) -> None:
         """Send requests, each when the one before it has arrived."""
         for request in requests:
