@@ -104,7 +104,7 @@ def tell(
         "rows that waited in the end": left,
         "answer to a request, median": (lane.answered_within(0.5) for lane in lanes),
         "99 of 100 within": (lane.answered_within(0.99) for lane in lanes),
-        **{name: (each.told(name) for each in held) for name in MAY_GROW},
+        **{name: [each.told(name) for each in held] for name in MAY_GROW},
         "made again": (len(lane.patience.cut_off) for lane in lanes),
     }
     for why, count in sorted(comparison.missing.items()):
