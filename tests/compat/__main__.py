@@ -87,7 +87,6 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="look at all versions")
     parser.add_argument("--page", action="store_true", help="write the table")
     parser.add_argument("--only", default="", help="which tests, as for pytest's -k")
-    parser.add_argument("--pytest", default="", help="more for pytest")
     arguments = parser.parse_args()
     if arguments.record:
         look_at_all([each for each in released() if is_final(each)])
@@ -99,7 +98,6 @@ def main() -> int:
     else:
         tests, table, pythons, versions = END_TO_END, page.RUNS, PYTHONS, []
     more = ["-k", arguments.only] if arguments.only else []
-    more += arguments.pytest.split()
     runs = []
     for version in arguments.versions or versions or chosen(released()):
         for python in arguments.python or pythons:

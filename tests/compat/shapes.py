@@ -76,12 +76,11 @@ def differences(
     told = []
     for name, facts in expected_facts.items():
         other = found.get(name)
-        if facts is None and other is not None:
-            told.append(f"{name}: it is there, and was not")
-        elif facts is not None and other is None:
-            told.append(f"{name}: it is not there any more")
-        elif facts is not None and other is not None and facts != other:
-            told.append(f"{name}: {facts.differences(other)}")
+        if facts is None or other is None:
+            if facts is not other:
+                told.append(f"{name}: it is {'new' if other else 'gone'}")
+        elif facts != other:
+            told.append(f"{name}: {facts.difference(other)}")
     return told
 
 
