@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Callable, cast
 
 import pytest
 
@@ -33,7 +33,7 @@ class Told:
 
     def happen(self, what: str, *numbers: int) -> None:
         """Send a message, which stock Synapse gives, or give some with the module."""
-        contents = {
+        contents: dict[str, tuple[str, Callable[[], Any]]] = {
             "notice": (WITHHELD, lambda: self.sender.notice(0)),
             "plain": (PLAIN, dict),
             "olm": (ENCRYPTED, lambda: self.sender.encrypted_for(self.recipient)),
