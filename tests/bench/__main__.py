@@ -41,14 +41,11 @@ MET, NOT_MET = 0, 1
 
 @attrs.frozen
 class Options:
-    """What the command line says."""
-
     parts: tuple[str, ...]
     sizes: Sizes
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="Compare what the module costs and saves with stock Synapse.",
@@ -69,12 +66,10 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def say(text: str) -> None:
-    """Tell how far it is."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 that is what it is for
 
 
 async def bench(options: Options) -> int:
-    """Measure and print; return the exit code."""
     started = time.monotonic()
     targets: list[Target] = []
     with tempfile.TemporaryDirectory(prefix="withheld-bench-") as directory:

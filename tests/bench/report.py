@@ -58,8 +58,6 @@ class Target:
 
 @attrs.frozen
 class Findings:
-    """What one part of the benchmark found."""
-
     tables: Sequence[Table] = ()
     targets: Sequence[Target] = ()
 
@@ -80,7 +78,6 @@ def render(table: Table) -> str:
 
 
 def summary(targets: Sequence[Target]) -> Table:
-    """Return the table of all targets."""
     rows = [
         (
             each.name,
@@ -97,7 +94,6 @@ def summary(targets: Sequence[Target]) -> Table:
 
 
 def failed(targets: Sequence[Target]) -> list[Target]:
-    """Return the targets that fail the run."""
     return [each for each in targets if each.binding and not each.met]
 
 

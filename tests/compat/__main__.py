@@ -76,7 +76,6 @@ def look_at_all(versions: list[str]) -> None:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.compat", description=__doc__.partition("\n")[0]
     )

@@ -66,8 +66,6 @@ class Facts:
 
 
 def of_directory(packages: Path) -> dict[str, Facts]:
-    """Return the facts about the Synapse that is installed in a directory."""
-
     def read(name: str) -> str | None:
         path = packages / name
         return path.read_text(encoding="utf-8") if path.exists() else None
@@ -76,7 +74,6 @@ def of_directory(packages: Path) -> dict[str, Facts]:
 
 
 def of_wheel(wheel: Path) -> dict[str, Facts]:
-    """Return the facts about the Synapse in a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
@@ -87,7 +84,6 @@ def of_wheel(wheel: Path) -> dict[str, Facts]:
 
 
 def of_method(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Facts:
-    """Return the facts about a method."""
     parameters = [each.arg for each in method.args.args + method.args.kwonlyargs]
     body = ast.Module(_without_docstring(method.body), [])
     cleaned = _WithoutAnnotations().visit(body)

@@ -23,7 +23,6 @@ RELEASES = "<!-- releases: written by `python -m tests.compat --short --page` --
 
 
 def line(run: Run, day: dt.date | None = None) -> str:
-    """Return the line of a run."""
     day = day or dt.datetime.now(tz=dt.timezone.utc).date()
     return f"| {run.synapse} | {run.python} | {run.outcome} | {run.counts} | {day} |"
 
@@ -60,7 +59,6 @@ def with_release(table: str, run: Run, minor: Run, day: dt.date) -> str:
 
 
 def passed(page: str) -> list[str]:
-    """Return the releases that passed, oldest first."""
     table = page.partition(RELEASES)[2].partition("\n\n")[0]
     rows = re.findall(r"^\| \d[^|]*\|[^|]*\|([^|]*)\|", table, re.M)
     return sorted((each for row in rows for each in row.split()), key=key)

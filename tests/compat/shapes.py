@@ -25,7 +25,6 @@ def key(version: str) -> tuple[int, ...]:
 
 
 def recorded() -> Shapes:
-    """Return what is recorded."""
     told = json.loads(FILE.read_text())
     return {
         method: {
@@ -85,5 +84,4 @@ def differences(
 
 
 def is_final(version: str) -> bool:
-    """Say whether a version is a release, not a candidate for one."""
     return re.fullmatch(r"\d+(\.\d+)*", version) is not None

@@ -32,7 +32,6 @@ LOG_LINES = 20
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.demo",
         description="Drive Synapses with the same traffic, some with the module. The "
@@ -55,7 +54,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 async def demonstrate(
     directory: Path, options: argparse.Namespace, progress: Progress
 ) -> int:
-    """Run a demonstration; return the exit code."""
     started = perf_counter()
 
     def told(outcome: Outcome) -> int:

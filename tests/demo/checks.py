@@ -53,7 +53,6 @@ def copies(rows: Iterable[str]) -> dict[Pair, int]:
 
 
 def one_notice_per_pair(mailboxes: Mapping[str, Iterable[str]]) -> Check:
-    """Check that no mailbox holds two notices of a pair."""
     found = [many for rows in mailboxes.values() if (many := copies(rows))]
     fact = "at rest, no mailbox holds two notices of one pair"
     return Check(fact, f"more than one: {found}" if found else "")
@@ -94,13 +93,11 @@ def same_delivery(
 
 
 def no_failed_sends(failed: Mapping[str, int]) -> Check:
-    """Check that every request was answered 200."""
     trouble = f"failed: {dict(failed)}" if any(failed.values()) else ""
     return Check("every request was answered 200", trouble)
 
 
 def module_acted(metrics: Mapping[str, float]) -> Check:
-    """Check that the module acted and counts no failure."""
     failures, active = total(metrics, FAILURES), metrics.get(ACTIVE)
     trouble = f"it counts {failures:.0f} failures" if failures else ""
     if active != 1:
@@ -123,7 +120,6 @@ def difference(expected: Sequence[str], actual: Sequence[str]) -> str:
 
 
 def _notices(rows: Iterable[str]) -> Iterable[tuple[Pair, str]]:
-    """Return the pair and the key of each notice."""
     for message in map(json.loads, rows):
         if message["type"] in NOTICE_TYPES:
             content = message["content"]

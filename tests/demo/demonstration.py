@@ -85,7 +85,6 @@ def as_delivered(sends: Iterable[Send]) -> list[dict[str, Any]]:
 
 
 def _check(traffic: Traffic, stock: Measured, module: Measured) -> tuple[Check, ...]:
-    """Check all that has to hold."""
     both = {"stock": stock, "with the module": module}
     return (
         checks.one_notice_per_pair(module.mailboxes),

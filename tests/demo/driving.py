@@ -148,7 +148,6 @@ async def _settle(homeserver: Homeserver, cast: Cast, is_tidy: IsTidy) -> None:
 
 
 async def _measure(homeserver: Homeserver, cast: Cast, failed: int) -> Measured:
-    """Measure a homeserver after the traffic, and let the away device catch up."""
     clients = (cast.away, *cast.others)
     mailboxes = {each.device_id: rows_of(homeserver, each) for each in clients}
     metrics = await homeserver.metrics()

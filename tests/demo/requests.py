@@ -93,7 +93,6 @@ def _is_tidy(rows: Sequence[str]) -> bool:
 
 
 def _has_vanished(rows: Sequence[str]) -> bool:
-    """Say whether no cancellation is left."""
     return not any("request_cancellation" in text for text in rows)
 
 
@@ -129,7 +128,6 @@ async def compare_requests(
 
 
 def _table(stock: Measured, *modules: Measured) -> list[tuple[str, ...]]:
-    """Put what was measured side by side, stock first."""
     rows: dict[str, list[str]] = {}
     for number, module in enumerate(modules, start=1):
         for label, on_stock, with_module in make_rows(stock, module):
@@ -139,7 +137,6 @@ def _table(stock: Measured, *modules: Measured) -> list[tuple[str, ...]]:
 
 
 def _check(plan: Traffic, measured: Mapping[str, Measured]) -> tuple[Check, ...]:
-    """Check all that has to hold."""
     delivered = {name: each.catchup.messages for name, each in measured.items()}
     asked, *others = map(_asked_in_the_end, delivered.values())
     wrong = [len(each) for each in others if each != asked]

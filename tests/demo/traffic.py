@@ -140,8 +140,6 @@ def _round(
 def _sources(
     devices: Mapping[str, OlmDevice], rng: random.Random
 ) -> list[Iterator[Send]]:
-    """Return the endless notices of each sender that has no session."""
-
     def repeated(name: str, to: str = AWAY) -> Iterator[Send]:
         return itertools.repeat(Send(name, WITHHELD, to, devices[name].notice()))
 
@@ -186,7 +184,6 @@ def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
 
 
 def room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
-    """Return a real Olm message with a real room key inside."""
     megolm = GroupSession()
     payload = {
         "type": "m.room_key",

@@ -21,7 +21,6 @@ LONGEST = 96
 
 
 def try_at_random(inputs: int) -> int:
-    """Try inputs that are drawn at random; return how many failed."""
     target, chance, failed = Target(), random.SystemRandom(), 0
     for _ in range(inputs):
         data = chance.randbytes(chance.randrange(LONGEST))

@@ -40,7 +40,6 @@ class Said:
         return last == what and bool({"whole", scope} & scopes)
 
     def note(self, request: Request) -> None:
-        """Note a request that is over."""
         if _is_spoofed(request):
             return
         for user_id, by_device in request.messages.items():

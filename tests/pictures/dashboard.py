@@ -46,7 +46,6 @@ async def ask(
 
 
 def draw(panels: list[Panel], file: Path) -> None:
-    """Draw the panels as small multiples."""
     rows = -(-len(panels) // COLUMNS)
     size = (4.6 * COLUMNS, 2.5 * rows)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=size, layout="constrained")

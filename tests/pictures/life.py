@@ -43,7 +43,6 @@ class Life:
 
     @classmethod
     async def begin(cls, homeserver: Homeserver, outward: Outward) -> Life:
-        """Register everybody."""
         people = [await homeserver.register(name) for name in PEOPLE]
         away = [await homeserver.register(f"away-{name}") for name in AWAY]
         return cls(homeserver, people, away, outward, random.Random(7))  # noqa: S311 no secret

@@ -48,7 +48,6 @@ SHOWN = 20
 
 
 async def soak(seconds: float, seed: int, directory: Path) -> int:
-    """Live, compare, and tell the outcome; return the exit code."""
     people = make_people(HERE, ABROAD, BRIDGED)
     postgres = PostgresServer(directory / "postgres")
     stock = await Lane.make("stock", directory / "stock", None, postgres.database())
@@ -96,7 +95,6 @@ async def outcome(whole: Soak) -> int:
 def tell(
     whole: Soak, comparison: Comparison, left: list[int], held: list[Held]
 ) -> None:
-    """Print the outcome as a table."""
     lanes = whole.lanes
     rows: dict[str, Iterable[object]] = {
         "": (lane.name for lane in lanes),

@@ -78,7 +78,6 @@ class Lane:
 
     @property
     def given(self) -> int:
-        """Return how many messages its devices were given."""
         return sum(len(each.given) for each in self.histories.values())
 
     def answered_within(self, share: float) -> str:
@@ -95,7 +94,6 @@ class Lane:
         await together(self.other.stop(), self.bridge.stop())
 
     async def settle(self, people: list[User]) -> None:
-        """Register people, and log their devices in."""
         for user in people:
             if user.is_here:
                 first, *_ = user.devices
@@ -126,7 +124,6 @@ class Lane:
             raise MatrixError(f"sendToDevice: {status}")
 
     async def _send_abroad(self, number: int, said: Said, messages: Any) -> None:
-        """Send an EDU, and wait until it is stored."""
         sender, message_id = self._named(said.sender.user.user_id), f"message{number}"
         # Synapse takes one transaction of a server at a time.
         async with self._edus:
@@ -160,7 +157,6 @@ class Lane:
         history.read(number, self.as_in_life(got), again=from_start)
 
     async def log_in(self, number: int, device: Device) -> None:
-        """Log a device in, and upload its keys."""
         where, user_id = self.homeserver.base_url, device.user.user_id
 
         async def log_in() -> Client:
@@ -188,7 +184,6 @@ class Lane:
         await self.patience.insist(number, log_out)
 
     async def lose_store(self, number: int, device: Device) -> None:
-        """Upload the keys of a new crypto store."""
         client = self._clients[device]
         await self.patience.insist(number, lambda: self._upload(client, device))
 
@@ -217,7 +212,6 @@ class Lane:
         self.other.refuses = is_away
 
     def waiting(self, device: Device) -> Messages:
-        """Return what waits for a device."""
         user_id = device.user.user_id
         return self.as_in_life(mailbox_of(self.homeserver, user_id, device.device_id))
 

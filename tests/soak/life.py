@@ -52,7 +52,6 @@ class Life:
         self._talks: list[Talk] = []
 
     def steps(self) -> Iterator[Step]:
-        """Return steps without end."""
         kinds: dict[Callable[[], Step | None], float] = {
             self._talk: 70,
             self._read: 25,
@@ -152,7 +151,6 @@ class Life:
         return self._step(lambda lane: lane.lose_store(number, device), user)
 
     def _dehydrate(self) -> Step:
-        """Leave a dehydrated device, in the place of an earlier one."""
         user, number = self._chance.choice(self._here), self._number
         if (earlier := user.dehydrated) is not None:
             self._note_gone(earlier)
@@ -163,7 +161,6 @@ class Life:
         return self._step(lambda lane: lane.dehydrate(number, device, earlier), user)
 
     def _go_away(self) -> Step:
-        """Let the other server go away, or come back."""
         self._is_away = is_away = not self._is_away
         return self._step(lambda lane: lane.go_away(is_away))
 

@@ -23,7 +23,6 @@ STEADY_AFTER_S = 600.0
 
 
 def say(text: str) -> None:
-    """Tell whoever watches."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 progress
 
 
@@ -67,7 +66,6 @@ class Soak:
         return self.seconds * 0.9
 
     async def live(self) -> None:
-        """Live until the time is over."""
         beside = [
             ensureDeferred(each)
             for each in (self._befall(), self._look(), self._tell())
@@ -86,7 +84,6 @@ class Soak:
             error.raiseException()
 
     async def read_all(self) -> None:
-        """Let every device read what is left for it."""
         for step in self.life.last_reads():
             await together(*(step.act(lane) for lane in self.lanes))
 

@@ -121,7 +121,6 @@ def _use_postgres(directory: Path) -> PostgresServer:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.suite", description=__doc__.partition("\n")[0]
     )

@@ -86,12 +86,10 @@ def make_traffic(pairs: int) -> Traffic:
 
 
 def mailbox(number: int) -> tuple[str, str]:
-    """Return one of the mailboxes that may be remembered."""
     return (f"@recipient{number}:withheld.test", "AWAY")
 
 
 def make_batch(kind: str, sender: str, size: int) -> LocalMessages:
-    """Return messages of one sender to as many mailboxes."""
     batch: LocalMessages = {}
     for number in range(size):
         user_id, device_id = mailbox(number)

@@ -90,7 +90,6 @@ def filled(limits: Limits, rows: int, depth: int, make: Make) -> Memory:
 
 
 def weigh(limits: Limits, rows: int, depth: int, make: Make) -> int:
-    """Return how many bytes a memory takes."""
     tracemalloc.start()
     try:
         memory = filled(limits, rows, depth, make)
@@ -174,7 +173,6 @@ def _times(sizes: Sizes) -> Findings:
 
 
 def _timed(memory: Memory, rows: int, depth: int, name: str) -> float:
-    """Return how many microseconds a call takes."""
     chance = random.Random(rows)  # noqa: S311 nothing here is secret
     drawn = chance.choices(range(rows), k=ASKED_ABOUT)
     some = [(_mailbox(each, depth), of_its_own(each, depth)) for each in drawn]

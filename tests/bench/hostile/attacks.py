@@ -54,12 +54,10 @@ class Scene:
     async def send(
         self, messages: dict[str, dict[str, Any]], message_type: str = WITHHELD
     ) -> None:
-        """Send one request as the attacker."""
         status = await self.attacker.send_to_device(message_type, messages)
         assert status == OK, status
 
     def to_victim(self, devices: list[str], what: Any) -> dict[str, dict[str, Any]]:
-        """Return the messages of a request for devices of the victim."""
         return {self.victim.user_id: dict.fromkeys(devices, what)}
 
 

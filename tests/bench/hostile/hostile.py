@@ -102,7 +102,6 @@ class Bystander:
 async def measure(
     directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    """Attack on both databases."""
     parts = []
     for on_sqlite in (True, False):
         where = directory / str(on_sqlite)
@@ -112,7 +111,6 @@ async def measure(
 
 
 async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Findings:
-    """Attack a stock Synapse and one with the module, in turns."""
     database = lanes[0].database
     remote = RemoteServer()
     await remote.start()
@@ -131,7 +129,6 @@ async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Finding
 async def _costs(
     attack: Attack, scenes: list[Scene], sizes: Sizes, say: Callable[[str], None]
 ) -> tuple[Cost, Cost]:
-    """Return what an attack costs stock and the module."""
     found: dict[str, list[Cost]] = {scene.lane.name: [] for scene in scenes}
     for scene in scenes:
         if attack.prepare is not None:

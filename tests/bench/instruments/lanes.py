@@ -70,7 +70,6 @@ class Lane:
         return device_ids
 
     def rows_in_mailbox(self, client: Client) -> int:
-        """Return how many messages are queued for a device."""
         ((rows,),) = self.homeserver.query(
             "SELECT COUNT(*) FROM device_inbox WHERE user_id = ? AND device_id = ?",
             (client.user_id, client.device_id),

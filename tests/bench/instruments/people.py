@@ -53,12 +53,10 @@ class People:
     def messages(
         self, message_type: str, devices: Iterable[str] = (AWAY,)
     ) -> dict[str, dict[str, Any]]:
-        """Return the `messages` of a request for devices of the recipient."""
         told = {each: content(message_type) for each in devices}
         return {self.recipient.user_id: told}
 
     async def send(self, message_type: str, devices: Iterable[str] = (AWAY,)) -> None:
-        """Send a message to devices of the recipient."""
         messages = self.messages(message_type, devices)
         status = await self.sender.send_to_device(message_type, messages)
         if status != 200:

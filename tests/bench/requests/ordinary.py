@@ -29,7 +29,6 @@ _HOW = (
 async def measure(
     directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    """Count the statements of requests on each of two Synapses."""
     say("Sending ordinary messages.")
     async with two_lanes(directory) as lanes:
         stock, module = [await _costs(lane, sizes.requests) for lane in lanes]

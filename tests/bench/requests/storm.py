@@ -67,7 +67,6 @@ Storms = Dict[str, List[Storm]]
 async def measure(
     directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    """Time storms on both databases."""
     parts = []
     for on_sqlite in (False, True):
         where = directory / str(on_sqlite)

@@ -67,7 +67,6 @@ async def _beside(
 
 
 async def _syncs(client: Client, token: str) -> list[float]:
-    """Return how long each of some syncs takes, in milliseconds."""
     times = []
     for _ in range(SYNCS):
         started = time.perf_counter()

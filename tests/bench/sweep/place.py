@@ -31,8 +31,6 @@ _FILL = """
 
 @attrs.frozen
 class Place:
-    """A Synapse, and its database."""
-
     name: str
     homeserver: Homeserver
     database: dict[str, Any]
@@ -68,7 +66,6 @@ class Place:
         )
 
     def weighed(self, command: str) -> tuple[dict[str, Any], int]:
-        """Run a command without pauses; return what it told, and the bytes it held."""
         process = self.command(
             command, "--pause", "0", program="tests.bench.sweep.weighed"
         )

@@ -49,7 +49,6 @@ class Recorder(Database):
     async def delete(
         self, superseded: Iterable[Superseded], queue: Queue = INBOX
     ) -> int:
-        """Note it."""
         del queue  # the sweep is about one only
         rows = [(*row.mailbox, row.stream_id) for row in superseded]
         self.batches.append(rows)
@@ -57,7 +56,6 @@ class Recorder(Database):
 
 
 def measure(place: Place, sizes: Sizes) -> Findings:
-    """Sweep tables with few and many notices."""
     rows = sizes.backlog[-2]
     lines, walks, works = [], [], []
     for share in SHARES:

@@ -21,7 +21,6 @@ from tests.bench.sweep.place import Place, flat, places
 async def measure(
     directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    """Measure everything on new databases."""
     directory.mkdir()
     async with places(directory) as made:
         stock = await made(STOCK, None)

@@ -81,7 +81,6 @@ def check(crossing: Crossing, outcomes: Sequence[Crossed]) -> tuple[Check, ...]:
 
 
 def expected_rows(crossing: Crossing, placement: Placement) -> tuple[Request, ...]:
-    """Return what must be left in the mailboxes."""
     return mailbox(arrived(crossing, placement), placement)
 
 
@@ -115,7 +114,6 @@ def synced_otherwise(one: Crossed) -> str:
 
 
 def misdeeds(one: Crossed) -> str:
-    """Return what the module says against itself."""
     expected = one.placement.sender + one.placement.receiver
     if one.active != expected:
         return f"it acts on {one.active} of {expected} servers"
@@ -123,7 +121,6 @@ def misdeeds(one: Crossed) -> str:
 
 
 def others(text: str) -> bool:
-    """Say whether a row is not a notice."""
     return json.loads(text)["type"] not in NOTICE_TYPES
 
 

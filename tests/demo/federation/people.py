@@ -105,7 +105,6 @@ class Link:
         return tuple(self.named(text) for (text,) in rows if ours in text)
 
     def mailboxes(self) -> dict[str, tuple[str, ...]]:
-        """Return the rows of each device of the recipient, in order: JSON text."""
         return {
             client.device_id: tuple(map(self.named, rows_of(self.receiver, client)))
             for client in (self.away, self.tablet)
@@ -119,7 +118,6 @@ class Link:
 
 
 async def link(sender: Homeserver, receiver: Homeserver) -> Link:
-    """Register people on two servers that run."""
     number = next(_NUMBERS)
     people = {
         name: await sender.register(f"{name}{number}", device_id=device_id(name))

@@ -42,7 +42,6 @@ class Quartet:
         return (*self.senders.values(), *self.receivers.values())
 
     async def link(self, placement: Placement) -> Link:
-        """Register people for a placement."""
         return await link(
             self.senders[placement.sender], self.receivers[placement.receiver]
         )

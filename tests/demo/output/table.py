@@ -49,7 +49,6 @@ def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
 
 
 def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, float]]:
-    """Return what the module's metrics say."""
     for name, value in sorted(metrics.items()):
         # All of them are there from the start.
         if value and (found := DECISION.fullmatch(name)):
