@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 import attrs
 
 
 @attrs.frozen
 class Sizes:
-    """How much of everything is measured.
-
-    Attributes:
-        requests: How many requests of each kind are counted.
-        pairs: How many pairs the memory holds.
-        repeats: How often each timing of code is repeated.
-        rounds: How often each storm is repeated.
-        seconds: How long a storm lasts.
-        backlog: How many rows a sweep looks at, fewest first.
-        depths: How many rows mailboxes have, fewest first.
-        table: How many rows others have beside them.
-        senders: How many users send to one device.
-        often: How often each of them does.
-        users: How many users a hostile request makes up.
-        duplicates: How many devices it makes up, or repeats a notice to.
-        attacks: How often each hostile request is made.
-        quick: Whether the numbers mean nothing.
-    """
-
-    requests: int
-    pairs: int
-    repeats: int
-    rounds: int
-    seconds: float
-    backlog: tuple[int, ...]
-    depths: tuple[int, ...]
-    table: int
-    senders: int
-    often: int
-    users: int
-    duplicates: int
-    attacks: int
-    quick: bool = False
+    requests: int = 50  # counted of each kind
+    pairs: int = 200_000  # in the memory
+    repeats: int = 60  # of each timing of code
+    rounds: int = 5  # of each storm
+    seconds: float = 3.0  # that a storm lasts
+    # Rows that a sweep looks at, and in mailboxes, fewest first.
+    backlog: Tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000)
+    depths: Tuple[int, ...] = (10, 1_000, 1_000_000)
+    table: int = 10_000_000  # rows of others beside them
+    senders: int = 10_000  # to one device
+    often: int = 100  # each of them
+    users: int = 100_000  # that a hostile request makes up
+    duplicates: int = 20_000  # devices that it makes up, or repeats a notice to
+    attacks: int = 3  # of each kind
+    quick: bool = False  # whether the numbers mean nothing
 
 
-FULL = Sizes(
-    requests=50,
-    pairs=200_000,
-    repeats=60,
-    rounds=5,
-    seconds=3.0,
-    backlog=(10_000, 100_000, 1_000_000, 10_000_000),
-    depths=(10, 1_000, 1_000_000),
-    table=10_000_000,
-    senders=10_000,
-    often=100,
-    users=100_000,
-    duplicates=20_000,
-    attacks=3,
-)
+FULL = Sizes()
 
 # Enough to see that everything runs, not for numbers.
 QUICK = Sizes(

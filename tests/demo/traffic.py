@@ -15,12 +15,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import attrs
 from vodozemac import GroupSession
 
-from tests.harness.clients.messages import (
-    ENCRYPTED,
-    MEGOLM,
-    OLDER_WITHHELD,
-    WITHHELD,
-)
+from tests.harness.clients.messages import ENCRYPTED, MEGOLM, OLDER_WITHHELD, WITHHELD
 from tests.harness.clients.olm import OlmDevice, OlmSession
 from tests.harness.homeservers.settings import SERVER_NAME
 

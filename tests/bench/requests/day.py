@@ -41,12 +41,6 @@ _COSTS = (
     "CPU (Synapse's process and PostgreSQL's), one that collapses {:,.0f} bytes and "
     "{:.2f} ms, on this machine."
 )
-_ASSUMED = (
-    f"Assumed: {ACTIVE_DEVICES:,} devices send on that day; each has no Olm session "
-    f"with {MET} devices on average, and tells each {REPEATS} times; {DEAD:.0%} of "
-    f"these do not sync on that day, the others {SYNCS} times; before {REARMED:.0%} of "
-    f"the notices an Olm message passed. One in {SCALE:,} is simulated."
-)
 
 
 @attrs.frozen
@@ -140,7 +134,7 @@ async def measure(
         x for each in (stored, collapsed) for x in (each.wal_bytes, 1000 * each.cpu_s)
     ]
     title = "A day of a server of matrix.org's size"
-    notes = [_COSTS.format(*told), _ASSUMED]
+    notes = [_COSTS.format(*told), f"One in {SCALE:,} is simulated."]
     return Findings([Table(title, ("", "a day"), rows, notes)])
 
 

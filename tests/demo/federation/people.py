@@ -7,13 +7,7 @@ from typing import Callable, Iterable, Mapping
 
 import attrs
 
-from tests.demo.federation.traffic import (
-    NEIGHBOUR,
-    OTHER,
-    RECIPIENT,
-    SENDERS,
-    Request,
-)
+from tests.demo.federation.traffic import NEIGHBOUR, OTHER, RECIPIENT, SENDERS, Request
 from tests.demo.traffic import AWAY, TABLET, device_id
 from tests.harness.clients.matrix import Client
 from tests.harness.databases.mailbox import rows_of
