@@ -6,6 +6,8 @@ from typing import Sequence
 
 import attrs
 
+from tests.demo.output.table import aligned
+
 MET, NOT_MET = "met", "NOT MET"
 
 
@@ -14,9 +16,7 @@ class Table:
     """One table.
 
     Attributes:
-        title: What it shows.
         header: The names of the columns; all but the first hold numbers.
-        rows: The cells.
         notes: How the numbers came about.
     """
 
@@ -31,10 +31,6 @@ class Target:
     """What should be, and what is.
 
     Attributes:
-        name: What was measured.
-        wanted: What should come out.
-        measured: What did.
-        met: Whether that is as wanted.
         binding: Whether missing it fails the run. Timings never do: they say as
             much about the machine and its other work.
     """
@@ -45,67 +41,62 @@ class Target:
     met: bool
     binding: bool
 
+    @classmethod
+    def most(
+        cls, name: str, measured: float, limit: float, *, binding: bool = False
+    ) -> Target:
+        """Return the target that a number is at most so large."""
+        met = measured <= limit
+        return cls(name, f"≤ {limit:g}", f"{measured:.2f}", met, binding)
+
+    @classmethod
+    def least(cls, name: str, measured: float, limit: float) -> Target:
+        """Return the target that a number is at least so large."""
+        met = measured >= limit
+        return cls(name, f"≥ {limit:g}", f"{measured:.2f}", met, binding=False)
+
 
 @attrs.frozen
 class Findings:
-    """What one part of the benchmark found."""
-
     tables: Sequence[Table] = ()
     targets: Sequence[Target] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[Findings]) -> Findings:
+        return cls(
+            [table for each in parts for table in each.tables],
+            [target for each in parts for target in each.targets],
+        )
 
 
 def render(table: Table) -> str:
     """Return a table as Markdown, with its title and notes."""
-    widths = [max(map(len, column)) for column in zip(table.header, *table.rows)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [_line(line, widths) for line in (table.header, rule, *table.rows)]
-    notes = [f"- {note}" for note in table.notes]
-    parts = [f"### {table.title}", "\n".join(lines), "\n".join(notes)]
+    cells = aligned([table.header, *table.rows], markdown=True)
+    notes = "\n".join(f"- {note}" for note in table.notes)
+    parts = [f"### {table.title}", cells, notes]
     return "\n\n".join(part for part in parts if part)
 
 
 def summary(targets: Sequence[Target]) -> Table:
-    """Return the table of all targets."""
-    return Table(
-        "Summary",
-        ("target", "wanted", "measured", "kind", "outcome"),
-        [
-            (
-                each.name,
-                each.wanted,
-                each.measured,
-                "count" if each.binding else "timing",
-                MET if each.met else NOT_MET,
-            )
-            for each in targets
-        ],
-        ["Only a target about counts fails the run; timings are reported."],
-    )
+    rows = [
+        (
+            each.name,
+            each.wanted,
+            each.measured,
+            "count" if each.binding else "timing",
+            MET if each.met else NOT_MET,
+        )
+        for each in targets
+    ]
+    header = ("target", "wanted", "measured", "kind", "outcome")
+    notes = ["Only a target about counts fails the run; timings are reported."]
+    return Table("Summary", header, rows, notes)
 
 
 def failed(targets: Sequence[Target]) -> list[Target]:
-    """Return the targets that fail the run."""
     return [each for each in targets if each.binding and not each.met]
 
 
 def ratio(module: float, stock: float) -> str:
     """Return module over stock, `–` where stock has none."""  # noqa: RUF002 a dash
     return f"{module / stock:.2f}" if stock else "–"  # noqa: RUF001 a dash
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Return a number, without decimals where there are none."""
-    return f"{value:,.0f}" if value == round(value) else f"{value:,.{digits}f}"
-
-
-def counted(count: int, thing: str) -> str:
-    """Return how many there are of something."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = (
-        cell.rjust(width) if column else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths))
-    )
-    return f"| {' | '.join([first, *others])} |"

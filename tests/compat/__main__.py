@@ -11,11 +11,13 @@ docs/compatibility.md, and leaves out what passed there in an earlier short run;
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Callable
 
 from tests.compat import page
 from tests.compat.environments import (
@@ -76,7 +78,6 @@ def look_at_all(versions: list[str]) -> None:
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.compat", description=__doc__.partition("\n")[0]
     )
@@ -87,41 +88,34 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help="look at all versions")
     parser.add_argument("--page", action="store_true", help="write the table")
     parser.add_argument("--only", default="", help="which tests, as for pytest's -k")
-    parser.add_argument("--pytest", default="", help="more for pytest")
     arguments = parser.parse_args()
     if arguments.record:
         look_at_all([each for each in released() if is_final(each)])
         return 0
-    if arguments.short:
-        return _every_release(arguments)
-    if arguments.fast:
-        tests, table, pythons, versions = FAST, page.FAST, ALL_PYTHONS, [NEWEST]
-    else:
-        tests, table, pythons, versions = END_TO_END, page.RUNS, PYTHONS, []
     more = ["-k", arguments.only] if arguments.only else []
-    more += arguments.pytest.split()
+    play: Callable[[str, str], Run] = functools.partial(run, tests=[*END_TO_END, *more])
+    table, pythons, versions = page.RUNS, PYTHONS, arguments.versions
+    if arguments.short:
+        known = page.passed(page.PAGE.read_text()) if arguments.page else []
+        table, pythons, play = page.RELEASES, PYTHONS[:1], run_short
+        newest_first = versions or released()[::-1]
+        versions = [each for each in newest_first if each not in known]
+    elif arguments.fast:
+        table, pythons, versions = page.FAST, ALL_PYTHONS, versions or [NEWEST]
+        play = functools.partial(run, tests=[*FAST, *more])
+    elif not versions:
+        versions = chosen(released())
     runs = []
-    for version in arguments.versions or versions or chosen(released()):
+    for version in versions:
         for python in arguments.python or pythons:
-            done = run(version, python, [*tests, *more])
+            done = play(version, python)
             runs.append(done)
             print(page.line(done), flush=True)  # noqa: T201 data
             if arguments.page and done.outcome in {"passed", "failed"}:
                 page.write(done, table)
+    if arguments.short:
+        return int(any(each.outcome != "passed" for each in runs))
     return int(any(_counts(each, arguments.python) for each in runs))
-
-
-def _every_release(arguments: argparse.Namespace) -> int:
-    known = page.passed(page.PAGE.read_text()) if arguments.page else []
-    versions = arguments.versions or released()[::-1]
-    runs = []
-    for version in [each for each in versions if each not in known]:
-        for python in arguments.python or PYTHONS[:1]:
-            runs.append(run_short(version, python))
-            print(page.line(runs[-1]), flush=True)  # noqa: T201 data
-            if arguments.page and runs[-1].outcome in {"passed", "failed"}:
-                page.write_release(runs[-1])
-    return int(any(each.outcome != "passed" for each in runs))
 
 
 def _counts(done: Run, asked_for: list[str] | None) -> bool:

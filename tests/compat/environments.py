@@ -176,6 +176,5 @@ def _version(directory: Path) -> str:
 
 
 def packages_of(directory: Path) -> Path:
-    """Return where an environment has its packages."""
     (found,) = directory.glob("lib/python*/site-packages")
     return found

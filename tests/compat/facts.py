@@ -1,7 +1,7 @@
 """What the module relies on in Synapse's source, as facts that can be compared.
 
-No text of Synapse's is kept: of each method its parameters, the names it uses, and a
-hash of the rest, without comments, annotations and its docstring.
+No text of Synapse's is kept: of each method its parameters, and a hash of the rest,
+without comments, annotations and its docstring.
 """
 
 from __future__ import annotations
@@ -54,35 +54,18 @@ def _called(file: str, method: str) -> str:
 
 @attrs.frozen
 class Facts:
-    """One method.
-
-    Attributes:
-        parameters: Their names, in order.
-        uses: The attributes and functions that it names.
-        text: A hash of its body.
-    """
+    """One method: the names of its parameters, in order, and a hash of its body."""
 
     parameters: List[str]
-    uses: List[str]
     text: str
 
-    def differences(self, other: Facts) -> str:
-        """Say how another method differs from this one."""
-        found = []
+    def difference(self, other: Facts) -> str:
         if self.parameters != other.parameters:
-            found.append(f"it takes {other.parameters}, not {self.parameters}")
-        if more := sorted(set(other.uses) - set(self.uses)):
-            found.append(f"it newly uses {more}")
-        if fewer := sorted(set(self.uses) - set(other.uses)):
-            found.append(f"it no longer uses {fewer}")
-        if not found and self.text != other.text:
-            found.append("it does something else with the same names")
-        return "; ".join(found)
+            return f"it takes {other.parameters}, not {self.parameters}"
+        return "it does something else"
 
 
 def of_directory(packages: Path) -> dict[str, Facts]:
-    """Return the facts about the Synapse that is installed in a directory."""
-
     def read(name: str) -> str | None:
         path = packages / name
         return path.read_text(encoding="utf-8") if path.exists() else None
@@ -91,7 +74,6 @@ def of_directory(packages: Path) -> dict[str, Facts]:
 
 
 def of_wheel(wheel: Path) -> dict[str, Facts]:
-    """Return the facts about the Synapse in a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
@@ -102,18 +84,11 @@ def of_wheel(wheel: Path) -> dict[str, Facts]:
 
 
 def of_method(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Facts:
-    """Return the facts about a method."""
     parameters = [each.arg for each in method.args.args + method.args.kwonlyargs]
     body = ast.Module(_without_docstring(method.body), [])
     cleaned = _WithoutAnnotations().visit(body)
-    uses = {each.attr for each in ast.walk(cleaned) if isinstance(each, ast.Attribute)}
-    uses |= {
-        each.func.id
-        for each in ast.walk(cleaned)
-        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
-    }
     text = hashlib.sha256(" ".join(_words(cleaned)).encode()).hexdigest()[:16]
-    return Facts(parameters[1:], sorted(uses), text)
+    return Facts(parameters[1:], text)
 
 
 def _facts(read: Callable[[str], Optional[str]]) -> Iterator[tuple[str, Facts]]:

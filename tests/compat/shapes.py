@@ -25,7 +25,6 @@ def key(version: str) -> tuple[int, ...]:
 
 
 def recorded() -> Shapes:
-    """Return what is recorded."""
     told = json.loads(FILE.read_text())
     return {
         method: {
@@ -76,15 +75,13 @@ def differences(
     told = []
     for name, facts in expected_facts.items():
         other = found.get(name)
-        if facts is None and other is not None:
-            told.append(f"{name}: it is there, and was not")
-        elif facts is not None and other is None:
-            told.append(f"{name}: it is not there any more")
-        elif facts is not None and other is not None and facts != other:
-            told.append(f"{name}: {facts.differences(other)}")
+        if facts is None or other is None:
+            if facts is not other:
+                told.append(f"{name}: it is {'new' if other else 'gone'}")
+        elif facts != other:
+            told.append(f"{name}: {facts.difference(other)}")
     return told
 
 
 def is_final(version: str) -> bool:
-    """Say whether a version is a release, not a candidate for one."""
     return re.fullmatch(r"\d+(\.\d+)*", version) is not None

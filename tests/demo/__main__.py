@@ -22,7 +22,6 @@ from tests.demo.federation.servers import federate
 from tests.demo.output.keeping import invitation
 from tests.demo.output.progress import Progress
 from tests.demo.requests import compare_requests
-from tests.harness.clients.matrix import MatrixError
 from tests.harness.homeservers.homeserver import HomeserverError
 from tests.harness.processes.process import tail
 from tests.harness.running import INTERRUPTED, run
@@ -31,37 +30,20 @@ HELD, DID_NOT_HOLD, NOT_SHOWN = 0, 1, 2
 
 LOG_LINES = 20
 
-_EPILOG = """\
-example:
-  python -m tests.demo --markdown > table.md
-
-The table goes to standard output, everything else to standard error.
-
-exit codes:
-  0    everything that has to hold did
-  1    something did not: see the lines that begin with FAILED
-  2    it could not be shown: see the end of the logs
-  130  it was interrupted before its end
-"""
-
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.demo",
-        description="Drive Synapses with the same traffic, some with the module.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Drive Synapses with the same traffic, some with the module. The "
+        "table goes to standard output, everything else to standard error.",
     )
     one = parser.add_mutually_exclusive_group()
-    for name, does in (
-        ("--keep", "let the Synapse with the module run on until Ctrl-C"),
-        (
-            "--federation",
-            "instead: four Synapses that federate, the receiving ones away meanwhile",
-        ),
-        ("--requests", "instead: a mailbox of 10,000 stale key requests"),
-    ):
+    flags = {
+        "--keep": "let the Synapse with the module run on until Ctrl-C",
+        "--federation": "instead: four Synapses that federate, the receiving ones away",
+        "--requests": "instead: a mailbox of 10,000 stale key requests",
+    }
+    for name, does in flags.items():
         one.add_argument(name, action="store_true", help=does)
     parser.add_argument(
         "--markdown", action="store_true", help="print the table as Markdown"
@@ -72,7 +54,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 async def demonstrate(
     directory: Path, options: argparse.Namespace, progress: Progress
 ) -> int:
-    """Run a demonstration; return the exit code."""
     started = perf_counter()
 
     def told(outcome: Outcome) -> int:
@@ -115,8 +96,6 @@ async def show(directory: Path, options: argparse.Namespace, progress: Progress)
         # It ends with the end of the log.
         progress.say(str(error))
         return NOT_SHOWN
-    except MatrixError as error:
-        progress.say(str(error))
     except Exception:  # noqa: BLE001 shown, whatever it is
         traceback.print_exc()
     for path in sorted(directory.glob("*/homeserver.log")):
@@ -125,12 +104,7 @@ async def show(directory: Path, options: argparse.Namespace, progress: Progress)
     return NOT_SHOWN
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the demonstration with a reactor; return the exit code."""
-    options, progress = parse(arguments), Progress(sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="withheld-demo-") as directory:
-        return run(lambda: show(Path(directory), options, progress))
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    options, progress = parse(sys.argv[1:]), Progress(sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="withheld-demo-") as directory:
+        sys.exit(run(lambda: show(Path(directory), options, progress)))

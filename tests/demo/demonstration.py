@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, AsyncIterator, Iterable, Mapping
 
 import attrs
 
 from tests.demo import checks
 from tests.demo.checks import Check, Pair
-from tests.demo.driving import Cast, play, register_all
-from tests.demo.measuring import Measured, measure, settle
+from tests.demo.driving import Cast, Measured, drive, register
 from tests.demo.output.progress import Progress
 from tests.demo.output.table import HEADER, aligned, make_rows
 from tests.demo.traffic import (
     AWAY,
+    SENDERS,
     TABLET,
     Send,
     Traffic,
@@ -24,7 +24,6 @@ from tests.demo.traffic import (
     user_id,
 )
 from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.together import together
 
 
@@ -48,46 +47,29 @@ async def two_homeservers(
     directory: Path,
 ) -> AsyncIterator[tuple[Homeserver, Homeserver]]:
     """Start a stock Synapse and one with the module; stop them in the end."""
-    stock, module = Homeserver(directory / "stock"), directory / "module"
-    pair = (stock, Homeserver(module, module={}))
-    async with running(*pair):
-        yield pair
+    stock = Homeserver(directory / "stock")
+    module = Homeserver(directory / "module", module={})
+    async with running(stock, module):
+        yield stock, module
 
 
 async def compare(
-    stock: Homeserver,
-    module: Homeserver,
-    progress: Progress,
-    *,
-    markdown: bool,
+    stock: Homeserver, module: Homeserver, progress: Progress, *, markdown: bool
 ) -> Outcome:
     """Drive both with the same traffic and compare what is left."""
-    traffic = make_traffic(SERVER_NAME)
+    traffic, own = make_traffic(), {TABLET: TABLET}
     notices, room_keys = len(traffic.notices), len(traffic.room_keys)
     casts = await together(
-        *(register_all(each, traffic.recipient) for each in (stock, module))
+        *(register(each, traffic.recipient, SENDERS, own) for each in (stock, module))
     )
     progress.say(f"Sending {notices:,} notices and {room_keys} room keys to each.")
-    progress.total = 2 * (notices + room_keys)
-    failed = await together(*(play(traffic, cast, progress.sent) for cast in casts))
-    progress.say("Letting the device that was away catch up on each.")
-    await settle(module, casts[1].away, casts[1].tablet)
-    on_stock, on_module = await measure_each((stock, module), casts, failed)
+    tidy = {stock: lambda _: True, module: lambda rows: not checks.copies(rows)}
+    on_stock, on_module = await drive(tidy, casts, traffic, progress)
     return Outcome(
         aligned([HEADER, *make_rows(on_stock, on_module)], markdown=markdown),
-        check(traffic, on_stock, on_module),
+        _check(traffic, on_stock, on_module),
         casts[1],
     )
-
-
-async def measure_each(
-    homeservers: Sequence[Homeserver], casts: Sequence[Cast], failed: Sequence[int]
-) -> list[Measured]:
-    """Measure one after the other: they are timed."""
-    return [
-        await measure(homeserver, cast.away, cast.tablet, failures)
-        for homeserver, cast, failures in zip(homeservers, casts, failed)
-    ]
 
 
 def as_delivered(sends: Iterable[Send]) -> list[dict[str, Any]]:
@@ -95,33 +77,32 @@ def as_delivered(sends: Iterable[Send]) -> list[dict[str, Any]]:
     return [
         {
             "content": send.content,
-            "sender": user_id(send.sender, SERVER_NAME),
+            "sender": user_id(send.sender),
             "type": send.message_type,
         }
         for send in sends
     ]
 
 
-def check(traffic: Traffic, stock: Measured, module: Measured) -> tuple[Check, ...]:
-    """Check all that has to hold."""
-    room_keys = as_delivered(traffic.room_keys)
+def _check(traffic: Traffic, stock: Measured, module: Measured) -> tuple[Check, ...]:
+    both = {"stock": stock, "with the module": module}
     return (
         checks.one_notice_per_pair(module.mailboxes),
-        checks.newest_of_each_pair(module.mailboxes, last_keys(traffic)),
-        checks.same_rows(stock.mailboxes[AWAY], module.mailboxes[AWAY], len(room_keys)),
+        checks.newest_of_each_pair(module.mailboxes, _last_keys(traffic)),
         checks.same_delivery(
-            stock.catchup.messages, module.catchup.messages, room_keys
+            as_delivered(traffic.room_keys),
+            {name: each.catchup.messages for name, each in both.items()},
         ),
-        checks.no_failed_sends({"stock": stock.failed, "module": module.failed}),
+        checks.no_failed_sends({name: each.failed for name, each in both.items()}),
         checks.module_acted(module.metrics),
     )
 
 
-def last_keys(traffic: Traffic) -> Mapping[str, Mapping[Pair, str]]:
+def _last_keys(traffic: Traffic) -> Mapping[str, Mapping[Pair, str]]:
     """Return for each device which pairs sent it notices, and their last key."""
     keys: dict[str, dict[Pair, str]] = defaultdict(dict)
     for send in traffic.notices:
-        sender = user_id(send.sender, SERVER_NAME)
+        sender = user_id(send.sender)
         pair = checks.pair_of(sender, send.message_type, send.content)
         for device_id in (AWAY, TABLET) if send.device_id == "*" else (send.device_id,):
             keys[device_id][pair] = send.content["sender_key"]

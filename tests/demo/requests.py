@@ -10,15 +10,12 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping
-
-import attrs
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 from tests.demo import checks
 from tests.demo.checks import Check
-from tests.demo.demonstration import Outcome, as_delivered, measure_each
-from tests.demo.driving import Cast, send_all
-from tests.demo.measuring import TIDY_WITHIN_S, Measured
+from tests.demo.demonstration import Outcome, as_delivered
+from tests.demo.driving import IsTidy, Measured, drive, register
 from tests.demo.output.progress import Progress
 from tests.demo.output.table import NOTHING, aligned, make_rows
 from tests.demo.traffic import (
@@ -26,31 +23,21 @@ from tests.demo.traffic import (
     FRIEND,
     RECIPIENT,
     SEED,
+    Round,
     Send,
+    Traffic,
     device_id,
     room_key,
     user_id,
 )
-from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import MEGOLM
 from tests.harness.clients.olm import OlmDevice
-from tests.harness.databases.mailbox import rows_of
 from tests.harness.homeservers.homeserver import Homeserver, running
 from tests.harness.homeservers.settings import SERVER_NAME
-from tests.harness.polling import become
 from tests.harness.together import together
 
 KEY_REQUEST = "m.room_key_request"
-# By the name of its column: the configuration of the module on each Synapse.
-MODULES: dict[str, dict[str, Any] | None] = {
-    "stock": None,
-    "true": {"rules": {"key_requests": True}},
-    "vanish": {"rules": {"key_requests": "vanish"}},
-}
-
 ASKERS = ("desktop", "laptop", "phone", "browser")
-# Messages in a mailbox.
-Requests = List[Dict[str, Any]]
 
 # Of each asker; every one of them is asked for several times.
 SESSIONS = 250
@@ -60,31 +47,15 @@ KEPT_EVERY = 5
 ROOM_KEYS = 20
 
 
-@attrs.frozen
-class Plan:
-    """What is sent: the requests of each device, then the room keys."""
-
-    lanes: tuple[tuple[Send, ...], ...]
-    room_keys: tuple[Send, ...]
-    recipient: OlmDevice
-
-    @property
-    def count(self) -> int:
-        """Return how many messages there are."""
-        return sum(map(len, self.lanes)) + len(self.room_keys)
-
-
-def make_plan(sessions: int = SESSIONS) -> Plan:
-    """Make the messages: each device asks for so many sessions."""
+def make_plan(sessions: int) -> Traffic:
+    """Make the messages: each device asks for so many sessions; then room keys."""
     chance = random.Random(SEED)  # noqa: S311 variety, not secrecy
-    recipient = OlmDevice(user_id(RECIPIENT, SERVER_NAME), AWAY)
-    friend = OlmDevice(user_id(FRIEND, SERVER_NAME), device_id(FRIEND))
+    recipient = OlmDevice(user_id(RECIPIENT), AWAY)
+    friend = OlmDevice(user_id(FRIEND), device_id(FRIEND))
     session = friend.establish(recipient)
-    return Plan(
-        tuple(tuple(_asked_by(name, sessions)) for name in ASKERS),
-        tuple(room_key(FRIEND, session, chance) for _ in range(ROOM_KEYS)),
-        recipient,
-    )
+    lanes = tuple(tuple(_asked_by(name, sessions)) for name in ASKERS)
+    room_keys = tuple(room_key(FRIEND, session, chance) for _ in range(ROOM_KEYS))
+    return Traffic((Round(lanes, room_keys),), recipient)
 
 
 def _asked_by(name: str, sessions: int) -> Iterator[Send]:
@@ -115,108 +86,74 @@ def _cancellation(name: str, number: int) -> dict[str, Any]:
     }
 
 
+def _is_tidy(rows: Sequence[str]) -> bool:
+    """Say whether one message is left of each request."""
+    ids = [_id(each) for each in map(json.loads, rows) if each["type"] == KEY_REQUEST]
+    return len(ids) == len(set(ids))
+
+
+def _has_vanished(rows: Sequence[str]) -> bool:
+    return not any("request_cancellation" in text for text in rows)
+
+
+# By the name of its column: the module's configuration, and when its work is done.
+KINDS: dict[str, tuple[dict[str, Any] | None, IsTidy]] = {
+    "stock": (None, lambda _: True),
+    "true": ({"rules": {"key_requests": True}}, _is_tidy),
+    "vanish": ({"rules": {"key_requests": "vanish"}}, _has_vanished),
+}
+
+
 async def compare_requests(
     directory: Path, progress: Progress, *, markdown: bool, sessions: int = SESSIONS
 ) -> Outcome:
     """Drive a stock Synapse and two with the rule, and compare what is left."""
     progress.say("Starting a stock Synapse and two with the module.")
-    plan = make_plan(sessions)
-    homeservers = [
-        Homeserver(directory / name, module=module) for name, module in MODULES.items()
-    ]
+    plan, own = make_plan(sessions), {name: device_id(name) for name in ASKERS}
+    homeservers = {
+        Homeserver(directory / name, module=module): is_tidy
+        for name, (module, is_tidy) in KINDS.items()
+    }
     async with running(*homeservers):
         casts = await together(
-            *(_register(each, plan.recipient) for each in homeservers)
+            *(register(each, plan.recipient, [FRIEND], own) for each in homeservers)
         )
-        progress.say(f"Sending {plan.count:,} messages to each.")
-        progress.total = len(homeservers) * plan.count
-        failed = await together(*(_play(plan, cast, progress) for cast in casts))
-        progress.say("Letting the device that was away catch up on each.")
-        _, cancelled, vanished = homeservers
-        await _settle(cancelled, casts[1].away, _is_tidy)
-        await _settle(vanished, casts[2].away, _has_vanished)
-        measured = await measure_each(homeservers, casts, failed)
-        return Outcome(
-            aligned(_table(*measured), markdown=markdown),
-            check(plan, dict(zip(MODULES, measured))),
-        )
+        count = len(plan.notices) + len(plan.room_keys)
+        progress.say(f"Sending {count:,} messages to each.")
+        measured = await drive(homeservers, casts, plan, progress)
+    return Outcome(
+        aligned(_table(*measured), markdown=markdown),
+        _check(plan, dict(zip(KINDS, measured))),
+    )
 
 
 def _table(stock: Measured, *modules: Measured) -> list[tuple[str, ...]]:
-    """Put what was measured side by side, stock first."""
     rows: dict[str, list[str]] = {}
     for number, module in enumerate(modules, start=1):
         for label, on_stock, with_module in make_rows(stock, module):
             row = rows.setdefault(label, [on_stock, *[NOTHING] * len(modules)])
             row[number] = with_module
-    return [("", *MODULES), *((label, *row) for label, row in rows.items())]
+    return [("", *KINDS), *((label, *row) for label, row in rows.items())]
 
 
-async def _register(homeserver: Homeserver, recipient: OlmDevice) -> Cast:
-    away = await homeserver.register(RECIPIENT, device_id=AWAY)
-    await away.upload_keys(recipient)
-    askers = {
-        name: await Client.login(
-            homeserver.base_url, away.user_id, device_id=device_id(name)
-        )
-        for name in ASKERS
-    }
-    friend = await homeserver.register(FRIEND, device_id=device_id(FRIEND))
-    return Cast({**askers, FRIEND: friend}, away, askers[ASKERS[0]])
-
-
-async def _play(plan: Plan, cast: Cast, progress: Progress) -> int:
-    lanes = (send_all(lane, cast, progress.sent) for lane in plan.lanes)
-    failed: int = sum(await together(*lanes))
-    return failed + await send_all(plan.room_keys, cast, progress.sent)
-
-
-async def _settle(
-    homeserver: Homeserver, away: Client, is_tidy: Callable[[Requests], bool]
-) -> None:
-    """Wait until the module has tidied the mailbox, or should have."""
-
-    def is_done() -> bool:
-        rows = [json.loads(text) for text in rows_of(homeserver, away)]
-        return is_tidy([each for each in rows if each["type"] == KEY_REQUEST])
-
-    await become(is_done, TIDY_WITHIN_S)
-
-
-def _is_tidy(requests: Requests) -> bool:
-    """Say whether one message is left of each request."""
-    return len(requests) == len(set(map(_id, requests)))
-
-
-def _has_vanished(requests: Requests) -> bool:
-    """Say whether no cancellation is left."""
-    return all(each["content"]["action"] == "request" for each in requests)
-
-
-def check(plan: Plan, measured: Mapping[str, Measured]) -> tuple[Check, ...]:
-    """Check all that has to hold."""
-    stock, *modules = measured.values()
-    asked, *others = (
-        asked_in_the_end(each.catchup.messages) for each in (stock, *modules)
-    )
-    room_keys = as_delivered(plan.room_keys)
-    kept = [_others(each.catchup.messages) for each in (stock, *modules)]
+def _check(plan: Traffic, measured: Mapping[str, Measured]) -> tuple[Check, ...]:
+    delivered = {name: each.catchup.messages for name, each in measured.items()}
+    asked, *others = map(_asked_in_the_end, delivered.values())
     wrong = [len(each) for each in others if each != asked]
+    room_keys = as_delivered(plan.room_keys)
+    _, *modules = measured.values()
     return (
         Check(
             "in the end the device is asked for the same as on stock",
             f"{len(asked)} and {wrong}" if wrong else "",
         ),
-        Check(
-            "every room key reached the device as it was sent, in its order",
-            "" if all(each == room_keys for each in kept) else "they differ",
-        ),
+        checks.same_delivery(room_keys, delivered, of_rule=[KEY_REQUEST]),
         checks.no_failed_sends({name: each.failed for name, each in measured.items()}),
         *(checks.module_acted(module.metrics) for module in modules),
     )
 
 
-def asked_in_the_end(messages: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _asked_in_the_end(messages: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return what a client is asked for that read messages, by request."""
     asked: dict[str, Any] = {}
     for message in messages:
@@ -232,7 +169,3 @@ def asked_in_the_end(messages: Iterable[dict[str, Any]]) -> dict[str, Any]:
 def _id(message: dict[str, Any]) -> str:
     content = message["content"]
     return f"{content['requesting_device_id']} {content['request_id']}"
-
-
-def _others(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [message for message in messages if message["type"] != KEY_REQUEST]

@@ -15,13 +15,9 @@ from typing import Any, Iterator, Mapping, Sequence
 import attrs
 from vodozemac import GroupSession
 
-from tests.harness.clients.messages import (
-    ENCRYPTED,
-    MEGOLM,
-    OLDER_WITHHELD,
-    WITHHELD,
-)
+from tests.harness.clients.messages import ENCRYPTED, MEGOLM, OLDER_WITHHELD, WITHHELD
 from tests.harness.clients.olm import OlmDevice, OlmSession
+from tests.harness.homeservers.settings import SERVER_NAME
 
 SEED = 20
 ROUNDS = 25
@@ -80,43 +76,37 @@ class Traffic:
     recipient: OlmDevice
 
     @property
-    def notices(self) -> tuple[Send, ...]:
-        """Return the notices, round by round and sender by sender."""
-        return tuple(
-            send for each in self.rounds for lane in each.lanes for send in lane
-        )
+    def notices(self) -> list[Send]:
+        return [send for each in self.rounds for lane in each.lanes for send in lane]
 
     @property
-    def room_keys(self) -> tuple[Send, ...]:
-        """Return the Olm messages, in the order in which they are sent."""
-        return tuple(send for each in self.rounds for send in each.room_keys)
+    def room_keys(self) -> list[Send]:
+        return [send for each in self.rounds for send in each.room_keys]
 
 
-def user_id(localpart: str, server_name: str) -> str:
-    return f"@{localpart}:{server_name}"
+def user_id(localpart: str) -> str:
+    return f"@{localpart}:{SERVER_NAME}"
 
 
 def device_id(localpart: str) -> str:
     return f"{localpart.upper().replace('_', '')}DEV"
 
 
-def make_traffic(server_name: str, notices: int = NOTICES, seed: int = SEED) -> Traffic:
-    """Make the messages, of which so many are notices.
+def make_traffic() -> Traffic:
+    """Make the messages.
 
     Who sends how many of which, and when, follows from the seed. The keys are real,
     and so they differ each time; their length does not.
     """
-    rng = random.Random(seed)  # noqa: S311 variety, not secrecy
-    devices = {
-        name: OlmDevice(user_id(name, server_name), device_id(name)) for name in SENDERS
-    }
-    recipient = OlmDevice(user_id(RECIPIENT, server_name), AWAY)
+    rng = random.Random(SEED)  # noqa: S311 variety, not secrecy
+    devices = {name: OlmDevice(user_id(name), device_id(name)) for name in SENDERS}
+    recipient = OlmDevice(user_id(RECIPIENT), AWAY)
     sources = _sources(devices, rng)
     sessions = {
         name: devices[name].establish(recipient) for name in (*FRIENDS, REARMED)
     }
     # Each round's share of all notices; the shares add up.
-    ends = [notices * number // ROUNDS for number in range(ROUNDS + 1)]
+    ends = [NOTICES * number // ROUNDS for number in range(ROUNDS + 1)]
     rounds = tuple(
         _round(number, ends[number + 1] - ends[number], sources, sessions, rng)
         for number in range(ROUNDS)
@@ -145,8 +135,6 @@ def _round(
 def _sources(
     devices: Mapping[str, OlmDevice], rng: random.Random
 ) -> list[Iterator[Send]]:
-    """Return the endless notices of each sender that has no session."""
-
     def repeated(name: str, to: str = AWAY) -> Iterator[Send]:
         return itertools.repeat(Send(name, WITHHELD, to, devices[name].notice()))
 
@@ -175,9 +163,8 @@ def _loses_keys(device: OlmDevice) -> Iterator[Send]:
 
 
 def _per_session(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
-    server_name = device.user_id.partition(":")[2]
     while True:
-        room_id = f"!room{rng.randrange(ROOMS):02}:{server_name}"
+        room_id = f"!room{rng.randrange(ROOMS):02}:{SERVER_NAME}"
         notice = device.notice(room_id=room_id, session_id=GroupSession().session_id)
         yield Send(PER_SESSION, WITHHELD, AWAY, notice)
 
@@ -192,14 +179,12 @@ def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
 
 
 def room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
-    """Return a real Olm message with a real room key inside."""
     megolm = GroupSession()
-    server_name = session.sender.user_id.partition(":")[2]
     payload = {
         "type": "m.room_key",
         "content": {
             "algorithm": MEGOLM,
-            "room_id": f"!room{rng.randrange(ROOMS):02}:{server_name}",
+            "room_id": f"!room{rng.randrange(ROOMS):02}:{SERVER_NAME}",
             "session_id": megolm.session_id,
             "session_key": megolm.session_key.to_base64(),
         },

@@ -79,16 +79,13 @@ class Bytes:
         self._at = 0
 
     def byte(self) -> int:
-        """Return the next byte."""
         self._at += 1
         return self._data[self._at - 1] if self._at <= len(self._data) else 0
 
     def pick(self, choices: Sequence[T]) -> T:
-        """Return one of some."""
         return choices[self.byte() % len(choices)]
 
     def rest(self) -> bytes:
-        """Return what is left, and leave nothing."""
         at, self._at = self._at, len(self._data)
         return self._data[at:]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from synapse_withheld.config import Config
@@ -18,18 +16,10 @@ from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.wiring import wire
-from tests.fuzz.expected import Said
+from tests.fuzz.expected import may_be_left_out
 from tests.fuzz.inputs import Request, requests
+from tests.harness.databases.backlog import driven
 from tests.harness.rules import EVERY_RULE
-
-# How long a request may take, in nanoseconds of this thread, the best of some tries:
-# others run on this machine too, and garbage is collected now and then.
-MOST_NS = 1_000_000
-TRIES = 20
-
-
-class SlowError(AssertionError):
-    """A request takes too long."""
 
 
 class Surroundings:
@@ -100,32 +90,25 @@ class Target:
             Config(rules=EVERY_RULE), self._synapse, Metrics("fuzz"), tally
         )
         self._failures: list[BaseException] = []
-        self._said = Said()
         failures: Any = self._traffic.failures
         failures.note = lambda _, error: self._failures.append(error)
 
-    def run(self, data: bytes) -> int:
-        """Put an input through; return the nanoseconds of its slowest request.
+    def run(self, data: bytes) -> None:
+        """Put an input through.
 
         Raises:
             AssertionError: Something is lost that is no notice.
             Exception: What the module would have caught and counted.
         """
-        self._forget()
-        return max(self._timed(request) for request in requests(data))
+        self._traffic.inbox.memory.clear()
+        self._traffic.outbox.memory.clear()
+        self._synapse.rows.clear()
+        self._failures.clear()
+        made = requests(data)
+        for number, request in enumerate(made):
+            self._put_through(request, made[:number])
 
-    def check_time(self, data: bytes) -> None:
-        """Put an input through, and again where it seems to be slow.
-
-        Raises:
-            SlowError: It was each time.
-        """
-        for _ in range(TRIES):
-            if self.run(data) <= MOST_NS:
-                return
-        raise SlowError(f"{data!r} takes longer than {MOST_NS} ns")
-
-    def _timed(self, request: Request) -> int:
+    def _put_through(self, request: Request, earlier: list[Request]) -> None:
         sent = copy.deepcopy(request.messages)
         local, edus = _handed_over(request)
         stored: list[Any] = []
@@ -134,26 +117,15 @@ class Target:
             stored.append(_contents(local, edus))
             self._synapse.store(local, edus)
 
-        began = time.thread_time_ns()
-        _drive(self._traffic.store(local, edus, write, request.origin))
-        took = time.thread_time_ns() - began
+        driven(self._traffic.store(local, edus, write, request.origin))
         if self._failures:
             raise self._failures.pop()
         (kept,) = stored
         assert repr(request.messages) == repr(sent), "it was changed"
-        _check(request, kept, self._said)
-        self._said.note(request)
-        return took
-
-    def _forget(self) -> None:
-        self._traffic.inbox.memory.clear()
-        self._traffic.outbox.memory.clear()
-        self._synapse.rows.clear()
-        self._failures.clear()
-        self._said = Said()
+        _check(request, kept, earlier)
 
 
-def _check(request: Request, kept: dict[str, Any], said: Said) -> None:
+def _check(request: Request, kept: dict[str, Any], earlier: list[Request]) -> None:
     """Check that all of it was stored, but for duplicates, and in its order."""
     assert kept.keys() <= request.messages.keys(), "there is more"
     for user_id, by_device in request.messages.items():
@@ -164,7 +136,8 @@ def _check(request: Request, kept: dict[str, Any], said: Said) -> None:
             if device_id in left:
                 assert left[device_id] is content
             else:
-                assert said.allows(request, user_id, device_id), (user_id, device_id)
+                place = user_id, device_id
+                assert may_be_left_out(request, *place, earlier), place
 
 
 def _handed_over(request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -190,13 +163,3 @@ def _contents(local: Any, edus: Any) -> dict[str, Any]:
     for edu in edus.values():
         kept.update(edu["messages"])
     return kept
-
-
-def _drive(coroutine: Any) -> None:
-    """Run what never has to wait."""
-    outcome: list[Any] = []
-    deferred = ensureDeferred(coroutine)
-    deferred.addBoth(outcome.append)
-    assert outcome, "it waits"
-    if outcome[0] is not None:
-        outcome[0].raiseException()

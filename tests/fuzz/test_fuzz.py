@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.inputs import requests
 from tests.fuzz.target import Target
 
 CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
@@ -30,32 +30,14 @@ def test_what_failed_once_fails_no_more(file: Path) -> None:
     TARGET.run(file.read_bytes())
 
 
-def test_inputs_reach_notices_olm_messages_and_odd_types() -> None:
-    """Else they would say nothing about the rule."""
-    made = [each for number in range(3000) for each in requests(_bytes(number))]
-    types = [each.message_type for each in made]
-    assert types.count("m.room_key.withheld") > 500
-    assert types.count("m.room.encrypted") > 100
-    assert any(isinstance(each, list) for each in types)
-    assert any(each.outward for each in made)
-    assert any(each.origin for each in made)
-
-
 def test_a_lost_message_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that takes any repeat for a duplicate is caught."""
     monkeypatch.setattr(
         "synapse_withheld.delivery.settling.without",
         lambda messages, _: type(messages)(),
     )
-    target = Target()
+    chance = random.Random(1)  # noqa: S311 the same each time
+    inputs = [chance.randbytes(96) for _ in range(1000)]
 
     with pytest.raises(AssertionError):
-        all(target.run(_bytes(number)) for number in range(1000))
-
-
-def _bytes(number: int) -> bytes:
-    """Return bytes that look like chance, and are the same each time."""
-    return b"".join(
-        (number * factor % 2**64).to_bytes(8, "big")
-        for factor in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9) * 4
-    )
+        list(map(Target().run, inputs))

@@ -31,7 +31,6 @@ MODULE = {"sweep": True}
 
 
 async def draw(minutes: float, directory: Path) -> int:
-    """Live for some minutes, then draw; return the exit code."""
     made = iter(range(100))
     stage = Stage(lambda: directory / str(next(made)), lambda: None)
     remote = RemoteServer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import Any
@@ -32,11 +33,7 @@ BACKLOG = 20_000
 
 @attrs.define
 class Life:
-    """Everybody on a homeserver, and chance.
-
-    Attributes:
-        outward: A sender to another server, which is away.
-    """
+    """Everybody on a homeserver, one who sends to another that is away, and chance."""
 
     homeserver: Homeserver
     people: list[Client]
@@ -46,7 +43,6 @@ class Life:
 
     @classmethod
     async def begin(cls, homeserver: Homeserver, outward: Outward) -> Life:
-        """Register everybody."""
         people = [await homeserver.register(name) for name in PEOPLE]
         away = [await homeserver.register(f"away-{name}") for name in AWAY]
         return cls(homeserver, people, away, outward, random.Random(7))  # noqa: S311 no secret
@@ -66,7 +62,7 @@ class Life:
         key = make_key(person.user_id)
         what = self.chance.random()
         if what < 0.80:
-            await _send(person, other, WITHHELD, _notice(person, key))
+            await _send(person, other, WITHHELD, make_notice(key, person.device_id))
         elif what < 0.90:
             olm = make_olm_lookalike(key, make_key(other.user_id))
             await _send(person, other, ENCRYPTED, olm)
@@ -80,19 +76,13 @@ class Life:
 def leave_backlog(homeserver: Homeserver, recipient: Client) -> None:
     """Put a mailbox full of copies into the database, as from before the module."""
     texts = [*(notice(device=f"DEV{number}") for number in range(7)), *[other()] * 3]
-    places = ", ".join(["(?, ?, ?, ?)"] * 200)
-    for begin in range(0, BACKLOG, 200):
-        rows: list[Any] = []
-        for number in range(begin, begin + 200):
-            place = (recipient.user_id, recipient.device_id, number - BACKLOG)
-            rows += [*place, texts[number % 10]]
-        columns = "user_id, device_id, stream_id, message_json"
-        sql = f"INSERT INTO device_inbox ({columns}) VALUES {places}"  # noqa: S608 ours
-        homeserver.query(sql, rows)
-
-
-def _notice(person: Client, key: str) -> dict[str, Any]:
-    return make_notice(key, person.device_id)
+    rows = [[number - BACKLOG, texts[number % 10]] for number in range(BACKLOG)]
+    homeserver.query(
+        "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json) "
+        "SELECT ?, ?, json_extract(value, '$[0]'), json_extract(value, '$[1]') "
+        "FROM json_each(?)",
+        (recipient.user_id, recipient.device_id, json.dumps(rows)),
+    )
 
 
 async def _send(person: Client, other: Client, kind: str, content: Any) -> None:

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Iterable
 
 from tests.harness.databases.postgres import PostgresServer
 from tests.harness.homeservers.stage import nothing_to_do
@@ -47,7 +48,6 @@ SHOWN = 20
 
 
 async def soak(seconds: float, seed: int, directory: Path) -> int:
-    """Live, compare, and tell the outcome; return the exit code."""
     people = make_people(HERE, ABROAD, BRIDGED)
     postgres = PostgresServer(directory / "postgres")
     stock = await Lane.make("stock", directory / "stock", None, postgres.database())
@@ -95,41 +95,25 @@ async def outcome(whole: Soak) -> int:
 def tell(
     whole: Soak, comparison: Comparison, left: list[int], held: list[Held]
 ) -> None:
-    """Print the outcome as a table."""
-    lines: list[tuple[object, ...]] = [("", *(lane.name for lane in whole.lanes))]
-    lines.append(("messages given", *map(given, whole.lanes)))
-    lines.append(("rows that waited in the end", *left))
-    for what, share in (("median", 0.5), ("99 of 100 within", 0.99)):
-        took = (f"{answered_within(lane, share):.3f} s" for lane in whole.lanes)
-        lines.append((f"answer to a request, {what}", *took))
-    lines += [(name, *(each.told(name) for each in held)) for name in MAY_GROW]
-    lines.append(("made again", *(len(lane.patience.cut_off) for lane in whole.lanes)))
+    lanes = whole.lanes
+    rows: dict[str, Iterable[object]] = {
+        "": (lane.name for lane in lanes),
+        "messages given": (lane.given for lane in lanes),
+        "rows that waited in the end": left,
+        "answer to a request, median": (lane.answered_within(0.5) for lane in lanes),
+        "99 of 100 within": (lane.answered_within(0.99) for lane in lanes),
+        **{name: [each.told(name) for each in held] for name in MAY_GROW},
+        "made again": (len(lane.patience.cut_off) for lane in lanes),
+    }
     for why, count in sorted(comparison.missing.items()):
-        lines.append((f"missing: {why or 'LOST'}", 0, count))
-    for line in lines:
-        print("{:<36}{:>16}{:>16}".format(*line))  # noqa: T201 data
+        rows[f"missing: {why or 'LOST'}"] = 0, count
+    for name, (stock, module) in rows.items():
+        print(f"{name:<36}{stock!s:>16}{module!s:>16}")  # noqa: T201 data
     requests = len(whole.life.sent)
     print(f"{whole.steps:,} steps, {requests:,} requests, {whole.met} faults")  # noqa: T201
 
 
-def given(lane: Lane) -> int:
-    """Count the messages that its devices were given."""
-    return sum(len(each.given) for each in lane.histories.values())
-
-
-def answered_within(lane: Lane, share: float) -> float:
-    """Return within how many seconds a share of requests was answered at once."""
-    asked = lane.asked.items()
-    took = sorted(
-        end - began
-        for number, (began, end) in asked
-        if number not in lane.patience.cut_off
-    )
-    return took[int(len(took) * share)]
-
-
-def main() -> int:
-    """Live as long as asked for; return the exit code."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--minutes", type=float, default=60, help="how long to live")
     parser.add_argument("--seed", type=int, help="to live an earlier life again")
@@ -143,8 +127,4 @@ def main() -> int:
         say(f"seed {seed}, exit code {code}; logs are in {directory}")
     else:
         shutil.rmtree(directory)
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(code)

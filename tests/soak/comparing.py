@@ -67,7 +67,6 @@ class Comparison:
                     self._olm[between].append((number, said))
 
     def compare(self) -> None:
-        """Compare what all devices were given."""
         for lane in (self.stock, self.module):
             self.problems += [
                 f"{lane.name}: {failed}" for failed in lane.patience.failed
@@ -202,7 +201,6 @@ class _Device:
         )
 
     def _readable_s(self, number: int) -> float:
-        """Return from when on readers saw a message."""
         return self.everything.module.asked[number][1] + READABLE_WITHIN_S
 
     def _was_read(self, older: int, newer: int) -> bool:

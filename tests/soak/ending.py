@@ -12,7 +12,6 @@ from tests.soak.people import OTHER_SERVER, Device, User, number_of
 
 
 def rows(lane: Lane) -> int:
-    """Return how many messages wait for devices here."""
     ((count,),) = lane.homeserver.query("SELECT COUNT(*) FROM device_inbox")
     return int(count)
 

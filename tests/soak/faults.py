@@ -18,14 +18,12 @@ Fault = Callable[[], Awaitable[object]]
 
 @attrs.define(eq=False)
 class Faults:
-    """Brings them about, one after the other, each kind as often as the others."""
-
     lanes: tuple[Lane, Lane]
     postgres: PostgresServer
     chance: random.Random
 
     def endless(self) -> Iterator[tuple[str, Fault]]:
-        """Return what happens next, and in a few words."""
+        """Return what happens next, each kind as often as the others, and its name."""
         while True:
             kinds: list[tuple[str, Fault]] = [("database", self._restart_database)]
             for lane in self.lanes:

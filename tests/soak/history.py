@@ -41,13 +41,7 @@ class History:
     _newest: int = 0
 
     def read(self, step: int, messages: Messages, *, again: bool) -> None:
-        """Note that it was given all there was.
-
-        Args:
-            step: The number of the step.
-            messages: What it was given.
-            again: Whether it may have been given some of that before.
-        """
+        """Note that it was given all there was, some of it perhaps again."""
         for message in messages:
             number = number_of(message)
             # Synapse deletes what was for an earlier device with its ID, but later.

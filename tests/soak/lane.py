@@ -76,12 +76,24 @@ class Lane:
         )
         return cls(name, homeserver, other, bridge)
 
+    @property
+    def given(self) -> int:
+        return sum(len(each.given) for each in self.histories.values())
+
+    def answered_within(self, share: float) -> str:
+        """Return within which time a share of requests was answered at once."""
+        took = sorted(
+            end - began
+            for number, (began, end) in self.asked.items()
+            if number not in self.patience.cut_off
+        )
+        return f"{took[int(len(took) * share)]:.3f} s"
+
     async def stop(self) -> None:
         await self.homeserver.stop()
         await together(self.other.stop(), self.bridge.stop())
 
     async def settle(self, people: list[User]) -> None:
-        """Register people, and log their devices in."""
         for user in people:
             if user.is_here:
                 first, *_ = user.devices
@@ -94,10 +106,7 @@ class Lane:
                     self.homeserver, username=user.name, device_id=device.device_id
                 )
 
-    # What happens in steps.
-
     async def send(self, number: int, said: Said) -> None:
-        """Send messages to devices."""
         messages = {
             self._named(user.user_id): by_device
             for user, by_device in said.messages.items()
@@ -108,14 +117,13 @@ class Lane:
         self.asked[number] = began, time.monotonic()
 
     async def _send_here(self, number: int, said: Said, messages: Any) -> None:
-        client, transaction_id = self._clients[said.sender], f"transaction{number}"
-        kind = said.message_type
-        status = await client.send_to_device(kind, messages, transaction_id)
+        status = await self._clients[said.sender].send_to_device(
+            said.message_type, messages, f"transaction{number}"
+        )
         if status != 200:
             raise MatrixError(f"sendToDevice: {status}")
 
     async def _send_abroad(self, number: int, said: Said, messages: Any) -> None:
-        """Send an EDU, and wait until it is stored."""
         sender, message_id = self._named(said.sender.user.user_id), f"message{number}"
         # Synapse takes one transaction of a server at a time.
         async with self._edus:
@@ -135,14 +143,7 @@ class Lane:
     async def read(
         self, number: int, device: Device, loses: bool, acknowledges: bool
     ) -> None:
-        """Read all there is.
-
-        Args:
-            number: Of the step.
-            device: Which reads.
-            loses: Whether an answer gets lost on its way before.
-            acknowledges: Whether it is still there to acknowledge the last one.
-        """
+        """Read all there is; before, an answer may get lost on its way."""
         reader, history = self._readers[device], self.histories[device.place]
         from_start = isinstance(reader, FromStart)
         history.begun[number] = time.monotonic()
@@ -156,14 +157,10 @@ class Lane:
         history.read(number, self.as_in_life(got), again=from_start)
 
     async def log_in(self, number: int, device: Device) -> None:
-        """Log a device in, and upload its keys."""
+        where, user_id = self.homeserver.base_url, device.user.user_id
 
         async def log_in() -> Client:
-            client = await Client.login(
-                self.homeserver.base_url,
-                device.user.user_id,
-                device_id=device.device_id,
-            )
+            client = await Client.login(where, user_id, device_id=device.device_id)
             await self._upload(client, device)
             return client
 
@@ -175,7 +172,6 @@ class Lane:
         self.histories[device.place] = History(device.born)
 
     async def log_out(self, number: int, device: Device) -> None:
-        """Log a device out, which deletes it."""
         client = self._clients.pop(device)
         await self._close(number, device)
 
@@ -188,7 +184,6 @@ class Lane:
         await self.patience.insist(number, log_out)
 
     async def lose_store(self, number: int, device: Device) -> None:
-        """Upload the keys of a new crypto store."""
         client = self._clients[device]
         await self.patience.insist(number, lambda: self._upload(client, device))
 
@@ -214,13 +209,9 @@ class Lane:
         )
 
     async def go_away(self, is_away: bool) -> None:
-        """Let the other server go away, or come back."""
         self.other.refuses = is_away
 
-    # What all of this needs.
-
     def waiting(self, device: Device) -> Messages:
-        """Return what waits for a device."""
         user_id = device.user.user_id
         return self.as_in_life(mailbox_of(self.homeserver, user_id, device.device_id))
 

@@ -25,15 +25,8 @@ Act = Callable[["Lane"], Coroutine[Any, Any, None]]
 
 @attrs.frozen(eq=False)
 class Step:
-    """Something that somebody does.
+    """What somebody does; its users do and are sent nothing else meanwhile."""
 
-    Attributes:
-        number: How many steps were before it.
-        users: Who does nothing else, and is sent nothing else, meanwhile.
-        act: Does it on a homeserver.
-    """
-
-    number: int
     users: frozenset[User]
     act: Act
 
@@ -59,7 +52,6 @@ class Life:
         self._talks: list[Talk] = []
 
     def steps(self) -> Iterator[Step]:
-        """Return steps without end."""
         kinds: dict[Callable[[], Step | None], float] = {
             self._talk: 70,
             self._read: 25,
@@ -82,7 +74,7 @@ class Life:
             yield self._reading(device, loses=False, acknowledges=True)
 
     def _step(self, act: Act, *users: User) -> Step:
-        return Step(self._number, frozenset(users), act)
+        return Step(frozenset(users), act)
 
     def _talk(self) -> Step | None:
         if len(self._talks) < TALKS:
@@ -159,7 +151,6 @@ class Life:
         return self._step(lambda lane: lane.lose_store(number, device), user)
 
     def _dehydrate(self) -> Step:
-        """Leave a dehydrated device, in the place of an earlier one."""
         user, number = self._chance.choice(self._here), self._number
         if (earlier := user.dehydrated) is not None:
             self._note_gone(earlier)
@@ -170,7 +161,6 @@ class Life:
         return self._step(lambda lane: lane.dehydrate(number, device, earlier), user)
 
     def _go_away(self) -> Step:
-        """Let the other server go away, or come back."""
         self._is_away = is_away = not self._is_away
         return self._step(lambda lane: lane.go_away(is_away))
 

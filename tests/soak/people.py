@@ -65,11 +65,9 @@ class User:
 
     @property
     def is_here(self) -> bool:
-        """Say whether it is a user of ours who reads by itself."""
         return not self.is_abroad and not self.name.startswith(BRIDGE)
 
     def reading(self) -> list[Device]:
-        """Return all devices that messages are for."""
         return [*self.devices, *([self.dehydrated] if self.dehydrated else ())]
 
 
@@ -105,12 +103,10 @@ class Device:
         return OLDER_WITHHELD if self.sends is Sends.HYDROGEN else WITHHELD
 
     def lose_store(self) -> None:
-        """Begin with new keys, and without Olm sessions."""
         self.olm = OlmDevice(self.user.user_id, self.device_id)
         self._sessions.clear()
 
     def rotate(self, room: int) -> None:
-        """Begin another session in a room."""
         self._rotations[room] += 1
 
     def notice(self, room: int) -> dict[str, Any]:
@@ -134,7 +130,6 @@ class Device:
         return {"action": action, **asker, **more}
 
     def encrypted_for(self, other: Device) -> dict[str, Any]:
-        """Return a real Olm message."""
         if other.olm not in self._sessions:
             self._sessions[other.olm] = self.olm.establish(other.olm)
         return self._sessions[other.olm].encrypt("a room key")

@@ -15,8 +15,6 @@ PAGE = 100
 
 @attrs.define(eq=False)
 class Syncing:
-    """Reads by `/sync`."""
-
     client: Client
     number: int
     _since: str | None = None
@@ -34,8 +32,6 @@ class Syncing:
 
 @attrs.define(eq=False)
 class Sliding:
-    """Reads by sliding sync."""
-
     _connection: SlidingSync
 
     async def ask(self, *, keep: bool) -> Messages:

@@ -79,7 +79,6 @@ class Held:
         return f"{self.first[name]:.0f} to {self.last[name]:.0f}"
 
     def problems(self, stock: Held) -> list[str]:
-        """Say what grew more than it may."""
         may_grow = {**MAY_GROW, MIB: MAY_GROW[MIB] + stock.last[MIB] - stock.first[MIB]}
         return ["it was started anew, or never seen"] * (self.starts != 0) + [
             f"{name}: {self.told(name)}"

@@ -23,7 +23,6 @@ STEADY_AFTER_S = 600.0
 
 
 def say(text: str) -> None:
-    """Tell whoever watches."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 progress
 
 
@@ -35,9 +34,7 @@ class Soak:
     that what the processes hold can be compared.
 
     Attributes:
-        seconds: How long it goes on.
         samples: What each homeserver held, by its name.
-        steps: How many steps are done.
         met: How many faults there were.
     """
 
@@ -69,7 +66,6 @@ class Soak:
         return self.seconds * 0.9
 
     async def live(self) -> None:
-        """Live until the time is over."""
         beside = [
             ensureDeferred(each)
             for each in (self._befall(), self._look(), self._tell())
@@ -88,7 +84,6 @@ class Soak:
             error.raiseException()
 
     async def read_all(self) -> None:
-        """Let every device read what is left for it."""
         for step in self.life.last_reads():
             await together(*(step.act(lane) for lane in self.lanes))
 
@@ -113,8 +108,6 @@ class Soak:
     async def _one_ends(self) -> None:
         self._freed = Deferred()
         await self._freed
-
-    # What goes on beside.
 
     async def _befall(self) -> None:
         """Bring about faults at the beginning and near the end."""

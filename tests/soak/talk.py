@@ -22,8 +22,6 @@ Content = dict[str, Any]
 
 @attrs.frozen
 class Said:
-    """A request with messages: of whom, and what for which devices."""
-
     sender: Device
     message_type: str
     messages: dict[User, dict[str, Content]]
@@ -46,7 +44,6 @@ class Talk:
     _verifying: dict[str, Content] = attrs.Factory(dict)
 
     def say(self, number: int) -> Said | None:
-        """Return the next request, if there is anything to say."""
         ways: dict[Callable[[int], Said | None], int] = {
             self._notice: 40,
             self._withheld: 16,

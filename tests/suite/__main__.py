@@ -15,12 +15,9 @@ import tarfile
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from synapse_withheld.synapse_internals import synapse_version
-
-if TYPE_CHECKING:
-    from tests.harness.databases.postgres import PostgresServer
+from tests.harness.databases.postgres import PostgresServer
 
 HERE = Path(__file__).parent
 # What has to do with to-device messages, and with those who carry or read them.
@@ -66,18 +63,19 @@ def distribution(directory: Path) -> Path:
 
 
 def outcomes(tests: Path, names: list[str], jobs: int) -> dict[str, str]:
-    """Run tests; return what became of each."""
-    command = [sys.executable, "-m", "twisted.trial", "--reporter=bwverbose"]
+    """Run tests, and show what they print as it comes; return what became of each."""
+    command = [sys.executable, "-u", "-m", "twisted.trial", "--reporter=bwverbose"]
     command += [f"--jobs={jobs}"] if jobs > 1 else []
     command += [f"tests.{name}" for name in names]
-    done = subprocess.run(  # noqa: S603 our own command
-        command, cwd=tests.parent, stdout=subprocess.PIPE, text=True, check=False
-    )
-    (tests.parent / "output.txt").write_text(done.stdout)
-    lines = re.findall(
-        r"^(tests\.\S+) \.\.\..*?\[([A-Z]+)\]$", done.stdout, re.M | re.S
-    )
-    return dict(lines)
+    lines = []
+    with subprocess.Popen(  # noqa: S603 our own command
+        command, cwd=tests.parent, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 talk
+    pattern = r"^(tests\.\S+) \.\.\..*?\[([A-Z]+)\]$"
+    return dict(re.findall(pattern, "".join(lines), re.MULTILINE | re.DOTALL))
 
 
 def compared(source: Path, directory: Path, names: list[str], jobs: int) -> int:
@@ -113,27 +111,16 @@ def _counts(found: dict[str, str]) -> str:
 
 
 def _use_postgres(directory: Path) -> PostgresServer:
-    import psycopg2  # noqa: PLC0415 missing?
-
-    from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415 missing?
-
-    server = PostgresServer(directory / "postgres")
-    arguments = server.arguments("postgres")
-    connection = psycopg2.connect(**arguments)
-    connection.autocommit = True
     # Each test makes a database and drops it, and nobody keeps any.
-    connection.cursor().execute("ALTER SYSTEM SET fsync = off")
-    connection.cursor().execute("SELECT pg_reload_conf()")
-    connection.close()
-    os.environ.update(SYNAPSE_POSTGRES="1", SYNAPSE_POSTGRES_HOST=arguments["host"])
-    os.environ.update(SYNAPSE_POSTGRES_USER=arguments["user"])
-    if "port" in arguments:
-        os.environ["SYNAPSE_POSTGRES_PORT"] = str(arguments["port"])
+    server = PostgresServer(directory / "postgres", durable=False)
+    arguments = server.arguments("postgres")
+    os.environ["SYNAPSE_POSTGRES"] = "1"
+    for name in {"host", "user", "port"} & arguments.keys():
+        os.environ[f"SYNAPSE_POSTGRES_{name.upper()}"] = str(arguments[name])
     return server
 
 
 def main() -> int:
-    """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.suite", description=__doc__.partition("\n")[0]
     )

@@ -6,9 +6,9 @@ import gc
 import random
 import time
 import tracemalloc
-from typing import Callable, Sequence
-
-import attrs
+from itertools import count
+from pathlib import Path
+from typing import Callable
 
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import Limits
@@ -19,12 +19,6 @@ from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD
 
-# As many as the default allows, and as many as one mailbox may hold.
-MOST = 200_000
-LIMITS = Limits(MOST)
-
-# Rows in each mailbox.
-DEPTHS = (1, 10, 1_000, LIMITS.of_mailbox)
 TYPICAL = 10
 MOST_BYTES = 500
 
@@ -49,116 +43,65 @@ _TIMED = (
 Make = Callable[[int, int], Notice]
 
 
-@attrs.define(eq=False)
-class Filled:
-    """A memory with so many rows, and notices of rows that are drawn from all.
-
-    Attributes:
-        depth: Rows in each mailbox.
-    """
-
-    name: str
-    rows: int
-    depth: int
-    memory: Memory
-    drawn: Sequence[tuple[MailboxKey, Notice]]
-    stream_id: int
-    others: int = 0
-
-    def call(self, name: str) -> float:
-        """Return how many microseconds a call takes."""
-        call = {
-            "believe": self._believe,
-            "begin and settle": self._store,
-            "the same, of a new sender": self._store_new,
-            "rearm_device": self._rearm_device,
-            "rearm_users": self._rearm_users,
-        }[name]
-        gc.disable()
-        try:
-            started = time.perf_counter()
-            for key, notice in self.drawn:
-                call(key, notice)
-            return (time.perf_counter() - started) / len(self.drawn) * 1e6
-        finally:
-            gc.enable()
-
-    def _believe(self, key: MailboxKey, notice: Notice) -> None:
-        self.memory.believe(key, notice, 0.0)
-
-    def _store(self, key: MailboxKey, notice: Notice) -> None:
-        self.stream_id += 1
-        self.memory.open(key, 0)
-        store(self.memory, key, notice, self.stream_id)
-
-    def _store_new(self, key: MailboxKey, notice: Notice) -> None:
-        del notice
-        self.others += 1
-        self._store(key, of_its_own(MOST + self.others, 1))
-
-    def _rearm_device(self, key: MailboxKey, notice: Notice) -> None:
-        self.memory.rearm_device(key, notice.pair.sender, notice.key)
-
-    def _rearm_users(self, key: MailboxKey, notice: Notice) -> None:
-        self.memory.rearm_users(key[0], notice.pair.sender)
+_STREAM_IDS = count(1)
 
 
-STORES = ("begin and settle", "the same, of a new sender")
-CALLS = ("believe", "rearm_device", "rearm_users", *STORES)
+def _store(memory: Memory, key: MailboxKey, notice: Notice) -> None:
+    memory.open(key, 0)
+    stored = memory.begin(key, notice, notice.pair.sender, 0, 0.0)
+    memory.settle(stored, next(_STREAM_IDS))
 
 
-def measure(sizes: Sizes) -> Findings:
+def _store_new(memory: Memory, key: MailboxKey, _: Notice) -> None:
+    _store(memory, key, of_its_own(10**9 + next(_STREAM_IDS), 1))
+
+
+STORES: dict[str, Callable[[Memory, MailboxKey, Notice], object]] = {
+    "begin and settle": _store,
+    "the same, of a new sender": _store_new,
+}
+CALLS = {
+    "believe": lambda memory, key, notice: memory.believe(key, notice, 0.0),
+    "rearm_device": lambda memory, key, notice: memory.rearm_device(
+        key, notice.pair.sender, notice.key
+    ),
+    "rearm_users": lambda memory, key, notice: memory.rearm_users(
+        key[0], notice.pair.sender
+    ),
+    **STORES,
+}
+
+
+async def measure(_: Path, sizes: Sizes, say: Callable[[str], None]) -> Findings:
     """Weigh full memories and time calls, for mailboxes of different depth."""
-    weights = {
-        (depth, name): weigh(_rows(sizes, depth), depth, make)
-        for depth in DEPTHS
-        for name, make in (("one request", of_request()), ("others", of_its_own))
-    }
-    timings = _time(sizes)
-    tables = [_table_of_weights(weights, sizes), _table_of_timings(timings, sizes)]
-    return Findings(tables, _targets(weights, timings))
+    say("Weighing the memory.")
+    return Findings.joined([_weights(Limits(sizes.pairs)), _times(sizes)])
 
 
-def weigh(rows: int, depth: int, make: Make) -> float:
-    """Return how many bytes a memory takes for each of its rows."""
-    memory = Memory(LIMITS, sees_reads=False, hold_s=None)
+def filled(limits: Limits, rows: int, depth: int, make: Make) -> Memory:
+    """Return a memory with so many rows, and so many in each mailbox."""
+    memory = Memory(limits, sees_reads=False, hold_s=None)
+    for which in range(rows):
+        # Nothing is shared that would not be in a running Synapse.
+        key = _mailbox(which, depth)
+        memory.open(key, 0).learned = True
+        _store(memory, key, make(which, depth))
+    return memory
+
+
+def weigh(limits: Limits, rows: int, depth: int, make: Make) -> int:
     tracemalloc.start()
     try:
-        fill(memory, rows, depth, make)
+        memory = filled(limits, rows, depth, make)
         gc.collect()
-        return tracemalloc.get_traced_memory()[0] / memory.pairs
+        assert len(memory) > 0
+        return tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
 
 
-def filled(name: str, rows: int, depth: int, limits: Limits) -> Filled:
-    """Return a memory with so much remembered."""
-    memory = Memory(limits, sees_reads=False, hold_s=None)
-    fill(memory, rows, depth, of_its_own)
-    drawn = random.Random(rows)  # noqa: S311 nothing here is secret
-    some = [drawn.randrange(rows) for _ in range(ASKED_ABOUT)]
-    of = [(_mailbox(which, depth), of_its_own(which, depth)) for which in some]
-    return Filled(name, rows, depth, memory, of, rows + 1)
-
-
-def fill(memory: Memory, rows: int, depth: int, make: Make) -> None:
-    """Store so many rows, and so many in each mailbox."""
-    for which in range(rows):
-        # Nothing is shared that would not be in a running Synapse.
-        key = _mailbox(which, depth)
-        if which % depth == 0:
-            memory.open(key, 0).learned = True
-        store(memory, key, make(which, depth), which + 1)
-
-
-def store(memory: Memory, key: MailboxKey, notice: Notice, stream_id: int) -> None:
-    """Store a notice."""
-    memory.settle(memory.begin(key, notice, notice.pair.sender, 0, 0.0), stream_id)
-
-
-def of_its_own(which: int, depth: int) -> Notice:
+def of_its_own(which: int, _: int) -> Notice:
     """Make a notice that shares nothing with others."""
-    del depth
     pair = Pair(f"@sender{which}:withheld.test", f"device:DEVICE{which:04}", WITHHELD)
     return Notice(NoOlm(), pair, f"{which:043}", "whole")
 
@@ -169,99 +112,80 @@ def of_request() -> Make:
 
     def make(which: int, depth: int) -> Notice:
         sender = which % depth + which // depth // DEVICES_OF_REQUEST * depth
-        notice = told.get(sender)
-        if notice is None:
-            notice = told[sender] = of_its_own(sender, depth)
-        return notice
+        if sender not in told:
+            told[sender] = of_its_own(sender, depth)
+        return told[sender]
 
     return make
 
 
-def _time(sizes: Sizes) -> dict[Filled, dict[str, float]]:
-    most = min(sizes.weighed, MOST)
-    of_mailbox = min(most, LIMITS.of_mailbox)
-    roomy = Limits(10 * MOST)
-    some = [
-        filled("few", 10, 10, roomy),
-        filled("many mailboxes", most, 10, roomy),
-        filled("one mailbox", of_mailbox, of_mailbox, roomy),
-        filled("full", most, 10, Limits(most)),
-        filled("one full mailbox", of_mailbox, of_mailbox, Limits(10 * of_mailbox)),
-    ]
-    timings = {each: dict.fromkeys(CALLS, float("inf")) for each in some}
+def _weights(limits: Limits) -> Findings:
+    rows, typical = [], 0.0
+    for depth in (1, TYPICAL, 1_000, limits.of_mailbox):
+        # What is in one mailbox is bounded, and so are mailboxes.
+        held = min(limits.max_pairs, depth * limits.mailboxes)
+        held = depth if depth == limits.of_mailbox else held
+        for name, make in (("one request", of_request()), ("others", of_its_own)):
+            weight = weigh(limits, held, depth, make)
+            each = weight / held
+            if (depth, name) == (TYPICAL, "one request"):
+                typical = each
+            cells = (f"{depth:,}", name, f"{held:,}", f"{each:,.0f}")
+            rows.append((*cells, f"{weight / 1e6:,.1f}"))
+    header = ("rows in each mailbox", "senders", "in all", "bytes per row", "MB")
+    name = f"bytes per remembered row, {TYPICAL} in each mailbox"
+    return Findings(
+        [Table("What the memory takes", header, rows, [_WEIGHED])],
+        [Target.most(name, typical, MOST_BYTES, binding=True)],
+    )
+
+
+def _times(sizes: Sizes) -> Findings:
+    most, roomy = sizes.pairs, Limits(10 * sizes.pairs)
+    deep = Limits(most).of_mailbox
+    states = {
+        "few": (roomy, 10, 10),
+        "many mailboxes": (roomy, most, TYPICAL),
+        "one mailbox": (roomy, deep, deep),
+        "full": (Limits(most), most, TYPICAL),
+    }
+    memories = {name: filled(*how, of_its_own) for name, how in states.items()}
+    best = {name: dict.fromkeys(CALLS, float("inf")) for name in states}
     # In turns, so that a change of the clock's rate meets all of them.
     for _ in range(sizes.repeats):
-        for each, best in timings.items():
-            for name in CALLS:
-                best[name] = min(best[name], each.call(name))
-    return timings
+        for name, memory in memories.items():
+            _, rows, depth = states[name]
+            for call, us in best[name].items():
+                best[name][call] = min(us, _timed(memory, rows, depth, call))
+    lines = [
+        (name, f"{states[name][1]:,}", *(f"{took:.1f}" for took in us.values()))
+        for name, us in best.items()
+    ]
+    few, *others = best.values()
+    # What takes less than a microsecond is slower where the processor's cache ends.
+    slower = max(us[name] / few[name] for us in others for name in STORES)
+    title = "A call, with more and more remembered"
+    notes = [_TIMED.format(repeats=sizes.repeats)]
+    return Findings(
+        [Table(title, ("what is remembered", "rows", *CALLS), lines, notes)],
+        [Target.most("slowest way to store, to that with few", slower, MOST_SLOWER)],
+    )
 
 
-def _rows(sizes: Sizes, depth: int) -> int:
-    # What is in one mailbox is bounded, and so are mailboxes.
-    most = min(sizes.weighed, MOST, depth * LIMITS.mailboxes)
-    return depth if depth == LIMITS.of_mailbox else most
+def _timed(memory: Memory, rows: int, depth: int, name: str) -> float:
+    chance = random.Random(rows)  # noqa: S311 nothing here is secret
+    drawn = chance.choices(range(rows), k=ASKED_ABOUT)
+    some = [(_mailbox(each, depth), of_its_own(each, depth)) for each in drawn]
+    call = CALLS[name]
+    gc.disable()
+    try:
+        started = time.perf_counter()
+        for key, notice in some:
+            call(memory, key, notice)
+        return (time.perf_counter() - started) / len(some) * 1e6
+    finally:
+        gc.enable()
 
 
 def _mailbox(which: int, depth: int) -> MailboxKey:
     return (f"@recipient{which // depth}:withheld.test", f"DEV{which // depth:07}")
-
-
-def _table_of_weights(weights: dict[tuple[int, str], float], sizes: Sizes) -> Table:
-    return Table(
-        "What the memory takes",
-        ("rows in each mailbox", "senders", "in all", "bytes per row", "MB together"),
-        [
-            (
-                f"{depth:,}",
-                name,
-                f"{_rows(sizes, depth):,}",
-                f"{weight:,.0f}",
-                f"{weight * _rows(sizes, depth) / 1e6:,.1f}",
-            )
-            for (depth, name), weight in weights.items()
-        ],
-        [_WEIGHED],
-    )
-
-
-def _table_of_timings(timings: dict[Filled, dict[str, float]], sizes: Sizes) -> Table:
-    return Table(
-        "A call, with more and more remembered",
-        ("what is remembered", "rows", "in each mailbox", *CALLS),
-        [
-            (
-                each.name,
-                f"{each.rows:,}",
-                f"{each.depth:,}",
-                *(f"{us:.1f}" for us in best.values()),
-            )
-            for each, best in timings.items()
-        ],
-        [_TIMED.format(repeats=sizes.repeats)],
-    )
-
-
-def _targets(
-    weights: dict[tuple[int, str], float], timings: dict[Filled, dict[str, float]]
-) -> list[Target]:
-    weight = weights[TYPICAL, "one request"]
-    few, *others = timings.values()
-    # What takes less than a microsecond is slower where the processor's cache ends.
-    slower = max(each[name] / few[name] for each in others for name in STORES)
-    return [
-        Target(
-            f"bytes per remembered row, {TYPICAL} in each mailbox",
-            f"at most {MOST_BYTES}",
-            f"{weight:.0f}",
-            weight <= MOST_BYTES,
-            binding=True,
-        ),
-        Target(
-            "slowest way to store, by what is remembered",
-            f"at most {MOST_SLOWER} of what it takes with few",
-            f"{slower:.2f}",
-            slower <= MOST_SLOWER,
-            binding=False,
-        ),
-    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import count
 from typing import Any, Awaitable, Callable
 
@@ -10,26 +9,21 @@ import attrs
 
 from synapse_withheld.delivery.sorting import MOST_SORTED
 from tests.bench.instruments.lanes import Lane
-from tests.bench.instruments.messages import SENDER_KEY, content
+from tests.bench.instruments.people import SENDER_DEVICE, SENDER_KEY, content
 from tests.bench.sizes import Sizes
 from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import ENCRYPTED, WITHHELD, make_notice
 from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.metrics.samples import HOUSEKEEPING
-from tests.harness.polling import pause
 
 OK = 200
 
 # So that 1,000 of them fit into a request.
 _HUGE = 40_000
 _MANY_DEVICES, _IN_EDU = 1_000, 3_600
-
-# How many small requests are weighed together.
 _SMALL = 10
 
 _NUMBERS = count()
 _NOTICE = content(WITHHELD)
-LOOK_EVERY_S = 0.2
 
 
 @attrs.define
@@ -52,8 +46,7 @@ class Scene:
 
     @classmethod
     async def on(cls, lane: Lane, sizes: Sizes, remote: RemoteServer) -> Scene:
-        """Register everybody."""
-        attacker = await lane.homeserver.register("attacker", device_id="SENDERDEV")
+        attacker = await lane.homeserver.register("attacker", device_id=SENDER_DEVICE)
         victim = await lane.homeserver.register("victim", device_id="AWAY")
         devices = lane.add_devices(victim, sizes.duplicates)
         return cls(lane, sizes, attacker, victim, devices, remote)
@@ -61,12 +54,10 @@ class Scene:
     async def send(
         self, messages: dict[str, dict[str, Any]], message_type: str = WITHHELD
     ) -> None:
-        """Send one request as the attacker."""
         status = await self.attacker.send_to_device(message_type, messages)
         assert status == OK, status
 
     def to_victim(self, devices: list[str], what: Any) -> dict[str, dict[str, Any]]:
-        """Return the messages of a request for devices of the victim."""
         return {self.victim.user_id: dict.fromkeys(devices, what)}
 
 
@@ -89,7 +80,7 @@ class Attack:
 
 async def _invent_users(scene: Scene, users: int) -> None:
     invented = f"@invented{next(_NUMBERS)}-%d:{scene.lane.homeserver.server_name}"
-    notice = {"*": content(WITHHELD)}
+    notice = {"*": _NOTICE}
     await scene.send({invented % number: notice for number in range(users)})
 
 
@@ -102,22 +93,12 @@ async def _invent_devices(scene: Scene, devices: int) -> None:
 async def _remember(scene: Scene) -> None:
     for begin in range(0, len(scene.devices), MOST_SORTED):
         some = scene.devices[begin : begin + MOST_SORTED]
-        await scene.send(scene.to_victim(some, content(WITHHELD)))
-        # Of one who, few may be learned at once.
-        while await to_learn(scene.lane):
-            await pause(LOOK_EVERY_S)
-
-
-async def to_learn(lane: Lane) -> float:
-    """Return how many mailboxes are to be learned; none on stock."""
-    if not lane.has_module:
-        return 0.0
-    metrics = await lane.homeserver.metrics()
-    return metrics[f'{HOUSEKEEPING}{{work="learn"}}']
+        await scene.send(scene.to_victim(some, _NOTICE))
+        await scene.lane.at_rest()
 
 
 async def _repeat(scene: Scene) -> None:
-    await scene.send(scene.to_victim(scene.devices, content(WITHHELD)))
+    await scene.send(scene.to_victim(scene.devices, _NOTICE))
 
 
 def _huge() -> dict[str, Any]:
@@ -137,7 +118,7 @@ async def _send_huge_to_all(scene: Scene) -> None:
 
 
 async def _send_edu(scene: Scene) -> None:
-    messages = scene.to_victim(scene.devices[:_IN_EDU], content(WITHHELD))
+    messages = scene.to_victim(scene.devices[:_IN_EDU], _NOTICE)
     sender = scene.remote.user("attacker")
     status, _ = await scene.remote.send_edu(
         scene.lane.homeserver, sender, WITHHELD, messages
@@ -154,26 +135,25 @@ def attacks(sizes: Sizes) -> list[Attack]:
     """Return all attacks, in the order in which they can be played."""
     devices = sizes.duplicates
     many, in_edu = min(_MANY_DEVICES, devices), min(_IN_EDU, devices)
+    # Of what is small many are weighed together.
+    few, times = MOST_SORTED, _SMALL
     return [
-        *(
-            Attack(
-                f"{users:,} invented users, `*`",
-                partial(_invent_users, users=users),
-                times=times,
-            )
-            for users, times in ((sizes.users, 1), (MOST_SORTED, _SMALL))
-        ),
-        *(
-            Attack(
-                f"{invented:,} invented devices",
-                partial(_invent_devices, devices=invented),
-                times=times,
-            )
-            for invented, times in ((devices, 1), (MOST_SORTED, _SMALL))
-        ),
+        _invented(f"{sizes.users:,} invented users, `*`", _invent_users, sizes.users),
+        _invented(f"{few:,} invented users, `*`", _invent_users, few, times),
+        _invented(f"{devices:,} invented devices", _invent_devices, devices),
+        _invented(f"{few:,} invented devices", _invent_devices, few, times),
         Attack(f"{devices:,} remembered duplicates", _repeat, _remember),
         Attack(f"Olm to {many:,} of {devices:,} remembered", _send_olm),
         Attack(f"huge notice, {many:,} devices by name", _send_huge, _send_huge),
         Attack(f"huge notice, {many:,} devices by `*`", _send_huge_to_all),
         Attack(f"EDU of {in_edu:,} messages", _send_edu, _send_edu),
     ]
+
+
+def _invented(
+    name: str,
+    invent: Callable[[Scene, int], Awaitable[None]],
+    many: int,
+    times: int = 1,
+) -> Attack:
+    return Attack(name, lambda scene: invent(scene, many), times=times)

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tests.bench.hostile.attacks import Attack, Scene, attacks, to_learn
+from tests.bench.hostile.attacks import Attack, Scene, attacks
 from tests.bench.instruments import probe
-from tests.bench.instruments.lanes import Lane
-from tests.bench.instruments.processor import ENDS_WITHIN_S, become_quiet, cpu_s
+from tests.bench.instruments.lanes import Lane, Lanes, two_lanes
+from tests.bench.instruments.taken import ENDS_WITHIN_S, become_quiet, cpu_s
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.homeservers.remote import RemoteServer
@@ -29,6 +29,10 @@ MOST_TIMES, BEYOND_S = 1.5, 0.005
 # How long the requests of others are watched alone, to know what they cost.
 STARTED_WITHIN_S, IDLE_S = 0.5, 3.0
 
+_HEADER = (
+    *("one request, ms", "processor, stock", "module", "ratio"),
+    *("wait, stock", "module", "busy, stock", "module", "ratio"),
+)
 _HOW = (
     "Meanwhile somebody else asks for `/_matrix/client/versions`, every "
     f"{1000 * probe.GAP_S:.0f} ms; 'wait' is the longest that an answer took, 'busy' "
@@ -40,13 +44,7 @@ _HOW = (
 
 @attrs.frozen
 class Cost:
-    """What one attack costs, in seconds.
-
-    Attributes:
-        cpu_s: Of processor.
-        wait_s: Of the longest wait of somebody else.
-        busy_s: The most that Synapse took of a processor during such a wait.
-    """
+    """The processor, the longest wait of somebody else, the most taken during one."""
 
     cpu_s: float
     wait_s: float
@@ -93,7 +91,7 @@ class Bystander:
             )
             # Where the machine has much else to do, its rests are long.
             before_that = cpu_s(self.lane)
-            left = await to_learn(self.lane)
+            left = await self.lane.to_learn()
             looking_s += cpu_s(self.lane) - before_that
         waits = self.waits(began)
         taken_s = cpu_s(self.lane) - before - len(waits) * self.each_s - looking_s
@@ -102,10 +100,18 @@ class Bystander:
 
 
 async def measure(
-    lanes: tuple[Lane, Lane], sizes: Sizes, say: Callable[[str], None]
+    directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    """Attack a stock Synapse and one with the module, in turns."""
-    database = "SQLite" if lanes[0].on_sqlite else "PostgreSQL"
+    parts = []
+    for on_sqlite in (True, False):
+        where = directory / str(on_sqlite)
+        async with two_lanes(where, on_sqlite=on_sqlite) as lanes:
+            parts.append(await _on(lanes, sizes, say))
+    return Findings.joined(parts)
+
+
+async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Findings:
+    database = lanes[0].database
     remote = RemoteServer()
     await remote.start()
     try:
@@ -113,24 +119,16 @@ async def measure(
         costs = [await _costs(each, scenes, sizes, say) for each in attacks(sizes)]
     finally:
         await remote.stop()
-    names = [each.name for each in attacks(sizes)]
+    named = [(each.name, *cost) for each, cost in zip(attacks(sizes), costs)]
     rounds = f"The least of {sizes.attacks} rounds, in turns. {_HOW}"
-    header = (
-        "one request, ms",
-        *("processor, stock", "module", "ratio"),
-        *("wait, stock", "module"),
-        *("busy, stock", "module", "ratio"),
-    )
     title = f"Hostile requests on {database}"
-    lines = [_line(name, *cost) for name, cost in zip(names, costs)]
-    targets = [_target(database, name, *cost) for name, cost in zip(names, costs)]
-    return Findings([Table(title, header, lines, [rounds])], targets)
+    table = Table(title, _HEADER, [_line(*each) for each in named], [rounds])
+    return Findings([table], [_target(database, *each) for each in named])
 
 
 async def _costs(
     attack: Attack, scenes: list[Scene], sizes: Sizes, say: Callable[[str], None]
 ) -> tuple[Cost, Cost]:
-    """Return what an attack costs stock and the module."""
     found: dict[str, list[Cost]] = {scene.lane.name: [] for scene in scenes}
     for scene in scenes:
         if attack.prepare is not None:
@@ -141,11 +139,7 @@ async def _costs(
             async with _bystander(scene.lane) as bystander:
                 cost = await bystander.taken(attack, scene)
             found[scene.lane.name].append(cost)
-            say(
-                f"  {attack.name}, {scene.lane.name}: {1000 * cost.cpu_s:.0f} ms, "
-                f"others waited for up to {1000 * cost.wait_s:.0f} ms, in which it was "
-                f"busy for {1000 * cost.busy_s:.0f}"
-            )
+            say(f"  {attack.name}, {scene.lane.name}: {1000 * cost.cpu_s:.0f} ms")
     stock, module = (
         Cost(*map(min, zip(*map(attrs.astuple, some)))) for some in found.values()
     )
@@ -158,13 +152,8 @@ async def _bystander(lane: Lane) -> AsyncIterator[Bystander]:
     address = urlsplit(lane.homeserver.base_url)
     directory = lane.directory / "bystander"
     process = Process(directory, directory / "output")
-    where = (
-        str(address.hostname),
-        str(address.port),
-        VERSIONS,
-        str(lane.homeserver.pid),
-    )
-    process.start(sys.executable, str(Path(probe.__file__)), *where)
+    where = (address.hostname, address.port, VERSIONS, lane.homeserver.pid)
+    process.start(sys.executable, str(Path(probe.__file__)), *map(str, where))
     try:
         bystander = Bystander(lane, process.output)
         await pause(STARTED_WITHIN_S)
@@ -178,15 +167,13 @@ async def _bystander(lane: Lane) -> AsyncIterator[Bystander]:
 
 
 def _line(name: str, stock: Cost, module: Cost) -> tuple[str, ...]:
+    both = stock, module
     return (
         name,
-        f"{1000 * stock.cpu_s:,.0f}",
-        f"{1000 * module.cpu_s:,.0f}",
+        *(f"{1000 * each.cpu_s:,.0f}" for each in both),
         ratio(module.cpu_s, stock.cpu_s),
-        f"{1000 * stock.wait_s:,.0f}",
-        f"{1000 * module.wait_s:,.0f}",
-        f"{1000 * stock.busy_s:,.0f}",
-        f"{1000 * module.busy_s:,.0f}",
+        *(f"{1000 * each.wait_s:,.0f}" for each in both),
+        *(f"{1000 * each.busy_s:,.0f}" for each in both),
         ratio(module.busy_s, stock.busy_s),
     )
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any, AsyncIterator, Tuple
 
 import attrs
 
-from tests.bench.instruments.sqllog import SqlLog
 from tests.harness.clients.matrix import Client
 from tests.harness.databases.postgres import PostgresServer
 from tests.harness.homeservers.homeserver import Homeserver, running
+from tests.harness.metrics.samples import HOUSEKEEPING
+from tests.harness.polling import pause
 from tests.harness.rules import EVERY_RULE
 
 STOCK, MODULE = "stock", "module"
@@ -32,31 +33,30 @@ _QUIET_SYNAPSE = {
     "stats": {"enabled": False},
 }
 
+# A new Synapse fills tables and builds indexes in the background first.
+_SETTLED_WITHIN_S = 60
+_LOOK_EVERY_S = 0.2
+
 # Where many values come from, of the texts in a JSON list: on SQLite, or not.
 _MANY = {True: "json_each(?)", False: "json_array_elements_text(CAST(? AS JSON))"}
-
-_CONFIG = {"rules": attrs.asdict(EVERY_RULE)}
 
 
 @attrs.frozen
 class Lane:
-    """One of the two Synapses.
-
-    Attributes:
-        directory: Where its files are.
-        sql_log: Where it logs its statements; an empty one if it does not.
-    """
+    """One of the two Synapses; its files are in the directory."""
 
     name: str
     directory: Path
     homeserver: Homeserver
-    sql_log: SqlLog
     on_sqlite: bool
 
     @property
     def has_module(self) -> bool:
-        """Say whether it loads the module."""
         return self.name == MODULE
+
+    @property
+    def database(self) -> str:
+        return "SQLite" if self.on_sqlite else "PostgreSQL"
 
     def add_devices(self, client: Client, count: int) -> list[str]:
         """Give a user many devices, straight in the database; return their IDs."""
@@ -70,64 +70,69 @@ class Lane:
         return device_ids
 
     def rows_in_mailbox(self, client: Client) -> int:
-        """Return how many messages are queued for a device."""
         ((rows,),) = self.homeserver.query(
             "SELECT COUNT(*) FROM device_inbox WHERE user_id = ? AND device_id = ?",
             (client.user_id, client.device_id),
         )
         return int(rows)
 
+    async def to_learn(self) -> float:
+        """Return how many mailboxes are to be learned; none on stock."""
+        if not self.has_module:
+            return 0.0
+        metrics = await self.homeserver.metrics()
+        return metrics[f'{HOUSEKEEPING}{{work="learn"}}']
+
+    async def at_rest(self) -> None:
+        """Wait until all mailboxes are learned: of one who, few may be at once."""
+        while await self.to_learn():
+            await pause(_LOOK_EVERY_S)
+
+    async def settled(self) -> None:
+        """Wait until a new Synapse has done what it does once."""
+        for _ in range(_SETTLED_WITHIN_S):
+            sql = "SELECT COUNT(*) FROM background_updates"
+            if self.homeserver.query(sql) == [(0,)]:
+                return
+            await pause(1)
+
+
+Lanes = Tuple[Lane, Lane]
+
 
 @asynccontextmanager
 async def two_lanes(
-    directory: Path, *, log_statements: bool, on_sqlite: bool = False
-) -> AsyncIterator[tuple[Lane, Lane]]:
+    directory: Path, *, on_sqlite: bool = False
+) -> AsyncIterator[Lanes]:
     """Start a stock Synapse and one with the module, every rule on, on empty databases.
 
     Args:
         directory: Where their files go.
-        log_statements: Whether they log their statements, which takes time.
         on_sqlite: Whether their databases are of SQLite, otherwise of PostgreSQL.
     """
     with ExitStack() as stack:
-        stock, module = (
-            _make_lane(
-                stack,
-                directory / name,
-                config,
-                log_statements=log_statements,
-                on_sqlite=on_sqlite,
-            )
-            for name, config in ((STOCK, None), (MODULE, _CONFIG))
-        )
-        lanes = (stock, module)
-        async with running(*(lane.homeserver for lane in lanes)):
-            yield lanes
+        rules = {"rules": attrs.asdict(EVERY_RULE)}
+        stock = _lane(stack, directory / STOCK, None, on_sqlite=on_sqlite)
+        module = _lane(stack, directory / MODULE, rules, on_sqlite=on_sqlite)
+        async with running(stock.homeserver, module.homeserver):
+            for lane in (stock, module):
+                await lane.settled()
+            yield stock, module
 
 
-def _make_lane(
-    stack: ExitStack,
-    directory: Path,
-    module: dict[str, Any] | None,
-    *,
-    log_statements: bool,
-    on_sqlite: bool,
-) -> Lane:
+def _lane(stack: ExitStack, directory: Path, module: Any, *, on_sqlite: bool) -> Lane:
     directory.mkdir(parents=True)
-    sql_log, logging_config = SqlLog.prepare(directory)
     database = None
     if not on_sqlite:
         postgres = PostgresServer(directory / "postgres")
         stack.callback(postgres.stop)
         database = postgres.database()
+    files = directory / "synapse"
     homeserver = Homeserver(
-        directory / "synapse",
-        module=module,
-        database=database,
-        config={**_QUIET_SYNAPSE, **(logging_config if log_statements else {})},
+        files, module=module, database=database, config=_QUIET_SYNAPSE
     )
     if not on_sqlite:
         for setting in _QUIET_POSTGRES:
             homeserver.query(f"ALTER SYSTEM SET {setting}")
         homeserver.query("SELECT pg_reload_conf()")
-    return Lane(directory.name, directory, homeserver, sql_log, on_sqlite)
+    return Lane(directory.name, directory, homeserver, on_sqlite)

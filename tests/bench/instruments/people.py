@@ -1,23 +1,38 @@
-"""Who sends to whom."""
+"""Who sends what to whom."""
 
 from __future__ import annotations
 
 from itertools import count
-from typing import Any, Mapping
+from typing import Any, Iterable
 
 import attrs
 
 from tests.bench.instruments.lanes import Lane
-from tests.bench.instruments.messages import content, to_devices
-from tests.harness.clients.matrix import Client
+from tests.harness.clients.matrix import Client, MatrixError
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
 
-OK = 200
+SENDER_KEY = make_key("sender")
+SENDER_DEVICE, AWAY = "SENDERDEV", "AWAY"
+
+# What the body of an Olm message with a room key has, in characters.
+_BODY = "A" * 700
 
 _NUMBERS = count()
 
 
-class FailedRequestError(Exception):
-    """A request was not answered 200."""
+def content(message_type: str) -> dict[str, Any]:
+    """Return the content of a message of one of the measured types."""
+    if message_type == WITHHELD:
+        return make_notice(SENDER_KEY, SENDER_DEVICE)
+    if message_type == ENCRYPTED:
+        return make_olm_lookalike(SENDER_KEY, make_key("recipient"), _BODY)
+    return {}
 
 
 @attrs.frozen
@@ -29,29 +44,20 @@ class People:
 
     @classmethod
     async def on(cls, lane: Lane) -> People:
-        """Register them."""
         number = next(_NUMBERS)
         return cls(
-            await lane.homeserver.register(f"sender{number}", device_id="SENDERDEV"),
-            await lane.homeserver.register(f"recipient{number}", device_id="AWAY"),
+            await lane.homeserver.register(f"sender{number}", device_id=SENDER_DEVICE),
+            await lane.homeserver.register(f"recipient{number}", device_id=AWAY),
         )
 
-    def messages(self, message_type: str) -> Mapping[str, Any]:
-        """Return the `messages` of a request for the recipient's device."""
-        devices = {self.recipient.device_id: content(message_type)}
-        return {self.recipient.user_id: devices}
+    def messages(
+        self, message_type: str, devices: Iterable[str] = (AWAY,)
+    ) -> dict[str, dict[str, Any]]:
+        told = {each: content(message_type) for each in devices}
+        return {self.recipient.user_id: told}
 
-    async def send(
-        self, message_type: str, device_ids: list[str] | None = None
-    ) -> None:
-        """Send a message to devices of the recipient.
-
-        Raises:
-            FailedRequestError: It was not answered 200.
-        """
-        devices = device_ids or [self.recipient.device_id]
-        status = await self.sender.send_to_device(
-            message_type, to_devices(message_type, self.recipient.user_id, devices)
-        )
-        if status != OK:
-            raise FailedRequestError(f"{message_type}: {status}")
+    async def send(self, message_type: str, devices: Iterable[str] = (AWAY,)) -> None:
+        messages = self.messages(message_type, devices)
+        status = await self.sender.send_to_device(message_type, messages)
+        if status != 200:
+            raise MatrixError(f"{message_type}: {status}")

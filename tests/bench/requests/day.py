@@ -8,28 +8,21 @@ collapses, is measured on two Synapses.
 from __future__ import annotations
 
 import random
-import time
-from typing import Any
+from pathlib import Path
+from typing import Callable
 
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.sql import Page
-from synapse_withheld.delivery.batch import Edus, LocalMessages, ObservedBatch
-from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.operators.tally import Tally
-from synapse_withheld.rules.mailbox import MailboxKey, RowState
-from synapse_withheld.wiring import wire
-from tests.bench.alone.code import NoHomeserver, drive
-from tests.bench.instruments.counting import AFTERMATH_S, wal
-from tests.bench.instruments.lanes import Lane
+from synapse_withheld.rules.mailbox import MailboxKey
+from tests.bench.alone.inbox import Inbox, module_before, notice_for
+from tests.bench.instruments.lanes import Lane, two_lanes
 from tests.bench.instruments.people import People
-from tests.bench.instruments.processor import cpu_s
+from tests.bench.instruments.taken import Taken
 from tests.bench.report import Findings, Table
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import WITHHELD, make_key, make_notice
+from tests.harness.clients.messages import WITHHELD, make_key
 from tests.harness.databases.backlog import notice
-from tests.harness.polling import pause
 
 SCALE = 1000  # simulated is one in so many
 
@@ -42,6 +35,12 @@ SYNCS = 12  # how often one that is not dead acknowledges, at random times
 REARMED = 0.03  # notices before which an Olm message passed
 
 DAY_S = 86_400.0
+
+_COSTS = (
+    "Measured: a notice that stock stores takes {:,.0f} bytes of WAL and {:.2f} ms of "
+    "CPU (Synapse's process and PostgreSQL's), one that collapses {:,.0f} bytes and "
+    "{:.2f} ms, on this machine."
+)
 
 
 @attrs.frozen
@@ -61,90 +60,27 @@ class Day:
     left: tuple[int, int]
 
 
-@attrs.frozen
-class Cost:
-    """What one notice costs, stored or collapsed: WAL in bytes, CPU in seconds."""
-
-    wal_bytes: float
-    cpu_s: float
-
-
-class Mailboxes(NoHomeserver):
-    """A homeserver in memory, as far as the module asks it."""
-
-    def __init__(self) -> None:
-        self.rows: dict[MailboxKey, set[int]] = {}
-        self.stream_id = 0
-        self.deleted = 0
-
-    def stream_token(self) -> int:
-        """Return the newest stream ID."""
-        return self.stream_id
-
-    async def run_statement(self, *arguments: Any) -> Any:
-        """Answer at once, by the name of the statement."""
-        name, _, *_, about = arguments
-        if "delete" in name:
-            for row in about:
-                self.rows[row.mailbox].discard(row.stream_id)
-            self.deleted += len(about)
-            return len(about)
-        if "queued" in name:
-            return {
-                (key, stream_id): RowState(queued=stream_id in self.rows.get(key, ()))
-                for key, stream_id in about
-            }
-        below = arguments[2]
-        # All that is queued was seen being stored.
-        return {key: Page([], 0, None) for key in below}
-
-    async def _sleep(self, _: float) -> None:
-        return None
-
-    async def store(self, kept: LocalMessages) -> None:
-        """Store a batch."""
-        self.stream_id += 1
-        for user_id, by_device in kept.items():
-            for device_id in by_device:
-                self.rows.setdefault((user_id, device_id), set()).add(self.stream_id)
-        if isinstance(kept, ObservedBatch):
-            kept.stream_id = self.stream_id
-
-
 def simulate(seed: int = 1) -> Day:
     """Play a thousandth of a day."""
     chance = random.Random(seed)  # noqa: S311 variety, not secrecy
     events = sorted(_events(chance), key=lambda event: event[0])
-    with_module, stock = Mailboxes(), dict[MailboxKey, int]()
-    tally = Tally(time.monotonic)
-    traffic = wire(Config(), with_module, Metrics("day"), tally)
-    notices = 0
+    inbox, stock = Inbox(), dict[MailboxKey, int]()
+    through = module_before(inbox, Config(), "day")
+    notices = read = 0
     for _, kind, sender, key in events:
         if kind == "sync":
             stock[key] = 0
-            with_module.rows.pop(key, None)
-            continue
-        sender_key = make_key(sender)
-        if kind == "olm":
-            traffic.inbox.memory.rearm_device(key, sender, sender_key)
-            continue
-        notices += 1
-        stock[key] = stock.get(key, 0) + 1
-        content = make_notice(sender_key, "DEVICE")
-        message = {"sender": sender, "type": WITHHELD, "content": content}
-        batch = {key[0]: {key[1]: message}}
-        drive(traffic.store(batch, {}, _writer(with_module)))
-    left = sum(map(len, with_module.rows.values()))
-    stored = with_module.stream_id
-    return Day(notices, stored, with_module.deleted, (sum(stock.values()), left))
-
-
-def _writer(homeserver: Mailboxes) -> Any:
-    async def write(kept: LocalMessages, _: Edus) -> None:
-        if kept:
-            await homeserver.store(kept)
-
-    return write
+            read += inbox.acknowledge(key)
+        elif kind == "olm":
+            through.inbox.memory.rearm_device(key, sender, make_key(sender))
+        else:
+            notices += 1
+            stock[key] = stock.get(key, 0) + 1
+            inbox.add_device(key)
+            inbox.send(notice_for(key, sender), through)
+    left = inbox.count()
+    superseded = inbox.stored - read - left
+    return Day(notices, inbox.stored, superseded, (sum(stock.values()), left))
 
 
 def _events(chance: random.Random) -> list[tuple[float, str, str, MailboxKey]]:
@@ -170,59 +106,43 @@ def _around(chance: random.Random, mean: float) -> int:
     return round(chance.expovariate(1 / mean))
 
 
-async def measure(lanes: tuple[Lane, Lane], sizes: Sizes) -> Findings:
+async def measure(
+    directory: Path, sizes: Sizes, say: Callable[[str], None]
+) -> Findings:
     """Measure what a notice costs, simulate a day, and multiply."""
-    stored, collapsed = [await _cost(lane, sizes) for lane in lanes]
+    say("Measuring the cost of a notice.")
+    async with two_lanes(directory) as lanes:
+        stored, collapsed = [await _cost(lane, 5 * sizes.requests) for lane in lanes]
+    say("Simulating a day.")
     day = simulate()
-    size = len(notice())
     kept = day.notices - day.stored
-    saved = [
+    fewer_bytes = (day.left[0] - day.left[1]) * len(notice())
+    fewer_wal = kept * (stored.wal_bytes - collapsed.wal_bytes)
+    fewer_cpu_s = kept * (stored.cpu_s - collapsed.cpu_s)
+    rows = [
         ("notices", f"{day.notices * SCALE:,}"),
         ("of these stored with the module", f"{day.stored * SCALE:,}"),
         ("rows not written", f"{kept * SCALE:,}"),
         ("superseded rows deleted", f"{day.superseded * SCALE:,}"),
         ("rows left at the end, stock", f"{day.left[0] * SCALE:,}"),
         ("rows left at the end, module", f"{day.left[1] * SCALE:,}"),
-        ("bytes of JSON left fewer", _large((day.left[0] - day.left[1]) * size)),
-        ("bytes of WAL fewer", _large(kept * (stored.wal_bytes - collapsed.wal_bytes))),
-        ("CPU hours fewer", _hours(kept * (stored.cpu_s - collapsed.cpu_s))),
+        ("bytes of JSON left fewer", f"{fewer_bytes * SCALE / 1e9:.1f} GB"),
+        ("bytes of WAL fewer", f"{fewer_wal * SCALE / 1e9:.1f} GB"),
+        ("CPU hours fewer", f"{fewer_cpu_s * SCALE / 3600:.1f}"),
     ]
-    costs = (
-        f"Measured: a notice that stock stores takes {stored.wal_bytes:,.0f} bytes of "
-        f"WAL and {1000 * stored.cpu_s:.2f} ms of CPU (Synapse's process and "
-        f"PostgreSQL's), one that collapses {collapsed.wal_bytes:,.0f} bytes and "
-        f"{1000 * collapsed.cpu_s:.2f} ms, on this machine."
-    )
-    assumed = (
-        f"Assumed: {ACTIVE_DEVICES:,} devices send on that day; each has no Olm "
-        f"session with {MET} devices on average, and tells each {REPEATS} times; "
-        f"{DEAD:.0%} of these do not sync on that day, the others {SYNCS} times; "
-        f"before {REARMED:.0%} of the notices an Olm message passed. One in {SCALE:,} "
-        "is simulated."
-    )
+    told = [
+        x for each in (stored, collapsed) for x in (each.wal_bytes, 1000 * each.cpu_s)
+    ]
     title = "A day of a server of matrix.org's size"
-    return Findings([Table(title, ("", "a day"), saved, [costs, assumed])])
+    notes = [_COSTS.format(*told), f"One in {SCALE:,} is simulated."]
+    return Findings([Table(title, ("", "a day"), rows, notes)])
 
 
-async def _cost(lane: Lane, sizes: Sizes) -> Cost:
+async def _cost(lane: Lane, notices: int) -> Taken:
     people = await People.on(lane)
-    notices = 10 * sizes.notices
-    for _ in range(sizes.notices):
+    for _ in range(notices // 10):
         await people.send(WITHHELD)
-    await pause(AFTERMATH_S)
-    wal_bytes, taken_s = wal(lane.homeserver), cpu_s(lane)
+    before = await Taken.by(lane)
     for _ in range(notices):
         await people.send(WITHHELD)
-    await pause(AFTERMATH_S)
-    return Cost(
-        (wal(lane.homeserver) - wal_bytes) / notices,
-        (cpu_s(lane) - taken_s) / notices,
-    )
-
-
-def _large(bytes_of_part: float) -> str:
-    return f"{bytes_of_part * SCALE / 1e9:.1f} GB"
-
-
-def _hours(seconds_of_part: float) -> str:
-    return f"{seconds_of_part * SCALE / 3600:.1f}"
+    return (await Taken.by(lane)).each(before, notices)

@@ -6,41 +6,43 @@ import json
 import sys
 from itertools import count
 from pathlib import Path
-from statistics import median
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from statistics import fmean, median
+from typing import Any, Callable, Dict, List, Mapping
 from urllib.parse import urlsplit
 
 import attrs
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.bench.instruments import load
-from tests.bench.instruments.counting import AFTERMATH_S, wal
-from tests.bench.instruments.lanes import Lane
+from tests.bench.instruments.lanes import MODULE, STOCK, Lane, Lanes, two_lanes
 from tests.bench.instruments.people import People
-from tests.bench.instruments.processor import cpu_s
-from tests.bench.report import Findings, Table, Target, counted, number, ratio
+from tests.bench.instruments.taken import Taken
+from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
 from tests.harness.clients.messages import WITHHELD
-from tests.harness.metrics.samples import total
-from tests.harness.polling import pause
 
 CONNECTIONS = (1, 8, 32)
+
+# A storm ends after so many requests, too.
+MOST = 3_000
 
 # The module must not make a storm slower, ask more than once about a duplicate, or
 # write more than so much of what stock writes.
 LEAST_RATIO, MOST_STATEMENTS, MOST_WAL = 1.0, 1.05, 0.1
 
-# Synapse's own counts of what was executed.
-_TRANSACTIONS = "synapse_storage_transaction_time_count_total"
-_QUERIES = "synapse_storage_query_time_count"
-_OF_MODULE = 'desc="withheld_'
-
 _STORMS = count()
 
-_COSTS = (
-    "All that happens meanwhile, by the number of requests: Synapse's regular work is "
-    "in it. 'empty': a request without any message, on stock. Processor: of Synapse "
-    "and its database."
+_HEADER = (
+    *("connections", "requests/s, stock", "module", "ratio"),
+    *("the module's statements", "statements, stock", "module"),
+    *("WAL bytes, stock", "module", "ratio"),
+    *("processor ms, empty", "stock", "module", "ratio"),
+)
+_HOW = (
+    "Requests/s: medians of {} rounds, stock and module in turns, each up to {:g} s or "
+    "{:,} requests, sent by a process of its own. The rest: of one request, the mean; "
+    "Synapse's regular work is in it. 'empty': a request without any message, on "
+    "stock. Processor: of Synapse and its database."
 )
 
 
@@ -49,114 +51,66 @@ class LoadError(Exception):
 
 
 @attrs.frozen
-class Taken:
-    """What was taken since a Synapse and its database began.
-
-    Attributes:
-        cpu_s: Seconds of processor.
-        wal_bytes: Bytes of WAL; 0 on SQLite.
-        statements: All that were executed.
-        of_module: The module's transactions, of one statement each.
-    """
-
-    cpu_s: float
-    wal_bytes: int
-    statements: float
-    of_module: float
-
-    @classmethod
-    async def by(cls, lane: Lane) -> Taken:
-        """Look at all of it."""
-        metrics = await lane.homeserver.metrics()
-        of_module = (
-            times
-            for name, times in metrics.items()
-            if name.startswith(_TRANSACTIONS) and _OF_MODULE in name
-        )
-        return cls(
-            cpu_s(lane),
-            0 if lane.on_sqlite else wal(lane.homeserver),
-            total(metrics, _QUERIES),
-            sum(of_module),
-        )
-
-
-@attrs.frozen
 class Storm:
-    """What one storm was like."""
+    """What one storm was like, and what one of its requests took."""
 
-    sent: int
     failed: int
-    seconds: float
-    before: Taken
-    after: Taken
-
-    @property
-    def rate(self) -> float:
-        """Return the requests per second."""
-        return self.sent / self.seconds
+    rate: float
+    each: Taken
 
 
-@attrs.frozen
-class Side:
-    """One of the two Synapses, who is on it, and its storms by connections.
-
-    Attributes:
-        empty: Storms of requests without any message.
-    """
-
-    lane: Lane
-    people: People
-    storms: dict[int, list[Storm]] = attrs.Factory(dict)
-    empty: dict[int, list[Storm]] = attrs.Factory(dict)
-
-    def rate(self, connections: int) -> float:
-        """Return the median of the requests per second."""
-        return median(storm.rate for storm in self.storms[connections])
-
-    def each(self, connections: int, what: str, *, empty: bool = False) -> float:
-        """Return what a request took of something, the mean of all rounds."""
-        storms = (self.empty if empty else self.storms)[connections]
-        taken = sum(
-            getattr(each.after, what) - getattr(each.before, what) for each in storms
-        )
-        sent: int = sum(each.sent for each in storms)
-        return float(taken) / sent
+# All storms over so many connections: of empty requests, and of duplicates.
+EMPTY = "empty"
+Storms = Dict[str, List[Storm]]
 
 
 async def measure(
-    lanes: tuple[Lane, Lane], sizes: Sizes, say: Callable[[str], None]
+    directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
+    parts = []
+    for on_sqlite in (False, True):
+        where = directory / str(on_sqlite)
+        async with two_lanes(where, on_sqlite=on_sqlite) as lanes:
+            parts.append(await _on(lanes, sizes, say))
+    return Findings.joined(parts)
+
+
+async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Findings:
     """Time storms on two Synapses, in turns."""
-    sides = [Side(lane, await People.on(lane)) for lane in lanes]
-    for side in sides:
-        await _run(side, 8, 1.0, sizes.most, side.people.messages(WITHHELD))
+    people = [await People.on(lane) for lane in lanes]
+    stock, module = lanes
+    kinds = {
+        EMPTY: (stock, people[0], {}),
+        STOCK: (stock, people[0], people[0].messages(WITHHELD)),
+        MODULE: (module, people[1], people[1].messages(WITHHELD)),
+    }
+    for kind in kinds.values():
+        await _storm(*kind, 8, 1.0)
+    found: dict[int, Storms] = {}
     for connections in CONNECTIONS:
-        for number_ in range(sizes.rounds):
-            for side in sides:
-                messages = side.people.messages(WITHHELD)
-                how = (connections, sizes.seconds, sizes.most)
-                storm = await _run(side, *how, messages)
-                side.storms.setdefault(connections, []).append(storm)
-                say(
-                    f"  {side.lane.name}, {connections} connections, round "
-                    f"{number_ + 1}: {storm.rate:.0f} requests/s"
-                )
-                if not side.lane.has_module:
-                    empty = await _run(side, *how, {})
-                    side.empty.setdefault(connections, []).append(empty)
-    tables = [_table(sides, sizes), _table_of_costs(sides)]
-    return Findings(tables, list(_targets(sides)))
+        storms: Storms = {kind: [] for kind in kinds}
+        found[connections] = storms
+        for _ in range(sizes.rounds):
+            for name, kind in kinds.items():
+                storms[name].append(await _storm(*kind, connections, sizes.seconds))
+                say(f"  {name}, {connections} at once: {storms[name][-1].rate:.0f}/s")
+    title = f"A storm of duplicates of one pair on {stock.database}"
+    how = _HOW.format(sizes.rounds, sizes.seconds, MOST)
+    table = Table(title, _HEADER, [_row(*each) for each in found.items()], [how])
+    targets = [each for item in found.items() for each in _targets(stock, *item)]
+    rows = module.rows_in_mailbox(people[1].recipient)
+    name = f"rows in the mailbox after the storms on {stock.database}"
+    return Findings([table], [*targets, Target.most(name, rows, 1, binding=True)])
 
 
-async def _run(
-    side: Side,
+async def _storm(
+    lane: Lane,
+    people: People,
+    messages: Mapping[str, Any],
     connections: int,
     seconds: float,
-    most: int,
-    messages: Mapping[str, Any],
 ) -> Storm:
-    people, address = side.people, urlsplit(side.lane.homeserver.base_url)
+    address = urlsplit(lane.homeserver.base_url)
     order = {
         "host": address.hostname,
         "port": address.port,
@@ -165,136 +119,53 @@ async def _run(
         "body": json.dumps({"messages": messages}),
         "connections": connections,
         "seconds": seconds,
-        "most": most,
+        "most": MOST,
     }
     command = (str(Path(load.__file__)), json.dumps(order))
     start: Any = getProcessOutputAndValue
-    before = await Taken.by(side.lane)
+    before = await Taken.by(lane)
     output, errors, code = await start(sys.executable, command)
     if code != 0:
         raise LoadError(errors.decode(errors="replace"))
-    # What is done after the answers is part of it.
-    await pause(AFTERMATH_S)
-    return Storm(**json.loads(output), before=before, after=await Taken.by(side.lane))
+    told = json.loads(output)
+    each = (await Taken.by(lane)).each(before, told["sent"])
+    return Storm(told["failed"], told["sent"] / told["seconds"], each)
 
 
-def _table(sides: Sequence[Side], sizes: Sizes) -> Table:
-    stock, module = sides
-    return Table(
-        f"A storm of duplicates of one pair on {_database(stock)}, requests per second",
-        ("connections", "stock", "module", "ratio", "stock, range", "module, range"),
-        [
-            (
-                str(connections),
-                f"{stock.rate(connections):,.0f}",
-                f"{module.rate(connections):,.0f}",
-                ratio(module.rate(connections), stock.rate(connections)),
-                _range(stock.storms[connections]),
-                _range(module.storms[connections]),
-            )
-            for connections in CONNECTIONS
-        ],
-        [
-            _how(sizes),
-            *(_left(side) for side in sides),
-        ],
-    )
+def _rate(storms: Storms, kind: str) -> float:
+    return median(each.rate for each in storms[kind])
 
 
-def _table_of_costs(sides: Sequence[Side]) -> Table:
-    stock, module = sides
-    header = (
-        "connections",
-        "the module's statements",
-        *("statements, stock", "module"),
-        *("WAL bytes, stock", "module", "ratio"),
-        *("processor ms, empty", "stock", "module", "ratio"),
-    )
-    rows = []
-    for connections in CONNECTIONS:
-        logged = [each.each(connections, "wal_bytes") for each in sides]
-        taken = [1000 * each.each(connections, "cpu_s") for each in sides]
-        empty = 1000 * stock.each(connections, "cpu_s", empty=True)
-        rows.append(
-            (
-                str(connections),
-                f"{module.each(connections, 'of_module'):.2f}",
-                *(f"{each.each(connections, 'statements'):.2f}" for each in sides),
-                *(f"{each:,.0f}" for each in logged),
-                ratio(logged[1], logged[0]),
-                f"{empty:.2f}",
-                *(f"{each:.2f}" for each in taken),
-                ratio(taken[1], taken[0]),
-            )
-        )
-    return Table(
-        f"What a duplicate costs there, on {_database(stock)}", header, rows, [_COSTS]
-    )
+def _took(storms: Storms, what: str, *kinds: str) -> list[float]:
+    return [fmean(getattr(each.each, what) for each in storms[kind]) for kind in kinds]
 
 
-def _database(side: Side) -> str:
-    return "SQLite" if side.lane.on_sqlite else "PostgreSQL"
-
-
-def _how(sizes: Sizes) -> str:
+def _row(connections: int, storms: Storms) -> tuple[str, ...]:
+    stock_rate, module_rate = _rate(storms, STOCK), _rate(storms, MODULE)
+    logged = _took(storms, "wal_bytes", STOCK, MODULE)
+    busy_s = _took(storms, "cpu_s", EMPTY, STOCK, MODULE)
     return (
-        f"Medians of {sizes.rounds} rounds, stock and module in turns, each up to "
-        f"{sizes.seconds:g} s or {sizes.most:,} requests, sent by a process of its own."
+        str(connections),
+        *(f"{stock_rate:,.0f}", f"{module_rate:,.0f}", ratio(module_rate, stock_rate)),
+        *(f"{each:.2f}" for each in _took(storms, "of_module", MODULE)),
+        *(f"{each:.2f}" for each in _took(storms, "statements", STOCK, MODULE)),
+        *(f"{logged[0]:,.0f}", f"{logged[1]:,.0f}", ratio(logged[1], logged[0])),
+        *(f"{1000 * each:.2f}" for each in busy_s),
+        ratio(busy_s[2], busy_s[1]),
     )
 
 
-def _left(side: Side) -> str:
-    storms = [storm for some in side.storms.values() for storm in some]
-    return (
-        f"{side.lane.name}: {number(sum(each.sent for each in storms))} requests, "
-        f"{sum(each.failed for each in storms)} failed; afterwards "
-        f"{side.lane.rows_in_mailbox(side.people.recipient):,} rows in the mailbox."
-    )
-
-
-def _range(storms: Iterable[Storm]) -> str:
-    rates = sorted(storm.rate for storm in storms)
-    return f"{rates[0]:,.0f} to {rates[-1]:,.0f}"
-
-
-def _targets(sides: Sequence[Side]) -> Iterable[Target]:
-    stock, module = sides
-    on = _database(stock)
-    for connections in CONNECTIONS:
-        over = counted(connections, "connection")
-        faster = module.rate(connections) / stock.rate(connections)
-        yield Target(
-            f"requests/s in a storm on {on}, {over}",
-            f"at least {LEAST_RATIO:.2f} of stock",
-            f"{faster:.2f}",
-            faster >= LEAST_RATIO,
-            binding=False,
-        )
-        asked = module.each(connections, "of_module")
-        yield Target(
-            f"the module's statements per duplicate of a storm on {on}, {over}",
-            f"at most {MOST_STATEMENTS}",
-            f"{asked:.2f}",
-            asked <= MOST_STATEMENTS,
-            binding=True,
-        )
-        if not stock.lane.on_sqlite:
-            logged = [each.each(connections, "wal_bytes") for each in sides]
-            yield Target(
-                f"WAL per duplicate of a storm, {over}",
-                f"at most {MOST_WAL} of stock",
-                ratio(logged[1], logged[0]),
-                logged[1] <= MOST_WAL * logged[0],
-                binding=True,
-            )
-    failed = sum(
-        storm.failed
-        for side in sides
-        for some in side.storms.values()
-        for storm in some
-    )
-    name = f"requests of the storms that failed on {on}"
-    yield Target(name, "0", str(failed), failed == 0, binding=True)
-    rows = module.lane.rows_in_mailbox(module.people.recipient)
-    name = f"rows in the mailbox after the storms on {on}"
-    yield Target(name, "1", str(rows), rows == 1, binding=True)
+def _targets(lane: Lane, connections: int, storms: Storms) -> list[Target]:
+    over = f"storm on {lane.database}, {connections} at once"
+    faster = _rate(storms, MODULE) / _rate(storms, STOCK)
+    failed = sum(each.failed for some in storms.values() for each in some)
+    (asked,) = _took(storms, "of_module", MODULE)
+    counts = [("statements per duplicate", asked, MOST_STATEMENTS)]
+    counts.append(("requests that failed", failed, 0))
+    if not lane.on_sqlite:
+        stock, module = _took(storms, "wal_bytes", STOCK, MODULE)
+        counts.append(("WAL, of stock's", module / stock, MOST_WAL))
+    return [
+        Target.least(f"{over}: requests/s, of stock's", faster, LEAST_RATIO),
+        *(Target.most(f"{over}: {n}", v, most, binding=True) for n, v, most in counts),
+    ]

@@ -21,7 +21,6 @@ from tests.bench.sweep.place import Place, flat, places
 async def measure(
     directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    """Measure everything on new databases."""
     directory.mkdir()
     async with places(directory) as made:
         stock = await made(STOCK, None)
@@ -34,10 +33,7 @@ async def measure(
         await stock.homeserver.stop()
         say("Sweeping beside a client of a Synapse with the module.")
         found.append(await beside.measure(await made(MODULE, {}), sizes))
-    return Findings(
-        [table for each in found for table in each.tables],
-        [target for each in found for target in each.targets],
-    )
+    return Findings.joined(found)
 
 
 def _memory(place: Place, sizes: Sizes) -> Findings:

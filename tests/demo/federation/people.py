@@ -7,13 +7,7 @@ from typing import Callable, Iterable, Mapping
 
 import attrs
 
-from tests.demo.federation.traffic import (
-    NEIGHBOUR,
-    OTHER,
-    RECIPIENT,
-    SENDERS,
-    Request,
-)
+from tests.demo.federation.traffic import NEIGHBOUR, OTHER, RECIPIENT, SENDERS, Request
 from tests.demo.traffic import AWAY, TABLET, device_id
 from tests.harness.clients.matrix import Client
 from tests.harness.databases.mailbox import rows_of
@@ -58,7 +52,7 @@ class Link:
             sent()
 
     async def send_and_deliver(
-        self, requests: Iterable[Request], sent: Callable[[], None] = lambda: None
+        self, requests: Iterable[Request], sent: Callable[[], None]
     ) -> None:
         """Send requests, each when the one before it has arrived."""
         for request in requests:
@@ -105,7 +99,6 @@ class Link:
         return tuple(self.named(text) for (text,) in rows if ours in text)
 
     def mailboxes(self) -> dict[str, tuple[str, ...]]:
-        """Return the rows of each device of the recipient, in order: JSON text."""
         return {
             client.device_id: tuple(map(self.named, rows_of(self.receiver, client)))
             for client in (self.away, self.tablet)
@@ -119,7 +112,6 @@ class Link:
 
 
 async def link(sender: Homeserver, receiver: Homeserver) -> Link:
-    """Register people on two servers that run."""
     number = next(_NUMBERS)
     people = {
         name: await sender.register(f"{name}{number}", device_id=device_id(name))

@@ -5,27 +5,19 @@ Nothing of the module is used here: its work is what is compared with this.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Sequence
 
 import attrs
 
-from tests.demo.checks import NOTICE_TYPES, Pair, pair_of
+from tests.demo.checks import NOTICE_TYPES
 from tests.demo.federation.traffic import RECIPIENT, Crossing, Request
-from tests.harness.clients.messages import ENCRYPTED
+from tests.harness.clients.messages import ENCRYPTED, make_message
+from tests.model.redundancy import goes, says_the_same
 
-Content = Mapping[str, Any]
+# The server started again: whoever watched has forgotten.
+RESTART = None
 
-# A pair's notice, as far as the next one is compared with it.
-Toward = tuple[Pair, str]
-
-
-class Restart:
-    """The server started again: whoever watched has forgotten."""
-
-
-RESTART = Restart()
-
-History = Sequence["Request | Restart"]
+History = Sequence["Request | None"]
 
 
 @attrs.frozen
@@ -37,7 +29,6 @@ class Placement:
 
     @property
     def name(self) -> str:
-        """Return which they are, in a word."""
         if self.sender:
             return "both" if self.receiver else "sender"
         return "receiver" if self.receiver else "none"
@@ -50,84 +41,82 @@ PLACEMENTS = tuple(
 )
 
 
-@attrs.define
-class _Queue:
-    """Entries of a queue, as the module leaves them.
+@attrs.define(eq=False)
+class _Entry:
+    """An entry of a queue, with one message or several.
 
     Attributes:
-        entries: What is queued, by its number; each with one message or several.
-        newest: Which entry has a pair's newest notice for a device.
-        unsure: Pairs of which anything may have been missed, or an Olm message
-            passed: the next notice says something new.
+        believed: For which devices it is the newest of its pair, and no Olm message
+            passed since, nor anything that may have been missed.
     """
 
-    entries: dict[int, Request] = attrs.field(factory=dict)
-    newest: dict[Toward, int] = attrs.field(factory=dict)
-    unsure: set[Toward] = attrs.field(factory=set)
+    request: Request
+    believed: set[str]
 
-    def add(self, number: int, request: Request) -> None:
-        """Queue a request, but for its notices that a queued one stands for."""
-        says_more = {
-            device_id: content
-            for device_id, content in request.messages.items()
-            if not self._says_it_all(_toward(request, device_id), content)
-        }
-        if not says_more:
-            return
-        self.entries[number] = attrs.evolve(request, messages=says_more)
-        for device_id in says_more:
-            toward = _toward(request, device_id)
-            older = self.newest.pop(toward, None)
-            # What also holds another message is never changed.
-            if older is not None and len(self.entries[older].messages) == 1:
-                del self.entries[older]
-            self.newest[toward] = number
-            self.unsure.discard(toward)
+    def says_all_of(self, request: Request, device_id: str) -> bool:
+        return device_id in self.believed and says_the_same(
+            _message(self.request, device_id),
+            _message(request, device_id),
+            merge_scopes=True,
+        )
 
-    def rearm(self, request: Request) -> None:
-        """Note that an Olm message passed, from a sender or back to one."""
-        for toward, number in self.newest.items():
-            queued = self.entries[number]
-            key = queued.messages[toward[1]]["sender_key"]
-            for device_id, content in request.messages.items():
-                there = (request.sender, request.to) == (queued.sender, RECIPIENT)
-                if there and (device_id, content["sender_key"]) == (toward[1], key):
-                    self.unsure.add(toward)
-                back = (request.sender, request.to) == (RECIPIENT, queued.sender)
-                if back and key in content["ciphertext"]:
-                    self.unsure.add(toward)
-
-    def _says_it_all(self, toward: Toward, content: Content) -> bool:
-        if toward not in self.newest or toward in self.unsure:
-            return False
-        queued = self.entries[self.newest[toward]].messages[toward[1]]
-        if queued["sender_key"] != content["sender_key"]:
-            return False
-        # A notice about everything says more than one about a session.
-        return "session_id" not in queued or "session_id" in content
+    def note_olm(self, olm: Request) -> None:
+        sender = self.request.sender
+        if (olm.sender, olm.to) == (RECIPIENT, sender):
+            self.believed.clear()
+        if (olm.sender, olm.to) == (sender, RECIPIENT):
+            self.believed -= olm.messages.keys()
 
 
-def left(history: Iterable[Request | Restart]) -> tuple[Request, ...]:
+def left(history: Iterable[Request | None]) -> tuple[Request, ...]:
     """Return what the module leaves queued of what was to be queued, in order."""
-    queue = _Queue()
-    for number, each in enumerate(history):
-        if isinstance(each, Restart):
-            queue.unsure.update(queue.newest)
-        elif each.message_type in NOTICE_TYPES:
-            queue.add(number, each)
-        else:
-            if each.message_type == ENCRYPTED:
-                queue.rearm(each)
-            if each.to == RECIPIENT:
-                queue.entries[number] = each
-    return tuple(queue.entries.values())
+    queue: list[_Entry] = []
+    for each in history:
+        if each is RESTART:
+            for entry in queue:
+                entry.believed.clear()
+            continue
+        if each.message_type == ENCRYPTED:
+            for entry in queue:
+                entry.note_olm(each)
+        if each.message_type in NOTICE_TYPES:
+            queue = _with_notices(queue, each)
+        elif each.to == RECIPIENT:
+            queue.append(_Entry(each, set()))
+    return tuple(entry.request for entry in queue)
+
+
+def _with_notices(queue: list[_Entry], request: Request) -> list[_Entry]:
+    """Queue notices, but for those that a queued one stands for."""
+    says_more = {
+        device_id: content
+        for device_id, content in request.messages.items()
+        if not any(entry.says_all_of(request, device_id) for entry in queue)
+    }
+    if not says_more:
+        return queue
+    for entry in [*queue]:
+        gone = [each for each in says_more if _goes(entry.request, request, each)]
+        entry.believed -= {*gone}
+        # What also holds another message is never changed.
+        if len(entry.request.messages) == len(gone) == 1:
+            queue.remove(entry)
+    new = attrs.evolve(request, messages=says_more)
+    return [*queue, _Entry(new, {*says_more})]
+
+
+def _goes(older: Request, newer: Request, device_id: str) -> bool:
+    return device_id in older.messages and goes(
+        _message(older, device_id),
+        _message(newer, device_id),
+        merge_scopes=True,
+        newer_seen=True,
+    )
 
 
 def outbox(history: History, placement: Placement) -> tuple[Request, ...]:
     """Return what must wait while the receiver is away, in order."""
-    if placement.sender:
-        return left(history)
-    return tuple(each for each in history if isinstance(each, Request))
+    return left(history) if placement.sender else tuple(filter(None, history))
 
 
 def mailbox(history: History, placement: Placement) -> tuple[Request, ...]:
@@ -135,26 +124,24 @@ def mailbox(history: History, placement: Placement) -> tuple[Request, ...]:
 
     A row for each message, whatever they came in.
     """
-    rows: list[Request | Restart] = []
+    rows: list[Request | None] = []
     for each in history:
-        if isinstance(each, Restart):
-            rows.append(each)
+        if each is RESTART:
+            rows.append(RESTART)
         else:
             one_each = ({device: each.messages[device]} for device in each.messages)
             rows += [attrs.evolve(each, messages=one) for one in one_each]
     if placement.receiver:
         return left(rows)
-    return tuple(
-        each for each in rows if isinstance(each, Request) and each.to == RECIPIENT
-    )
+    return tuple(each for each in rows if each is not None and each.to == RECIPIENT)
 
 
-def arrived(crossing: Crossing, placement: Placement) -> list[Request | Restart]:
+def arrived(crossing: Crossing, placement: Placement) -> list[Request | None]:
     """Return what arrives, in order: what waited comes after the restart."""
     waited = outbox(crossing.away, placement)
     return [*crossing.before, RESTART, *waited, *crossing.after]
 
 
-def _toward(request: Request, device_id: str) -> Toward:
+def _message(request: Request, device_id: str) -> dict[str, Any]:
     content = request.messages[device_id]
-    return pair_of(request.sender, request.message_type, content), device_id
+    return make_message(request.sender, content, request.message_type)

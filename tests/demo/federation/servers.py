@@ -10,6 +10,7 @@ from typing import Any, AsyncIterator, Callable, Mapping
 import attrs
 
 from tests.demo.demonstration import Outcome
+from tests.demo.driving import TIDY_WITHIN_S, catch_up
 from tests.demo.federation.checks import (
     Crossed,
     check,
@@ -21,7 +22,6 @@ from tests.demo.federation.checks import (
 from tests.demo.federation.people import Link, link
 from tests.demo.federation.reference import PLACEMENTS, Placement, outbox
 from tests.demo.federation.traffic import Crossing, make_crossing
-from tests.demo.measuring import TIDY_WITHIN_S, catch_up
 from tests.demo.output.progress import Progress
 from tests.harness.homeservers.federating import federating, in_order
 from tests.harness.homeservers.homeserver import Homeserver, running
@@ -29,32 +29,19 @@ from tests.harness.metrics.samples import ACTIVE, FAILURES, total
 from tests.harness.polling import become
 from tests.harness.together import together
 
-# Whether it has the module, what it is called, and the module's configuration.
-_KINDS: tuple[tuple[bool, str, dict[str, Any] | None], ...] = (
-    (False, "stock", None),
-    (True, "module", {}),
-)
-
 
 @attrs.frozen
 class Quartet:
-    """Four Synapses; a pair of them for each placement.
-
-    Attributes:
-        senders: The sending servers, by whether they have the module.
-        receivers: The receiving servers, likewise.
-    """
+    """Four Synapses, by whether they have the module; a pair for each placement."""
 
     senders: Mapping[bool, Homeserver]
     receivers: Mapping[bool, Homeserver]
 
     @property
     def homeservers(self) -> tuple[Homeserver, ...]:
-        """Return all of them."""
         return (*self.senders.values(), *self.receivers.values())
 
     async def link(self, placement: Placement) -> Link:
-        """Register people for a placement."""
         return await link(
             self.senders[placement.sender], self.receivers[placement.receiver]
         )
@@ -65,18 +52,18 @@ async def quartet(
     directory: Path, new_database: Callable[[], dict[str, Any] | None] = lambda: None
 ) -> AsyncIterator[Quartet]:
     """Start four Synapses, with a `database:` section each; stop them in the end."""
-    four = Quartet(
-        senders={
-            has: federating(directory / f"sender-{name}", module, new_database())
-            for has, name, module in _KINDS
-        },
-        receivers={
+
+    def pair(role: str, settings: Callable[[Any], Any]) -> dict[bool, Homeserver]:
+        return {
             has: federating(
-                directory / f"receiver-{name}", module, in_order(new_database())
+                directory / f"{role}-{'module' if has else 'stock'}",
+                {} if has else None,
+                settings(new_database()),
             )
-            for has, name, module in _KINDS
-        },
-    )
+            for has in (False, True)
+        }
+
+    four = Quartet(pair("sender", lambda each: each), pair("receiver", in_order))
     async with running(*four.homeservers):
         yield four
 

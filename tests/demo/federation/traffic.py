@@ -73,7 +73,6 @@ class Crossing:
 
     @property
     def requests(self) -> tuple[Request, ...]:
-        """Return all of them."""
         return self.before + self.away + self.after
 
 
@@ -151,7 +150,6 @@ def _scoped(number: int) -> Request:
 
 
 def _olm(sender: str, number: int) -> Request:
-    """Return what has all that a server sees of an Olm message."""
     keys = make_key(f"{sender} FIRST "), make_key(RECIPIENT)
     content = make_olm_lookalike(*keys, f"room key {number}")
     return Request(sender, ENCRYPTED, {AWAY: content})

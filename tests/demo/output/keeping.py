@@ -12,7 +12,6 @@ from tests.harness.homeservers.homeserver import Homeserver
 
 
 def invitation(homeserver: Homeserver, cast: Cast) -> Iterable[str]:
-    """Return lines with its addresses, users and commands to paste."""
     sender, away = cast.senders[REPEATS], cast.away
     notice = make_notice("any_key", sender.device_id)
     body = json.dumps({"messages": {away.user_id: {away.device_id: notice}}})

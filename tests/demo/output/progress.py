@@ -6,13 +6,13 @@ from typing import TextIO
 
 import attrs
 
-# A line for each of these many requests, where there is no terminal to count on.
+# A line for each of these many requests.
 LINE_EVERY = 500
 
 
 @attrs.define
 class Progress:
-    """Plain lines; on a terminal, a counter of `total` requests besides."""
+    """Plain lines, and how many of `total` requests were made."""
 
     stream: TextIO
     total: int = 0
@@ -22,11 +22,6 @@ class Progress:
         print(text, file=self.stream, flush=True)
 
     def sent(self) -> None:
-        """Count a request."""
         self._sent += 1
-        last = self._sent == self.total
-        text = f"  {self._sent:,} of {self.total:,} requests"
-        if self.stream.isatty():
-            print(f"\r{text}", end="\n" * last, file=self.stream, flush=True)
-        elif last or self._sent % LINE_EVERY == 0:
-            self.say(text)
+        if self._sent == self.total or self._sent % LINE_EVERY == 0:
+            self.say(f"  {self._sent:,} of {self.total:,} requests")

@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import re
-from typing import Iterable, Mapping, Sequence, Tuple
+from typing import Iterable, Mapping, Sequence
 
-from tests.demo.measuring import Measured
-from tests.harness.metrics.samples import FAILURES, total
+from tests.demo.driving import Measured
+from tests.harness.metrics.samples import FAILURES, TIDIED, total
 
 DECISION = re.compile(
     r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'
     r'queue="inbox",reason="(?P<reason>\w+)",rule="\w+"\}'
 )
 COLLAPSED_BYTES = "synapse_withheld_collapsed_bytes_total"
-TIDIED = "synapse_withheld_tidied_rows_total"
 TRACKED_PAIRS = "synapse_withheld_tracked_pairs"
 
 NOTHING = "–"  # noqa: RUF001 an en dash is meant
 HEADER = ("", "stock", "with module")
 
 
-# Its label, what stock has, what Synapse with the module has.
-Row = Tuple[str, str, str]
-
-
-def make_rows(stock: Measured, module: Measured) -> list[Row]:
+def make_rows(stock: Measured, module: Measured) -> list[tuple[str, str, str]]:
     """Put what was measured without and with the module side by side."""
-    both = (stock, module)
-    boxes = [[text for rows in m.mailboxes.values() for text in rows] for m in both]
+    # Of all devices, as the module's metrics count them: so the numbers add up.
+    boxes, sizes, syncs, times, failed = zip(*map(_told, (stock, module)))
     rows = [
-        # Of both devices, as the module's metrics count them: so the numbers add up.
-        _row("rows in the mailboxes", (f"{len(box):,}" for box in boxes)),
-        _row("bytes in the mailboxes", (f"{_size(box):,}" for box in boxes)),
-        _row("syncs until the last room key", (f"{m.catchup.syncs:,}" for m in both)),
-        _row(
-            "time until the last room key",
-            (f"{m.catchup.seconds * 1000:,.0f} ms" for m in both),
-        ),
-        _row("requests that failed", (f"{m.failed:,}" for m in both)),
+        ("rows in the mailboxes", *boxes),
+        ("bytes in the mailboxes", *sizes),
+        ("syncs until the last room key", *syncs),
+        ("time until the last room key", *times),
+        ("requests that failed", *failed),
     ]
     told = _of(module.metrics)
     return rows + [(label, NOTHING, f"{value:,.0f}") for label, value in told]
@@ -58,7 +49,6 @@ def aligned(cells: Sequence[Sequence[str]], *, markdown: bool) -> str:
 
 
 def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, float]]:
-    """Return what the module's metrics say."""
     for name, value in sorted(metrics.items()):
         # All of them are there from the start.
         if value and (found := DECISION.fullmatch(name)):
@@ -69,13 +59,11 @@ def _of(metrics: Mapping[str, float]) -> Iterable[tuple[str, float]]:
     yield "pairs tracked", total(metrics, TRACKED_PAIRS)
 
 
-def _row(label: str, values: Iterable[str]) -> Row:
-    stock, module = values
-    return label, stock, module
-
-
-def _size(texts: Iterable[str]) -> int:
-    return sum(len(text.encode()) for text in texts)
+def _told(one: Measured) -> tuple[str, ...]:
+    texts = [text for rows in one.mailboxes.values() for text in rows]
+    size = sum(len(text.encode()) for text in texts)
+    numbers = f"{len(texts):,}", f"{size:,}", f"{one.catchup.syncs:,}"
+    return (*numbers, f"{one.catchup.seconds * 1000:,.0f} ms", f"{one.failed:,}")
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], *, markdown: bool) -> str:
