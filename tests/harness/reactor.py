@@ -10,17 +10,14 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def in_reactor(test: Test) -> Test:
-    """Run an async test in the reactor."""
     return cast("Test", pytest_twisted.ensureDeferred(test))
 
 
 def async_fixture(scope: str = "function") -> Callable[[Test], Test]:
-    """Make a fixture of an async function."""
     return cast("Callable[[Test], Test]", pytest_twisted.async_fixture(scope=scope))
 
 
 def async_yield_fixture(scope: str = "function") -> Callable[[Test], Test]:
-    """Make a fixture of an async generator."""
     return cast(
         "Callable[[Test], Test]", pytest_twisted.async_yield_fixture(scope=scope)
     )

@@ -27,7 +27,6 @@ class Chromium:
 
     @classmethod
     def start(cls) -> Chromium:
-        """Start it; `stop` ends it."""
         options = Options()
         options.binary_location = program("chromium")
         for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"):
@@ -40,7 +39,6 @@ class Chromium:
         return cls(driver)
 
     def stop(self) -> None:
-        """End it."""
         self.driver.quit()
 
     def resize(self, size: tuple[int, int]) -> None:
@@ -55,12 +53,10 @@ class Chromium:
         )
 
     def prefer(self, scheme: str) -> None:
-        """Prefer `dark` or `light` colors."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.devtools("Emulation.setEmulatedMedia", features=[feature])
 
     def devtools(self, command: str, **parameters: Any) -> Any:
-        """Give a command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(command, parameters)
 
     def find(self, selector: str) -> WebElement:

@@ -90,7 +90,6 @@ class PageServer:
     _server: ThreadingHTTPServer = attrs.field(init=False)
 
     def start(self) -> None:
-        """Listen; `stop` ends it."""
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -105,18 +104,15 @@ class PageServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
-        """End it, and what hangs."""
         self._ended.set()
         self._server.shutdown()
         self._server.server_close()
 
     @property
     def url(self) -> str:
-        """Where the page is."""
         return f"http://127.0.0.1:{self._server.server_port}{PREFIX}"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer a request."""
         if not handler.path.startswith(PREFIX):
             handler.send_error(404)
         elif handler.path == PREFIX:

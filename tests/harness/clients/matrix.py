@@ -28,21 +28,10 @@ class MatrixError(Exception):
     """A request that had to succeed did not."""
 
 
-@attrs.frozen
-class Password:
-    """A user's password."""
-
-    text: str = _PASSWORD
-
-
 async def register(
     base_url: str, secret: str, username: str, *, admin: bool = False
 ) -> str:
-    """Register a user by the server's shared secret.
-
-    Returns:
-        The user ID.
-    """
+    """Register a user by the server's shared secret; return the user ID."""
     path = "/_synapse/admin/v1/register"
     nonce = (await _succeed(base_url, "GET", path))["nonce"]
     role = "admin" if admin else "notadmin"
@@ -78,14 +67,13 @@ class Client:
         cls,
         base_url: str,
         user_id: str,
-        password: Password | None = None,
         device_id: str | None = None,
     ) -> Client:
         """Log a device in; without a device ID, a new one."""
         body: dict[str, Any] = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": user_id},
-            "password": (password or Password()).text,
+            "password": _PASSWORD,
         }
         if device_id is not None:
             body["device_id"] = device_id
@@ -113,18 +101,12 @@ class Client:
         messages: dict[str, dict[str, dict[str, Any]]],
         txn_id: str | None = None,
     ) -> int:
-        """Send to-device messages; return the HTTP status."""
         txn_id = txn_id or f"{self._run}-{next(self._transactions)}"
         path = f"{_CLIENT}/sendToDevice/{quote(message_type, safe='')}/{txn_id}"
         status, _ = await self.request("PUT", path, {"messages": messages})
         return status
 
     async def sync(self, since: str | None = None, timeout_ms: int = 0) -> Any:
-        """Sync; return the answer.
-
-        Raises:
-            MatrixError: The server did not answer 200.
-        """
         # A filter that differs keeps Synapse from answering out of its cache.
         params = {
             "timeout": str(timeout_ms),
@@ -151,7 +133,6 @@ class Client:
         raise AssertionError("unreachable")
 
     async def upload_keys(self, olm: OlmDevice | None = None) -> OlmDevice:
-        """Upload signed device keys and one-time keys."""
         olm = olm or OlmDevice(self.user_id, self.device_id)
         status, body = await self.request("POST", f"{_CLIENT}/keys/upload", olm.keys())
         if status != 200:
@@ -159,21 +140,7 @@ class Client:
         return olm
 
     async def logout(self) -> None:
-        """Log the device out, which deletes it."""
         await self.request("POST", f"{_CLIENT}/logout", {})
-
-    async def delete_device(self, device_id: str) -> int:
-        """Delete a device of the user; return the HTTP status."""
-        path = f"{_CLIENT}/devices/{quote(device_id, safe='')}"
-        status, body = await self.request("DELETE", path, {})
-        auth = {
-            "type": "m.login.password",
-            "session": body.get("session"),
-            "identifier": {"type": "m.id.user", "user": self.user_id},
-            "password": _PASSWORD,
-        }
-        status, _ = await self.request("DELETE", path, {"auth": auth})
-        return status
 
 
 # Rooms and presence cost time and say nothing here.

@@ -46,7 +46,6 @@ class Persistent:
 
     @property
     def key(self) -> str:
-        """Return its Curve25519 key."""
         return make_key(self.client.user_id)
 
     async def send(self, is_over: Callable[[int], bool]) -> None:
@@ -121,7 +120,6 @@ def numbers_from(sender: Persistent, read: list[dict[str, Any]]) -> list[int]:
 
 
 def notices_from(sender: Persistent, read: list[dict[str, Any]]) -> int:
-    """Count a sender's notices."""
     types = [each["type"] for each in read if each["sender"] == sender.client.user_id]
     return types.count(WITHHELD)
 

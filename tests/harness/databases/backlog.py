@@ -22,7 +22,6 @@ Table = Mapping[Tuple[str, str, int], str]
 
 
 def driven(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run what never has to wait."""
     try:
         coroutine.send(None)
     except StopIteration as end:

@@ -44,7 +44,6 @@ class PostgresServer:
         return {"name": "psycopg2", "args": arguments}
 
     def arguments(self, database: str) -> dict[str, Any]:
-        """Return what `psycopg2.connect` needs for a database."""
         parts = urlsplit(self._server.get_uri(database))
         host = parse_qs(parts.query).get("host", [parts.hostname])[0]
         arguments: dict[str, Any] = {
@@ -59,7 +58,6 @@ class PostgresServer:
         return arguments
 
     def restart(self) -> None:
-        """Restart it, which ends all connections."""
         server = self._server
         pgexec(
             "pg_ctl",
@@ -69,7 +67,6 @@ class PostgresServer:
         )
 
     def stop(self) -> None:
-        """Stop it and delete its files."""
         self._server.cleanup()
 
     def _run(self, sql: str) -> None:

@@ -34,5 +34,4 @@ class Redis:
         self._process.start(*command, *options)
 
     def kill(self) -> None:
-        """Kill it."""
         self._process.kill()

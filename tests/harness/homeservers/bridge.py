@@ -7,13 +7,12 @@ a bridge that decrypts for them.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
-from twisted.web.server import NOT_DONE_YET
 
 from tests.harness.clients.matrix import Client
-from tests.harness.homeservers.listening import Listener, answer, answer_late
+from tests.harness.homeservers.listening import Listener, answer
 from tests.harness.homeservers.stage import new_name
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tests.harness.homeservers.homeserver import Homeserver
 
 ID = "receiving-bridge"
-
 # One to which Synapse never sends anything; their access tokens are their names.
 SILENT = "silent-bridge"
 
@@ -37,28 +35,19 @@ class Bridge:
 
     Attributes:
         status: What it answers to transactions; down unless it is 200.
-        refused: How many transactions it was down for.
-        holding: Whether it leaves transactions without an answer.
-        waiting: What answers those.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Keep the directory for its registration; be up, once started."""
         self._directory = directory
         self.status = 200
-        self.refused = 0
-        self.waiting: list[Callable[[], None]] = []
-        self.holding = False
         self._messages: list[dict[str, Any]] = []
         self._transactions: set[str] = set()
         self._listener = Listener()
 
     async def start(self) -> None:
-        """Listen."""
         self._listener.start(self._answer)
 
     async def stop(self) -> None:
-        """Stop listening."""
         await self._listener.stop()
 
     def configuration(self) -> dict[str, Any]:
@@ -91,15 +80,13 @@ class Bridge:
         device_id: str = "BRIDGED",
     ) -> Client:
         """Register a user of the bridge's, or of the silent one's, with a device."""
-        bridge = Client(homeserver.base_url, "", "", name)
         registration = {
             "type": "m.login.application_service",
             "username": username or new_name(name),
             "device_id": device_id,
         }
         path = "/_matrix/client/v3/register"
-        status, body = await bridge.request("POST", path, registration)
-        assert status == 200, body
+        body = await self._post(homeserver, name, path, registration)
         return Client(
             homeserver.base_url,
             body["user_id"],
@@ -110,17 +97,7 @@ class Bridge:
     async def recover(self, homeserver: Homeserver) -> None:
         """Be up again and let Synapse know, so that it need not find out."""
         self.status = 200
-        self.release()
-        bridge = Client(homeserver.base_url, "", "", ID)
-        path = f"/_matrix/client/v1/appservice/{ID}/ping"
-        status, body = await bridge.request("POST", path, {})
-        assert status == 200, body
-
-    def release(self) -> None:
-        """Answer transactions again, and those that wait."""
-        self.holding = False
-        while self.waiting:
-            self.waiting.pop(0)()
+        await self._post(homeserver, ID, f"/_matrix/client/v1/appservice/{ID}/ping", {})
 
     def is_up(self, homeserver: Homeserver) -> bool:
         """Say whether Synapse holds it for up: without, it pushes nothing new."""
@@ -138,30 +115,25 @@ class Bridge:
             if to.items() <= message.items()
         ]
 
-    def take(self, transaction_id: str, transaction: dict[str, Any]) -> int:
-        """Take a transaction, or do not; return the status."""
-        if self.status != 200:
-            self.refused += 1
-        elif transaction_id not in self._transactions:
-            # Synapse may repeat one that was taken.
-            self._transactions.add(transaction_id)
-            self._messages += transaction.get(_TO_DEVICE, [])
-        return self.status
+    @staticmethod
+    async def _post(homeserver: Homeserver, token: str, path: str, body: Any) -> Any:
+        bridge = Client(homeserver.base_url, "", "", token)
+        status, answer = await bridge.request("POST", path, body)
+        assert status == 200, answer
+        return answer
 
-    def _answer(self, request: Request) -> Any:
-        """Answer a ping, and take a transaction, now or later."""
-        if request.method == b"POST":
-            return answer(request, self.status, {})
+    def _answer(self, request: Request) -> bytes:
         _, _, transaction_id = request.path.decode().partition("/app/v1/transactions/")
         token = request.getHeader("Authorization")
-        if not transaction_id or token != f"Bearer {_HS_TOKEN}":
+        if request.method != b"POST" and token != f"Bearer {_HS_TOKEN}":
             return answer(request, 403, {})
-        transaction = json.load(cast("Any", request.content))
-
-        def take() -> int:
-            return self.take(transaction_id, transaction)
-
-        if not self.holding:
-            return answer(request, take(), {})
-        self.waiting.append(lambda: answer_late(request, take(), {}))
-        return NOT_DONE_YET
+        # Synapse may repeat one that was taken.
+        if (
+            self.status == 200
+            and transaction_id
+            and transaction_id not in self._transactions
+        ):
+            transaction = json.load(cast("Any", request.content))
+            self._transactions.add(transaction_id)
+            self._messages += transaction.get(_TO_DEVICE, [])
+        return answer(request, self.status, {})

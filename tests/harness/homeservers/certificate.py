@@ -20,7 +20,6 @@ class Certificate:
 
 
 def self_signed() -> Certificate:
-    """Make a certificate for loopback, valid today."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(timezone.utc)

@@ -12,7 +12,7 @@ from typing import Any, AsyncIterator, Iterator
 import attrs
 import yaml
 
-from tests.harness.clients.matrix import Client, Password, register
+from tests.harness.clients.matrix import Client, register
 from tests.harness.homeservers import settings
 from tests.harness.metrics.samples import scrape
 from tests.harness.processes.process import Process, ready, tail
@@ -83,12 +83,10 @@ class Homeserver:
 
     @property
     def metrics_url(self) -> str:
-        """Return the address of the metrics."""
         return f"http://{settings.LOOPBACK}:{self._ports.metrics}/_synapse/metrics"
 
     @property
     def pid(self) -> int | None:
-        """Return the process ID while it runs."""
         return self._process.pid
 
     @property
@@ -132,11 +130,9 @@ class Homeserver:
         await self.start()
 
     def log_tail(self, lines: int = 60) -> str:
-        """Return the end of its log."""
         return tail(self._process.output, self.log_path, lines=lines)
 
     async def metrics(self) -> dict[str, float]:
-        """Scrape its metrics, as `scrape` tells them."""
         return await scrape(self.metrics_url)
 
     @contextmanager
@@ -178,7 +174,7 @@ class Homeserver:
         """Register a user and log a device in."""
         secret = settings.REGISTRATION_SECRET
         user_id = await register(self.base_url, secret, username, admin=admin)
-        return await Client.login(self.base_url, user_id, Password(), device_id)
+        return await Client.login(self.base_url, user_id, device_id)
 
     def _write_config(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)

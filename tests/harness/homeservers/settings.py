@@ -96,7 +96,6 @@ def homeserver(
 
 
 def listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
-    """Return an entry of `listeners` on loopback."""
     return {
         "port": port,
         "type": kind,

@@ -53,7 +53,6 @@ class Stage:
     _started: list[Homeserver] = attrs.field(factory=list, init=False)
 
     def site(self) -> Site:
-        """Return an empty directory and database."""
         return Site(self.new_directory(), self.new_database())
 
     async def start(
@@ -79,7 +78,6 @@ class Stage:
         return homeserver
 
     async def end(self) -> None:
-        """Stop what was started here."""
         while self._started:
             homeserver = self._started.pop()
             RUNNING.remove(homeserver)
@@ -112,7 +110,6 @@ class Shelf:
         return homeserver
 
     async def end(self) -> None:
-        """Stop all of them."""
         await together(*(stage.end() for stage in self._stages))
 
 
@@ -126,7 +123,6 @@ class Two:
     sender_key: str
 
     def notice(self, **more: Any) -> dict[str, Any]:
-        """Return the sender's notice."""
         values: dict[str, Any] = {
             "sender_key": self.sender_key,
             "from_device": self.sender.device_id,
@@ -145,7 +141,6 @@ class Two:
         return await send(self.sender, self.recipient, content, kind)
 
     def mailbox(self) -> list[dict[str, Any]]:
-        """Return what is queued for the recipient."""
         return mailbox(self.homeserver, self.recipient)
 
 
@@ -164,7 +159,6 @@ async def log_in(client: Client, device_id: str) -> Client:
 
 
 async def two_on(homeserver: Homeserver) -> Two:
-    """Register a sender and a recipient."""
     number = next(_NAMES)
     sender = await homeserver.register(f"sender{number}", device_id="SENDERDEV")
     recipient = await homeserver.register(f"recipient{number}", device_id="AWAY")

@@ -68,12 +68,10 @@ class Worker:
 
     @property
     def log_path(self) -> Path:
-        """Return where it logs."""
         return self.directory / f"{self.name}.log"
 
     @property
     def metrics_url(self) -> str:
-        """Return the address of its metrics."""
         return f"http://{settings.LOOPBACK}:{self._port('metrics')}/_synapse/metrics"
 
     @property
@@ -82,7 +80,6 @@ class Worker:
         return f"http://{settings.LOOPBACK}:{self._port('http')}"
 
     def spawn(self) -> None:
-        """Start it; `ready` waits for it."""
         log_config = self.directory / f"log-{self.name}"
         settings.write_log_config(log_config, self.log_path)
         config = {**self.config, "worker_log_config": str(log_config / "log.yaml")}
@@ -127,7 +124,6 @@ class Deployment:
 
     @classmethod
     def make(cls, directory: Path, database: dict[str, Any]) -> Deployment:
-        """Say what to start; nothing runs yet."""
         ports: dict[int, int] = {}
         files = {name: move(config, ports) for name, config in described().items()}
         shared = files.pop(SHARED)
@@ -148,7 +144,6 @@ class Deployment:
         return cls(directory, main, workers, Redis(directory, ports[6379]), ports)
 
     async def start(self) -> None:
-        """Start all of it."""
         self.redis.start()
         # It makes the tables.
         await self.main.start()
@@ -158,14 +153,12 @@ class Deployment:
             await worker.ready()
 
     async def stop(self) -> None:
-        """End all of it."""
         for worker in self.workers.values():
             worker.kill()
         await self.main.stop()
         self.redis.kill()
 
     async def kill(self, name: str) -> None:
-        """Kill one of the processes."""
         if name == "main":
             await self.main.kill()
         elif name == "redis":
@@ -174,7 +167,6 @@ class Deployment:
             self.workers[name].kill()
 
     async def revive(self, name: str) -> None:
-        """Start again what was killed."""
         if name == "main":
             await self.main.start()
         elif name == "redis":
@@ -202,12 +194,10 @@ class Deployment:
 
     @property
     def metrics_urls(self) -> dict[str, str]:
-        """Return where each process tells its metrics."""
         workers = {each.name: each.metrics_url for each in self.workers.values()}
         return {"main": self.main.metrics_url, **workers}
 
     def log_path(self, name: str) -> Path:
-        """Return where a process logs."""
         return self.main.log_path if name == "main" else self.workers[name].log_path
 
 

@@ -22,19 +22,16 @@ _LABEL_VALUES = re.compile(r"label_values\((\w+), (\w+)\)")
 
 
 def dashboard() -> dict[str, Any]:
-    """Return the dashboard."""
     content: dict[str, Any] = json.loads(DASHBOARD.read_text())
     return content
 
 
 def variables() -> list[dict[str, Any]]:
-    """Return the dashboard's variables."""
     found: list[dict[str, Any]] = dashboard()["templating"]["list"]
     return found
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return all rules, recording and alerting."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
@@ -47,7 +44,6 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 
 
 def rule_queries() -> Iterator[tuple[str, str]]:
-    """Give each rule's name and expression."""
     for rule in rules():
         yield rule.get("record") or rule["alert"], rule["expr"]
 

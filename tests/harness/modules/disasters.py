@@ -64,15 +64,12 @@ class Disasters:
         self._passed = 0
 
     def set(self, **disaster: Any) -> None:
-        """Let something happen from now on."""
         self._file.write(disaster)
 
     def clear(self) -> None:
-        """Let nothing happen from now on."""
         self._file.clear()
 
     def get(self) -> dict[str, Any]:
-        """Return what is to happen."""
         return self._file.read() or {}
 
     def times_busy(self) -> int:
@@ -84,7 +81,6 @@ class Disasters:
         self._busy.write({"times": self.times_busy() + 1})
 
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`."""
         return {"module": DISASTERS_MODULE, "config": {"file": str(self.path)}}
 
     def meet(self, point: str) -> None:

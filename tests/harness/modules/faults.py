@@ -27,11 +27,9 @@ class Faults:
         self._file = JsonFile(path)
 
     def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
-        """Let statements fail from now on."""
         self._file.write({"fault": fault, "only": only, "seconds": seconds})
 
     def clear(self) -> None:
-        """Let no statement fail from now on."""
         self._file.clear()
 
     def of(self, description: str) -> dict[str, Any] | None:

@@ -49,7 +49,6 @@ class Neighbour:
         self._log = directory / f"{name}.log"
 
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`."""
         config = {"directory": str(self._directory), "name": self._name}
         return {"module": NEIGHBOUR_MODULE, "config": config}
 
@@ -107,7 +106,6 @@ class NeighbourModule:
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Neighbour:
-        """Return the neighbour's files."""
         return Neighbour(Path(config["directory"]), config["name"])
 
 

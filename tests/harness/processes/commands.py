@@ -88,7 +88,6 @@ def addressed(command: str, homeserver: Homeserver) -> str:
 
 
 def address_of(url: str) -> str:
-    """Return host and port of a URL."""
     return url.split("/")[2]
 
 

@@ -33,7 +33,6 @@ server {{ listen {ready}; location / {{ return 200; }} }}
 
 
 def nginx_blocks(page: str) -> list[str]:
-    """Return the `nginx` blocks of a page."""
     return re.findall(r"^```nginx\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
@@ -70,5 +69,4 @@ class Nginx:
             raise AssertionError(tail(self._process.output))
 
     def kill(self) -> None:
-        """Kill it."""
         self._process.kill()
