@@ -134,7 +134,6 @@ async def two(homeserver: Homeserver) -> Two:
 
 @async_yield_fixture()
 async def remote() -> AsyncIterator[RemoteServer]:
-    """Run a remote homeserver."""
     server = RemoteServer()
     await server.start()
     try:

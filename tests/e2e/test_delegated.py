@@ -40,7 +40,6 @@ class Site:
     homeserver: Homeserver
 
     async def get(self, path: str, token: str) -> tuple[int, Any]:
-        """Ask for something with an access token."""
         response = await treq.get(
             f"{self.homeserver.base_url}{path}",
             headers=Headers({"Authorization": [f"Bearer {token}"]}),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-from collections import Counter
 from pathlib import Path
 from typing import Callable
 
@@ -14,22 +12,11 @@ from tests.demo.requests import (
     KEPT_EVERY,
     ROOM_KEYS,
     TIMES,
-    asked_in_the_end,
     compare_requests,
-    make_plan,
 )
 from tests.harness.reactor import in_reactor
 
 SESSIONS = 5
-
-
-def test_there_are_ten_thousand_requests() -> None:
-    """Of each device the same number, and a fifth is never taken back."""
-    plan = make_plan()
-    actions = Counter(send.content["action"] for lane in plan.lanes for send in lane)
-
-    assert (10_000, ROOM_KEYS) == (plan.count - ROOM_KEYS, len(plan.room_keys))
-    assert {"request": 9200, "request_cancellation": 800} == actions
 
 
 @in_reactor
@@ -48,18 +35,3 @@ async def test_a_device_is_asked_for_the_same_with_the_rule(
     assert [each + ROOM_KEYS for each in (TIMES * sent, sent, kept)] == [
         int(number) for number in first.split()[-3:]
     ]
-
-
-def test_what_is_asked_for_in_the_end_is_what_was_not_taken_back() -> None:
-    """Whatever came before."""
-    messages = [
-        {"type": send.message_type, "content": send.content}
-        for lane in make_plan(SESSIONS).lanes
-        for send in lane
-    ]
-    asked = asked_in_the_end(messages)
-
-    assert SESSIONS // KEPT_EVERY * len(ASKERS) == len(asked)
-    assert {} == asked_in_the_end(
-        [each for each in messages if "body" not in json.dumps(each)]
-    )

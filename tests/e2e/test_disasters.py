@@ -164,7 +164,6 @@ async def test_nothing_is_lost_while_the_clock_jumps(lane: Lane) -> None:
 async def on_postgres(
     name: str, new_directory: Callable[[], Path], own_postgres: PostgresServer
 ) -> AsyncIterator[Lane]:
-    """Run a Synapse on that PostgreSQL."""
     stage = Stage(new_directory, own_postgres.database)
     disasters = Disasters(new_directory() / "disaster.json")
     try:

@@ -43,7 +43,6 @@ class Edu:
 
     @property
     def messages(self) -> dict[str, Any]:
-        """Return it as an EDU has it."""
         return {RECIPIENT: {self.device_id: self.content}}
 
 
@@ -117,7 +116,6 @@ def contents_of(homeserver: Homeserver, device_id: str) -> list[dict[str, Any]]:
 
 
 def devices() -> list[str]:
-    """Return the recipient's devices."""
     return ["KNOWN", *(f"NEW{number}" for number in range(TRANSACTIONS))]
 
 

@@ -31,11 +31,9 @@ class Faulty:
     faults: Faults
 
     async def active(self) -> float:
-        """Return whether the module acts."""
         return total(await self.homeserver.metrics(), ACTIVE)
 
     async def failures(self) -> int:
-        """Return how many failures were counted."""
         return await failures(self.homeserver)
 
     async def delivered(self, reason: str) -> float:

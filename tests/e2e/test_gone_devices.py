@@ -35,7 +35,6 @@ class Servers:
 async def servers(
     new_directory: Callable[[], Any], new_database: NewDatabase
 ) -> AsyncIterator[Servers]:
-    """Run both."""
     module = {"rules": {"key_requests": True}}
     servers = Servers(
         federating(new_directory() / "home", module, new_database()),
@@ -53,7 +52,6 @@ async def servers(
 
 
 def request(asker: Client, number: int = 1) -> dict[str, Any]:
-    """Return a key request of a device."""
     return {
         "action": "request",
         "requesting_device_id": asker.device_id,
@@ -101,7 +99,6 @@ async def meet(servers: Servers, user: Client, other: Client) -> None:
 
 
 async def succeed(client: Client, path: str, body: Any) -> Any:
-    """Make a request that has to succeed."""
     status, answer = await client.request("POST", f"{CLIENT}/{path}", body)
     assert status == 200, answer
     return answer

@@ -38,7 +38,6 @@ MOST_OF_OURS = 2
 
 @pytest.fixture(scope="module", params=["enforce", "observe"])
 def mode(request: pytest.FixtureRequest) -> str:
-    """Run each test in both modes."""
     found: str = request.param
     return found
 
@@ -69,7 +68,6 @@ class Loop:
     longest_s: float = 0.0
 
     async def run(self, is_over: Callable[[], bool]) -> None:
-        """Do it until it is over."""
         while not is_over():
             began_s = time.monotonic()
             await self.step(self.times)
@@ -79,8 +77,6 @@ class Loop:
 
 
 def sends_duplicates(two: Two) -> Loop:
-    """Let somebody repeat the same notice."""
-
     async def step(number: int) -> None:
         await two.send(two.notice(number=number))
 
@@ -97,7 +93,6 @@ def sends_others(two: Two) -> Loop:
 
 
 def syncs(two: Two) -> Loop:
-    """Let somebody sync."""
     since: str | None = None
 
     async def step(_: int) -> None:
@@ -123,7 +118,6 @@ async def delivered(homeserver: Homeserver, reason: str) -> int:
 
 
 async def active(homeserver: Homeserver) -> float:
-    """Return whether the module acts."""
     return total(await homeserver.metrics(), ACTIVE)
 
 

@@ -10,14 +10,12 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.harness.clients.abroad import Abroad
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
 from tests.harness.databases.mailbox import mailbox
-from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
-from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import MODULE, Site, Stage, Two, log_in
 from tests.harness.metrics.samples import counted, failures
-from tests.harness.modules.neighbour import FROM_REMOTE, LOCAL, REMOTE, ROWS, Neighbour
+from tests.harness.modules.neighbour import LOCAL, ROWS, Neighbour
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
 
@@ -42,7 +40,6 @@ class Neighbours:
         )
 
     def modules(self) -> list[dict[str, Any]]:
-        """Return the entries for `modules:`, ours included."""
         return [self.before.module(), OURS, self.after.module()]
 
     def behave(self, which: str, at: str, **behaviour: str) -> None:
@@ -77,12 +74,6 @@ def neighbours(site: Site) -> Neighbours:
     neighbours.before.behave()
     neighbours.after.behave()
     return neighbours
-
-
-@async_fixture()
-async def abroad(remote: RemoteServer, two: Two) -> Abroad:
-    """Play a sender on a remote server."""
-    return Abroad(remote, two, remote.user("sender"), make_key(remote.server_name))
 
 
 async def check_rule(two: Two) -> list[dict[str, Any]]:
@@ -137,43 +128,6 @@ async def test_neighbours_see_what_is_left_of_a_batch(
     assert neighbours.before.saw(LOCAL, recipient)[-1] == {"OTHER": message}
     assert neighbours.before.saw(ROWS, recipient)[-1] == {"OTHER": message}
     assert mailbox(two.homeserver, other) == [message]
-
-
-@in_reactor
-async def test_neighbours_see_messages_from_elsewhere(
-    neighbours: Neighbours, abroad: Abroad
-) -> None:
-    """The same for what another server sends."""
-    first, other = abroad.notice(reason="first"), {"number": 1}
-    await abroad.send(first)
-    await abroad.send(abroad.notice(reason="again"))
-    await abroad.send(other, PLAIN)
-    left = [abroad.queued(first), abroad.queued(other, PLAIN)]
-    await eventually(abroad.mailbox, left)
-    again = abroad.queued(abroad.notice(reason="again"))
-    recipient, device_id = abroad.two.recipient.user_id, abroad.two.recipient.device_id
-    assert neighbours.after.saw(FROM_REMOTE, recipient) == [
-        {device_id: each} for each in (left[0], again, left[1])
-    ]
-    for method in (FROM_REMOTE, ROWS):
-        assert neighbours.before.saw(method, recipient) == [
-            {device_id: each} for each in left
-        ]
-
-
-@in_reactor
-async def test_neighbours_see_messages_for_elsewhere(
-    neighbours: Neighbours, two: Two, remote: RemoteServer
-) -> None:
-    """What goes to another server passes both, and is sent."""
-    recipient, contents = remote.user("recipient"), {"ABROAD": {"number": 1}}
-    assert await two.sender.send_to_device(PLAIN, {recipient: contents}) == 200
-    assert neighbours.after.saw(REMOTE, recipient) == [contents]
-    assert neighbours.before.saw(REMOTE, recipient) == [contents]
-    await eventually(
-        lambda: [edu["content"]["messages"] for edu in remote.received],
-        [{recipient: contents}],
-    )
 
 
 @pytest.mark.parametrize("how", ["shallow", "deep"])
@@ -233,12 +187,3 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     expected = [sent[2], sent[4], two.queued(newest)]
     await eventually(two.mailbox, expected)
     assert await failures(two.homeserver) == failed
-
-
-@in_reactor
-async def test_named_twice_with_another_between_is_refused(own_stage: Stage) -> None:
-    """It is ours that is loaded twice, whatever lies around our wrappers."""
-    site = own_stage.site()
-    between = Neighbour(site.directory, "between").module()
-    with pytest.raises(HomeserverError, match="loaded twice"):
-        await start(own_stage, site, [OURS, between, OURS])

@@ -37,13 +37,11 @@ PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Build what `make dist` builds."""
     return build(ROOT, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
 def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unpack the sdist."""
     directory = tmp_path_factory.mktemp("sdist")
     with tarfile.open(built.sdist) as archive:
         archive.extractall(directory)  # noqa: S202 our own
@@ -52,7 +50,6 @@ def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def metadata(built: Built) -> Message:
-    """Read the wheel's metadata."""
     with zipfile.ZipFile(built.wheel) as wheel:
         text = wheel.read(f"{NAME}.dist-info/METADATA").decode()
     return email.message_from_string(text)

@@ -51,7 +51,6 @@ def server() -> Iterator[PageServer]:
 
 @pytest.fixture
 def browser(chromium: Chromium, server: PageServer) -> Chromium:
-    """Open the page anew."""
     chromium.complaints()
     chromium.driver.get(server.url)
     return chromium
@@ -66,7 +65,6 @@ def wait(look: Callable[[], Any], expected: Any) -> None:
 
 
 def give(browser: Chromium) -> None:
-    """Type an access token."""
     browser.find("#token").send_keys(TOKEN)
     browser.find("#ask button").click()
 
@@ -91,7 +89,6 @@ def state(browser: Chromium) -> tuple[str, str | None]:
 
 
 def hide(browser: Chromium, hidden: bool) -> None:
-    """Show another tab, or this one again."""
     browser.run(
         "const [hidden] = arguments;"
         "Object.defineProperty(document, 'hidden',"
@@ -101,18 +98,13 @@ def hide(browser: Chromium, hidden: bool) -> None:
     )
 
 
-def test_it_asks_below_its_own_address(browser: Chromium, server: PageServer) -> None:
+def test_it_asks_below_its_own_address_but_not_while_it_is_hidden(
+    browser: Chromium, server: PageServer
+) -> None:
     """A reverse proxy may have Synapse below a path; the token is in a header."""
     show(browser)
     assert sorted(server.asked) == [(path, f"Bearer {TOKEN}") for path in BOTH]
     assert browser.complaints() == []
-
-
-def test_it_refreshes_but_not_while_it_is_hidden(
-    browser: Chromium, server: PageServer
-) -> None:
-    """Each time both; back in sight, at once."""
-    show(browser)
     refresh(browser)
     assert len(server.asked) == 2 * len(BOTH)
     hide(browser, True)
@@ -190,6 +182,8 @@ def test_a_token_that_was_logged_out_takes_the_numbers_along(
     browser.run("window.due();")
     wait(lambda: browser.find("#ask").is_displayed(), True)
     assert "is not valid" in browser.find("#message").text
+    assert browser.find("#message").aria_role == "alert"
+    assert browser.run("return document.activeElement.id") == "token"
     assert not browser.find("#numbers").is_displayed()
 
 
@@ -243,20 +237,6 @@ def test_in_observe_mode_everything_would_have_been(
     assert "saved" not in said
 
 
-@pytest.mark.parametrize(
-    ("share", "said"), [(None, "\N{EN DASH}"), (0.0, "0.0%"), (0.9712, "97.1%")]
-)
-def test_the_share_is_the_one_of_the_json(
-    browser: Chromium, server: PageServer, share: float | None, said: str
-) -> None:
-    """That of repeats, not of all notices."""
-    server.answers["v1/status"] = status(
-        notices=1000, collapsed=10, collapsed_share=share
-    )
-    show(browser)
-    assert browser.find("#share").text == said
-
-
 def test_the_keyboard_goes_to_what_appeared(browser: Chromium) -> None:
     """And a screen reader says what that is; a refresh takes it from nobody."""
     focused = "return document.activeElement.id"
@@ -278,43 +258,23 @@ def test_the_keyboard_goes_to_what_appeared(browser: Chromium) -> None:
     assert browser.run(focused) == "token"
 
 
-def test_a_token_that_is_refused_leaves_the_keyboard_at_its_field(
-    browser: Chromium, server: PageServer
-) -> None:
-    """And is called that aloud."""
-    server.answers["v1/status"] = 403
-    give(browser)
-    wait(lambda: browser.find("#message").is_displayed(), True)
-    assert browser.run("return document.activeElement.id") == "token"
-    assert browser.find("#message").aria_role == "alert"
-
-
 def crowded() -> dict[str, Any]:
     """Return answers with long names and large numbers."""
-    rule = "verification_requests"
-    user = {
-        "user_id": "@firstname.lastname:matrix.example.org",
-        "rule": rule,
-        "notices": 1_234_567,
-        "error": 1_000,
-    }
-    reason = {"rule": rule, "queue": "outbox", "count": 1_234_567}
-    swept = {"notices": 1_234_567, "deleted": 1_234_567, "deleted_bytes": 1_234_567}
+    rule, many = "verification_requests", 1_234_567
+    long = "@firstname.lastname:matrix.example.org"
+    user = {"user_id": long, "rule": rule, "notices": many, "error": 1_000}
+    reason = {"rule": rule, "queue": "outbox", "count": many}
+    swept = {"notices": many, "deleted": many, "deleted_bytes": many}
+    rules = [{"rule": rule, **swept}]
     failure = {"stage": "x", "count": 1_234, "last_ts": NOW_TS}
     return {
         "v1/status": status(
-            notices=1_234_567,
+            notices=many,
             reasons=[
                 {**reason, "decision": each.action, "reason": each.reason, "why": why}
                 for each, why in WHY.items()
             ],
-            sweep={
-                "done": True,
-                "position": 1,
-                "rows": 1_234_567,
-                **swept,
-                "rules": [{"rule": rule, **swept}],
-            },
+            sweep={"done": True, "position": 1, "rows": many, **swept, "rules": rules},
             failures=[{**failure, "meaning": each} for each in WHAT_FAILED.values()],
         ),
         "v1/top": top(
@@ -344,6 +304,12 @@ while (walker.nextNode()) {
 }
 return broken;
 """
+FONT_SIZES = """
+return [...document.querySelectorAll("main *")]
+  .filter((each) => each.checkVisibility() && each.children.length === 0
+      && each.textContent && !(each instanceof SVGElement))
+  .map((each) => parseFloat(getComputedStyle(each).fontSize));
+"""
 OFF_SCREEN = """
 return [...document.querySelectorAll(".number, .tile")]
   .filter((each) => each.checkVisibility() && each.textContent)
@@ -365,6 +331,7 @@ def test_numbers_stay_on_screen_and_words_in_one_piece(
         show(browser)
         assert browser.run(BROKEN_WORDS) == []
         assert browser.run(OFF_SCREEN) == []
+        assert min(browser.run(FONT_SIZES)) >= 14
         width = browser.run("return document.documentElement.scrollWidth")
         assert width <= size[0]
         rows = browser.driver.find_elements("css selector", "#recipients tbody td")
@@ -373,7 +340,7 @@ def test_numbers_stay_on_screen_and_words_in_one_piece(
         browser.resize(DESKTOP)
 
 
-@pytest.mark.parametrize("most", [0, 1, 3, 7, 99, 100, 101, 1234, 987_654])
+@pytest.mark.parametrize("most", [0, 1, 7, 100, 101, 987_654])
 def test_ticks_are_round(browser: Chromium, server: PageServer, most: int) -> None:
     """Ones, twos or fives with zeros, and full quarters of an hour."""
     hour = {**status()["last_hour"], "from_ts": NOW_TS - 3_541_000}
@@ -429,6 +396,7 @@ def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> No
     """And where there is none, nothing."""
     show(browser)
     assert not browser.find("#sweep").is_displayed()
+    assert browser.find("#share").text == "\N{EN DASH}"
     found = {"rows": 2000, "notices": 30, "deleted": 20, "deleted_bytes": 12_345}
     rules = [{"rule": "withheld", "notices": 30, "deleted": 20, "deleted_bytes": 1000}]
     sweep = {"done": False, "position": 0.42, **found, "rules": rules}

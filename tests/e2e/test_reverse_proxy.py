@@ -131,17 +131,3 @@ async def test_the_page_stays_inside(proxy: Proxy, path: str) -> None:
     """However its path is written, with workers and without."""
     for server in (proxy.workers, proxy.alone):
         assert (await ask(server + path))[0] == NOT_FOUND
-
-
-@pytest.mark.parametrize("path", ["/", "/_synapse/metrics", "/_synapse/admin/v1/users"])
-@in_reactor
-async def test_nothing_else_is_forwarded(proxy: Proxy, path: str) -> None:
-    """Neither metrics nor Synapse's admin API."""
-    assert (await ask(proxy.workers + path))[0] == NOT_FOUND
-
-
-@in_reactor
-async def test_the_rest_is_forwarded_without_workers_too(proxy: Proxy) -> None:
-    """The block that keeps the page inside takes nothing else."""
-    code, told = await ask(proxy.alone + "/_synapse/client/pick_idp")
-    assert (code, told[0]) == (200, str(MAIN))

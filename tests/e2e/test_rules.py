@@ -61,18 +61,15 @@ def withheld(session: str, code: str) -> Message:
 
 @async_fixture()
 async def every_rule(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse with every rule on."""
     return await shelf.homeserver(new_database, {"rules": ALL_RULES})
 
 
 async def tell(two: Two, *messages: Message) -> None:
-    """Send messages one after the other."""
     for message_type, content in messages:
         await two.send(content, message_type)
 
 
 def types_and_contents(two: Two) -> list[Message]:
-    """Return what is queued."""
     return [(message["type"], message["content"]) for message in two.mailbox()]
 
 

@@ -64,17 +64,6 @@ async def test_a_device_logged_in_again_under_its_id_is_told(held: Two) -> None:
 
 
 @in_reactor
-async def test_a_restart_forgets_and_delivers_once_more(held: Two) -> None:
-    """Then the hold begins anew."""
-    await held.homeserver.restart()
-    await held.send(held.notice(reason="after"))
-    received, _ = await held.recipient.drain()
-    assert received == [make_message(held.sender.user_id, held.notice(reason="after"))]
-    await held.send(held.notice(reason="again"))
-    assert mailbox(held.homeserver, held.recipient) == []
-
-
-@in_reactor
 async def test_when_the_hold_is_over_it_may_be_repeated(own_stage: Stage) -> None:
     """`session_hold`."""
     config = {"repeat": "session", "session_hold": f"{HOLD_S}s"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 import treq
 from twisted.web.http_headers import Headers
 
@@ -20,7 +19,6 @@ from tests.harness.reactor import in_reactor
 
 
 def survey(homeserver: Homeserver) -> Any:
-    """Survey to the end."""
     result = command_line(
         *("survey", "-c", "homeserver.yaml", "--pause", "0", "--json"),
         directory=homeserver.log_path.parent,
@@ -75,17 +73,3 @@ async def test_synapse_deletes_rows_of_a_device_that_is_gone(stock: Homeserver) 
     assert 200 == response.code
     await eventually(lambda: survey(stock)["inbox"]["gone"], before)
     assert COPIES * (DEVICES + 1) == len(table(stock, two))
-
-
-@pytest.mark.parametrize("missing", ["database", "file"])
-@in_reactor
-async def test_what_cannot_be_surveyed_is_told_in_one_line(
-    stock: Homeserver, missing: str
-) -> None:
-    """With an exit code of its own."""
-    directory = stock.log_path.parent
-    (directory / "empty.yaml").write_text("server_name: hs")
-    name = "empty.yaml" if missing == "database" else "nothing.yaml"
-    result = command_line("survey", "-c", name, directory=directory)
-    lines = len(result.stderr.splitlines())
-    assert (2, "", 1) == (result.returncode, result.stdout, lines)

@@ -69,7 +69,6 @@ async def deployment(
     new_directory: Callable[[], Path],
     own_postgres: PostgresServer,
 ) -> AsyncIterator[Deployment]:
-    """Run all processes."""
     made = Deployment.make(new_directory(), own_postgres.database())
     try:
         await made.start()
@@ -87,7 +86,6 @@ class Pair:
     recipient: Client
 
     def notice(self) -> dict[str, str]:
-        """Return the sender's notice."""
         return make_notice(make_key(self.sender.user_id), self.sender.device_id)
 
     async def decided(self) -> dict[str, float]:
@@ -102,7 +100,6 @@ class Pair:
 
 @async_fixture()
 async def pair(deployment: Deployment) -> Pair:
-    """Register two users."""
     sender = await deployment.main.register(new_name("sender"))
     recipient = await deployment.main.register(new_name("recipient"))
     return Pair(
@@ -316,7 +313,6 @@ async def test_nothing_is_lost_while_postgresql_restarts(
 
 
 async def who_storms(deployment: Deployment) -> tuple[list[Persistent], Client]:
-    """Return senders, and the recipient's device."""
     recipient = await deployment.main.register(new_name("away"))
     senders = [
         Persistent(
