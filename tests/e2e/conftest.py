@@ -8,9 +8,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.harness.homeservers.homeserver import RUNNING, Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import (
-    RUNNING,
     NewDatabase,
     Shelf,
     Stage,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.harness.databases.postgres import PostgresServer
-    from tests.harness.homeservers.homeserver import Homeserver
 
 
 # For what depends on the database; statements have tests of their own on both.
@@ -102,11 +101,9 @@ def own_postgres(
         server.stop()
 
 
-@async_yield_fixture(scope="module")
-async def stage(
+async def _stage(
     new_directory: Callable[[], Path], new_database: NewDatabase
 ) -> AsyncIterator[Stage]:
-    """Start Synapses of a test module's own; they stop after its last test."""
     stage = Stage(new_directory, new_database)
     try:
         yield stage
@@ -114,16 +111,9 @@ async def stage(
         await stage.end()
 
 
-@async_yield_fixture()
-async def own_stage(
-    new_directory: Callable[[], Path], new_database: NewDatabase
-) -> AsyncIterator[Stage]:
-    """Start Synapses of a test's own; they stop after it."""
-    stage = Stage(new_directory, new_database)
-    try:
-        yield stage
-    finally:
-        await stage.end()
+# For Synapses of a file's own, or of a test's.
+stage = async_yield_fixture(scope="module")(_stage)
+own_stage = async_yield_fixture()(_stage)
 
 
 @async_fixture()

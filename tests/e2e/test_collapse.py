@@ -1,13 +1,14 @@
-"""What is delivered, what collapses, what supersedes: what one device sends another."""
+"""What is delivered, what collapses, what supersedes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import Any, Dict, Tuple
 
 import attrs
 import pytest
 
 from tests.e2e.conftest import on_both_databases
+from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import (
     OLDER_WITHHELD,
     PLAIN,
@@ -15,7 +16,8 @@ from tests.harness.clients.messages import (
     make_key,
     make_notice,
 )
-from tests.harness.databases.mailbox import mailbox
+from tests.harness.databases.mailbox import mailbox, mailbox_of
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import (
     NewDatabase,
     Shelf,
@@ -25,10 +27,7 @@ from tests.harness.homeservers.stage import (
 )
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
-from tests.harness.reactor import in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.reactor import async_fixture, in_reactor
 
 KEY, OTHER_KEY = make_key("of the device"), make_key("of another device")
 ROOM = "!room1:withheld.test"
@@ -131,7 +130,6 @@ async def check(two: Two, case: Case) -> None:
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @in_reactor
 async def test_of_what_is_sent_only_what_is_new_stays(two: Two, case: Case) -> None:
-    """The rule, case by case."""
     await check(two, case)
 
 
@@ -163,3 +161,66 @@ async def test_devices_of_one_request_are_decided_about_one_by_one(
     assert two.mailbox() == [first]
     assert mailbox(homeserver, second) == [two.queued(new)]
     assert decided == {"collapse": 1, "deliver": 1}
+
+
+@async_fixture()
+async def second(two: Two) -> Client:
+    """Log the recipient in on a second device."""
+    return await log_in(two.recipient, "SECOND")
+
+
+async def broadcast(two: Two, reason: str, **others: Any) -> dict[str, Any]:
+    """Send a notice to `*`, and others to single devices; return it as queued."""
+    content = two.notice(reason=reason)
+    contents = {two.recipient.user_id: {"*": content, **others}}
+    assert await two.sender.send_to_device(WITHHELD, contents) == 200
+    return two.queued(content)
+
+
+@on_both_databases
+@in_reactor
+async def test_repeated_wildcard_notice_leaves_the_newest_one(
+    two: Two, second: Client
+) -> None:
+    """It is always stored, and in each mailbox it makes the last one redundant."""
+    await two.send(two.notice())
+    async with counted(two.homeserver) as decided:
+        for number in range(3):
+            newest = await broadcast(two, f"copy {number}")
+        # How the queued one was addressed makes no difference.
+        await two.send(two.notice())
+        await eventually(two.mailbox, [newest])
+        await eventually(lambda: mailbox(two.homeserver, second), [newest])
+    assert decided["collapse"] == 1
+
+
+@on_both_databases
+@in_reactor
+async def test_mixed_wildcard_is_what_stock_makes_of_it(
+    two: Two, second: Client
+) -> None:
+    """Of `{"*": …, "A": …}` stock stores A's alone; `*` never broadcasts."""
+    for _ in range(3):
+        await broadcast(two, "all", AWAY=two.notice())
+        await eventually(two.mailbox, [two.queued(two.notice())])
+        assert mailbox(two.homeserver, second) == []
+    assert mailbox_of(two.homeserver, two.recipient.user_id, "*") == []
+
+
+@on_both_databases
+@in_reactor
+async def test_hidden_devices_get_nothing(two: Two) -> None:
+    """Synapse keeps cross-signing keys as hidden devices; `*` is not for them."""
+    two.homeserver.query(
+        """
+        INSERT INTO devices (user_id, device_id, display_name, hidden)
+        VALUES (?, 'HIDDEN', 'a key', ?)
+        """,
+        (two.recipient.user_id, True),
+    )
+    both = {two.recipient.user_id: dict.fromkeys(("HIDDEN", "AWAY"), two.notice())}
+    for _ in range(2):
+        assert await two.sender.send_to_device(WITHHELD, both) == 200
+        newest = await broadcast(two, "all")
+    await eventually(two.mailbox, [newest])
+    assert mailbox_of(two.homeserver, two.recipient.user_id, "HIDDEN") == []

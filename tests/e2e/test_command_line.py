@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, AsyncIterator
+from typing import Any, AsyncIterator
 
 import attrs
 import pytest
@@ -26,6 +26,7 @@ from tests.harness.clients.messages import (
     make_olm_lookalike,
 )
 from tests.harness.databases.mailbox import rows_of
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, send
 from tests.harness.metrics.samples import decisions, total
 from tests.harness.polling import PATIENCE_S
@@ -40,9 +41,6 @@ from tests.harness.processes.commands import (
     in_shell,
 )
 from tests.harness.reactor import async_yield_fixture, in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.homeservers.homeserver import Homeserver
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 # As the page names it.
@@ -239,6 +237,5 @@ def test_the_page_shows_every_command() -> None:
 @pytest.mark.parametrize("command", OWN)
 @in_reactor
 async def test_a_command_does_what_its_page_says(place: Place, command: str) -> None:
-    """Those of the other pages."""
     result = place.shell(command)
     assert (result.returncode, result.stdout != "") == (0, True), result.stderr

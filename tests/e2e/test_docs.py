@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator
+from typing import Iterator
 
 import attrs
 import pytest
@@ -16,9 +16,6 @@ from tests.harness.metrics.dashboards import RULES
 from tests.harness.packages import OWN_PACKAGES, build, environment_beside, run, where
 from tests.harness.processes.commands import blocks, in_shell, shell_lines
 from tests.harness.processes.programs import program
-
-if TYPE_CHECKING:
-    pass
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

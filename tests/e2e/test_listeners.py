@@ -14,7 +14,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from subprocess import run
-from typing import TYPE_CHECKING, Any, AsyncIterator
+from typing import Any, AsyncIterator
 
 import attrs
 import pytest
@@ -22,16 +22,13 @@ import yaml
 
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.homeserver.token import TOKEN
+from tests.harness.clients.matrix import Client
 from tests.harness.homeservers.certificate import self_signed
-from tests.harness.homeservers.homeserver import READY_WITHIN_S
+from tests.harness.homeservers.homeserver import READY_WITHIN_S, Homeserver
 from tests.harness.homeservers.settings import free
 from tests.harness.homeservers.stage import Stage, two_on
 from tests.harness.processes.process import Process, ready
 from tests.harness.reactor import async_yield_fixture, in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.clients.matrix import Client
-    from tests.harness.homeservers.homeserver import Homeserver
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SYNAPSE = ("-m", "synapse.app.homeserver")
@@ -244,7 +241,6 @@ async def test_a_token_that_is_no_admins_is_said_to_be_none(place: Place) -> Non
 
 @in_reactor
 async def test_where_synapse_does_not_run_that_is_wrong(place: Place) -> None:
-    """Metrics or not."""
     (port,) = free(1)
     file = place.file({**GENERATED, "port": port}, enable_metrics=None)
     for more in ((), ("--token-file", str(place.directory / "token.txt"))):

@@ -1,11 +1,15 @@
-"""What operators see, on Synapse's own metrics listener."""
+"""What operators are told: metrics, what is said at start, and `mode: observe`."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookalike
 from tests.harness.databases.mailbox import rows_of
+from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
 from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
-from tests.harness.metrics.samples import DECISIONS, failures, total
+from tests.harness.metrics.samples import DECISIONS, TIDIED, counted, failures, total
+from tests.harness.processes.commands import command_line
 from tests.harness.reactor import in_reactor
 
 EVERY_RULE_ON = dict.fromkeys(
@@ -52,3 +56,57 @@ async def test_collapsed_bytes_are_those_of_the_row(two: Two) -> None:
     after = total(await two.homeserver.metrics(), name)
     assert after - before == len(text.encode())
     assert await failures(two.homeserver) == 0
+
+
+@in_reactor
+async def test_an_error_is_said_once(own_stage: Stage) -> None:
+    """With the path to it, as Synapse has it."""
+    with pytest.raises(HomeserverError) as raised:
+        await own_stage.start({"rules": None, "sweep": {"enabled": True}})
+    lines = [line.strip() for line in str(raised.value).splitlines() if line]
+    begins = lines.index("Error in configuration at 'modules.<item 0>.config.sweep':")
+    assert lines[begins + 1 :] == [
+        "Failed to parse config for module 'synapse_withheld.WithheldModule':",
+        "'sweep' must be true, false or {every: 24h}; found a mapping of enabled",
+    ]
+
+
+@in_reactor
+async def test_the_log_says_at_start_what_the_module_does(
+    homeserver: Homeserver, observing: Homeserver
+) -> None:
+    acts = "acts on to-device messages (mode: enforce, "
+    watches = "and counts what it would have done (mode: observe, "
+    logs = [each.log_path.read_text() for each in (homeserver, observing)]
+    assert [(acts in log, watches in log) for log in logs] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+@in_reactor
+async def test_observing_changes_nothing_and_counts(observing: Homeserver) -> None:
+    """Nor does the first reading after a restart; and commands say what it is."""
+    two = await two_on(observing)
+    new_key = two.notice(sender_key=make_key("another key"))
+    notices = [*[two.notice()] * 3, *[new_key] * 2]
+    async with counted(observing) as decided:
+        for notice in notices:
+            await two.send(notice)
+    assert decided == {"deliver": 1, "collapse": 3, "supersede": 1}
+    await observing.restart()
+    for _ in range(3):
+        notices.append(two.notice())
+        await two.send(two.notice())
+    assert two.mailbox() == [two.queued(notice) for notice in notices]
+    assert total(await observing.metrics(), TIDIED) == 0
+
+    for command in ("status", "check"):
+        arguments = (command, "-c", "homeserver.yaml")
+        result = command_line(*arguments, directory=observing.log_path.parent)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "bytes saved" not in result.stdout
+        (collapsed,) = [
+            line for line in result.stdout.splitlines() if "collapsed" in line
+        ]
+        assert "would have collapsed" in collapsed

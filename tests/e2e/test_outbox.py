@@ -36,7 +36,6 @@ async def outward(
 async def test_a_server_that_was_away_gets_one_notice_per_pair(
     outward: Outward,
 ) -> None:
-    """And every other message, in order."""
     numbers = [{"number": number} for number in range(3)]
     first = outward.notice(reason=f"copy {numbers[0]}")
     async with counted(outward.homeserver, queue="outbox") as decided:

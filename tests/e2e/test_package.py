@@ -8,9 +8,10 @@ import shutil
 import sys
 import tarfile
 import zipfile
+from email.message import Message
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import Callable
 
 import pytest
 
@@ -26,9 +27,6 @@ from tests.harness.packages import (
     where,
 )
 from tests.harness.reactor import in_reactor
-
-if TYPE_CHECKING:
-    from email.message import Message
 
 ROOT = Path(__file__).parents[2]
 NAME = f"synapse_withheld-{VERSION}"

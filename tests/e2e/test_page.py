@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, AsyncIterator, Iterator
+from typing import AsyncIterator, Iterator
 
 import pytest
 
 from tests.e2e.test_pages import PATH, Site
 from tests.harness.browsers.chromium import DESKTOP, Chromium
+from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import WITHHELD
 from tests.harness.homeservers.stage import Stage, two_on
 from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.clients.matrix import Client
 
 # Names that would be run, if they were ever taken for HTML.
 HOSTILE = '<img src=x onerror="document.title=1">'

@@ -323,7 +323,6 @@ return [...document.querySelectorAll(".number, .tile")]
 def test_numbers_stay_on_screen_and_words_in_one_piece(
     browser: Chromium, server: PageServer, size: tuple[int, int]
 ) -> None:
-    """However long the names are."""
     server.answers.update(crowded())
     browser.resize(size)
     try:
@@ -393,7 +392,6 @@ def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
 
 
 def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> None:
-    """And where there is none, nothing."""
     show(browser)
     assert not browser.find("#sweep").is_displayed()
     assert browser.find("#share").text == "\N{EN DASH}"

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, AsyncIterator
+from typing import Any, AsyncIterator
 
 import attrs
 import pytest
@@ -18,6 +18,8 @@ from openapi_spec_validator import validate
 from twisted.web.http_headers import Headers
 
 from synapse_withheld import __version__
+from tests.harness.clients.matrix import Client
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import (
     NewDatabase,
     Shelf,
@@ -30,10 +32,6 @@ from tests.harness.metrics.samples import total
 from tests.harness.polling import until
 from tests.harness.processes.commands import command_line
 from tests.harness.reactor import async_yield_fixture, in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.clients.matrix import Client
-    from tests.harness.homeservers.homeserver import Homeserver
 
 PATH = "/_synapse/client/withheld/"
 INVENTED = "syt_invented"  # an access token that nobody has
@@ -156,7 +154,6 @@ async def test_a_limit_that_is_none_is_refused(site: Site, limit: str) -> None:
 @pytest.mark.parametrize("path", ["v1/status", "v1/top"])
 @in_reactor
 async def test_others_are_told_what_synapse_tells_them(site: Site, path: str) -> None:
-    """As of its own admin API."""
     stranger = attrs.evolve(site.admin, access_token=INVENTED)
     for client, expected in (
         (None, (401, "M_MISSING_TOKEN")),

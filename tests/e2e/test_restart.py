@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import PLAIN
+from tests.harness.clients.messages import PLAIN, WITHHELD
+from tests.harness.databases.backlog import text_of
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, two_on
+from tests.harness.homeservers.stage import Stage, Two, two_on
 from tests.harness.metrics.samples import counted, failures
 from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
@@ -53,29 +57,68 @@ async def test_sync_repeated_after_a_crash_gives_the_notice(
     assert repeated["to_device"]["events"] == after
 
 
+# More rows than one look at a mailbox has, more mailboxes than one statement has.
+ROWS = 1600
+DEVICES = ["AWAY", *(f"AWAY{number}" for number in range(1, 12))]
+
+
+def bury(homeserver: Homeserver, two: Two) -> None:
+    """Put other messages above what is queued for each device, Synapse being away."""
+    ((newest,),) = homeserver.query("SELECT MAX(stream_id) FROM device_inbox")
+    text = text_of(two.sender.user_id, PLAIN, {})
+    for device_id in DEVICES:
+        homeserver.query(
+            """
+            WITH RECURSIVE number(n) AS (
+                SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?
+            )
+            INSERT INTO device_inbox
+                (user_id, device_id, stream_id, message_json, instance_name)
+            SELECT ?, ?, ? + n, ?, 'master' FROM number
+            """,
+            (ROWS, two.recipient.user_id, device_id, newest, text),
+        )
+
+
+def notices(homeserver: Homeserver) -> dict[str, list[dict[str, Any]]]:
+    """Return the notices of each device, without the rows above them."""
+    sql = "SELECT device_id, message_json FROM device_inbox WHERE message_json LIKE ?"
+    found: dict[str, list[dict[str, Any]]] = {}
+    for device_id, text in homeserver.query(sql, (f"%{WITHHELD}%",)):
+        found.setdefault(device_id, []).append(json.loads(text))
+    return found
+
+
 @in_reactor
-async def test_backlog_from_before_installation_collapses(own_stage: Stage) -> None:
-    """The first notice of any pair cleans what stock Synapse let pile up."""
+async def test_what_stock_left_in_deep_mailboxes_collapses_after_every_start(
+    own_stage: Stage,
+) -> None:
+    """However many mailboxes are to be learned, each is read as far down."""
     site = own_stage.site()
     stock = await own_stage.start(None, site=site)
     two = await two_on(stock)
-    older = [two.notice(reason=f"copy {number}") for number in range(30)]
-    for number, notice in enumerate(older):
-        await two.send(notice)
-        if number % 10 == 0:
-            await two.send({"number": number}, PLAIN)
-        await two.send(two.notice(from_device="OTHERDEV", reason=str(number)))
-    assert len(two.mailbox()) == 63
+    recipient = two.recipient.user_id
+    for device_id in DEVICES[1:]:
+        sql = "INSERT INTO devices (user_id, device_id) VALUES (?, ?)"
+        stock.query(sql, (recipient, device_id))
+
+    async def send(number: int) -> dict[str, Any]:
+        notice = two.notice(number=number)
+        contents = {recipient: dict.fromkeys(DEVICES, notice)}
+        assert await two.sender.send_to_device(WITHHELD, contents) == 200
+        return two.queued(notice)
+
+    for number in range(10):
+        await send(number)
+    assert [len(each) for each in notices(stock).values()] == [10] * len(DEVICES)
     await stock.stop()
-    installed = await own_stage.start({}, site=site)
-    two.sender.base_url = installed.base_url
-    await two.send(two.notice(reason="newest"))
-    await eventually(
-        two.mailbox,
-        [
-            *(two.queued({"number": number}, PLAIN) for number in (0, 10, 20)),
-            two.queued(two.notice(from_device="OTHERDEV", reason="29")),
-            two.queued(two.notice(reason="newest")),
-        ],
-    )
-    assert await failures(installed) == 0
+    homeserver = await own_stage.start({}, site=site)
+    two.sender.base_url = homeserver.base_url
+    for number in range(10, 12):
+        await homeserver.stop()
+        bury(homeserver, two)
+        await homeserver.start()
+        newest = await send(number)
+        left = {each: [newest] for each in DEVICES}
+        await eventually(lambda: notices(homeserver), left)
+    assert await failures(homeserver) == 0

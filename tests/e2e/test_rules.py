@@ -12,6 +12,7 @@ from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import (
     NewDatabase,
     Shelf,
+    Stage,
     Two,
     everything_tidied,
     two_on,
@@ -78,7 +79,6 @@ def types_and_contents(two: Two) -> list[Message]:
 async def test_a_cancellation_takes_the_place_of_its_request(
     every_rule: Homeserver, asked: Message, taken_back: Message
 ) -> None:
-    """And nothing else goes."""
     two = await two_on(every_rule)
     other = ("m.dummy", {"n": 1})
     async with counted(every_rule) as decided:
@@ -106,7 +106,6 @@ async def test_who_was_asked_already_hears_that_it_was_taken_back(
 
 @in_reactor
 async def test_each_session_has_its_newest_code(every_rule: Homeserver) -> None:
-    """Repeats are not stored."""
     two = await two_on(every_rule)
     one, other = withheld("1", "m.unverified"), withheld("2", "m.unverified")
     newer = withheld("1", "m.blacklisted")
@@ -143,7 +142,6 @@ def what_is_known(two: Two) -> tuple[Any, ...]:
 async def test_a_client_knows_the_same_as_without_the_module(
     every_rule: Homeserver, stock: Homeserver
 ) -> None:
-    """Having read less."""
     for seed in range(3):
         pairs = [await two_on(each) for each in (stock, every_rule)]
         for two in pairs:
@@ -153,3 +151,60 @@ async def test_a_client_knows_the_same_as_without_the_module(
 
         assert what_is_known(pairs[0]) == what_is_known(pairs[1])
         assert queued[1] < queued[0] == 60
+
+
+OTHER: Message = ("m.dummy", {"n": 1})
+ASKED = request(KEY_REQUEST, "request", "1", "a")
+TAKEN_BACK = request(KEY_REQUEST, "request_cancellation", "1", "")
+
+
+@async_fixture(scope="module")
+async def homeserver(stage: Stage) -> Homeserver:
+    """Run a Synapse on which requests vanish, for this file alone."""
+    rules = {"key_requests": "vanish", "secret_requests": "vanish"}
+    return await stage.start({"rules": rules})
+
+
+async def contents(two: Two, since: str | None = None) -> tuple[list[Any], str]:
+    """Let the recipient sync; return the contents, and what acknowledges them."""
+    answer = await two.recipient.sync(since=since)
+    events = answer.get("to_device", {}).get("events", [])
+    return [each["content"] for each in events], answer["next_batch"]
+
+
+@in_reactor
+async def test_while_nobody_reads_request_and_cancellation_vanish(two: Two) -> None:
+    """However often it is repeated; nothing else goes."""
+    secret = request(SECRET_REQUEST, "request", "1", "a")
+    no_secret = request(SECRET_REQUEST, "request_cancellation", "1", "")
+    async with counted(two.homeserver) as decided:
+        await tell(two, ASKED, OTHER, ASKED, TAKEN_BACK, secret, no_secret)
+        await eventually(lambda: types_and_contents(two), [OTHER])
+    assert decided == {"deliver": 2, "supersede": 3}
+
+
+@in_reactor
+async def test_whoever_read_the_request_is_told_that_it_is_taken_back(two: Two) -> None:
+    await tell(two, ASKED)
+    given, since = await contents(two)
+    assert [ASKED[1]] == given
+    await tell(two, TAKEN_BACK)
+    await everything_tidied(two.homeserver)
+    given, since = await contents(two, since)
+    assert [TAKEN_BACK[1]] == given
+
+    # It is acknowledged, asked again and taken back: the device knew of it before.
+    await contents(two, since)
+    await tell(two, ASKED, TAKEN_BACK)
+    await everything_tidied(two.homeserver)
+    assert [TAKEN_BACK[1]] == (await contents(two, since))[0]
+
+
+@in_reactor
+async def test_after_a_restart_a_request_from_before_is_taken_back(two: Two) -> None:
+    """Nobody knows whether it was handed out."""
+    await tell(two, ASKED)
+    await two.homeserver.restart()
+    await tell(two, request(KEY_REQUEST, "request", "1", "another"), TAKEN_BACK)
+    await everything_tidied(two.homeserver)
+    assert types_and_contents(two) == [TAKEN_BACK]

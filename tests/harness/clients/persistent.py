@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, AsyncIterator, Callable
@@ -44,10 +43,6 @@ class Persistent:
     sent: int = 0
     tries: int = 0
 
-    @property
-    def key(self) -> str:
-        return make_key(self.client.user_id)
-
     async def send(self, is_over: Callable[[int], bool]) -> None:
         """Send messages, each until it is answered, until so many are enough."""
         for number in count():
@@ -60,11 +55,12 @@ class Persistent:
                 self.told.append(number)
 
     def _message(self, number: int) -> tuple[str, dict[str, Any]]:
+        key = make_key(self.client.user_id)
         if number % 3:
-            return WITHHELD, make_notice(self.key, self.client.device_id)
+            return WITHHELD, make_notice(key, self.client.device_id)
         if number % 15 == 0:
-            olm = make_olm_lookalike(self.key, make_key("recipient"), str(number))
-            return ENCRYPTED, olm
+            olm = make_olm_lookalike(key, make_key("recipient"))
+            return ENCRYPTED, {**olm, "number": number}
         return PLAIN, {"number": number}
 
     async def _until_sent(
@@ -115,17 +111,10 @@ def numbers_from(sender: Persistent, read: list[dict[str, Any]]) -> list[int]:
     """
     user_id = sender.client.user_id
     own = [each for each in read if each["sender"] == user_id]
-    found = [_number(each) for each in own if each["type"] != WITHHELD]
+    found = [each["content"]["number"] for each in own if each["type"] != WITHHELD]
     return list(dict.fromkeys(found))
 
 
 def notices_from(sender: Persistent, read: list[dict[str, Any]]) -> int:
     types = [each["type"] for each in read if each["sender"] == sender.client.user_id]
     return types.count(WITHHELD)
-
-
-def _number(message: dict[str, Any]) -> int:
-    if message["type"] == PLAIN:
-        return int(message["content"]["number"])
-    (ciphertext,) = message["content"]["ciphertext"].values()
-    return int(json.loads(ciphertext["body"]))

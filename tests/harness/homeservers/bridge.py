@@ -7,20 +7,16 @@ a bridge that decrypts for them.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import yaml
+from twisted.web.server import Request
 
 from tests.harness.clients.matrix import Client
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.listening import Listener, answer
 from tests.harness.homeservers.stage import new_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from twisted.web.server import Request
-
-    from tests.harness.homeservers.homeserver import Homeserver
 
 ID = "receiving-bridge"
 # One to which Synapse never sends anything; their access tokens are their names.

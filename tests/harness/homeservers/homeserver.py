@@ -21,6 +21,9 @@ from tests.harness.together import together
 READY_WITHIN_S = 60.0
 START_TRIES = 3
 
+# Every homeserver that runs now, so that a failed test can show its log.
+RUNNING: set[Homeserver] = set()
+
 
 class HomeserverError(Exception):
     """A Synapse did not start; the message ends with the end of its log."""
@@ -100,6 +103,7 @@ class Homeserver:
         Raises:
             HomeserverError: It ends or does not answer in time.
         """
+        RUNNING.add(self)
         for attempt in range(1, START_TRIES + 1):
             self._write_config()
             config = str(self._directory / "homeserver.yaml")
@@ -118,6 +122,7 @@ class Homeserver:
 
     async def stop(self) -> None:
         """End it in an orderly way, or by force where it does not end."""
+        RUNNING.discard(self)
         await self._process.end()
 
     async def kill(self) -> None:

@@ -9,20 +9,17 @@ from __future__ import annotations
 import json
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import treq
 from signedjson.key import encode_verify_key_base64, generate_signing_key
 from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
 from twisted.web.http_headers import Headers
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.listening import Listener, answer, answer_late
-
-if TYPE_CHECKING:
-    from twisted.web.server import Request
 
 _DAY_MS = 86_400_000
 

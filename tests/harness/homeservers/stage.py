@@ -20,9 +20,6 @@ MODULE = "synapse_withheld.WithheldModule"
 
 NewDatabase = Callable[[], "dict[str, Any] | None"]
 
-# Every homeserver that runs now, so that a failed test can show its log.
-RUNNING: list[Homeserver] = []
-
 _NAMES = count()
 
 
@@ -73,15 +70,12 @@ class Stage:
             site.directory, module=module, database=site.database, config=config
         )
         self._started.append(homeserver)
-        RUNNING.append(homeserver)
         await homeserver.start()
         return homeserver
 
     async def end(self) -> None:
         while self._started:
-            homeserver = self._started.pop()
-            RUNNING.remove(homeserver)
-            await homeserver.stop()
+            await self._started.pop().stop()
 
 
 @attrs.define

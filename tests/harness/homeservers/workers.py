@@ -61,6 +61,7 @@ class Worker:
     name: str
     directory: Path
     config: dict[str, Any]
+    server_name: str = settings.SERVER_NAME
     _process: Process = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import attrs
 import treq
@@ -12,9 +13,6 @@ import yaml
 from tests.harness.homeservers.settings import LOOPBACK, free
 from tests.harness.processes.process import Process, ready, tail
 from tests.harness.processes.programs import program
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 READY_WITHIN_S = 30.0
 START_TRIES = 3

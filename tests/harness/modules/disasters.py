@@ -57,7 +57,6 @@ class Disasters:
     """The file through which a test says what happens."""
 
     def __init__(self, path: Path) -> None:
-        """Keep the path of the file, which need not exist yet."""
         self.path = path
         self._file = JsonFile(path)
         self._busy = JsonFile(path.with_suffix(".busy"))
@@ -76,19 +75,19 @@ class Disasters:
         """Return how often the reactor was kept busy."""
         return int((self._busy.read() or {}).get("times", 0))
 
-    def was_busy(self) -> None:
-        """Note in Synapse's process that the reactor was kept busy."""
-        self._busy.write({"times": self.times_busy() + 1})
-
     def module(self) -> dict[str, Any]:
+        """Return the entry for `modules:` in `homeserver.yaml`."""
         return {"module": DISASTERS_MODULE, "config": {"file": str(self.path)}}
 
-    def meet(self, point: str) -> None:
-        """Do in Synapse's process what is to happen at a point, after a few passes.
+    def be_busy(self) -> None:
+        """Keep the reactor of Synapse's process busy, if that is asked for."""
+        disaster = self.get()
+        if "busy_s" in disaster:
+            time.sleep(disaster["busy_s"])
+            self._busy.write({"times": self.times_busy() + 1})
 
-        Raises:
-            MemoryError: That is what is to happen.
-        """
+    def meet(self, point: str) -> None:
+        """Do in Synapse's process what is to happen at a point, after a few passes."""
         disaster = self.get()
         if point not in {disaster.get("kill_at"), disaster.get("raise_at")}:
             return
@@ -122,10 +121,7 @@ class DisastersModule:
         return disasters
 
     async def _be_busy(self) -> None:
-        disaster = self._disasters.get()
-        if "busy_s" in disaster:
-            time.sleep(disaster["busy_s"])
-            self._disasters.was_busy()
+        self._disasters.be_busy()
 
 
 def _wrap(disasters: Disasters, point: str) -> None:
