@@ -76,13 +76,11 @@ async def homeserver(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
 
 @async_fixture()
 async def stock(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse without the module; others use it too."""
     return await shelf.homeserver(new_database, None)
 
 
 @async_fixture()
 async def observing(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse that only observes; others use it too."""
     return await shelf.homeserver(new_database, {"mode": "observe"})
 
 
@@ -118,7 +116,6 @@ own_stage = async_yield_fixture()(_stage)
 
 @async_fixture()
 async def two(homeserver: Homeserver) -> Two:
-    """Register a sender and a recipient on the shared homeserver."""
     return await two_on(homeserver)
 
 

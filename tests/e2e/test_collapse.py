@@ -165,7 +165,6 @@ async def test_devices_of_one_request_are_decided_about_one_by_one(
 
 @async_fixture()
 async def second(two: Two) -> Client:
-    """Log the recipient in on a second device."""
     return await log_in(two.recipient, "SECOND")
 
 

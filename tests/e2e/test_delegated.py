@@ -30,7 +30,6 @@ TOKENS = {
 
 
 async def get(homeserver: Homeserver, path: str, token: str) -> tuple[int, Any]:
-    """Ask for something with an access token."""
     response = await treq.get(
         f"{homeserver.base_url}{path}",
         headers=Headers({"Authorization": [f"Bearer {token}"]}),
@@ -40,7 +39,6 @@ async def get(homeserver: Homeserver, path: str, token: str) -> tuple[int, Any]:
 
 @async_yield_fixture(scope="module")
 async def delegating(stage: Stage) -> AsyncIterator[Homeserver]:
-    """Run a Synapse that asks another who may do what."""
     server = Introspection()
     server.start()
     config = server.config()

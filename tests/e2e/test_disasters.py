@@ -71,7 +71,6 @@ class Lane:
         assert all(notices_from(each, read) for each in senders)
 
     async def dies_at(self, point: str) -> None:
-        """Let it be killed there, and start it again."""
         self.disasters.set(kill_at=point)
         await eventually(lambda: (point, self.homeserver.runs), (point, False))
         await self.homeserver.restart()

@@ -92,7 +92,6 @@ def test_a_command_of_prometheus_is_right(command: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make an environment that has Synapse and not the module."""
     return environment_beside(OWN_PACKAGES, tmp_path_factory.mktemp("environment"))
 
 

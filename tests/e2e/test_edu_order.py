@@ -105,7 +105,6 @@ def handed_over(homeserver: Homeserver) -> Contents:
 
 
 def without_repeated(contents: Contents) -> Contents:
-    """Return contents without those of which only one has to stay."""
     return [each for each in contents if "number" in each]
 
 

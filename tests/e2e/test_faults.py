@@ -37,18 +37,15 @@ class Faulty:
         return await failures(self.homeserver)
 
     async def heal(self) -> None:
-        """Let nothing fail, and wait until the module acts."""
         self.faults.clear()
         await until(self.active, lambda active: active == 1)
 
     async def delivered(self, reason: str) -> float:
-        """Return how many notices were delivered for a reason."""
         return total(await self.homeserver.metrics(), DECISIONS, reason=reason)
 
 
 @async_yield_fixture(scope="module")
 async def faulty(stage: Stage) -> AsyncIterator[Faulty]:
-    """Run a Synapse with the module and the faults."""
     site = stage.site()
     faults = Faults(site.directory / "faults.json")
     config = {"modules": [faults.module(MOST_REST_S)]}
@@ -78,7 +75,6 @@ async def flow(two: Two, rounds: int) -> None:
 
 
 async def check_flow(faulty: Faulty, pairs: int, rounds: int) -> list[Two]:
-    """Send between some people at once; return those people."""
     people = [await two_on(faulty.homeserver) for _ in range(pairs)]
     await together(*(flow(two, rounds) for two in people))
     return people

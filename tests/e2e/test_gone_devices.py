@@ -58,7 +58,6 @@ def request(asker: Client, number: int = 1) -> dict[str, Any]:
 
 
 def askers(homeserver: Homeserver, recipient: Client) -> list[str]:
-    """Return of which devices requests are queued, in order."""
     return [
         message["content"]["requesting_device_id"]
         for message in mailbox(homeserver, recipient)
@@ -103,7 +102,6 @@ async def succeed(client: Client, path: str, body: Any) -> Any:
 
 
 def listed(homeserver: Homeserver, user: Client) -> list[str]:
-    """Return which devices of another server's user a server knows."""
     sql = "SELECT device_id FROM device_lists_remote_cache WHERE user_id = ?"
     return sorted(device for (device,) in homeserver.query(sql, (user.user_id,)))
 

@@ -178,7 +178,6 @@ async def statements(homeserver: Homeserver) -> dict[str, int]:
 
 
 def invented_devices(sender: Client, victim: Client, number: int) -> dict[str, Any]:
-    """Return notices for devices that do not exist."""
     names = [f"invented {each}" for each in range(number)]
     return {victim.user_id: dict.fromkeys(names, notice_of(sender))}
 

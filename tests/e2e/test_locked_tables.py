@@ -77,7 +77,6 @@ def rows(two: Two) -> int:
 
 
 def waiting_threads(homeserver: Homeserver) -> int:
-    """Return how many of Synapse's connections wait for a table."""
     ((waiting,),) = homeserver.query(
         "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND wait_event_type = 'Lock' AND wait_event = 'relation'"

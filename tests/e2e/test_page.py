@@ -192,7 +192,6 @@ def rgb(color: str) -> tuple[float, ...]:
 
 
 def luminance(color: tuple[float, ...]) -> float:
-    """Return the relative luminance of a color (WCAG 2.2)."""
     parts = [
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
         for part in color
@@ -201,6 +200,5 @@ def luminance(color: tuple[float, ...]) -> float:
 
 
 def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Return the contrast ratio of two colors (WCAG 2.2)."""
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)

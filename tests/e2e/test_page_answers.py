@@ -259,7 +259,6 @@ def test_the_keyboard_goes_to_what_appeared(browser: Chromium) -> None:
 
 
 def crowded() -> dict[str, Any]:
-    """Return answers with long names and large numbers."""
     rule, many = "verification_requests", 1_234_567
     long = "@firstname.lastname:matrix.example.org"
     user = {"user_id": long, "rule": rule, "notices": many, "error": 1_000}

@@ -68,7 +68,6 @@ class Site:
         return response.code, answer
 
     def top(self, *more: str, token: str) -> Any:
-        """Run `top` with a token from a file."""
         directory = self.homeserver.log_path.parent
         (directory / "token.txt").write_text(token)
         arguments = (*more, "--token-file", "token.txt", self.homeserver.base_url)
@@ -77,7 +76,6 @@ class Site:
 
 @async_yield_fixture(scope="module")
 async def site(stage: Stage) -> AsyncIterator[Site]:
-    """Run a Synapse with a sweep, after some traffic."""
     homeserver = await stage.start({"sweep": True})
     admin = await homeserver.register("admin", admin=True)
     site = Site(homeserver, admin, await two_on(homeserver))

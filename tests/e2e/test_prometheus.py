@@ -60,13 +60,11 @@ class Watched:
     first_burst: tuple[float, float]
 
     async def returns_data(self, expression: str) -> None:
-        """Wait until the expression, filled in, gives samples that are numbers."""
         text = dashboards.fill_in(expression, self.values).replace(*YOUNG)
         await until(lambda: self.prometheus.query(text), are_numbers)
 
 
 def are_numbers(samples: list[dict[str, Any]]) -> bool:
-    """Tell whether there are samples, and each is a number."""
     numbers = [float(sample["value"][1]) for sample in samples]
     return bool(numbers) and not any(map(math.isnan, numbers))
 
@@ -82,7 +80,6 @@ async def storm(two: Two, outward: Outward, number: int) -> None:
     await two.send(two.notice(**keys))
 
     async def released() -> float:
-        """Send messages while duplicates wait to be confirmed."""
         for each in range(5):
             duplicate = two.send(two.notice(**keys))
             await together(duplicate, two.send({"number": each}, PLAIN))
@@ -110,7 +107,6 @@ def has_tidied_both(metrics: dict[str, float]) -> bool:
 async def live_through(
     prometheus: Prometheus, homeserver: Homeserver, remote: RemoteServer
 ) -> tuple[float, float]:
-    """Raise storms until everything has happened and was scraped."""
     two = await two_on(homeserver)
     outward = await outward_from(homeserver, remote)
     await until(lambda: prometheus.query(DECISIONS), bool)

@@ -27,16 +27,13 @@ class Ends:
     third: Client
 
     async def notify(self, reason: str) -> dict[str, Any]:
-        """Send the sender's notice; return it as it is queued."""
         return await self.two.send(self.sender.notice(reason=reason))
 
     def to_recipient(self, device_id: str = "AWAY") -> tuple[Client, str, Any]:
-        """Return to whom the sender sends what it encrypts."""
         content = self.sender.establish(self.recipient).encrypt("a room key")
         return self.two.recipient, device_id, content
 
     def to_sender(self) -> tuple[Client, str, Any]:
-        """Return to whom the recipient sends what it encrypts."""
         content = self.recipient.establish(self.sender).encrypt("m.dummy")
         return self.two.sender, "SENDERDEV", content
 

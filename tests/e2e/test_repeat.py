@@ -64,7 +64,6 @@ HOLD_S = 1
 
 @async_fixture(scope="module")
 async def holding(stage: Stage) -> Homeserver:
-    """Run a Synapse that holds what was delivered."""
     return await stage.start({"repeat": "session"})
 
 

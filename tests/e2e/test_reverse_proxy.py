@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, AsyncIterator
 
-import attrs
 import pytest
 import treq
 from twisted.web.http_headers import Headers
@@ -39,14 +38,6 @@ def told_at(port: int, request: Any) -> bytes:
     return " ".join([str(port), request.uri.decode(), *added]).encode()
 
 
-@attrs.frozen
-class Proxy:
-    """The addresses of the two servers of an nginx."""
-
-    workers: str
-    alone: str
-
-
 @pytest.fixture(scope="module")
 def nginx_is_installed() -> None:
     """Skip or fail; pytest-twisted would skip the first test only."""
@@ -57,7 +48,7 @@ def nginx_is_installed() -> None:
 async def proxy(
     nginx_is_installed: None,  # noqa: ARG001 asked for first
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Proxy]:
+) -> AsyncIterator[list[str]]:
     """Run nginx with the blocks of both pages, before processes that answer."""
     listening = {port: Listener() for port in (MAIN, WRITER, SYNC, RECEIVER)}
     for port, each in listening.items():
@@ -79,7 +70,7 @@ async def proxy(
     nginx = Nginx(tmp_path_factory.mktemp("nginx"), http, own)
     try:
         await nginx.start()
-        yield Proxy(f"http://{LOOPBACK}:{first}", f"http://{LOOPBACK}:{second}")
+        yield [f"http://{LOOPBACK}:{port}" for port in (first, second)]
     finally:
         nginx.kill()
         for each in listening.values():
@@ -87,7 +78,6 @@ async def proxy(
 
 
 async def ask(url: str) -> tuple[int, list[str]]:
-    """Return the code of an answer, and its words."""
     response = await treq.get(url, headers=Headers({"Host": ["matrix.example.org"]}))
     return response.code, (await treq.text_content(response)).split()
 
@@ -108,11 +98,11 @@ async def ask(url: str) -> tuple[int, list[str]]:
 )
 @in_reactor
 async def test_a_request_reaches_the_process_that_answers_it(
-    proxy: Proxy, path: str, port: int
+    proxy: list[str], path: str, port: int
 ) -> None:
     """As it came, with what Synapse needs to know of who asked."""
     told = [str(port), path, "matrix.example.org", "127.0.0.1", "http"]
-    assert await ask(proxy.workers + path) == (200, told)
+    assert await ask(proxy[0] + path) == (200, told)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +117,7 @@ async def test_a_request_reaches_the_process_that_answers_it(
     ],
 )
 @in_reactor
-async def test_the_page_stays_inside(proxy: Proxy, path: str) -> None:
+async def test_the_page_stays_inside(proxy: list[str], path: str) -> None:
     """However its path is written, with workers and without."""
-    for server in (proxy.workers, proxy.alone):
+    for server in proxy:
         assert (await ask(server + path))[0] == NOT_FOUND

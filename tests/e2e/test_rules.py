@@ -131,7 +131,6 @@ def storm(seed: int) -> list[Message]:
 
 
 def what_is_known(two: Two) -> tuple[Any, ...]:
-    """Return what a client knows that reads everything now."""
     client = Client()
     # Whatever the users are called.
     client.give({**each, "sender": "@s"} for each in two.mailbox())

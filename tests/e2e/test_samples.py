@@ -51,7 +51,6 @@ RECORDINGS = [
 
 
 def read_samples(client: str) -> list[dict[str, Any]]:
-    """Return what a client was recorded to send, in order."""
     lines = map(json.loads, SAMPLES.read_text().splitlines())
     return [line for line in lines if line["client"].startswith(client)]
 

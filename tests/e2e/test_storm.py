@@ -68,7 +68,6 @@ ABOUT_CONTEXTS = re.compile(r"log ?context|logging ?context|sentinel", re.IGNORE
 
 
 async def start(stage: Stage, module: dict[str, Any] | None) -> Homeserver:
-    """Start a Synapse that logs everything."""
     site = stage.site()
     directory = site.directory / "everything"
     log_path = directory / "everything.log"

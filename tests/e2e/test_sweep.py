@@ -88,7 +88,6 @@ def begin_sweep(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str
 
 
 async def begun(homeserver: Homeserver, before: Table, two: Two) -> None:
-    """Wait until a sweep has deleted some rows."""
     await eventually(lambda: len(table(homeserver, two)) < len(before), expected=True)
 
 
@@ -149,7 +148,6 @@ class Left:
 
 @async_fixture(scope="module")
 async def left(stage: Stage) -> Left:
-    """Let stock Synapse make a backlog, and stop it."""
     site = stage.site()
     stock = await stage.start(None, site=site)
     two = await with_backlog(stock)
@@ -197,7 +195,6 @@ async def test_a_sweep_beside_the_module_that_goes_on(
 
 
 async def swept(homeserver: Homeserver) -> dict[str, float]:
-    """Wait until the module has swept; return the metrics."""
     name = "synapse_withheld_sweep_done"
     return await until(homeserver.metrics, lambda told: total(told, name) == 1)
 

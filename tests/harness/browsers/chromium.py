@@ -60,7 +60,6 @@ class Chromium:
         return self.driver.execute_cdp_cmd(command, parameters)
 
     def find(self, selector: str) -> WebElement:
-        """Return the first element that a CSS selector names."""
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:

@@ -69,7 +69,6 @@ class Client:
         user_id: str,
         device_id: str | None = None,
     ) -> Client:
-        """Log a device in; without a device ID, a new one."""
         body: dict[str, Any] = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": user_id},

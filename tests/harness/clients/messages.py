@@ -52,5 +52,4 @@ def make_olm_lookalike(
 def make_message(
     sender: str, content: dict[str, Any], message_type: str = WITHHELD
 ) -> dict[str, Any]:
-    """Return a message as stock Synapse queues it."""
     return {"content": content, "type": message_type, "sender": sender}

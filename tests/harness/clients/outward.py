@@ -36,7 +36,6 @@ class Outward:
         assert await self.sender.send_to_device(kind, messages) == 200
 
     def outbox(self) -> list[dict[str, Any]]:
-        """Return the messages of each EDU that waits, by device."""
         rows = self.homeserver.query(
             "SELECT messages_json FROM device_federation_outbox "
             "WHERE destination = ? ORDER BY stream_id",
@@ -45,7 +44,6 @@ class Outward:
         return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
 
     def received(self) -> list[dict[str, Any]]:
-        """Return the messages of each EDU that arrived, by device."""
         return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
 
     async def return_of_the_other(self) -> None:

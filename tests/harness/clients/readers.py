@@ -60,7 +60,6 @@ class SlidingSync:
 
 
 def dehydrated(olm: OlmDevice, device_id: str) -> dict[str, Any]:
-    """Return what a client uploads to leave a dehydrated device."""
     account = {"algorithm": "org.matrix.msc3814.v1.olm", "account": "frozen"}
     return {
         "device_id": device_id,

@@ -31,17 +31,14 @@ def driven(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def notice(sender_key: str = "key", device: str | None = "DEV", **more: Any) -> str:
-    """Return the text of a row with a notice."""
     return text_of("@s:hs", WITHHELD, make_notice(sender_key, device, **more))
 
 
 def other() -> str:
-    """Return the text of a row that is no notice."""
     return text_of("@s:hs", PLAIN, {"body": "hello"})
 
 
 def text_of(sender: str, message_type: str, content: dict[str, Any]) -> str:
-    """Return a row's text as Synapse writes it."""
     message = make_message(sender, content, message_type)
     return json.dumps(message, separators=(",", ":"))
 

@@ -81,7 +81,6 @@ class Homeserver:
 
     @property
     def base_url(self) -> str:
-        """Return the address for clients and other servers."""
         return f"http://{settings.LOOPBACK}:{self._ports.client}"
 
     @property
@@ -176,7 +175,6 @@ class Homeserver:
     async def register(
         self, username: str, *, device_id: str | None = None, admin: bool = False
     ) -> Client:
-        """Register a user and log a device in."""
         secret = settings.REGISTRATION_SECRET
         user_id = await register(self.base_url, secret, username, admin=admin)
         return await Client.login(self.base_url, user_id, device_id)

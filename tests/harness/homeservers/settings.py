@@ -33,13 +33,11 @@ class Ports:
 
 
 def free_ports() -> Ports:
-    """Ask the kernel for ports that nobody uses."""
     client, metrics = free(2)
     return Ports(client, metrics)
 
 
 def free(count: int) -> list[int]:
-    """Ask the kernel for different ports that nobody uses."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -51,7 +49,6 @@ def free(count: int) -> list[int]:
 
 
 def sqlite(directory: Path) -> dict[str, Any]:
-    """Return a `database:` section for a file in a directory."""
     database = str(directory / "homeserver.db")
     return {"name": "sqlite3", "args": {"database": database}}
 
@@ -136,7 +133,6 @@ def write_log_config(directory: Path, log_path: Path, level: str = "INFO") -> No
 
 
 def write_signing_key(directory: Path) -> None:
-    """Write a new signing key, unless there is one."""
     path = directory / "signing.key"
     if not path.exists():
         seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")

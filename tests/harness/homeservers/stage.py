@@ -125,7 +125,6 @@ class Two:
         return make_notice(**values)
 
     def queued(self, content: dict[str, Any], kind: str = WITHHELD) -> dict[str, Any]:
-        """Return the sender's message as stock Synapse queues it."""
         return make_message(self.sender.user_id, content, kind)
 
     async def send(
@@ -174,15 +173,12 @@ async def everything_tidied(homeserver: Homeserver) -> None:
 
 
 async def to_do(homeserver: Homeserver) -> int:
-    """Return what waits to be done in the background."""
     return int(total(await homeserver.metrics(), HOUSEKEEPING))
 
 
 async def nothing_to_do(homeserver: Homeserver) -> None:
-    """Wait until nothing waits to be done in the background."""
     await until(lambda: to_do(homeserver), lambda left: left == 0)
 
 
 def new_name(stem: str) -> str:
-    """Return a user's localpart that no other test uses."""
     return f"{stem}{next(_NAMES)}"

@@ -77,7 +77,6 @@ class Worker:
 
     @property
     def base_url(self) -> str:
-        """Return the address for clients or other servers."""
         return f"http://{settings.LOOPBACK}:{self._port('http')}"
 
     def spawn(self) -> None:
@@ -100,11 +99,9 @@ class Worker:
             raise AssertionError(f"{self.name} did not start:\n{self.log_tail()}")
 
     def log_tail(self, lines: int = 60) -> str:
-        """Return the end of what it logged and printed."""
         return tail(self._process.output, self.log_path, lines=lines)
 
     def kill(self) -> None:
-        """Kill it, as the kernel does where memory ends."""
         self._process.kill()
 
     def _port(self, kind: str) -> int:

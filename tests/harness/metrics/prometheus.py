@@ -19,7 +19,6 @@ START_TRIES = 3
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run promtool; its output and errors are one text."""
     return subprocess.run(  # noqa: S603 our own command
         [program("promtool"), *arguments],
         stdout=subprocess.PIPE,
@@ -96,13 +95,11 @@ class Prometheus:
         return result
 
     async def label_values(self, metric: str, label: str) -> list[str]:
-        """Return the values that a label of a metric has."""
         path = f"/api/v1/label/{label}/values"
         values: list[str] = await self._get(path, {"match[]": metric})
         return values
 
     async def rule_states(self) -> list[dict[str, Any]]:
-        """Return each rule as it was last evaluated."""
         groups = (await self._get("/api/v1/rules", {}))["groups"]
         return [rule for group in groups for rule in group["rules"]]
 

@@ -95,7 +95,6 @@ async def counted(
 
 
 async def failures(homeserver: Homeserver) -> int:
-    """Return how many failures of its own the module has counted."""
     return int(total(await homeserver.metrics(), FAILURES))
 
 

@@ -72,11 +72,9 @@ class Disasters:
         return self._file.read() or {}
 
     def times_busy(self) -> int:
-        """Return how often the reactor was kept busy."""
         return int((self._busy.read() or {}).get("times", 0))
 
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`."""
         return {"module": DISASTERS_MODULE, "config": {"file": str(self.path)}}
 
     def be_busy(self) -> None:

@@ -35,7 +35,6 @@ class Neighbour:
         self._log = directory / f"{name}.log"
 
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`."""
         config = {"directory": str(self._directory), "name": self._name}
         return {"module": NEIGHBOUR_MODULE, "config": config}
 
@@ -89,7 +88,6 @@ class NeighbourModule:
 
 
 def found(given: Any, key: str) -> list[Any]:
-    """Return what stands under a key, at whatever depth."""
     if not isinstance(given, dict):
         return []
     inside = [each for value in given.values() for each in found(value, key)]

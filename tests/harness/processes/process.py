@@ -67,7 +67,6 @@ class Process:
         process.wait()
 
     def kill(self) -> None:
-        """Kill it, as the kernel does where memory ends."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
