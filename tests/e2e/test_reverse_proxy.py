@@ -13,7 +13,7 @@ from twisted.web.http_headers import Headers
 
 from tests.harness.homeservers.listening import Listener
 from tests.harness.homeservers.settings import LOOPBACK, free
-from tests.harness.processes.nginx import Nginx, nginx_blocks
+from tests.harness.processes.process import Process, ready, tail
 from tests.harness.processes.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
@@ -29,6 +29,24 @@ location ~ ^(/_matrix|/_synapse/client) { proxy_pass http://127.0.0.1:8008; }
 MAIN, WRITER, SYNC, RECEIVER = 8008, 8081, 8082, 8083
 
 NOT_FOUND = 404
+
+# One process in the foreground, with all of its files in its directory.
+AROUND = """\
+daemon off;
+master_process off;
+pid nginx.pid;
+events {{}}
+http {{
+access_log off;
+client_body_temp_path body;
+proxy_temp_path proxy;
+fastcgi_temp_path fastcgi;
+uwsgi_temp_path uwsgi;
+scgi_temp_path scgi;
+server {{ listen {ready}; location / {{ return 200; }} }}
+{http}
+}}
+"""
 
 
 def told_at(port: int, request: Any) -> bytes:
@@ -57,8 +75,10 @@ async def proxy(
         str(port): each.address.partition(":")[2] for port, each in listening.items()
     }
     first, second, own = free(3)
-    (workers,) = nginx_blocks(WORKERS)
-    (inside,) = nginx_blocks(INSTALL)
+    workers, inside = (
+        re.findall(r"^```nginx\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+        for page in (WORKERS, INSTALL)
+    )
     workers, count = re.subn(r"listen 80;", f"listen {LOOPBACK}:{first};", workers)
     assert count == 1
     alone = f"server {{ listen {LOOPBACK}:{second}; {SYNAPSES_OWN} {inside} }}"
@@ -67,9 +87,15 @@ async def proxy(
         lambda found: ports.get(found[0], found[0]),
         workers + alone,
     )
-    nginx = Nginx(tmp_path_factory.mktemp("nginx"), http, own)
+    directory = tmp_path_factory.mktemp("nginx")
+    config = directory / "nginx.conf"
+    config.write_text(AROUND.format(ready=f"{LOOPBACK}:{own}", http=http))
+    nginx = Process(directory, directory / "nginx.log")
+    prefix = ["-p", str(directory), "-e", "stderr", "-c", str(config)]
     try:
-        await nginx.start()
+        nginx.start(program("nginx"), *prefix)
+        is_ready = await ready(nginx, f"http://{LOOPBACK}:{own}/", within_s=10)
+        assert is_ready, tail(nginx.output)
         yield [f"http://{LOOPBACK}:{port}" for port in (first, second)]
     finally:
         nginx.kill()

@@ -117,11 +117,12 @@ async def test_it_acts_in_the_writer_alone_and_one_sweeps(
     deployment: Deployment,
 ) -> None:
     """Each other process says why it does not, and tells nothing of a sweep."""
-    for name, url in deployment.metrics_urls.items():
-        metrics = await module_metrics(url)
+    synapses: dict[str, Any] = {"main": deployment.main, **deployment.workers}
+    for name, each in synapses.items():
+        metrics = await module_metrics(each.metrics_url)
         assert total(metrics, ACTIVE) == float(name == WRITER)
-        assert any("_sweep_" in each for each in metrics) == (name == "main")
-        log = deployment.log_path(name).read_text()
+        assert any("_sweep_" in series for series in metrics) == (name == "main")
+        log = each.log_path.read_text()
         process = "master" if name == "main" else name
         said = (
             "acts on to-device messages"
@@ -237,10 +238,10 @@ async def test_nothing_is_lost_while_a_process_is_away(deployment: Deployment) -
     senders, reader = await who_storms(deployment)
     async with storm(senders, MESSAGES):
         for victim in ("main", *WORKERS, "redis"):
-            await deployment.kill(victim)
+            await deployment.everything[victim].kill()
             if victim == "redis":
                 await pause(2)
-            await deployment.revive(victim)
+            await deployment.everything[victim].start()
     notices = await everything_arrived(senders, reader)
     # One, and some that were not tidied before the writer was killed, or that were
     # read before the next came.
