@@ -86,17 +86,13 @@ async def observing(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
 
 @pytest.fixture(scope="module")
 def own_postgres(
-    postgres: PostgresServer,  # noqa: ARG001 skips where there is none
+    postgres: PostgresServer,
     new_directory: Callable[[], Path],
 ) -> Iterator[PostgresServer]:
     """Run a PostgreSQL for one module: others' Synapses would not like a restart."""
-    from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415 missing?
-
-    server = PostgresServer(new_directory() / "postgres", durable=False)
-    try:
-        yield server
-    finally:
-        server.stop()
+    server = type(postgres)(new_directory() / "postgres", durable=False)
+    yield server
+    server.stop()
 
 
 async def _stage(

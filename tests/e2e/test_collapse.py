@@ -204,22 +204,3 @@ async def test_mixed_wildcard_is_what_stock_makes_of_it(
         await eventually(two.mailbox, [two.queued(two.notice())])
         assert mailbox(two.homeserver, second) == []
     assert mailbox_of(two.homeserver, two.recipient.user_id, "*") == []
-
-
-@on_both_databases
-@in_reactor
-async def test_hidden_devices_get_nothing(two: Two) -> None:
-    """Synapse keeps cross-signing keys as hidden devices; `*` is not for them."""
-    two.homeserver.query(
-        """
-        INSERT INTO devices (user_id, device_id, display_name, hidden)
-        VALUES (?, 'HIDDEN', 'a key', ?)
-        """,
-        (two.recipient.user_id, True),
-    )
-    both = {two.recipient.user_id: dict.fromkeys(("HIDDEN", "AWAY"), two.notice())}
-    for _ in range(2):
-        assert await two.sender.send_to_device(WITHHELD, both) == 200
-        newest = await broadcast(two, "all")
-    await eventually(two.mailbox, [newest])
-    assert mailbox_of(two.homeserver, two.recipient.user_id, "HIDDEN") == []

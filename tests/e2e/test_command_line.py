@@ -35,7 +35,6 @@ from tests.harness.processes.commands import (
     Example,
     address_of,
     addressed,
-    check,
     command_line,
     examples,
     in_shell,
@@ -56,10 +55,11 @@ class Place:
 
     def check(self, *more: str) -> tuple[int, dict[str, dict[str, str]]]:
         """Run `check`; return its exit code and the findings by their question."""
-        arguments = ("-c", "homeserver.yaml", *more)
-        code, found = check(*arguments, directory=self.directory)
-        assert found.pop("acting") == (code == 0)
-        return code, found
+        arguments = ("check", "--json", "-c", "homeserver.yaml", *more)
+        result = command_line(*arguments, directory=self.directory)
+        said = json.loads(result.stdout)
+        assert (result.stderr, said["acting"]) == ("", result.returncode == 0)
+        return result.returncode, {each["question"]: each for each in said["findings"]}
 
     def status(self, *arguments: str) -> tuple[int, Any, str]:
         """Run `status`; return its exit code, its numbers, and what else it says."""
@@ -85,7 +85,7 @@ async def place(stage: Stage) -> AsyncIterator[Place]:
         for _ in range(copies):
             notice = make_notice(key, sender.device_id)
             await send(sender, recipient, notice)
-        olm = make_olm_lookalike(key, make_key("bob"))
+        olm = make_olm_lookalike(key)
         await send(sender, recipient, olm, ENCRYPTED)
     # Copies as from before the module was there.
     text = json.dumps(json.loads(rows_of(homeserver, recipient)[-2]))

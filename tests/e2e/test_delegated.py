@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, AsyncIterator
+from typing import AsyncIterator
 
 import pytest
-import treq
 from twisted.internet.threads import deferToThread
-from twisted.web.http_headers import Headers
 
+from tests.harness.clients.matrix import Client
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.introspection import Introspection
 from tests.harness.homeservers.stage import Stage
@@ -27,14 +26,6 @@ TOKENS = {
     "table_alone": (False, True),
     "neither": (False, False),
 }
-
-
-async def get(homeserver: Homeserver, path: str, token: str) -> tuple[int, Any]:
-    response = await treq.get(
-        f"{homeserver.base_url}{path}",
-        headers=Headers({"Authorization": [f"Bearer {token}"]}),
-    )
-    return response.code, await treq.json_content(response)
 
 
 @async_yield_fixture(scope="module")
@@ -65,9 +56,10 @@ async def test_synapse_admin_api_and_the_pages_agree(
     """Whatever the table says: what counts is the token's scope; so for `top`."""
     has_scope, _ = TOKENS.get(token, (None, None))
     expected = {True: 200, False: 403, None: 401}[has_scope]
-    admin_status, admin_answer = await get(delegating, ADMIN_API, token)
+    client = Client(delegating.base_url, "", "", token)
+    admin_status, admin_answer = await client.request("GET", ADMIN_API)
     for path in (STATUS, TOP):
-        status, answer = await get(delegating, path, token)
+        status, answer = await client.request("GET", path)
         assert (expected, expected) == (admin_status, status)
         assert expected == 200 or admin_answer == answer
 

@@ -87,7 +87,7 @@ async def check_heals(faulty: Faulty, people: list[Two]) -> None:
     await everything_tidied(faulty.homeserver)
     failed = await faulty.failures()
     for two in people:
-        newest = await two.send(two.notice(sender_key=make_key("healed")))
+        newest = await two.send(two.notice(sender_key="healed"))
 
         def notices(two: Two = two) -> list[dict[str, Any]]:
             return [each for each in two.mailbox() if each["type"] == WITHHELD]

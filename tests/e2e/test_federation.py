@@ -80,7 +80,7 @@ async def test_rule_holds_for_notices_from_elsewhere(abroad: Abroad) -> None:
         first = await abroad.send(abroad.notice(reason="first"))
         await abroad.send(abroad.notice(reason="again"))
         await eventually(abroad.two.mailbox, [first])
-        newer = await abroad.send(abroad.notice(sender_key=make_key("a new key")))
+        newer = await abroad.send(abroad.notice(sender_key="a new key"))
         await eventually(abroad.two.mailbox, [newer])
     assert decided == {"deliver": 1, "collapse": 1, "supersede": 1}
 
@@ -107,7 +107,7 @@ async def test_repeated_edu_stores_nothing_and_deletes_nothing(
     two = abroad.two
     first = await abroad.send(abroad.notice(), message_id="once")
     # Re-armed, so that the repeated notice would supersede if it were stored.
-    olm = make_olm_lookalike(abroad.key, make_key("recipient"))
+    olm = make_olm_lookalike(abroad.key)
     encrypted = await abroad.send(olm, ENCRYPTED)
     await eventually(two.mailbox, [first, encrypted])
     rows = stream_ids(two.homeserver, two.recipient)
@@ -128,8 +128,8 @@ async def test_spoofed_senders_touch_nothing(abroad: Abroad) -> None:
     """A server speaks for its own users; what it says for others is stock's matter."""
     two = abroad.two
     queued = [await two.send(two.notice())]
-    forged = two.notice(sender_key=make_key("forged"))
-    olm = make_olm_lookalike(two.sender_key, make_key("recipient"))
+    forged = two.notice(sender_key="forged")
+    olm = make_olm_lookalike(two.sender_key)
     async with counted(two.homeserver) as decided:
         for content, kind in (
             *((forged, WITHHELD), (olm, ENCRYPTED)),
@@ -154,7 +154,7 @@ async def test_olm_message_from_or_to_elsewhere_rearms(
     two = abroad.two
     await abroad.send(abroad.notice())
     if direction == "from":
-        olm = make_olm_lookalike(abroad.key, make_key("recipient"))
+        olm = make_olm_lookalike(abroad.key)
         encrypted = [await abroad.send(olm, ENCRYPTED)]
     else:
         olm = make_olm_lookalike(make_key("recipient"), abroad.key)

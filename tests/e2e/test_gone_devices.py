@@ -88,17 +88,13 @@ async def asked(servers: Servers, homeserver: Homeserver) -> tuple[Client, Clien
 async def meet(servers: Servers, user: Client, other: Client) -> None:
     """Let users of both servers share a room, and their servers their devices."""
     invitation = {"invite": [other.user_id], "preset": "private_chat"}
-    room_id = (await succeed(user, "createRoom", invitation))["room_id"]
+    room = await user.succeed("POST", f"{CLIENT}/createRoom", invitation)
     server = user.user_id.partition(":")[2]
-    await succeed(other, f"join/{room_id}?server_name={server}", {})
-    await succeed(other, "keys/query", {"device_keys": {user.user_id: []}})
+    join = f"{CLIENT}/join/{room['room_id']}?server_name={server}"
+    await other.succeed("POST", join, {})
+    query: Any = {"device_keys": {user.user_id: []}}
+    await other.succeed("POST", f"{CLIENT}/keys/query", query)
     await eventually(lambda: listed(servers.home, user), ["GOES", "STAYS"])
-
-
-async def succeed(client: Client, path: str, body: Any) -> Any:
-    status, answer = await client.request("POST", f"{CLIENT}/{path}", body)
-    assert status == 200, answer
-    return answer
 
 
 def listed(homeserver: Homeserver, user: Client) -> list[str]:
@@ -139,22 +135,6 @@ async def test_first_touch_takes_the_requests_of_a_device_that_is_gone(
     someone = await servers.home.register(new_name("someone"), device_id="NEW")
     await send(someone, recipient, request(someone), KEY_REQUEST)
     await eventually(lambda: askers(servers.home, recipient), ["STAYS", "NEW"])
-
-
-@in_reactor
-async def test_request_that_overtakes_the_news_of_its_device_stays(
-    servers: Servers,
-) -> None:
-    """It is of a device that the other server announces only later."""
-    goes, recipient = await asked(servers, servers.abroad)
-    sql = "DELETE FROM {} WHERE user_id = ? AND device_id = ?"
-    for table in ("device_lists_remote_cache", "device_lists_stream"):
-        # As before the announcement.
-        servers.home.query(sql.format(table), (goes.user_id, goes.device_id))
-    before = json.dumps(mailbox(servers.home, recipient))
-    code, done = sweep(servers.home)
-    assert (code, done["deleted"]) == (0, 0)
-    assert before == json.dumps(mailbox(servers.home, recipient))
 
 
 DAY_MS = 86_400_000

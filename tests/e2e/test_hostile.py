@@ -183,26 +183,6 @@ def invented_devices(sender: Client, victim: Client, number: int) -> dict[str, A
 
 
 @in_reactor
-async def test_a_request_for_many_invented_devices_has_each_looked_up_once(
-    hostile: Homeserver,
-) -> None:
-    """They take no room once it is known that they do not exist."""
-    sender = await hostile.register(new_name("inventor"))
-    victim = await hostile.register(new_name("victim"))
-
-    async def remembered() -> float:
-        return total(await hostile.metrics(), "synapse_withheld_tracked_mailboxes")
-
-    before = await remembered()
-    devices = invented_devices(sender, victim, MOST_OF_ONE)
-    queued, made = await cost(hostile, sender, devices)
-    assert 0 < queued <= MOST_OF_ONE
-    assert "withheld_read_mailboxes" in made
-    assert sum(made.values()) <= MOST_OF_ONE
-    assert await remembered() == before
-
-
-@in_reactor
 async def test_nobody_looks_into_a_request_with_thousands_of_messages(
     hostile: Homeserver,
 ) -> None:

@@ -231,15 +231,6 @@ async def test_with_a_token_the_page_is_asked_instead(
 
 
 @in_reactor
-async def test_a_token_that_is_no_admins_is_said_to_be_none(place: Place) -> None:
-    file = place.file(place.generated, enable_metrics=None)
-    other = str(place.directory / "other.txt")
-    code, found, _ = place.check(file, "--token-file", other)
-    assert 1 == code
-    assert "403: the access token is not one of a server" in found["loaded"]["found"]
-
-
-@in_reactor
 async def test_where_synapse_does_not_run_that_is_wrong(place: Place) -> None:
     (port,) = free(1)
     file = place.file({**GENERATED, "port": port}, enable_metrics=None)

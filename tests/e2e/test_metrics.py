@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookalike
+from tests.harness.clients.messages import ENCRYPTED, make_olm_lookalike
 from tests.harness.databases.mailbox import rows_of
 from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
 from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
@@ -26,13 +26,13 @@ async def test_what_is_counted_is_there_before_it_is_counted(own_stage: Stage) -
     two = await two_on(homeserver)
     for content in (
         *[two.notice()] * 3,
-        two.notice(sender_key=make_key("new key")),
+        two.notice(sender_key="new key"),
         *[two.notice(code="m.unverified")] * 2,
         *(two.notice(code=code) for code in ("m.blacklisted", "org.example.made.up")),
         {"code": 1},
     ):
         await two.send(content)
-    olm = make_olm_lookalike(two.sender_key, make_key("recipient"))
+    olm = make_olm_lookalike(two.sender_key)
     await two.send(olm, ENCRYPTED)
     await two.send(two.notice())
     await everything_tidied(homeserver)
@@ -88,7 +88,7 @@ async def test_the_log_says_at_start_what_the_module_does(
 async def test_observing_changes_nothing_and_counts(observing: Homeserver) -> None:
     """Nor does the first reading after a restart; and commands say what it is."""
     two = await two_on(observing)
-    new_key = two.notice(sender_key=make_key("another key"))
+    new_key = two.notice(sender_key="another key")
     notices = [*[two.notice()] * 3, *[new_key] * 2]
     async with counted(observing) as decided:
         for notice in notices:

@@ -64,7 +64,7 @@ async def check_rule(two: Two) -> list[dict[str, Any]]:
             await two.send(two.notice(reason="first")),
             await two.send(two.notice(reason="again")),
             await two.send({"number": 1}, PLAIN),
-            await two.send(two.notice(sender_key=make_key("a new key"))),
+            await two.send(two.notice(sender_key="a new key")),
             await two.send({"number": 2}, PLAIN),
         ]
         await eventually(two.mailbox, sent[2:])
@@ -129,7 +129,7 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     failed = await failures(two.homeserver)
     neighbours[which].behave(at=at, refuse=WITHHELD)
     # To be superseded by, if it were stored.
-    newest = two.notice(sender_key=make_key("the newest key"))
+    newest = two.notice(sender_key="the newest key")
     contents = {two.recipient.user_id: {two.recipient.device_id: newest}}
     for _ in range(2):
         assert await two.sender.send_to_device(WITHHELD, contents) == 403

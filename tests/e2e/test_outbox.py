@@ -61,7 +61,7 @@ async def test_a_server_that_was_away_gets_one_notice_per_pair(
 @in_reactor
 async def test_a_new_key_supersedes_what_waits_alone(outward: Outward) -> None:
     """An EDU that holds more is left alone."""
-    newer = outward.notice(sender_key=make_key("newer"))
+    newer = outward.notice(sender_key="newer")
     await outward.send(outward.notice())
     await outward.send(newer)
     await eventually(outward.outbox, [{"A": newer}])
@@ -79,7 +79,7 @@ async def test_an_olm_message_rearms_what_waits(
     """To the device, or from the user: the next notice says something new."""
     await outward.send(outward.notice())
     if direction == "to_recipient":
-        olm = make_olm_lookalike(outward.sender_key, make_key("theirs"))
+        olm = make_olm_lookalike(outward.sender_key)
         await outward.send(olm, kind=ENCRYPTED)
         between = [{"A": olm}]
     else:
@@ -102,7 +102,7 @@ async def test_what_is_being_sent_is_neither_lost_nor_doubled(outward: Outward) 
     await outward.send(first["A"])
     await eventually(outward.received, [first])
     await outward.send(outward.notice(reason="a duplicate"))
-    newer = outward.notice(sender_key=make_key("newer"))
+    newer = outward.notice(sender_key="newer")
     await outward.send(newer)
     await outward.send({"number": 1}, kind=PLAIN)
     left = [{"A": newer}, {"A": {"number": 1}}]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import email
 import re
-import shutil
 import sys
 import tarfile
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Callable
 
 import pytest
 
@@ -116,26 +114,6 @@ def test_the_sdist_can_be_tested(unpacked: Path) -> None:
     pytest_here = [sys.executable, "-m", "pytest", "-q"]
     run(*pytest_here, "--collect-only", directory=unpacked)
     run(*pytest_here, "tests/unit", "tests/model", directory=unpacked)
-
-
-def test_into_an_image_goes_what_the_wheel_is_made_of(
-    built: Built, tmp_path: Path
-) -> None:
-    """And no environment, no history, no cache."""
-    lines = (ROOT / ".dockerignore").read_text().splitlines()
-    everything, *others = [line for line in lines if not line.startswith("#")]
-    kept = [line[1:] for line in others if line.startswith("!")]
-    assert "*" == everything
-    assert ["**/__pycache__"] == [line for line in others if line[0] != "!"]
-    context = tmp_path / "context"
-    context.mkdir()
-    for name in kept:
-        copy: Callable[[Path, Path], object] = (
-            shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        )
-        copy(ROOT / name, context / name)
-    wheel = build(context, tmp_path / "dist").wheel
-    assert built.wheel.read_bytes() == wheel.read_bytes()
 
 
 def test_nobody_is_told_to_install_a_name() -> None:

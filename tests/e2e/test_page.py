@@ -19,30 +19,6 @@ from tests.harness.reactor import async_yield_fixture, in_reactor
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 
-# The contrast ratio of each text, and the luminance of the page (WCAG 2.2).
-CONTRASTS = """
-const luminance = (color) => {
-  const [red, green, blue] = color.match(/[0-9.]+/g).map((each) => each / 255).map(
-      (each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-};
-const behind = (node) => {
-  const color = getComputedStyle(node).backgroundColor;
-  return color === "rgba(0, 0, 0, 0)" ? behind(node.parentElement) : color;
-};
-const contrast = (node) => {
-  const both = [getComputedStyle(node).color, behind(node)].map(luminance);
-  return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
-};
-const holdsText = (node) => [...node.childNodes].some(
-    (child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
-const texts = [...document.querySelectorAll("main *")].filter(
-    (each) => !(each instanceof SVGElement) && each.checkVisibility()
-        && holdsText(each));
-return [texts.map(contrast), luminance(behind(document.body))];
-"""
-
-
 @async_yield_fixture(scope="module")
 async def site(stage: Stage) -> AsyncIterator[Site]:
     """Run a Synapse after some traffic, some of it for a device with a nasty name."""
@@ -177,17 +153,3 @@ async def test_a_wrong_token_is_called_that(site: Site, browser: Chromium) -> No
         assert browser.find("#ask").is_displayed()
     await show(browser, site.admin)
     assert not browser.find("#message").is_displayed()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@in_reactor
-async def test_text_stands_out_in_both_schemes(
-    site: Site, browser: Chromium, scheme: str
-) -> None:
-    browser.prefer(scheme)
-    await show(browser, site.admin)
-    contrasts, page = browser.run(CONTRASTS)
-    assert len(contrasts) > 20
-    # At least, for text of ordinary size (WCAG 2.2, level AA).
-    assert min(contrasts) >= 4.5
-    assert (page < 0.2) == (scheme == "dark")

@@ -407,29 +407,3 @@ def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> No
     )
     told = browser.texts("#swept-rules tbody td")
     assert told == ["withheld", "30", "20", "1.00 kB"]
-
-
-def test_bars_are_told_apart_without_color(
-    browser: Chromium, server: PageServer
-) -> None:
-    """One is filled, one striped, one hollow; the legend shows the same."""
-    hour = status()["last_hour"]
-    counted = {each: [3] * 60 for each in ("collapse", "supersede", "deliver")}
-    server.answers["v1/status"] = status(last_hour={**hour, **counted})
-    show(browser)
-    card = browser.run(
-        "return getComputedStyle(document.querySelector('.card')).backgroundColor"
-    )
-    for what in (".bar", ".key"):
-        styles = browser.run(
-            "const [what] = arguments;"
-            "return ['collapse', 'supersede', 'deliver'].map((name) => {"
-            " const node = document.querySelector(`${what}.${name}`);"
-            " const {fill, stroke} = getComputedStyle(node); return [fill, stroke]; })",
-            what,
-        )
-        (filled, _), (striped, _), (hollow, outline) = styles
-        assert filled not in (card, "none")
-        assert "#stripes" in striped
-        assert hollow == card
-        assert outline != "none"

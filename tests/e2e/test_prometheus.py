@@ -75,7 +75,7 @@ async def storm(two: Two, outward: Outward, number: int) -> None:
     for _ in range(3):
         await two.send(two.notice(**keys))
         await outward.send(outward.notice(**keys))
-    olm = make_olm_lookalike(keys["sender_key"], make_key("recipient"))
+    olm = make_olm_lookalike(keys["sender_key"])
     await two.send(olm, ENCRYPTED)
     await two.send(two.notice(**keys))
 

@@ -35,28 +35,6 @@ async def test_backlog_from_before_a_restart_collapses(homeserver: Homeserver) -
     assert decided == {"deliver": 1, "supersede": 1, "collapse": 1}
 
 
-@on_both_databases
-@in_reactor
-async def test_sync_repeated_after_a_crash_gives_the_notice(
-    homeserver: Homeserver,
-) -> None:
-    """What was answered and not acknowledged is answered again, newest only."""
-    two = await two_on(homeserver)
-    since = (await two.recipient.sync())["next_batch"]
-    await two.send(two.notice(reason="before"))
-    before = [two.queued(two.notice(reason="before"))]
-    assert (await two.recipient.sync(since))["to_device"]["events"] == before
-    await homeserver.kill()
-    await homeserver.start()
-    assert (await two.recipient.sync(since))["to_device"]["events"] == before
-    await two.send(two.notice(reason="after"))
-    after = [two.queued(two.notice(reason="after"))]
-    await eventually(two.mailbox, after)
-    # Another timeout makes it another request, which no cache answers.
-    repeated = await two.recipient.sync(since, timeout_ms=1)
-    assert repeated["to_device"]["events"] == after
-
-
 # More rows than one look at a mailbox has, more mailboxes than one statement has.
 ROWS = 1600
 DEVICES = ["AWAY", *(f"AWAY{number}" for number in range(1, 12))]

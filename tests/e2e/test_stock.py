@@ -15,7 +15,7 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.databases.mailbox import mailbox, mailbox_of, stored
+from tests.harness.databases.mailbox import stored
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Two, everything_tidied, log_in, new_name
 from tests.harness.metrics.samples import ACTIVE, counted, failures, total
@@ -45,7 +45,7 @@ def traffic(user_id: str) -> list[tuple[str, dict[str, dict[str, Any]], bool]]:
         (WITHHELD, to(AWAY={**notice, "code": "m.unavailable"}, SECOND=ODD), True),
         (PLAIN, to(every=ODD), True),
         (WITHHELD, {"@nobody:withheld.test": {"*": notice}, user_id: {}}, True),
-        (ENCRYPTED, to(AWAY=make_olm_lookalike(make_key("x"), make_key("y"))), True),
+        (ENCRYPTED, to(AWAY=make_olm_lookalike(make_key("x"))), True),
         (WITHHELD, to(AWAY=make_notice(KEY, "OTHERDEV", **ODD)), True),
         (ENCRYPTED, to(every={**ODD, "algorithm": "m.none"}), True),
         (WITHHELD, to(AWAY={**notice, "reason": "again"}), False),
@@ -109,22 +109,6 @@ async def test_what_is_no_notice_is_stored_counted_and_not_decided_about(
         sent = [await two.send(two.notice(**change)) for _ in range(2)]
     assert (two.mailbox(), decided) == (sent, {})
     assert await count() - before == 2
-
-
-@in_reactor
-async def test_notice_to_a_device_that_does_not_exist_is_not_remembered(
-    two: Two,
-) -> None:
-    """It is stored for nobody, so it stands for no later one."""
-    contents = {two.recipient.user_id: {"NOT-YET": two.notice()}}
-    for _ in range(2):
-        assert await two.sender.send_to_device(WITHHELD, contents) == 200
-    assert mailbox_of(two.homeserver, two.recipient.user_id, "NOT-YET") == []
-    later = await log_in(two.recipient, "NOT-YET")
-    async with counted(two.homeserver) as decided:
-        assert await two.sender.send_to_device(WITHHELD, contents) == 200
-    assert mailbox(two.homeserver, later) == [two.queued(two.notice())]
-    assert decided == {"deliver": 1}
 
 
 @on_both_databases

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 
 import attrs
 import pytest
-import treq
 from twisted.internet.threads import deferToThread
-from twisted.web.http_headers import Headers
 
 from tests.harness.clients.matrix import Client, MatrixError
 from tests.harness.clients.messages import (
@@ -151,7 +149,7 @@ async def test_the_rule_holds_from_the_writer_to_the_reader(pair: Pair) -> None:
     assert 0 < await pair.collapsed() - before <= 4
 
     # After an Olm message it is stored, and the one before it goes.
-    olm = make_olm_lookalike(make_key(pair.sender.user_id), make_key("recipient"))
+    olm = make_olm_lookalike(make_key(pair.sender.user_id))
     encrypted = await pair.send(olm, ENCRYPTED)
     await pair.send(pair.notice())
     await eventually(pair.mailbox, [encrypted, notice])
@@ -199,15 +197,9 @@ async def test_what_waits_for_another_server_collapses(
 async def test_the_pages_are_the_writers(deployment: Deployment) -> None:
     admin = await deployment.main.register(new_name("admin"), admin=True)
     path = "/_synapse/client/withheld/v1/status"
-    found = {}
-    for name in (WRITER, SYNC):
-        response = await treq.get(
-            deployment.workers[name].base_url + path,
-            headers=Headers({"Authorization": [f"Bearer {admin.access_token}"]}),
-        )
-        found[name] = (response.code, await treq.json_content(response))
-    assert found[SYNC][0] == 404
-    assert (found[WRITER][0], found[WRITER][1]["process"]) == (200, WRITER)
+    assert (await deployment.at(SYNC, admin).request("GET", path))[0] == 404
+    found = await deployment.at(WRITER, admin).succeed("GET", path)
+    assert found["process"] == WRITER
 
 
 @in_reactor

@@ -39,7 +39,7 @@ def make_notice(
 
 
 def make_olm_lookalike(
-    sender_key: str, recipient_key: str, body: str = "AwogRkhK"
+    sender_key: str, recipient_key: str = "A" * 43, body: str = "AwogRkhK"
 ) -> dict[str, Any]:
     """Return content with all that a server sees of an Olm message."""
     return {

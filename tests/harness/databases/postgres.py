@@ -16,12 +16,7 @@ class PostgresServer:
     """One PostgreSQL, for any number of databases."""
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
-        """Start it.
-
-        Args:
-            directory: Where its files go.
-            durable: Whether it waits for the disk, so that it survives a power cut.
-        """
+        """Start it."""
         self._server = get_server(directory, cleanup_mode="delete")
         self._numbers = itertools.count()
         if not durable:

@@ -18,11 +18,6 @@ def federating(
     """Return a Synapse that other servers reach over TLS; nothing runs yet.
 
     Its name is its address with the port: so nobody asks outside where it is.
-
-    Args:
-        directory: Where its files go; it is created.
-        module: The `config:` mapping of the module; `None` for a stock Synapse.
-        database: Synapse's `database:` section; SQLite in the directory if `None`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     certificate = self_signed()

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, AsyncIterator, Iterator
 
-import attrs
 import yaml
 
 from tests.harness.clients.matrix import Client, register
@@ -29,7 +28,6 @@ class HomeserverError(Exception):
     """A Synapse did not start; the message ends with the end of its log."""
 
 
-@attrs.define(eq=False, init=False)
 class Homeserver:
     """One Synapse process.
 
@@ -37,16 +35,6 @@ class Homeserver:
         server_name: The name in its user IDs.
         log_path: Where it logs.
     """
-
-    server_name: str
-    log_path: Path
-    _directory: Path
-    _python: str
-    _module: dict[str, Any] | None
-    _database: dict[str, Any]
-    _more: dict[str, Any]
-    _ports: settings.Ports
-    _process: Process
 
     def __init__(
         self,
@@ -58,16 +46,9 @@ class Homeserver:
         server_name: str = settings.SERVER_NAME,
         python: str = sys.executable,
     ) -> None:
-        """Say what to start; nothing runs yet.
+        """Say what to start: stock Synapse without `module`, on SQLite if nothing else.
 
-        Args:
-            directory: Where its files go; it is created.
-            module: The `config:` mapping of the module; `None` for a stock Synapse.
-            database: Synapse's `database:` section; SQLite in the directory if
-                `None`.
-            config: More of `homeserver.yaml`; modules and listeners are appended.
-            server_name: The name in its user IDs.
-            python: The interpreter of the environment that Synapse is installed in.
+        Of `config`, modules and listeners are appended; other keys replace.
         """
         self.server_name = server_name
         self.log_path = directory / "homeserver.log"
@@ -76,16 +57,16 @@ class Homeserver:
         self._module = module
         self._database = database or settings.sqlite(directory)
         self._more = config or {}
-        self._ports = settings.free_ports()
+        self._ports = settings.free(2)
         self._process = Process(directory, directory / "output.log")
 
     @property
     def base_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self._ports.client}"
+        return f"http://{settings.LOOPBACK}:{self._ports[0]}"
 
     @property
     def metrics_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self._ports.metrics}/_synapse/metrics"
+        return f"http://{settings.LOOPBACK}:{self._ports[1]}/_synapse/metrics"
 
     @property
     def pid(self) -> int | None:
@@ -97,11 +78,7 @@ class Homeserver:
         return self._process.runs
 
     async def start(self) -> None:
-        """Start it and wait until it answers.
-
-        Raises:
-            HomeserverError: It ends or does not answer in time.
-        """
+        """Start it and wait until it answers."""
         RUNNING.add(self)
         for attempt in range(1, START_TRIES + 1):
             self._write_config()
@@ -116,7 +93,7 @@ class Homeserver:
             # Somebody else may have taken a port since it was found free.
             if attempt == START_TRIES or "in use" not in self.log_tail():
                 break
-            self._ports = settings.free_ports()
+            self._ports = settings.free(2)
         raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
 
     async def stop(self) -> None:

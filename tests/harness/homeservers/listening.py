@@ -28,12 +28,7 @@ class Listener:
     def start(
         self, answer: Callable[[Any], Any], certificate: Certificate | None = None
     ) -> None:
-        """Listen, over TLS if there is a certificate.
-
-        Args:
-            answer: Given a request of Twisted's, returns what is to be answered.
-            certificate: The server's.
-        """
+        """Listen, over TLS if there is a certificate."""
         # Most of Twisted's web server and certificates has no types.
         site = cast("Any", Site)(_Everything(answer))
         reactor = cast("Any", default_reactor)

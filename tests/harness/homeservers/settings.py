@@ -8,7 +8,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import attrs
 import yaml
 
 REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
@@ -22,19 +21,6 @@ SERVER_NAME = "withheld.test"
 _APPENDED = ("listeners", "modules")
 
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
-
-
-@attrs.frozen
-class Ports:
-    """Where a Synapse listens, on loopback."""
-
-    client: int
-    metrics: int
-
-
-def free_ports() -> Ports:
-    client, metrics = free(2)
-    return Ports(client, metrics)
 
 
 def free(count: int) -> list[int]:
@@ -54,7 +40,7 @@ def sqlite(directory: Path) -> dict[str, Any]:
 
 
 def homeserver(
-    directory: Path, server_name: str, ports: Ports, database: dict[str, Any]
+    directory: Path, server_name: str, ports: list[int], database: dict[str, Any]
 ) -> dict[str, Any]:
     """Return a `homeserver.yaml` that limits no rates and asks nobody outside."""
     return {
@@ -64,8 +50,8 @@ def homeserver(
         "signing_key_path": str(directory / "signing.key"),
         "log_config": str(directory / "log.yaml"),
         "listeners": [
-            listener(ports.client, "http", ["client", "federation"]),
-            listener(ports.metrics, "metrics", ["metrics"]),
+            listener(ports[0], "http", ["client", "federation"]),
+            listener(ports[1], "metrics", ["metrics"]),
         ],
         "enable_metrics": True,
         "database": database,
@@ -147,15 +133,12 @@ def _no_limits() -> dict[str, Any]:
         "reject_limit": 100_000,
         "concurrent": 1000,
     }
-    login = {
-        "address": _UNLIMITED,
-        "account": _UNLIMITED,
-        "failed_attempts": _UNLIMITED,
-    }
     return {
         "rc_message": _UNLIMITED,
         "rc_registration": _UNLIMITED,
-        "rc_login": login,
+        "rc_login": dict.fromkeys(
+            ("address", "account", "failed_attempts"), _UNLIMITED
+        ),
         "rc_key_requests": _UNLIMITED,
         "rc_federation": federation,
     }

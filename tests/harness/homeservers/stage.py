@@ -58,13 +58,7 @@ class Stage:
         config: dict[str, Any] | None = None,
         site: Site | None = None,
     ) -> Homeserver:
-        """Start a homeserver; `end` stops it.
-
-        Args:
-            module: The module's `config:`; `None` for stock Synapse.
-            config: More of `homeserver.yaml`.
-            site: Where an earlier one, stopped meanwhile, left its data.
-        """
+        """Start a homeserver; `end` stops it."""
         site = site or self.site()
         homeserver = Homeserver(
             site.directory, module=module, database=site.database, config=config

@@ -39,9 +39,6 @@ async def scrape(url: str) -> dict[str, float]:
     Returns:
         `name{label="value",…}` with sorted labels, without the server's name,
         to the sample's value.
-
-    Raises:
-        MatrixError: It has no metrics to give.
     """
     samples = {}
     page = await cancellable(_page(url))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 import attrs
 
@@ -28,33 +27,15 @@ class Example:
     output: str
 
 
-def command_line(
-    *arguments: str, directory: Path, given: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run `synapse-withheld` to its end.
-
-    Args:
-        arguments: What follows the name.
-        directory: Where it runs.
-        given: Its standard input.
-    """
+def command_line(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run `synapse-withheld` to its end."""
     return subprocess.run(  # noqa: S603 our own command
         [sys.executable, "-m", "synapse_withheld.cli", *arguments],
         cwd=directory,
-        input=given,
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def check(*arguments: str, directory: Path) -> tuple[int, dict[str, Any]]:
-    """Run `check`; return its exit code, what it found by question, and `acting`."""
-    result = command_line("check", "--json", *arguments, directory=directory)
-    assert result.stderr == ""
-    data = json.loads(result.stdout)
-    found = {each["question"]: each for each in data["findings"]}
-    return result.returncode, {**found, "acting": data["acting"]}
 
 
 def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
