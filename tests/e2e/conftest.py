@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.harness.browsers.chromium import Chromium
 from tests.harness.homeservers.homeserver import RUNNING, Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import (
@@ -123,3 +124,14 @@ async def remote() -> AsyncIterator[RemoteServer]:
         yield server
     finally:
         await server.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """Run a browser whose clock the tests hold."""
+    browser = Chromium.start()
+    try:
+        browser.hold_clock()
+        yield browser
+    finally:
+        browser.stop()

@@ -156,22 +156,3 @@ async def test_failing_statements_about_the_outbox_lose_nothing(
     assert [each for each in received if "number" in each] == others
     newest = outward.notice(sender_key=make_key(f"{outward.sender_key} 2"))
     assert newest in received
-
-
-@on_postgres
-@in_reactor
-async def test_rest_after_a_failure_ends(healthy: Faulty) -> None:
-    """Everything is stored for a while, and remembered: then duplicates collapse."""
-    two = await two_on(healthy.homeserver)
-    resting = await healthy.delivered("resting")
-    await two.send(two.notice(reason="first"))
-    healthy.faults.set("error", only="withheld_read_queued")
-    for number in range(20):
-        newest = await two.send(two.notice(reason=f"copy {number}"))
-        if await healthy.delivered("resting") > resting:
-            break
-    assert await healthy.delivered("resting") > resting
-    await healthy.heal()
-    await eventually(two.mailbox, [newest])
-    await two.send(two.notice(reason="collapses"))
-    assert two.mailbox() == [newest]

@@ -172,19 +172,6 @@ async def test_notice_beside_a_doomed_row_is_delivered(two: Two) -> None:
 
 @on_both_databases
 @in_reactor
-async def test_changed_device_list_supersedes(two: Two) -> None:
-    """The device may have been deleted and made again before any task was written."""
-    await two.send(two.notice(reason="before"))
-    await two.recipient.upload_keys()
-    async with counted(two.homeserver) as decided:
-        newest = await two.send(two.notice(reason="after"))
-        await eventually(two.mailbox, [newest])
-        await two.send(two.notice(reason="again"))
-    assert decided == {"supersede": 1, "collapse": 1}
-
-
-@on_both_databases
-@in_reactor
 async def test_device_made_again_gets_its_notice_before_the_task_is_visible(
     two: Two,
 ) -> None:

@@ -86,16 +86,6 @@ async def test_neighbours_see_what_they_should(
     assert neighbours["before"].saw(ROWS, recipient) == left
 
 
-@pytest.mark.parametrize(("which", "at"), OUTSIDE)
-@in_reactor
-async def test_copies_passed_on_outside_ours_change_nothing(
-    neighbours: Neighbours, two: Two, which: str, at: str
-) -> None:
-    """Which object a batch is matters to nobody there."""
-    neighbours[which].behave(at=at, copy="deep")
-    await check_rule(two)
-
-
 @pytest.mark.parametrize(("which", "at"), BETWEEN)
 @in_reactor
 async def test_copies_passed_on_between_ours_are_all_stored(

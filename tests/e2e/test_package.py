@@ -99,15 +99,6 @@ def test_the_sdist_holds_the_checkout(unpacked: Path) -> None:
         assert files_of(ROOT, folder) == files_of(unpacked, folder)
 
 
-def test_the_sdist_can_be_built_again(
-    built: Built, unpacked: Path, tmp_path: Path
-) -> None:
-    """The same comes of it, byte for byte."""
-    again = build(unpacked, tmp_path)
-    assert built.wheel.read_bytes() == again.wheel.read_bytes()
-    assert built.sdist.read_bytes() == again.sdist.read_bytes()
-
-
 @pytest.mark.minutes
 def test_the_sdist_can_be_tested(unpacked: Path) -> None:
     """Every test finds what it imports, and those that take seconds pass."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import AsyncIterator, Iterator
+from functools import partial
+from typing import AsyncIterator
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.test_pages import PATH, Site
-from tests.harness.browsers.chromium import DESKTOP, Chromium
-from tests.harness.clients.matrix import Client
+from tests.harness.browsers.chromium import DESKTOP, Chromium, show, wait
 from tests.harness.clients.messages import WITHHELD
 from tests.harness.homeservers.stage import Stage, two_on
-from tests.harness.polling import eventually
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 # Names that would be run, if they were ever taken for HTML.
@@ -32,15 +32,6 @@ async def site(stage: Stage) -> AsyncIterator[Site]:
     yield Site(homeserver, admin, two)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    browser = Chromium.start()
-    try:
-        yield browser
-    finally:
-        browser.stop()
-
-
 @pytest.fixture
 def browser(chromium: Chromium, site: Site) -> Chromium:
     chromium.resize(DESKTOP)
@@ -51,26 +42,15 @@ def browser(chromium: Chromium, site: Site) -> Chromium:
     return chromium
 
 
-async def show(browser: Chromium, client: Client) -> None:
-    """Give the page a device's access token, and wait until it shows numbers."""
-    give(browser, client.access_token)
-    await eventually(lambda: browser.find("#numbers").is_displayed(), True)
-
-
-def give(browser: Chromium, token: str) -> None:
-    browser.find("#token").send_keys(token)
-    browser.find("#ask button").click()
-
-
-async def says(browser: Chromium, text: str) -> None:
-    await eventually(lambda: text in browser.find("#message").text, True)
+def says(browser: Chromium, text: str) -> bool:
+    return text in browser.find("#message").text
 
 
 @in_reactor
 async def test_it_shows_the_numbers_of_the_json(site: Site, browser: Chromium) -> None:
     """And nothing of it violates the page's policy."""
     assert not browser.find("#numbers").is_displayed()
-    await show(browser, site.admin)
+    show(browser, site.admin.access_token)
     _, told = await site.get("v1/status", site.admin)
 
     shown = {name: browser.find(f"#{name}").text for name in ("notices", "share")}
@@ -91,8 +71,8 @@ async def test_it_shows_the_numbers_of_the_json(site: Site, browser: Chromium) -
 async def test_the_chart_has_every_minute_and_every_decision(
     site: Site, browser: Chromium
 ) -> None:
-    """As bars, in words for those who cannot see them, and as a table."""
-    await show(browser, site.admin)
+    """As bars, and in words for those who cannot see them."""
+    show(browser, site.admin.access_token)
     titles = browser.run(
         "return [...document.querySelectorAll('#chart .column title')]"
         ".map((each) => each.textContent)"
@@ -104,15 +84,12 @@ async def test_the_chart_has_every_minute_and_every_decision(
     assert (len(titles), counted) == (60, [29, 2, 0])
     label = browser.find("#chart svg").get_attribute("aria-label") or ""
     assert "29 collapsed: a queued one says all of it" in label
-    browser.find("summary").click()
-    rows = browser.texts("#minutes tbody td:nth-child(2)")
-    assert sum(map(int, rows)) == 29
 
 
 @in_reactor
 async def test_names_are_text_whatever_they_are(site: Site, browser: Chromium) -> None:
     """Any user may give a device any name."""
-    await show(browser, site.admin)
+    show(browser, site.admin.access_token)
     assert browser.texts("#senders tbody td:first-child") == [site.two.sender.user_id]
     assert HOSTILE in browser.texts("#recipients tbody td:nth-child(2)")
     assert browser.driver.title == "synapse_withheld"
@@ -124,7 +101,7 @@ async def test_the_token_is_nowhere_but_in_memory(
     site: Site, browser: Chromium
 ) -> None:
     """Neither stored nor in the address, and gone after a reload."""
-    await show(browser, site.admin)
+    show(browser, site.admin.access_token)
     kept = browser.run(
         "return [localStorage.length, sessionStorage.length, document.cookie,"
         " document.documentElement.outerHTML, document.getElementById('token').value]"
@@ -148,8 +125,8 @@ async def test_a_wrong_token_is_called_that(site: Site, browser: Chromium) -> No
         (site.two.sender.access_token, "not one of a server admin"),
         ("two words", "This is no access token."),
     ):
-        give(browser, token)
-        await says(browser, said)
+        browser.find("#token").send_keys(token, Keys.ENTER)
+        wait(partial(says, browser, said), True)
         assert browser.find("#ask").is_displayed()
-    await show(browser, site.admin)
+    show(browser, site.admin.access_token)
     assert not browser.find("#message").is_displayed()

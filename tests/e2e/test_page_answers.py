@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import re
-import time
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
-from tests.harness.browsers.chromium import DESKTOP, PHONE, Chromium
+from tests.harness.browsers.chromium import (
+    DESKTOP,
+    PHONE,
+    Chromium,
+    is_read,
+    show,
+    wait,
+)
 from tests.harness.browsers.page_server import HANGS, NOW_TS, PageServer, status, top
-from tests.harness.polling import LOOK_AGAIN_S, PATIENCE_S
 
 BOTH = ["v1/status", "v1/top?limit=10"]
 TOKEN = "syt_token"  # noqa: S105 of nobody
-
-# Time stands still: `due` is what would run when the page refreshes next.
-CLOCK = """
-const later = window.setTimeout;
-window.due = null;
-window.setTimeout = (run, ms) => ms === 15000 ? (window.due = run, 0) : later(run, ms);
-"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    """Run a browser for all of this, whose clock the tests hold."""
-    browser = Chromium.start()
-    try:
-        browser.resize(DESKTOP)
-        browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=CLOCK)
-        yield browser
-    finally:
-        browser.stop()
 
 
 @pytest.fixture
@@ -51,28 +37,9 @@ def server() -> Iterator[PageServer]:
 
 @pytest.fixture
 def browser(chromium: Chromium, server: PageServer) -> Chromium:
+    chromium.resize(DESKTOP)
     chromium.driver.get(server.url)
     return chromium
-
-
-def wait(look: Callable[[], Any], expected: Any) -> None:
-    """Look until what is seen is what is expected; no reactor is needed."""
-    ends = time.monotonic() + PATIENCE_S
-    while (seen := look()) != expected and time.monotonic() < ends:
-        time.sleep(LOOK_AGAIN_S)
-    assert seen == expected
-
-
-def is_read(browser: Chromium) -> None:
-    """Wait until the page has planned to read again."""
-    wait(lambda: browser.run("return window.due !== null"), True)
-
-
-def show(browser: Chromium) -> None:
-    """Type an access token, and wait until the page shows numbers."""
-    browser.find("#token").send_keys(TOKEN, Keys.ENTER)
-    is_read(browser)
-    assert browser.find("#numbers").is_displayed()
 
 
 def pass_time(browser: Chromium) -> None:
@@ -105,7 +72,7 @@ def test_it_asks_below_its_own_address_but_not_while_it_is_hidden(
     browser: Chromium, server: PageServer
 ) -> None:
     """A reverse proxy may have Synapse below a path; the token is in a header."""
-    show(browser)
+    show(browser, TOKEN)
     assert sorted(server.asked) == [(path, f"Bearer {TOKEN}") for path in BOTH]
     refresh(browser)
     assert len(server.asked) == 2 * len(BOTH)
@@ -127,7 +94,7 @@ def test_a_forgotten_token_is_not_sent_again(
     """
     user = {"user_id": "@a:b.c", "rule": "no_olm", "notices": 1, "error": 0}
     server.answers["v1/top"] = top(senders=[user])
-    show(browser)
+    show(browser, TOKEN)
     text = "return document.body.textContent"
     assert "@a:b.c" in browser.run(text)
     browser.find("#forget").click()
@@ -158,7 +125,7 @@ def test_what_goes_wrong_is_said_and_the_numbers_stay(
 ) -> None:
     """And it tries again, until all is well."""
     server.answers["v1/status"] = status(notices=7)
-    show(browser)
+    show(browser, TOKEN)
     server.answers["v1/status"] = answer
     browser.run(
         "const after = AbortSignal.timeout.bind(AbortSignal);"
@@ -179,7 +146,7 @@ def test_a_token_that_was_logged_out_takes_the_numbers_along(
     browser: Chromium, server: PageServer
 ) -> None:
     """They are not for whoever sits there next."""
-    show(browser)
+    show(browser, TOKEN)
     server.answers["v1/status"] = 401
     browser.run("window.due();")
     wait(lambda: browser.find("#ask").is_displayed(), True)
@@ -206,7 +173,7 @@ def test_it_says_what_the_module_is_doing(
     )
     assert (browser.run(dot), browser.find("#state").text) == ("none", "")
     server.answers["v1/status"] = status(state=doing)
-    show(browser)
+    show(browser, TOKEN)
     assert state(browser) == (shown, f"state {doing}")
     assert browser.run(dot) != "none"
     browser.find("#forget").click()
@@ -226,7 +193,7 @@ def test_in_observe_mode_everything_would_have_been(
     server.answers["v1/status"] = status(
         state=doing, config=config, collapsed_bytes=99, sweep=sweep, **counts
     )
-    show(browser)
+    show(browser, TOKEN)
     said = browser.find("#numbers").text
     label = browser.find("#chart svg").get_attribute("aria-label") or ""
     assert browser.find("#collapsed").text == (
@@ -325,18 +292,15 @@ def test_numbers_stay_on_screen_and_words_in_one_piece(
 ) -> None:
     server.answers.update(crowded())
     browser.resize(size)
-    try:
-        assert browser.run(BROKEN_WORDS) == []
-        show(browser)
-        assert browser.run(BROKEN_WORDS) == []
-        assert browser.run(OFF_SCREEN) == []
-        assert min(browser.run(FONT_SIZES)) >= 14
-        width = browser.run("return document.documentElement.scrollWidth")
-        assert width <= size[0]
-        rows = browser.driver.find_elements("css selector", "#recipients tbody td")
-        assert {each.aria_role for each in rows} == {"cell"}
-    finally:
-        browser.resize(DESKTOP)
+    assert browser.run(BROKEN_WORDS) == []
+    show(browser, TOKEN)
+    assert browser.run(BROKEN_WORDS) == []
+    assert browser.run(OFF_SCREEN) == []
+    assert min(browser.run(FONT_SIZES)) >= 14
+    width = browser.run("return document.documentElement.scrollWidth")
+    assert width <= size[0]
+    rows = browser.driver.find_elements("css selector", "#recipients tbody td")
+    assert {each.aria_role for each in rows} == {"cell"}
 
 
 @pytest.mark.parametrize("most", [0, 1, 7, 100, 101, 987_654])
@@ -345,7 +309,7 @@ def test_ticks_are_round(browser: Chromium, server: PageServer, most: int) -> No
     hour = {**status()["last_hour"], "from_ts": NOW_TS - 3_541_000}
     counts = [0] * 59 + [most]
     server.answers["v1/status"] = status(last_hour={**hour, "collapse": counts})
-    show(browser)
+    show(browser, TOKEN)
     texts = browser.run(
         "return [...document.querySelectorAll('#chart .axis')]"
         ".map((each) => each.textContent)"
@@ -371,7 +335,7 @@ def test_failures_are_told_in_the_words_of_the_json(
             {"stage": "tidy", "count": 1234, "last_ts": NOW_TS, "meaning": "<b>it"},
         ]
     )
-    show(browser)
+    show(browser, TOKEN)
     assert "No message is lost" in browser.find("#failures").text
     assert browser.texts("#stages tbody td")[:2] == ["1,234", "<b>it"]
     assert len(browser.texts("#stages tbody tr")) == 1
@@ -384,7 +348,7 @@ def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
         senders=[user, {**user, "error": 10}],
         recipients=[{**user, "device_id": "D", "error": 60}],
     )
-    show(browser)
+    show(browser, TOKEN)
     counts = browser.texts("#senders tbody td:nth-child(3)")
     assert counts == ["1,060", "1,050 to 1,060"]
     recipient = ["@a:b.c", "D", "no_olm", "1,000 to 1,060"]
@@ -392,7 +356,7 @@ def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
 
 
 def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> None:
-    show(browser)
+    show(browser, TOKEN)
     assert not browser.find("#sweep").is_displayed()
     assert browser.find("#share").text == "\N{EN DASH}"
     found = {"rows": 2000, "notices": 30, "deleted": 20, "deleted_bytes": 12_345}

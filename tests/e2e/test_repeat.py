@@ -10,7 +10,7 @@ from tests.harness.clients.messages import (
 )
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, Two, log_in, send, two_on
+from tests.harness.homeservers.stage import Stage, Two, two_on
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_fixture, in_reactor
@@ -94,18 +94,6 @@ async def test_after_an_olm_message_it_is(held: Two) -> None:
     assert mailbox(held.homeserver, held.recipient) == [
         make_message(held.sender.user_id, olm, ENCRYPTED),
         make_message(held.sender.user_id, held.notice(reason="new")),
-    ]
-
-
-@in_reactor
-async def test_a_device_logged_in_again_under_its_id_is_told(held: Two) -> None:
-    """What its namesake read does not count."""
-    again = await log_in(held.recipient, "OTHER")
-    await held.recipient.logout()
-    recipient = await log_in(again, held.recipient.device_id)
-    await send(held.sender, recipient, held.notice(reason="new"))
-    assert mailbox(held.homeserver, recipient) == [
-        make_message(held.sender.user_id, held.notice(reason="new"))
     ]
 
 

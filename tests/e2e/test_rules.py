@@ -186,13 +186,3 @@ async def test_whoever_read_the_request_is_told_that_it_is_taken_back(two: Two) 
     await tell(two, ASKED, TAKEN_BACK)
     await everything_tidied(two.homeserver)
     assert [TAKEN_BACK[1]] == (await contents(two, since))[0]
-
-
-@in_reactor
-async def test_after_a_restart_a_request_from_before_is_taken_back(two: Two) -> None:
-    """Nobody knows whether it was handed out."""
-    await tell(two, ASKED)
-    await two.homeserver.restart()
-    await tell(two, request(KEY_REQUEST, "request", "1", "another"), TAKEN_BACK)
-    await everything_tidied(two.homeserver)
-    assert types_and_contents(two) == [TAKEN_BACK]

@@ -18,7 +18,7 @@ from tests.harness.clients.messages import (
 from tests.harness.databases.mailbox import stored
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Two, everything_tidied, log_in, new_name
-from tests.harness.metrics.samples import ACTIVE, counted, failures, total
+from tests.harness.metrics.samples import counted, total
 from tests.harness.reactor import in_reactor
 
 KEY = make_key("beside stock")
@@ -109,24 +109,3 @@ async def test_what_is_no_notice_is_stored_counted_and_not_decided_about(
         sent = [await two.send(two.notice(**change)) for _ in range(2)]
     assert (two.mailbox(), decided) == (sent, {})
     assert await count() - before == 2
-
-
-@on_both_databases
-@pytest.mark.parametrize(
-    "poison", ["A\0B", "\ud800", "D" * 100_000], ids=["nul", "half", "long"]
-)
-@in_reactor
-async def test_poisoned_device_ids_switch_nothing_off(two: Two, poison: str) -> None:
-    """What a driver refuses is answered as on stock, and is no failure."""
-    failed_before = await failures(two.homeserver)
-    await two.send(two.notice())
-    contents = {two.recipient.user_id: {poison: two.notice()}}
-    # A type that no rule names takes Synapse's own path, whatever that answers.
-    stock = await two.sender.send_to_device(PLAIN, contents)
-    for _ in range(8):
-        assert await two.sender.send_to_device(WITHHELD, contents) == stock
-    async with counted(two.homeserver) as decided:
-        await two.send(two.notice())
-    assert decided == {"collapse": 1}
-    assert await failures(two.homeserver) == failed_before
-    assert total(await two.homeserver.metrics(), ACTIVE) == 1

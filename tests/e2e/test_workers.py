@@ -225,47 +225,27 @@ async def test_the_commands_of_the_page_know_the_writer(deployment: Deployment) 
 
 
 @in_reactor
-async def test_nothing_is_lost_while_a_process_is_away(deployment: Deployment) -> None:
+async def test_nothing_is_lost_while_a_process_or_the_database_is_away(
+    deployment: Deployment, own_postgres: PostgresServer
+) -> None:
     """Each in its turn, killed in the middle of a storm, and started again."""
-    senders, reader = await who_storms(deployment)
+    main = deployment.main
+    recipient = await main.register(new_name("away"))
+    senders = [
+        Persistent(
+            deployment.at(WRITER, await main.register(new_name("storm"))), recipient
+        )
+        for _ in range(4)
+    ]
     async with storm(senders, MESSAGES):
         for victim in ("main", *WORKERS, "redis"):
             await deployment.everything[victim].kill()
             if victim == "redis":
                 await pause(2)
             await deployment.everything[victim].start()
-    notices = await everything_arrived(senders, reader)
-    # One, and some that were not tidied before the writer was killed, or that were
-    # read before the next came.
-    assert all(1 <= number <= 3 for number in notices)
-
-
-@in_reactor
-async def test_nothing_is_lost_while_postgresql_restarts(
-    deployment: Deployment, own_postgres: PostgresServer
-) -> None:
-    """All connections break, those of the module's statements too."""
-    senders, reader = await who_storms(deployment)
-    async with storm(senders, MESSAGES):
         await deferToThread(own_postgres.restart)
-    # The module may rest for what is left of the storm.
-    assert all(await everything_arrived(senders, reader))
 
-
-async def who_storms(deployment: Deployment) -> tuple[list[Persistent], Client]:
-    recipient = await deployment.main.register(new_name("away"))
-    senders = [
-        Persistent(
-            deployment.at(WRITER, await deployment.main.register(new_name("storm"))),
-            recipient,
-        )
-        for _ in range(4)
-    ]
-    return senders, deployment.at(SYNC, recipient)
-
-
-async def everything_arrived(senders: list[Persistent], reader: Client) -> list[int]:
-    """Read until all is there that the senders were told; return how many notices."""
+    reader = deployment.at(SYNC, recipient)
     read: list[dict[str, Any]] = []
 
     async def numbers() -> list[list[int]]:
@@ -275,6 +255,5 @@ async def everything_arrived(senders: list[Persistent], reader: Client) -> list[
             read.extend((await reader.drain())[0])
         return [numbers_from(sender, read) for sender in senders]
 
-    told = [sender.told for sender in senders]
-    await until(numbers, lambda found: found == told)
-    return [notices_from(sender, read) for sender in senders]
+    await until(numbers, lambda found: found == [sender.told for sender in senders])
+    assert all(notices_from(sender, read) for sender in senders)

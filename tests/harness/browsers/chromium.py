@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import time
+from typing import Any, Callable
 
 import attrs
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.harness.polling import LOOK_AGAIN_S, PATIENCE_S
 from tests.harness.processes.programs import program
 
 # Width and height in CSS pixels.
 PHONE = (375, 740)
 DESKTOP = (1280, 1000)
+
+
+# Time stands still: `due` is what would run when the page refreshes next.
+CLOCK = """
+const later = window.setTimeout;
+window.due = null;
+window.setTimeout = (run, ms) => ms === 15000 ? (window.due = run, 0) : later(run, ms);
+"""
 
 
 @attrs.frozen
@@ -37,6 +48,10 @@ class Chromium:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = webdriver.Chrome(options, Service(program("chromedriver")))
         return cls(driver)
+
+    def hold_clock(self) -> None:
+        """Let the time of all pages stand still."""
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", source=CLOCK)
 
     def stop(self) -> None:
         self.driver.quit()
@@ -74,3 +89,23 @@ class Chromium:
     def complaints(self) -> list[str]:
         """Return what the console said since the last call: errors, violations."""
         return [each["message"] for each in self.driver.get_log("browser")]
+
+
+def wait(look: Callable[[], Any], expected: Any) -> None:
+    """Look until what is seen is what is expected; no reactor is needed."""
+    ends = time.monotonic() + PATIENCE_S
+    while (seen := look()) != expected and time.monotonic() < ends:
+        time.sleep(LOOK_AGAIN_S)
+    assert seen == expected
+
+
+def is_read(browser: Chromium) -> None:
+    """Wait until the page has planned to read again."""
+    wait(lambda: browser.run("return window.due !== null"), True)
+
+
+def show(browser: Chromium, token: str) -> None:
+    """Type an access token, and wait until the page shows numbers."""
+    browser.find("#token").send_keys(token, Keys.ENTER)
+    is_read(browser)
+    assert browser.find("#numbers").is_displayed()

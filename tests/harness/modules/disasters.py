@@ -19,34 +19,27 @@ from tests.harness.modules.json_file import JsonFile
 
 DISASTERS_MODULE = "tests.harness.modules.disasters.DisastersModule"
 
-_TRAFFIC = ("synapse_withheld.delivery.traffic", "Traffic")
-_CONFIRMER = ("synapse_withheld.delivery.confirming.confirmer", "Confirmer")
-_DATABASE = ("synapse_withheld.database.database", "Database")
+_TRAFFIC = "synapse_withheld.delivery.traffic Traffic"
+_DATABASE = "synapse_withheld.database.database Database"
+_STORE = "synapse.storage.databases.main.deviceinbox DeviceInboxWorkerStore"
 
 # Where: the module, class and method, and whether before or after it.
 POINTS = {
-    "sorting": (*_TRAFFIC, "_sort", "before"),
-    "sorted": (*_TRAFFIC, "_sort", "after"),
-    "asking": (*_DATABASE, "read_queued", "before"),
-    "answered": (*_DATABASE, "read_queued", "after"),
-    "judging": (*_CONFIRMER, "_judge", "before"),
-    "taking out": (
-        "synapse_withheld.delivery.settling",
-        "Settler",
-        "take_out",
-        "after",
+    "sorting": (f"{_TRAFFIC} _sort", "before"),
+    "sorted": (f"{_TRAFFIC} _sort", "after"),
+    "asking": (f"{_DATABASE} read_queued", "before"),
+    "answered": (f"{_DATABASE} read_queued", "after"),
+    "judging": (
+        "synapse_withheld.delivery.confirming.confirmer Confirmer _judge",
+        "before",
     ),
+    "taking out": ("synapse_withheld.delivery.settling Settler take_out", "after"),
     # Rows are written, and the transaction is not committed.
-    "storing": (
-        "synapse.storage.databases.main.deviceinbox",
-        "DeviceInboxWorkerStore",
-        "_add_messages_to_local_device_inbox_txn",
-        "after",
-    ),
-    "stored": (*_TRAFFIC, "_settle", "before"),
-    "remembered": (*_TRAFFIC, "_settle", "after"),
-    "tidying": (*_DATABASE, "delete", "before"),
-    "tidied": (*_DATABASE, "delete", "after"),
+    "storing": (f"{_STORE} _add_messages_to_local_device_inbox_txn", "after"),
+    "stored": (f"{_TRAFFIC} _settle", "before"),
+    "remembered": (f"{_TRAFFIC} _settle", "after"),
+    "tidying": (f"{_DATABASE} delete", "before"),
+    "tidied": (f"{_DATABASE} delete", "after"),
 }
 
 # How often a point is passed before anything happens there.
@@ -126,7 +119,8 @@ def _wrap(disasters: Disasters, point: str) -> None:
     # Only Synapse's process has all of them.
     from importlib import import_module  # noqa: PLC0415 beside what it is for
 
-    module, owner, name, when = POINTS[point]
+    place, when = POINTS[point]
+    module, owner, name = place.split()
     there = getattr(import_module(module), owner)
     original: Callable[..., Any] = getattr(there, name)
 
