@@ -151,11 +151,7 @@ async def test_hostile_senders_take_nothing_from_an_honest_one(
 async def cost(
     homeserver: Homeserver, sender: Client, contents: dict[str, Any]
 ) -> tuple[int, dict[str, int]]:
-    """Make a request, and look on until all of its work is done.
-
-    Returns:
-        How much was queued at most, and how many statements of ours there were.
-    """
+    """Make a request; return how much it queued at most, and its statements."""
     before = await statements(homeserver)
     assert await sender.send_to_device(WITHHELD, contents) == 200
     most = queued = await to_do(homeserver)
@@ -212,24 +208,3 @@ async def test_duplicates_for_many_devices_are_confirmed_by_few_statements(
     queued, made = await cost(hostile, sender, contents)
     assert (queued, set(made)) == (0, {"withheld_read_queued"})
     assert made["withheld_read_queued"] <= devices / 100
-
-
-@in_reactor
-async def test_one_huge_notice_for_many_devices_is_stored_and_tidied(
-    hostile: Homeserver,
-) -> None:
-    """At most two stay for each: one so long is not read back from the database."""
-    devices = 200
-    sender = await hostile.register(new_name("writer"))
-    victim = await with_devices(hostile, devices)
-    for number in range(3):
-        huge = notice_of(sender, reason="x" * 50_000, n=number)
-        queued, made = await cost(hostile, sender, {victim.user_id: {"*": huge}})
-        assert queued <= 2 * devices
-        assert sum(made.values()) <= devices
-    await everything_tidied(hostile)
-    ((rows,),) = hostile.query(
-        "SELECT COUNT(*) FROM device_inbox WHERE user_id = ?", (victim.user_id,)
-    )
-    assert devices <= rows <= 2 * devices
-    assert await failures(hostile) == 0

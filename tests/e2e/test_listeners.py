@@ -45,18 +45,14 @@ WITH_METRICS = [{"names": ["client", "metrics"], "compress": True}]
 
 
 def metrics(*addresses: str, **more: Any) -> dict[str, Any]:
-    return {"type": "metrics", **on(addresses), **more}
+    said = {"bind_addresses": list(addresses)} if addresses else {}
+    return {"type": "metrics", **said, **more}
 
 
 def http(*addresses: str, **more: Any) -> dict[str, Any]:
     """Return a listener for HTTP that tells metrics, too."""
     resources = [{"names": ["metrics"]}]
-    return {"type": "http", "resources": resources, **on(addresses), **more}
-
-
-def on(addresses: tuple[str, ...]) -> dict[str, Any]:
-    """Return where a listener is said to listen, if that is said."""
-    return {"bind_addresses": list(addresses)} if addresses else {}
+    return metrics(*addresses, type="http", **{"resources": resources, **more})
 
 
 def forms(sockets: Path) -> dict[str, dict[str, Any]]:
@@ -139,18 +135,13 @@ async def place(stage: Stage) -> AsyncIterator[Place]:
     sockets = Path(tempfile.mkdtemp(prefix="withheld"))
     site = stage.site()
     site.directory.mkdir(exist_ok=True)
-    certificate = self_signed()
-    paths = [site.directory / name for name in ("tls.crt", "tls.key")]
-    for path, text in zip(paths, (certificate.certificate, certificate.key)):
-        path.write_bytes(text)
     listeners = forms(sockets)
     generated = {**GENERATED}
     on_ports = [each for each in listeners.values() if "path" not in each] + [generated]
     for each, port in zip(on_ports, free(len(on_ports))):
         each["port"] = port
     config = {
-        "tls_certificate_path": str(paths[0]),
-        "tls_private_key_path": str(paths[1]),
+        **self_signed().configuration(site.directory),
         "listeners": [*listeners.values(), generated],
     }
     homeserver = await stage.start({}, config, site)

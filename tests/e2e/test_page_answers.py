@@ -325,22 +325,6 @@ def test_ticks_are_round(browser: Chromium, server: PageServer, most: int) -> No
     assert {time.split(":")[1][:2] for time in times} == {"00", "15", "30", "45"}
 
 
-def test_failures_are_told_in_the_words_of_the_json(
-    browser: Chromium, server: PageServer
-) -> None:
-    """Those that happened; the others are not listed."""
-    server.answers["v1/status"] = status(
-        failures=[
-            {"stage": "decide", "count": 0, "last_ts": None, "meaning": "never"},
-            {"stage": "tidy", "count": 1234, "last_ts": NOW_TS, "meaning": "<b>it"},
-        ]
-    )
-    show(browser, TOKEN)
-    assert "No message is lost" in browser.find("#failures").text
-    assert browser.texts("#stages tbody td")[:2] == ["1,234", "<b>it"]
-    assert len(browser.texts("#stages tbody tr")) == 1
-
-
 def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
     """The true number lies between; without an error it is that number."""
     user = {"user_id": "@a:b.c", "rule": "no_olm", "notices": 1060, "error": 0}

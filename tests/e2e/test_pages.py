@@ -24,7 +24,6 @@ from tests.harness.homeservers.stage import (
     Shelf,
     Stage,
     Two,
-    new_name,
     two_on,
 )
 from tests.harness.metrics.samples import total
@@ -227,11 +226,3 @@ async def test_without_pages_there_is_nothing(
         assert 404 == (await admin.request("GET", PATH + path))[0]
     result = site.top(token=admin.access_token)
     assert "it answers 404: this process does not serve it" in result.stderr
-
-
-@in_reactor
-async def test_in_observe_mode_the_state_says_so(observing: Homeserver) -> None:
-    admin = await observing.register(new_name("admin"), admin=True)
-    site = Site(observing, admin, await two_on(observing))
-    _, answer = await site.get("v1/status", admin)
-    assert ("observing", None) == (answer["state"], answer["sweep"])

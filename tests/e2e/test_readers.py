@@ -23,7 +23,7 @@ from tests.harness.clients.readers import (
     SlidingSync,
     dehydrated,
 )
-from tests.harness.homeservers.bridge import ID, SILENT, Bridge
+from tests.harness.homeservers.bridge import Bridge
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, Two
 from tests.harness.metrics.samples import counted
@@ -149,26 +149,11 @@ async def test_dehydrated_device_has_the_newest_notice_and_all_others(
         assert await read(away, older) == expected
 
 
-async def bridged(two: Two, bridge: Bridge, name: str) -> Two:
+async def bridged(two: Two, bridge: Bridge) -> Two:
     """Let the recipient be a user of an application service, which is up."""
     await bridge.recover(two.homeserver)
     await eventually(lambda: bridge.is_up(two.homeserver), True)
-    return attrs.evolve(two, recipient=await bridge.register(two.homeserver, name))
-
-
-@in_reactor
-async def test_notices_for_users_of_an_application_service_never_collapse(
-    two: Two, bridge: Bridge
-) -> None:
-    """Also where it is sent nothing: no such row is ever acknowledged."""
-    two = await bridged(two, bridge, SILENT)
-    async with counted(two.homeserver) as decided:
-        for number in range(4):
-            newest = await two.send(two.notice(reason=f"copy {number}"))
-        await eventually(two.mailbox, [newest])
-    # Synapse may have read some: then the next is delivered, else it supersedes.
-    assert sum(decided.values()) == 4
-    assert "collapse" not in decided
+    return attrs.evolve(two, recipient=await bridge.register(two.homeserver))
 
 
 @in_reactor
@@ -176,7 +161,7 @@ async def test_bridge_is_given_each_notice_and_all_others_in_order(
     two: Two, bridge: Bridge
 ) -> None:
     """It may have read the notice before, so each is stored; the newest stays."""
-    two = await bridged(two, bridge, ID)
+    two = await bridged(two, bridge)
     sent: Messages = []
     async with counted(two.homeserver) as decided:
         for number in range(4):
@@ -200,7 +185,7 @@ async def test_bridge_that_was_down_is_given_the_next_notice(
     Synapse drops to-device messages for one that is down, and reads on
     (element-hq/synapse #14710).
     """
-    two = await bridged(two, bridge, ID)
+    two = await bridged(two, bridge)
     bridge.status = 500
     await two.send(two.notice(reason="first"))
     await eventually(lambda: bridge.is_up(two.homeserver), False)

@@ -17,6 +17,9 @@ from tests.harness.processes.process import Process, ready, tail
 from tests.harness.processes.programs import program
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
+# Or the whole file is skipped.
+program("nginx")
+
 DOCS = Path(__file__).parents[2] / "docs"
 WORKERS = (DOCS / "workers.md").read_text()
 INSTALL = (DOCS / "install.md").read_text()
@@ -56,15 +59,8 @@ def told_at(port: int, request: Any) -> bytes:
     return " ".join([str(port), request.uri.decode(), *added]).encode()
 
 
-@pytest.fixture(scope="module")
-def nginx_is_installed() -> None:
-    """Skip or fail; pytest-twisted would skip the first test only."""
-    program("nginx")
-
-
 @async_yield_fixture(scope="module")
 async def proxy(
-    nginx_is_installed: None,  # noqa: ARG001 asked for first
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[list[str]]:
     """Run nginx with the blocks of both pages, before processes that answer."""

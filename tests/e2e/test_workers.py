@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 
 import attrs
-import pytest
 from twisted.internet.threads import deferToThread
 
 from tests.harness.clients.matrix import Client, MatrixError
@@ -37,7 +36,6 @@ from tests.harness.homeservers.workers import (
     WORKERS,
     WRITER,
     Deployment,
-    described,
     module_metrics,
 )
 from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
@@ -51,18 +49,14 @@ if TYPE_CHECKING:
 
     from tests.harness.databases.postgres import PostgresServer
 
+# Or the whole file is skipped.
+program("redis-server")
+
 MESSAGES = 60
-
-
-@pytest.fixture(scope="module")
-def redis_is_installed() -> None:
-    """Skip or fail; pytest-twisted would skip the first test only."""
-    program("redis-server")
 
 
 @async_yield_fixture(scope="module")
 async def deployment(
-    redis_is_installed: None,  # noqa: ARG001 asked for first
     new_directory: Callable[[], Path],
     own_postgres: PostgresServer,
 ) -> AsyncIterator[Deployment]:
@@ -103,11 +97,6 @@ async def pair(deployment: Deployment) -> Pair:
     return Pair(
         deployment, deployment.at(WRITER, sender), deployment.at(SYNC, recipient)
     )
-
-
-def test_the_page_describes_all_processes() -> None:
-    """What the tests start is what operators read."""
-    assert set(described()) == {"homeserver", *WORKERS}
 
 
 @in_reactor

@@ -60,13 +60,6 @@ def must_stay(
     return {place for place in rows if place[:2] in set(doomed) or not covered(place)}
 
 
-def merges_scopes(options: Options) -> bool:
-    """Say whether notices about different sessions share a pair."""
-    (rule,) = options.rules.rules
-    assert isinstance(rule, NoOlm)
-    return rule.merge_scopes
-
-
 def ruleset(*, merge_scopes: bool = True) -> Ruleset:
     """Return the rules of a sweep for notices alone."""
     return Ruleset((NoOlm(merge_scopes),))
@@ -84,7 +77,9 @@ def _says_all_of(later: Any, earlier: Any, options: Options) -> bool:
     if after["sender_key"] != before["sender_key"]:
         return False
     scopes = [(each.get("room_id"), each.get("session_id")) for each in (after, before)]
-    if merges_scopes(options):
+    (rule,) = options.rules.rules
+    assert isinstance(rule, NoOlm)
+    if rule.merge_scopes:
         return scopes[0] == (None, None) or scopes[1] != (None, None)
     return scopes[0] == scopes[1]
 

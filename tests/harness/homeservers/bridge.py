@@ -18,9 +18,8 @@ from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.listening import Listener, answer
 from tests.harness.homeservers.stage import new_name
 
+# Also its access token.
 ID = "receiving-bridge"
-# One to which Synapse never sends anything; their access tokens are their names.
-SILENT = "silent-bridge"
 
 _HS_TOKEN = "homeserver-token"  # noqa: S105 between two servers on loopback
 _TO_DEVICE = "de.sorunome.msc2409.to_device"
@@ -48,41 +47,38 @@ class Bridge:
 
     def configuration(self) -> dict[str, Any]:
         """Return what `homeserver.yaml` needs, once started; writes registrations."""
-        files = []
-        for name, url in ((ID, f"http://{self._listener.address}"), (SILENT, None)):
-            registration = {
-                "id": name,
-                "url": url,
-                "as_token": name,
-                "hs_token": _HS_TOKEN,
-                "sender_localpart": name,
-                "receive_ephemeral": True,
-                # Its name in Synapses before 1.157.
-                "de.sorunome.msc2409.push_ephemeral": True,
-                "namespaces": {"users": [{"exclusive": True, "regex": f"@{name}.*"}]},
-            }
-            files.append(self._directory / f"{name}.yaml")
-            files[-1].write_text(yaml.safe_dump(registration))
+        registration = {
+            "id": ID,
+            "url": f"http://{self._listener.address}",
+            "as_token": ID,
+            "hs_token": _HS_TOKEN,
+            "sender_localpart": ID,
+            "receive_ephemeral": True,
+            # Its name in Synapses before 1.157.
+            "de.sorunome.msc2409.push_ephemeral": True,
+            "namespaces": {"users": [{"exclusive": True, "regex": f"@{ID}.*"}]},
+        }
+        file = self._directory / f"{ID}.yaml"
+        file.write_text(yaml.safe_dump(registration))
         return {
-            "app_service_config_files": [str(file) for file in files],
+            "app_service_config_files": [str(file)],
             "experimental_features": {"msc2409_to_device_messages_enabled": True},
         }
 
     async def register(
         self,
         homeserver: Homeserver,
-        name: str = ID,
         username: str | None = None,
         device_id: str = "BRIDGED",
     ) -> Client:
-        """Register a user of the bridge's, or of the silent one's, with a device."""
+        """Register a user of the bridge's, with a device."""
         registration = {
             "type": "m.login.application_service",
-            "username": username or new_name(name),
+            "username": username or new_name(ID),
             "device_id": device_id,
         }
         path = "/_matrix/client/v3/register"
-        bridge = Client(homeserver.base_url, "", "", name)
+        bridge = Client(homeserver.base_url, "", "", ID)
         body = await bridge.succeed("POST", path, registration)
         return Client(
             homeserver.base_url,

@@ -111,12 +111,8 @@ class Two:
     sender_key: str
 
     def notice(self, **more: Any) -> dict[str, Any]:
-        values: dict[str, Any] = {
-            "sender_key": self.sender_key,
-            "from_device": self.sender.device_id,
-            **more,
-        }
-        return make_notice(**values)
+        own = {"sender_key": self.sender_key, "from_device": self.sender.device_id}
+        return make_notice(**{**own, **more})
 
     def queued(self, content: dict[str, Any], kind: str = WITHHELD) -> dict[str, Any]:
         return make_message(self.sender.user_id, content, kind)

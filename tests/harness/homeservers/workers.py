@@ -18,6 +18,7 @@ from tests.harness.metrics.samples import ACTIVE, scrape
 from tests.harness.polling import until
 from tests.harness.processes.process import Process, ready, tail
 from tests.harness.processes.programs import program
+from tests.harness.together import together
 
 PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
 SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
@@ -150,13 +151,14 @@ class Deployment:
             name: Worker(name, directory, config) for name, config in files.items()
         }
         redis = Redis(ports[6379], Process(directory, directory / "redis.log"))
-        # Redis first; and the main process makes the tables.
         everything = {"redis": redis, "main": main, **workers}
         return cls(directory, main, workers, everything, ports)
 
     async def start(self) -> None:
-        for each in self.everything.values():
-            await each.start()
+        await self.everything["redis"].start()
+        # It makes the tables.
+        await self.main.start()
+        await together(*(each.start() for each in self.workers.values()))
 
     async def stop(self) -> None:
         await self.main.stop()

@@ -18,7 +18,6 @@ _METRIC = re.compile(r"(?<![:\w])synapse_withheld_\w+")
 # A metric, or what a rule records, with the matchers behind it.
 _SELECTOR = re.compile(r"[\w:]*synapse_withheld_\w+(?::\w+)?(?:\{[^}]*\})?")
 _HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
-_LABEL_VALUES = re.compile(r"label_values\((\w+), (\w+)\)")
 
 
 def dashboard() -> dict[str, Any]:
@@ -46,13 +45,6 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 def rule_queries() -> Iterator[tuple[str, str]]:
     for rule in rules():
         yield rule.get("record") or rule["alert"], rule["expr"]
-
-
-def label_values(variable: dict[str, Any]) -> tuple[str, str]:
-    """Return the metric and the label that a variable takes its values from."""
-    found = _LABEL_VALUES.fullmatch(variable["definition"])
-    assert found is not None, variable["definition"]
-    return found[1], found[2]
 
 
 def expressions() -> Iterator[tuple[str, str]]:

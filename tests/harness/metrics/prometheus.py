@@ -91,11 +91,6 @@ class Prometheus:
         answer = await self._get("/api/v1/query_range", {"query": expression, **times})
         return list(answer["result"])
 
-    async def label_values(self, metric: str, label: str) -> list[str]:
-        return list(
-            await self._get(f"/api/v1/label/{label}/values", {"match[]": metric})
-        )
-
     async def rule_states(self) -> list[dict[str, Any]]:
         groups = (await self._get("/api/v1/rules", {}))["groups"]
         return [rule for group in groups for rule in group["rules"]]
