@@ -121,7 +121,6 @@ async def test_nothing_is_lost_where_synapse_is_killed_while_it_stores(
 async def test_nothing_is_lost_where_synapse_is_killed_at_a_step_of_ours(
     lane: Lane,
 ) -> None:
-    """Between sorting, confirming, storing, remembering and tidying."""
     async with lane.storm(f"killed at: {', '.join(DEADLY)}"):
         for point in DEADLY:
             await lane.dies_at(point)
@@ -130,7 +129,6 @@ async def test_nothing_is_lost_where_synapse_is_killed_at_a_step_of_ours(
 @with_module
 @in_reactor
 async def test_nothing_is_lost_where_memory_ends_at_a_step_of_ours(lane: Lane) -> None:
-    """No request fails, and it is counted."""
     async with lane.storm(f"no memory at: {', '.join(OURS)}") as senders:
         for point in OURS:
             await lane.runs_out_of_memory_at(point)

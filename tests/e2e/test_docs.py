@@ -81,7 +81,6 @@ def test_what_is_made_has_a_target(command: str) -> None:
 
 @pytest.mark.parametrize("command", PROMTOOL)
 def test_a_command_of_prometheus_is_right(command: str, tmp_path: Path) -> None:
-    """With the rule file beside its configuration."""
     program("promtool")
     config = {"rule_files": [RULES.name]}
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))

@@ -36,8 +36,7 @@ Contents = List[Dict[str, Any]]
 def traffic() -> list[list[tuple[str, str, str, dict[str, Any]]]]:
     """Return transactions: pairs of named and unnamed types, from three senders.
 
-    To one device in all of them, and to one of its own in each. Of each message its
-    sender, device, type and content.
+    Of each message its sender, device, type and content.
     """
     numbers = count()
     transactions = []

@@ -114,7 +114,6 @@ async def gone(servers: Servers, device: Client) -> None:
 async def test_sweep_takes_the_requests_of_a_device_that_is_gone(
     servers: Servers, where: str
 ) -> None:
-    """While the device is there, they stay."""
     goes, recipient = await asked(servers, getattr(servers, where))
     code, dry = sweep(servers.home, "--dry-run")
     assert (code, dry["rules"]["key_requests"]["redundant"]) == (0, 0)

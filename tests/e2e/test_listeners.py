@@ -206,7 +206,6 @@ async def test_without_metrics_there_is_a_note(place: Place) -> None:
 async def test_with_a_token_the_page_is_asked_instead(
     place: Place, name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is on every listener for HTTP."""
     listener = place.listeners[name] if name else place.generated
     file = place.file(listener, enable_metrics=None)
     answer = place.check(file, "--token-file", str(place.directory / "token.txt"))

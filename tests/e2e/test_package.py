@@ -145,7 +145,6 @@ async def test_the_wheel_acts_beside_the_newest_synapse(
 async def test_the_wheel_acts_beside_the_oldest_synapse(
     built: Built, tmp_path: Path
 ) -> None:
-    """And beside the packages of its time."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     oldest = environment(OLDEST, python)
     assert oldest is not None, f"Synapse {OLDEST} could not be installed"

@@ -88,7 +88,6 @@ def test_the_openapi_file_is_one() -> None:
 
 @in_reactor
 async def test_an_admin_is_told_the_status(site: Site) -> None:
-    """The same numbers as the metrics have."""
     _, answer = await until(
         lambda: site.get("v1/status", site.admin),
         lambda found: bool(found[1]["sweep"]["done"]),
@@ -152,7 +151,6 @@ async def test_others_are_told_what_synapse_tells_them(site: Site, path: str) ->
 
 @in_reactor
 async def test_only_reading_is_possible(site: Site) -> None:
-    """Whoever asks: there is nothing to change."""
     for path in ("", "v1/status", "v1/top"):
         for method in ("POST", "PUT", "DELETE"):
             status, _ = await site.admin.request(method, PATH + path)

@@ -197,7 +197,6 @@ async def test_a_rule_records_what_its_expression_gives(
 
 @in_reactor
 async def test_no_alert_fires_where_all_is_well(watched: Watched) -> None:
-    """Prometheus has evaluated each, without an error."""
     rules = await until(
         watched.prometheus.rule_states,
         lambda rules: all(rule["health"] != "unknown" for rule in rules),

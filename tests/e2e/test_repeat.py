@@ -46,7 +46,6 @@ async def test_answered_but_unacknowledged_notice_is_followed_by_the_next(
 
 @in_reactor
 async def test_notice_since_the_last_sync_is_not_read(two: Two) -> None:
-    """That sync acknowledged what came before it."""
     await two.send({"number": 1}, PLAIN)
     answered = await two.recipient.sync()
     await two.recipient.sync(answered["next_batch"])

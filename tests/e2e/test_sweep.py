@@ -200,7 +200,6 @@ async def swept(homeserver: Homeserver) -> dict[str, float]:
 
 @in_reactor
 async def test_the_module_sweeps_by_itself(own_stage: Stage, left: Left) -> None:
-    """Once after start, told by the metrics."""
     homeserver = await with_module_after_stock(own_stage, left, {"sweep": True})
     two, before = left.two, left.before
     metrics = await swept(homeserver)

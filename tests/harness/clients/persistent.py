@@ -26,10 +26,7 @@ LOOK_AGAIN_S = 0.1
 
 @attrs.define
 class Persistent:
-    """One sender's device, which sends one message after the other to one device.
-
-    Of three messages one is a notice, one an Olm message that re-arms, now and then,
-    and one is plain.
+    """One sender's device: notices, plain messages, and now and then one that re-arms.
 
     Attributes:
         told: The numbers of the plain and Olm messages that it was told are sent.

@@ -7,9 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator
-
-import attrs
+from typing import Iterator, NamedTuple
 
 from tests.harness.homeservers.homeserver import Homeserver
 
@@ -19,8 +17,7 @@ METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@attrs.frozen
-class Example:
+class Example(NamedTuple):
     """A command on a page, and what the page says that it prints."""
 
     command: str
@@ -60,12 +57,8 @@ def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 def addressed(command: str, homeserver: Homeserver) -> str:
     """Return a command of a page with the addresses of a homeserver."""
-    for written, url in (
-        (METRICS, homeserver.metrics_url),
-        (CLIENTS, homeserver.base_url),
-    ):
-        command = command.replace(written, address_of(url))
-    return command
+    command = command.replace(METRICS, address_of(homeserver.metrics_url))
+    return command.replace(CLIENTS, address_of(homeserver.base_url))
 
 
 def address_of(url: str) -> str:
