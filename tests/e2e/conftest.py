@@ -8,9 +8,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from tests.harness.browsers.chromium import Chromium
+from tests.harness.homeservers.homeserver import RUNNING, Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import (
-    RUNNING,
     NewDatabase,
     Shelf,
     Stage,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.harness.databases.postgres import PostgresServer
-    from tests.harness.homeservers.homeserver import Homeserver
 
 
 # For what depends on the database; statements have tests of their own on both.
@@ -77,36 +77,28 @@ async def homeserver(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
 
 @async_fixture()
 async def stock(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse without the module; others use it too."""
     return await shelf.homeserver(new_database, None)
 
 
 @async_fixture()
 async def observing(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse that only observes; others use it too."""
     return await shelf.homeserver(new_database, {"mode": "observe"})
 
 
 @pytest.fixture(scope="module")
 def own_postgres(
-    postgres: PostgresServer,  # noqa: ARG001 skips where there is none
+    postgres: PostgresServer,
     new_directory: Callable[[], Path],
 ) -> Iterator[PostgresServer]:
     """Run a PostgreSQL for one module: others' Synapses would not like a restart."""
-    from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415 missing?
-
-    server = PostgresServer(new_directory() / "postgres", durable=False)
-    try:
-        yield server
-    finally:
-        server.stop()
+    server = type(postgres)(new_directory() / "postgres", durable=False)
+    yield server
+    server.stop()
 
 
-@async_yield_fixture(scope="module")
-async def stage(
+async def _stage(
     new_directory: Callable[[], Path], new_database: NewDatabase
 ) -> AsyncIterator[Stage]:
-    """Start Synapses of a test module's own; they stop after its last test."""
     stage = Stage(new_directory, new_database)
     try:
         yield stage
@@ -114,30 +106,32 @@ async def stage(
         await stage.end()
 
 
-@async_yield_fixture()
-async def own_stage(
-    new_directory: Callable[[], Path], new_database: NewDatabase
-) -> AsyncIterator[Stage]:
-    """Start Synapses of a test's own; they stop after it."""
-    stage = Stage(new_directory, new_database)
-    try:
-        yield stage
-    finally:
-        await stage.end()
+# For Synapses of a file's own, or of a test's.
+stage = async_yield_fixture(scope="module")(_stage)
+own_stage = async_yield_fixture()(_stage)
 
 
 @async_fixture()
 async def two(homeserver: Homeserver) -> Two:
-    """Register a sender and a recipient on the shared homeserver."""
     return await two_on(homeserver)
 
 
 @async_yield_fixture()
 async def remote() -> AsyncIterator[RemoteServer]:
-    """Run a remote homeserver."""
     server = RemoteServer()
     await server.start()
     try:
         yield server
     finally:
         await server.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Chromium]:
+    """Run a browser whose clock the tests hold."""
+    browser = Chromium.start()
+    try:
+        browser.hold_clock()
+        yield browser
+    finally:
+        browser.stop()

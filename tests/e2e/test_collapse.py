@@ -1,13 +1,13 @@
-"""What is delivered, what collapses, what supersedes: what one device sends another."""
+"""What is delivered, what collapses, what supersedes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
-import attrs
 import pytest
 
 from tests.e2e.conftest import on_both_databases
+from tests.harness.clients.matrix import Client
 from tests.harness.clients.messages import (
     OLDER_WITHHELD,
     PLAIN,
@@ -15,21 +15,18 @@ from tests.harness.clients.messages import (
     make_key,
     make_notice,
 )
-from tests.harness.databases.mailbox import mailbox
+from tests.harness.databases.mailbox import mailbox, mailbox_of
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import (
     NewDatabase,
     Shelf,
     Two,
     log_in,
-    send,
     two_on,
 )
 from tests.harness.metrics.samples import counted
 from tests.harness.polling import eventually
-from tests.harness.reactor import in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.reactor import async_fixture, in_reactor
 
 KEY, OTHER_KEY = make_key("of the device"), make_key("of another device")
 ROOM = "!room1:withheld.test"
@@ -39,108 +36,60 @@ Sent = Tuple[Dict[str, Any], str]
 
 
 def notice(kind: str = WITHHELD, **more: Any) -> Sent:
-    """Return a notice, and its type."""
     return make_notice(**{"sender_key": KEY, "from_device": "DEV", **more}), kind
 
 
 def scoped(number: int) -> Sent:
-    """Return a notice about one session."""
     room = f"!room{number}:withheld.test"
     return notice(room_id=room, session_id=f"session{number}")
 
 
 def other(number: int) -> Sent:
-    """Return a message that no rule names."""
     return {"number": number}, PLAIN
 
 
-def nested() -> Any:
-    """Return what is deeply nested."""
-    found: Any = []
-    for _ in range(200):
-        found = [found]
-    return found
+# What is sent to a recipient who is away, the places of what stays in the end, and
+# what was decided.
+Case = Tuple[List[Sent], List[int], Dict[str, int]]
 
-
-@attrs.frozen
-class Case:
-    """What is sent, the places of what stays in the end, and what was decided."""
-
-    sent: list[Sent]
-    stays: list[int]
-    decided: dict[str, int]
-
-
-# To a recipient who is away.
-CASES = {
-    "the first is delivered as it is": Case(
-        [notice(unknown={"nested": [1, None, "ü"]})], [0], {"deliver": 1}
-    ),
-    "a repeat collapses": Case([notice()] * 6, [0], {"deliver": 1, "collapse": 5}),
-    "reason and message ID say nothing": Case(
-        [
-            *(notice(reason=each) for each in ("first", "second")),
-            *(notice(**{"org.matrix.msgid": each}) for each in ("first", "second")),
-        ],
-        [0],
-        {"deliver": 1, "collapse": 3},
-    ),
+CASES: dict[str, Case] = {
+    "a repeat collapses": ([notice()] * 6, [0], {"deliver": 1, "collapse": 5}),
     # A client that lost its crypto store has a new key; the old one is dead.
-    "a new key of a device supersedes": Case(
+    "a new key of a device supersedes": (
         [notice(), notice(sender_key=OTHER_KEY), notice(sender_key=OTHER_KEY)],
         [1],
         {"deliver": 1, "supersede": 1, "collapse": 1},
     ),
-    "another device, or without one another key, is another pair": Case(
+    "another device, or without one another key, is another pair": (
         [
-            notice(),
-            notice(from_device="OTHERDEV"),
-            notice(from_device=None),
+            *(notice(), notice(from_device="OTHERDEV"), notice(from_device=None)),
             notice(from_device=None, sender_key=OTHER_KEY),
         ],
         [0, 1, 2, 3],
         {"deliver": 4},
     ),
-    "a device ID that looks like a key is none": Case(
-        [notice(from_device=None), notice(from_device=KEY)], [0, 1], {"deliver": 2}
-    ),
     # Some recipients understand only one of them.
-    "each type of the message keeps one": Case(
-        [notice(), notice(OLDER_WITHHELD)] * 2, [0, 1], {"deliver": 2, "collapse": 2}
+    "each type of the message keeps one": (
+        [notice(), notice(OLDER_WITHHELD)] * 2,
+        [0, 1],
+        {"deliver": 2, "collapse": 2},
     ),
-    "other messages stay in their order": Case(
-        [other(0), notice(), other(1), notice(), notice(), other(2), notice()],
-        [0, 1, 2, 5],
-        {"deliver": 1, "collapse": 3},
-    ),
-    "what looks like a notice under another type is none": Case(
-        [notice(PLAIN)] * 2, [0, 1], {}
-    ),
-    "key and device may be as long as they can be": Case(
-        [notice(sender_key="A" * 64, from_device="D" * 255)] * 2,
-        [0],
-        {"deliver": 1, "collapse": 1},
-    ),
-    "large and deeply nested ones collapse like others": Case(
-        [notice(reason="r" * 50_000, nested=nested())] * 3,
-        [0],
+    "other messages stay in their order": (
+        [other(0), notice(), other(1), notice(reason="r" * 50_000), other(2), notice()],
+        [0, 1, 2, 4],
         {"deliver": 1, "collapse": 2},
     ),
     # They never reach a statement, which PostgreSQL would refuse.
-    "a key with half a character in it collapses": Case(
+    "a key with half a character in it collapses": (
         [notice(sender_key=KEY[:40] + "\0", from_device="a\0b")] * 3,
         [0],
         {"deliver": 1, "collapse": 2},
     ),
-    "one about everything supersedes one about a session": Case(
-        [scoped(1), notice()], [1], {"deliver": 1, "supersede": 1}
-    ),
-    "one about a session collapses into one about everything": Case(
-        [notice(), scoped(1)], [0], {"deliver": 1, "collapse": 1}
-    ),
     # A recipient may apply any of them to everything sent before.
-    "those about many sessions collapse": Case(
-        [scoped(number) for number in range(5)], [0], {"deliver": 1, "collapse": 4}
+    "one about everything supersedes those about sessions": (
+        [scoped(1), scoped(2), scoped(3), notice()],
+        [3],
+        {"deliver": 1, "collapse": 2, "supersede": 1},
     ),
 }
 APART = [
@@ -150,18 +99,17 @@ APART = [
 
 
 async def check(two: Two, case: Case) -> None:
-    """Send what a case says, and look at what comes of it."""
+    contents, stays, expected = case
     async with counted(two.homeserver) as decided:
-        sent = [await two.send(*each) for each in case.sent]
-        await eventually(two.mailbox, [sent[place] for place in case.stays])
-    assert decided == case.decided
+        sent = [await two.send(*each) for each in contents]
+        await eventually(two.mailbox, [sent[place] for place in stays])
+    assert decided == expected
 
 
 @on_both_databases
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @in_reactor
 async def test_of_what_is_sent_only_what_is_new_stays(two: Two, case: Case) -> None:
-    """The rule, case by case."""
     await check(two, case)
 
 
@@ -172,21 +120,7 @@ async def test_without_merging_scopes_stay_apart(
     """With `merge_scopes: false` each room and session keeps its own notice."""
     apart = await shelf.homeserver(new_database, {"merge_scopes": False})
     decided = {"deliver": len(APART), "collapse": len(APART)}
-    await check(await two_on(apart), Case(APART * 2, [*range(len(APART))], decided))
-
-
-@on_both_databases
-@in_reactor
-async def test_two_senders_with_one_key_do_not_collapse(
-    two: Two, homeserver: Homeserver
-) -> None:
-    """What one user says never stands for what another says."""
-    other_sender = (await two_on(homeserver)).sender
-    first = await two.send(two.notice())
-    async with counted(homeserver) as decided:
-        second = await send(other_sender, two.recipient, two.notice())
-    assert two.mailbox() == [first, second]
-    assert decided == {"deliver": 1}
+    await check(await two_on(apart), (APART * 2, [*range(len(APART))], decided))
 
 
 @on_both_databases
@@ -207,3 +141,46 @@ async def test_devices_of_one_request_are_decided_about_one_by_one(
     assert two.mailbox() == [first]
     assert mailbox(homeserver, second) == [two.queued(new)]
     assert decided == {"collapse": 1, "deliver": 1}
+
+
+@async_fixture()
+async def second(two: Two) -> Client:
+    return await log_in(two.recipient, "SECOND")
+
+
+async def broadcast(two: Two, reason: str, **others: Any) -> dict[str, Any]:
+    """Send a notice to `*`, and others to single devices; return it as queued."""
+    content = two.notice(reason=reason)
+    contents = {two.recipient.user_id: {"*": content, **others}}
+    assert await two.sender.send_to_device(WITHHELD, contents) == 200
+    return two.queued(content)
+
+
+@on_both_databases
+@in_reactor
+async def test_repeated_wildcard_notice_leaves_the_newest_one(
+    two: Two, second: Client
+) -> None:
+    """It is always stored, and in each mailbox it makes the last one redundant."""
+    await two.send(two.notice())
+    async with counted(two.homeserver) as decided:
+        for number in range(3):
+            newest = await broadcast(two, f"copy {number}")
+        # How the queued one was addressed makes no difference.
+        await two.send(two.notice())
+        await eventually(two.mailbox, [newest])
+        await eventually(lambda: mailbox(two.homeserver, second), [newest])
+    assert decided["collapse"] == 1
+
+
+@on_both_databases
+@in_reactor
+async def test_mixed_wildcard_is_what_stock_makes_of_it(
+    two: Two, second: Client
+) -> None:
+    """Of `{"*": …, "A": …}` stock stores A's alone; `*` never broadcasts."""
+    for _ in range(3):
+        await broadcast(two, "all", AWAY=two.notice())
+        await eventually(two.mailbox, [two.queued(two.notice())])
+        assert mailbox(two.homeserver, second) == []
+    assert mailbox_of(two.homeserver, two.recipient.user_id, "*") == []

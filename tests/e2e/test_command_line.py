@@ -1,4 +1,4 @@
-"""The command line beside a real Synapse, as its page shows it."""
+"""The command line beside a real Synapse, as its page and the others show it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, AsyncIterator
+from typing import Any, AsyncIterator
 
 import attrs
 import pytest
@@ -19,34 +18,30 @@ import yaml
 from synapse_withheld import __version__
 from synapse_withheld.cli.__main__ import commands
 from synapse_withheld.synapse_internals import synapse_version
+from tests.e2e.test_docs import OWN
 from tests.harness.clients.messages import (
     ENCRYPTED,
     make_key,
-    make_message,
     make_notice,
     make_olm_lookalike,
 )
+from tests.harness.databases.mailbox import rows_of
+from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import Stage, send
 from tests.harness.metrics.samples import decisions, total
-from tests.harness.polling import PATIENCE_S, eventually
+from tests.harness.polling import PATIENCE_S
 from tests.harness.processes.commands import (
     METRICS,
     Example,
     address_of,
     addressed,
-    check,
     command_line,
     examples,
     in_shell,
 )
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
-if TYPE_CHECKING:
-    from tests.harness.homeservers.homeserver import Homeserver
-
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
-FILE = "messages.jsonl"
-_UNBUFFERED = "PYTHONUNBUFFERED"
 # As the page names it.
 NEWEST = "1.163.2"
 
@@ -60,15 +55,22 @@ class Place:
 
     def check(self, *more: str) -> tuple[int, dict[str, dict[str, str]]]:
         """Run `check`; return its exit code and the findings by their question."""
-        arguments = ("-c", "homeserver.yaml", *more)
-        code, found = check(*arguments, directory=self.directory)
-        assert found.pop("acting") == (code == 0)
-        return code, found
+        arguments = ("check", "--json", "-c", "homeserver.yaml", *more)
+        result = command_line(*arguments, directory=self.directory)
+        said = json.loads(result.stdout)
+        assert (result.stderr, said["acting"]) == ("", result.returncode == 0)
+        return result.returncode, {each["question"]: each for each in said["findings"]}
 
-    def write(self, name: str, config: Any) -> str:
-        """Write a file of configuration and return its name."""
-        (self.directory / name).write_text(yaml.safe_dump(config))
-        return name
+    def status(self, *arguments: str) -> tuple[int, Any, str]:
+        """Run `status`; return its exit code, its numbers, and what else it says."""
+        command = ("status", "--json", *arguments)
+        result = command_line(*command, directory=self.directory)
+        numbers = json.loads(result.stdout) if result.stdout else None
+        return result.returncode, numbers, result.stderr
+
+    def shell(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of a page, with the addresses of this homeserver."""
+        return in_shell(addressed(command, self.homeserver), self.directory)
 
 
 @async_yield_fixture(scope="module")
@@ -83,35 +85,25 @@ async def place(stage: Stage) -> AsyncIterator[Place]:
         for _ in range(copies):
             notice = make_notice(key, sender.device_id)
             await send(sender, recipient, notice)
-        olm = make_olm_lookalike(key, make_key("bob"))
+        olm = make_olm_lookalike(key)
         await send(sender, recipient, olm, ENCRYPTED)
-    await leave_backlog(homeserver)
-    admin = await homeserver.register("admin", admin=True)
-    (directory / "token.txt").write_text(admin.access_token + "\n")
-    yield Place(homeserver, directory)
-
-
-async def leave_backlog(homeserver: Homeserver) -> None:
-    """Put copies into a mailbox, as from before the module was there."""
-    recipient = await homeserver.register("carol", device_id="TABLET")
-    content = make_notice(make_key("alice"), "PHONE")
-    text = json.dumps(make_message("@alice:withheld.test", content))
+    # Copies as from before the module was there.
+    text = json.dumps(json.loads(rows_of(homeserver, recipient)[-2]))
+    other = await homeserver.register("carol", device_id="TABLET")
     for stream_id in range(-20, 0):
         homeserver.query(
             """
             INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)
             VALUES (?, ?, ?, ?)
             """,
-            (recipient.user_id, recipient.device_id, stream_id, text),
+            (other.user_id, other.device_id, stream_id, text),
         )
-
-
-def to_do(findings: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Return what is to be done, by question."""
-    done = {name: each["do"] for name, each in findings.items() if each["do"]}
-    states = {name: findings[name]["state"] for name in done}
-    assert states == dict.fromkeys(done, "wrong")
-    return done
+    admin = await homeserver.register("admin", admin=True)
+    (directory / "token.txt").write_text(admin.access_token + "\n")
+    block = re.search(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    (directory / "messages.jsonl").write_text(block[1])
+    yield Place(homeserver, directory)
 
 
 @in_reactor
@@ -125,24 +117,9 @@ async def test_check_says_that_the_module_acts(place: Place) -> None:
     assert findings["active"]["found"] == "1; 50 notices seen, 48 collapsed"
 
 
-@in_reactor
-async def test_check_says_what_is_wrong_with_an_address(place: Place) -> None:
-    """While Synapse does not run, what it would tell is not known."""
-    code, findings = place.check("--metrics-url", "http://127.0.0.1:1")
-    assert code == 1
-    assert "start Synapse" in findings["metrics"]["do"]
-    states = [findings[each]["state"] for each in ("loaded", "active", "failures")]
-    assert states == ["unknown"] * 3
-
-    code, findings = place.check("--metrics-url", place.homeserver.base_url)
-    assert code == 1
-    assert "it answers 404" in findings["metrics"]["found"]
-
-
 @pytest.mark.parametrize(
     ("entry", "wrong", "said"),
     [
-        ({"config": {"mod": "x"}}, ["config"], "'mod' is no known key"),
         (
             {"mode": "observe"},
             ["config"],
@@ -154,13 +131,10 @@ async def test_check_says_what_is_wrong_with_an_address(place: Place) -> None:
             ["loaded"],
             "it runs mode enforce, not observe",
         ),
-        # What is hardly meant is no error.
+        # What is hardly meant is no error; and the other name that Synapse can import.
         ({"config": {"rules": {"no_olm": False}}}, [], "all rules are off"),
-        ({"config": {"session_hold": "24h"}}, [], "without 'repeat: session'"),
-        # The other name that Synapse can import.
         ({"module": "synapse_withheld.module.WithheldModule"}, [], ""),
     ],
-    ids=lambda each: str(each) if isinstance(each, dict) else "",
 )
 @in_reactor
 async def test_check_says_what_is_wrong_with_the_configuration(
@@ -168,7 +142,8 @@ async def test_check_says_what_is_wrong_with_the_configuration(
 ) -> None:
     """Or that a restart is due, since the file says something else than what runs."""
     modules = [{"module": "synapse_withheld.WithheldModule", **entry}]
-    code, findings = place.check("-c", place.write("other.yaml", {"modules": modules}))
+    (place.directory / "other.yaml").write_text(yaml.safe_dump({"modules": modules}))
+    code, findings = place.check("-c", "other.yaml")
     assert code == (1 if wrong else 0)
     assert wrong == [
         name for name, each in findings.items() if each["state"] == "wrong"
@@ -177,49 +152,23 @@ async def test_check_says_what_is_wrong_with_the_configuration(
 
 
 @in_reactor
-async def test_check_asks_for_the_file_of_the_writer(place: Place) -> None:
-    """And with it finds the metrics of the worker."""
-    writers = {"stream_writers": {"to_device": "writer1"}}
-    shared = place.write("shared.yaml", writers)
-    code, findings = place.check("-c", shared)
-    assert code == 1
-    assert "'worker_name: writer1'" in to_do(findings)["metrics"]
-
-    port = int(place.homeserver.metrics_url.split(":")[2].split("/")[0])
-    listeners = [{"type": "metrics", "port": port}]
-    worker = {"worker_name": "writer1", "worker_listeners": listeners}
-    code, findings = place.check("-c", shared, "-c", place.write("w.yaml", worker))
-    assert (code, findings["writer"]["found"]) == (0, "writer1")
-
-
-@in_reactor
-async def test_check_says_that_the_module_is_left_out(own_stage: Stage) -> None:
+async def test_the_commands_say_that_the_module_is_left_out(stock: Homeserver) -> None:
     """Neither in the files nor in the process."""
-    homeserver = await own_stage.start(None)
-    place = Place(homeserver, homeserver.log_path.parent)
+    place = Place(stock, stock.log_path.parent)
     code, findings = place.check()
     assert code == 1
     missing = [name for name, each in findings.items() if each["state"] == "wrong"]
     assert missing == ["config", "loaded"]
     assert "under 'modules:'" in findings["config"]["do"]
-    result = command_line("status", homeserver.metrics_url, directory=place.directory)
-    assert result.returncode == 1
-    assert "this process did not load the module" in result.stderr
-
-
-@in_reactor
-async def test_a_file_that_is_not_there_is_no_answer(place: Place) -> None:
-    """Said on standard error."""
-    result = command_line("check", "-c", "no.yaml", directory=place.directory)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "no.yaml" in result.stderr
+    code, _, said = place.status(stock.metrics_url)
+    assert code == 1
+    assert "this process did not load the module" in said
 
 
 @in_reactor
 async def test_status_tells_the_numbers_of_the_metrics(place: Place) -> None:
-    """Added up as Prometheus would."""
-    url = place.homeserver.metrics_url
-    result = command_line("status", "--json", url, directory=place.directory)
+    """Added up as Prometheus would; what it cannot read it names."""
+    url, nobody = place.homeserver.metrics_url, "http://127.0.0.1:1"
     metrics = await place.homeserver.metrics()
     made = decisions(metrics)
     assert made == {"deliver": 1, "collapse": 48, "supersede": 1}
@@ -237,112 +186,34 @@ async def test_status_tells_the_numbers_of_the_metrics(place: Place) -> None:
         # The first was no repeat.
         "share": 48 / 49,
     }
-    assert expected == json.loads(result.stdout)
-    assert (result.returncode, result.stderr) == (0, "")
-
-
-@in_reactor
-async def test_status_adds_up_what_it_can_read(place: Place) -> None:
-    """What it cannot read it names; of nothing it says nothing."""
-    url, nobody = place.homeserver.metrics_url, "http://127.0.0.1:1"
-    directory = place.directory
-    result = command_line("status", "--json", url, url, nobody, directory=directory)
-    data = json.loads(result.stdout)
-    assert (data["processes"], data["seen"], result.returncode) == (2, 100, 1)
-    assert "http://127.0.0.1:1/_synapse/metrics: it does not answer" in result.stderr
-    result = command_line("status", nobody, directory=directory)
-    assert (result.returncode, result.stdout) == (2, "")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "name a metrics listener, or give -c"),
-        (["127.0.0.1:9000"], "does not begin like http://127.0.0.1:9000"),
-        (["--every", "0", "http://h"], "a second or more; a number without a unit is"),
-        (["--every", "2", "http://h"], "found the text '2'"),
-    ],
-)
-def test_what_status_cannot_take_is_answered_with_what_it_can(
-    arguments: list[str], said: str, tmp_path: Path
-) -> None:
-    """Not hidden behind what the parser says of every mistake."""
-    result = command_line("status", *arguments, directory=tmp_path)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert said in result.stderr
-
-
-def watching(place: Place, every: str) -> subprocess.Popen[str]:
-    """Begin to watch the numbers, as JSON."""
-    arguments = ["--watch", "--every", every, "--json", place.homeserver.metrics_url]
-    # Set where tests run in containers, it would hide a missing flush.
-    env = {key: value for key, value in os.environ.items() if key != _UNBUFFERED}
-    return subprocess.Popen(  # noqa: S603 our own command
-        [sys.executable, "-m", "synapse_withheld.cli", "status", *arguments],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    assert (0, expected, "") == place.status(url)
+    code, numbers, said = place.status(url, url, nobody)
+    assert (code, numbers["processes"], numbers["seen"]) == (1, 2, 100)
+    assert "http://127.0.0.1:1/_synapse/metrics: it does not answer" in said
+    assert place.status(nobody)[:2] == (2, None)
 
 
 @in_reactor
 async def test_status_refreshes_until_it_is_interrupted(place: Place) -> None:
-    """A line of JSON each time; to be interrupted is its end."""
-    process = watching(place, every="1s")
+    """A line of JSON each time and at once; to be interrupted is its end."""
+    arguments = ["--watch", "--every", "1s", "--json", place.homeserver.metrics_url]
+    # Set where tests run in containers, it would hide a missing flush.
+    hides = "PYTHONUNBUFFERED"
+    process = subprocess.Popen(  # noqa: S603 our own command
+        [sys.executable, "-m", "synapse_withheld.cli", "status", *arguments],
+        env={key: value for key, value in os.environ.items() if key != hides},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
-    seen = [json.loads(process.stdout.readline())["seen"] for _ in range(3)]
+    seen = [json.loads(process.stdout.readline())["seen"] for _ in range(2)]
     process.send_signal(signal.SIGINT)
     try:
         _, talk = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
-    assert (seen, process.returncode, talk) == ([50, 50, 50], 0, "")
-
-
-@in_reactor
-async def test_each_refreshing_is_printed_at_once(place: Place) -> None:
-    """Not when a buffer is full, which would take days here."""
-    process = watching(place, every="1h")
-    assert process.stdout is not None
-    # Without a line it would be waited for for ever.
-    patience = threading.Timer(PATIENCE_S, process.kill)
-    patience.start()
-    line = process.stdout.readline()
-    patience.cancel()
-    process.kill()
-    process.communicate()
-    assert '"seen": 50' in line
-
-
-@in_reactor
-async def test_explain_takes_the_rows_of_a_mailbox(place: Place) -> None:
-    """As the page takes them from PostgreSQL."""
-
-    def rows() -> list[dict[str, Any]]:
-        found = place.homeserver.query(
-            """
-            SELECT user_id, device_id, stream_id, message_json FROM device_inbox
-            WHERE user_id = '@bob:withheld.test' ORDER BY stream_id
-            """
-        )
-        columns = ("user_id", "device_id", "stream_id", "message_json")
-        return [dict(zip(columns, row)) for row in found]
-
-    # The first notice was superseded, and is deleted in the background.
-    await eventually(lambda: len(rows()), 3)
-    lines = "\n".join(map(json.dumps, rows()))
-    arguments = ("explain", "--json", "-")
-    result = command_line(*arguments, directory=place.directory, given=lines)
-    reasons = [json.loads(line)["reason"] for line in result.stdout.splitlines()]
-    assert reasons == ["olm", "first", "olm"]
-
-
-def as_on_the_page(text: str, place: Place) -> str:
-    """Return an output with the address and the version that the page has."""
-    address = address_of(place.homeserver.metrics_url)
-    text = text.replace(address, METRICS).replace(__version__, "0.1.0")
-    return re.sub(rf"{re.escape(synapse_version())}(?=; tested)", NEWEST, text)
+    assert (seen, process.returncode, talk) == ([50, 50], 0, "")
 
 
 @pytest.mark.parametrize("example", examples(PAGE), ids=lambda each: each.command)
@@ -350,17 +221,21 @@ def as_on_the_page(text: str, place: Place) -> str:
 async def test_the_page_shows_what_a_command_prints(
     place: Place, example: Example
 ) -> None:
-    """Every command of the page, in a shell."""
-    block = re.search(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    assert block is not None
-    (place.directory / FILE).write_text(block[1])
-    command = addressed(example.command, place.homeserver)
-    result = in_shell(command, place.directory)
-    assert example.output == as_on_the_page(result.stdout, place)
+    result = place.shell(example.command)
+    address = address_of(place.homeserver.metrics_url)
+    printed = result.stdout.replace(address, METRICS).replace(__version__, "0.1.0")
+    newest = rf"{re.escape(synapse_version())}(?=; tested)"
+    assert example.output == re.sub(newest, NEWEST, printed)
     assert result.returncode == (1 if "WRONG" in example.output else 0)
 
 
 def test_the_page_shows_every_command() -> None:
-    """None is left out."""
     shown = {each.command.split()[1] for each in examples(PAGE)}
     assert shown == set(commands())
+
+
+@pytest.mark.parametrize("command", OWN)
+@in_reactor
+async def test_a_command_does_what_its_page_says(place: Place, command: str) -> None:
+    result = place.shell(command)
+    assert (result.returncode, result.stdout != "") == (0, True), result.stderr

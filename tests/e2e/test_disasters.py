@@ -7,7 +7,7 @@ Each test tells how many messages were sent, acknowledged by Synapse, and receiv
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 
 import attrs
 import pytest
@@ -19,7 +19,7 @@ from tests.harness.clients.persistent import (
     numbers_from,
     storm,
 )
-from tests.harness.databases.mailbox import mailbox_of
+from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.stage import Stage, new_name
 from tests.harness.metrics.samples import failures
 from tests.harness.modules.disasters import POINTS, Disasters
@@ -56,7 +56,7 @@ class Lane:
         ]
         async with storm(senders, MESSAGES):
             yield senders
-        read = mailbox_of(self.homeserver, recipient.user_id, recipient.device_id)
+        read = mailbox(self.homeserver, recipient)
         received = [numbers_from(each, read) for each in senders]
         told = [each.told for each in senders]
         sent, tries = (
@@ -71,7 +71,6 @@ class Lane:
         assert all(notices_from(each, read) for each in senders)
 
     async def dies_at(self, point: str) -> None:
-        """Let it be killed there, and start it again."""
         self.disasters.set(kill_at=point)
         await eventually(lambda: (point, self.homeserver.runs), (point, False))
         await self.homeserver.restart()
@@ -87,25 +86,21 @@ class Lane:
 @pytest.fixture(scope="module", params=["stock", "module"])
 def name(request: pytest.FixtureRequest) -> str:
     """Run each test on stock Synapse, and on one with the module."""
-    found: str = request.param
-    return found
+    return str(request.param)
 
 
 @async_yield_fixture(scope="module")
-async def lane(name: str, new_directory: Callable[[], Path]) -> AsyncIterator[Lane]:
-    """Run a Synapse on SQLite, whose process can be told to die."""
-    stage = Stage(new_directory, lambda: None)
+async def lane(
+    name: str, new_directory: Callable[[], Path], own_postgres: PostgresServer
+) -> AsyncIterator[Lane]:
+    stage = Stage(new_directory, own_postgres.database)
     disasters = Disasters(new_directory() / "disaster.json")
+    module: dict[str, Any] | None = {} if name == "module" else None
     try:
-        yield await _lane(name, stage, disasters)
+        homeserver = await stage.start(module, {"modules": [disasters.module()]})
+        yield Lane(name, homeserver, disasters)
     finally:
         await stage.end()
-
-
-async def _lane(name: str, stage: Stage, disasters: Disasters) -> Lane:
-    module: dict[str, str] | None = {} if name == "module" else None
-    homeserver = await stage.start(module, {"modules": [disasters.module()]})
-    return Lane(name, homeserver, disasters)
 
 
 # Stock Synapse has no such steps.
@@ -126,7 +121,6 @@ async def test_nothing_is_lost_where_synapse_is_killed_while_it_stores(
 async def test_nothing_is_lost_where_synapse_is_killed_at_a_step_of_ours(
     lane: Lane,
 ) -> None:
-    """Between sorting, confirming, storing, remembering and tidying."""
     async with lane.storm(f"killed at: {', '.join(DEADLY)}"):
         for point in DEADLY:
             await lane.dies_at(point)
@@ -135,7 +129,6 @@ async def test_nothing_is_lost_where_synapse_is_killed_at_a_step_of_ours(
 @with_module
 @in_reactor
 async def test_nothing_is_lost_where_memory_ends_at_a_step_of_ours(lane: Lane) -> None:
-    """No request fails, and it is counted."""
     async with lane.storm(f"no memory at: {', '.join(OURS)}") as senders:
         for point in OURS:
             await lane.runs_out_of_memory_at(point)
@@ -143,96 +136,76 @@ async def test_nothing_is_lost_where_memory_ends_at_a_step_of_ours(lane: Lane) -
 
 
 @in_reactor
-async def test_nothing_is_lost_while_the_reactor_is_busy(lane: Lane) -> None:
-    """It answers nobody for most of the time."""
-    async with lane.storm("reactor busy"):
+async def test_nothing_is_lost_while_the_reactor_is_busy_and_the_clock_jumps(
+    lane: Lane,
+) -> None:
+    """It answers nobody for most of the time; a day ahead, and a day back."""
+    async with lane.storm("reactor busy, clock jumps"):
+        busy = lane.disasters.times_busy() + 5
         lane.disasters.set(busy_s=0.2)
-        await eventually(lambda: lane.disasters.times_busy() >= 5, True)
+        await eventually(lambda: lane.disasters.times_busy() >= busy, True)
+        for seconds in (86_400, -86_400):
+            lane.disasters.set(clock_s=seconds)
+            await pause(0.3)
         lane.disasters.clear()
 
 
-@in_reactor
-async def test_nothing_is_lost_while_the_clock_jumps(lane: Lane) -> None:
-    """A day ahead, and a day back."""
-    async with lane.storm("clock jumps"):
-        for seconds in (86_400, -86_400, 0):
-            lane.disasters.set(clock_s=seconds)
-            await pause(0.3)
-
-
-@async_yield_fixture(scope="module")
-async def on_postgres(
-    name: str, new_directory: Callable[[], Path], own_postgres: PostgresServer
-) -> AsyncIterator[Lane]:
-    """Run a Synapse on that PostgreSQL."""
-    stage = Stage(new_directory, own_postgres.database)
-    disasters = Disasters(new_directory() / "disaster.json")
-    try:
-        yield await _lane(name, stage, disasters)
-    finally:
-        await stage.end()
-
-
-@in_reactor
-async def test_nothing_is_lost_while_the_database_is_read_only(
-    on_postgres: Lane,
-) -> None:
+async def read_only(cursor: Any) -> None:
     """As a standby is, to which Synapse was led by mistake."""
-    async with on_postgres.storm("database read-only"):
-        with on_postgres.homeserver.connected() as cursor:
-            cursor.execute("SELECT current_database()")
-            ((name,),) = cursor.fetchall()
-            for value in ("on", "off"):
-                cursor.execute(
-                    f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
-                )
-                # It holds for new connections.
-                cursor.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = %s AND pid <> pg_backend_pid()",
-                    (name,),
-                )
-                await pause(1)
-                cursor.execute("SET default_transaction_read_only = off")
+    cursor.execute("SELECT current_database()")
+    ((name,),) = cursor.fetchall()
+    for value in ("on", "off"):
+        cursor.execute(
+            f"ALTER DATABASE {name} SET default_transaction_read_only = {value}"
+        )
+        # It holds for new connections.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = %s AND pid <> pg_backend_pid()",
+            (name,),
+        )
+        await pause(1)
+        cursor.execute("SET default_transaction_read_only = off")
 
 
-@in_reactor
-async def test_nothing_is_lost_while_the_disk_is_full(on_postgres: Lane) -> None:
+async def disk_full(cursor: Any) -> None:
     """Nothing can be written to the mailboxes, nor deleted there."""
-    async with on_postgres.storm("disk full"):
-        with on_postgres.homeserver.connected() as cursor:
-            cursor.execute(
-                """
-                CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger AS $$
-                BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'full'; END
-                $$ LANGUAGE plpgsql
-                """
-            )
-            cursor.execute(
-                "CREATE TRIGGER full_now BEFORE INSERT OR DELETE ON device_inbox "
-                "FOR EACH STATEMENT EXECUTE FUNCTION disk_full()"
-            )
-            await pause(1)
-            cursor.execute("DROP TRIGGER full_now ON device_inbox")
+    cursor.execute(
+        """
+        CREATE OR REPLACE FUNCTION disk_full() RETURNS trigger AS $$
+        BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'full'; END
+        $$ LANGUAGE plpgsql
+        """
+    )
+    cursor.execute(
+        "CREATE TRIGGER full_now BEFORE INSERT OR DELETE ON device_inbox "
+        "FOR EACH STATEMENT EXECUTE FUNCTION disk_full()"
+    )
+    await pause(1)
+    cursor.execute("DROP TRIGGER full_now ON device_inbox")
 
 
-@in_reactor
-async def test_nothing_is_lost_while_the_database_answers_nobody(
-    on_postgres: Lane,
-) -> None:
+async def locked(cursor: Any) -> None:
     """For longer than the module's patience."""
-    async with on_postgres.storm("database locked"):
-        with on_postgres.homeserver.connected() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute("LOCK TABLE device_inbox IN ACCESS EXCLUSIVE MODE")
-            await pause(3)
-            cursor.execute("ROLLBACK")
+    cursor.execute("BEGIN")
+    cursor.execute("LOCK TABLE device_inbox IN ACCESS EXCLUSIVE MODE")
+    await pause(3)
+    cursor.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("happens", [read_only, disk_full, locked])
+@in_reactor
+async def test_nothing_is_lost_while_the_database_does_not_work(
+    lane: Lane, happens: Callable[[Any], Any]
+) -> None:
+    async with lane.storm(f"database {happens.__name__}"):
+        with lane.homeserver.connected() as cursor:
+            await happens(cursor)
 
 
 @in_reactor
 async def test_nothing_is_lost_while_the_database_restarts(
-    on_postgres: Lane, own_postgres: PostgresServer
+    lane: Lane, own_postgres: PostgresServer
 ) -> None:
-    """All connections break at once."""
-    async with on_postgres.storm("database restarted"):
+    async with lane.storm("database restarted"):
         await deferToThread(own_postgres.restart)

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, AsyncIterator, Iterator
+from typing import Iterator
 
 import attrs
 import pytest
 import yaml
 
 from synapse_withheld.config import Config, parse
-from tests.harness.homeservers.stage import Stage, send, two_on
 from tests.harness.metrics.dashboards import RULES
 from tests.harness.packages import OWN_PACKAGES, build, environment_beside, run, where
-from tests.harness.processes.commands import addressed, blocks, in_shell, shell_lines
+from tests.harness.processes.commands import blocks, in_shell, shell_lines
 from tests.harness.processes.programs import program
-from tests.harness.reactor import async_yield_fixture, in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.homeservers.homeserver import Homeserver
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MAKEFILE = (ROOT / "Makefile").read_text()
 
-# Run by test_command_line.py, output and all, and by test_workers.py.
+# Run by test_command_line.py with what they print, and by test_workers.py.
 ELSEWHERE = {"command-line.md", "workers.md"}
 # What only a host of its own has; what it does is known.
 ON_A_HOST = {"systemctl reload prometheus"}
@@ -85,46 +79,8 @@ def test_what_is_made_has_a_target(command: str) -> None:
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
 
 
-@attrs.frozen
-class Place:
-    """A homeserver with some notices, and the directory with its files."""
-
-    homeserver: Homeserver
-    directory: Path
-
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of a page, with the addresses of this homeserver."""
-        return in_shell(addressed(command, self.homeserver), self.directory)
-
-
-@async_yield_fixture(scope="module")
-async def place(stage: Stage) -> AsyncIterator[Place]:
-    """Run a Synapse, with an admin's access token and messages in files."""
-    homeserver = await stage.start({})
-    directory = homeserver.log_path.parent
-    admin = await homeserver.register("admin", admin=True)
-    (directory / "token.txt").write_text(admin.access_token)
-    two = await two_on(homeserver)
-    for _ in range(3):
-        await send(two.sender, two.recipient, two.notice())
-    samples = (ROOT / "tests/samples/no_olm.jsonl").read_text()
-    (directory / "messages.jsonl").write_text(samples)
-    yield Place(homeserver, directory)
-
-
-@pytest.mark.parametrize("command", OWN)
-@in_reactor
-async def test_a_command_of_ours_does_what_its_page_says(
-    place: Place, command: str
-) -> None:
-    """Beside a running Synapse."""
-    result = place.run(command)
-    assert (result.returncode, result.stdout != "") == (0, True), result.stderr
-
-
 @pytest.mark.parametrize("command", PROMTOOL)
 def test_a_command_of_prometheus_is_right(command: str, tmp_path: Path) -> None:
-    """With the rule file beside its configuration."""
     program("promtool")
     config = {"rule_files": [RULES.name]}
     (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
@@ -135,7 +91,6 @@ def test_a_command_of_prometheus_is_right(command: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make an environment that has Synapse and not the module."""
     return environment_beside(OWN_PACKAGES, tmp_path_factory.mktemp("environment"))
 
 
@@ -158,16 +113,6 @@ def test_a_command_of_pip_installs_and_another_uninstalls(
     assert (Path(installed).parent / "operators/pages/page.html").is_file()
     run("sh", "-c", programs + UNINSTALL, directory=ROOT)
     assert where(environment) == ""
-
-
-def test_the_image_is_built_by_commands_that_exist() -> None:
-    """Docker is not here; its only command is one of those above."""
-    page = (ROOT / "docs" / "install.md").read_text()
-    (block,) = re.findall(r"^```dockerfile\n(.*?)^```$", page, re.M | re.S)
-    first, copy, run = block.splitlines()
-    assert first.startswith("FROM matrixdotorg/synapse")
-    assert copy.split()[:2] == ["COPY", "."]
-    assert run.split() == ["RUN", "pip", "install", "--no-cache-dir", copy.split()[2]]
 
 
 def test_the_configuration_that_is_shown_is_the_default() -> None:

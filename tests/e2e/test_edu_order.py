@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any
-
-import attrs
+from typing import Any, Dict, List
 
 from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_notice
@@ -28,108 +26,94 @@ from tests.harness.reactor import in_reactor
 # A transaction has at most 100 EDUs.
 TRANSACTIONS, PAIRS = 3, 50
 RECIPIENT = "@recipient:withheld.test"
+DEVICES = ["KNOWN", *(f"NEW{number}" for number in range(TRANSACTIONS))]
 # Its notices say all the same, so that some are believed to be duplicates.
 REPEATING = "repeating"
 
-
-@attrs.frozen
-class Edu:
-    """One message from another server to one device."""
-
-    sender: str
-    device_id: str
-    message_type: str
-    content: dict[str, Any]
-
-    @property
-    def messages(self) -> dict[str, Any]:
-        """Return it as an EDU has it."""
-        return {RECIPIENT: {self.device_id: self.content}}
+Contents = List[Dict[str, Any]]
 
 
-def traffic() -> list[list[Edu]]:
+def traffic() -> list[list[tuple[str, str, str, dict[str, Any]]]]:
     """Return transactions: pairs of named and unnamed types, from three senders.
 
-    To one device in all of them, and to one of its own in each.
+    Of each message its sender, device, type and content.
     """
     numbers = count()
     transactions = []
     for transaction in range(TRANSACTIONS):
-        edus: list[Edu] = []
+        edus: list[tuple[str, str, str, dict[str, Any]]] = []
         for pair in range(PAIRS):
             sender = (REPEATING, "one", "another")[pair % 3]
             device_id = ("KNOWN", f"NEW{transaction}")[pair % 2]
             number = next(numbers)
+            # Each of a device of its own: none says anything about others.
+            notice = make_notice(make_key(sender), f"D{number}", number=number)
             if sender == REPEATING:
                 notice = make_notice(make_key(sender), "SENDERDEV")
-            else:
-                # Each of a device of its own: none says anything about others.
-                notice = make_notice(make_key(sender), f"D{number}", number=number)
             both = [
-                Edu(sender, device_id, WITHHELD, notice),
-                Edu(sender, device_id, PLAIN, {"number": number, "from": sender}),
+                (sender, device_id, WITHHELD, notice),
+                (sender, device_id, PLAIN, {"number": number, "from": sender}),
             ]
             edus += both if pair % 4 < 2 else reversed(both)
         transactions.append(edus)
     return transactions
 
 
-async def start(stage: Stage, *, module: bool) -> tuple[Homeserver, Neighbour]:
-    """Start a Synapse, and what looks on next to it, inside of the module."""
+async def play(stage: Stage, remote: RemoteServer, *ours: Any) -> Homeserver:
+    """Start a Synapse and send it transaction after transaction.
+
+    What looks on is next to Synapse, inside of the module. A device is logged in just
+    before it is needed.
+    """
     site = stage.site()
-    neighbour = Neighbour(site.directory, "inside")
-    ours = [{"module": MODULE, "config": {}}] if module else []
-    modules = [neighbour.module(), *ours]
-    return await stage.start(None, {"modules": modules}, site), neighbour
-
-
-async def play(
-    homeserver: Homeserver, remote: RemoteServer, transactions: list[list[Edu]]
-) -> None:
-    """Send them one after the other; a device is logged in just before it is needed."""
+    modules = [Neighbour(site.directory, "inside").module(), *ours]
+    homeserver = await stage.start(None, {"modules": modules}, site)
     known = await homeserver.register("recipient", device_id="KNOWN")
-    for number, edus in enumerate(transactions):
+    for number, edus in enumerate(traffic()):
         await log_in(known, f"NEW{number}")
         contents = [
             {
-                "sender": remote.user(edu.sender),
-                "type": edu.message_type,
+                "sender": remote.user(sender),
+                "type": message_type,
                 "message_id": f"{number} {place}",
-                "messages": edu.messages,
+                "messages": {RECIPIENT: {device_id: content}},
             }
-            for place, edu in enumerate(edus)
+            for place, (sender, device_id, message_type, content) in enumerate(edus)
         ]
         status, _ = await remote.send_edus(homeserver, contents)
         assert status == 200
-        device_id = edus[-1].device_id
-        last = [edu.content for edu in edus if edu.device_id == device_id][-1]
+        _, device_id, _, last = edus[-1]
 
         def arrived(device_id: str = device_id, last: Any = last) -> bool:
             return last in contents_of(homeserver, device_id)
 
         await eventually(arrived, True)
+    return homeserver
 
 
-def contents_of(homeserver: Homeserver, device_id: str) -> list[dict[str, Any]]:
-    """Return the contents of what is in a mailbox."""
+def contents_of(homeserver: Homeserver, device_id: str) -> Contents:
     queued = mailbox_of(homeserver, RECIPIENT, device_id)
     return [each["content"] for each in queued]
 
 
-def devices() -> list[str]:
-    """Return the recipient's devices."""
-    return ["KNOWN", *(f"NEW{number}" for number in range(TRANSACTIONS))]
-
-
-def handed_over(neighbour: Neighbour) -> list[dict[str, Any]]:
+def handed_over(homeserver: Homeserver) -> Contents:
     """Return the contents in the order in which the store was given them."""
+    neighbour = Neighbour(homeserver.log_path.parent, "inside")
     given = neighbour.saw(FROM_REMOTE, RECIPIENT)
     return [message["content"] for by_device in given for message in by_device.values()]
 
 
-def without_repeated(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return contents without those of which only one has to stay."""
+def without_repeated(contents: Contents) -> Contents:
     return [each for each in contents if "number" in each]
+
+
+def of_repeating(contents: Contents) -> Contents:
+    """Return what the sender that repeats itself sent."""
+    return [
+        each
+        for each in contents
+        if "number" not in each or each.get("from") == REPEATING
+    ]
 
 
 @on_both_databases
@@ -141,55 +125,22 @@ async def test_edus_are_handed_over_in_order_and_none_is_turned_round(
 
     What is believed to be a duplicate waits, and nothing of its sender overtakes it.
     """
-    stock, beside_stock = await start(own_stage, module=False)
-    homeserver, inside = await start(own_stage, module=True)
-    transactions = traffic()
-    await play(stock, remote, transactions)
-    await play(homeserver, remote, transactions)
-    everything = [edu for edus in transactions for edu in edus]
-    sent = [edu.content for edu in everything]
+    stock = await play(own_stage, remote)
+    homeserver = await play(own_stage, remote, {"module": MODULE, "config": {}})
+    sent = [content for edus in traffic() for *_, content in edus]
 
-    assert handed_over(beside_stock) == sent
-    handed = handed_over(inside)
+    assert handed_over(stock) == sent
+    handed = handed_over(homeserver)
     assert without_repeated(handed) == without_repeated(sent)
-    assert keeps_order(handed, sent)
-    await everything_tidied(homeserver)
-    is_sqlite = new_database is sqlite
-    for device_id in devices():
-        left, as_stock = (contents_of(each, device_id) for each in (homeserver, stock))
-        assert len(left) - len(without_repeated(left)) == 1
-        both = without_repeated(left), without_repeated(as_stock)
-        if is_sqlite:
-            assert both[0] == both[1]
-        else:
-            assert sorted(both[0], key=str) == sorted(both[1], key=str)
-    assert await failures(homeserver) == 0
-
-
-def keeps_order(handed: list[dict[str, Any]], sent: list[dict[str, Any]]) -> bool:
-    """Say whether of the sender that repeats itself nothing overtook anything.
-
-    What collapsed is missing.
-    """
+    # Each is found behind the one before; what collapsed is missing.
     rest = iter(of_repeating(sent))
-    return all(each in rest for each in of_repeating(handed))
-
-
-def of_repeating(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what the sender that repeats itself sent."""
-    return [
-        each
-        for each in contents
-        if "number" not in each or each.get("from") == REPEATING
-    ]
-
-
-def test_what_is_turned_round_would_be_seen() -> None:
-    """A copy that is missing is none of it."""
-    notice = make_notice(make_key(REPEATING), "SENDERDEV")
-    first, second = ({"number": number, "from": REPEATING} for number in range(2))
-    sent = [notice, first, notice, second]
-    assert keeps_order([notice, first, second], sent)
-    assert keeps_order([first, notice, second], sent)
-    for wrong in ([second, first], [first, second, notice]):
-        assert not keeps_order(wrong, sent)
+    assert all(each in rest for each in of_repeating(handed))
+    await everything_tidied(homeserver)
+    for device_id in DEVICES:
+        left = contents_of(homeserver, device_id)
+        mine, stocks = map(without_repeated, (left, contents_of(stock, device_id)))
+        assert len(left) - len(mine) == 1
+        if new_database is not sqlite:
+            mine, stocks = sorted(mine, key=str), sorted(stocks, key=str)
+        assert mine == stocks
+    assert await failures(homeserver) == 0

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import re
-import time
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
-from tests.harness.browsers.chromium import DESKTOP, PHONE, Chromium
+from tests.harness.browsers.chromium import (
+    DESKTOP,
+    PHONE,
+    Chromium,
+    is_read,
+    show,
+    wait,
+)
 from tests.harness.browsers.page_server import HANGS, NOW_TS, PageServer, status, top
-from tests.harness.polling import LOOK_AGAIN_S, PATIENCE_S
 
 BOTH = ["v1/status", "v1/top?limit=10"]
 TOKEN = "syt_token"  # noqa: S105 of nobody
-
-# Time stands still: `due` is what would run when the page refreshes next.
-CLOCK = """
-const later = window.setTimeout;
-window.due = null;
-window.setTimeout = (run, ms) => ms === 15000 ? (window.due = run, 0) : later(run, ms);
-"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    """Run a browser for all of this, whose clock the tests hold."""
-    browser = Chromium.start()
-    try:
-        browser.resize(DESKTOP)
-        browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=CLOCK)
-        yield browser
-    finally:
-        browser.stop()
 
 
 @pytest.fixture
@@ -51,37 +37,19 @@ def server() -> Iterator[PageServer]:
 
 @pytest.fixture
 def browser(chromium: Chromium, server: PageServer) -> Chromium:
-    """Open the page anew."""
-    chromium.complaints()
+    chromium.resize(DESKTOP)
     chromium.driver.get(server.url)
     return chromium
 
 
-def wait(look: Callable[[], Any], expected: Any) -> None:
-    """Look until what is seen is what is expected; no reactor is needed."""
-    ends = time.monotonic() + PATIENCE_S
-    while (seen := look()) != expected and time.monotonic() < ends:
-        time.sleep(LOOK_AGAIN_S)
-    assert seen == expected
-
-
-def give(browser: Chromium) -> None:
-    """Type an access token."""
-    browser.find("#token").send_keys(TOKEN)
-    browser.find("#ask button").click()
-
-
-def show(browser: Chromium) -> None:
-    """Wait until the page shows numbers and has planned to read them again."""
-    give(browser)
-    wait(lambda: browser.run("return window.due !== null"), True)
-    assert browser.find("#numbers").is_displayed()
+def pass_time(browser: Chromium) -> None:
+    """Let the time pass until the page would read again."""
+    browser.run("const due = window.due; window.due = null; due();")
 
 
 def refresh(browser: Chromium) -> None:
-    """Let the time pass until the page reads again, and wait until it did."""
-    browser.run("const due = window.due; window.due = null; due();")
-    wait(lambda: browser.run("return window.due !== null"), True)
+    pass_time(browser)
+    is_read(browser)
 
 
 def state(browser: Chromium) -> tuple[str, str | None]:
@@ -91,7 +59,6 @@ def state(browser: Chromium) -> tuple[str, str | None]:
 
 
 def hide(browser: Chromium, hidden: bool) -> None:
-    """Show another tab, or this one again."""
     browser.run(
         "const [hidden] = arguments;"
         "Object.defineProperty(document, 'hidden',"
@@ -101,26 +68,20 @@ def hide(browser: Chromium, hidden: bool) -> None:
     )
 
 
-def test_it_asks_below_its_own_address(browser: Chromium, server: PageServer) -> None:
-    """A reverse proxy may have Synapse below a path; the token is in a header."""
-    show(browser)
-    assert sorted(server.asked) == [(path, f"Bearer {TOKEN}") for path in BOTH]
-    assert browser.complaints() == []
-
-
-def test_it_refreshes_but_not_while_it_is_hidden(
+def test_it_asks_below_its_own_address_but_not_while_it_is_hidden(
     browser: Chromium, server: PageServer
 ) -> None:
-    """Each time both; back in sight, at once."""
-    show(browser)
+    """A reverse proxy may have Synapse below a path; the token is in a header."""
+    show(browser, TOKEN)
+    assert sorted(server.asked) == [(path, f"Bearer {TOKEN}") for path in BOTH]
     refresh(browser)
     assert len(server.asked) == 2 * len(BOTH)
     hide(browser, True)
     # Nothing is asked before it returns, nor is there anything due after it.
-    browser.run("const due = window.due; window.due = null; due();")
+    pass_time(browser)
     assert browser.run("return window.due") is None
     hide(browser, False)
-    wait(lambda: browser.run("return window.due !== null"), True)
+    is_read(browser)
     assert len(server.asked) == 3 * len(BOTH)
 
 
@@ -133,7 +94,7 @@ def test_a_forgotten_token_is_not_sent_again(
     """
     user = {"user_id": "@a:b.c", "rule": "no_olm", "notices": 1, "error": 0}
     server.answers["v1/top"] = top(senders=[user])
-    show(browser)
+    show(browser, TOKEN)
     text = "return document.body.textContent"
     assert "@a:b.c" in browser.run(text)
     browser.find("#forget").click()
@@ -164,7 +125,7 @@ def test_what_goes_wrong_is_said_and_the_numbers_stay(
 ) -> None:
     """And it tries again, until all is well."""
     server.answers["v1/status"] = status(notices=7)
-    show(browser)
+    show(browser, TOKEN)
     server.answers["v1/status"] = answer
     browser.run(
         "const after = AbortSignal.timeout.bind(AbortSignal);"
@@ -185,11 +146,13 @@ def test_a_token_that_was_logged_out_takes_the_numbers_along(
     browser: Chromium, server: PageServer
 ) -> None:
     """They are not for whoever sits there next."""
-    show(browser)
+    show(browser, TOKEN)
     server.answers["v1/status"] = 401
     browser.run("window.due();")
     wait(lambda: browser.find("#ask").is_displayed(), True)
     assert "is not valid" in browser.find("#message").text
+    assert browser.find("#message").aria_role == "alert"
+    assert browser.run("return document.activeElement.id") == "token"
     assert not browser.find("#numbers").is_displayed()
 
 
@@ -210,7 +173,7 @@ def test_it_says_what_the_module_is_doing(
     )
     assert (browser.run(dot), browser.find("#state").text) == ("none", "")
     server.answers["v1/status"] = status(state=doing)
-    show(browser)
+    show(browser, TOKEN)
     assert state(browser) == (shown, f"state {doing}")
     assert browser.run(dot) != "none"
     browser.find("#forget").click()
@@ -230,31 +193,16 @@ def test_in_observe_mode_everything_would_have_been(
     server.answers["v1/status"] = status(
         state=doing, config=config, collapsed_bytes=99, sweep=sweep, **counts
     )
-    show(browser)
+    show(browser, TOKEN)
     said = browser.find("#numbers").text
     label = browser.find("#chart svg").get_attribute("aria-label") or ""
     assert browser.find("#collapsed").text == (
         "5 would have collapsed, 2 would have superseded one"
     )
-    for text in (said, label):
-        for would in re.findall(r"(\S+ \S+) (?:collapsed|superseded|deleted)", text):
-            assert would in {"would have", "found, none"}
+    would = re.findall(r"(\S+ \S+) (?:collapsed|superseded|deleted)", said + label)
+    assert {*would} <= {"would have", "found, none"}
     assert "not stored" not in said.lower().replace("would not have been stored", "")
     assert "saved" not in said
-
-
-@pytest.mark.parametrize(
-    ("share", "said"), [(None, "\N{EN DASH}"), (0.0, "0.0%"), (0.9712, "97.1%")]
-)
-def test_the_share_is_the_one_of_the_json(
-    browser: Chromium, server: PageServer, share: float | None, said: str
-) -> None:
-    """That of repeats, not of all notices."""
-    server.answers["v1/status"] = status(
-        notices=1000, collapsed=10, collapsed_share=share
-    )
-    show(browser)
-    assert browser.find("#share").text == said
 
 
 def test_the_keyboard_goes_to_what_appeared(browser: Chromium) -> None:
@@ -262,7 +210,7 @@ def test_the_keyboard_goes_to_what_appeared(browser: Chromium) -> None:
     focused = "return document.activeElement.id"
     browser.run("document.getElementById('token').focus()")
     ActionChains(browser.driver).send_keys(TOKEN, Keys.ENTER).perform()
-    wait(lambda: browser.run("return window.due !== null"), True)
+    is_read(browser)
     assert browser.run(focused) == "numbers"
     numbers = browser.find("#numbers")
     assert (numbers.aria_role, numbers.accessible_name) == (
@@ -278,43 +226,22 @@ def test_the_keyboard_goes_to_what_appeared(browser: Chromium) -> None:
     assert browser.run(focused) == "token"
 
 
-def test_a_token_that_is_refused_leaves_the_keyboard_at_its_field(
-    browser: Chromium, server: PageServer
-) -> None:
-    """And is called that aloud."""
-    server.answers["v1/status"] = 403
-    give(browser)
-    wait(lambda: browser.find("#message").is_displayed(), True)
-    assert browser.run("return document.activeElement.id") == "token"
-    assert browser.find("#message").aria_role == "alert"
-
-
 def crowded() -> dict[str, Any]:
-    """Return answers with long names and large numbers."""
-    rule = "verification_requests"
-    user = {
-        "user_id": "@firstname.lastname:matrix.example.org",
-        "rule": rule,
-        "notices": 1_234_567,
-        "error": 1_000,
-    }
-    reason = {"rule": rule, "queue": "outbox", "count": 1_234_567}
-    swept = {"notices": 1_234_567, "deleted": 1_234_567, "deleted_bytes": 1_234_567}
+    rule, many = "verification_requests", 1_234_567
+    long = "@firstname.lastname:matrix.example.org"
+    user = {"user_id": long, "rule": rule, "notices": many, "error": 1_000}
+    reason = {"rule": rule, "queue": "outbox", "count": many}
+    swept = {"notices": many, "deleted": many, "deleted_bytes": many}
+    rules = [{"rule": rule, **swept}]
     failure = {"stage": "x", "count": 1_234, "last_ts": NOW_TS}
     return {
         "v1/status": status(
-            notices=1_234_567,
+            notices=many,
             reasons=[
                 {**reason, "decision": each.action, "reason": each.reason, "why": why}
                 for each, why in WHY.items()
             ],
-            sweep={
-                "done": True,
-                "position": 1,
-                "rows": 1_234_567,
-                **swept,
-                "rules": [{"rule": rule, **swept}],
-            },
+            sweep={"done": True, "position": 1, "rows": many, **swept, "rules": rules},
             failures=[{**failure, "meaning": each} for each in WHAT_FAILED.values()],
         ),
         "v1/top": top(
@@ -344,6 +271,12 @@ while (walker.nextNode()) {
 }
 return broken;
 """
+FONT_SIZES = """
+return [...document.querySelectorAll("main *")]
+  .filter((each) => each.checkVisibility() && each.children.length === 0
+      && each.textContent && !(each instanceof SVGElement))
+  .map((each) => parseFloat(getComputedStyle(each).fontSize));
+"""
 OFF_SCREEN = """
 return [...document.querySelectorAll(".number, .tile")]
   .filter((each) => each.checkVisibility() && each.textContent)
@@ -357,29 +290,26 @@ return [...document.querySelectorAll(".number, .tile")]
 def test_numbers_stay_on_screen_and_words_in_one_piece(
     browser: Chromium, server: PageServer, size: tuple[int, int]
 ) -> None:
-    """However long the names are."""
     server.answers.update(crowded())
     browser.resize(size)
-    try:
-        assert browser.run(BROKEN_WORDS) == []
-        show(browser)
-        assert browser.run(BROKEN_WORDS) == []
-        assert browser.run(OFF_SCREEN) == []
-        width = browser.run("return document.documentElement.scrollWidth")
-        assert width <= size[0]
-        rows = browser.driver.find_elements("css selector", "#recipients tbody td")
-        assert {each.aria_role for each in rows} == {"cell"}
-    finally:
-        browser.resize(DESKTOP)
+    assert browser.run(BROKEN_WORDS) == []
+    show(browser, TOKEN)
+    assert browser.run(BROKEN_WORDS) == []
+    assert browser.run(OFF_SCREEN) == []
+    assert min(browser.run(FONT_SIZES)) >= 14
+    width = browser.run("return document.documentElement.scrollWidth")
+    assert width <= size[0]
+    rows = browser.driver.find_elements("css selector", "#recipients tbody td")
+    assert {each.aria_role for each in rows} == {"cell"}
 
 
-@pytest.mark.parametrize("most", [0, 1, 3, 7, 99, 100, 101, 1234, 987_654])
+@pytest.mark.parametrize("most", [0, 1, 7, 100, 101, 987_654])
 def test_ticks_are_round(browser: Chromium, server: PageServer, most: int) -> None:
     """Ones, twos or fives with zeros, and full quarters of an hour."""
     hour = {**status()["last_hour"], "from_ts": NOW_TS - 3_541_000}
     counts = [0] * 59 + [most]
     server.answers["v1/status"] = status(last_hour={**hour, "collapse": counts})
-    show(browser)
+    show(browser, TOKEN)
     texts = browser.run(
         "return [...document.querySelectorAll('#chart .axis')]"
         ".map((each) => each.textContent)"
@@ -395,22 +325,6 @@ def test_ticks_are_round(browser: Chromium, server: PageServer, most: int) -> No
     assert {time.split(":")[1][:2] for time in times} == {"00", "15", "30", "45"}
 
 
-def test_failures_are_told_in_the_words_of_the_json(
-    browser: Chromium, server: PageServer
-) -> None:
-    """Those that happened; the others are not listed."""
-    server.answers["v1/status"] = status(
-        failures=[
-            {"stage": "decide", "count": 0, "last_ts": None, "meaning": "never"},
-            {"stage": "tidy", "count": 1234, "last_ts": NOW_TS, "meaning": "<b>it"},
-        ]
-    )
-    show(browser)
-    assert "No message is lost" in browser.find("#failures").text
-    assert browser.texts("#stages tbody td")[:2] == ["1,234", "<b>it"]
-    assert len(browser.texts("#stages tbody tr")) == 1
-
-
 def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
     """The true number lies between; without an error it is that number."""
     user = {"user_id": "@a:b.c", "rule": "no_olm", "notices": 1060, "error": 0}
@@ -418,7 +332,7 @@ def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
         senders=[user, {**user, "error": 10}],
         recipients=[{**user, "device_id": "D", "error": 60}],
     )
-    show(browser)
+    show(browser, TOKEN)
     counts = browser.texts("#senders tbody td:nth-child(3)")
     assert counts == ["1,060", "1,050 to 1,060"]
     recipient = ["@a:b.c", "D", "no_olm", "1,000 to 1,060"]
@@ -426,9 +340,9 @@ def test_an_estimate_is_a_range(browser: Chromium, server: PageServer) -> None:
 
 
 def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> None:
-    """And where there is none, nothing."""
-    show(browser)
+    show(browser, TOKEN)
     assert not browser.find("#sweep").is_displayed()
+    assert browser.find("#share").text == "\N{EN DASH}"
     found = {"rows": 2000, "notices": 30, "deleted": 20, "deleted_bytes": 12_345}
     rules = [{"rule": "withheld", "notices": 30, "deleted": 20, "deleted_bytes": 1000}]
     sweep = {"done": False, "position": 0.42, **found, "rules": rules}
@@ -441,29 +355,3 @@ def test_a_sweep_says_how_far_it_is(browser: Chromium, server: PageServer) -> No
     )
     told = browser.texts("#swept-rules tbody td")
     assert told == ["withheld", "30", "20", "1.00 kB"]
-
-
-def test_bars_are_told_apart_without_color(
-    browser: Chromium, server: PageServer
-) -> None:
-    """One is filled, one striped, one hollow; the legend shows the same."""
-    hour = status()["last_hour"]
-    counted = {each: [3] * 60 for each in ("collapse", "supersede", "deliver")}
-    server.answers["v1/status"] = status(last_hour={**hour, **counted})
-    show(browser)
-    card = browser.run(
-        "return getComputedStyle(document.querySelector('.card')).backgroundColor"
-    )
-    for what in (".bar", ".key"):
-        styles = browser.run(
-            "const [what] = arguments;"
-            "return ['collapse', 'supersede', 'deliver'].map((name) => {"
-            " const node = document.querySelector(`${what}.${name}`);"
-            " const {fill, stroke} = getComputedStyle(node); return [fill, stroke]; })",
-            what,
-        )
-        (filled, _), (striped, _), (hollow, outline) = styles
-        assert filled not in (card, "none")
-        assert "#stripes" in striped
-        assert hollow == card
-        assert outline != "none"

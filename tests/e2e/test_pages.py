@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, AsyncIterator
+from typing import Any, AsyncIterator
 
 import attrs
 import pytest
@@ -15,18 +15,21 @@ import treq
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
-from twisted.web.http_headers import Headers
 
 from synapse_withheld import __version__
-from tests.harness.homeservers.stage import Stage, Two, two_on
+from tests.harness.clients.matrix import Client
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.stage import (
+    NewDatabase,
+    Shelf,
+    Stage,
+    Two,
+    two_on,
+)
 from tests.harness.metrics.samples import total
 from tests.harness.polling import until
 from tests.harness.processes.commands import command_line
 from tests.harness.reactor import async_yield_fixture, in_reactor
-
-if TYPE_CHECKING:
-    from tests.harness.clients.matrix import Client
-    from tests.harness.homeservers.homeserver import Homeserver
 
 PATH = "/_synapse/client/withheld/"
 INVENTED = "syt_invented"  # an access token that nobody has
@@ -44,19 +47,23 @@ class Site:
     async def get(
         self, path: str, client: Client | None, **parameters: str
     ) -> tuple[int, Any]:
-        """Ask for something below `PATH`, with a device's access token or none."""
-        response = await treq.get(
-            f"{self.homeserver.base_url}{PATH}{path}",
-            params=parameters,
-            headers=authorized(client) if client else None,
-        )
-        body = (await treq.content(response)).decode()
-        return response.code, json.loads(body) if body.startswith("{") else body
+        """Ask for JSON, and hold the answer against what the OpenAPI file says."""
+        client = client or Client(self.homeserver.base_url, "", "", "")
+        status, answer = await client.request("GET", PATH + path, params=parameters)
+        if status != 404:
+            described = OPENAPI["paths"][PATH + path]["get"]["responses"]
+            check(answer, described[str(status)])
+        return status, answer
+
+    def top(self, *more: str, token: str) -> Any:
+        directory = self.homeserver.log_path.parent
+        (directory / "token.txt").write_text(token)
+        arguments = (*more, "--token-file", "token.txt", self.homeserver.base_url)
+        return command_line("top", *arguments, directory=directory)
 
 
 @async_yield_fixture(scope="module")
 async def site(stage: Stage) -> AsyncIterator[Site]:
-    """Run a Synapse with a sweep, after some traffic."""
     homeserver = await stage.start({"sweep": True})
     admin = await homeserver.register("admin", admin=True)
     site = Site(homeserver, admin, await two_on(homeserver))
@@ -66,41 +73,25 @@ async def site(stage: Stage) -> AsyncIterator[Site]:
     yield site
 
 
-def authorized(client: Client) -> Headers:
-    """Return the header with a device's access token."""
-    return Headers({"Authorization": [f"Bearer {client.access_token}"]})
-
-
-def check(answer: Any, path: str, status: int) -> None:
-    """Hold an answer against what the OpenAPI file says of it."""
-    described = OPENAPI["paths"][f"{PATH}{path}"]["get"]["responses"][str(status)]
+def check(answer: Any, described: Any) -> None:
     if "$ref" in described:
-        described = _resolve(described["$ref"])
+        *_, name = described["$ref"].split("/")
+        described = OPENAPI["components"]["responses"][name]
     schema = described["content"]["application/json"]["schema"]
     whole = {**schema, "components": OPENAPI["components"]}
     Draft202012Validator(whole).validate(answer)
 
 
-def _resolve(reference: str) -> Any:
-    found = OPENAPI
-    for name in reference.split("/")[1:]:
-        found = found[name]
-    return found
-
-
 def test_the_openapi_file_is_one() -> None:
-    """By the validator of the format."""
     validate(OPENAPI)
 
 
 @in_reactor
 async def test_an_admin_is_told_the_status(site: Site) -> None:
-    """The same numbers as the metrics have."""
-    status, answer = await until(
+    _, answer = await until(
         lambda: site.get("v1/status", site.admin),
         lambda found: bool(found[1]["sweep"]["done"]),
     )
-    check(answer, "v1/status", status)
     metrics = await site.homeserver.metrics()
     counts = {
         "version": __version__,
@@ -124,25 +115,23 @@ async def test_an_admin_is_told_the_status(site: Site) -> None:
 
 @in_reactor
 async def test_an_admin_is_told_who_sends_and_receives_most(site: Site) -> None:
-    """By user and by device, as many as are asked for."""
+    """By user and by device; `top` prints the same."""
     sender, recipient = site.two.sender, site.two.recipient
-    status, answer = await site.get("v1/top", site.admin, limit="1")
-    check(answer, "v1/top", status)
+    _, answer = await site.get("v1/top", site.admin, limit="1")
     counted = {"rule": "no_olm", "notices": 20, "error": 0}
     assert [{"user_id": sender.user_id, **counted}] == answer["senders"]
     (busiest,) = answer["recipients"]
-    assert (recipient.user_id, recipient.device_id) == (
-        busiest["user_id"],
-        busiest["device_id"],
-    )
+    assert recipient.user_id == busiest["user_id"]
+    assert recipient.device_id == busiest["device_id"]
+    result = site.top("--json", token=site.admin.access_token)
+    assert answer["senders"] == json.loads(result.stdout)["senders"]
+    assert 0 == result.returncode
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "-1", "1e1", "", "9" * 5000, "٣"])
+@pytest.mark.parametrize("limit", ["0", "101", "1e1", "", "9" * 5000, "٣"])
 @in_reactor
 async def test_a_limit_that_is_none_is_refused(site: Site, limit: str) -> None:
-    """With the name of the parameter and what would be right."""
     status, answer = await site.get("v1/top", site.admin, limit=limit)
-    check(answer, "v1/top", 400)
     assert (400, "M_INVALID_PARAM") == (status, answer["errcode"])
     assert "'limit' must be a whole number from 1 to 100" == answer["error"]
 
@@ -150,50 +139,32 @@ async def test_a_limit_that_is_none_is_refused(site: Site, limit: str) -> None:
 @pytest.mark.parametrize("path", ["v1/status", "v1/top"])
 @in_reactor
 async def test_others_are_told_what_synapse_tells_them(site: Site, path: str) -> None:
-    """As of its own admin API."""
-    status, answer = await site.get(path, None)
-    check(answer, path, 401)
-    assert (401, "M_MISSING_TOKEN") == (status, answer["errcode"])
-
     stranger = attrs.evolve(site.admin, access_token=INVENTED)
-    status, answer = await site.get(path, stranger)
-    check(answer, path, 401)
-    assert (401, "M_UNKNOWN_TOKEN") == (status, answer["errcode"])
-
-    status, answer = await site.get(path, site.two.sender)
-    check(answer, path, 403)
-    assert (403, "M_FORBIDDEN") == (status, answer["errcode"])
+    for client, expected in (
+        (None, (401, "M_MISSING_TOKEN")),
+        (stranger, (401, "M_UNKNOWN_TOKEN")),
+        (site.two.sender, (403, "M_FORBIDDEN")),
+    ):
+        status, answer = await site.get(path, client)
+        assert expected == (status, answer["errcode"])
 
 
 @in_reactor
 async def test_only_reading_is_possible(site: Site) -> None:
-    """Whoever asks: there is nothing to change."""
     for path in ("", "v1/status", "v1/top"):
         for method in ("POST", "PUT", "DELETE"):
-            response = await treq.request(
-                method,
-                f"{site.homeserver.base_url}{PATH}{path}",
-                headers=authorized(site.admin),
-            )
-            await treq.content(response)
+            status, _ = await site.admin.request(method, PATH + path)
             # Not allowed, says Synapse; Twisted has not implemented some.
-            assert response.code in {405, 501}
+            assert status in {405, 501}
 
 
+@pytest.mark.parametrize("path", ["v1", "v1/status/more", "page.html", "%00", "%ff/"])
 @in_reactor
-async def test_what_is_not_there_is_not_found(site: Site) -> None:
+async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
     """Below the pages too, and in JSON, as all that Synapse says to clients."""
-    for path in (
-        *("v1", "v1/", "v1/more", "v2", "v2/status", "v1/status/", "v1/status/more"),
-        *("v1/top/more/of/it", "page.html", "favicon.ico", "%00", "%ff/"),
-    ):
-        for client in (site.admin, None):
-            status, answer = await site.get(path, client)
-            assert 404 == status
-            assert {
-                "errcode": "M_UNRECOGNIZED",
-                "error": "Unrecognized request",
-            } == answer
+    for client in (site.admin, None):
+        told = {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}
+        assert (404, told) == await site.get(path, client)
 
 
 @in_reactor
@@ -201,98 +172,55 @@ async def test_the_page_is_the_same_for_all_and_runs_only_itself(site: Site) -> 
     """It holds no data; its own script and style are allowed by their hashes."""
     response = await treq.get(f"{site.homeserver.base_url}{PATH}")
     html = (await treq.content(response)).decode()
-    policy = response.headers.getRawHeaders("Content-Security-Policy")
-    assert 200 == response.code
-    assert ["text/html; charset=utf-8"] == response.headers.getRawHeaders(
-        "Content-Type"
-    )
+    headers = {
+        name: response.headers.getRawHeaders(name)
+        for name in ("Content-Type", "Content-Security-Policy")
+    }
     hashes = []
     for element in ("script", "style"):
         (text,) = re.findall(f"<{element}>(.*?)</{element}>", html, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         hashes.append(f"{element}-src 'sha256-{digest}'")
-    assert policy is not None
-    assert (
+    policy = (
         f"default-src 'none'; {'; '.join(hashes)}; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ) == policy[0]
-    for name in ("alice", site.two.sender.user_id, site.homeserver.server_name):
+    )
+    assert 200 == response.code
+    assert headers == {
+        "Content-Type": ["text/html; charset=utf-8"],
+        "Content-Security-Policy": [policy],
+    }
+    for name in (site.two.sender.user_id, site.homeserver.server_name):
         assert name not in html
-
-
-@in_reactor
-async def test_without_its_slash_the_page_is_found(site: Site) -> None:
-    """Also behind a reverse proxy that adds a path."""
-    response = await treq.get(
-        f"{site.homeserver.base_url}{PATH.rstrip('/')}", allow_redirects=False
-    )
-    await treq.content(response)
-    assert (302, ["withheld/"]) == (
-        response.code,
-        response.headers.getRawHeaders("Location"),
-    )
-
-
-@in_reactor
-async def test_top_prints_the_answer(site: Site) -> None:
-    """The token comes from the environment or a file, never from the command."""
-    directory = site.homeserver.log_path.parent
-    file = directory / "token.txt"
-    file.write_text(site.admin.access_token)
-    arguments = ("top", "--json", "--token-file", file.name, site.homeserver.base_url)
-    result = command_line(*arguments, directory=directory)
-    _, answer = await site.get("v1/top", site.admin)
-    shown = json.loads(result.stdout)
-    assert (answer["senders"], 0) == (shown["senders"], result.returncode)
+    # Without its slash it is found, also behind a reverse proxy that adds a path.
+    url = f"{site.homeserver.base_url}{PATH.rstrip('/')}"
+    response = await treq.get(url, allow_redirects=False)
+    assert 302 == response.code
+    assert ["withheld/"] == response.headers.getRawHeaders("Location")
 
 
 @in_reactor
 async def test_top_says_why_it_gets_no_answer(site: Site) -> None:
     """And what to do; the token is in none of it."""
-    directory = site.homeserver.log_path.parent
-    url = site.homeserver.base_url
-    file = directory / "other.txt"
     for token, said in (
         (site.two.sender.access_token, "403: the access token is not one of a server"),
         (INVENTED, "401: the access token is not valid"),
-        ("", "no access token: give --token-file or set SYNAPSE_WITHHELD_TOKEN"),
     ):
-        file.write_text(token)
-        result = command_line(
-            "top", "--token-file", str(file), url, directory=directory
-        )
+        result = site.top(token=token)
         assert (2, "") == (result.returncode, result.stdout)
         assert said in result.stderr
-        assert not token or token not in result.stderr
-    nobody = "http://127.0.0.1:1"
-    file.write_text(INVENTED)
-    result = command_line("top", "--token-file", str(file), nobody, directory=directory)
-    assert "it does not answer" in result.stderr
-    result = command_line("top", "--token-file", "gone", url, directory=directory)
-    assert "the access token cannot be read" in result.stderr
+        assert token not in result.stderr
 
 
 @in_reactor
-async def test_without_pages_there_is_nothing(own_stage: Stage) -> None:
+async def test_without_pages_there_is_nothing(
+    shelf: Shelf, new_database: NewDatabase
+) -> None:
     """As on a Synapse that never had the module."""
-    homeserver = await own_stage.start({"pages": False})
+    homeserver = await shelf.homeserver(new_database, {"pages": False})
     admin = await homeserver.register("admin", admin=True)
     site = Site(homeserver, admin, await two_on(homeserver))
     for path in ("", "v1/status", "v1/top"):
-        assert 404 == (await site.get(path, admin))[0]
-    directory = homeserver.log_path.parent
-    (directory / "token.txt").write_text(admin.access_token)
-    arguments = ("top", "--token-file", "token.txt", homeserver.base_url)
-    result = command_line(*arguments, directory=directory)
+        assert 404 == (await admin.request("GET", PATH + path))[0]
+    result = site.top(token=admin.access_token)
     assert "it answers 404: this process does not serve it" in result.stderr
-
-
-@in_reactor
-async def test_in_observe_mode_the_state_says_so(own_stage: Stage) -> None:
-    """It decides and changes nothing."""
-    homeserver = await own_stage.start({"mode": "observe"})
-    admin = await homeserver.register("admin", admin=True)
-    site = Site(homeserver, admin, await two_on(homeserver))
-    status, answer = await site.get("v1/status", admin)
-    check(answer, "v1/status", status)
-    assert ("observing", None) == (answer["state"], answer["sweep"])

@@ -12,6 +12,7 @@ from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.stage import (
     NewDatabase,
     Shelf,
+    Stage,
     Two,
     everything_tidied,
     two_on,
@@ -61,19 +62,23 @@ def withheld(session: str, code: str) -> Message:
 
 @async_fixture()
 async def every_rule(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse with every rule on."""
     return await shelf.homeserver(new_database, {"rules": ALL_RULES})
 
 
 async def tell(two: Two, *messages: Message) -> None:
-    """Send messages one after the other."""
     for message_type, content in messages:
         await two.send(content, message_type)
 
 
 def types_and_contents(two: Two) -> list[Message]:
-    """Return what is queued."""
     return [(message["type"], message["content"]) for message in two.mailbox()]
+
+
+async def contents(two: Two, since: str | None = None) -> tuple[list[Any], str]:
+    """Let the recipient sync; return the contents, and what acknowledges them."""
+    answer = await two.recipient.sync(since=since)
+    events = answer.get("to_device", {}).get("events", [])
+    return [each["content"] for each in events], answer["next_batch"]
 
 
 @pytest.mark.parametrize(("asked", "taken_back"), PAIRS, ids=lambda each: each[0])
@@ -81,35 +86,22 @@ def types_and_contents(two: Two) -> list[Message]:
 async def test_a_cancellation_takes_the_place_of_its_request(
     every_rule: Homeserver, asked: Message, taken_back: Message
 ) -> None:
-    """And nothing else goes."""
+    """And who was asked already hears that it was taken back."""
     two = await two_on(every_rule)
     other = ("m.dummy", {"n": 1})
+    await tell(two, asked, other)
+    given, since = await contents(two)
+    assert given == [asked[1], other[1]]
     async with counted(every_rule) as decided:
-        await tell(two, asked, other, taken_back)
+        await tell(two, taken_back)
         await eventually(lambda: types_and_contents(two), [other, taken_back])
-    assert decided == {"deliver": 1, "supersede": 1}
-
-
-@pytest.mark.parametrize(("asked", "taken_back"), PAIRS, ids=lambda each: each[0])
-@in_reactor
-async def test_who_was_asked_already_hears_that_it_was_taken_back(
-    every_rule: Homeserver, asked: Message, taken_back: Message
-) -> None:
-    """The sync is answered, and nothing acknowledged yet."""
-    two = await two_on(every_rule)
-    await tell(two, asked)
-    answer = await two.recipient.sync(timeout_ms=0)
-    assert [asked[1]] == [each["content"] for each in answer["to_device"]["events"]]
-    await tell(two, taken_back)
-    next_answer = await two.recipient.sync(since=answer["next_batch"], timeout_ms=0)
-
-    events = next_answer["to_device"]["events"]
-    assert [taken_back[1]] == [each["content"] for each in events]
+    assert decided == {"supersede": 1}
+    # Nothing was acknowledged before.
+    assert (await contents(two, since))[0] == [taken_back[1]]
 
 
 @in_reactor
 async def test_each_session_has_its_newest_code(every_rule: Homeserver) -> None:
-    """Repeats are not stored."""
     two = await two_on(every_rule)
     one, other = withheld("1", "m.unverified"), withheld("2", "m.unverified")
     newer = withheld("1", "m.blacklisted")
@@ -134,25 +126,59 @@ def storm(seed: int) -> list[Message]:
     return messages
 
 
-def what_is_known(two: Two) -> tuple[Any, ...]:
-    """Return what a client knows that reads everything now."""
-    client = Client()
-    # Whatever the users are called.
-    client.give({**each, "sender": "@s"} for each in two.mailbox())
-    return client.knows
-
-
 @in_reactor
 async def test_a_client_knows_the_same_as_without_the_module(
     every_rule: Homeserver, stock: Homeserver
 ) -> None:
-    """Having read less."""
     for seed in range(3):
         pairs = [await two_on(each) for each in (stock, every_rule)]
         for two in pairs:
             await tell(two, *storm(seed))
         await everything_tidied(every_rule)
-        queued = [len(two.mailbox()) for two in pairs]
+        queued = [two.mailbox() for two in pairs]
+        clients = Client(), Client()
+        for client, messages in zip(clients, queued):
+            # Whatever the users are called.
+            client.give({**each, "sender": "@s"} for each in messages)
+        assert clients[0].knows == clients[1].knows
+        assert len(queued[1]) < len(queued[0]) == 60
 
-        assert what_is_known(pairs[0]) == what_is_known(pairs[1])
-        assert queued[1] < queued[0] == 60
+
+OTHER: Message = ("m.dummy", {"n": 1})
+ASKED = request(KEY_REQUEST, "request", "1", "a")
+TAKEN_BACK = request(KEY_REQUEST, "request_cancellation", "1", "")
+
+
+@async_fixture(scope="module")
+async def homeserver(stage: Stage) -> Homeserver:
+    """Run a Synapse on which requests vanish, for this file alone."""
+    rules = {"key_requests": "vanish", "secret_requests": "vanish"}
+    return await stage.start({"rules": rules})
+
+
+@in_reactor
+async def test_while_nobody_reads_request_and_cancellation_vanish(two: Two) -> None:
+    """However often it is repeated; nothing else goes."""
+    secret = request(SECRET_REQUEST, "request", "1", "a")
+    no_secret = request(SECRET_REQUEST, "request_cancellation", "1", "")
+    async with counted(two.homeserver) as decided:
+        await tell(two, ASKED, OTHER, ASKED, TAKEN_BACK, secret, no_secret)
+        await eventually(lambda: types_and_contents(two), [OTHER])
+    assert decided == {"deliver": 2, "supersede": 3}
+
+
+@in_reactor
+async def test_whoever_read_the_request_is_told_that_it_is_taken_back(two: Two) -> None:
+    await tell(two, ASKED)
+    given, since = await contents(two)
+    assert [ASKED[1]] == given
+    await tell(two, TAKEN_BACK)
+    await everything_tidied(two.homeserver)
+    given, since = await contents(two, since)
+    assert [TAKEN_BACK[1]] == given
+
+    # It is acknowledged, asked again and taken back: the device knew of it before.
+    await contents(two, since)
+    await tell(two, ASKED, TAKEN_BACK)
+    await everything_tidied(two.homeserver)
+    assert [TAKEN_BACK[1]] == (await contents(two, since))[0]

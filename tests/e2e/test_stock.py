@@ -1,8 +1,10 @@
-"""Beside a stock Synapse: what is left is stored byte for byte as it stores it."""
+"""What is none of the business of the module is stored as stock Synapse stores it."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import pytest
 
 from tests.e2e.conftest import on_both_databases
 from tests.harness.clients.messages import (
@@ -15,7 +17,8 @@ from tests.harness.clients.messages import (
 )
 from tests.harness.databases.mailbox import stored
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import everything_tidied, log_in, new_name
+from tests.harness.homeservers.stage import Two, everything_tidied, log_in, new_name
+from tests.harness.metrics.samples import counted, total
 from tests.harness.reactor import in_reactor
 
 KEY = make_key("beside stock")
@@ -42,7 +45,7 @@ def traffic(user_id: str) -> list[tuple[str, dict[str, dict[str, Any]], bool]]:
         (WITHHELD, to(AWAY={**notice, "code": "m.unavailable"}, SECOND=ODD), True),
         (PLAIN, to(every=ODD), True),
         (WITHHELD, {"@nobody:withheld.test": {"*": notice}, user_id: {}}, True),
-        (ENCRYPTED, to(AWAY=make_olm_lookalike(make_key("x"), make_key("y"))), True),
+        (ENCRYPTED, to(AWAY=make_olm_lookalike(make_key("x"))), True),
         (WITHHELD, to(AWAY=make_notice(KEY, "OTHERDEV", **ODD)), True),
         (ENCRYPTED, to(every={**ODD, "algorithm": "m.none"}), True),
         (WITHHELD, to(AWAY={**notice, "reason": "again"}), False),
@@ -78,3 +81,31 @@ async def run_traffic(
         if everything or stays:
             assert await sender.send_to_device(message_type, contents) == 200
     return away.user_id
+
+
+MESSAGES = "synapse_withheld_messages_total"
+
+
+# What is changed of a notice, and the code that it is counted as.
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"algorithm": ["m.megolm.v1.aes-sha2"]}, "malformed"),
+        ({"sender_key": "A" * 65}, "malformed"),
+        ({"code": "m.unverified"}, "m.unverified"),
+        ({"code": "org.example.mine"}, "other"),
+    ],
+)
+@in_reactor
+async def test_what_is_no_notice_is_stored_counted_and_not_decided_about(
+    two: Two, change: dict[str, Any], code: str
+) -> None:
+    async def count() -> float:
+        metrics = await two.homeserver.metrics()
+        return total(metrics, MESSAGES, code=code, source="local")
+
+    before = await count()
+    async with counted(two.homeserver) as decided:
+        sent = [await two.send(two.notice(**change)) for _ in range(2)]
+    assert (two.mailbox(), decided) == (sent, {})
+    assert await count() - before == 2

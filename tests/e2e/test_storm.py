@@ -1,141 +1,137 @@
-"""Many connections at once on PostgreSQL, where a careless module fails requests."""
+"""Many connections at once, where a careless module fails, or loses log contexts."""
 
 from __future__ import annotations
 
-from itertools import count
-from typing import TYPE_CHECKING, Any, Callable
+import re
+from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, gatherResults
 
 from tests.e2e.conftest import on_postgres
 from tests.harness.clients.messages import (
     ENCRYPTED,
+    PLAIN,
     WITHHELD,
     make_key,
-    make_message,
     make_olm_lookalike,
 )
-from tests.harness.homeservers.stage import Two, everything_tidied, two_on
-from tests.harness.metrics.samples import failures
-from tests.harness.polling import eventually
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.homeservers.settings import write_log_config
+from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.metrics.samples import DECISIONS, TIDIED, failures, total
 from tests.harness.reactor import in_reactor
+from tests.harness.together import together
 
-if TYPE_CHECKING:
-    from tests.harness.homeservers.homeserver import Homeserver
-
-CONNECTIONS = 32
-MESSAGES = 800
+CONNECTIONS, MESSAGES_EACH = 32, 25
 
 
-async def storm(
-    two: Two,
-    message: Callable[[int, int], tuple[str, dict[str, Any]]],
-    messages: int = MESSAGES,
+@on_postgres
+@pytest.mark.parametrize("olm_every", [MESSAGES_EACH + 1, 2])
+@in_reactor
+async def test_storm_of_notices_leaves_one_and_every_olm_message(
+    homeserver: Homeserver, olm_every: int
 ) -> None:
-    """Send messages over many connections, each sending one after the other.
-
-    Args:
-        two: Who sends to whom.
-        message: Returns type and content of a connection's message by number.
-        messages: How many, over all connections.
-    """
-    left = count()
+    """Those that re-arm all stay, in order; and nobody lost a race."""
+    two = await two_on(homeserver)
 
     async def keep_sending(connection: int) -> None:
-        for number in count():
-            if next(left) >= messages:
-                return
-            message_type, content = message(connection, number)
-            await two.send(content, message_type)
+        for number in range(1, MESSAGES_EACH + 1):
+            name = f"{connection} {number}"
+            if number % olm_every:
+                await two.send(two.notice(reason=name))
+            else:
+                olm = make_olm_lookalike(two.sender_key, make_key("theirs"), name)
+                await two.send(olm, ENCRYPTED)
 
-    await gatherResults(
-        [Deferred.fromCoroutine(keep_sending(each)) for each in range(CONNECTIONS)]
-    )
-
-
-async def nothing_failed(homeserver: Homeserver) -> None:
-    """Check that nobody lost a race in the database, and that no statement failed."""
+    await together(*map(keep_sending, range(CONNECTIONS)))
+    await everything_tidied(homeserver)
+    queued = two.mailbox()
+    assert [each["type"] for each in queued].count(WITHHELD) == 1
+    bodies = [
+        next(iter(each["content"]["ciphertext"].values()))["body"].split()
+        for each in queued
+        if each["type"] == ENCRYPTED
+    ]
+    numbers = list(range(olm_every, MESSAGES_EACH + 1, olm_every))
+    for connection in range(CONNECTIONS):
+        found = [int(number) for own, number in bodies if own == str(connection)]
+        assert found == numbers
     log = homeserver.log_path.read_text(errors="replace")
     assert "could not serialize" not in log
     assert await failures(homeserver) == 0
 
 
-@on_postgres
-@in_reactor
-async def test_storm_of_notices_leaves_exactly_one(homeserver: Homeserver) -> None:
-    """Every answer is 200, and of all notices the first is there."""
-    two = await two_on(homeserver)
-    await storm(two, lambda *_: (WITHHELD, two.notice()))
-    await eventually(two.mailbox, [two.queued(two.notice())])
-    await nothing_failed(homeserver)
+# Who warns, and of what: the time and the request before, names and numbers differ.
+LINE = re.compile(r"^\S+ \S+ (?P<logger>\S+) (?:WARNING|ERROR|CRITICAL) (?P<text>.*)$")
+ABOUT_CONTEXTS = re.compile(r"log ?context|logging ?context|sentinel", re.IGNORECASE)
 
 
-@on_postgres
+async def start(stage: Stage, module: dict[str, Any] | None) -> Homeserver:
+    site = stage.site()
+    directory = site.directory / "everything"
+    log_path = directory / "everything.log"
+    write_log_config(directory, log_path, level="DEBUG")
+    config = {"log_config": str(directory / "log.yaml")}
+    homeserver = await stage.start(module, config, site)
+    homeserver.log_path = log_path
+    return homeserver
+
+
+async def everything(homeserver: Homeserver, remote: RemoteServer) -> None:
+    """Send what waits, what is released, what supersedes, and what others read."""
+    people = [await two_on(homeserver) for _ in range(3)]
+
+    async def keep_sending(two: Two, connection: int) -> None:
+        for number in range(12):
+            key = make_key(f"{two.sender_key} {number // 6}")
+            await two.send(two.notice(sender_key=key))
+            if (connection + number) % 4 == 0:
+                await two.send({"number": number}, PLAIN)
+            if (connection + number) % 6 == 0:
+                await two.recipient.sync()
+
+    await together(*(keep_sending(people[each % 3], each) for each in range(12)))
+    two = people[0]
+    messages = {two.recipient.user_id: {two.recipient.device_id: two.notice()}}
+    for number in range(20):
+        kind = [WITHHELD, WITHHELD, PLAIN][number % 3]
+        await remote.send_edu(homeserver, remote.user("sender"), kind, messages)
+
+
+def warnings(log: str) -> set[str]:
+    """Return what a log warns of about log contexts, without names and numbers."""
+    return {
+        re.sub(r"\S*\d\S*", "…", found["text"])
+        for found in map(LINE.match, log.splitlines())
+        if found
+        and (
+            found["logger"].startswith("synapse.logging.context")
+            or ABOUT_CONTEXTS.search(found["text"])
+        )
+    }
+
+
 @in_reactor
-async def test_storm_of_notices_and_olm_messages_keeps_every_olm_message(
-    homeserver: Homeserver,
+async def test_no_log_context_is_lost_that_stock_does_not_lose(
+    own_stage: Stage, remote: RemoteServer
 ) -> None:
-    """Half of them re-arm: all of those stay, in order, beside one notice."""
-    two = await two_on(homeserver)
-
-    def message(connection: int, number: int) -> tuple[str, dict[str, Any]]:
-        if number % 2:
-            return WITHHELD, two.notice(reason=f"{connection} {number}")
-        body = f"{connection} {number}"
-        olm = make_olm_lookalike(two.sender_key, make_key("recipient"), body)
-        return ENCRYPTED, olm
-
-    await storm(two, message)
+    """Duplicates wait and are released, and rows are tidied, at level DEBUG."""
+    stock = await start(own_stage, None)
+    homeserver = await start(own_stage, {})
+    for each in (stock, homeserver):
+        await everything(each, remote)
     await everything_tidied(homeserver)
-    queued = two.mailbox()
-    assert len([each for each in queued if each["type"] == WITHHELD]) == 1
-    check_order(queued, MESSAGES)
-    await nothing_failed(homeserver)
 
-
-def check_order(queued: list[dict[str, Any]], sent: int) -> None:
-    """Check that of each connection every second message is there, in order."""
-    by_connection: dict[int, list[int]] = {}
-    for each in queued:
-        if each["type"] == ENCRYPTED:
-            (ciphertext,) = each["content"]["ciphertext"].values()
-            connection, number = map(int, ciphertext["body"].split())
-            by_connection.setdefault(connection, []).append(number)
-    for numbers in by_connection.values():
-        assert numbers == list(range(0, 2 * len(numbers), 2))
-    # Each connection begins with an Olm message, so some have one more of them.
-    olm_messages = sum(map(len, by_connection.values()))
-    assert sent / 2 <= olm_messages <= sent / 2 + len(by_connection) / 2 + 1
-
-
-@on_postgres
-@in_reactor
-async def test_storm_of_superseding_notices_leaves_one(homeserver: Homeserver) -> None:
-    """Where every notice has a new key, each deletion races with the next write."""
-    two = await two_on(homeserver)
-    notices = [two.notice(sender_key=make_key(f"{each}")) for each in range(8)]
-    await storm(
-        two,
-        lambda connection, number: (WITHHELD, notices[(connection + number) % 8]),
-        messages=400,
+    metrics = await homeserver.metrics()
+    assert total(metrics, DECISIONS, decision="collapse") > 0
+    assert total(metrics, DECISIONS, reason="released") > 0
+    assert total(metrics, TIDIED) > 0
+    logs = [each.log_path.read_text(errors="replace") for each in (homeserver, stock)]
+    assert " DEBUG " in logs[0]
+    assert warnings(logs[0]) - warnings(logs[1]) == set()
+    # They would be seen.
+    line = (
+        "2026-11-25 18:41:38,410 twisted ERROR PUT-7 Re-starting finished log context"
     )
-    await everything_tidied(homeserver)
-    (left,) = two.mailbox()
-    assert left in [two.queued(each) for each in notices]
-    await nothing_failed(homeserver)
-
-
-def test_lost_olm_messages_would_be_seen() -> None:
-    """A gap and a wrong order are noticed."""
-
-    def queued(*numbers: int) -> list[dict[str, Any]]:
-        return [
-            make_message("@a:b", make_olm_lookalike("k", "r", f"1 {number}"), ENCRYPTED)
-            for number in numbers
-        ]
-
-    check_order(queued(0, 2, 4), sent=6)
-    for numbers in ((0, 4), (2, 0), (0,)):
-        with pytest.raises(AssertionError):
-            check_order(queued(*numbers), sent=6)
+    assert len(warnings(line)) == 1

@@ -1,4 +1,4 @@
-"""A backlog that stock Synapse made is swept, by hand and by the module itself."""
+"""A backlog that stock Synapse made is surveyed, and swept by hand or by the module."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import pytest
 
 from synapse_withheld.sweep.walk import Options
 from tests.e2e.conftest import on_both_databases
-from tests.e2e.test_doomed import schedule_deletion
 from tests.harness.clients.messages import (
     ENCRYPTED,
     PLAIN,
+    WITHHELD,
     make_key,
     make_notice,
     make_olm_lookalike,
 )
 from tests.harness.databases.backlog import Table, must_stay
 from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Site, Stage, Two, everything_tidied, two_on
+from tests.harness.homeservers.stage import (
+    Site,
+    Stage,
+    Two,
+    everything_tidied,
+    two_on,
+)
 from tests.harness.metrics.samples import failures, total
-from tests.harness.polling import eventually, pause, until
+from tests.harness.polling import eventually, until
 from tests.harness.processes.commands import command_line
 from tests.harness.reactor import async_fixture, in_reactor
 
 DEVICES = 3
 COPIES = 10
-SLOWLY = ("--batch-size", "3")
 
 
 async def with_backlog(homeserver: Homeserver) -> Two:
@@ -49,7 +53,6 @@ async def with_backlog(homeserver: Homeserver) -> Two:
 
 
 def table(homeserver: Homeserver, two: Two) -> Table:
-    """Return the rows of the recipient."""
     rows = homeserver.query(
         """
         SELECT user_id, device_id, stream_id, message_json FROM device_inbox
@@ -60,19 +63,20 @@ def table(homeserver: Homeserver, two: Two) -> Table:
     return {(user, device, stream_id): text for user, device, stream_id, text in rows}
 
 
-def sweep(homeserver: Homeserver, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Sweep to the end; return the exit code and what was counted."""
-    how = arguments if "--dry-run" in arguments else ("--enforce", *arguments)
-    result = command_line(
-        *("sweep", "-c", "homeserver.yaml", "--pause", "0", "--json", *how),
-        directory=homeserver.log_path.parent,
-    )
+def command(homeserver: Homeserver, name: str, *more: str) -> tuple[int, Any]:
+    """Run a command to its end; return the exit code and what was counted."""
+    arguments = (name, "-c", "homeserver.yaml", "--pause", "0", "--json", *more)
+    result = command_line(*arguments, directory=homeserver.log_path.parent)
     assert result.stderr == ""
     return result.returncode, json.loads(result.stdout)
 
 
+def sweep(homeserver: Homeserver, *arguments: str) -> tuple[int, dict[str, Any]]:
+    how = arguments if "--dry-run" in arguments else ("--enforce", *arguments)
+    return command(homeserver, "sweep", *how)
+
+
 def begin_sweep(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str]:
-    """Begin to sweep."""
     command = [sys.executable, "-m", "synapse_withheld.cli", "sweep"]
     return subprocess.Popen(  # noqa: S603 our own command
         [*command, "-c", "homeserver.yaml", "--json", "--enforce", *arguments],
@@ -82,18 +86,7 @@ def begin_sweep(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str
     )
 
 
-async def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
-    """Wait for the end of a sweep; return its exit code and what was counted."""
-    for _ in range(600):
-        if process.poll() is not None:
-            break
-        await pause()
-    output, _ = process.communicate()
-    return process.returncode, json.loads(output)
-
-
 async def begun(homeserver: Homeserver, before: Table, two: Two) -> None:
-    """Wait until a sweep has deleted some rows."""
     await eventually(lambda: len(table(homeserver, two)) < len(before), expected=True)
 
 
@@ -117,72 +110,30 @@ async def test_a_backlog_is_swept_while_synapse_runs(stock: Homeserver) -> None:
 
 
 @in_reactor
-async def test_a_sweep_that_is_killed_is_taken_up_again(
+async def test_a_sweep_that_is_killed_or_asked_to_end_is_taken_up_again(
     stock: Homeserver, tmp_path: Path
 ) -> None:
-    """From where it was, if it was to note that; and from the beginning."""
+    """From where it was; and who is asked says what it did, and that it is not done."""
     two = await with_backlog(stock)
     before = table(stock, two)
-    noted = tmp_path / "place"
-    process = begin_sweep(stock, *SLOWLY, "--place", str(noted))
-    await begun(stock, before, two)
-    process.kill()
-    process.communicate()
-    partly = table(stock, two)
     expected = must_stay(before, Options())
-    assert expected < partly.keys() < before.keys()
-    assert json.loads(noted.read_text())["user_id"] == two.recipient.user_id
+    noted = tmp_path / "place"
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        there = table(stock, two)
+        process = begin_sweep(stock, "--batch-size", "1", "--place", str(noted))
+        await begun(stock, there, two)
+        process.send_signal(how)
+        output, _ = process.communicate(timeout=60)
+        gone = len(there) - len(table(stock, two))
+        if how == signal.SIGTERM:
+            said = json.loads(output)
+            assert (process.returncode, said["done"]) == (1, False)
+            assert 0 < gone <= said["deleted"]
+        assert json.loads(noted.read_text())["user_id"] == two.recipient.user_id
+    assert expected < table(stock, two).keys() < before.keys()
     code, _ = sweep(stock, "--place", str(noted))
     assert (code, expected) == (0, set(table(stock, two)))
     assert not noted.exists()
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@in_reactor
-async def test_a_sweep_ends_when_it_is_asked_to(
-    stock: Homeserver, how: signal.Signals
-) -> None:
-    """It says what it did, and that it is not done."""
-    two = await with_backlog(stock)
-    before = table(stock, two)
-    process = begin_sweep(stock, *SLOWLY)
-    await begun(stock, before, two)
-    process.send_signal(how)
-    code, said = await ended(process)
-    gone = len(before) - len(table(stock, two))
-    assert (code, said["done"]) == (1, False)
-    assert 0 < gone <= said["deleted"]
-    assert sweep(stock)[0] == 0
-
-
-@in_reactor
-async def test_a_device_that_is_being_deleted_is_left_alone(stock: Homeserver) -> None:
-    """Every row of it; others are swept."""
-    doomed, two = await with_backlog(stock), await with_backlog(stock)
-    before = table(stock, doomed), table(stock, two)
-    schedule_deletion(stock, doomed.recipient.user_id, "AWAY", 1)
-    code, said = sweep(stock)
-    assert code == 0
-    assert before[0] == table(stock, doomed)
-    assert must_stay(before[1], Options()) == table(stock, two).keys()
-    assert said["left_alone"] == len(before[0]) - len(must_stay(before[0], Options()))
-    stock.query("DELETE FROM scheduled_tasks WHERE resource_id = ?", ("AWAY",))
-
-
-@on_both_databases
-@in_reactor
-async def test_two_sweeps_at_once_leave_what_one_leaves(stock: Homeserver) -> None:
-    """With batches of different sizes; each row is deleted by one of them."""
-    two = await with_backlog(stock)
-    assert sweep(stock, "--dry-run")[0] == 0
-    before = table(stock, two)
-    one = begin_sweep(stock, "--batch-size", "3")
-    other = begin_sweep(stock, "--batch-size", "7")
-    codes = [await ended(each) for each in (one, other)]
-    expected = must_stay(before, Options())
-    assert [0, 0] == [code for code, _ in codes]
-    assert expected == table(stock, two).keys()
-    assert len(before) - len(expected) <= sum(said["deleted"] for _, said in codes)
 
 
 @attrs.frozen
@@ -196,7 +147,6 @@ class Left:
 
 @async_fixture(scope="module")
 async def left(stage: Stage) -> Left:
-    """Let stock Synapse make a backlog, and stop it."""
     site = stage.site()
     stock = await stage.start(None, site=site)
     two = await with_backlog(stock)
@@ -222,36 +172,34 @@ async def test_a_sweep_beside_the_module_that_goes_on(
     homeserver, two = await with_module_after_stock(own_stage, left, {}), left.two
     sender = attrs.evolve(two.sender, base_url=homeserver.base_url)
     again = attrs.evolve(two, homeserver=homeserver, sender=sender)
-    process = begin_sweep(homeserver, *SLOWLY)
+    process = begin_sweep(homeserver, "--batch-size", "3")
     sent = 0
     while process.poll() is None:
         name = f"{two.sender.user_id} {sent % DEVICES}"
         key = make_key(name)
         await again.send(make_notice(key, name, again=sent))
-        olm = make_olm_lookalike(key, make_key("recipient"))
+        olm = make_olm_lookalike(key)
         await again.send(olm, ENCRYPTED)
         sent += 1
-    code, said = await ended(process)
+    output, _ = process.communicate(timeout=60)
     await everything_tidied(homeserver)
-    assert (code, await failures(homeserver)) == (0, 0)
+    assert (process.returncode, await failures(homeserver)) == (0, 0)
     after = table(homeserver, two)
     assert must_stay(after, Options()) == after.keys()
     others = [text for text in after.values() if "m.no_olm" not in text]
     assert COPIES + sent == len(others)
     assert DEVICES == len(after) - len(others)
     assert sent > 0
-    assert said["done"]
+    assert json.loads(output)["done"]
 
 
 async def swept(homeserver: Homeserver) -> dict[str, float]:
-    """Wait until the module has swept; return the metrics."""
     name = "synapse_withheld_sweep_done"
     return await until(homeserver.metrics, lambda told: total(told, name) == 1)
 
 
 @in_reactor
 async def test_the_module_sweeps_by_itself(own_stage: Stage, left: Left) -> None:
-    """Once after start, told by the metrics."""
     homeserver = await with_module_after_stock(own_stage, left, {"sweep": True})
     two, before = left.two, left.before
     metrics = await swept(homeserver)
@@ -297,26 +245,24 @@ async def test_in_observe_mode_nothing_goes_unless_that_is_asked_for(
     assert must_stay(before, Options()) == table(homeserver, two).keys()
 
 
+@on_both_databases
 @in_reactor
-async def test_a_place_is_for_one_sweep_and_one_database(
-    stock: Homeserver, homeserver: Homeserver, tmp_path: Path
-) -> None:
-    """A second one with it is refused while the first runs; so is another server."""
+async def test_what_stock_synapse_left_is_surveyed(stock: Homeserver) -> None:
+    """As the sweep finds it afterwards; and nothing changes."""
     two = await with_backlog(stock)
     before = table(stock, two)
-    noted = tmp_path / "place"
-    first = begin_sweep(stock, *SLOWLY, "--place", str(noted))
-    await begun(stock, before, two)
-    place = ("sweep", "-c", "homeserver.yaml", "--enforce", "--place", str(noted))
-    # Stopped, not ended: it holds the file as long as that lasts.
-    first.send_signal(signal.SIGSTOP)
-    second = command_line(*place, directory=stock.log_path.parent)
-    assert (second.returncode, second.stdout) == (2, "")
-    assert "is in use by another sweep" in second.stderr
-    first.kill()
-    first.communicate()
-    refused = command_line(*place, directory=homeserver.log_path.parent)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "is of a sweep with another database" in refused.stderr
-    code, _ = sweep(stock, "--place", str(noted))
-    assert (code, must_stay(before, Options())) == (0, set(table(stock, two)))
+    _, said = command(stock, "survey")
+    assert before == table(stock, two)
+    (mailbox,) = [
+        each
+        for each in said["inbox"]["longest"]
+        if each["user_id"] == two.recipient.user_id
+    ]
+    rows = COPIES * (DEVICES + 1)
+    assert (rows, 1) == (mailbox["rows"], mailbox["syncs"])
+    shares = {each["type"]: each["share"] for each in mailbox["types"]}
+    assert {WITHHELD: 0.75, PLAIN: 0.25} == shares
+    _, dry = sweep(stock, "--dry-run")
+    rule = said["rules"]["no_olm"]
+    assert (dry["redundant"], dry["bytes"]) == (rule["rows"], rule["bytes"])
+    assert dry["rows"] == said["inbox"]["rows"]

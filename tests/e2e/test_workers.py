@@ -8,10 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 
 import attrs
-import pytest
-import treq
 from twisted.internet.threads import deferToThread
-from twisted.web.http_headers import Headers
 
 from tests.harness.clients.matrix import Client, MatrixError
 from tests.harness.clients.messages import (
@@ -30,7 +27,6 @@ from tests.harness.clients.persistent import (
 )
 from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.settings import SERVER_NAME
 from tests.harness.homeservers.stage import new_name, send
 from tests.harness.homeservers.workers import (
     PAGE,
@@ -40,7 +36,6 @@ from tests.harness.homeservers.workers import (
     WORKERS,
     WRITER,
     Deployment,
-    described,
     module_metrics,
 )
 from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
@@ -54,22 +49,17 @@ if TYPE_CHECKING:
 
     from tests.harness.databases.postgres import PostgresServer
 
+# Or the whole file is skipped.
+program("redis-server")
+
 MESSAGES = 60
-
-
-@pytest.fixture(scope="module")
-def redis_is_installed() -> None:
-    """Skip or fail; pytest-twisted would skip the first test only."""
-    program("redis-server")
 
 
 @async_yield_fixture(scope="module")
 async def deployment(
-    redis_is_installed: None,  # noqa: ARG001 asked for first
     new_directory: Callable[[], Path],
     own_postgres: PostgresServer,
 ) -> AsyncIterator[Deployment]:
-    """Run all processes."""
     made = Deployment.make(new_directory(), own_postgres.database())
     try:
         await made.start()
@@ -86,23 +76,22 @@ class Pair:
     sender: Client
     recipient: Client
 
-    def notice(self) -> dict[str, str]:
-        """Return the sender's notice."""
+    def notice(self) -> dict[str, Any]:
         return make_notice(make_key(self.sender.user_id), self.sender.device_id)
 
-    async def decided(self) -> dict[str, float]:
-        """Return how often the writer made each decision."""
-        url = self.deployment.workers[WRITER].metrics_url
-        metrics = await module_metrics(url)
-        return {
-            name: total(metrics, DECISIONS, decision=name)
-            for name in ("deliver", "collapse", "supersede")
-        }
+    async def send(self, content: dict[str, Any], kind: str = WITHHELD) -> Any:
+        return await send(self.sender, self.recipient, content, kind)
+
+    def mailbox(self) -> list[dict[str, Any]]:
+        return mailbox(self.deployment.main, self.recipient)
+
+    async def collapsed(self) -> float:
+        metrics = await module_metrics(self.deployment.workers[WRITER].metrics_url)
+        return total(metrics, DECISIONS, decision="collapse")
 
 
 @async_fixture()
 async def pair(deployment: Deployment) -> Pair:
-    """Register two users."""
     sender = await deployment.main.register(new_name("sender"))
     recipient = await deployment.main.register(new_name("recipient"))
     return Pair(
@@ -110,113 +99,65 @@ async def pair(deployment: Deployment) -> Pair:
     )
 
 
-def test_the_page_describes_all_processes() -> None:
-    """What the tests start is what operators read."""
-    assert set(described()) == {"homeserver", *WORKERS}
-
-
 @in_reactor
-async def test_it_acts_in_the_writer_alone(deployment: Deployment) -> None:
-    """And each other process says why it does not."""
-    active = {
-        name: (await module_metrics(url))
-        for name, url in deployment.metrics_urls.items()
-    }
-    acting = {name: total(each, ACTIVE) for name, each in active.items()}
-    assert acting == {name: float(name == WRITER) for name in acting}
-    for name in acting:
-        log = deployment.log_path(name).read_text()
-        assert ("acts on to-device messages" in log) == (name == WRITER)
-        does_not = "does not act in this process: it is " + (
-            "master" if name == "main" else name
-        )
-        assert (
-            f"{does_not}, and to-device messages are written by {WRITER}" in log
-        ) == (name != WRITER)
-
-
-@in_reactor
-async def test_one_process_sweeps_and_no_other_tells_of_it(
+async def test_it_acts_in_the_writer_alone_and_one_sweeps(
     deployment: Deployment,
 ) -> None:
-    """What has no sweep is neither done nor under way."""
-    telling = {
-        name
-        for name, url in deployment.metrics_urls.items()
-        if any("_sweep_" in each for each in await module_metrics(url))
-    }
-    assert telling == {"main"}
+    """Each other process says why it does not, and tells nothing of a sweep."""
+    synapses: dict[str, Any] = {"main": deployment.main, **deployment.workers}
+    for name, each in synapses.items():
+        metrics = await module_metrics(each.metrics_url)
+        assert total(metrics, ACTIVE) == float(name == WRITER)
+        assert any("_sweep_" in series for series in metrics) == (name == "main")
+        log = each.log_path.read_text()
+        process = "master" if name == "main" else name
+        said = (
+            "acts on to-device messages"
+            if name == WRITER
+            else f"does not act in this process: it is {process}, "
+            f"and to-device messages are written by {WRITER}"
+        )
+        assert said in log
 
 
 @in_reactor
 async def test_the_rule_holds_from_the_writer_to_the_reader(pair: Pair) -> None:
     """Duplicates collapse until the other worker's reader has acknowledged."""
-    before = await pair.decided()
+    before = await pair.collapsed()
     for _ in range(5):
-        await send(pair.sender, pair.recipient, pair.notice())
-    notices = [make_message(pair.sender.user_id, pair.notice())]
-    await eventually(lambda: mailbox(pair.deployment.main, pair.recipient), notices)
+        notice = await pair.send(pair.notice())
+    await eventually(pair.mailbox, [notice])
 
     answer = await until(pair.recipient.sync, lambda each: "to_device" in each)
-    assert answer["to_device"]["events"] == notices
+    assert answer["to_device"]["events"] == [notice]
     # Acknowledged at the sync worker; the writer learns of it from the database.
     await pair.recipient.sync(answer["next_batch"])
-    await send(pair.sender, pair.recipient, pair.notice())
-    assert mailbox(pair.deployment.main, pair.recipient) == notices
-    after = await pair.decided()
-    made = {name: after[name] - before[name] for name in after}
+    await pair.send(pair.notice())
+    assert pair.mailbox() == [notice]
     # On a machine that is too slow for the module's patience some supersede.
-    assert (made["deliver"], made["collapse"] + made["supersede"]) == (2, 4)
-    assert made["collapse"] > 0
+    assert 0 < await pair.collapsed() - before <= 4
 
-
-@in_reactor
-async def test_an_olm_message_rearms_in_the_writer(pair: Pair) -> None:
-    """The notice after it is stored, and the one before it goes."""
-    key = make_key(pair.sender.user_id)
-    olm = make_olm_lookalike(key, make_key("recipient"))
-    await send(pair.sender, pair.recipient, pair.notice())
-    await send(pair.sender, pair.recipient, olm, ENCRYPTED)
-    await send(pair.sender, pair.recipient, pair.notice())
-    await eventually(
-        lambda: mailbox(pair.deployment.main, pair.recipient),
-        [
-            make_message(pair.sender.user_id, olm, ENCRYPTED),
-            make_message(pair.sender.user_id, pair.notice()),
-        ],
-    )
-
-
-@attrs.frozen
-class Addressed:
-    """What a remote server needs to know of the homeserver: its receiver."""
-
-    server_name: str
-    base_url: str
+    # After an Olm message it is stored, and the one before it goes.
+    olm = make_olm_lookalike(make_key(pair.sender.user_id))
+    encrypted = await pair.send(olm, ENCRYPTED)
+    await pair.send(pair.notice())
+    await eventually(pair.mailbox, [encrypted, notice])
 
 
 @in_reactor
 async def test_what_comes_by_federation_collapses_in_the_writer(
     pair: Pair, remote: RemoteServer
 ) -> None:
-    """The receiver passes it on."""
     receiver = pair.deployment.workers[RECEIVER]
-    to = Addressed(SERVER_NAME, receiver.base_url)
     sender = remote.user("away")
     content = make_notice(make_key(sender), "THERE")
     messages = {pair.recipient.user_id: {pair.recipient.device_id: content}}
-    before = await pair.decided()
+    before = await pair.collapsed()
     for _ in range(4):
-        status, _ = await remote.send_edu(to, sender, WITHHELD, messages)  # type: ignore[arg-type]
+        status, _ = await remote.send_edu(receiver, sender, WITHHELD, messages)
         assert status == 200
-
-    async def collapsed() -> float:
-        return (await pair.decided())["collapse"] - before["collapse"]
-
-    await until(collapsed, lambda number: number == 3)
-    assert mailbox(pair.deployment.main, pair.recipient) == [
-        make_message(sender, content)
-    ]
+    await until(pair.collapsed, lambda number: number - before == 3)
+    assert pair.mailbox() == [make_message(sender, content)]
 
 
 @in_reactor
@@ -225,44 +166,29 @@ async def test_what_waits_for_another_server_collapses(
 ) -> None:
     """The federation sender has one EDU to send for each pair."""
     remote.refuses = True
-    recipient = remote.user("recipient")
-    messages = {recipient: {"THERE": pair.notice()}}
+    messages = {remote.user("recipient"): {"THERE": pair.notice()}}
     for _ in range(4):
         assert await pair.sender.send_to_device(WITHHELD, messages) == 200
-    rows = pair.deployment.main.query(
-        "SELECT COUNT(*) FROM device_federation_outbox WHERE destination = ?",
-        (remote.server_name,),
-    )
-    assert rows == [(1,)]
     remote.refuses = False
-    receiver = pair.deployment.workers[RECEIVER]
-    # Whoever is heard of is tried again.
-    to = Addressed(SERVER_NAME, receiver.base_url)
 
     async def received() -> int:
-        await remote.send_edu(to, remote.user("herald"), "m.dummy", {})  # type: ignore[arg-type]
+        # Whoever is heard of is tried again.
+        receiver = pair.deployment.workers[RECEIVER]
+        await remote.send_edu(receiver, remote.user("herald"), "m.dummy", {})
         return len(remote.to_device())
 
-    await until(received, lambda number: number > 0)
+    await until(received, bool)
     await pause(0.5)
-    contents = [edu["messages"] for edu in remote.to_device()]
-    assert contents == [messages]
+    assert [edu["messages"] for edu in remote.to_device()] == [messages]
 
 
 @in_reactor
 async def test_the_pages_are_the_writers(deployment: Deployment) -> None:
-    """Nobody else has the numbers."""
     admin = await deployment.main.register(new_name("admin"), admin=True)
     path = "/_synapse/client/withheld/v1/status"
-    found = {}
-    for name in (WRITER, SYNC):
-        response = await treq.get(
-            deployment.workers[name].base_url + path,
-            headers=Headers({"Authorization": [f"Bearer {admin.access_token}"]}),
-        )
-        found[name] = (response.code, await treq.json_content(response))
-    assert found[SYNC][0] == 404
-    assert (found[WRITER][0], found[WRITER][1]["process"]) == (200, WRITER)
+    assert (await deployment.at(SYNC, admin).request("GET", path))[0] == 404
+    found = await deployment.at(WRITER, admin).succeed("GET", path)
+    assert found["process"] == WRITER
 
 
 @in_reactor
@@ -288,48 +214,27 @@ async def test_the_commands_of_the_page_know_the_writer(deployment: Deployment) 
 
 
 @in_reactor
-async def test_nothing_is_lost_while_a_process_is_away(deployment: Deployment) -> None:
-    """Each in its turn, killed in the middle of a storm, and started again."""
-    senders, reader = await who_storms(deployment)
-    async with storm(senders, MESSAGES):
-        for victim in ("main", *WORKERS, "redis"):
-            await deployment.kill(victim)
-            if victim == "redis":
-                await pause(2)
-            await deployment.revive(victim)
-    notices = await everything_arrived(senders, reader)
-    # One, and some that were not tidied before the writer was killed, or that were
-    # read before the next came.
-    assert all(1 <= number <= 3 for number in notices)
-
-
-@in_reactor
-async def test_nothing_is_lost_while_postgresql_restarts(
+async def test_nothing_is_lost_while_a_process_or_the_database_is_away(
     deployment: Deployment, own_postgres: PostgresServer
 ) -> None:
-    """All connections break, those of the module's statements too."""
-    senders, reader = await who_storms(deployment)
-    async with storm(senders, MESSAGES):
-        await deferToThread(own_postgres.restart)
-    # The module may rest for what is left of the storm.
-    assert all(await everything_arrived(senders, reader))
-
-
-async def who_storms(deployment: Deployment) -> tuple[list[Persistent], Client]:
-    """Return senders, and the recipient's device."""
-    recipient = await deployment.main.register(new_name("away"))
+    """Each in its turn, killed in the middle of a storm, and started again."""
+    main = deployment.main
+    recipient = await main.register(new_name("away"))
     senders = [
         Persistent(
-            deployment.at(WRITER, await deployment.main.register(new_name("storm"))),
-            recipient,
+            deployment.at(WRITER, await main.register(new_name("storm"))), recipient
         )
         for _ in range(4)
     ]
-    return senders, deployment.at(SYNC, recipient)
+    async with storm(senders, MESSAGES):
+        for victim in ("main", *WORKERS, "redis"):
+            await deployment.everything[victim].kill()
+            if victim == "redis":
+                await pause(2)
+            await deployment.everything[victim].start()
+        await deferToThread(own_postgres.restart)
 
-
-async def everything_arrived(senders: list[Persistent], reader: Client) -> list[int]:
-    """Read until all is there that the senders were told; return how many notices."""
+    reader = deployment.at(SYNC, recipient)
     read: list[dict[str, Any]] = []
 
     async def numbers() -> list[list[int]]:
@@ -339,6 +244,5 @@ async def everything_arrived(senders: list[Persistent], reader: Client) -> list[
             read.extend((await reader.drain())[0])
         return [numbers_from(sender, read) for sender in senders]
 
-    told = [sender.told for sender in senders]
-    await until(numbers, lambda found: found == told)
-    return [notices_from(sender, read) for sender in senders]
+    await until(numbers, lambda found: found == [sender.told for sender in senders])
+    assert all(notices_from(sender, read) for sender in senders)

@@ -31,12 +31,7 @@ def build(source: Path, directory: Path) -> Built:
 
 
 def environment_beside(packages: Path, directory: Path) -> Path:
-    """Make an environment that sees other packages, but not what is editable there.
-
-    Args:
-        packages: Where they are; of the Python that runs this.
-        directory: Where it is made, and returned.
-    """
+    """Make an environment that sees other packages, but not what is editable there."""
     run(sys.executable, "-m", "venv", str(directory))
     (own,) = directory.glob("lib/python*/site-packages")
     (own / "synapse.pth").write_text(f"{packages}\n")

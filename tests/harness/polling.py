@@ -30,11 +30,7 @@ async def become(look: Callable[[], bool], within_s: float) -> bool:
 
 
 async def eventually(look: Callable[[], T], expected: T) -> None:
-    """Look until what is seen is what is expected.
-
-    Raises:
-        AssertionError: Patience ended first; it shows both.
-    """
+    """Look until what is seen is what is expected."""
     for _ in range(int(PATIENCE_S / LOOK_AGAIN_S)):
         if look() == expected:
             return
@@ -43,11 +39,7 @@ async def eventually(look: Callable[[], T], expected: T) -> None:
 
 
 async def until(look: Callable[[], Awaitable[T]], good: Callable[[T], bool]) -> T:
-    """Look until what is seen is good, and return it.
-
-    Raises:
-        AssertionError: Patience ended first; it shows what was seen last.
-    """
+    """Look until what is seen is good, and return it."""
     for _ in range(int(PATIENCE_S / LOOK_AGAIN_S)):
         if good(seen := await look()):
             return seen

@@ -1,26 +1,7 @@
-"""pytest-twisted's decorators, with types."""
+"""pytest-twisted's decorators: run an async test or fixture in the reactor."""
 
-from __future__ import annotations
+from pytest_twisted import async_fixture, async_yield_fixture, ensureDeferred
 
-from typing import Any, Callable, TypeVar, cast
+__all__ = ["async_fixture", "async_yield_fixture", "in_reactor"]
 
-import pytest_twisted
-
-Test = TypeVar("Test", bound=Callable[..., Any])
-
-
-def in_reactor(test: Test) -> Test:
-    """Run an async test in the reactor."""
-    return cast("Test", pytest_twisted.ensureDeferred(test))
-
-
-def async_fixture(scope: str = "function") -> Callable[[Test], Test]:
-    """Make a fixture of an async function."""
-    return cast("Callable[[Test], Test]", pytest_twisted.async_fixture(scope=scope))
-
-
-def async_yield_fixture(scope: str = "function") -> Callable[[Test], Test]:
-    """Make a fixture of an async generator."""
-    return cast(
-        "Callable[[Test], Test]", pytest_twisted.async_yield_fixture(scope=scope)
-    )
+in_reactor = ensureDeferred

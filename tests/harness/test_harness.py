@@ -1,117 +1,132 @@
-"""What the tests wait, count and play with does what it says."""
+"""What the tests wait and play with does not let a fault pass for none."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from signedjson.key import decode_verify_key_bytes
-from signedjson.sign import SignatureVerifyException, verify_signed_json
-from unpaddedbase64 import decode_base64
+import yaml
+from jsonschema import Draft202012Validator
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.python.failure import Failure
 
 from tests.harness import polling
-from tests.harness.clients.messages import make_key, make_notice
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.metrics.samples import decisions, total
-from tests.harness.modules.faults import Faults
-from tests.harness.processes.commands import Example, examples
+from tests.harness.browsers.page_server import status, top
+from tests.harness.processes.programs import PACKAGES, program
 from tests.harness.reactor import in_reactor
+from tests.harness.together import cancellable, together
+
+ROOT = Path(__file__).parents[2]
+OPENAPI = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
+
+WAITS = """
+    try:
+        print("waiting", flush=True)
+        await Deferred()
+    finally:
+        await pause(0.3)
+        print("cleaned up", flush=True)
+"""
 
 
 @in_reactor
-async def test_eventually_waits_until_it_is_seen() -> None:
-    """What becomes true is waited for."""
-    numbers = iter(range(10))
-    await polling.eventually(lambda: next(numbers), 3)
-    assert next(numbers) == 4
-
-
-@in_reactor
-async def test_eventually_fails_when_patience_ends(
+async def test_what_never_becomes_true_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What never becomes true is a failure that shows what was seen."""
     monkeypatch.setattr(polling, "PATIENCE_S", 0.1)
     with pytest.raises(AssertionError):
         await polling.eventually(lambda: 1, 2)
 
-
-@in_reactor
-async def test_until_returns_what_was_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gives back what it saw, or fails with what it saw last."""
-    numbers = iter(range(10))
-
     async def look() -> int:
-        return next(numbers)
+        return 5
 
-    assert await polling.until(look, lambda seen: seen == 3) == 3
-    monkeypatch.setattr(polling, "PATIENCE_S", 0.1)
     with pytest.raises(AssertionError, match="5"):
         await polling.until(look, lambda _: False)
 
 
-def test_total_adds_up_what_matches() -> None:
-    """Labels that are not given are added up; other metrics are left out."""
-    name = "synapse_withheld_decisions_total"
-    metrics = {
-        f'{name}{{decision="collapse",queue="inbox",reason="a"}}': 1.0,
-        f'{name}{{decision="collapse",queue="inbox",reason="b"}}': 2.0,
-        f'{name}{{decision="collapse",queue="outbox",reason="a"}}': 4.0,
-        f'{name}{{decision="deliver",queue="inbox",reason="a"}}': 8.0,
-        f"{name}_created": 16.0,
-        "synapse_withheld_active": 32.0,
-    }
-    assert total(metrics, name) == 15
-    assert total(metrics, name, reason="a", queue="inbox") == 9
-    assert total(metrics, "synapse_withheld_active") == 32
-    assert decisions(metrics) == {"deliver": 8, "collapse": 3, "supersede": 0}
+@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
+)
+def test_a_missing_program_skips_but_fails_where_nothing_may_be_skipped(
+    monkeypatch: pytest.MonkeyPatch, name: str, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match=f"no {name}: apt-get install {PACKAGES[name]}"):
+        program(name)
 
 
-def test_faults_are_for_the_statements_named(tmp_path: Path) -> None:
-    """A fault holds until it is cleared, for statements that begin so."""
-    faults = Faults(tmp_path / "faults.json")
-    assert faults.of("withheld_read") is None
-    faults.set("hang", only="withheld_read", seconds=1.5)
-    expected = {"fault": "hang", "only": "withheld_read", "seconds": 1.5}
-    assert faults.of("withheld_read_queued") == expected
-    assert faults.of("withheld_delete") is None
-    faults.clear()
-    faults.clear()
-    assert faults.of("withheld_read_queued") is None
+@pytest.mark.parametrize(("name", "answer"), [("Status", status()), ("Top", top())])
+def test_the_page_is_tested_with_answers_as_they_are_described(
+    name: str, answer: dict[str, Any]
+) -> None:
+    schemas = {"components": OPENAPI["components"]}
+    schema = {"$ref": f"#/components/schemas/{name}", **schemas}
+    Draft202012Validator(schema).validate(answer)
 
 
-def test_remote_signs_with_the_key_it_tells() -> None:
-    """What it signs can be verified with its key, and with no other's."""
-    remote, other = RemoteServer(), RemoteServer()
-    remote.server_name = other.server_name = "127.0.0.1:1"
-    signed = remote.sign({"a": 1})
-    for server in (remote, other):
-        ((key_id, told),) = server.keys()["verify_keys"].items()
-        key = decode_verify_key_bytes(key_id, decode_base64(told["key"]))
-        if server is remote:
-            verify_signed_json(signed, remote.server_name, key)
-        else:
-            with pytest.raises(SignatureVerifyException):
-                verify_signed_json(signed, remote.server_name, key)
+async def wait(deferred: Deferred[int]) -> int:
+    """Wait as Twisted's HTTP client does: a cancelled request is a broken one."""
+    try:
+        return await deferred
+    except CancelledError as error:
+        raise ConnectionError from error
 
 
-def test_keys_have_the_form_of_real_ones() -> None:
-    """The same seed gives the same key, unpadded base64 of 32 bytes."""
-    assert make_key("a") == make_key("a") != make_key("b")
-    assert len(make_key("a")) == 43
-    assert len(decode_base64(make_key("a"))) == 32
+def test_a_failure_waits_for_what_runs_beside_it() -> None:
+    """What cleans up after an error finds nothing still running."""
+    first, second = Deferred[int](), Deferred[int]()
+    failures: list[Failure] = []
+    ensureDeferred(together(wait(first), wait(second))).addErrback(failures.append)
+    first.errback(ValueError("first"))
+    assert failures == []
+    second.callback(2)
+    assert isinstance(failures[0].value, ValueError)
 
 
-def test_notices_name_a_device_or_not() -> None:
-    """Without a device the key is left out, as older clients do."""
-    assert "from_device" not in make_notice("key", None)
-    assert make_notice("key", "D")["from_device"] == "D"
+def test_cancelled_is_cancelled_whatever_the_coroutine_makes_of_it() -> None:
+    """Or who goes on after a broken connection would go on after Ctrl-C."""
+    failures: list[Failure] = []
+    running = cancellable(wait(Deferred()))
+    running.addErrback(failures.append)
+    running.cancel()
+    assert isinstance(failures[0].value, CancelledError)
 
 
-def test_the_examples_of_a_page_are_its_commands_with_their_output() -> None:
-    """Of the console blocks alone."""
-    page = (
-        "```console\n$ a b\n1\n2\n$ c\n```\n```sh\n$ d\n```\n```console\n$ e\n5\n```\n"
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("    raise ValueError('as asked for')", 2, "as asked for"),
+        (WAITS, 130, "cleaned up"),
+    ],
+)
+def test_what_runs_ends_with_its_code_and_cleans_up_if_it_is_interrupted(
+    body: str, code: int, said: str
+) -> None:
+    """A second signal does not cut that short."""
+    program = (
+        "import sys\n"
+        "from twisted.internet.defer import Deferred\n"
+        "from tests.harness.polling import pause\n"
+        "from tests.harness.running import run\n"
+        f"async def main():\n{body}\nsys.exit(run(main))"
     )
-    expected = [Example("a b", "1\n2\n"), Example("c", ""), Example("e", "5\n")]
-    assert expected == examples(page)
+    with subprocess.Popen(  # noqa: S603 our own command
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        if body == WAITS:
+            assert process.stdout.readline() == "waiting\n"
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert (process.returncode, said in output) == (code, True)

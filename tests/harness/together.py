@@ -20,9 +20,6 @@ async def together(*coroutines: Coroutine[Deferred[Any], Any, Any]) -> list[Any]
 
     All of them have ended when this returns or raises, so that nothing goes on
     behind the back of what cleans up after an error.
-
-    Raises:
-        Exception: That of the first coroutine in the list that failed.
     """
     deferreds = [ensureDeferred(coroutine) for coroutine in coroutines]
     results: Any = await DeferredList(deferreds, consumeErrors=True)

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import time
+from typing import Any, Callable
 
 import attrs
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.harness.polling import LOOK_AGAIN_S, PATIENCE_S
 from tests.harness.processes.programs import program
 
 # Width and height in CSS pixels.
 PHONE = (375, 740)
 DESKTOP = (1280, 1000)
+
+
+# Time stands still: `due` is what would run when the page refreshes next.
+CLOCK = """
+const later = window.setTimeout;
+window.due = null;
+window.setTimeout = (run, ms) => ms === 15000 ? (window.due = run, 0) : later(run, ms);
+"""
 
 
 @attrs.frozen
@@ -27,7 +38,6 @@ class Chromium:
 
     @classmethod
     def start(cls) -> Chromium:
-        """Start it; `stop` ends it."""
         options = Options()
         options.binary_location = program("chromium")
         for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage"):
@@ -39,8 +49,11 @@ class Chromium:
         driver = webdriver.Chrome(options, Service(program("chromedriver")))
         return cls(driver)
 
+    def hold_clock(self) -> None:
+        """Let the time of all pages stand still."""
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", source=CLOCK)
+
     def stop(self) -> None:
-        """End it."""
         self.driver.quit()
 
     def resize(self, size: tuple[int, int]) -> None:
@@ -55,16 +68,13 @@ class Chromium:
         )
 
     def prefer(self, scheme: str) -> None:
-        """Prefer `dark` or `light` colors."""
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.devtools("Emulation.setEmulatedMedia", features=[feature])
 
     def devtools(self, command: str, **parameters: Any) -> Any:
-        """Give a command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(command, parameters)
 
     def find(self, selector: str) -> WebElement:
-        """Return the first element that a CSS selector names."""
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def texts(self, selector: str) -> list[str]:
@@ -79,3 +89,23 @@ class Chromium:
     def complaints(self) -> list[str]:
         """Return what the console said since the last call: errors, violations."""
         return [each["message"] for each in self.driver.get_log("browser")]
+
+
+def wait(look: Callable[[], Any], expected: Any) -> None:
+    """Look until what is seen is what is expected; no reactor is needed."""
+    ends = time.monotonic() + PATIENCE_S
+    while (seen := look()) != expected and time.monotonic() < ends:
+        time.sleep(LOOK_AGAIN_S)
+    assert seen == expected
+
+
+def is_read(browser: Chromium) -> None:
+    """Wait until the page has planned to read again."""
+    wait(lambda: browser.run("return window.due !== null"), True)
+
+
+def show(browser: Chromium, token: str) -> None:
+    """Type an access token, and wait until the page shows numbers."""
+    browser.find("#token").send_keys(token, Keys.ENTER)
+    is_read(browser)
+    assert browser.find("#numbers").is_displayed()

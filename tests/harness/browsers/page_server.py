@@ -11,10 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from synapse_withheld.operators.pages import asking
-from synapse_withheld.operators.pages.resource import content_security_policy
 from synapse_withheld.version import VERSION
 
 # As behind a reverse proxy that has Synapse below a path of its own.
@@ -74,8 +71,7 @@ def top(**changed: Any) -> dict[str, Any]:
     }
 
 
-@attrs.define(eq=False)
-class PageServer:
+class PageServer(ThreadingHTTPServer):
     """One server on a free port.
 
     Attributes:
@@ -84,72 +80,52 @@ class PageServer:
         asked: Path, parameters and `Authorization` of each request for those.
     """
 
-    answers: dict[str, Any] = attrs.field(factory=dict)
-    asked: list[tuple[str, str | None]] = attrs.field(factory=list)
-    _ended: threading.Event = attrs.field(factory=threading.Event, init=False)
-    _server: ThreadingHTTPServer = attrs.field(init=False)
+    daemon_threads = True
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = answers
+        self.asked: list[tuple[str, str | None]] = []
+        self.ended = threading.Event()
 
     def start(self) -> None:
-        """Listen; `stop` ends it."""
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                owner.answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def stop(self) -> None:
         """End it, and what hangs."""
-        self._ended.set()
-        self._server.shutdown()
-        self._server.server_close()
+        self.ended.set()
+        self.shutdown()
+        self.server_close()
 
     @property
     def url(self) -> str:
-        """Where the page is."""
-        return f"http://127.0.0.1:{self._server.server_port}{PREFIX}"
+        return f"http://127.0.0.1:{self.server_port}{PREFIX}"
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer a request."""
-        if not handler.path.startswith(PREFIX):
-            handler.send_error(404)
-        elif handler.path == PREFIX:
-            html = PAGE.read_text(encoding="utf-8")
-            _send(handler, 200, html.encode(), _headers(html))
-        else:
-            self._answer_json(handler, handler.path[len(PREFIX) :])
 
-    def _answer_json(self, handler: BaseHTTPRequestHandler, path: str) -> None:
-        self.asked.append((path, handler.headers["Authorization"]))
-        answer = self.answers.get(path.split("?", maxsplit=1)[0], 404)
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+
+    def do_GET(self) -> None:
+        if self.path == PREFIX:
+            self._send(200, PAGE.read_bytes(), "text/html; charset=utf-8")
+            return
+        path = self.path[len(PREFIX) :]
+        if self.path.startswith(PREFIX):
+            self.server.asked.append((path, self.headers["Authorization"]))
+        answer = self.server.answers.get(path.partition("?")[0], 404)
         if answer is HANGS:
-            self._ended.wait()
+            self.server.ended.wait()
         elif isinstance(answer, int):
-            _send(handler, answer, b'{"errcode": "M_UNKNOWN", "error": ""}', {})
+            self._send(answer, b'{"errcode": "M_UNKNOWN", "error": ""}')
         else:
             body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            _send(handler, 200, body, {})
+            self._send(200, body)
 
+    def _send(self, code: int, body: bytes, kind: str = "application/json") -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(body)
 
-def _headers(html: str) -> dict[str, str]:
-    # What the page needs of the module's own.
-    return {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": content_security_policy(html),
-    }
-
-
-def _send(
-    handler: BaseHTTPRequestHandler, code: int, body: bytes, headers: dict[str, str]
-) -> None:
-    handler.send_response(code)
-    for name, value in headers.items():
-        handler.send_header(name, value)
-    handler.end_headers()
-    handler.wfile.write(body)
+    def log_message(self, *_: Any) -> None:
+        pass

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import attrs
 import treq
+from twisted.web.http_headers import Headers
 
 from tests.harness.clients.olm import OlmDevice
 from tests.harness.together import cancellable
@@ -26,37 +27,6 @@ ANSWERS_WITHIN_S = 180.0
 
 class MatrixError(Exception):
     """A request that had to succeed did not."""
-
-
-@attrs.frozen
-class Password:
-    """A user's password."""
-
-    text: str = _PASSWORD
-
-
-async def register(
-    base_url: str, secret: str, username: str, *, admin: bool = False
-) -> str:
-    """Register a user by the server's shared secret.
-
-    Returns:
-        The user ID.
-    """
-    path = "/_synapse/admin/v1/register"
-    nonce = (await _succeed(base_url, "GET", path))["nonce"]
-    role = "admin" if admin else "notadmin"
-    text = "\0".join([nonce, username, _PASSWORD, role]).encode()
-    body = {
-        "nonce": nonce,
-        "username": username,
-        "password": _PASSWORD,
-        "admin": admin,
-        "mac": hmac.new(secret.encode(), text, hashlib.sha1).hexdigest(),
-        "inhibit_login": True,
-    }
-    user_id: str = (await _succeed(base_url, "POST", path, json=body))["user_id"]
-    return user_id
 
 
 @attrs.define(eq=False)
@@ -78,19 +48,17 @@ class Client:
         cls,
         base_url: str,
         user_id: str,
-        password: Password | None = None,
         device_id: str | None = None,
     ) -> Client:
-        """Log a device in; without a device ID, a new one."""
         body: dict[str, Any] = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": user_id},
-            "password": (password or Password()).text,
+            "password": _PASSWORD,
         }
         if device_id is not None:
             body["device_id"] = device_id
-        path = f"{_CLIENT}/login"
-        answer = await _succeed(base_url, "POST", path, json=body)
+        nobody = cls(base_url, "", "", "")
+        answer = await nobody.succeed("POST", f"{_CLIENT}/login", body)
         return cls(
             base_url, answer["user_id"], answer["device_id"], answer["access_token"]
         )
@@ -103,9 +71,31 @@ class Client:
         params: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
         """Make a request; return its status and body, whatever they are."""
-        return await _request(
-            self.base_url, method, path, json, params, self.access_token
-        )
+
+        async def exchange() -> tuple[int, Any]:
+            token = [f"Bearer {self.access_token}"] if self.access_token else []
+            response = await treq.request(
+                method,
+                self.base_url + path,
+                json=json,
+                params=params,
+                headers=Headers({"Authorization": token}),
+                timeout=ANSWERS_WITHIN_S,
+            )
+            try:
+                body = await response.json()
+            except ValueError:
+                body = {}
+            return response.code, body
+
+        return await cancellable(exchange())
+
+    async def succeed(self, method: str, path: str, *more: Any) -> Any:
+        """Make a request that is answered 200, or raise; return its body."""
+        status, body = await self.request(method, path, *more)
+        if status != 200:
+            raise MatrixError(f"{method} {path}: {status} {body}")
+        return body
 
     async def send_to_device(
         self,
@@ -113,18 +103,12 @@ class Client:
         messages: dict[str, dict[str, dict[str, Any]]],
         txn_id: str | None = None,
     ) -> int:
-        """Send to-device messages; return the HTTP status."""
         txn_id = txn_id or f"{self._run}-{next(self._transactions)}"
         path = f"{_CLIENT}/sendToDevice/{quote(message_type, safe='')}/{txn_id}"
         status, _ = await self.request("PUT", path, {"messages": messages})
         return status
 
     async def sync(self, since: str | None = None, timeout_ms: int = 0) -> Any:
-        """Sync; return the answer.
-
-        Raises:
-            MatrixError: The server did not answer 200.
-        """
         # A filter that differs keeps Synapse from answering out of its cache.
         params = {
             "timeout": str(timeout_ms),
@@ -132,10 +116,7 @@ class Client:
         }
         if since is not None:
             params["since"] = since
-        status, body = await self.request("GET", f"{_CLIENT}/sync", params=params)
-        if status != 200:
-            raise MatrixError(f"sync: {status} {body}")
-        return body
+        return await self.succeed("GET", f"{_CLIENT}/sync", None, params)
 
     async def drain(self) -> tuple[list[dict[str, Any]], int]:
         """Sync until nothing comes; return the messages and how many syncs it took."""
@@ -151,67 +132,33 @@ class Client:
         raise AssertionError("unreachable")
 
     async def upload_keys(self, olm: OlmDevice | None = None) -> OlmDevice:
-        """Upload signed device keys and one-time keys."""
         olm = olm or OlmDevice(self.user_id, self.device_id)
-        status, body = await self.request("POST", f"{_CLIENT}/keys/upload", olm.keys())
-        if status != 200:
-            raise MatrixError(f"keys/upload: {status} {body}")
+        await self.succeed("POST", f"{_CLIENT}/keys/upload", olm.keys())
         return olm
 
     async def logout(self) -> None:
-        """Log the device out, which deletes it."""
         await self.request("POST", f"{_CLIENT}/logout", {})
-
-    async def delete_device(self, device_id: str) -> int:
-        """Delete a device of the user; return the HTTP status."""
-        path = f"{_CLIENT}/devices/{quote(device_id, safe='')}"
-        status, body = await self.request("DELETE", path, {})
-        auth = {
-            "type": "m.login.password",
-            "session": body.get("session"),
-            "identifier": {"type": "m.id.user", "user": self.user_id},
-            "password": _PASSWORD,
-        }
-        status, _ = await self.request("DELETE", path, {"auth": auth})
-        return status
 
 
 # Rooms and presence cost time and say nothing here.
 _SMALL_FILTER = '{"room":{"rooms":[]},"presence":{"types":[],"limit":%d}}'
 
 
-async def _succeed(base_url: str, method: str, path: str, json: Any = None) -> Any:
-    status, body = await _request(base_url, method, path, json)
-    if status != 200:
-        raise MatrixError(f"{method} {path}: {status} {body}")
-    return body
-
-
-async def _request(
-    base_url: str,
-    method: str,
-    path: str,
-    json: Any = None,
-    params: Mapping[str, str] | None = None,
-    access_token: str | None = None,
-) -> tuple[int, Any]:
-    headers: dict[bytes | str, bytes | str] = {}
-    if access_token:
-        headers["Authorization"] = f"Bearer {access_token}"
-
-    async def exchange() -> tuple[int, Any]:
-        response = await treq.request(
-            method,
-            base_url + path,
-            json=json,
-            params=params,
-            headers=headers,
-            timeout=ANSWERS_WITHIN_S,
-        )
-        try:
-            body = await response.json()
-        except ValueError:
-            body = {}
-        return response.code, body
-
-    return await cancellable(exchange())
+async def register(
+    base_url: str, secret: str, username: str, *, admin: bool = False
+) -> str:
+    """Register a user by the server's shared secret; return the user ID."""
+    path = "/_synapse/admin/v1/register"
+    nobody = Client(base_url, "", "", "")
+    nonce = (await nobody.succeed("GET", path))["nonce"]
+    role = "admin" if admin else "notadmin"
+    text = "\0".join([nonce, username, _PASSWORD, role]).encode()
+    body = {
+        "nonce": nonce,
+        "username": username,
+        "password": _PASSWORD,
+        "admin": admin,
+        "mac": hmac.new(secret.encode(), text, hashlib.sha1).hexdigest(),
+        "inhibit_login": True,
+    }
+    return str((await nobody.succeed("POST", path, body))["user_id"])

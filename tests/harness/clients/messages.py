@@ -39,7 +39,7 @@ def make_notice(
 
 
 def make_olm_lookalike(
-    sender_key: str, recipient_key: str, body: str = "AwogRkhK"
+    sender_key: str, recipient_key: str = "A" * 43, body: str = "AwogRkhK"
 ) -> dict[str, Any]:
     """Return content with all that a server sees of an Olm message."""
     return {
@@ -52,5 +52,4 @@ def make_olm_lookalike(
 def make_message(
     sender: str, content: dict[str, Any], message_type: str = WITHHELD
 ) -> dict[str, Any]:
-    """Return a message as stock Synapse queues it."""
     return {"content": content, "type": message_type, "sender": sender}

@@ -22,7 +22,6 @@ class OlmDevice:
 
     @property
     def curve25519(self) -> str:
-        """Return the identity key, unpadded base64."""
         key: str = self._account.curve25519_key.to_base64()
         return key
 
@@ -46,7 +45,6 @@ class OlmDevice:
         return {"device_keys": self._sign(device_keys), "one_time_keys": one_time_keys}
 
     def establish(self, other: OlmDevice) -> OlmSession:
-        """Open a session with another device."""
         other._account.generate_one_time_keys(1)
         key = next(iter(other._account.one_time_keys.values()))
         other._account.mark_keys_as_published()

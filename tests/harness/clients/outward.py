@@ -12,9 +12,7 @@ from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_notic
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import new_name
-from tests.harness.polling import pause
-
-NOTHING: list[dict[str, Any]] = []
+from tests.harness.polling import until
 
 
 @attrs.define
@@ -28,19 +26,16 @@ class Outward:
     sender_key: str
 
     def notice(self, **more: Any) -> dict[str, Any]:
-        """Return the sender's notice."""
         values = {"sender_key": self.sender_key, "from_device": "SENDERDEV", **more}
         return make_notice(**values)
 
     async def send(
         self, content: dict[str, Any], *device_ids: str, kind: str = WITHHELD
     ) -> None:
-        """Send a message to devices of the recipient."""
         messages = {self.recipient: dict.fromkeys(device_ids or ("A",), content)}
         assert await self.sender.send_to_device(kind, messages) == 200
 
     def outbox(self) -> list[dict[str, Any]]:
-        """Return the messages of each EDU that waits, by device."""
         rows = self.homeserver.query(
             "SELECT messages_json FROM device_federation_outbox "
             "WHERE destination = ? ORDER BY stream_id",
@@ -49,19 +44,18 @@ class Outward:
         return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
 
     def received(self) -> list[dict[str, Any]]:
-        """Return the messages of each EDU that arrived, by device."""
         return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
 
     async def return_of_the_other(self) -> None:
         """Let the other server take transactions again, and say so by sending one."""
         self.remote.refuses = False
-        sender = self.remote.user("herald")
-        for _ in range(100):
-            await self.remote.send_edu(self.homeserver, sender, PLAIN, {})
-            if not self.outbox():
-                return
-            await pause()
-        assert self.outbox() == []
+
+        async def waits() -> list[dict[str, Any]]:
+            herald = self.remote.user("herald")
+            await self.remote.send_edu(self.homeserver, herald, PLAIN, {})
+            return self.outbox()
+
+        await until(waits, lambda waiting: waiting == [])
 
 
 async def outward_from(homeserver: Homeserver, remote: RemoteServer) -> Outward:

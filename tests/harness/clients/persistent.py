@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any, AsyncIterator, Callable
@@ -27,10 +26,7 @@ LOOK_AGAIN_S = 0.1
 
 @attrs.define
 class Persistent:
-    """One sender's device, which sends one message after the other to one device.
-
-    Of three messages one is a notice, one an Olm message that re-arms, now and then,
-    and one is plain.
+    """One sender's device: notices, plain messages, and now and then one that re-arms.
 
     Attributes:
         told: The numbers of the plain and Olm messages that it was told are sent.
@@ -44,11 +40,6 @@ class Persistent:
     sent: int = 0
     tries: int = 0
 
-    @property
-    def key(self) -> str:
-        """Return its Curve25519 key."""
-        return make_key(self.client.user_id)
-
     async def send(self, is_over: Callable[[int], bool]) -> None:
         """Send messages, each until it is answered, until so many are enough."""
         for number in count():
@@ -61,11 +52,12 @@ class Persistent:
                 self.told.append(number)
 
     def _message(self, number: int) -> tuple[str, dict[str, Any]]:
+        key = make_key(self.client.user_id)
         if number % 3:
-            return WITHHELD, make_notice(self.key, self.client.device_id)
+            return WITHHELD, make_notice(key, self.client.device_id)
         if number % 15 == 0:
-            olm = make_olm_lookalike(self.key, make_key("recipient"), str(number))
-            return ENCRYPTED, olm
+            olm = make_olm_lookalike(key, make_key("recipient"))
+            return ENCRYPTED, {**olm, "number": number}
         return PLAIN, {"number": number}
 
     async def _until_sent(
@@ -116,18 +108,10 @@ def numbers_from(sender: Persistent, read: list[dict[str, Any]]) -> list[int]:
     """
     user_id = sender.client.user_id
     own = [each for each in read if each["sender"] == user_id]
-    found = [_number(each) for each in own if each["type"] != WITHHELD]
+    found = [each["content"]["number"] for each in own if each["type"] != WITHHELD]
     return list(dict.fromkeys(found))
 
 
 def notices_from(sender: Persistent, read: list[dict[str, Any]]) -> int:
-    """Count a sender's notices."""
     types = [each["type"] for each in read if each["sender"] == sender.client.user_id]
     return types.count(WITHHELD)
-
-
-def _number(message: dict[str, Any]) -> int:
-    if message["type"] == PLAIN:
-        return int(message["content"]["number"])
-    (ciphertext,) = message["content"]["ciphertext"].values()
-    return int(json.loads(ciphertext["body"]))

@@ -22,7 +22,6 @@ Table = Mapping[Tuple[str, str, int], str]
 
 
 def driven(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run what never has to wait."""
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -32,17 +31,14 @@ def driven(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def notice(sender_key: str = "key", device: str | None = "DEV", **more: Any) -> str:
-    """Return the text of a row with a notice."""
     return text_of("@s:hs", WITHHELD, make_notice(sender_key, device, **more))
 
 
 def other() -> str:
-    """Return the text of a row that is no notice."""
     return text_of("@s:hs", PLAIN, {"body": "hello"})
 
 
 def text_of(sender: str, message_type: str, content: dict[str, Any]) -> str:
-    """Return a row's text as Synapse writes it."""
     message = make_message(sender, content, message_type)
     return json.dumps(message, separators=(",", ":"))
 
@@ -64,13 +60,6 @@ def must_stay(
     return {place for place in rows if place[:2] in set(doomed) or not covered(place)}
 
 
-def merges_scopes(options: Options) -> bool:
-    """Say whether notices about different sessions share a pair."""
-    (rule,) = options.rules.rules
-    assert isinstance(rule, NoOlm)
-    return rule.merge_scopes
-
-
 def ruleset(*, merge_scopes: bool = True) -> Ruleset:
     """Return the rules of a sweep for notices alone."""
     return Ruleset((NoOlm(merge_scopes),))
@@ -88,7 +77,9 @@ def _says_all_of(later: Any, earlier: Any, options: Options) -> bool:
     if after["sender_key"] != before["sender_key"]:
         return False
     scopes = [(each.get("room_id"), each.get("session_id")) for each in (after, before)]
-    if merges_scopes(options):
+    (rule,) = options.rules.rules
+    assert isinstance(rule, NoOlm)
+    if rule.merge_scopes:
         return scopes[0] == (None, None) or scopes[1] != (None, None)
     return scopes[0] == scopes[1]
 

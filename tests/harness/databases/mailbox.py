@@ -30,12 +30,10 @@ def rows_of(homeserver: Homeserver, recipient: Client) -> tuple[str, ...]:
 def mailbox_of(
     homeserver: Homeserver, user_id: str, device_id: str
 ) -> list[dict[str, Any]]:
-    """Return the messages in a mailbox, in their order."""
     return [json.loads(text) for text in stored(homeserver, user_id, device_id)]
 
 
 def mailbox(homeserver: Homeserver, recipient: Client) -> list[dict[str, Any]]:
-    """Return the messages queued for a client's device, in their order."""
     return mailbox_of(homeserver, recipient.user_id, recipient.device_id)
 
 

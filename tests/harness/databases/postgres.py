@@ -16,12 +16,7 @@ class PostgresServer:
     """One PostgreSQL, for any number of databases."""
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
-        """Start it.
-
-        Args:
-            directory: Where its files go.
-            durable: Whether it waits for the disk, so that it survives a power cut.
-        """
+        """Start it."""
         self._server = get_server(directory, cleanup_mode="delete")
         self._numbers = itertools.count()
         if not durable:
@@ -44,7 +39,6 @@ class PostgresServer:
         return {"name": "psycopg2", "args": arguments}
 
     def arguments(self, database: str) -> dict[str, Any]:
-        """Return what `psycopg2.connect` needs for a database."""
         parts = urlsplit(self._server.get_uri(database))
         host = parse_qs(parts.query).get("host", [parts.hostname])[0]
         arguments: dict[str, Any] = {
@@ -59,7 +53,6 @@ class PostgresServer:
         return arguments
 
     def restart(self) -> None:
-        """Restart it, which ends all connections."""
         server = self._server
         pgexec(
             "pg_ctl",
@@ -69,7 +62,6 @@ class PostgresServer:
         )
 
     def stop(self) -> None:
-        """Stop it and delete its files."""
         self._server.cleanup()
 
     def _run(self, sql: str) -> None:

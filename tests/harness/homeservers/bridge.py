@@ -7,26 +7,19 @@ a bridge that decrypts for them.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Callable, cast
+from pathlib import Path
+from typing import Any, cast
 
 import yaml
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import Request
 
 from tests.harness.clients.matrix import Client
-from tests.harness.homeservers.listening import Listener, answer, answer_late
+from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.listening import Listener, answer
 from tests.harness.homeservers.stage import new_name
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from twisted.web.server import Request
-
-    from tests.harness.homeservers.homeserver import Homeserver
-
+# Also its access token.
 ID = "receiving-bridge"
-
-# One to which Synapse never sends anything; their access tokens are their names.
-SILENT = "silent-bridge"
 
 _HS_TOKEN = "homeserver-token"  # noqa: S105 between two servers on loopback
 _TO_DEVICE = "de.sorunome.msc2409.to_device"
@@ -37,69 +30,56 @@ class Bridge:
 
     Attributes:
         status: What it answers to transactions; down unless it is 200.
-        refused: How many transactions it was down for.
-        holding: Whether it leaves transactions without an answer.
-        waiting: What answers those.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Keep the directory for its registration; be up, once started."""
         self._directory = directory
         self.status = 200
-        self.refused = 0
-        self.waiting: list[Callable[[], None]] = []
-        self.holding = False
         self._messages: list[dict[str, Any]] = []
         self._transactions: set[str] = set()
         self._listener = Listener()
 
     async def start(self) -> None:
-        """Listen."""
         self._listener.start(self._answer)
 
     async def stop(self) -> None:
-        """Stop listening."""
         await self._listener.stop()
 
     def configuration(self) -> dict[str, Any]:
         """Return what `homeserver.yaml` needs, once started; writes registrations."""
-        files = []
-        for name, url in ((ID, f"http://{self._listener.address}"), (SILENT, None)):
-            registration = {
-                "id": name,
-                "url": url,
-                "as_token": name,
-                "hs_token": _HS_TOKEN,
-                "sender_localpart": name,
-                "receive_ephemeral": True,
-                # Its name in Synapses before 1.157.
-                "de.sorunome.msc2409.push_ephemeral": True,
-                "namespaces": {"users": [{"exclusive": True, "regex": f"@{name}.*"}]},
-            }
-            files.append(self._directory / f"{name}.yaml")
-            files[-1].write_text(yaml.safe_dump(registration))
+        registration = {
+            "id": ID,
+            "url": f"http://{self._listener.address}",
+            "as_token": ID,
+            "hs_token": _HS_TOKEN,
+            "sender_localpart": ID,
+            "receive_ephemeral": True,
+            # Its name in Synapses before 1.157.
+            "de.sorunome.msc2409.push_ephemeral": True,
+            "namespaces": {"users": [{"exclusive": True, "regex": f"@{ID}.*"}]},
+        }
+        file = self._directory / f"{ID}.yaml"
+        file.write_text(yaml.safe_dump(registration))
         return {
-            "app_service_config_files": [str(file) for file in files],
+            "app_service_config_files": [str(file)],
             "experimental_features": {"msc2409_to_device_messages_enabled": True},
         }
 
     async def register(
         self,
         homeserver: Homeserver,
-        name: str = ID,
         username: str | None = None,
         device_id: str = "BRIDGED",
     ) -> Client:
-        """Register a user of the bridge's, or of the silent one's, with a device."""
-        bridge = Client(homeserver.base_url, "", "", name)
+        """Register a user of the bridge's, with a device."""
         registration = {
             "type": "m.login.application_service",
-            "username": username or new_name(name),
+            "username": username or new_name(ID),
             "device_id": device_id,
         }
         path = "/_matrix/client/v3/register"
-        status, body = await bridge.request("POST", path, registration)
-        assert status == 200, body
+        bridge = Client(homeserver.base_url, "", "", ID)
+        body = await bridge.succeed("POST", path, registration)
         return Client(
             homeserver.base_url,
             body["user_id"],
@@ -110,17 +90,8 @@ class Bridge:
     async def recover(self, homeserver: Homeserver) -> None:
         """Be up again and let Synapse know, so that it need not find out."""
         self.status = 200
-        self.release()
         bridge = Client(homeserver.base_url, "", "", ID)
-        path = f"/_matrix/client/v1/appservice/{ID}/ping"
-        status, body = await bridge.request("POST", path, {})
-        assert status == 200, body
-
-    def release(self) -> None:
-        """Answer transactions again, and those that wait."""
-        self.holding = False
-        while self.waiting:
-            self.waiting.pop(0)()
+        await bridge.succeed("POST", f"/_matrix/client/v1/appservice/{ID}/ping", {})
 
     def is_up(self, homeserver: Homeserver) -> bool:
         """Say whether Synapse holds it for up: without, it pushes nothing new."""
@@ -138,30 +109,18 @@ class Bridge:
             if to.items() <= message.items()
         ]
 
-    def take(self, transaction_id: str, transaction: dict[str, Any]) -> int:
-        """Take a transaction, or do not; return the status."""
-        if self.status != 200:
-            self.refused += 1
-        elif transaction_id not in self._transactions:
-            # Synapse may repeat one that was taken.
-            self._transactions.add(transaction_id)
-            self._messages += transaction.get(_TO_DEVICE, [])
-        return self.status
-
-    def _answer(self, request: Request) -> Any:
-        """Answer a ping, and take a transaction, now or later."""
-        if request.method == b"POST":
-            return answer(request, self.status, {})
+    def _answer(self, request: Request) -> bytes:
         _, _, transaction_id = request.path.decode().partition("/app/v1/transactions/")
         token = request.getHeader("Authorization")
-        if not transaction_id or token != f"Bearer {_HS_TOKEN}":
+        if request.method != b"POST" and token != f"Bearer {_HS_TOKEN}":
             return answer(request, 403, {})
-        transaction = json.load(cast("Any", request.content))
-
-        def take() -> int:
-            return self.take(transaction_id, transaction)
-
-        if not self.holding:
-            return answer(request, take(), {})
-        self.waiting.append(lambda: answer_late(request, take(), {}))
-        return NOT_DONE_YET
+        # Synapse may repeat one that was taken.
+        if (
+            self.status == 200
+            and transaction_id
+            and transaction_id not in self._transactions
+        ):
+            transaction = json.load(cast("Any", request.content))
+            self._transactions.add(transaction_id)
+            self._messages += transaction.get(_TO_DEVICE, [])
+        return answer(request, self.status, {})

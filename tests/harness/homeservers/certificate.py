@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import attrs
 from cryptography import x509
@@ -18,9 +19,16 @@ class Certificate:
     certificate: bytes
     key: bytes = attrs.field(repr=False)
 
+    def configuration(self, directory: Path) -> dict[str, str]:
+        """Write both into a directory, and return what `homeserver.yaml` needs."""
+        paths = directory / "tls.crt", directory / "tls.key"
+        for path, text in zip(paths, (self.certificate, self.key)):
+            path.write_bytes(text)
+        names = ("tls_certificate_path", "tls_private_key_path")
+        return dict(zip(names, map(str, paths)))
+
 
 def self_signed() -> Certificate:
-    """Make a certificate for loopback, valid today."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(timezone.utc)

@@ -18,22 +18,12 @@ def federating(
     """Return a Synapse that other servers reach over TLS; nothing runs yet.
 
     Its name is its address with the port: so nobody asks outside where it is.
-
-    Args:
-        directory: Where its files go; it is created.
-        module: The `config:` mapping of the module; `None` for a stock Synapse.
-        database: Synapse's `database:` section; SQLite in the directory if `None`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    certificate = self_signed()
-    certificate_path, key_path = directory / "tls.crt", directory / "tls.key"
-    certificate_path.write_bytes(certificate.certificate)
-    key_path.write_bytes(certificate.key)
     [port] = settings.free(1)
     config = {
         "listeners": [{**settings.listener(port, "http", ["federation"]), "tls": True}],
-        "tls_certificate_path": str(certificate_path),
-        "tls_private_key_path": str(key_path),
+        **self_signed().configuration(directory),
     }
     return Homeserver(
         directory,

@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, AsyncIterator, Iterator
 
-import attrs
 import yaml
 
-from tests.harness.clients.matrix import Client, Password, register
+from tests.harness.clients.matrix import Client, register
 from tests.harness.homeservers import settings
 from tests.harness.metrics.samples import scrape
 from tests.harness.processes.process import Process, ready, tail
@@ -21,12 +20,14 @@ from tests.harness.together import together
 READY_WITHIN_S = 60.0
 START_TRIES = 3
 
+# Every homeserver that runs now, so that a failed test can show its log.
+RUNNING: set[Homeserver] = set()
+
 
 class HomeserverError(Exception):
     """A Synapse did not start; the message ends with the end of its log."""
 
 
-@attrs.define(eq=False, init=False)
 class Homeserver:
     """One Synapse process.
 
@@ -34,16 +35,6 @@ class Homeserver:
         server_name: The name in its user IDs.
         log_path: Where it logs.
     """
-
-    server_name: str
-    log_path: Path
-    _directory: Path
-    _python: str
-    _module: dict[str, Any] | None
-    _database: dict[str, Any]
-    _more: dict[str, Any]
-    _ports: settings.Ports
-    _process: Process
 
     def __init__(
         self,
@@ -55,16 +46,9 @@ class Homeserver:
         server_name: str = settings.SERVER_NAME,
         python: str = sys.executable,
     ) -> None:
-        """Say what to start; nothing runs yet.
+        """Say what to start: stock Synapse without `module`, on SQLite if nothing else.
 
-        Args:
-            directory: Where its files go; it is created.
-            module: The `config:` mapping of the module; `None` for a stock Synapse.
-            database: Synapse's `database:` section; SQLite in the directory if
-                `None`.
-            config: More of `homeserver.yaml`; modules and listeners are appended.
-            server_name: The name in its user IDs.
-            python: The interpreter of the environment that Synapse is installed in.
+        Of `config`, modules and listeners are appended; other keys replace.
         """
         self.server_name = server_name
         self.log_path = directory / "homeserver.log"
@@ -73,22 +57,19 @@ class Homeserver:
         self._module = module
         self._database = database or settings.sqlite(directory)
         self._more = config or {}
-        self._ports = settings.free_ports()
+        self._ports = settings.free(2)
         self._process = Process(directory, directory / "output.log")
 
     @property
     def base_url(self) -> str:
-        """Return the address for clients and other servers."""
-        return f"http://{settings.LOOPBACK}:{self._ports.client}"
+        return f"http://{settings.LOOPBACK}:{self._ports[0]}"
 
     @property
     def metrics_url(self) -> str:
-        """Return the address of the metrics."""
-        return f"http://{settings.LOOPBACK}:{self._ports.metrics}/_synapse/metrics"
+        return f"http://{settings.LOOPBACK}:{self._ports[1]}/_synapse/metrics"
 
     @property
     def pid(self) -> int | None:
-        """Return the process ID while it runs."""
         return self._process.pid
 
     @property
@@ -97,11 +78,8 @@ class Homeserver:
         return self._process.runs
 
     async def start(self) -> None:
-        """Start it and wait until it answers.
-
-        Raises:
-            HomeserverError: It ends or does not answer in time.
-        """
+        """Start it and wait until it answers."""
+        RUNNING.add(self)
         for attempt in range(1, START_TRIES + 1):
             self._write_config()
             config = str(self._directory / "homeserver.yaml")
@@ -115,11 +93,12 @@ class Homeserver:
             # Somebody else may have taken a port since it was found free.
             if attempt == START_TRIES or "in use" not in self.log_tail():
                 break
-            self._ports = settings.free_ports()
+            self._ports = settings.free(2)
         raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
 
     async def stop(self) -> None:
         """End it in an orderly way, or by force where it does not end."""
+        RUNNING.discard(self)
         await self._process.end()
 
     async def kill(self) -> None:
@@ -132,11 +111,9 @@ class Homeserver:
         await self.start()
 
     def log_tail(self, lines: int = 60) -> str:
-        """Return the end of its log."""
         return tail(self._process.output, self.log_path, lines=lines)
 
     async def metrics(self) -> dict[str, float]:
-        """Scrape its metrics, as `scrape` tells them."""
         return await scrape(self.metrics_url)
 
     @contextmanager
@@ -175,10 +152,9 @@ class Homeserver:
     async def register(
         self, username: str, *, device_id: str | None = None, admin: bool = False
     ) -> Client:
-        """Register a user and log a device in."""
         secret = settings.REGISTRATION_SECRET
         user_id = await register(self.base_url, secret, username, admin=admin)
-        return await Client.login(self.base_url, user_id, Password(), device_id)
+        return await Client.login(self.base_url, user_id, device_id)
 
     def _write_config(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)

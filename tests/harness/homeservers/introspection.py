@@ -29,15 +29,12 @@ class Introspection:
 
     @property
     def url(self) -> str:
-        """Return where it answers."""
         return f"http://{self._listener.address}/"
 
     def start(self) -> None:
-        """Listen on a free port."""
         self._listener.start(self._answer)
 
     async def stop(self) -> None:
-        """Stop listening."""
         await self._listener.stop()
 
     def config(self) -> dict[str, Any]:
@@ -56,25 +53,22 @@ class Introspection:
         delegated = {"enabled": True, "endpoint": self.url, "secret": SECRET}
         return {**_LEFT_OUT, "matrix_authentication_service": delegated}
 
-    def told_of(self, token: str) -> dict[str, Any]:
-        """Return what is said about a token."""
-        if token not in self.tokens:
-            return {"active": False}
-        user, is_admin = self.tokens[token]
-        scope = f"{_API_SCOPE} {ADMIN_SCOPE}" if is_admin else _API_SCOPE
-        return {"active": True, "scope": scope, "username": user, "sub": user}
-
     def _answer(self, request: Any) -> bytes:
         """Tell about a token, or where what is."""
         if request.method == b"GET":
-            return answer(request, 200, self.metadata())
+            return answer(
+                request,
+                200,
+                {
+                    "issuer": self.url,
+                    "introspection_endpoint": f"{self.url}oauth2/introspect",
+                    "account_management_uri": f"{self.url}account",
+                },
+            )
         token = request.args[b"token"][0].decode()
-        return answer(request, 200, self.told_of(token))
-
-    def metadata(self) -> dict[str, Any]:
-        """Return where what is."""
-        return {
-            "issuer": self.url,
-            "introspection_endpoint": f"{self.url}oauth2/introspect",
-            "account_management_uri": f"{self.url}account",
-        }
+        if token not in self.tokens:
+            return answer(request, 200, {"active": False})
+        user, is_admin = self.tokens[token]
+        scope = f"{_API_SCOPE} {ADMIN_SCOPE}" if is_admin else _API_SCOPE
+        told = {"active": True, "scope": scope, "username": user, "sub": user}
+        return answer(request, 200, told)

@@ -23,18 +23,12 @@ class Listener:
 
     @property
     def address(self) -> str:
-        """Return host and port."""
         return f"{LOOPBACK}:{self._port.getHost().port}"
 
     def start(
         self, answer: Callable[[Any], Any], certificate: Certificate | None = None
     ) -> None:
-        """Listen, over TLS if there is a certificate.
-
-        Args:
-            answer: Given a request of Twisted's, returns what is to be answered.
-            certificate: The server's.
-        """
+        """Listen, over TLS if there is a certificate."""
         # Most of Twisted's web server and certificates has no types.
         site = cast("Any", Site)(_Everything(answer))
         reactor = cast("Any", default_reactor)
@@ -46,7 +40,6 @@ class Listener:
         self._port = reactor.listenSSL(0, site, options, interface=LOOPBACK)
 
     async def stop(self) -> None:
-        """Stop listening."""
         if self._port is not None:
             await self._port.stopListening()
             self._port = None
@@ -62,7 +55,6 @@ class _Everything(Resource):
         self._answer = answer
 
     def render(self, request: Any) -> Any:
-        """Answer a request."""
         return self._answer(request)
 
 
@@ -74,6 +66,5 @@ def answer(request: Any, status: int, body: Any) -> bytes:
 
 
 def answer_late(request: Any, status: int, body: Any) -> None:
-    """Answer a request whose `render` returned `NOT_DONE_YET`."""
     request.write(answer(request, status, body))
     request.finish()

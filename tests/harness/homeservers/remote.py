@@ -9,25 +9,28 @@ from __future__ import annotations
 import json
 import time
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
+from typing import Any, Protocol, cast
 
 import treq
 from signedjson.key import encode_verify_key_base64, generate_signing_key
 from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
 from twisted.web.http_headers import Headers
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import NOT_DONE_YET, Request
 
 from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.listening import Listener, answer, answer_late
 
-if TYPE_CHECKING:
-    from twisted.web.server import Request
-
-    from tests.harness.homeservers.homeserver import Homeserver
-
 _DAY_MS = 86_400_000
+
+
+class Addressed(Protocol):
+    """What a remote server needs to know of a homeserver."""
+
+    server_name: str
+
+    @property
+    def base_url(self) -> str: ...
 
 
 class RemoteServer:
@@ -41,7 +44,6 @@ class RemoteServer:
     """
 
     def __init__(self) -> None:
-        """Make the server's signing key; `start` makes the rest."""
         self.server_name = ""
         self.received: list[dict[str, Any]] = []
         self.refuses = False
@@ -53,12 +55,10 @@ class RemoteServer:
         self._listener = Listener()
 
     async def start(self) -> None:
-        """Listen."""
         self._listener.start(self._answer, self_signed())
         self.server_name = self._listener.address
 
     async def stop(self) -> None:
-        """Stop listening."""
         await self._listener.stop()
 
     def answer(self) -> None:
@@ -87,22 +87,12 @@ class RemoteServer:
             return NOT_DONE_YET
         return answer(request, 200, {"pdus": {}})
 
-    def _answer(self, request: Request) -> Any:
-        """Tell the keys, and take transactions; know no user, room or device."""
-        path = request.path.decode()
-        if path.startswith("/_matrix/key/v2/server"):
-            return answer(request, 200, self.keys())
-        if path.startswith("/_matrix/federation/v1/send/"):
-            return self.take(request)
-        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
-
     def user(self, localpart: str) -> str:
-        """Return the ID of a user of this server."""
         return f"@{localpart}:{self.server_name}"
 
     async def send_edu(
         self,
-        homeserver: Homeserver,
+        homeserver: Addressed,
         sender: str,
         message_type: str,
         messages: dict[str, dict[str, dict[str, Any]]],
@@ -129,37 +119,56 @@ class RemoteServer:
         return await self.send_edus(homeserver, [content])
 
     async def send_edus(
-        self, homeserver: Homeserver, contents: list[dict[str, Any]]
+        self, homeserver: Addressed, contents: list[dict[str, Any]]
     ) -> tuple[int, Any]:
-        """Send EDUs of to-device messages in one transaction, at most 100.
-
-        Returns:
-            The status and the answer; the EDUs need not be processed yet.
-        """
-        transaction_id = str(next(self._transactions))
+        """Send EDUs of to-device messages in one transaction, at most 100."""
+        path = f"/_matrix/federation/v1/send/{next(self._transactions)}"
         edus = [
             {"edu_type": "m.direct_to_device", "content": each} for each in contents
         ]
-        return await self._put(
-            homeserver,
-            f"/_matrix/federation/v1/send/{quote(transaction_id, safe='')}",
-            {
-                "origin": self.server_name,
-                "origin_server_ts": int(time.time() * 1000),
-                "pdus": [],
-                "edus": edus,
-            },
+        transaction = {
+            "origin": self.server_name,
+            "origin_server_ts": int(time.time() * 1000),
+            "pdus": [],
+            "edus": edus,
+        }
+        request = {
+            "method": "PUT",
+            "uri": path,
+            "origin": self.server_name,
+            "destination": homeserver.server_name,
+            "content": transaction,
+        }
+        signature = self._sign(request)["signatures"][self.server_name][self._key_id]
+        authorization = (
+            f'X-Matrix origin="{self.server_name}",'
+            f'destination="{homeserver.server_name}",'
+            f'key="{self._key_id}",sig="{signature}"'
         )
+        response = await treq.put(
+            homeserver.base_url + path,
+            json=transaction,
+            headers=Headers({"Authorization": [authorization]}),
+            persistent=False,
+        )
+        return response.code, await treq.json_content(response)
 
-    def sign(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return a document with this server's signature."""
+    def _answer(self, request: Request) -> Any:
+        """Tell the keys, and take transactions; know no user, room or device."""
+        path = request.path.decode()
+        if path.startswith("/_matrix/key/v2/server"):
+            return answer(request, 200, self._keys())
+        if path.startswith("/_matrix/federation/v1/send/"):
+            return self.take(request)
+        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
+
+    def _sign(self, document: dict[str, Any]) -> dict[str, Any]:
         signed: dict[str, Any] = sign_json(document, self.server_name, self._key)
         return signed
 
-    def keys(self) -> dict[str, Any]:
-        """Return what `/_matrix/key/v2/server` answers."""
+    def _keys(self) -> dict[str, Any]:
         verify_key = encode_verify_key_base64(verify_key_of(self._key))
-        return self.sign(
+        return self._sign(
             {
                 "server_name": self.server_name,
                 "valid_until_ts": int(time.time() * 1000) + _DAY_MS,
@@ -167,36 +176,3 @@ class RemoteServer:
                 "old_verify_keys": {},
             }
         )
-
-    async def _put(
-        self, homeserver: Homeserver, path: str, content: dict[str, Any]
-    ) -> tuple[int, Any]:
-        signed = self.sign(
-            {
-                "method": "PUT",
-                "uri": path,
-                "origin": self.server_name,
-                "destination": homeserver.server_name,
-                "content": content,
-            }
-        )
-        signature = signed["signatures"][self.server_name][self._key_id]
-        response = await treq.put(
-            homeserver.base_url + path,
-            json=content,
-            headers=_authorization(
-                self.server_name, homeserver, self._key_id, signature
-            ),
-            persistent=False,
-        )
-        return response.code, await treq.json_content(response)
-
-
-def _authorization(
-    origin: str, homeserver: Homeserver, key_id: str, signature: str
-) -> Headers:
-    value = (
-        f'X-Matrix origin="{origin}",destination="{homeserver.server_name}",'
-        f'key="{key_id}",sig="{signature}"'
-    )
-    return Headers({"Authorization": [value]})

@@ -8,7 +8,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import attrs
 import yaml
 
 REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
@@ -24,22 +23,7 @@ _APPENDED = ("listeners", "modules")
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
 
 
-@attrs.frozen
-class Ports:
-    """Where a Synapse listens, on loopback."""
-
-    client: int
-    metrics: int
-
-
-def free_ports() -> Ports:
-    """Ask the kernel for ports that nobody uses."""
-    client, metrics = free(2)
-    return Ports(client, metrics)
-
-
 def free(count: int) -> list[int]:
-    """Ask the kernel for different ports that nobody uses."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -51,13 +35,12 @@ def free(count: int) -> list[int]:
 
 
 def sqlite(directory: Path) -> dict[str, Any]:
-    """Return a `database:` section for a file in a directory."""
     database = str(directory / "homeserver.db")
     return {"name": "sqlite3", "args": {"database": database}}
 
 
 def homeserver(
-    directory: Path, server_name: str, ports: Ports, database: dict[str, Any]
+    directory: Path, server_name: str, ports: list[int], database: dict[str, Any]
 ) -> dict[str, Any]:
     """Return a `homeserver.yaml` that limits no rates and asks nobody outside."""
     return {
@@ -67,8 +50,8 @@ def homeserver(
         "signing_key_path": str(directory / "signing.key"),
         "log_config": str(directory / "log.yaml"),
         "listeners": [
-            listener(ports.client, "http", ["client", "federation"]),
-            listener(ports.metrics, "metrics", ["metrics"]),
+            listener(ports[0], "http", ["client", "federation"]),
+            listener(ports[1], "metrics", ["metrics"]),
         ],
         "enable_metrics": True,
         "database": database,
@@ -96,7 +79,6 @@ def homeserver(
 
 
 def listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
-    """Return an entry of `listeners` on loopback."""
     return {
         "port": port,
         "type": kind,
@@ -137,7 +119,6 @@ def write_log_config(directory: Path, log_path: Path, level: str = "INFO") -> No
 
 
 def write_signing_key(directory: Path) -> None:
-    """Write a new signing key, unless there is one."""
     path = directory / "signing.key"
     if not path.exists():
         seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
@@ -152,15 +133,12 @@ def _no_limits() -> dict[str, Any]:
         "reject_limit": 100_000,
         "concurrent": 1000,
     }
-    login = {
-        "address": _UNLIMITED,
-        "account": _UNLIMITED,
-        "failed_attempts": _UNLIMITED,
-    }
     return {
         "rc_message": _UNLIMITED,
         "rc_registration": _UNLIMITED,
-        "rc_login": login,
+        "rc_login": dict.fromkeys(
+            ("address", "account", "failed_attempts"), _UNLIMITED
+        ),
         "rc_key_requests": _UNLIMITED,
         "rc_federation": federation,
     }

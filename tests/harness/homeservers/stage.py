@@ -20,9 +20,6 @@ MODULE = "synapse_withheld.WithheldModule"
 
 NewDatabase = Callable[[], "dict[str, Any] | None"]
 
-# Every homeserver that runs now, so that a failed test can show its log.
-RUNNING: list[Homeserver] = []
-
 _NAMES = count()
 
 
@@ -53,7 +50,6 @@ class Stage:
     _started: list[Homeserver] = attrs.field(factory=list, init=False)
 
     def site(self) -> Site:
-        """Return an empty directory and database."""
         return Site(self.new_directory(), self.new_database())
 
     async def start(
@@ -62,28 +58,18 @@ class Stage:
         config: dict[str, Any] | None = None,
         site: Site | None = None,
     ) -> Homeserver:
-        """Start a homeserver; `end` stops it.
-
-        Args:
-            module: The module's `config:`; `None` for stock Synapse.
-            config: More of `homeserver.yaml`.
-            site: Where an earlier one, stopped meanwhile, left its data.
-        """
+        """Start a homeserver; `end` stops it."""
         site = site or self.site()
         homeserver = Homeserver(
             site.directory, module=module, database=site.database, config=config
         )
         self._started.append(homeserver)
-        RUNNING.append(homeserver)
         await homeserver.start()
         return homeserver
 
     async def end(self) -> None:
-        """Stop what was started here."""
         while self._started:
-            homeserver = self._started.pop()
-            RUNNING.remove(homeserver)
-            await homeserver.stop()
+            await self._started.pop().stop()
 
 
 @attrs.define
@@ -112,7 +98,6 @@ class Shelf:
         return homeserver
 
     async def end(self) -> None:
-        """Stop all of them."""
         await together(*(stage.end() for stage in self._stages))
 
 
@@ -126,16 +111,10 @@ class Two:
     sender_key: str
 
     def notice(self, **more: Any) -> dict[str, Any]:
-        """Return the sender's notice."""
-        values: dict[str, Any] = {
-            "sender_key": self.sender_key,
-            "from_device": self.sender.device_id,
-            **more,
-        }
-        return make_notice(**values)
+        own = {"sender_key": self.sender_key, "from_device": self.sender.device_id}
+        return make_notice(**{**own, **more})
 
     def queued(self, content: dict[str, Any], kind: str = WITHHELD) -> dict[str, Any]:
-        """Return the sender's message as stock Synapse queues it."""
         return make_message(self.sender.user_id, content, kind)
 
     async def send(
@@ -145,7 +124,6 @@ class Two:
         return await send(self.sender, self.recipient, content, kind)
 
     def mailbox(self) -> list[dict[str, Any]]:
-        """Return what is queued for the recipient."""
         return mailbox(self.homeserver, self.recipient)
 
 
@@ -164,7 +142,6 @@ async def log_in(client: Client, device_id: str) -> Client:
 
 
 async def two_on(homeserver: Homeserver) -> Two:
-    """Register a sender and a recipient."""
     number = next(_NAMES)
     sender = await homeserver.register(f"sender{number}", device_id="SENDERDEV")
     recipient = await homeserver.register(f"recipient{number}", device_id="AWAY")
@@ -186,15 +163,12 @@ async def everything_tidied(homeserver: Homeserver) -> None:
 
 
 async def to_do(homeserver: Homeserver) -> int:
-    """Return what waits to be done in the background."""
     return int(total(await homeserver.metrics(), HOUSEKEEPING))
 
 
 async def nothing_to_do(homeserver: Homeserver) -> None:
-    """Wait until nothing waits to be done in the background."""
     await until(lambda: to_do(homeserver), lambda left: left == 0)
 
 
 def new_name(stem: str) -> str:
-    """Return a user's localpart that no other test uses."""
     return f"{stem}{next(_NAMES)}"

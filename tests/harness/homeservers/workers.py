@@ -12,12 +12,13 @@ import attrs
 import yaml
 
 from tests.harness.clients.matrix import Client
-from tests.harness.databases.redis import Redis
 from tests.harness.homeservers import settings
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.metrics.samples import ACTIVE, scrape
 from tests.harness.polling import until
 from tests.harness.processes.process import Process, ready, tail
+from tests.harness.processes.programs import program
+from tests.harness.together import together
 
 PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
 SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
@@ -34,12 +35,7 @@ def described() -> dict[str, dict[str, Any]]:
 
 
 def move(config: Any, ports: dict[int, int]) -> Any:
-    """Return a configuration whose ports are others, on loopback.
-
-    Args:
-        config: The configuration.
-        ports: The port in the place of each; those that are missing are added.
-    """
+    """Return a configuration with other ports, on loopback; new ones are added."""
     if isinstance(config, list):
         return [move(each, ports) for each in config]
     if not isinstance(config, dict):
@@ -61,6 +57,7 @@ class Worker:
     name: str
     directory: Path
     config: dict[str, Any]
+    server_name: str = settings.SERVER_NAME
     _process: Process = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -68,21 +65,17 @@ class Worker:
 
     @property
     def log_path(self) -> Path:
-        """Return where it logs."""
         return self.directory / f"{self.name}.log"
 
     @property
     def metrics_url(self) -> str:
-        """Return the address of its metrics."""
         return f"http://{settings.LOOPBACK}:{self._port('metrics')}/_synapse/metrics"
 
     @property
     def base_url(self) -> str:
-        """Return the address for clients or other servers."""
         return f"http://{settings.LOOPBACK}:{self._port('http')}"
 
-    def spawn(self) -> None:
-        """Start it; `ready` waits for it."""
+    async def start(self) -> None:
         log_config = self.directory / f"log-{self.name}"
         settings.write_log_config(log_config, self.log_path)
         config = {**self.config, "worker_log_config": str(log_config / "log.yaml")}
@@ -91,22 +84,11 @@ class Worker:
         shared = self.directory / f"{SHARED}.yaml"
         command = [sys.executable, "-m", config["worker_app"], "-c", str(shared)]
         self._process.start(*command, "-c", str(file))
-
-    async def ready(self) -> None:
-        """Wait until it answers.
-
-        Raises:
-            AssertionError: It ended, or does not answer in time; with its log.
-        """
         if not await ready(self._process, self.metrics_url, READY_WITHIN_S):
-            raise AssertionError(f"{self.name} did not start:\n{self.log_tail()}")
+            log = tail(self._process.output, self.log_path)
+            raise AssertionError(f"{self.name} did not start:\n{log}")
 
-    def log_tail(self, lines: int = 60) -> str:
-        """Return the end of what it logged and printed."""
-        return tail(self._process.output, self.log_path, lines=lines)
-
-    def kill(self) -> None:
-        """Kill it, as the kernel does where memory ends."""
+    async def kill(self) -> None:
         self._process.kill()
 
     def _port(self, kind: str) -> int:
@@ -116,18 +98,41 @@ class Worker:
 
 
 @attrs.define(eq=False)
+class Redis:
+    """One Redis that keeps nothing."""
+
+    port: int
+    _process: Process
+
+    async def start(self) -> None:
+        """Start it; who connects tries until it is there."""
+        command = [program("redis-server"), "--bind", settings.LOOPBACK]
+        options = ["--port", str(self.port), "--save", "", "--appendonly", "no"]
+        self._process.start(*command, *options)
+
+    async def kill(self) -> None:
+        self._process.kill()
+
+
+@attrs.define(eq=False)
 class Deployment:
-    """All processes of one homeserver."""
+    """All processes of one homeserver.
+
+    Attributes:
+        directory: Where its files are.
+        main: The main process.
+        workers: The other ones of Synapse.
+        everything: All of them, and Redis, each with `start` and `kill`.
+    """
 
     directory: Path
     main: Homeserver
     workers: dict[str, Worker]
-    redis: Redis
+    everything: dict[str, Any]
     _ports: dict[int, int]
 
     @classmethod
     def make(cls, directory: Path, database: dict[str, Any]) -> Deployment:
-        """Say what to start; nothing runs yet."""
         ports: dict[int, int] = {}
         files = {name: move(config, ports) for name, config in described().items()}
         shared = files.pop(SHARED)
@@ -145,43 +150,20 @@ class Deployment:
         workers = {
             name: Worker(name, directory, config) for name, config in files.items()
         }
-        return cls(directory, main, workers, Redis(directory, ports[6379]), ports)
+        redis = Redis(ports[6379], Process(directory, directory / "redis.log"))
+        everything = {"redis": redis, "main": main, **workers}
+        return cls(directory, main, workers, everything, ports)
 
     async def start(self) -> None:
-        """Start all of it."""
-        self.redis.start()
+        await self.everything["redis"].start()
         # It makes the tables.
         await self.main.start()
-        for worker in self.workers.values():
-            worker.spawn()
-        for worker in self.workers.values():
-            await worker.ready()
+        await together(*(each.start() for each in self.workers.values()))
 
     async def stop(self) -> None:
-        """End all of it."""
-        for worker in self.workers.values():
-            worker.kill()
         await self.main.stop()
-        self.redis.kill()
-
-    async def kill(self, name: str) -> None:
-        """Kill one of the processes."""
-        if name == "main":
-            await self.main.kill()
-        elif name == "redis":
-            self.redis.kill()
-        else:
-            self.workers[name].kill()
-
-    async def revive(self, name: str) -> None:
-        """Start again what was killed."""
-        if name == "main":
-            await self.main.start()
-        elif name == "redis":
-            self.redis.start()
-        else:
-            self.workers[name].spawn()
-            await self.workers[name].ready()
+        for each in self.everything.values():
+            await each.kill()
 
     def with_its_ports(self, command: str) -> str:
         """Return a command of the page with the ports that are used here."""
@@ -193,22 +175,7 @@ class Deployment:
 
     def at(self, name: str, client: Client) -> Client:
         """Return a client that talks to one of the workers."""
-        return Client(
-            self.workers[name].base_url,
-            client.user_id,
-            client.device_id,
-            client.access_token,
-        )
-
-    @property
-    def metrics_urls(self) -> dict[str, str]:
-        """Return where each process tells its metrics."""
-        workers = {each.name: each.metrics_url for each in self.workers.values()}
-        return {"main": self.main.metrics_url, **workers}
-
-    def log_path(self, name: str) -> Path:
-        """Return where a process logs."""
-        return self.main.log_path if name == "main" else self.workers[name].log_path
+        return attrs.evolve(client, base_url=self.workers[name].base_url)
 
 
 async def module_metrics(url: str) -> dict[str, float]:

@@ -18,23 +18,19 @@ _METRIC = re.compile(r"(?<![:\w])synapse_withheld_\w+")
 # A metric, or what a rule records, with the matchers behind it.
 _SELECTOR = re.compile(r"[\w:]*synapse_withheld_\w+(?::\w+)?(?:\{[^}]*\})?")
 _HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
-_LABEL_VALUES = re.compile(r"label_values\((\w+), (\w+)\)")
 
 
 def dashboard() -> dict[str, Any]:
-    """Return the dashboard."""
     content: dict[str, Any] = json.loads(DASHBOARD.read_text())
     return content
 
 
 def variables() -> list[dict[str, Any]]:
-    """Return the dashboard's variables."""
     found: list[dict[str, Any]] = dashboard()["templating"]["list"]
     return found
 
 
 def rules() -> list[dict[str, Any]]:
-    """Return all rules, recording and alerting."""
     groups = yaml.safe_load(RULES.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
@@ -47,16 +43,8 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 
 
 def rule_queries() -> Iterator[tuple[str, str]]:
-    """Give each rule's name and expression."""
     for rule in rules():
         yield rule.get("record") or rule["alert"], rule["expr"]
-
-
-def label_values(variable: dict[str, Any]) -> tuple[str, str]:
-    """Return the metric and the label that a variable takes its values from."""
-    found = _LABEL_VALUES.fullmatch(variable["definition"])
-    assert found is not None, variable["definition"]
-    return found[1], found[2]
 
 
 def expressions() -> Iterator[tuple[str, str]]:

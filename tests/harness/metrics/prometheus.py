@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import attrs
 import treq
@@ -13,15 +14,10 @@ from tests.harness.homeservers.settings import LOOPBACK, free
 from tests.harness.processes.process import Process, ready, tail
 from tests.harness.processes.programs import program
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 READY_WITHIN_S = 30.0
-START_TRIES = 3
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run promtool; its output and errors are one text."""
     return subprocess.run(  # noqa: S603 our own command
         [program("promtool"), *arguments],
         stdout=subprocess.PIPE,
@@ -53,69 +49,7 @@ class Prometheus:
         self._process = Process(self.directory, self.directory / "output.log")
 
     async def start(self) -> None:
-        """Start it and wait until it answers.
-
-        Raises:
-            AssertionError: It ends or does not answer in time; with its log.
-        """
-        self._write()
-        for _ in range(START_TRIES):
-            # Somebody else may take the port before it does.
-            (self._port,) = free(1)
-            self._spawn()
-            url = f"http://{LOOPBACK}:{self._port}/-/ready"
-            if await ready(self._process, url, READY_WITHIN_S):
-                return
-            await self.stop()
-        log = tail(self._process.output)
-        raise AssertionError(f"Prometheus did not start:\n{log}")
-
-    async def stop(self) -> None:
-        """End it, by force where it does not end."""
-        await self._process.end()
-
-    async def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the samples of an expression now.
-
-        Raises:
-            AssertionError: Prometheus refuses it.
-        """
-        answer = await self._get("/api/v1/query", {"query": expression})
-        result: list[dict[str, Any]] = answer["result"]
-        return result
-
-    async def query_range(
-        self, expression: str, start: float, end: float, step_s: float
-    ) -> list[dict[str, Any]]:
-        """Return the series of an expression over a time, in seconds since 1970.
-
-        Raises:
-            AssertionError: Prometheus refuses it.
-        """
-        times = {"start": str(start), "end": str(end), "step": str(step_s)}
-        answer = await self._get("/api/v1/query_range", {"query": expression, **times})
-        result: list[dict[str, Any]] = answer["result"]
-        return result
-
-    async def label_values(self, metric: str, label: str) -> list[str]:
-        """Return the values that a label of a metric has."""
-        path = f"/api/v1/label/{label}/values"
-        values: list[str] = await self._get(path, {"match[]": metric})
-        return values
-
-    async def rule_states(self) -> list[dict[str, Any]]:
-        """Return each rule as it was last evaluated."""
-        groups = (await self._get("/api/v1/rules", {}))["groups"]
-        return [rule for group in groups for rule in group["rules"]]
-
-    async def _get(self, path: str, parameters: dict[str, str]) -> Any:
-        url = f"http://{LOOPBACK}:{self._port}{path}"
-        response = await treq.get(url, params=parameters)
-        answer = await response.json()
-        assert answer["status"] == "success", answer
-        return answer["data"]
-
-    def _write(self) -> None:
+        """Start it and wait until it answers."""
         scraped = {
             "job_name": self.labels["job"],
             "metrics_path": "/_synapse/metrics",
@@ -129,11 +63,41 @@ class Prometheus:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "rules.yml").write_text(self.rules)
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(config))
-
-    def _spawn(self) -> None:
+        (self._port,) = free(1)
         self._process.start(
             program("prometheus"),
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
             f"--web.listen-address={LOOPBACK}:{self._port}",
         )
+        url = f"http://{LOOPBACK}:{self._port}/-/ready"
+        if not await ready(self._process, url, READY_WITHIN_S):
+            log = tail(self._process.output)
+            raise AssertionError(f"Prometheus did not start:\n{log}")
+
+    async def stop(self) -> None:
+        await self._process.end()
+
+    async def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return the samples of an expression now."""
+        answer = await self._get("/api/v1/query", {"query": expression})
+        return list(answer["result"])
+
+    async def query_range(
+        self, expression: str, start: float, end: float, step_s: float
+    ) -> list[dict[str, Any]]:
+        """Return the series of an expression over a time, in seconds since 1970."""
+        times = {"start": str(start), "end": str(end), "step": str(step_s)}
+        answer = await self._get("/api/v1/query_range", {"query": expression, **times})
+        return list(answer["result"])
+
+    async def rule_states(self) -> list[dict[str, Any]]:
+        groups = (await self._get("/api/v1/rules", {}))["groups"]
+        return [rule for group in groups for rule in group["rules"]]
+
+    async def _get(self, path: str, parameters: dict[str, str]) -> Any:
+        url = f"http://{LOOPBACK}:{self._port}{path}"
+        response = await treq.get(url, params=parameters)
+        answer = await response.json()
+        assert answer["status"] == "success", answer
+        return answer["data"]

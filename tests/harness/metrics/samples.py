@@ -39,9 +39,6 @@ async def scrape(url: str) -> dict[str, float]:
     Returns:
         `name{label="value",…}` with sorted labels, without the server's name,
         to the sample's value.
-
-    Raises:
-        MatrixError: It has no metrics to give.
     """
     samples = {}
     page = await cancellable(_page(url))
@@ -69,31 +66,32 @@ def total(metrics: Mapping[str, float], name: str, **labels: str) -> float:
     )
 
 
-def decisions(metrics: Mapping[str, float]) -> dict[str, int]:
-    """Return how many decisions of each kind were made about mailboxes."""
+def decisions(metrics: Mapping[str, float], queue: str = "inbox") -> dict[str, int]:
+    """Return how many decisions of each kind were made about a queue."""
     return {
-        decision: int(total(metrics, DECISIONS, decision=decision, queue="inbox"))
+        decision: int(total(metrics, DECISIONS, decision=decision, queue=queue))
         for decision in ("deliver", "collapse", "supersede")
     }
 
 
 @asynccontextmanager
-async def counted(homeserver: Homeserver) -> AsyncIterator[dict[str, int]]:
+async def counted(
+    homeserver: Homeserver, queue: str = "inbox"
+) -> AsyncIterator[dict[str, int]]:
     """Count the decisions made meanwhile; those of which there were any.
 
     The dictionary that this gives is filled at the end.
     """
     made: dict[str, int] = {}
-    before = decisions(await homeserver.metrics())
+    before = decisions(await homeserver.metrics(), queue)
     yield made
-    after = decisions(await homeserver.metrics())
+    after = decisions(await homeserver.metrics(), queue)
     made.update(
         {key: after[key] - before[key] for key in after if after[key] != before[key]}
     )
 
 
 async def failures(homeserver: Homeserver) -> int:
-    """Return how many failures of its own the module has counted."""
     return int(total(await homeserver.metrics(), FAILURES))
 
 

@@ -19,34 +19,27 @@ from tests.harness.modules.json_file import JsonFile
 
 DISASTERS_MODULE = "tests.harness.modules.disasters.DisastersModule"
 
-_TRAFFIC = ("synapse_withheld.delivery.traffic", "Traffic")
-_CONFIRMER = ("synapse_withheld.delivery.confirming.confirmer", "Confirmer")
-_DATABASE = ("synapse_withheld.database.database", "Database")
+_TRAFFIC = "synapse_withheld.delivery.traffic Traffic"
+_DATABASE = "synapse_withheld.database.database Database"
+_STORE = "synapse.storage.databases.main.deviceinbox DeviceInboxWorkerStore"
 
 # Where: the module, class and method, and whether before or after it.
 POINTS = {
-    "sorting": (*_TRAFFIC, "_sort", "before"),
-    "sorted": (*_TRAFFIC, "_sort", "after"),
-    "asking": (*_DATABASE, "read_queued", "before"),
-    "answered": (*_DATABASE, "read_queued", "after"),
-    "judging": (*_CONFIRMER, "_judge", "before"),
-    "taking out": (
-        "synapse_withheld.delivery.settling",
-        "Settler",
-        "take_out",
-        "after",
+    "sorting": (f"{_TRAFFIC} _sort", "before"),
+    "sorted": (f"{_TRAFFIC} _sort", "after"),
+    "asking": (f"{_DATABASE} read_queued", "before"),
+    "answered": (f"{_DATABASE} read_queued", "after"),
+    "judging": (
+        "synapse_withheld.delivery.confirming.confirmer Confirmer _judge",
+        "before",
     ),
+    "taking out": ("synapse_withheld.delivery.settling Settler take_out", "after"),
     # Rows are written, and the transaction is not committed.
-    "storing": (
-        "synapse.storage.databases.main.deviceinbox",
-        "DeviceInboxWorkerStore",
-        "_add_messages_to_local_device_inbox_txn",
-        "after",
-    ),
-    "stored": (*_TRAFFIC, "_settle", "before"),
-    "remembered": (*_TRAFFIC, "_settle", "after"),
-    "tidying": (*_DATABASE, "delete", "before"),
-    "tidied": (*_DATABASE, "delete", "after"),
+    "storing": (f"{_STORE} _add_messages_to_local_device_inbox_txn", "after"),
+    "stored": (f"{_TRAFFIC} _settle", "before"),
+    "remembered": (f"{_TRAFFIC} _settle", "after"),
+    "tidying": (f"{_DATABASE} delete", "before"),
+    "tidied": (f"{_DATABASE} delete", "after"),
 }
 
 # How often a point is passed before anything happens there.
@@ -57,42 +50,35 @@ class Disasters:
     """The file through which a test says what happens."""
 
     def __init__(self, path: Path) -> None:
-        """Keep the path of the file, which need not exist yet."""
         self.path = path
         self._file = JsonFile(path)
         self._busy = JsonFile(path.with_suffix(".busy"))
         self._passed = 0
 
     def set(self, **disaster: Any) -> None:
-        """Let something happen from now on."""
         self._file.write(disaster)
 
     def clear(self) -> None:
-        """Let nothing happen from now on."""
         self._file.clear()
 
     def get(self) -> dict[str, Any]:
-        """Return what is to happen."""
         return self._file.read() or {}
 
     def times_busy(self) -> int:
-        """Return how often the reactor was kept busy."""
         return int((self._busy.read() or {}).get("times", 0))
 
-    def was_busy(self) -> None:
-        """Note in Synapse's process that the reactor was kept busy."""
-        self._busy.write({"times": self.times_busy() + 1})
-
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`."""
         return {"module": DISASTERS_MODULE, "config": {"file": str(self.path)}}
 
-    def meet(self, point: str) -> None:
-        """Do in Synapse's process what is to happen at a point, after a few passes.
+    def be_busy(self) -> None:
+        """Keep the reactor of Synapse's process busy, if that is asked for."""
+        disaster = self.get()
+        if "busy_s" in disaster:
+            time.sleep(disaster["busy_s"])
+            self._busy.write({"times": self.times_busy() + 1})
 
-        Raises:
-            MemoryError: That is what is to happen.
-        """
+    def meet(self, point: str) -> None:
+        """Do in Synapse's process what is to happen at a point, after a few passes."""
         disaster = self.get()
         if point not in {disaster.get("kill_at"), disaster.get("raise_at")}:
             return
@@ -126,17 +112,15 @@ class DisastersModule:
         return disasters
 
     async def _be_busy(self) -> None:
-        disaster = self._disasters.get()
-        if "busy_s" in disaster:
-            time.sleep(disaster["busy_s"])
-            self._disasters.was_busy()
+        self._disasters.be_busy()
 
 
 def _wrap(disasters: Disasters, point: str) -> None:
     # Only Synapse's process has all of them.
     from importlib import import_module  # noqa: PLC0415 beside what it is for
 
-    module, owner, name, when = POINTS[point]
+    place, when = POINTS[point]
+    module, owner, name = place.split()
     there = getattr(import_module(module), owner)
     original: Callable[..., Any] = getattr(there, name)
 

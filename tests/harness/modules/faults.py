@@ -22,22 +22,14 @@ class Faults:
     """The file through which a test says what fails."""
 
     def __init__(self, path: Path) -> None:
-        """Keep the path of the file, which need not exist yet."""
         self.path = path
         self._file = JsonFile(path)
 
     def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
-        """Let statements fail from now on."""
         self._file.write({"fault": fault, "only": only, "seconds": seconds})
 
     def clear(self) -> None:
-        """Let no statement fail from now on."""
         self._file.clear()
-
-    def of(self, description: str) -> dict[str, Any] | None:
-        """Return the fault that a statement is to meet."""
-        fault = self._file.read()
-        return fault if fault and description.startswith(fault["only"]) else None
 
     def module(self, most_rest_s: float) -> dict[str, Any]:
         """Return the entry for `modules:` in `homeserver.yaml`.
@@ -48,6 +40,19 @@ class Faults:
         """
         config = {"file": str(self.path), "most_rest_s": most_rest_s}
         return {"module": FAULTS_MODULE, "config": config}
+
+    def meet(self, description: str, txn: Any) -> None:
+        """Do in the database thread what a statement is to meet."""
+        fault = self._file.read()
+        if fault is None or not description.startswith(fault["only"]):
+            return
+        if fault["fault"] == "error":
+            txn.execute("SELECT missing FROM withheld_no_such_table", ())
+        elif fault["fault"] == "hang":
+            time.sleep(fault["seconds"])
+        else:
+            # The cursor's connection, as a database that went away leaves it.
+            txn.txn.connection.close()
 
 
 class FaultsModule:
@@ -60,44 +65,27 @@ class FaultsModule:
     def parse_config(config: dict[str, Any]) -> Faults:
         """Wrap `runInteraction`, before any other module can have taken hold of it."""
         # Only Synapse's process has any use for these.
-        from synapse_withheld.delivery.confirming import confirmer as confirming  # noqa: PLC0415
+        from synapse.storage.database import DatabasePool  # noqa: PLC0415
 
+        from synapse_withheld.delivery.confirming import confirmer  # noqa: PLC0415
+
+        confirmer.MOST_REST_S = config["most_rest_s"]
         faults = Faults(Path(config["file"]))
-        _install(faults)
-        confirming.MOST_REST_S = config["most_rest_s"]
+        original = DatabasePool.runInteraction
+
+        async def run_interaction(
+            self: DatabasePool,
+            desc: str,
+            func: Callable[..., Any],
+            *args: Any,
+            **kw: Any,
+        ) -> Any:
+            def faulty(txn: Any, *inner: Any, **named: Any) -> Any:
+                faults.meet(desc, txn)
+                return func(txn, *inner, **named)
+
+            ours = faulty if desc.startswith(OURS) else func
+            return await original(self, desc, ours, *args, **kw)
+
+        DatabasePool.runInteraction = run_interaction  # type: ignore[method-assign]
         return faults
-
-
-def _install(faults: Faults) -> None:
-    from synapse.storage.database import DatabasePool  # noqa: PLC0415 the same
-
-    original = DatabasePool.runInteraction
-
-    async def run_interaction(
-        self: DatabasePool, desc: str, func: Callable[..., Any], *args: Any, **kw: Any
-    ) -> Any:
-        if not desc.startswith(OURS):
-            return await original(self, desc, func, *args, **kw)
-
-        def faulty(txn: Any, *inner: Any, **named: Any) -> Any:
-            fault = faults.of(desc)
-            if fault is not None:
-                _meet(txn, fault)
-            return func(txn, *inner, **named)
-
-        return await original(self, desc, faulty, *args, **kw)
-
-    DatabasePool.runInteraction = run_interaction  # type: ignore[method-assign]
-
-
-def _meet(txn: Any, fault: dict[str, Any]) -> None:
-    """Do in the database thread what the fault says."""
-    if fault["fault"] == "error":
-        txn.execute("SELECT missing FROM withheld_no_such_table", ())
-    elif fault["fault"] == "hang":
-        time.sleep(fault["seconds"])
-    elif fault["fault"] == "close":
-        # The cursor's connection, as a database that went away leaves it.
-        txn.txn.connection.close()
-    else:
-        raise ValueError(f"no such fault: {fault['fault']!r}")

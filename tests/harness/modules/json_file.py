@@ -22,7 +22,6 @@ class JsonFile:
         temporary.replace(self.path)
 
     def clear(self) -> None:
-        """Take it away, if it is there."""
         self.path.unlink(missing_ok=True)
 
     def read(self) -> dict[str, Any] | None:

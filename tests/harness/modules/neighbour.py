@@ -2,9 +2,9 @@
 
 It does so as careless modules do, by assignment to the store and without
 `functools.wraps`, and writes down what it sees. A JSON file says how else it behaves
-and can change while Synapse runs: `{"copy": "shallow"}` or `"deep"` to pass on a copy
-of what it was given, `{"refuse": TYPE}` to raise for messages of a type; both with
-`"at"`, the one method meant.
+and can change while Synapse runs: `{"copy": "deep"}` to pass on a copy of what it was
+given, `{"refuse": TYPE}` to raise for messages of a type; both with `"at"`, the one
+method meant.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from tests.harness.modules.json_file import JsonFile
-
-if TYPE_CHECKING:
-    from synapse.module_api import ModuleApi
 
 NEIGHBOUR_MODULE = "tests.harness.modules.neighbour.NeighbourModule"
 
@@ -27,29 +24,17 @@ REMOTE = "add_remote_messages_from_client_to_device_inbox"
 TOGETHER = "add_messages_to_device_inbox"  # LOCAL and REMOTE, before 1.155
 ROWS = "_add_messages_to_local_device_inbox_txn"
 
-_COPIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "shallow": dict,
-    "deep": copy.deepcopy,
-}
-
 
 class Neighbour:
-    """The files through which a test and a neighbour speak."""
+    """The files in a directory through which a test and a neighbour speak."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        """Keep the paths of the files, which need not exist yet.
-
-        Args:
-            directory: Where they are.
-            name: Whose they are.
-        """
         self._directory = directory
         self._name = name
         self._behaviour = JsonFile(directory / f"{name}.json")
         self._log = directory / f"{name}.log"
 
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`."""
         config = {"directory": str(self._directory), "name": self._name}
         return {"module": NEIGHBOUR_MODULE, "config": config}
 
@@ -58,12 +43,7 @@ class Neighbour:
         self._behaviour.write(behaviour)
 
     def saw(self, method: str, recipient: str) -> list[Any]:
-        """Return what a method was given for a user, in order, as it was given.
-
-        Args:
-            method: The name of the method.
-            recipient: The user's ID.
-        """
+        """Return what a method was given for a user, in order, as it was given."""
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         calls = [json.loads(line) for line in lines]
         return [
@@ -74,27 +54,24 @@ class Neighbour:
         ]
 
     def pass_on(self, method: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Write down what a method is given, and return what to give it.
+        """Write down what a method is given, and return what to give it."""
+        # Only Synapse's process has any use for it.
+        from synapse.api.errors import SynapseError  # noqa: PLC0415
 
-        Raises:
-            SynapseError: The neighbour is to refuse it.
-        """
         with self._log.open("a") as log:
             log.write(json.dumps([method, given]) + "\n")
-        behaviour = self._behaviour.read()
-        if behaviour is None or behaviour.get("at") != method:
+        behaviour = self._behaviour.read() or {}
+        if behaviour.get("at") != method:
             return given
-        if "copy" in behaviour:
-            return _COPIES[behaviour["copy"]](given)
-        if behaviour["refuse"] in found(given, "type"):
-            _refuse()
-        return given
+        if behaviour.get("refuse") in found(given, "type"):
+            raise SynapseError(403, "not in this neighbourhood")
+        return copy.deepcopy(given) if "copy" in behaviour else given
 
 
 class NeighbourModule:
     """Wraps what queues to-device messages, to look on."""
 
-    def __init__(self, config: Neighbour, api: ModuleApi) -> None:
+    def __init__(self, config: Neighbour, api: Any) -> None:
         """Wrap those of the methods that this version of Synapse has."""
         store = api._hs.get_datastores().main
         for name in (FROM_REMOTE, LOCAL, REMOTE):
@@ -107,12 +84,10 @@ class NeighbourModule:
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Neighbour:
-        """Return the neighbour's files."""
         return Neighbour(Path(config["directory"]), config["name"])
 
 
 def found(given: Any, key: str) -> list[Any]:
-    """Return what stands under a key, at whatever depth."""
     if not isinstance(given, dict):
         return []
     inside = [each for value in given.values() for each in found(value, key)]
@@ -147,10 +122,3 @@ def _looking_on_rows(
         original(txn, stream_id, neighbour.pass_on(ROWS, messages))
 
     return method
-
-
-def _refuse() -> None:
-    # Only Synapse's process has any use for it.
-    from synapse.api.errors import SynapseError  # noqa: PLC0415
-
-    raise SynapseError(403, "not in this neighbourhood")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Iterator
-
-import attrs
+from typing import Iterator, NamedTuple
 
 from tests.harness.homeservers.homeserver import Homeserver
 
@@ -20,41 +17,22 @@ METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"
 _CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@attrs.frozen
-class Example:
+class Example(NamedTuple):
     """A command on a page, and what the page says that it prints."""
 
     command: str
     output: str
 
 
-def command_line(
-    *arguments: str, directory: Path, given: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run `synapse-withheld` to its end.
-
-    Args:
-        arguments: What follows the name.
-        directory: Where it runs.
-        given: Its standard input.
-    """
+def command_line(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run `synapse-withheld` to its end."""
     return subprocess.run(  # noqa: S603 our own command
         [sys.executable, "-m", "synapse_withheld.cli", *arguments],
         cwd=directory,
-        input=given,
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def check(*arguments: str, directory: Path) -> tuple[int, dict[str, Any]]:
-    """Run `check`; return its exit code, what it found by question, and `acting`."""
-    result = command_line("check", "--json", *arguments, directory=directory)
-    assert result.stderr == ""
-    data = json.loads(result.stdout)
-    found = {each["question"]: each for each in data["findings"]}
-    return result.returncode, {**found, "acting": data["acting"]}
 
 
 def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -79,16 +57,11 @@ def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
 
 def addressed(command: str, homeserver: Homeserver) -> str:
     """Return a command of a page with the addresses of a homeserver."""
-    for written, url in (
-        (METRICS, homeserver.metrics_url),
-        (CLIENTS, homeserver.base_url),
-    ):
-        command = command.replace(written, address_of(url))
-    return command
+    command = command.replace(METRICS, address_of(homeserver.metrics_url))
+    return command.replace(CLIENTS, address_of(homeserver.base_url))
 
 
 def address_of(url: str) -> str:
-    """Return host and port of a URL."""
     return url.split("/")[2]
 
 

@@ -43,7 +43,6 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *command: str) -> None:
-        """Start it."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 our own command
@@ -68,7 +67,6 @@ class Process:
         process.wait()
 
     def kill(self) -> None:
-        """Kill it, as the kernel does where memory ends."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -87,7 +85,6 @@ async def ready(process: Process, url: str, within_s: float) -> bool:
 
 
 async def answers(url: str) -> bool:
-    """Say whether something answers 200 there."""
     try:
         code = await cancellable(_code_of(url))
     except CancelledError:
