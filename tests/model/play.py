@@ -168,6 +168,15 @@ class Play:
         (step,) = [step for step in self.hs.steps if step.name == name]
         return step
 
+    def until(self, name: str) -> Step:
+        """Take steps, or wait for some, until one of a name waits; return that."""
+        while name not in self.steps():
+            if self.hs.steps:
+                self.hs.take_step()
+            else:
+                self.hs.pass_time(0.01)
+        return self.step(name)
+
     @property
     def memory(self) -> Memory:
         """Return what the module remembers of the inbox."""
