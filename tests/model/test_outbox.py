@@ -129,4 +129,3 @@ def test_switched_off_everything_is_stored() -> None:
     play.send_abroad(answer, message_type=ENCRYPTED, sender="@r:here")
     play.send(NOTICE, sender=ABROAD, edu=("there", "2"))
     assert [5] == play.queued()
-

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import Any, Callable
 
 import attrs
-import pytest
 
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.survey import (
@@ -17,7 +16,6 @@ from synapse_withheld.database.survey import (
     SurveyDatabase,
     withheld_survey_inbox,
     withheld_survey_outbox,
-    withheld_survey_owners,
 )
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.inventory import Sums
@@ -197,20 +195,6 @@ def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
     fill(database, {(*R, 3): long})
     kinds = finished(survey_of(database)).inbox.kinds.sums
     assert Sums(1, len(long)) == kinds[Kind("m.room.encrypted")]
-
-
-@pytest.mark.parametrize("hidden", [True, False])
-def test_owners_are_the_devices_that_exist(database: Connection, hidden: bool) -> None:
-    """A namesake of another user is somebody else."""
-    add_device(database, R, hidden=hidden)
-    asked = [Q, R, ("@other:hs", "R")]
-    assert [(*R, hidden)] == withheld_survey_owners(database, asked)
-
-
-def test_empty_tables_are_surveyed_at_once(database: Connection) -> None:
-    """As of a new homeserver."""
-    survey = finished(survey_of(database))
-    assert (0, 0, []) == (survey.rows, survey.inbox.names, survey.outbox.longest)
 
 
 def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
