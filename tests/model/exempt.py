@@ -31,12 +31,6 @@ def request_of(message: dict[str, Any]) -> Request | None:
     return (message["sender"], device, kind, content["request_id"])
 
 
-def _is_of(record: Record, request: Request) -> bool:
-    pair = record.notice.pair
-    of = (pair.sender, pair.device, pair.message_type, *(pair.scope or ()))
-    return of == request
-
-
 @attrs.define
 class Exempt:
     """Requests that were handed out, and of which of them nobody can know any more.
@@ -71,15 +65,13 @@ class Exempt:
 
     def hand_out(self, memory: Memory, key: MailboxKey, rows: Rows) -> None:
         """Note that a device is given some rows."""
-        known = memory.peek(key) or ()
+        mailbox = memory.peek(key)
         handed = self.handed.setdefault(key, {})
         for at, message in rows:
             asked = request_of(message)
             if asked is not None:
                 handed[asked] = max(at, handed.get(asked, 0))
-                if not any(
-                    each.stream_id <= at and _is_of(each, asked) for each in known
-                ):
+                if mailbox is None or not mailbox.learned:
                     self.forgotten.add((key, asked))
 
     def note(self, memory: Memory, visible: Callable[[MailboxKey], Rows]) -> None:

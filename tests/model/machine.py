@@ -95,13 +95,14 @@ SETTINGS = st.builds(
 
 def notice(key: str, from_device: str | None, scope: str | None) -> dict[str, Any]:
     """Return the content of a notice."""
-    content = {"algorithm": "m.megolm.v1.aes-sha2", "code": "m.no_olm"}
-    content["sender_key"] = key
-    if from_device is not None:
-        content["from_device"] = from_device
-    if scope is not None:
-        content["session_id"] = scope
-    return content
+    content = {
+        "algorithm": "m.megolm.v1.aes-sha2",
+        "code": "m.no_olm",
+        "sender_key": key,
+        "from_device": from_device,
+        "session_id": scope,
+    }
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def olm(sender_key: str) -> dict[str, Any]:
@@ -115,6 +116,7 @@ def type_of(content: dict[str, Any]) -> str:
     return OLM if "ciphertext" in content else "m.dummy"
 
 
+notices = st.builds(notice, keys, from_devices, scopes)
 others = st.one_of(keys.map(olm), keys.map(olm), st.just({"n": 1}))
 
 
@@ -165,25 +167,11 @@ class Machine(RuleBasedStateMachine):
 
     # Messages.
 
-    @rule(
-        sender=senders,
-        kind=withheld_types,
-        to=targets,
-        key=keys,
-        from_device=from_devices,
-        scope=scopes,
-    )
+    @rule(sender=senders, kind=withheld_types, to=targets, content=notices)
     def send_notice(
-        self,
-        sender: str,
-        kind: str,
-        to: str,
-        key: str,
-        from_device: str | None,
-        scope: str | None,
+        self, sender: str, kind: str, to: str, content: dict[str, Any]
     ) -> None:
         """Send a notice to a device of this server."""
-        content = notice(key, from_device, scope)
         self.send(sender, kind, {(RECIPIENT, to): content})
 
     @rule(sender=senders, key_1=keys, key_2=keys, scope=scopes)
@@ -197,12 +185,9 @@ class Machine(RuleBasedStateMachine):
         }
         self.send(sender, WITHHELD[0], contents)
 
-    @rule(to=abroad, key=keys, from_device=from_devices, scope=scopes)
-    def send_notice_abroad(
-        self, to: list[str], key: str, from_device: str | None, scope: str | None
-    ) -> None:
+    @rule(to=abroad, content=notices)
+    def send_notice_abroad(self, to: list[str], content: dict[str, Any]) -> None:
         """Send a notice to devices on another server."""
-        content = notice(key, from_device, scope)
         self.send_abroad(WITHHELD[0], to, content)
 
     @rule(sender=senders, to=targets, content=others)

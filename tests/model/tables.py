@@ -121,17 +121,6 @@ class Tables:
                     rows[user_id, device_id] = by_device[device_id]
         return rows
 
-    def insert_message(self, place: Place, stream_id: int, text: str) -> None:
-        """Add a row to a mailbox."""
-        sql = "INSERT INTO device_inbox VALUES (?, ?, ?, ?)"
-        self.rows(sql, *place, stream_id, text)
-
-    def insert_edu(self, destination: str, stream_id: int, text: str) -> None:
-        """Add a row to an outbox."""
-        columns = "destination, stream_id, messages_json"
-        sql = f"INSERT INTO device_federation_outbox ({columns}) VALUES (?, ?, ?)"  # noqa: S608
-        self.rows(sql, destination, stream_id, text)
-
     def mailbox(
         self, user_id: str, device_id: str, after: int = 0, up_to: int = LATEST
     ) -> list[tuple[int, dict[str, Any]]]:

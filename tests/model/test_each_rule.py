@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.config import RulesConfig
 from tests.model.play import RECIPIENT, SESSION, WITHHELD, Play
 from tests.unit.rules.test_requests import CANCELLATION, REQUEST
 
@@ -69,20 +69,6 @@ def test_what_a_rule_names_goes_where_the_rule_is_on(
     assert left == sent(messages, rules=rules).queued()
     assert all_of_them == sent(messages).queued()
     assert all_of_them == sent(messages, rules=rules, mode="observe").queued()
-
-
-@EACH
-def test_what_was_queued_before_a_rule_was_on_goes_at_the_next_message(
-    rules: RulesConfig, messages: Messages, left: list[int]
-) -> None:
-    """Whatever that is about, if the rule names it."""
-    play = sent(messages)
-    play.config = Config(rules=rules)
-    play.load()
-    message_type, content = messages[-1]
-    play.send(content, message_type=message_type, sender="@t:here")
-
-    assert [*left, len(messages) + 1] == play.queued()
 
 
 @EACH

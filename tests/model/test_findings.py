@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable
 
 import pytest
 from twisted.python.failure import Failure
@@ -50,17 +50,6 @@ def test_a_reader_that_never_acknowledges_gets_the_newest() -> None:
     play.hs.rows("INSERT INTO dehydrated_devices VALUES (?, ?)", RECIPIENT, "R")
     play.send(NOTICE)
     assert [3] == play.queued()
-
-
-def test_a_type_that_is_no_string_is_stored_and_read_past() -> None:
-    """Another server may send one; it must neither fail nor stop a reading."""
-    play = Play()
-    strange: Any = ["m.room_key.withheld"]
-    play.send(NOTICE, message_type=strange, sender="@s:there", edu=("there", "1"))
-    play.send(NOTICE)
-    play.send(NOTICE)
-
-    assert [1, 2] == play.queued()
 
 
 @pytest.mark.parametrize("after_a_wait", [False, True])
@@ -112,17 +101,6 @@ def test_whatever_fails_the_batch_is_stored_and_its_mailbox_learned_again(
     mend()
     play.send(NEW_KEY)
     assert [3] == play.queued()
-
-
-def test_poisoned_device_ids_reach_no_statement() -> None:
-    """They are passed on, and the others in their batch are still decided about."""
-    play = Play()
-    play.send(NOTICE)
-    request = play.begin(NOTICE, ["R", "\0", "\ud800"])
-    assert [CONFIRM] == play.steps()
-    play.hs.take_step()
-
-    assert {(RECIPIENT, "R")} == request.left_out
 
 
 def test_a_cancellation_takes_all_copies_of_its_request() -> None:

@@ -229,16 +229,3 @@ def test_a_device_that_long_polls_is_told_at_once() -> None:
         assert [number] == play.queued()
         # The sync that waited acknowledges what it was given before, and waits again.
         play.sync()
-
-
-def test_with_workers_what_was_read_counts_as_queued_until_it_is_acknowledged() -> None:
-    """Nobody can know of the read; the one that is queued is delivered again."""
-    play = Play()
-    play.send(NOTICE)
-    play.read()
-    play.send(NOTICE)
-    assert [1] == play.queued()
-
-    play.sync()
-    play.send(NOTICE)
-    assert [2] == play.queued()

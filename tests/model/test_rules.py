@@ -6,8 +6,7 @@ the module is restarted; and it has read no more. One play is exempt, see `exemp
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, Callable
+from typing import Any
 
 import attrs
 import hypothesis.strategies as st
@@ -107,36 +106,15 @@ devices = st.sampled_from(DEVICES)
 targets = st.sampled_from(["R1", "R1", "R2", "*"])
 codes = st.sampled_from(["m.no_olm", "m.blacklisted", "m.unverified", "org.own"])
 kinds = st.sampled_from([KEY_REQUEST, SECRET_REQUEST])
-actions = st.sampled_from(["request", "request_cancellation"])
+ACTIONS = ["request", "request_cancellation"]
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(withheld, codes, few, few),
-    st.builds(request, kinds, actions, few, rarely),
+    st.builds(request, kinds, st.sampled_from(ACTIONS), few, rarely),
     st.builds(
         verification, st.sampled_from([VERIFICATION_REQUEST, VERIFICATION_CANCEL]), few
     ),
     st.builds(lambda n: ("m.dummy", {"n": n}), st.integers(0, 9)),
 )
-
-
-class Reader:
-    """A client, and how far it got.
-
-    Attributes:
-        rows: Returns position and message of what is queued for it, in order.
-        token: Up to which position answers reached it.
-    """
-
-    def __init__(self, rows: Callable[[], Rows]) -> None:
-        self.client = Client()
-        self.rows = rows
-        self.token = 0
-
-    def sync(self, up_to: int, *, arrives: bool) -> None:
-        """Answer with what is queued; it acknowledges what was answered before."""
-        answer = [message for position, message in self.rows() if self.token < position]
-        if arrives:
-            self.client.give(answer)
-            self.token = max(self.token, up_to)
 
 
 class AllRules(RuleBasedStateMachine):
@@ -165,9 +143,11 @@ class AllRules(RuleBasedStateMachine):
         self.is_tidy = not (vanishes or found)
         self.hs = ModelHomeserver(sees_reads=sees_reads or vanishes)
         self.door = Door(self.hs)
-        self.stock: dict[Place, Rows] = {}
+        # What stock has for each device; what each client knows, and how far it got.
+        self.stock: dict[Place, list[dict[str, Any]]] = {each: [] for each in DEVICES}
+        self.clients = {each: Client() for each in DEVICES}
+        self.tokens = dict.fromkeys(DEVICES, 0)
         self.under_way: dict[str, Batch] = {}
-        self.pairs: dict[Place, tuple[Reader, Reader]] = {}
         self.edus = 0
         self.devices: dict[str, tuple[str, int]] = {}
         self.gone: set[tuple[str, str]] = set()
@@ -178,11 +158,6 @@ class AllRules(RuleBasedStateMachine):
             self.announce(sender)
         for device in DEVICES:
             self.hs.add_device(*device)
-            self.stock[device] = []
-            self.pairs[device] = (
-                Reader(partial(self.stock.__getitem__, device)),
-                Reader(partial(self._visible, device)),
-            )
         for sender, message in found:
             self.hs.put(DEVICES[0], self._said(sender, "R1", message))
         self.load()
@@ -212,46 +187,64 @@ class AllRules(RuleBasedStateMachine):
 
     @rule(
         sender=senders,
-        to=targets,
+        device=devices,
         kind=kinds,
-        which=few,
         about=rarely,
-        sent=st.lists(actions, min_size=2, max_size=3),
+        happens=st.lists(
+            st.sampled_from([*ACTIONS, *ACTIONS, "sync", "lose", "read", "answer"]),
+            min_size=2,
+            max_size=7,
+        ),
     )
     def ask(
-        self, sender: str, to: str, kind: str, which: str, about: str, sent: list[str]
+        self, sender: str, device: Place, kind: str, about: str, happens: list[str]
     ) -> None:
-        """Ask and take back, as soon as the one before is answered."""
-        for action in sent:
-            self.send(sender, to, request(kind, action, which, about))
+        """Ask and take back, while the device that is asked reads."""
+        for each in happens:
+            if each in ACTIONS:
+                self.send(sender, device[1], request(kind, each, "1", about))
+            elif each == "read":
+                self.sync_slowly(device, arrives=True, limit=100)
+            elif each == "answer":
+                self._step(0)
+            else:
+                self.sync(device, arrives=each == "sync")
 
     @rule(device=devices, arrives=st.booleans())
     def sync(self, device: Place, arrives: bool) -> None:
         """Answer a sync; whether the answer arrives or not."""
-        stock, module = self.pairs[device]
-        self._begin_sync(device, module)
-        rows = [row for row in self._visible(device) if row[0] > module.token]
-        self.exempt.hand_out(self.memory, device, rows)
-        stock.sync(len(self.stock[device]), arrives=arrives)
-        module.sync(self.hs.stream_token(), arrives=arrives)
+        token, since = self._begin_sync(device), self.tokens[device]
+        rows = self.hs.mailbox(*device, since, token)
+        self._hand_out(device, rows, since, token, arrives=arrives)
 
     @rule(device=devices, arrives=st.booleans(), limit=st.sampled_from([1, 2, 100]))
     def sync_slowly(self, device: Place, arrives: bool, limit: int) -> None:
         """Begin to answer a sync with a page; the database takes its time."""
-        _, module = self.pairs[device]
-        token = self._begin_sync(device, module)
-        ensureDeferred(self._answer(device, module, token, limit, arrives=arrives))
+        token = self._begin_sync(device)
+        ensureDeferred(self._answer(device, token, limit, arrives=arrives))
 
     async def _answer(
-        self, device: Place, module: Reader, token: int, limit: int, *, arrives: bool
+        self, device: Place, token: int, limit: int, *, arrives: bool
     ) -> None:
-        since = module.token
+        since = self.tokens[device]
         rows = await self.hs.read(*device, since, token)
         page = rows[:limit]
-        self.exempt.hand_out(self.memory, device, page)
-        if arrives and module.token == since:
-            module.client.give(message for _, message in page)
-            module.token = page[-1][0] if len(page) < len(rows) else token
+        up_to = page[-1][0] if len(page) < len(rows) else token
+        self._hand_out(device, page, since, up_to, arrives=arrives)
+
+    def _begin_sync(self, device: Place) -> int:
+        self.hs.acknowledge(*device, self.tokens[device])
+        token = self.hs.stream_token()
+        self.traffic.note_read(*device, token)
+        return token
+
+    def _hand_out(
+        self, device: Place, rows: Rows, since: int, up_to: int, *, arrives: bool
+    ) -> None:
+        self.exempt.hand_out(self.memory, device, rows)
+        if arrives and self.tokens[device] == since:
+            self.clients[device].give(message for _, message in rows)
+            self.tokens[device] = up_to
 
     @precondition(lambda self: self.hs.steps)
     @rule(which=st.integers(0, 7))
@@ -312,14 +305,8 @@ class AllRules(RuleBasedStateMachine):
             content[TRACING] = str(self.edus)
         said = {"content": content, "type": kind, "sender": sender}
         for device in DEVICES if to == "*" else [(RECIPIENT, to)]:
-            self.stock[device].append((len(self.stock[device]) + 1, said))
+            self.stock[device].append(said)
         return said
-
-    def _begin_sync(self, device: Place, module: Reader) -> int:
-        self.hs.acknowledge(*device, module.token)
-        token = self.hs.stream_token()
-        self.traffic.note_read(*device, token)
-        return token
 
     def _log_in(self, sender: str) -> None:
         device = f"S{len(self.gone)}"
@@ -347,14 +334,16 @@ class AllRules(RuleBasedStateMachine):
         self.rest()
         self.note_exempt()
         self.check_swept()
-        for device, (stock, module) in self.pairs.items():
+        for device, module in self.clients.items():
             self.sync(device, arrives=True)
-            for reader in (stock, module):
-                reader.client.forget(self._now_ts(), self.gone)
+            stock = Client()
+            stock.give(self.stock[device])
+            for client in (stock, module):
+                client.forget(self._now_ts(), self.gone)
                 for asked in self.exempt.reused.get(device, ()):
-                    reader.client.asked.pop(asked, None)
-            assert stock.client.knows == module.client.knows
-            assert module.client.read <= stock.client.read
+                    client.asked.pop(asked, None)
+            assert stock.knows == module.knows
+            assert module.read <= stock.read
         event(f"vanished: {self.hs.answered.count('withheld_delete_vanished') > 0}")
         event(f"exempt: {any(self.exempt.reused.values())}")
 

@@ -187,16 +187,11 @@ def test_what_is_no_notice_may_have_the_stream_id_too(
     assert [[1]] == walked(database, key)
 
 
-def _add_edus(database: Connection, *stream_ids: int) -> None:
-    for stream_id in stream_ids:
-        add_edu(database, stream_id, REMOTE)
-
-
 def test_of_an_outbox_what_waits_for_a_device_alone_is_told(
     database: Connection,
 ) -> None:
     """Newest first; not what shares an EDU, is for others or is no notice."""
-    _add_edus(database, 1, 3, 2)
+    _add(database, REMOTE, 1, 3, 2)
     add_edu(database, 4, REMOTE, REMOTE_2)
     add_edu(database, 5, ELSEWHERE)
     add_edu(database, 6, REMOTE, code="m.unavailable")
@@ -222,7 +217,7 @@ def test_an_edu_that_cannot_be_read_is_passed_over(database: Connection) -> None
     for stream_id, text in enumerate(texts, 1):
         row = ("there", stream_id, 0, text.replace("}", ', "m.no_olm": 1}', 1))
         database.execute(statement, row)
-    _add_edus(database, 9)
+    _add(database, REMOTE, 9)
 
     assert [9] == ids(outboxes(database, REMOTE)[REMOTE])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any, Callable
 
 from synapse_withheld.database.backlog import (
@@ -16,16 +15,12 @@ from synapse_withheld.database.backlog import (
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
 from synapse_withheld.rules.mailbox import Superseded
-from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.clients.messages import WITHHELD, make_notice
+from synapse_withheld.sweep.walk import Sweep
 from tests.harness.databases.backlog import (
     Table,
     driven,
-    must_stay,
     notice,
     other,
-    ruleset,
-    text_of,
 )
 from tests.store.conftest import Connection
 from tests.store.test_statements import Q, R, add_task
@@ -57,24 +52,6 @@ def finish(sweep: Sweep) -> None:
     """Sweep to the end."""
     while not sweep.progress.done:
         driven(sweep.step())
-
-
-def random_table(rows: int) -> Table:
-    """Return mailboxes with all kinds of rows, the same each time."""
-    chance = random.Random(7)  # noqa: S311 it decides nothing secret
-    mailboxes = [(f"@ü{user}:hs", f"D{device}") for user in range(4) for device in "AB"]
-    scopes: list[dict[str, str]] = [{}, {}, {"room_id": "!a:hs"}, {"session_id": "s"}]
-
-    def text() -> str:
-        if not chance.randrange(4):
-            return other()
-        key, device = chance.choice("kl"), chance.choice(["D1", "D2", None])
-        code = chance.choice(["m.no_olm"] * 4 + ["m.unavailable"])
-        content = make_notice(key, device, code=code, **chance.choice(scopes))
-        return text_of(chance.choice(["@s:hs", "@ß:hs"]), WITHHELD, content)
-
-    numbers = range(1, rows + 1)
-    return {(*chance.choice(mailboxes), number): text() for number in numbers}
 
 
 def test_rows_are_read_against_the_index_and_in_bounded_batches(
@@ -116,17 +93,6 @@ def test_the_number_of_rows_is_estimated(database: Connection) -> None:
     database.execute("ANALYZE")
     assert 400 == withheld_estimate_backlog(database, driver)
     assert 400 == withheld_read_newest(database)
-
-
-def test_what_stays_is_what_a_plain_comparison_says(database: Connection) -> None:
-    """With every combination of what the rule depends on."""
-    table = random_table(250)
-    for merge_scopes in (True, False):
-        database.execute("DELETE FROM device_inbox")
-        fill(database, table)
-        options = Options(17, ruleset(merge_scopes=merge_scopes))
-        finish(Sweep(backlog_of(database), options))
-        assert must_stay(table, options) == left(database)
 
 
 def test_as_many_as_a_batch_has_go_in_few_statements(database: Connection) -> None:
