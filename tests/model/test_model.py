@@ -33,7 +33,7 @@ class Faulty(Machine):
     is_crowded = False
 
     @initialize(setting=SETTINGS, is_crowded=st.booleans())
-    def start(self, setting: Setting, is_crowded: bool) -> None:  # type: ignore[override]
+    def start(self, setting: Setting, is_crowded: bool) -> None:
         """Load the module, where there is little room or enough."""
         self.is_crowded = is_crowded
         super().start(setting)
