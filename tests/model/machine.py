@@ -43,15 +43,15 @@ targets = st.sampled_from(["R1", "R2", "R1", "R2", "*", "GONE"])
 abroad = st.sampled_from([["A1"], ["A2"], ["A1"], ["A1", "A2"]])
 keys = st.sampled_from(["key-1", "key-1", "key-2"])
 # One is called like a key: the two never meet.
-from_devices = st.sampled_from(["S1", "S1", None, "key-1"])
-scopes = st.sampled_from([None, None, "session-1", "session-2"])
+from_devices = st.sampled_from(["S1", "S1", "S1", None, "key-1"])
+scopes = st.sampled_from([None, None, None, "session-1", "session-2"])
 withheld_types = st.sampled_from([WITHHELD[0], WITHHELD[0], WITHHELD[1]])
 
 
 def cases(steps: int) -> settings:
     """Return how a machine is run; `EXAMPLES` says how often."""
     return settings(
-        max_examples=int(os.environ.get("EXAMPLES", "200")),
+        max_examples=int(os.environ.get("EXAMPLES", "300")),
         stateful_step_count=steps,
         deadline=None,
         # A gate has to say the same each time; elsewhere new sequences are tried.
@@ -88,7 +88,7 @@ SETTINGS = st.builds(
     merge_scopes=st.sampled_from([True, True, False]),
     hold_s=st.sampled_from([0.0, 0.0, HOLD_S]),
     sees_reads=st.booleans(),
-    mode=st.sampled_from(["enforce"] * 5 + ["observe"]),
+    mode=st.sampled_from(["enforce"] * 7 + ["observe"]),
 )
 
 

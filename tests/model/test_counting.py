@@ -144,30 +144,3 @@ def test_in_observe_what_would_collapse_is_counted() -> None:
     assert {"duplicate": 1} == counted.decisions
     play.hs.pass_time(1.1)
     assert {"duplicate": 1, "overdue": 1} == counted.decisions
-
-
-def test_whether_it_acts_and_what_is_left_to_do_is_told() -> None:
-    """It does not act while it rests, nor while a statement is overdue."""
-    play = Play()
-    devices = [f"D{number}" for number in range(5)]
-    for device in devices:
-        play.hs.add_device(RECIPIENT, device)
-
-    def gauge(metric: Any) -> float:
-        return sum(value for _, value in play.traffic.metrics.read(metric))
-
-    play.begin(NOTICE, devices)
-    play.hs.take_step()
-    play.hs.take_step()
-    # One is being read.
-    assert 4 == gauge(series.HOUSEKEEPING_QUEUE)
-    play.send(NOTICE)
-    assert 1 == gauge(series.ACTIVE)
-    play.begin(NOTICE)
-    play.hs.pass_time(0.6)
-    assert 0 == gauge(series.ACTIVE)
-    play.hs.answer(play.step(CONFIRM), lost())
-    assert 0 == gauge(series.ACTIVE)
-    play.hs.take_all_steps()
-    play.hs.pass_time(1.1)
-    assert 1 == gauge(series.ACTIVE)
