@@ -104,6 +104,17 @@ def test_whatever_fails_the_batch_is_stored_and_its_mailbox_learned_again(
     assert [3] == play.queued()
 
 
+def test_poisoned_device_ids_reach_no_statement() -> None:
+    """They are passed on, and the others in their batch are still decided about."""
+    play = Play()
+    play.send(NOTICE)
+    request = play.begin(NOTICE, ["R", "\0", "\ud800"])
+    assert [CONFIRM] == play.steps()
+    play.hs.take_step()
+
+    assert {(RECIPIENT, "R")} == request.left_out
+
+
 def test_a_cancellation_takes_all_copies_of_its_request() -> None:
     """Those that only tracing tells apart, too, before a restart and after."""
     play = Play(rules=RulesConfig(key_requests=True))
