@@ -122,19 +122,6 @@ def test_what_a_device_asked_for_that_is_gone_goes_at_the_first_touch(
     assert ([1, 2, 3, 4, 5] if is_there else [2, 4, 5]) == play.queued()
 
 
-def test_in_an_outbox_too_what_a_device_asked_for_that_is_gone_goes() -> None:
-    """The asker is of this server."""
-    play = Play(rules=REQUESTS)
-    play.hs.register("@s:here")
-    for number in range(3):
-        request = {**REQUEST, "request_id": str(number)}
-        play.send_abroad(request, message_type=KEY)
-    play.load()
-    play.send_abroad({**REQUEST, "request_id": "9"}, message_type=KEY)
-
-    assert [4] == play.outbox()
-
-
 def test_what_has_expired_goes_when_its_mailbox_is_learned() -> None:
     """A cancellation stays: it may close what a lone `start` opened."""
     play = Play(rules=VERIFICATIONS)
