@@ -86,6 +86,23 @@ def test_a_batch_for_both_queues_waits_for_both_and_is_written_once() -> None:
     assert ([1], [2]) == (play.queued(), play.outbox())
 
 
+def test_what_is_stored_after_its_answer_overtakes_nothing_that_came_before() -> None:
+    """The other one goes first, though it is not answered yet."""
+    play = Play()
+    other = {**NOTICE, "from_device": "S2"}
+    play.send(NOTICE)
+    play.send(other)
+    play.hs.acknowledge(RECIPIENT, "R", 2)
+    waiting = [play.begin(each) for each in (NOTICE, other, NOTICE)]
+    assert [CONFIRM] == play.steps()
+    play.hs.answer(play.step(CONFIRM))
+
+    # The first one's row is gone, so the third one repeats nothing.
+    assert waiting == play.door.handed_on[2:]
+    play.hs.come_to_rest()
+    assert 2 == len(play.queued())
+
+
 def test_everybody_goes_when_a_statement_is_out_for_half_a_second() -> None:
     """And whoever comes until it is back does not wait at all."""
     play = Play()

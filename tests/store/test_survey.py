@@ -63,7 +63,7 @@ def add_edu(database: Connection, server: str, stream_id: int, text: str) -> Non
 ASKED = {"requesting_device_id": "D", "request_id": "1", "action": "request"}
 TAKEN_BACK = {**ASKED, "action": "request_cancellation"}
 VERIFIED = {"transaction_id": "t", "from_device": "D", "timestamp": NOW_TS // 2}
-REQUESTS = [
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("m.room_key_request", ASKED),
     ("m.room_key_request", TAKEN_BACK),
     ("m.secret.request", ASKED),
