@@ -1,7 +1,4 @@
-"""The plays that the design was walked through with, before it was written.
-
-What they have in common is found by random plays too; here it has a name.
-"""
+"""The plays that the design was walked through with, before it was written."""
 
 from __future__ import annotations
 

@@ -63,22 +63,6 @@ def test_what_nobody_was_handed_vanishes(message_type: str, read: str) -> None:
     assert bool(read) == bool(on.memory.pairs)
 
 
-def test_a_flood_that_is_taken_back_leaves_nothing() -> None:
-    """All at once, repeated, and to all devices."""
-    on = play()
-    on.hs.add_device(RECIPIENT, "R2")
-    # The first that comes opens a mailbox.
-    for device in ("R", "R2"):
-        send(on, {**REQUEST, "request_id": "first"}, to=device)
-    for action in (REQUEST, REQUEST, CANCELLATION):
-        for number in range(20):
-            content = {**action, "request_id": f"flood {number}"}
-            on.begin(content, "*", message_type=KEY_REQUEST)
-    on.hs.come_to_rest()
-
-    assert ([1], [2]) == (on.queued(), on.queued("R2"))
-
-
 def test_where_it_cannot_be_known_who_was_asked_the_cancellation_stays() -> None:
     """As with `true`, in observe, and for other servers."""
     for on in (play(rules=RulesConfig(key_requests=True)), play(sees_reads=False)):
