@@ -68,7 +68,7 @@ def test_a_failed_write_is_passed_on_and_its_mailboxes_are_forgotten(
     play.hs.answer(play.step("store"), lost())
     request.answer.addErrback(Failure.trap, LostError)
 
-    assert [False, True] == [play.knows(device) for device in ("R2", "R3")]
+    assert [False, True] == [play.knows(device) for device in ("R", "R3")]
     play.send(NOTICE, ["R", "R2"])
     assert [1, 1] == [len(play.queued(device)) for device in ("R", "R2")]
 
