@@ -1,11 +1,16 @@
-"""Faults that tests ask for, and what else failed in the module."""
+"""The module at work: faults that tests ask for, and what else fails in it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from synapse_withheld.config import Config
 from synapse_withheld.database.cancelling import CancelledStatementError
+from synapse_withheld.delivery.runtime import Homeserver
 from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.wiring import wire
 
 
 class LostError(Exception):
@@ -17,8 +22,12 @@ def lost() -> LostError:
     return LostError("as asked for")
 
 
-def failures_of(traffic: Traffic) -> list[BaseException]:
-    """Return a list to which every failure in the module is added."""
+def loaded(
+    config: Config, hs: Homeserver, tally: Tally | None = None
+) -> tuple[Traffic, list[BaseException]]:
+    """Load the module; return it, and a list to which its every failure is added."""
+    tally = tally or Tally(hs.runtime().seconds)
+    traffic = wire(config, hs, Metrics("model"), tally)
     failures: list[BaseException] = []
     note = traffic.failures.note
 
@@ -27,7 +36,7 @@ def failures_of(traffic: Traffic) -> list[BaseException]:
         note(stage, error)
 
     traffic.failures.note = note_and_keep  # type: ignore[method-assign]
-    return failures
+    return traffic, failures
 
 
 def was_asked_for(error: Any) -> bool:

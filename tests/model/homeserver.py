@@ -162,7 +162,8 @@ class ModelHomeserver(Tables):
             self._insert_row((user_id, device_id), stream_id, message)
         observe(local, stream_id)
         for destination, edu in edus.items():
-            self.insert_edu(destination, stream_id, compact(edu))
+            sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
+            self.rows(sql, destination, stream_id, compact(edu))
             for user_id, by_device in edu["messages"].items():
                 for device_id, content in by_device.items():
                     message = {
@@ -184,7 +185,8 @@ class ModelHomeserver(Tables):
         self, place: Place, stream_id: int, message: Mapping[str, Any]
     ) -> None:
         text = compact(message)
-        self.insert_message(place, stream_id, text)
+        sql = "INSERT INTO device_inbox VALUES (?, ?, ?, ?)"
+        self.rows(sql, *place, stream_id, text)
         self._note(place, stream_id, text)
 
     def _note(self, place: Place, stream_id: int, text: str) -> None:

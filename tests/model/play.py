@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 
 from synapse_withheld.config import Config
 from synapse_withheld.memory.memory import Memory
-from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
-from synapse_withheld.wiring import wire
 from tests.model.door import Batch, Door, Inbound, local_batch, remote_batch
-from tests.model.faults import failures_of, was_asked_for
+from tests.model.faults import loaded, was_asked_for
 from tests.model.homeserver import MOST_STATEMENTS, ModelHomeserver, Step
 from tests.model.sweeping import swept_away
 from tests.model.tables import Place
@@ -58,8 +56,7 @@ class Play:
     def load(self) -> None:
         """Load the module, as at a start."""
         self.tally = Tally(self.hs.runtime().seconds)
-        self.traffic = wire(self.config, self.hs, Metrics("findings"), self.tally)
-        self.failures = failures_of(self.traffic)
+        self.traffic, self.failures = loaded(self.config, self.hs, self.tally)
 
     def end(self) -> None:
         """Let everything come to rest: nothing was turned round, nothing is left."""
@@ -170,6 +167,15 @@ class Play:
         """Return the one step of a name that waits."""
         (step,) = [step for step in self.hs.steps if step.name == name]
         return step
+
+    def until(self, name: str) -> Step:
+        """Take steps, or wait for some, until one of a name waits; return that."""
+        while name not in self.steps():
+            if self.hs.steps:
+                self.hs.take_step()
+            else:
+                self.hs.pass_time(0.01)
+        return self.step(name)
 
     @property
     def memory(self) -> Memory:

@@ -17,9 +17,9 @@ Rows = Dict[int, Dict[str, Any]]
 
 
 RECEIVED = """
-    CREATE TABLE device_federation_inbox (origin TEXT, message_id TEXT);
-    CREATE INDEX device_federation_inbox_id
-        ON device_federation_inbox (origin, message_id);
+    CREATE TABLE device_federation_inbox (
+        origin TEXT, message_id TEXT, UNIQUE (origin, message_id)
+    );
 """
 
 # Above every stream ID.
@@ -97,14 +97,8 @@ class Tables:
 
     def receive(self, origin: str, message_id: str) -> bool:
         """Note that an EDU came, and say whether it came for the first time."""
-        sql = (
-            "SELECT 1 FROM device_federation_inbox WHERE origin = ? AND message_id = ?"
-        )
-        if self.rows(sql, origin, message_id):
-            return False
-        sql = "INSERT INTO device_federation_inbox VALUES (?, ?)"
-        self.rows(sql, origin, message_id)
-        return True
+        sql = "INSERT OR IGNORE INTO device_federation_inbox VALUES (?, ?)"
+        return self.database.execute(sql, (origin, message_id)).rowcount == 1
 
     def expand(
         self, local: Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -112,25 +106,12 @@ class Tables:
         """Return the rows that Synapse makes of a batch: of devices that exist."""
         rows: dict[Place, Mapping[str, Any]] = {}
         for user_id, by_device in local.items():
-            known = self.devices(user_id)
-            if list(by_device) == ["*"]:
-                rows.update({(user_id, device): by_device["*"] for device in known})
-                continue
-            for device_id in known:
-                if device_id in by_device:
-                    rows[user_id, device_id] = by_device[device_id]
+            is_for_all = list(by_device) == ["*"]
+            for device_id in self.devices(user_id):
+                named = "*" if is_for_all else device_id
+                if named in by_device:
+                    rows[user_id, device_id] = by_device[named]
         return rows
-
-    def insert_message(self, place: Place, stream_id: int, text: str) -> None:
-        """Add a row to a mailbox."""
-        sql = "INSERT INTO device_inbox VALUES (?, ?, ?, ?)"
-        self.rows(sql, *place, stream_id, text)
-
-    def insert_edu(self, destination: str, stream_id: int, text: str) -> None:
-        """Add a row to an outbox."""
-        columns = "destination, stream_id, messages_json"
-        sql = f"INSERT INTO device_federation_outbox ({columns}) VALUES (?, ?, ?)"  # noqa: S608
-        self.rows(sql, destination, stream_id, text)
 
     def mailbox(
         self, user_id: str, device_id: str, after: int = 0, up_to: int = LATEST

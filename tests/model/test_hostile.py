@@ -52,11 +52,6 @@ class Simulation:
 
         self.hs.clock.callLater(seconds, again, 0)
 
-    def add_devices(self, user_id: str, devices: list[str]) -> None:
-        """Let a user have devices."""
-        for device in devices:
-            self.hs.add_device(user_id, device)
-
 
 @pytest.mark.parametrize("threads", [1, 10])
 def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> None:
@@ -68,8 +63,8 @@ def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> No
     simulation = Simulation(threads)
     play, hs = simulation.play, simulation.hs
     targets = [f"H{number}" for number in range(60)]
-    simulation.add_devices("@accomplice:here", targets)
     for target in targets:
+        hs.add_device("@accomplice:here", target)
         play.begin(NOTICE, target, to_user="@accomplice:here", sender=HOSTILE)
     play.begin(NOTICE, sender=HONEST)
     hs.pass_time(1)

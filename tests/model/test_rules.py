@@ -1,32 +1,26 @@
 """With every rule on, a client knows in the end what it would know without the module.
 
 Whatever is sent, synced, lost on the way and acknowledged in between, and however often
-the module is restarted; and it has read no more.
+the module is restarted; and it has read no more. One play is exempt, see `exempt.py`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from functools import partial
-from typing import Any, Callable
+from typing import Any
 
+import attrs
 import hypothesis.strategies as st
-from hypothesis import event, given, settings
+from hypothesis import event
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    precondition,
+    invariant,
     rule,
 )
+from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.config import Config
-from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.operators.tally import Tally
-from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import Options, Sweep
-from synapse_withheld.wiring import wire
-from tests.harness.databases.backlog import FakeRows, driven
+from synapse_withheld.memory.memory import Memory
 from tests.harness.rules import EVERY_RULE
 from tests.model.client import (
     KEY_REQUEST,
@@ -38,15 +32,23 @@ from tests.model.client import (
     Client,
 )
 from tests.model.door import Batch, Door, local_batch
-from tests.model.faults import failures_of
+from tests.model.exempt import Exempt, Rows
+from tests.model.faults import loaded
 from tests.model.homeserver import ModelHomeserver
+from tests.model.machine import cases
 from tests.model.redundancy import goes
 from tests.model.sweeping import swept_away
+from tests.model.tables import Place
 
 RECIPIENT = "@r:here"
-DEVICES = ["R1", "R2"]
+DEVICES = [(RECIPIENT, "R1"), (RECIPIENT, "R2")]
 SENDERS = ["@s:here", "@t:there"]
 TWO_DAYS_S = 2 * 24 * 60 * 60
+VANISH = attrs.evolve(
+    EVERY_RULE,
+    key_requests="vanish",
+    secret_requests="vanish",  # noqa: S106 no password
+)
 
 Message = tuple[str, dict[str, Any]]
 
@@ -98,13 +100,15 @@ def sent_by(device: str, now_ts: int, message: Message) -> Message:
 
 few = st.sampled_from(["1", "2"])
 rarely = st.sampled_from(["1", "1", "1", "2"])
+senders = st.sampled_from(SENDERS)
+devices = st.sampled_from(DEVICES)
+targets = st.sampled_from(["R1", "R1", "R2", "*"])
 codes = st.sampled_from(["m.no_olm", "m.blacklisted", "m.unverified", "org.own"])
-actions = st.sampled_from(["request", "request_cancellation"])
+kinds = st.sampled_from([KEY_REQUEST, SECRET_REQUEST])
+ACTIONS = ["request", "request_cancellation"]
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(withheld, codes, few, few),
-    st.builds(
-        request, st.sampled_from([KEY_REQUEST, SECRET_REQUEST]), actions, few, rarely
-    ),
+    st.builds(request, kinds, st.sampled_from(ACTIONS), few, rarely),
     st.builds(
         verification, st.sampled_from([VERIFICATION_REQUEST, VERIFICATION_CANCEL]), few
     ),
@@ -112,107 +116,138 @@ messages: st.SearchStrategy[Message] = st.one_of(
 )
 
 
-class Reader:
-    """A client, and how far it got.
-
-    Attributes:
-        rows: Returns position and message of what is queued for it, in order.
-        token: Up to which position answers reached it.
-    """
-
-    def __init__(self, rows: Callable[[], list[tuple[int, dict[str, Any]]]]) -> None:
-        self.client = Client()
-        self.rows = rows
-        self.token = 0
-
-    def sync(self, up_to: int, *, arrives: bool) -> None:
-        """Answer with what is queued; it acknowledges what was answered before."""
-        answer = [message for position, message in self.rows() if self.token < position]
-        if arrives:
-            self.client.give(answer)
-            self.token = max(self.token, up_to)
-
-
 class AllRules(RuleBasedStateMachine):
     """Messages on their way to two devices, with the module and without."""
 
-    sees_reads = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hs = ModelHomeserver(sees_reads=self.sees_reads)
+    @initialize(
+        sees_reads=st.booleans(),
+        vanishes=st.booleans(),
+        has_room=st.booleans(),
+        found=st.lists(st.tuples(senders, messages), max_size=10),
+    )
+    def start(
+        self,
+        sees_reads: bool,
+        vanishes: bool,
+        has_room: bool,
+        found: list[tuple[str, Message]],
+    ) -> None:
+        """Make the devices, of which one has messages already, and load the module."""
+        self.config = Config(
+            rules=VANISH if vanishes else EVERY_RULE,
+            max_pairs=1000 if has_room or not vanishes else 300,
+        )
+        self.vanishes = vanishes
+        # A sweep finds what was found before, and what was forgotten.
+        self.is_tidy = not (vanishes or found)
+        self.hs = ModelHomeserver(sees_reads=sees_reads or vanishes)
         self.door = Door(self.hs)
-        self.stock: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        # What stock has for each device; what each client knows, and how far it got.
+        self.stock: dict[Place, list[dict[str, Any]]] = {each: [] for each in DEVICES}
+        self.clients = {each: Client() for each in DEVICES}
+        self.tokens = dict.fromkeys(DEVICES, 0)
         self.under_way: dict[str, Batch] = {}
-        self.pairs: dict[str, tuple[Reader, Reader]] = {}
         self.edus = 0
         self.devices: dict[str, tuple[str, int]] = {}
         self.gone: set[tuple[str, str]] = set()
-
-    @initialize()
-    def start(self) -> None:
-        """Make the devices and load the module."""
+        self.exempt = Exempt()
         self.hs.register("@s:here")
         for sender in SENDERS:
             self._log_in(sender)
             self.announce(sender)
         for device in DEVICES:
-            self.hs.add_device(RECIPIENT, device)
-            self.stock[device] = []
-            self.pairs[device] = (
-                Reader(partial(self.stock.__getitem__, device)),
-                Reader(partial(self._visible, device)),
-            )
+            self.hs.add_device(*device)
+        for sender, message in found:
+            self.hs.put(DEVICES[0], self._said(sender, "R1", message))
         self.load()
 
     def load(self) -> None:
         """Load the module."""
-        self.traffic = wire(
-            Config(rules=EVERY_RULE),
-            self.hs,
-            Metrics("rules"),
-            Tally(self.hs.runtime().seconds),
-        )
-        self.failures = failures_of(self.traffic)
+        self.traffic, self.failures = loaded(self.config, self.hs)
+        self.exempt.watch(self.memory)
 
-    @rule(
-        sender=st.sampled_from(SENDERS),
-        to=st.sampled_from(["R1", "R1", "R2", "*"]),
-        message=messages,
-    )
+    @property
+    def memory(self) -> Memory:
+        """Return what the module remembers."""
+        return self.traffic.inbox.memory
+
+    @rule(sender=senders, to=targets, message=messages)
     def send(self, sender: str, to: str, message: Message) -> None:
         """Send a message; a sender waits for the answer to the one before."""
         earlier = self.under_way.get(sender)
         while earlier is not None and earlier.ended is None:
             self._step(0)
-        kind, content = sent_by(*self.devices[sender], message)
-        self.edus += 1
-        if kind in {WITHHELD, KEY_REQUEST, SECRET_REQUEST}:
-            content[TRACING] = str(self.edus)
+        said = self._said(sender, to, message)
         inbound = ("there", str(self.edus)) if sender.endswith(":there") else None
-        batch = local_batch(sender, kind, {(RECIPIENT, to): content}, inbound)
-        # Where stock would have it.
-        for device in DEVICES if to == "*" else [to]:
-            queued = self.stock[device]
-            said = {"content": content, "type": kind, "sender": sender}
-            queued.append((len(queued) + 1, said))
+        contents = {(RECIPIENT, to): said["content"]}
+        batch = local_batch(sender, said["type"], contents, inbound)
         self.under_way[sender] = self.door.begin(self.traffic, batch)
-        if kind != WITHHELD:
-            assert not batch.waited
+        assert not batch.waited or said["type"] == WITHHELD
 
-    @rule(device=st.sampled_from(DEVICES), arrives=st.booleans())
-    def sync(self, device: str, arrives: bool) -> None:
+    @rule(
+        sender=senders,
+        device=devices,
+        kind=kinds,
+        about=rarely,
+        happens=st.lists(
+            st.sampled_from([*ACTIONS, *ACTIONS, "sync", "lose", "read", "answer"]),
+            min_size=2,
+            max_size=7,
+        ),
+    )
+    def ask(
+        self, sender: str, device: Place, kind: str, about: str, happens: list[str]
+    ) -> None:
+        """Ask and take back, while the device that is asked reads."""
+        for each in happens:
+            if each in ACTIONS:
+                self.send(sender, device[1], request(kind, each, "1", about))
+            elif each == "read":
+                self.sync_slowly(device, arrives=True, limit=100)
+            elif each == "answer":
+                self._step(0)
+            else:
+                self.sync(device, arrives=each == "sync")
+
+    @rule(device=devices, arrives=st.booleans())
+    def sync(self, device: Place, arrives: bool) -> None:
         """Answer a sync; whether the answer arrives or not."""
-        stock, module = self.pairs[device]
-        self.hs.acknowledge(RECIPIENT, device, module.token)
-        self.traffic.note_read(RECIPIENT, device, self.hs.stream_token())
-        stock.sync(len(self.stock[device]), arrives=arrives)
-        module.sync(self.hs.stream_token(), arrives=arrives)
+        token, since = self._begin_sync(device), self.tokens[device]
+        rows = self.hs.mailbox(*device, since, token)
+        self._hand_out(device, rows, since, token, arrives=arrives)
 
-    @precondition(lambda self: self.hs.steps)
+    @rule(device=devices, arrives=st.booleans(), limit=st.sampled_from([1, 2, 100]))
+    def sync_slowly(self, device: Place, arrives: bool, limit: int) -> None:
+        """Begin to answer a sync with a page; the database takes its time."""
+        token = self._begin_sync(device)
+        ensureDeferred(self._answer(device, token, limit, arrives=arrives))
+
+    async def _answer(
+        self, device: Place, token: int, limit: int, *, arrives: bool
+    ) -> None:
+        since = self.tokens[device]
+        rows = await self.hs.read(*device, since, token)
+        page = rows[:limit]
+        up_to = page[-1][0] if len(page) < len(rows) else token
+        self._hand_out(device, page, since, up_to, arrives=arrives)
+
+    def _begin_sync(self, device: Place) -> int:
+        self.hs.acknowledge(*device, self.tokens[device])
+        token = self.hs.stream_token()
+        self.traffic.note_read(*device, token)
+        return token
+
+    def _hand_out(
+        self, device: Place, rows: Rows, since: int, up_to: int, *, arrives: bool
+    ) -> None:
+        self.exempt.hand_out(self.memory, device, rows)
+        if arrives and self.tokens[device] == since:
+            self.clients[device].give(message for _, message in rows)
+            self.tokens[device] = up_to
+
     @rule(which=st.integers(0, 7))
     def answer(self, which: int) -> None:
-        """Let the database answer one of the waiting statements."""
+        """Let the database answer one of the waiting statements, if there are any."""
         self._step(which)
 
     @rule()
@@ -221,7 +256,7 @@ class AllRules(RuleBasedStateMachine):
         self.hs.come_to_rest()
         assert [] == self.failures
 
-    @rule(sender=st.sampled_from(SENDERS))
+    @rule(sender=senders)
     def log_out(self, sender: str) -> None:
         """Log in with another device; servers hear of it when they do."""
         device, _ = self.devices[sender]
@@ -230,7 +265,7 @@ class AllRules(RuleBasedStateMachine):
         self.gone.add((sender, device))
         self._log_in(sender)
 
-    @rule(sender=st.sampled_from(SENDERS))
+    @rule(sender=senders)
     def announce(self, sender: str) -> None:
         """Let this server hear of a device of another one."""
         if sender.endswith(":there"):
@@ -248,6 +283,29 @@ class AllRules(RuleBasedStateMachine):
         self.rest()
         self.load()
 
+    @rule(device=devices)
+    def evict(self, device: Place) -> None:
+        """Forget a mailbox, as when others need the room."""
+        if not self.is_tidy:
+            self.memory.forget(device)
+
+    @invariant()
+    def note_exempt(self) -> None:
+        """Note what nobody can know any more."""
+        if self.vanishes:
+            self.exempt.note(self.memory, self._visible)
+
+    def _said(self, sender: str, to: str, message: Message) -> dict[str, Any]:
+        """Return what a sender says now, after it was queued where stock has it."""
+        kind, content = sent_by(*self.devices[sender], message)
+        self.edus += 1
+        if kind in {WITHHELD, KEY_REQUEST, SECRET_REQUEST}:
+            content[TRACING] = str(self.edus)
+        said = {"content": content, "type": kind, "sender": sender}
+        for device in DEVICES if to == "*" else [(RECIPIENT, to)]:
+            self.stock[device].append(said)
+        return said
+
     def _log_in(self, sender: str) -> None:
         device = f"S{len(self.gone)}"
         self.devices[sender] = (device, self._now_ts())
@@ -264,126 +322,48 @@ class AllRules(RuleBasedStateMachine):
             self.hs.pass_time(0.05)
         self.door.check()
 
-    def _visible(self, device: str) -> list[tuple[int, dict[str, Any]]]:
-        token = self.hs.stream_token()
-        rows = self.hs.mailbox(RECIPIENT, device)
-        return [(position, message) for position, message in rows if position <= token]
+    def _visible(self, device: Place) -> Rows:
+        return self.hs.mailbox(*device, up_to=self.hs.stream_token())
 
     def teardown(self) -> None:
         """Let everything arrive, and compare."""
-        if not self.pairs:
+        if not hasattr(self, "traffic"):
             return
         self.rest()
+        self.note_exempt()
         self.check_swept()
-        for device, (stock, module) in self.pairs.items():
+        for device, module in self.clients.items():
             self.sync(device, arrives=True)
-            for reader in (stock, module):
-                reader.client.forget(self._now_ts(), self.gone)
-            assert stock.client.knows == module.client.knows
-            assert module.client.read <= stock.client.read
-            saved = stock.client.read - module.client.read
-            event(f"read fewer: {'none' if saved == 0 else 'some'}")
+            stock = Client()
+            stock.give(self.stock[device])
+            for client in (stock, module):
+                client.forget(self._now_ts(), self.gone)
+                for asked in self.exempt.reused.get(device, ()):
+                    client.asked.pop(asked, None)
+            assert stock.knows == module.knows
+            assert module.read <= stock.read
+        event(f"vanished: {self.hs.answered.count('withheld_delete_vanished') > 0}")
+        event(f"exempt: {any(self.exempt.reused.values())}")
 
     def check_swept(self) -> None:
         """A sweep finds nothing but what became stale by itself."""
         before = {device: dict(self._visible(device)) for device in DEVICES}
         now_ts = self._now_ts()
-        for _, device, at in swept_away(self.hs, rules=EVERY_RULE, now_ts=now_ts):
-            message = before[device][at]
-            assert not [
-                newer
-                for newer, other in before[device].items()
+        for user, device, at in swept_away(self.hs, rules=EVERY_RULE, now_ts=now_ts):
+            rows = before[user, device]
+            assert not self.is_tidy or not any(
+                goes(rows[at], other, merge_scopes=True, newer_seen=False)
+                for newer, other in rows.items()
                 if newer > at
-                and goes(message, other, merge_scopes=True, newer_seen=False)
-            ]
-            sender, content = message["sender"], message["content"]
+            )
+            content = rows[at]["content"]
             asker = content.get("requesting_device_id") or content.get("from_device")
-            assert (sender, asker) in self.gone or "timestamp" in content
+            is_stale = (
+                rows[at]["sender"],
+                asker,
+            ) in self.gone or "timestamp" in content
+            assert is_stale or not self.is_tidy
 
 
-class AllRulesWatching(AllRules):
-    """The same where every read is seen."""
-
-    sees_reads = True
-
-
-SENT = st.tuples(
-    st.sampled_from(SENDERS),
-    st.builds(
-        sent_by,
-        st.sampled_from(["S1", "S2"]),
-        # Of one device always the same, as a transaction has one time.
-        st.just(1000),
-        messages,
-    ),
-)
-
-
-@given(
-    st.lists(SENT, min_size=20, max_size=40),
-    st.integers(1, 7),
-    st.sampled_from([0, 1000 * TWO_DAYS_S]),
-    st.sets(st.tuples(st.sampled_from(SENDERS), st.sampled_from(["S1", "S2"]))),
-)
-@settings(max_examples=100)
-def test_a_sweep_leaves_what_a_client_needs(
-    sent: list[tuple[str, Message]],
-    batch_size: int,
-    now_ts: int,
-    gone: set[tuple[str, str]],
-) -> None:
-    """In the same order, and not more."""
-    texts = [
-        json.dumps({"sender": sender, "type": kind, "content": content})
-        for sender, (kind, content) in sent
-    ]
-    rows = FakeRows({(RECIPIENT, "R1", n): text for n, text in enumerate(texts, 1)})
-    rows.gone_devices = gone
-    rules = Ruleset.of(Config(rules=EVERY_RULE))
-    sweep = Sweep(rows, Options(batch_size, rules, now_ts=now_ts))
-    while not sweep.progress.done:
-        driven(sweep.step())
-    before, after = Client(), Client()
-    before.give(map(json.loads, texts))
-    after.give(json.loads(rows.table[place]) for place in sorted(rows.table))
-    for client in (before, after):
-        client.forget(now_ts, gone)
-
-    assert before.knows == after.knows
-    assert after.read == before.read - sweep.progress.total.deleted
-    event(f"swept away: {'some' if sweep.progress.total.deleted else 'none'}")
-
-
-def test_a_sweep_takes_back_what_was_taken_back() -> None:
-    """Of each rule."""
-    sent = [
-        request(KEY_REQUEST, "request", "1", "a"),
-        request(KEY_REQUEST, "request_cancellation", "1", ""),
-        verification(VERIFICATION_REQUEST, "1"),
-        verification(VERIFICATION_CANCEL, "1"),
-        withheld("m.unverified", "1", "key"),
-        withheld("m.blacklisted", "1", "key"),
-    ]
-    table = {
-        (RECIPIENT, "R1", n): json.dumps(
-            {"sender": "@s:here", "type": kind, "content": content}
-        )
-        for n, (kind, content) in enumerate(sent, 1)
-    }
-    rows = FakeRows(table)
-    driven(Sweep(rows, Options(rules=Ruleset.of(Config(rules=EVERY_RULE)))).step())
-
-    assert [2, 4, 6] == [stream_id for _, _, stream_id in sorted(rows.table)]
-
-
-CASES = settings(
-    max_examples=60,
-    stateful_step_count=50,
-    deadline=None,
-    # A gate has to say the same each time; elsewhere new sequences are tried.
-    derandomize=os.environ.get("CI") == "true",
-)
 TestAllRules = AllRules.TestCase
-TestAllRules.settings = CASES
-TestAllRulesWatching = AllRulesWatching.TestCase
-TestAllRulesWatching.settings = CASES
+TestAllRules.settings = cases(steps=50)

@@ -29,6 +29,7 @@ from tests.store.test_statements import (
 )
 
 OTHER: MailboxKey = ("@other:hs", "R")
+HIDDEN: MailboxKey = ("@r:hs", "HIDDEN")
 UNAVAILABLE = {"code": "m.unavailable"}
 
 
@@ -70,28 +71,25 @@ def walked(database: Connection, key: MailboxKey) -> list[list[int]]:
 
 
 def test_of_existing_devices_the_notices_are_told(database: Connection) -> None:
-    """Newest first, without other messages; what is newest, whatever it is."""
+    """Newest first, without other messages; what is newest, whatever it is.
+
+    A hidden device is a cross-signing key.
+    """
     add_device(database, R)
     add_device(database, Q)
+    add_device(database, HIDDEN, hidden=True)
+    add_row(database, HIDDEN, 6)
     for stream_id in (3, 1, 2):
         add_row(database, R, stream_id)
     add_row(database, R, 4, content=UNAVAILABLE)
     add_row(database, GONE, 5)
 
-    pages = mailboxes(database, R, Q, GONE)
+    pages = mailboxes(database, R, Q, GONE, HIDDEN)
 
     assert {R, Q} == pages.keys()
     assert ([3, 2, 1], 4, None) == (ids(pages[R]), pages[R].newest_id, pages[R].below)
     assert pages[R].messages[0][1] == NOTICE
     assert Page([], 0, None) == pages[Q]
-
-
-def test_a_hidden_device_has_no_page(database: Connection) -> None:
-    """It is a cross-signing key."""
-    add_device(database, R, hidden=True)
-    add_row(database, R, 1)
-
-    assert {} == mailboxes(database, R)
 
 
 def test_what_is_doomed_is_left_out(database: Connection) -> None:
@@ -189,27 +187,11 @@ def test_what_is_no_notice_may_have_the_stream_id_too(
     assert [[1]] == walked(database, key)
 
 
-def test_the_newest_of_a_page_is_told(database: Connection) -> None:
-    """Whether it is a notice or not, and alone or not."""
-    _add(database, R, 1, 2, 3)
-    add_row(database, R, 9, content=UNAVAILABLE)
-    _add_edus(database, 1, 2, 3, 9, 9)
-
-    for read, key in ((mailboxes, R), (outboxes, REMOTE)):
-        newest = [read(database, key, below=n)[key].newest_id for n in (10, 9, 3, 1)]
-        assert [9, 3, 2, 0] == newest
-
-
-def _add_edus(database: Connection, *stream_ids: int) -> None:
-    for stream_id in stream_ids:
-        add_edu(database, stream_id, REMOTE)
-
-
 def test_of_an_outbox_what_waits_for_a_device_alone_is_told(
     database: Connection,
 ) -> None:
     """Newest first; not what shares an EDU, is for others or is no notice."""
-    _add_edus(database, 1, 3, 2)
+    _add(database, REMOTE, 1, 3, 2)
     add_edu(database, 4, REMOTE, REMOTE_2)
     add_edu(database, 5, ELSEWHERE)
     add_edu(database, 6, REMOTE, code="m.unavailable")
@@ -235,7 +217,7 @@ def test_an_edu_that_cannot_be_read_is_passed_over(database: Connection) -> None
     for stream_id, text in enumerate(texts, 1):
         row = ("there", stream_id, 0, text.replace("}", ', "m.no_olm": 1}', 1))
         database.execute(statement, row)
-    _add_edus(database, 9)
+    _add(database, REMOTE, 9)
 
     assert [9] == ids(outboxes(database, REMOTE)[REMOTE])
 
@@ -256,21 +238,12 @@ def test_mailboxes_of_one_server_share_a_page(database: Connection) -> None:
     assert ([4], 4) == (ids(pages[REMOTE_2]), pages[REMOTE_2].below)
 
 
-@pytest.mark.parametrize("driver", ["sqlite3", "psycopg2"])
-def test_as_many_pages_as_a_statement_may_read_fit_into_it(driver: str) -> None:
+def test_as_many_pages_as_a_statement_may_read_fit_into_it(
+    database: Connection,
+) -> None:
     """An old SQLite takes 999 parameters."""
-    calls: list[Any] = []
-
-    class Recorder:
-        rowcount = 0
-
-        def execute(self, _: str, parameters: Any) -> None:
-            calls.append(parameters)
-
-        def fetchall(self) -> list[Any]:
-            return []
-
-    keys = {(f"@u{n}:hs{n}", "D"): n + 1 for n in range(most_pages(driver))}
-    withheld_read_mailboxes(Recorder(), keys, ["mark"] * 20)
-    withheld_read_outboxes(Recorder(), keys, ["mark"] * 20)
-    assert max(map(len, calls)) < 999
+    most = most_pages(database.driver)
+    below = {(f"@u{n}:hs{n}", "D"): n + 1 for n in range(most)}
+    for read in (withheld_read_mailboxes, withheld_read_outboxes):
+        read(database, below, ["mark"] * 20)
+        assert len(database.executed[-1][1]) < 999

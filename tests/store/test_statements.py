@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -11,6 +12,10 @@ from synapse_withheld.database.deletions import (
     withheld_delete_superseded,
     withheld_delete_vanished,
 )
+from synapse_withheld.database.devices import (
+    withheld_read_devices,
+    withheld_read_gone,
+)
 from synapse_withheld.database.inbox import withheld_read_ends, withheld_read_queued
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import Connection
@@ -18,7 +23,9 @@ from tests.store.conftest import Connection
 R: MailboxKey = ("@r:hs", "R")
 Q: MailboxKey = ("@q:hs", "Q")
 GONE: MailboxKey = ("@r:hs", "GONE")
+THERE: MailboxKey = ("@s:there", "S")
 NOTICE = {"content": {"code": "m.no_olm"}, "type": "m.room_key.withheld"}
+DELETION = "delete_device_messages"
 
 
 def add_device(database: Connection, key: MailboxKey, *, hidden: bool = False) -> None:
@@ -42,7 +49,7 @@ def add_task(
     up_to: int,
     *,
     status: str = "active",
-    action: str = "delete_device_messages",
+    action: str = DELETION,
 ) -> None:
     """Schedule the deletion of a device's messages."""
     params = {"user_id": key[0], "device_id": key[1], "up_to_stream_id": up_to}
@@ -86,55 +93,41 @@ def test_a_row_is_told_with_how_its_device_stands(database: Connection) -> None:
     assert expected == withheld_read_queued(database, [(R, 5), (Q, 5), (R, 6)])
 
 
-@pytest.mark.parametrize("why", ["no device", "hidden", "doomed"])
-def test_nothing_is_told_of_a_row(database: Connection, why: str) -> None:
-    """For each of these reasons by itself."""
-    add_row(database, R, 5)
-    if why != "no device":
-        add_device(database, R, hidden=why == "hidden")
-    if why == "doomed":
-        add_task(database, R, 5, status="scheduled")
-
-    assert {} == withheld_read_queued(database, [(R, 5)])
-
-
 @pytest.mark.parametrize(
-    ("up_to", "status", "action"),
+    ("device", "task", "told"),
     [
-        (4, "active", "delete_device_messages"),
-        (9, "complete", "delete_device_messages"),
-        (9, "active", "something_else"),
+        (None, None, False),
+        ("hidden", None, False),
+        ("there", (5, "scheduled", DELETION), False),
+        ("there", (5, "active", DELETION), False),
+        ("there", (4, "active", DELETION), True),
+        ("there", (9, "complete", DELETION), True),
+        ("there", (9, "active", "something_else"), True),
     ],
 )
-def test_a_task_that_does_not_concern_a_row_leaves_it_queued(
-    database: Connection, up_to: int, status: str, action: str
+def test_of_which_rows_anything_is_told(
+    database: Connection, device: str | None, task: Any, told: bool
 ) -> None:
-    """Of an earlier time, finished, or another one."""
-    add_device(database, R)
+    """Their device is there, and no deletion dooms them."""
     add_row(database, R, 5)
-    add_task(database, R, up_to, status=status, action=action)
+    if device is not None:
+        add_device(database, R, hidden=device == "hidden")
+    if task is not None:
+        up_to, status, action = task
+        add_task(database, R, up_to, status=status, action=action)
 
-    assert {(R, 5)} == withheld_read_queued(database, [(R, 5)]).keys()
+    assert told == bool(withheld_read_queued(database, [(R, 5)]))
 
 
 def test_only_rows_with_a_newer_row_are_deleted(database: Connection) -> None:
-    """I3: the deletion itself looks for it."""
-    for stream_id in (1, 2, 3, 4):
+    """I3: the deletion itself looks for it, and a chain goes at once."""
+    for stream_id in (1, 2, 3, 4, 5):
         add_row(database, R, stream_id)
-    rows = [Superseded(R, 1, 2), Superseded(R, 3, 9), Superseded(R, 4, 4)]
-
-    assert 1 == withheld_delete_superseded(database, database.driver, rows)
-    assert [2, 3, 4] == left(database, R)
-
-
-def test_a_chain_of_superseded_rows_goes_at_once(database: Connection) -> None:
-    """Each is judged by what was there before the statement."""
-    for stream_id in (1, 2, 3):
-        add_row(database, R, stream_id)
-    rows = [Superseded(R, 1, 2), Superseded(R, 2, 3)]
+    pairs = [(1, 2), (2, 3), (4, 9), (5, 5)]
+    rows = [Superseded(R, older, newer) for older, newer in pairs]
 
     assert 2 == withheld_delete_superseded(database, database.driver, rows)
-    assert [3] == left(database, R)
+    assert [3, 4, 5] == left(database, R)
 
 
 def test_nothing_is_deleted_under_a_deletion_of_the_device(
@@ -179,3 +172,55 @@ def test_an_empty_mailbox_has_no_ends(database: Connection) -> None:
     add_row(database, Q, 3)
 
     assert {R: (0, 0)} == withheld_read_ends(database, [R, Q, GONE])
+
+
+# Which devices there are, and which are gone.
+
+
+def test_devices_are_those_that_messages_reach(database: Connection) -> None:
+    """Hidden ones are cross-signing keys."""
+    for key in (R, GONE, Q):
+        add_device(database, key, hidden=key == GONE)
+
+    assert [R] == withheld_read_devices(database, ["@r:hs", "@nobody:hs"])
+
+
+def test_of_this_servers_users_every_device_that_is_not_there_is_gone(
+    database: Connection,
+) -> None:
+    """A hidden one is there, too; of a user whom nobody knows nothing is known."""
+    database.execute("INSERT INTO users VALUES (?)", ("@r:hs",))
+    hidden = ("@r:hs", "HIDDEN")
+    add_device(database, R)
+    add_device(database, hidden, hidden=True)
+    # A namesake of somebody else's device is no device of this user's.
+    add_device(database, ("@q:hs", "GONE"))
+
+    assert [GONE] == withheld_read_gone(database, [R, hidden, GONE, ("@x:hs", "X")])
+
+
+@pytest.mark.parametrize(
+    ("announced", "tracked", "stale", "listed"),
+    list(itertools.product([True, False], repeat=4)),
+)
+def test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone(
+    database: Connection, announced: bool, tracked: bool, stale: bool, listed: bool
+) -> None:
+    """A request may overtake the announcement of its device."""
+    user_id, device_id = THERE
+    other = (user_id, "OTHER")
+    for key in [THERE, other] if announced else [other]:
+        sql = "INSERT INTO device_lists_stream VALUES (1, ?, ?)"
+        database.execute(sql, key)
+    for user in [user_id, "@t:there"] if tracked else ["@t:there"]:
+        sql = "INSERT INTO device_lists_remote_extremeties VALUES (?, '1')"
+        database.execute(sql, (user,))
+    for user in [user_id, "@u:there"] if stale else ["@u:there"]:
+        sql = "INSERT INTO device_lists_remote_resync VALUES (?, 1)"
+        database.execute(sql, (user,))
+    for key in [THERE, other] if listed else [other, ("@t:there", device_id)]:
+        sql = "INSERT INTO device_lists_remote_cache VALUES (?, ?, '{}')"
+        database.execute(sql, key)
+
+    is_gone = announced and tracked and not stale and not listed
+    assert [THERE] * is_gone == withheld_read_gone(database, [THERE, other])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any, Callable
 
 from synapse_withheld.database.backlog import (
@@ -15,17 +14,13 @@ from synapse_withheld.database.backlog import (
 )
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.clients.messages import WITHHELD, make_notice
+from synapse_withheld.rules.mailbox import Superseded
+from synapse_withheld.sweep.walk import Sweep
 from tests.harness.databases.backlog import (
     Table,
     driven,
-    must_stay,
     notice,
     other,
-    ruleset,
-    text_of,
 )
 from tests.store.conftest import Connection
 from tests.store.test_statements import Q, R, add_task
@@ -57,24 +52,6 @@ def finish(sweep: Sweep) -> None:
     """Sweep to the end."""
     while not sweep.progress.done:
         driven(sweep.step())
-
-
-def random_table(rows: int) -> Table:
-    """Return mailboxes with all kinds of rows, the same each time."""
-    chance = random.Random(7)  # noqa: S311 it decides nothing secret
-    mailboxes = [(f"@ü{user}:hs", f"D{device}") for user in range(4) for device in "AB"]
-    scopes: list[dict[str, str]] = [{}, {}, {"room_id": "!a:hs"}, {"session_id": "s"}]
-
-    def text() -> str:
-        if not chance.randrange(4):
-            return other()
-        key, device = chance.choice("kl"), chance.choice(["D1", "D2", None])
-        code = chance.choice(["m.no_olm"] * 4 + ["m.unavailable"])
-        content = make_notice(key, device, code=code, **chance.choice(scopes))
-        return text_of(chance.choice(["@s:hs", "@ß:hs"]), WITHHELD, content)
-
-    numbers = range(1, rows + 1)
-    return {(*chance.choice(mailboxes), number): text() for number in numbers}
 
 
 def test_rows_are_read_against_the_index_and_in_bounded_batches(
@@ -118,53 +95,6 @@ def test_the_number_of_rows_is_estimated(database: Connection) -> None:
     assert 400 == withheld_read_newest(database)
 
 
-def test_what_stays_is_what_a_plain_comparison_says(database: Connection) -> None:
-    """With every combination of what the rule depends on."""
-    table = random_table(250)
-    for merge_scopes in (True, False):
-        database.execute("DELETE FROM device_inbox")
-        fill(database, table)
-        options = Options(17, ruleset(merge_scopes=merge_scopes))
-        finish(Sweep(backlog_of(database), options))
-        assert must_stay(table, options) == left(database)
-
-
-def test_rows_that_share_a_place_are_left_alone(database: Connection) -> None:
-    """Though no batch ends between them by itself."""
-    for batch_size in (1, 2, 3, 100):
-        database.execute("DELETE FROM device_inbox")
-        fill(database, {(*R, number): notice() for number in (1, 2, 3, 4)})
-        fill(database, {(*R, number): other() for number in (2, 4)})
-        finish(Sweep(backlog_of(database), Options(batch_size)))
-        assert {(*R, 2), (*R, 3), (*R, 4)} == left(database)
-        assert [(5,)] == database.rows("SELECT COUNT(*) FROM device_inbox")
-
-
-def test_a_device_that_is_being_deleted_keeps_its_rows(database: Connection) -> None:
-    """All of them, whatever position the deletion goes up to."""
-    table = {(*key, number): notice() for key in (Q, R) for number in (1, 2, 3)}
-    fill(database, table)
-    add_task(database, R, 1)
-    finish(Sweep(backlog_of(database), Options()))
-    assert must_stay(table, Options(), doomed=[R]) == left(database)
-
-
-def test_a_deletion_that_begins_after_the_reading_is_seen(database: Connection) -> None:
-    """The statement that deletes looks again."""
-    fill(database, {(*R, number): notice() for number in (1, 2, 3)})
-    backlog = backlog_of(database)
-    looked = backlog.doomed
-
-    async def look_too_early(mailboxes: Any) -> set[MailboxKey]:
-        doomed = await looked(mailboxes)
-        add_task(database, R, 3)
-        return doomed
-
-    backlog.doomed = look_too_early  # type: ignore[method-assign]
-    finish(Sweep(backlog, Options()))
-    assert {(*R, 1), (*R, 2), (*R, 3)} == left(database)
-
-
 def test_as_many_as_a_batch_has_go_in_few_statements(database: Connection) -> None:
     """Each row with a newer one of its own takes the most parameters."""
     most = most_deleted(database.driver)
@@ -177,14 +107,3 @@ def test_as_many_as_a_batch_has_go_in_few_statements(database: Connection) -> No
     assert 2 == len(counts)
     # An old SQLite takes 999.
     assert database.name != "sqlite" or max(counts) < 1000
-
-
-def test_two_sweeps_at_once_leave_what_one_leaves(database: Connection) -> None:
-    """Batch by batch in turn, one of them ahead."""
-    table = random_table(150)
-    fill(database, table)
-    ahead, behind = (Sweep(backlog_of(database), Options(n)) for n in (20, 7))
-    while not (ahead.progress.done and behind.progress.done):
-        driven(ahead.step())
-        driven(behind.step())
-    assert must_stay(table, Options()) == left(database)
