@@ -11,8 +11,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.test_pages import PATH, Site
 from tests.harness.browsers.chromium import DESKTOP, Chromium, show, wait
-from tests.harness.clients.messages import WITHHELD
-from tests.harness.homeservers.stage import Stage, two_on
+from tests.harness.homeservers.stage import Stage, new_name, send, two_on
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
 # Names that would be run, if they were ever taken for HTML.
@@ -27,8 +26,8 @@ async def site(stage: Stage) -> AsyncIterator[Site]:
     two = await two_on(homeserver)
     for _ in range(30):
         await two.send(two.notice())
-    devices = {HOSTILE: two.notice()}
-    await two.sender.send_to_device(WITHHELD, {two.recipient.user_id: devices})
+    nasty = await homeserver.register(new_name("nasty"), device_id=HOSTILE)
+    await send(two.sender, nasty, two.notice())
     yield Site(homeserver, admin, two)
 
 

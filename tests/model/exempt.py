@@ -49,7 +49,7 @@ class Exempt:
         """Note what a new memory forgets; it knows nothing yet."""
         for key in self.handed:
             self._forget(key)
-        mailboxes = memory._mailboxes
+        mailboxes = memory
         forget, lose = mailboxes.forget, mailboxes._lose
 
         def forget_and_tell(key: MailboxKey) -> None:
