@@ -1,1 +1,0 @@
-"""The demonstration's parts, without a Synapse."""
