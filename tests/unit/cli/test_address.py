@@ -42,11 +42,9 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "completed"),
     [
-        ("http://[::1]:9000", "http://[::1]:9000/_synapse/metrics"),
         ("http://[::1]:9000/", "http://[::1]:9000/_synapse/metrics"),
         ("https://host/metrics?a=b", "https://host/metrics?a=b"),
         ("http://unix:/s", "http://unix:/s:/_synapse/metrics"),
-        ("http://unix:/s:/", "http://unix:/s:/_synapse/metrics"),
     ],
 )
 def test_an_address_of_metrics_without_a_path_is_completed(
@@ -62,7 +60,6 @@ def test_an_address_of_metrics_without_a_path_is_completed(
         ("http://user:secret@host:1/p", "http://host:1/p"),
         ("http://user:s%2Fecret@[::1]/", "http://[::1]/"),
         ("http://user:se/cret@host:x", "http://host:x"),
-        ("http://user:12/34@host", "http://host"),
         ("http://user:12?34@host", "http://host"),
         ("http://user:12#34@host", "http://host"),
         ("ftp://user:secret@host", "ftp://host"),
@@ -85,10 +82,8 @@ def test_a_password_may_have_any_characters_and_is_not_in_the_representation() -
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["check", "-c", "h.yaml", "http://u:s3cret@h"],
         ["check", "-c", "h.yaml", "--metrics-url", "u:s3cret@h"],
         ["status", "--every", "http://u:s3cret@h", "http://h"],
-        ["status", "http://u:s3cret@h:x"],
         ["top", "ftp://u:s3cret@h"],
         ["http://u:s3cret@h"],
     ],
