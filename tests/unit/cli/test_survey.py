@@ -29,7 +29,7 @@ TEXTS = [notice(), other(), notice()]
 def test_the_json_says_what_waits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And which rules are on; nothing changes. `docs/command-line.md` has the tables."""
+    """And which rules are on; nothing changes."""
     config = make_database(tmp_path, TEXTS, rules={"withheld": True})
     before = file_of(config).read_bytes()
     assert 0 == main(["survey", "-c", write(tmp_path, config), "--json"])

@@ -13,8 +13,8 @@ from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.series import CODES, SERVER_NAME_LABEL, STAGES
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
-from synapse_withheld.rules.decision import ALL as ALL_MADE
 from synapse_withheld.rules.content import NO_OLM, SESSION_CODES, code_of
+from synapse_withheld.rules.decision import ALL as ALL_MADE
 
 ALL = [each for each in vars(series).values() if isinstance(each, MetricWrapperBase)]
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()

@@ -9,16 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.config import Config
 from synapse_withheld.database.sql import decode
 from synapse_withheld.rules.content import code_of
-from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, type_of
-from synapse_withheld.sweep.survey import ALL_RULES
 from tests.harness.clients.messages import WITHHELD, make_notice
-from tests.harness.databases.backlog import notice, other, text_of
-
-ALL = Ruleset.of(Config(rules=ALL_RULES))
+from tests.harness.databases.backlog import text_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -42,9 +37,9 @@ def written(message: Any) -> str:
     return json.dumps(message, separators=(",", ":"))
 
 
-def told(text: str, *known: Any, whole: bool = True) -> Kind:
+def told(text: str, *, whole: bool = True) -> Kind:
     """Return the kind, told as a survey tells it."""
-    return kind_of(text, type_of(text), *known, whole=whole)
+    return kind_of(text, type_of(text), whole=whole)
 
 
 def plainly(text: str) -> Kind:
@@ -121,18 +116,3 @@ def test_an_edu_of_several_codes_says_so() -> None:
     assert Kind(WITHHELD, SEVERAL) == told(written(edu))
     by_device["B"] = contents[0]
     assert Kind(WITHHELD, "m.no_olm") == told(written(edu))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        notice(),
-        notice(code="m.unverified", room_id="!r:hs", session_id="s"),
-        notice(code="own", room_id="!r:hs", session_id="s"),
-        other(),
-    ],
-)
-def test_a_notice_that_is_known_says_the_same(text: str) -> None:
-    """It is not read a second time."""
-    known = ALL.recognise(json.loads(text))
-    assert plainly(text) == told(text, {text: known})
