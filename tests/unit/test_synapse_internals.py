@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 import types
 from typing import Any
 
 import pytest
 from synapse.module_api.errors import ConfigError
-from synapse.storage.database import LoggingTransaction
 
 from synapse_withheld import WithheldModule
 from synapse_withheld.config import Config
@@ -57,34 +54,6 @@ def test_where_reads_are_not_seen_the_module_acts_all_the_same(
     synapse.intercept(Traffic())  # type: ignore[arg-type]
     assert not [name for name in vars(store) if name.startswith("get_messages")]
     assert "add_local_messages_from_client_to_device_inbox" in vars(store)
-
-
-def test_a_statement_runs_outside_any_transaction() -> None:
-    """As Synapse's own deletions of to-device messages do."""
-    store = Apart()
-    ran: list[Any] = []
-
-    async def interaction(*arguments: Any, **more: Any) -> str:
-        ran.append((arguments, more))
-        return "answer"
-
-    store.db_pool.runInteraction = interaction
-    synapse = SynapseInternals(api(store))
-
-    assert "answer" == asyncio.run(synapse.run_statement("name", len, "more"))
-    assert [(("name", len, "more"), {"db_autocommit": True})] == ran
-    assert synapse.database_driver == "sqlite3"
-
-
-def test_the_drivers_connection_is_found_behind_a_transaction() -> None:
-    """Synapse's own class, around a cursor; without, a statement that hangs is left."""
-    connection = sqlite3.connect(":memory:")
-    transaction = LoggingTransaction.__new__(LoggingTransaction)
-    transaction.txn = connection.cursor()
-
-    assert SynapseInternals.connection_of(transaction) is connection
-    for other in (object(), types.SimpleNamespace(txn=object())):
-        assert SynapseInternals.connection_of(other) is None
 
 
 @pytest.mark.parametrize("store", [Renamed(), object(), OnlyHalf(), WithoutChanges()])
@@ -156,13 +125,6 @@ def test_loading_it_twice_is_refused() -> None:
         WithheldModule(Config(), api(store))
 
 
-class Auth:
-    """Synapse's."""
-
-    async def is_server_admin(self, requester: object) -> bool:
-        return requester == "admin"
-
-
 class AuthOfOldSynapse:
     """As long before the versions that were tested."""
 
@@ -179,16 +141,6 @@ def api_with(auth: Any) -> Any:
     found.register_web_resource = lambda path, _: found.served.append(path)
     found.should_run_background_tasks = lambda: False
     return found
-
-
-def test_synapse_is_asked_who_is_an_admin_as_its_admin_api_asks_it() -> None:
-    """It is the homeserver's own method that answers."""
-    auth = Auth()
-    found = api_with(auth)
-
-    assert auth.is_server_admin == SynapseInternals(found).is_admin()
-    WithheldModule(Config(), found)
-    assert ["/_synapse/client/withheld"] == found.served
 
 
 @pytest.mark.parametrize(

@@ -37,17 +37,6 @@ def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken(
     assert passed.keys() == (kept or {}).keys()
 
 
-def test_an_edu_of_which_nothing_is_left_is_still_recorded() -> None:
-    """So that a retransmission stays idempotent."""
-    traffic = Traffic(kept={})
-    store = intercepted(Apart(), traffic)
-    method = store.add_messages_from_remote_to_device_inbox
-    asyncio.run(method("there", "id", {"@a:hs": {"A": {}}}))
-
-    assert [("there", "id", {})] == store.called
-    assert traffic.origin == "there"
-
-
 @pytest.mark.parametrize(
     ("local", "remote", "kept_edus", "called"),
     [
@@ -69,16 +58,6 @@ def test_the_older_shape_writes_what_is_left_for_either(
     assert called == store.called
 
 
-def test_edus_pass_untouched() -> None:
-    """The very object, where nothing was decided about them."""
-    store = intercepted(Apart(), Traffic())
-    edus: Any = {"there": {}}
-
-    asyncio.run(store.add_remote_messages_from_client_to_device_inbox(edus))
-
-    assert store.called[0] is edus
-
-
 def test_the_row_of_an_edu_is_observed() -> None:
     """Synapse tells its readers at which stream ID, once it is written."""
     edus = ObservedBatch({"there": {}})
@@ -92,14 +71,6 @@ def test_the_row_of_an_edu_is_observed() -> None:
     # Another task's row, meanwhile or later, is not this batch's.
     changes.entity_has_changed("there", 2)
     assert edus.stream_id == 1
-
-
-def test_with_nothing_left_of_an_edu_nothing_is_written() -> None:
-    """The answer is the stream's current position."""
-    store = intercepted(Apart(), Traffic(kept_edus={}))
-    method = store.add_remote_messages_from_client_to_device_inbox
-
-    assert (42, []) == (asyncio.run(method({"there": {}})), store.called)
 
 
 def test_rows_are_observed_afresh_at_each_attempt() -> None:
