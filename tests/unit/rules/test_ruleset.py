@@ -24,15 +24,6 @@ def test_every_name_of_the_configuration_is_a_rule() -> None:
     assert NAMES == [rule.name for rule in EVERYTHING.rules]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_rule_can_be_on_by_itself(name: str) -> None:
-    """And names its own messages alone."""
-    chosen = RulesConfig(**{each: each == name for each in NAMES})
-    (rule,) = Ruleset.of(Config(rules=chosen)).rules
-
-    assert name == rule.name
-
-
 @pytest.mark.parametrize("chosen", [True, "vanish"])
 @pytest.mark.parametrize("name", ["key_requests", "secret_requests"])
 def test_cancellations_vanish_where_that_is_chosen(
@@ -51,13 +42,6 @@ def test_by_default_there_is_one_rule() -> None:
     """The one that this began with."""
     assert (NoOlm(),) == Ruleset.of(Config()).rules
     assert (NoOlm(merge_scopes=False),) == Ruleset.of(Config(merge_scopes=False)).rules
-
-
-def test_no_rule_names_nothing() -> None:
-    """Then the module acts on nothing."""
-    none = Ruleset.of(Config(rules=RulesConfig(no_olm=False)))
-
-    assert (frozenset(), ()) == (none.types, none.marks)
 
 
 def test_where_types_say_enough_no_code_is_looked_for() -> None:
