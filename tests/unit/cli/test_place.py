@@ -50,7 +50,6 @@ def test_a_place_of_another_sweep_is_refused(
     "text",
     [
         "[]",
-        "{}",
         "\xff",
         "[" * 100_000,
         json.dumps({"user_id": "@u:hs", "device_id": "D", "dry_run": False}),

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,26 +64,6 @@ def test_the_json_says_what_waits(
     assert {"no_olm", "withheld"} == {
         rule for rule, each in said["rules"].items() if each["on"]
     }
-
-
-def test_what_waits_for_a_server_is_not_told_in_syncs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It is sent to it; only devices sync."""
-    config = make_database(tmp_path, TEXTS)
-    with closing(sqlite3.connect(file_of(config))) as connection, connection:
-        connection.execute(
-            "INSERT INTO device_federation_outbox (destination, stream_id, "
-            "messages_json) VALUES ('away.example', 1, ?)",
-            [json.dumps({"type": "test.plain", "messages": {}})],
-        )
-    assert 0 == main(["survey", "-c", write(tmp_path, config)])
-    lines = capsys.readouterr().out.splitlines()
-    here = lines.index("the longest outboxes")
-    assert lines[here + 1 : here + 3] == [
-        "  rows  server        most of it",
-        "     1  away.example  test.plain 100%",
-    ]
 
 
 @pytest.mark.usefixtures("nobody")
@@ -154,4 +133,3 @@ def test_a_bar_fills_up_on_a_terminal(terminal: bool) -> None:
         bar.show(5)
     assert ("\r0 rows\r5 rows\n" if terminal else "") == stream.getvalue()
     assert f"[{'#' * 15}{'-' * 15}]  50%  500 of about 1,000 rows" == drawn(500, 1000)
-    assert f"[{'#' * 30}] 100%  1,500 of about 1,000 rows" == drawn(1500, 1000)

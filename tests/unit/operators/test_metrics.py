@@ -83,3 +83,10 @@ def test_every_code_of_a_message_is_known() -> None:
         {"code": NO_OLM, "algorithm": "m.megolm.v1.aes-sha2", "sender_key": "key"},
     ]
     assert set(map(code_of, contents)) == set(CODES)
+
+
+def test_no_label_holds_an_identifier() -> None:
+    """Labels are from small fixed sets."""
+    allowed = {SERVER_NAME_LABEL, "code", "source", "decision", "queue", "reason"}
+    allowed |= {"rule", "direction", "stage", "version", "mode", "repeat", "work"}
+    assert {name for metric in ALL for name in metric._labelnames} <= allowed

@@ -56,6 +56,15 @@ def test_progress_counts_what_was_seen_and_done() -> None:
     assert expected == finish(Sweep(rows, Options()))
 
 
+def test_what_is_left_alone_is_counted() -> None:
+    """Synapse's own deletion of a device would stop early."""
+    rows = FakeRows({(*key, number): notice() for key in (Q, R) for number in (1, 2)})
+    rows.doomed_mailboxes = {R}
+    progress = finish(Sweep(rows, Options()))
+    assert {(*Q, 2), (*R, 1), (*R, 2)} == rows.table.keys()
+    assert (1, 1) == (progress.total.left_alone, progress.total.deleted)
+
+
 def test_what_readers_do_not_see_yet_neither_goes_nor_covers() -> None:
     """Else a reader may see neither of two for a moment."""
     rows = FakeRows({(*R, number): notice() for number in (1, 2, 3)})
