@@ -9,7 +9,12 @@ import logging
 from contextvars import ContextVar
 from typing import Any, Awaitable, Callable, Collection
 
-from synapse_withheld.delivery.batch import Edus, LocalMessages, ObservedBatch
+from synapse_withheld.delivery.batch import (
+    Edus,
+    LocalMessages,
+    ObservedBatch,
+    Watched,
+)
 from synapse_withheld.delivery.traffic import Traffic, Write
 
 logger = logging.getLogger(__name__)
@@ -22,18 +27,19 @@ _storing: ContextVar[ObservedBatch | None] = ContextVar("_storing", default=None
 
 
 def observing(original: Any) -> Any:
-    """Note in a batch at which stream ID its rows were written."""
+    """Note in a batch at which stream ID its rows were written, and for whom."""
 
     def add_rows(txn: Any, stream_id: int, messages_by_user_then_device: Any) -> None:
         batch = messages_by_user_then_device
-        observed = isinstance(batch, ObservedBatch)
+        if not isinstance(batch, ObservedBatch):
+            original(txn, stream_id, batch)
+            return
         # Runs again at each attempt of the transaction, and not at all where
         # Synapse finds that it has an EDU already.
-        if observed:
-            batch.stream_id = None
-        original(txn, stream_id, batch)
-        if observed:
-            batch.stream_id = stream_id
+        batch.stream_id = None
+        batch.watched = {user_id: Watched(each) for user_id, each in batch.items()}
+        original(txn, stream_id, batch.watched)
+        batch.stream_id = stream_id
 
     return add_rows
 

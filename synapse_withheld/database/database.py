@@ -102,7 +102,7 @@ class Database:
         Args:
             queue: Whose mailboxes they are.
             below: The stream IDs that the pages begin below, `ABOVE_ALL` for the
-                newest; at most `most_pages` that differ in `queue.page_is_of`.
+                newest; at most `most_pages`.
             texts: What the text of every row with a notice contains one of.
         """
         pages: dict[MailboxKey, Page] = await self._run(queue.read_pages, below, texts)

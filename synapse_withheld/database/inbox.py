@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any, Iterable, Mapping, Sequence
 
+import attrs
+
 from synapse_withheld.database.sql import (
     ABOVE_ALL,
     Page,
     PageRow,
-    Texts,
     Transaction,
-    decode,
     numbered,
     rows_of_pages,
     text_of_notice,
@@ -140,13 +140,9 @@ def _as_pages(
     for number in [number for kind, number, *_ in found if kind == "device"]:
         key = mailboxes[number]
         doomed = doomed_up_to.get(key, 0)
-        read = Texts.of(rows.get(number, []))
-        messages = [
-            (stream_id, message)
-            for stream_id, text in read.texts
-            if stream_id > doomed and (message := decode(text)) is not None
-        ]
-        pages[key] = Page(messages, read.newest_id, read.below)
+        page = Page.of(rows.get(number, []))
+        messages = [each for each in page.messages if each[0] > doomed]
+        pages[key] = attrs.evolve(page, messages=messages)
     return pages
 
 

@@ -12,9 +12,7 @@ from synapse_withheld.database.sql import (
     SQLITE,
     Page,
     PageRow,
-    Texts,
     Transaction,
-    decode,
     rows_of_pages,
     text_of_notice,
     tuples,
@@ -46,7 +44,7 @@ def withheld_read_outboxes(
     servers = list(bounds)
     for number, stream_id, found in txn.fetchall():
         rows[servers[number]].append((stream_id, found))
-    return _as_pages(below, {server: Texts.of(rows[server]) for server in servers})
+    return _as_pages(below, {server: Page.of(rows[server]) for server in servers})
 
 
 def withheld_read_queued_edus(
@@ -119,7 +117,7 @@ def withheld_delete_superseded_edus(
 
 
 def _as_pages(
-    asked_below: Mapping[MailboxKey, int], read: Mapping[str, Texts]
+    asked_below: Mapping[MailboxKey, int], read: Mapping[str, Page]
 ) -> dict[MailboxKey, Page]:
     pages = {}
     for mailbox, bound in asked_below.items():
@@ -130,8 +128,8 @@ def _as_pages(
             below = min(below, bound)
         pages[mailbox] = Page([], of_server.newest_id, below)
     for of_server in read.values():
-        for stream_id, text in of_server.texts:
-            key, message = _only_message(decode(text) or {})
+        for stream_id, edu in of_server.messages:
+            key, message = _only_message(edu)
             if key in pages and stream_id < asked_below[key]:
                 pages[key].messages.append((stream_id, message))
     return pages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Hashable
+from typing import Any, Callable
 
 import attrs
 
@@ -17,8 +17,6 @@ from synapse_withheld.database.outbox import (
     withheld_read_outboxes,
     withheld_read_queued_edus,
 )
-from synapse_withheld.rules.identifiers import server_of
-from synapse_withheld.rules.mailbox import MailboxKey
 
 
 @attrs.frozen
@@ -28,8 +26,6 @@ class Queue:
     Attributes:
         name: As metrics name it.
         read_ends: `None` where one row may hold messages for several.
-        page_is_of: What a page is read from, for a mailbox: itself, or the outbox
-            of its server.
         has_all_devices: Whether `*` means devices that this server knows. For
             those of other servers only they know, so it is left to them.
     """
@@ -37,7 +33,6 @@ class Queue:
     name: str
     read_pages: Callable[..., Any]
     read_ends: Callable[..., Any] | None
-    page_is_of: Callable[[MailboxKey], Hashable]
     read_queued: Callable[..., Any]
     delete_superseded: Callable[..., Any]
     has_all_devices: bool
@@ -47,7 +42,6 @@ INBOX = Queue(
     "inbox",
     withheld_read_mailboxes,
     withheld_read_ends,
-    lambda mailbox: mailbox,
     withheld_read_queued,
     withheld_delete_superseded,
     has_all_devices=True,
@@ -56,7 +50,6 @@ OUTBOX = Queue(
     "outbox",
     withheld_read_outboxes,
     None,
-    lambda mailbox: server_of(mailbox[0]),
     withheld_read_queued_edus,
     withheld_delete_superseded_edus,
     has_all_devices=False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from operator import itemgetter
 from typing import Any, Iterable, Iterator, Optional, Protocol, Sequence, Tuple
 
 import attrs
@@ -69,17 +70,9 @@ class Page:
     newest_id: int
     below: int | None
 
-
-@attrs.frozen
-class Texts:
-    """The texts of a page; otherwise as `Page`."""
-
-    texts: list[tuple[int, str]]
-    newest_id: int
-    below: int | None
-
     @classmethod
-    def of(cls, rows: Sequence[PageRow]) -> Texts:
+    def of(cls, rows: Sequence[PageRow]) -> Page:
+        """Return what some rows say, in whatever order: no database promises one."""
         named = Counter(stream_id for stream_id, _ in rows)
         cut, below = None, None
         if len(rows) >= ROWS_OF_PAGE:
@@ -87,13 +80,13 @@ class Texts:
             # that would be this page again.
             cut = min(named)
             below = cut + 1 if len(named) > 1 else cut
-        single = [
-            (stream_id, text)
-            for stream_id, text in rows
+        messages = [
+            (stream_id, message)
+            for stream_id, text in sorted(rows, key=itemgetter(0), reverse=True)
             if text is not None and named[stream_id] == 1 and stream_id != cut
+            if (message := decode(text)) is not None
         ]
-        # No database promises in which order a union is.
-        return cls(sorted(single, reverse=True), max(named, default=0), below)
+        return cls(messages, max(named, default=0), below)
 
 
 def most_pages(driver: str) -> int:

@@ -5,11 +5,11 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Dict, Iterable, Mapping
+from typing import Any, Collection, Dict, Iterable, Iterator, Mapping, Set
 
 import attrs
 
-from synapse_withheld.memory.memory import Mailbox, Storing
+from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.decision import COLLAPSE, Decision
 from synapse_withheld.rules.mailbox import MailboxKey
@@ -27,15 +27,50 @@ Edus = Dict[str, Dict[str, Any]]
 WILDCARD = "*"
 
 
+class Watched(Mapping[str, Any]):
+    """The messages for the devices of one user, and which of them were looked at.
+
+    One that was not cannot have been stored: Synapse looks up which devices exist, and
+    takes nothing else. Not a `dict`, which can be read past `__getitem__`.
+    """
+
+    def __init__(self, messages: Mapping[str, Any]) -> None:
+        self._messages = messages
+        self.looked_at: Set[str] = set()
+
+    def __getitem__(self, device_id: str) -> Any:
+        self.looked_at.add(device_id)
+        return self._messages[device_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+
 class ObservedBatch(Dict[str, Dict[str, Any]]):
     """Messages or EDUs to be stored, and what was seen of that.
 
     Attributes:
         stream_id: At which their rows were written; `None` where no row was:
             Synapse stores nothing of an EDU that it has already.
+        watched: What was seen of it by user, where it was watched.
     """
 
     stream_id: int | None = None
+    watched: Mapping[str, Watched] | None = None
+
+    def passed_over(self, mailbox: MailboxKey) -> bool:
+        """Say whether nothing was stored in a mailbox: its device does not exist."""
+        if self.watched is None:
+            return False
+        user_id, device_id = mailbox
+        return not self.watched[user_id].looked_at & {device_id, WILDCARD}
+
+
+def _observed(messages: dict[str, dict[str, Any]]) -> ObservedBatch:
+    return messages if isinstance(messages, ObservedBatch) else ObservedBatch(messages)
 
 
 @attrs.define(eq=False)
@@ -46,7 +81,7 @@ class Candidate:
         queue: The name of the queue that the mailbox is in.
         decision: What was decided so far.
         record: The row that it is believed to be a duplicate of.
-        storing: What the memory knows of it while it is in flight; `None` where
+        storing: What will be remembered of it, while it is in flight; `None` where
             its mailbox is not remembered.
         wildcard: Whether the message is for all devices of the user.
         is_answered: Whether the database was asked, and the answer is the decision.
@@ -58,7 +93,7 @@ class Candidate:
     message: dict[str, Any]
     decision: Decision
     record: Record | None = None
-    storing: Storing | None = None
+    storing: Record | None = None
     wildcard: bool = False
     is_answered: bool = False
 
@@ -98,8 +133,8 @@ class Batch:
         unsorted: What nobody looked at, by queue.
     """
 
-    local: LocalMessages
-    edus: Edus
+    local: ObservedBatch = attrs.field(converter=_observed)
+    edus: ObservedBatch = attrs.field(converter=_observed)
     sender: str
     who: str
     came_s: float

@@ -18,7 +18,7 @@ from synapse_withheld.delivery.batch import (
 )
 from synapse_withheld.delivery.edus import by_user, users_sharing, without_collapsed
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from synapse_withheld.memory.memory import Memory, Storing
+from synapse_withheld.memory.memory import Memory, Record
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules import decision as decisions
@@ -76,43 +76,42 @@ class Settler:
 
     def settle(self, batch: Batch) -> None:
         """Remember what was stored, and hand on what is left to do."""
-        stream_ids = self._stream_ids(batch)
         sharing = users_sharing(batch.edus)
         for candidate in batch.candidates:
-            stream_id = stream_ids[candidate.queue]
-            if stream_id is None:
-                self._abandon(candidate)
-            elif candidate.storing is not None:
-                storing, candidate.storing = candidate.storing, None
+            storing, candidate.storing = candidate.storing, None
+            if storing is not None:
                 is_alone = candidate.mailbox[0] not in sharing
-                self._settle(batch, candidate, storing, stream_id, is_alone=is_alone)
+                self._settle(batch, candidate, storing, is_alone=is_alone)
         self._doubt_others(batch)
-        stream_id = stream_ids[self.inbox]
+        stream_id = batch.local.stream_id
         for user_id, notice in batch.to_all:
-            row = None if stream_id is None else Row(stream_id, notice)
-            self.housekeeper.learn_user(user_id, batch.who, row)
+            if not batch.local.passed_over((user_id, WILDCARD)):
+                row = None if stream_id is None else Row(stream_id, notice)
+                self.housekeeper.learn_user(user_id, batch.who, row)
         self._settle_unsorted(batch)
 
     def _settle(
-        self,
-        batch: Batch,
-        candidate: Candidate,
-        storing: Storing,
-        stream_id: int,
-        *,
-        is_alone: bool,
+        self, batch: Batch, candidate: Candidate, storing: Record, *, is_alone: bool
     ) -> None:
         queue, key = candidate.queue, candidate.mailbox
-        memory = self.memories[queue]
-        superseded = memory.settle(storing, stream_id, only_one_in_row=is_alone)
-        if superseded:
-            self.housekeeper.tidy(queue, superseded, batch.who)
-        if storing.is_lost:
+        memory, stored = self.memories[queue], self._stored(batch, queue)
+        if stored.stream_id is None:
+            memory.abandon(storing)
+            return
+        if stored.passed_over(key):
+            candidate.decision = decisions.UNKNOWN_DEVICE
+            memory.abandon(storing)
+            memory.forget(key)
+            return
+        superseded = memory.settle(storing, stored.stream_id, only_one_in_row=is_alone)
+        if superseded is None:
             # Evicted, or opened by somebody else: what it holds is not known.
             memory.open(key, self.stream_token())
+        elif superseded:
+            self.housekeeper.tidy(queue, superseded, batch.who)
         mailbox = memory.peek(key)
         if mailbox is not None and not mailbox.learned:
-            self.housekeeper.learn(queue, key, mailbox, batch.who)
+            self.housekeeper.learn(queue, mailbox, batch.who)
 
     def _doubt_others(self, batch: Batch) -> None:
         """Doubt mailboxes that were opened while something for all was stored.
@@ -162,15 +161,8 @@ class Settler:
             self.memories[candidate.queue].abandon(candidate.storing)
             candidate.storing = None
 
-    def _stream_ids(self, batch: Batch) -> dict[str, int | None]:
-        """Return by queue where a batch was stored; `None` where it was not."""
-        stream_ids = {}
-        for queue in self.memories:
-            stored = batch.local if queue == self.inbox else batch.edus
-            stream_ids[queue] = (
-                stored.stream_id if isinstance(stored, ObservedBatch) else None
-            )
-        return stream_ids
+    def _stored(self, batch: Batch, queue: str) -> ObservedBatch:
+        return batch.local if queue == self.inbox else batch.edus
 
     def count(self, batch: Batch, candidates: list[Candidate]) -> None:
         """Count what was done with some notices of a batch."""
@@ -178,12 +170,12 @@ class Settler:
         came: Counter[str] = Counter()
         sizes: dict[int, int] = {}
         saved: Counter[str] = Counter()
-        stream_ids = self._stream_ids(batch)
         for candidate in candidates:
             rule, queue = candidate.notice.rule.name, candidate.queue
             came[rule] += 1
-            self.tally.came_for(rule, candidate.mailbox)
             decision = candidate.decision
+            if decision != decisions.UNKNOWN_DEVICE:
+                self.tally.came_for(rule, candidate.mailbox)
             if candidate.collapses:
                 message = candidate.message
                 size = sizes.get(id(message["content"]))
@@ -191,7 +183,7 @@ class Settler:
                     # One content may be for many devices, and be large.
                     size = sizes[id(message["content"])] = stored_size(message)
                 saved[queue] += size
-            elif stream_ids[queue] is None:
+            elif self._stored(batch, queue).stream_id is None:
                 decision = decisions.ALREADY_RECEIVED
             counts[rule, queue, decision] += 1
         for rule, times in came.items():

@@ -7,7 +7,6 @@ Whatever fails here, the batch is stored.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from typing import Any, Awaitable, Callable
 
 import attrs
@@ -18,7 +17,6 @@ from synapse_withheld.delivery.batch import (
     Candidate,
     Edus,
     LocalMessages,
-    ObservedBatch,
     decide,
     users_of,
 )
@@ -30,6 +28,7 @@ from synapse_withheld.delivery.rearming import OlmPassed, Rearming, olm_messages
 from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
+from synapse_withheld.memory.tables.records import count
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.content import OLM_TYPE
@@ -64,7 +63,7 @@ class Traffic:
     metrics: Metrics
     failures: Failures
     # How many batches are in flight of which not everything was looked at, by sender.
-    _unsorted: Counter[str] = attrs.field(factory=Counter, init=False)
+    _unsorted: dict[str, int] = attrs.field(factory=dict, init=False)
 
     async def store(
         self,
@@ -155,13 +154,11 @@ class Traffic:
 
     async def _store_with_unsorted(self, batch: Batch, write: Write) -> Any:
         """Store a batch, and believe nothing of its sender before it is settled."""
-        self._unsorted[batch.sender] += 1
+        count(self._unsorted, batch.sender, 1)
         try:
             return await self._decide_and_store(batch, write)
         finally:
-            self._unsorted[batch.sender] -= 1
-            if not self._unsorted[batch.sender]:
-                del self._unsorted[batch.sender]
+            count(self._unsorted, batch.sender, -1)
 
     async def _decide_and_store(self, batch: Batch, write: Write) -> Any:
         doubtful = self._doubtful(batch)
@@ -188,7 +185,7 @@ class Traffic:
         """Return the believed duplicates, if anything may collapse at the moment."""
         doubtful = [each for each in batch.candidates if each.collapses]
         passes = self.confirmer.passes
-        if passes is None and self._unsorted[batch.sender]:
+        if passes is None and batch.sender in self._unsorted:
             # What is in flight may say something else.
             passes = decisions.LIMIT
         if passes is None:
@@ -210,13 +207,12 @@ class Traffic:
         return waiting
 
     def _carry_out(self, batch: Batch) -> None:
-        """Take out of a batch what collapses; what is left is observed."""
+        """Take out of a batch what collapses."""
+        if not self.enforces:
+            return
         try:
-            if self.enforces:
-                self.settler.believe_again(batch, self.runtime.seconds())
-                self.settler.take_out(batch)
-            batch.local = _observed(batch.local)
-            batch.edus = _observed(batch.edus)
+            self.settler.believe_again(batch, self.runtime.seconds())
+            self.settler.take_out(batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             self.settler.forget(batch)
@@ -231,9 +227,9 @@ class Traffic:
         self.settler.count(
             batch, [each for each in batch.candidates if id(each) not in later]
         )
-        count = functools.partial(self.settler.count, batch, doubtful)
-        if self._wait(batch, doubtful, count) is None:
-            count()
+        finish = functools.partial(self.settler.count, batch, doubtful)
+        if self._wait(batch, doubtful, finish) is None:
+            finish()
 
     def _guard(self, step: Callable[[], None]) -> None:
         try:
@@ -256,10 +252,6 @@ def _is_all_in_doubt(batch: Batch) -> bool:
         for by_device in edu["messages"].values()
     )
     return messages == sum(each.collapses for each in batch.candidates)
-
-
-def _observed(messages: dict[str, dict[str, Any]]) -> ObservedBatch:
-    return messages if isinstance(messages, ObservedBatch) else ObservedBatch(messages)
 
 
 def _type_of(messages: LocalMessages) -> Any:

@@ -33,13 +33,14 @@ def learn(
     mailbox: Mailbox,
     rows: Sequence[Row],
     newest_id: int,
-    found: Callable[[Row], Record],
+    who_of: Callable[[str, str], str],
 ) -> list[Superseded]:
     """Remember rows that were found in the database; return what is redundant.
 
-    The newest stream ID is that of the mailbox, whatever it holds. `found` says what is
-    to be remembered of a row.
+    The newest stream ID is that of the mailbox, whatever it holds. `who_of` says whose
+    room a row takes, given its sender and the recipient.
     """
+    key = mailbox.key
     pairs = {row.notice.pair_of_rule: row.notice for row in rows}
     known = {
         record.stream_id: record
@@ -47,7 +48,13 @@ def learn(
         for record in mailbox.of_pair(notice)
     }
     # Of what was seen being stored, more is known than what was found.
-    new = {row.stream_id: found(row) for row in rows if row.stream_id not in known}
+    new = {
+        row.stream_id: Record(
+            row.stream_id, row.notice, key, who_of(row.notice.pair.sender, key[0])
+        )
+        for row in rows
+        if row.stream_id not in known
+    }
     stale = {row.stream_id for row in rows if row.stale}
     return _place(mailboxes, mailbox, known, new, newest_id, stale)
 
@@ -77,7 +84,6 @@ def _place(  # noqa: PLR0913, PLR0917 what there is to know of a mailbox
         if record.only_one_in_row:
             superseded.append(Superseded(mailbox.key, older, newer))
         mailboxes.note_redundant(mailbox, older, record.notice)
-    # The newest first: what finds no room are the oldest.
-    for _, record in sorted(new.items(), reverse=True):
+    for record in sorted(new.values()):
         mailboxes.insert(mailbox, record)
     return superseded

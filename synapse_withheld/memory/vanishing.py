@@ -41,13 +41,13 @@ class Vanishing:
 
     def awaits(self, key: MailboxKey, stream_id: int) -> bool:
         """Say whether it matters what becomes of a redundant row."""
-        mailbox = self._mailboxes.get(key)
+        mailbox = self._mailboxes.peek(key)
         asked = None if mailbox is None else mailbox.asked
         return asked is not None and stream_id in asked.going
 
     def went(self, key: MailboxKey, stream_id: int, *, is_gone: bool) -> None:
         """Note what became of a row that mattered."""
-        mailbox = self._mailboxes.get(key)
+        mailbox = self._mailboxes.peek(key)
         asked = None if mailbox is None else mailbox.asked
         if mailbox is None or asked is None:
             return
@@ -59,7 +59,7 @@ class Vanishing:
         """Note that all that is queued in a mailbox is known, to its oldest row."""
         mailbox.note_whole()
         asked = mailbox.asked
-        if asked is None or self._mailboxes.get(mailbox.key) is not mailbox:
+        if asked is None or self._mailboxes.peek(mailbox.key) is not mailbox:
             return
         undecided, asked.undecided = asked.undecided, {}
         for pair, notice in undecided.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Tuple
+from typing import ClassVar, NamedTuple, Tuple
 
 import attrs
 
@@ -18,8 +18,7 @@ Slot = Tuple[str, str]
 ANY = ""
 
 
-@attrs.frozen
-class Pair:
+class Pair(NamedTuple):
     """Who tells: the sender's device and the message type, within one mailbox.
 
     Of two messages of one pair and one rule, the newer stands to the older as the rule

@@ -88,7 +88,7 @@ class Vanishing(AllRules):
         self.failures = failures_of(self.traffic)
         for device in DEVICES:
             self._forget(device)
-        mailboxes = self.traffic.inbox.memory._mailboxes
+        mailboxes = self.traffic.inbox.memory
         forget, lose = mailboxes.forget, mailboxes._lose
 
         def forget_and_tell(key: MailboxKey) -> None:

@@ -76,9 +76,13 @@ def test_the_row_of_an_edu_is_observed() -> None:
 def test_rows_are_observed_afresh_at_each_attempt() -> None:
     """What an attempt that failed wrote does not count."""
     store = intercepted(Apart(), Traffic())
-    batch = ObservedBatch()
+    batch = ObservedBatch({"@a:hs": {"A": {}, "B": {}}})
     store._add_messages_to_local_device_inbox_txn(None, 5, batch)
     assert batch.stream_id == 5
+    ((_, _, stored),) = store.called
+    assert stored["@a:hs"]["A"] is batch["@a:hs"]["A"]
+    assert not batch.passed_over(("@a:hs", "A"))
+    assert batch.passed_over(("@a:hs", "B"))
 
     failing = Apart()
     failing._add_messages_to_local_device_inbox_txn = None  # type: ignore[method-assign,assignment]

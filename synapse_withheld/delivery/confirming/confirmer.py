@@ -6,6 +6,7 @@ database is slow or fails.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from heapq import heappop, heappush
 from math import inf
 from typing import Dict, List, Mapping, Tuple
@@ -60,17 +61,15 @@ class Confirmer:
     failures: Failures
     room: WaitingRoom = attrs.field(factory=WaitingRoom, init=False)
     is_overdue: bool = attrs.field(default=False, init=False)
-    _queued: dict[str, Shares[Waiting]] = attrs.field(init=False)
+    _queued: Dict[str, Shares[Waiting]] = attrs.field(
+        factory=lambda: defaultdict(Shares), init=False
+    )
     _last_asked: str = attrs.field(default="", init=False)
     _over: list[tuple[int, Waiting]] = attrs.field(factory=list, init=False)
     _working: bool = attrs.field(default=False, init=False)
     _rest_until_s: float = attrs.field(default=0.0, init=False)
     _rest_s: float = attrs.field(default=REST_S, init=False)
     _timer: Call | None = attrs.field(default=None, init=False)
-
-    @_queued.default
-    def _of_each_queue(self) -> dict[str, Shares[Waiting]]:
-        return {queue: Shares() for queue in self.memories}
 
     @property
     def passes(self) -> Decision | None:
@@ -83,13 +82,11 @@ class Confirmer:
 
     def add(self, waiting: Waiting) -> None:
         """Let a batch wait; `passes` must be `None`."""
-        batch = waiting.batch
-        users = () if waiting.is_stored else users_of(batch.local, batch.edus)
-        self.room.enter(waiting, batch.sender, users)
+        self.room.enter(waiting)
         for queue in waiting.unanswered:
             self._queued[queue].add(waiting)
         if self._timer is None:
-            self._set_timer(batch.came_s)
+            self._set_timer(waiting.batch.came_s)
         if not self._working:
             self._working = True
             self.runtime.as_process("withheld_confirm", self._work)
@@ -108,10 +105,8 @@ class Confirmer:
     def release_before(self, waiting: Waiting) -> None:
         """Let batches go that came before one of which something is stored now."""
         batch = waiting.batch
-        users = users_of(batch.local, batch.edus)
-        if users and self.room.waits_for(batch.sender):
-            same = self.room.of(batch.sender, users)
-            self.release([each for each in same if each.number < waiting.number])
+        same = self.room.of(batch.sender, users_of(batch.local, batch.edus))
+        self.release([each for each in same if each.number < waiting.number])
 
     async def _work(self) -> None:
         """Ask until nobody waits; must not raise."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heappush
-from typing import Callable, Deque, Dict, Iterable, Iterator, Set, Tuple
+from typing import Callable, Collection, Deque, Dict, Iterable, Iterator, Set, Tuple
 
 import attrs
 
-from synapse_withheld.delivery.batch import Batch, Candidate
+from synapse_withheld.delivery.batch import Batch, Candidate, users_of
 
 
 @attrs.define(eq=False)
@@ -22,6 +22,7 @@ class Waiting:
         finish: Called once, when nothing is left to wait for.
         is_stored: Whether the batch was stored already (`observe`): then the row that
             was believed at first is asked about, for the counters alone.
+        users: For whom it holds up what comes later; nobody, once it is stored.
         number: Rises in the order in which batches came.
     """
 
@@ -29,6 +30,7 @@ class Waiting:
     doubtful: list[Candidate]
     finish: Callable[[], None]
     is_stored: bool
+    users: Collection[str] = attrs.field(default=(), init=False)
     number: int = 0
     unanswered: dict[str, Deque[Candidate]] = attrs.Factory(dict)
     left: int = 0
@@ -39,6 +41,8 @@ class Waiting:
         return self.batch.who
 
     def __attrs_post_init__(self) -> None:
+        if not self.is_stored:
+            self.users = users_of(self.batch.local, self.batch.edus)
         self.left = len(self.doubtful)
         for each in self.doubtful:
             self.unanswered.setdefault(each.queue, deque()).append(each)
@@ -48,7 +52,7 @@ class Waiting:
 class WaitingRoom:
     """All who wait, each with messages of one sender to some users."""
 
-    _entered: Dict[Waiting, tuple[str, Iterable[str]]] = attrs.field(factory=dict)
+    _entered: Dict[Waiting, None] = attrs.field(factory=dict)
     _by_sender: Dict[str, Dict[str, Dict[Waiting, None]]] = attrs.field(factory=dict)
     _count: int = 0
 
@@ -58,18 +62,19 @@ class WaitingRoom:
     def __len__(self) -> int:
         return len(self._entered)
 
-    def enter(self, item: Waiting, sender: str, users: Iterable[str]) -> None:
+    def enter(self, item: Waiting) -> None:
         self._count += 1
         item.number = self._count
-        self._entered[item] = (sender, users)
-        for user_id in users:
-            by_user = self._by_sender.setdefault(sender, {})
+        self._entered[item] = None
+        for user_id in item.users:
+            by_user = self._by_sender.setdefault(item.batch.sender, {})
             by_user.setdefault(user_id, {})[item] = None
 
     def leave(self, item: Waiting) -> None:
-        sender, users = self._entered.pop(item)
+        del self._entered[item]
+        sender = item.batch.sender
         by_user = self._by_sender.get(sender, {})
-        for user_id in users:
+        for user_id in item.users:
             del by_user[user_id][item]
             if not by_user[user_id]:
                 del by_user[user_id]
@@ -98,8 +103,8 @@ class WaitingRoom:
         while latest:
             # From the latest on, so that each user is looked at once.
             _, item = heappop(latest)
-            sender, users = self._entered[item]
-            for user_id in users:
+            sender = item.batch.sender
+            for user_id in item.users:
                 if (sender, user_id) in seen:
                     continue
                 seen.add((sender, user_id))

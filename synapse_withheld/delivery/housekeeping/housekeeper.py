@@ -17,7 +17,7 @@ from synapse_withheld.delivery.housekeeping.tidying import Tidying
 from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.runtime import Runtime
 from synapse_withheld.memory.memory import Mailbox
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row
 
 # How long to rest after a statement, in times of what that took, and after one that
@@ -69,18 +69,13 @@ class Housekeeper:
     _working: bool = attrs.field(default=False, init=False)
 
     def learn(
-        self,
-        queue: str,
-        key: MailboxKey,
-        mailbox: Mailbox,
-        who: str,
-        row: Row | None = None,
+        self, queue: str, mailbox: Mailbox, who: str, row: Row | None = None
     ) -> None:
         """Have a mailbox learned that was opened on somebody's behalf.
 
         `row` is one that was stored there just now, if that is known.
         """
-        self.learning[queue].add(key, mailbox, who, row)
+        self.learning[queue].add(mailbox, who, row)
         self._start()
 
     def learn_user(self, user_id: str, who: str, row: Row | None) -> None:

@@ -38,13 +38,16 @@ class _Unlearned(Piece):
         doubts: How often it had been doubted when the database was first asked.
     """
 
-    key: MailboxKey
     mailbox: Mailbox
     row: Row | None = None
     doubts: int = 0
     below: int = ABOVE_ALL
     newest_id: int = 0
     pages: int = 0
+
+    @property
+    def key(self) -> MailboxKey:
+        return self.mailbox.key
 
 
 @attrs.define(eq=False)
@@ -66,7 +69,6 @@ class Learning:
     # Where many come at once: most turn out to hold nothing else, or not to exist.
     _crowd: Work[_Unlearned] = attrs.field(factory=Work, init=False)
     _looks_over: bool = attrs.field(default=False, init=False)
-    _queued: dict[MailboxKey, Mailbox] = attrs.field(factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self._mailboxes) + len(self._crowd)
@@ -75,19 +77,16 @@ class Learning:
     def is_ready(self) -> bool:
         return bool(self)
 
-    def add(
-        self, key: MailboxKey, mailbox: Mailbox, who: str, row: Row | None = None
-    ) -> None:
+    def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
         """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
-        if self._queued.get(key) is mailbox:
+        if mailbox.is_due:
             return
         are_many = len(self) >= self.database.most_pages
         is_crowd = are_many and self.queue.read_ends is not None
         work = self._crowd if is_crowd else self._mailboxes
-        if work.queue(_Unlearned(who, key, mailbox, row)):
-            self._queued[key] = mailbox
-        else:
-            self.memory.forget(key)
+        mailbox.is_due = work.queue(_Unlearned(who, mailbox, row))
+        if not mailbox.is_due:
+            self.memory.forget(mailbox.key)
 
     async def do_some(self) -> None:
         # In turns, so that a crowd that never ends holds up nobody.
@@ -142,7 +141,7 @@ class Learning:
         if superseded:
             self.tidy(superseded, item.who)
         if page.below is None or is_last:
-            self._end(item)
+            item.mailbox.is_due = False
             return
         item.below, item.failures = page.below, 0
         # Others come first.
@@ -162,7 +161,7 @@ class Learning:
                 self._give_up(item)
             elif (rows := _all_of(item, *ends[item.key])) is not None:
                 item.newest_id = ends[item.key][1]
-                self._end(item)
+                item.mailbox.is_due = False
                 self._learn(item, rows, is_last=True, is_whole=True)
             elif not self._mailboxes.queue(item):
                 self._give_up(item)
@@ -173,24 +172,22 @@ class Learning:
         """Remember what was found, and that it is all, unless that was doubted."""
         mailbox, doubts = item.mailbox, item.doubts
         is_last = is_last and mailbox.doubts == doubts
-        superseded = self.memory.learn(
-            item.key, mailbox, rows, item.newest_id, last=is_last
-        )
+        superseded = self.memory.learn(mailbox, rows, item.newest_id, last=is_last)
         if is_whole and mailbox.doubts == doubts:
             self.memory.vanishing.note_whole(mailbox)
         return superseded
 
     def _take(self, work: Work[_Unlearned], most: int) -> list[_Unlearned]:
         """Take mailboxes, without those that were forgotten meanwhile."""
-        taken: dict[MailboxKey, _Unlearned] = {}
-        for item in work.take_some(most):
-            if self.memory.peek(item.key) is not item.mailbox or item.key in taken:
-                self._end(item)
-                continue
+        taken = [
+            item
+            for item in work.take_some(most)
+            if self.memory.peek(item.key) is item.mailbox
+        ]
+        for item in taken:
             if not item.pages:
                 item.doubts = item.mailbox.doubts
-            taken[item.key] = item
-        return list(taken.values())
+        return taken
 
     async def _breathe(self, notices: list[Any]) -> None:
         """Let others have their turn: a page of nothing but notices takes a while."""
@@ -198,12 +195,8 @@ class Learning:
             await self.sleep(0)
 
     def _give_up(self, item: _Unlearned) -> None:
-        self._end(item)
+        item.mailbox.is_due = False
         self.memory.forget(item.key)
-
-    def _end(self, item: _Unlearned) -> None:
-        if self._queued.get(item.key) is item.mailbox:
-            del self._queued[item.key]
 
 
 def _all_of(item: _Unlearned, oldest_id: int, newest_id: int) -> list[Row] | None:

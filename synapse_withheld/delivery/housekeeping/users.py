@@ -9,7 +9,6 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
-from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.redundant import Row
 
 # How many devices of one user are learned after a message to all of them, and of how
@@ -37,7 +36,7 @@ class LearningOfUsers:
 
     memory: Memory
     database: Database
-    learn: Callable[[MailboxKey, Mailbox, str, Row | None], None]
+    learn: Callable[[Mailbox, str, Row | None], None]
     stream_token: Callable[[], int]
     _users: Work[_User] = attrs.field(factory=Work, init=False)
     _queued: set[str] = attrs.field(factory=set, init=False)
@@ -66,7 +65,7 @@ class LearningOfUsers:
                 key = (user.user_id, device_id)
                 if self.memory.peek(key) is None:
                     mailbox = self.memory.open(key, self.stream_token())
-                    self.learn(key, mailbox, user.who, user.row)
+                    self.learn(mailbox, user.who, user.row)
 
     def _end(self, user: _User) -> None:
         self._queued.discard(user.user_id)

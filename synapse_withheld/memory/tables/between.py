@@ -38,7 +38,3 @@ class Between(Generic[Name]):
 
     def number(self, ends: Name) -> int:
         return self._numbers.get(ends, 0)
-
-    def clear(self) -> None:
-        self._counts.clear()
-        self._numbers.clear()

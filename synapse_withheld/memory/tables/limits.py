@@ -36,19 +36,16 @@ class Limits:
 
     @mailboxes.default
     def _mailboxes(self) -> int:
-        return max(1, self.max_pairs // 2)
+        return self.max_pairs // 2
 
     @of_mailbox.default
-    def _of_mailbox(self) -> int:
-        return max(1, self.max_pairs // 10)
-
     @of_who.default
-    def _of_who(self) -> int:
-        return max(1, self.max_pairs // 10)
+    def _of_mailbox(self) -> int:
+        return self.max_pairs // 10
 
     @of_who_in_mailbox.default
     def _of_who_in_mailbox(self) -> int:
-        return max(1, self.of_mailbox // 10)
+        return self.of_mailbox // 10
 
 
 def most_of_sender(rule: Rule) -> int:

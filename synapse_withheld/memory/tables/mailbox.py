@@ -2,18 +2,77 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import chain, islice
-from typing import Dict, Iterator
+from typing import Dict, Iterable, Iterator
 
 import attrs
 
 from synapse_withheld.memory.tables.asked import Asked
-from synapse_withheld.memory.tables.by_who import ByWho
 from synapse_withheld.memory.tables.limits import MOST_OF_PAIR, Limits, most_of_sender
-from synapse_withheld.memory.tables.records import ByAge, Record
+from synapse_withheld.memory.tables.records import (
+    ByAge,
+    Record,
+    insert_into,
+    remove_from,
+)
 from synapse_withheld.memory.tables.sender import Sender
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
+
+
+class ByWho:
+    """The records of a mailbox that holds many, by who, and who has most."""
+
+    __slots__ = ("_by_count", "_most", "_records")
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records: Dict[str, ByAge] = {}
+        # By a number of records: those who have so many. Ordered dictionaries find
+        # their first in one step, however many were taken out before it.
+        self._by_count: Dict[int, OrderedDict[str, None]] = {}
+        self._most = 0
+        for record in records:
+            self.insert(record)
+
+    def of(self, who: str) -> ByAge:
+        return self._records.get(who, [])
+
+    def of_most(self) -> ByAge:
+        """Return what one has who has most."""
+        return self._records[next(iter(self._by_count[self._most]))]
+
+    def beyond(self, record: Record, size: int, limits: Limits) -> Record | None:
+        """Return what makes room in a mailbox of some size, if that is needed."""
+        of_who, of_most = self.of(record.who), self.of_most()
+        if len(of_who) > limits.of_who_in_mailbox:
+            return of_who[0]
+        if size <= limits.of_mailbox:
+            return None
+        # Of equals the older: what is learned may be older than all that is here.
+        return min(of_most[0], of_who[0]) if len(of_who) == len(of_most) else of_most[0]
+
+    def insert(self, record: Record) -> None:
+        insert_into(self._records, record.who, record)
+        self._recount(record.who, before=len(self.of(record.who)) - 1)
+
+    def remove(self, record: Record) -> None:
+        before = len(self.of(record.who))
+        remove_from(self._records, record.who, record)
+        self._recount(record.who, before)
+
+    def _recount(self, who: str, before: int) -> None:
+        now = len(self.of(who))
+        if before:
+            same = self._by_count[before]
+            del same[who]
+            if not same:
+                del self._by_count[before]
+        if now:
+            self._by_count.setdefault(now, OrderedDict())[who] = None
+        # It changes by one: where nobody has as many any more, this one has most.
+        if now > self._most or self._most not in self._by_count:
+            self._most = now
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -25,6 +84,7 @@ class Mailbox:
         learned: Whether what was queued before it was opened is known, and nothing
             that is queued was forgotten since.
         doubts: How often something was stored unseen or forgotten.
+        is_due: Whether it is queued to be learned.
         asked: What was asked for that may vanish with its cancellation; mostly nothing.
     """
 
@@ -32,6 +92,7 @@ class Mailbox:
     handed_out: int
     learned: bool = False
     doubts: int = attrs.field(default=0, init=False)
+    is_due: bool = attrs.field(default=False, init=False)
     asked: Asked | None = attrs.field(default=None, init=False)
     # How many doubts there were when all of it was known; -1 for never.
     _whole_at: int = attrs.field(default=-1, init=False)
@@ -59,8 +120,14 @@ class Mailbox:
     def note_whole(self) -> None:
         self._whole_at = self.doubts
 
-    def sender(self, user_id: str) -> Sender | None:
-        return self._senders.get(user_id)
+    def rearm(self, user_id: str, sender_key: str, number: int) -> int:
+        """Note an Olm message of a sender's device; return how much it re-arms."""
+        sender = self._senders.get(user_id)
+        return 0 if sender is None else sender.rearm(sender_key, number)
+
+    def is_rearmed(self, record: Record) -> bool:
+        """Say whether one passed since a record that is here was sorted."""
+        return self._senders[record.sender].is_rearmed(record)
 
     def of_pair(self, notice: Notice) -> ByAge:
         """Return the records of the pair of a notice."""
@@ -108,7 +175,4 @@ class Mailbox:
             return sender.of_rule(rule)[0]
         if self._by_who is None:
             return None
-        of_who = self._by_who.of(record.who)
-        if len(of_who) > limits.of_who_in_mailbox:
-            return of_who[0]
-        return self._by_who.of_most()[0] if self._size > limits.of_mailbox else None
+        return self._by_who.beyond(record, self._size, limits)

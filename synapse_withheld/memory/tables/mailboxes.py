@@ -22,9 +22,6 @@ from synapse_withheld.rules.notice import Notice
 # would hold up everybody where there are many.
 _SOME = 100
 
-# A recipient and a sender: how much there is, remembered or in flight.
-Users = Between[Tuple[str, str]]
-
 
 class Mailboxes:
     """Records by mailbox, within limits.
@@ -33,21 +30,19 @@ class Mailboxes:
         pairs: How many records there are.
     """
 
-    def __init__(
-        self, limits: Limits, users: Users, position: Callable[[], int] | None
-    ) -> None:
+    def __init__(self, limits: Limits, position: Callable[[], int] | None) -> None:
         """Start empty.
 
         Args:
             limits: How much may be remembered.
-            users: Whom each record is counted among.
             position: Tells the position up to which readers see the stream; `None`
                 where nothing vanishes.
         """
         self.pairs = 0
         self._limits = limits
-        self._users = users
         self._position = position
+        # A recipient and a sender: how much there is, remembered or in flight.
+        self._users: Between[Tuple[str, str]] = Between()
         # The least recently used first.
         self._mailboxes: OrderedDict[MailboxKey, Mailbox] = OrderedDict()
         self._devices: Dict[str, Dict[str, None]] = {}
@@ -56,10 +51,11 @@ class Mailboxes:
     def __len__(self) -> int:
         return len(self._mailboxes)
 
-    def get(self, key: MailboxKey) -> Mailbox | None:
+    def peek(self, key: MailboxKey) -> Mailbox | None:
+        """Return a mailbox that is remembered."""
         return self._mailboxes.get(key)
 
-    def use(self, key: MailboxKey) -> Mailbox | None:
+    def get(self, key: MailboxKey) -> Mailbox | None:
         """Return a mailbox that is remembered, and mark it as used."""
         mailbox = self._mailboxes.get(key)
         if mailbox is not None:
@@ -67,8 +63,11 @@ class Mailboxes:
         return mailbox
 
     def open(self, key: MailboxKey, handed_out: int) -> Mailbox:
-        """Return a mailbox, and remember it from now on."""
-        mailbox = self.use(key)
+        """Return a mailbox, and remember it from now on.
+
+        Its device may have been handed messages up to the stream ID `handed_out`.
+        """
+        mailbox = self.get(key)
         if mailbox is None:
             mailbox = self._mailboxes[key] = Mailbox(key, handed_out)
             self._devices.setdefault(key[0], {})[key[1]] = None
@@ -77,10 +76,11 @@ class Mailboxes:
         return mailbox
 
     def devices_of(self, user_id: str) -> list[str]:
+        """Return the devices of a user whose mailboxes are remembered."""
         return list(self._devices.get(user_id, ()))
 
     def forget(self, key: MailboxKey) -> None:
-        """Forget a mailbox and all that is in it."""
+        """Forget a mailbox: it will be opened and learned again."""
         mailbox = self._mailboxes.pop(key, None)
         if mailbox is not None:
             # What is in it is not taken out one by one: nobody looks there any more.
@@ -96,6 +96,7 @@ class Mailboxes:
         self._mailboxes.clear()
         self._devices.clear()
         self._of_who.clear()
+        self._users = Between()
         self.pairs = 0
 
     def insert(self, mailbox: Mailbox, record: Record) -> None:

@@ -22,7 +22,8 @@ class Record:
         mailbox: The mailbox that it is in.
         who: Whose room it takes.
         number: How many Olm messages had passed when it was sorted: it is re-armed
-            where one between its two ends has a higher number.
+            where one between its two ends has a higher number. Of what was found
+            nobody knows.
         seen_arriving: Whether this process saw it being stored; otherwise it was found
             in the database.
         only_one_in_row: Whether the row holds nothing else, so that it may be deleted.
@@ -35,7 +36,7 @@ class Record:
     notice: Notice
     mailbox: MailboxKey
     who: str
-    number: int
+    number: int = REARMED_ALREADY
     seen_arriving: bool = False
     only_one_in_row: bool = True
     device_list_id: int = 0

@@ -6,6 +6,8 @@ from typing import Any
 
 from synapse_withheld.delivery.batch import (
     Edus,
+    ObservedBatch,
+    Watched,
     is_storable,
     may_be_taken_out,
     users_of,
@@ -43,6 +45,29 @@ def test_what_is_left_keeps_its_order_and_its_messages() -> None:
     # Nothing is known yet of how it is stored; Synapse passes over users without any.
     assert without({"a": {}}, ()).stream_id is None
     assert {"a": {}} == without({"a": {}}, ())
+
+
+def test_only_what_was_looked_at_can_have_been_stored() -> None:
+    """However it was looked at; a message for all is one for each."""
+    stored = ObservedBatch(batch(a=["1", "2"], b=["*"], c=["*"], d=["1"]))
+    assert not stored.passed_over(("a", "1"))
+    watched = {user: Watched(messages) for user, messages in stored.items()}
+    stored.watched = watched
+
+    assert 2 == len(watched["a"]) == len(list(watched["a"].keys()))
+    assert stored.passed_over(("a", "1"))
+    assert stored["a"]["1"] is watched["a"]["1"]
+    assert stored["b"]["*"] is watched["b"]["*"]
+    assert stored["d"] == dict(watched["d"])
+    for key, passed_over in [
+        (("a", "1"), False),
+        (("a", "2"), True),
+        (("b", "1"), False),
+        (("b", "*"), False),
+        (("c", "*"), True),
+        (("d", "1"), False),
+    ]:
+        assert passed_over is stored.passed_over(key)
 
 
 def test_a_wildcard_is_never_left_alone_that_was_not_alone() -> None:

@@ -115,11 +115,11 @@ def test_what_is_handed_on_is_queued_and_begun(make: Callable[..., Around]) -> N
     """As it came; nothing begins while something else is out."""
     around = make()
     mailbox, row = cast(Any, object()), cast(Any, object())
-    around.house.learn("inbox", ROW.mailbox, mailbox, "a", row)
+    around.house.learn("inbox", mailbox, "a", row)
     around.house.learn_user("@r:here", "b", row)
     around.house.tidy("inbox", [ROW], "c")
 
-    assert [(ROW.mailbox, mailbox, "a", row)] == around.learning.added
+    assert [(mailbox, "a", row)] == around.learning.added
     assert [("@r:here", "b", row)] == around.users.added
     assert [([ROW], "c")] == around.tidying.added
     assert (2, 1) == (around.house.to_learn, around.house.to_tidy)

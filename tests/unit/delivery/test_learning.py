@@ -94,7 +94,7 @@ class Around:
     def add(self, *keys: MailboxKey, who: str = WHO, row: Row | None = None) -> None:
         """Have mailboxes learned."""
         for key in keys:
-            self.learning.add(key, self.memory.open(key, 0), who, row)
+            self.learning.add(self.memory.open(key, 0), who, row)
 
     def do_some(self, times: int = 1) -> None:
         """Do as much as one statement can, so often."""
@@ -141,7 +141,7 @@ def make(queue: Queue = INBOX) -> Around:
 
 def unlearned(around: Around, key: MailboxKey) -> Any:
     """Return a piece of work: a mailbox that is to be read."""
-    return learning._Unlearned(WHO, key, around.memory.open(key, 0))
+    return learning._Unlearned(WHO, around.memory.open(key, 0))
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_what_a_mailbox_holds_is_known_once_it_is_read(around: Around) -> None:
     assert ([9], True, True) == around.known()
     assert [([Superseded(A, 3, 9), Superseded(A, 7, 9)], WHO)] == around.tidied
     assert (0, False) == (len(around.learning), around.learning.is_ready)
-    assert {} == around.learning._queued
+    assert not around.mailbox().is_due
     assert [] == around.slept
 
 
@@ -190,7 +190,7 @@ def test_a_mailbox_without_a_device_is_forgotten(around: Around) -> None:
 
     assert around.memory.peek(A) is None
     assert ([4], True, True) == around.known(B)
-    assert {} == around.learning._queued
+    assert not around.mailbox(B).is_due
 
 
 def test_a_long_mailbox_is_read_page_by_page(around: Around) -> None:
@@ -223,7 +223,7 @@ def test_so_many_pages_are_read(
 
     assert ([9], True, False) == around.known()
     assert 0 == len(around.learning)
-    assert {} == around.learning._queued
+    assert not around.mailbox().is_due
 
 
 @pytest.mark.parametrize("page_when_doubted", [1, 2])
@@ -260,7 +260,7 @@ def test_what_was_forgotten_meanwhile_is_not_asked_about(around: Around) -> None
 
     assert [{"B": ABOVE_ALL}] == around.database.asked
     assert ([5], True, True) == around.known(B)
-    assert {} == around.learning._queued
+    assert not around.mailbox(B).is_due
 
 
 def test_a_mailbox_is_queued_once(around: Around) -> None:
@@ -291,7 +291,9 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(are_many: bool) -> No
 
     assert MOST_TRIES == len(around.database.asked)
     assert around.memory.peek(A) is None
-    assert (0, {}) == (len(around.learning), around.learning._queued)
+    assert 0 == len(around.learning)
+    around.add(A)
+    assert 1 == len(around.learning)
 
 
 def test_a_page_that_was_read_ends_the_count_of_failures(around: Around) -> None:
@@ -374,7 +376,7 @@ def test_a_mailbox_whose_only_row_is_known_is_not_read(
     assert ["A"] == around.database.asked
     if rows is not None:
         assert (rows, True, True) == around.known()
-        assert (0, {}) == (len(around.learning), around.learning._queued)
+        assert (0, False) == (len(around.learning), around.mailbox().is_due)
         return
     assert not around.mailbox().learned
     around.database.most_pages = 1
@@ -409,7 +411,6 @@ def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(
     around.do_some()
 
     assert around.memory.peek(A) is around.memory.peek(B) is None
-    assert {} == around.learning._queued
 
 
 def test_what_is_doubted_while_it_is_looked_over_is_not_known(around: Around) -> None:

@@ -15,6 +15,7 @@ from synapse_withheld.delivery.batch import (
     LocalMessages,
     ObservedBatch,
     Unsorted,
+    Watched,
 )
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
 from synapse_withheld.delivery.settling import NO_RULE, Settler, stored_size
@@ -47,8 +48,8 @@ class Heard:
     users: list[tuple[str, str, Row | None]] = attrs.Factory(list)
     tidied: list[tuple[str, list[Superseded], str]] = attrs.Factory(list)
 
-    def learn(self, queue: str, key: MailboxKey, mailbox: Mailbox, who: str) -> None:
-        self.learned.append((queue, key, mailbox, who))
+    def learn(self, queue: str, mailbox: Mailbox, who: str) -> None:
+        self.learned.append((queue, mailbox.key, mailbox, who))
 
     def learn_user(self, user_id: str, who: str, row: Row | None) -> None:
         self.users.append((user_id, who, row))
@@ -165,7 +166,7 @@ def stream_ids(memory: Memory, key: MailboxKey) -> list[int]:
 
 def in_flight(memory: Memory) -> int:
     """Count what is in flight."""
-    return len(memory._in_flight)
+    return len(list(memory._in_flight))
 
 
 def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None:
@@ -196,6 +197,31 @@ def test_what_was_not_stored_is_not_remembered(place: Place) -> None:
         assert [] == stream_ids(place.inbox, A)
         assert 0 == in_flight(place.inbox)
     assert [] == place.heard.learned
+
+
+def test_what_was_passed_over_is_forgotten(place: Place) -> None:
+    """There is no such device: it has no mailbox, and nothing came for it."""
+    batch = a_batch(A, B, (OTHER, WILDCARD))
+    add(place, batch, A)
+    add(place, batch, B)
+    batch.to_all.append((OTHER, notice()))
+    stored_at(batch, 7)
+    batch.local.watched = {user: Watched(each) for user, each in batch.local.items()}
+    batch.local.watched[USER]["B"]
+    place.settler.settle(batch)
+    place.settler.count(batch, batch.candidates)
+
+    assert place.inbox.peek(A) is None
+    assert 0 == in_flight(place.inbox)
+    assert [B] == [key for _, key, *_ in place.heard.learned]
+    assert [] == place.heard.users
+    assert {
+        ("no_olm", "inbox", "unknown_device"): 1,
+        ("no_olm", "inbox", "first"): 1,
+    } == place.counted()
+    assert [("no_olm", B)] == [
+        each.key for each in place.settler.tally.recipients.most(9)
+    ]
 
 
 def test_what_became_redundant_is_to_be_deleted(place: Place) -> None:
@@ -382,7 +408,7 @@ def test_each_notice_counts_as_what_was_done_with_it(place: Place) -> None:
     add(place, batch, B)
     collapsed = add(place, batch, (ABROAD, "X"), decisions.DUPLICATE, queue="outbox")
     collapsed.message["content"] = {"some": "content"}
-    batch.edus = {}
+    batch.edus = ObservedBatch()
     received = add(place, batch, (ABROAD, "Y"), queue="outbox")
     place.settler.count(batch, batch.candidates)
 

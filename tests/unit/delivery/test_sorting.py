@@ -101,7 +101,7 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
     storing = candidate.storing
     assert storing is not None
     assert batch.who == storing.who
-    assert (DEVICE_LIST, 3.0) == (storing.device_list_id, storing.began_s)
+    assert (DEVICE_LIST, 3.0) == (storing.device_list_id, storing.queued_s)
     assert [storing] == list(some.memory._in_flight)
     assert 1 == some.begun
     mailbox = some.memory.peek((USER, "A"))

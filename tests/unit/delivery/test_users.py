@@ -45,7 +45,7 @@ class Around:
     users: LearningOfUsers
     memory: Memory
     database: Devices
-    learned: list[tuple[MailboxKey, Mailbox, str, Row | None]]
+    learned: list[tuple[Mailbox, str, Row | None]]
 
     def do_some(self) -> None:
         """Do as much as one statement can."""
@@ -53,7 +53,7 @@ class Around:
 
     def told(self) -> list[tuple[MailboxKey, str, Row | None]]:
         """Return which mailboxes are to be learned, for whom, and with which row."""
-        return [(key, who, row) for key, _, who, row in self.learned]
+        return [(mailbox.key, who, row) for mailbox, who, row in self.learned]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def around() -> Around:
     """Return one of which nobody is queued."""
     memory = Memory(Limits(1000), sees_reads=True, hold_s=None)
     database = Devices({USER: ["A", "B"], OTHER: ["C"]})
-    learned: list[tuple[MailboxKey, Mailbox, str, Row | None]] = []
+    learned: list[tuple[Mailbox, str, Row | None]] = []
     users = LearningOfUsers(
         memory,
         cast(Database, database),
@@ -80,8 +80,8 @@ def test_all_devices_of_a_user_are_learned(around: Around) -> None:
 
     expected = [((USER, "A"), "a", ROW), ((USER, "B"), "a", ROW)]
     assert [*expected, ((OTHER, "C"), "b", None)] == around.told()
-    for key, mailbox, _, _ in around.learned:
-        assert mailbox is around.memory.peek(key)
+    for mailbox, _, _ in around.learned:
+        assert mailbox is around.memory.peek(mailbox.key)
         assert STREAM == mailbox.handed_out
     assert (0, False) == (len(around.users), around.users.is_ready)
     assert set() == around.users._queued

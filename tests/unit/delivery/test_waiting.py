@@ -14,20 +14,20 @@ SENDER, OTHER = "@s:hs", "@t:hs"
 NOTICE = Notice(NoOlm(), Pair(SENDER, "device:S", "m.room_key.withheld"), "key", "")
 
 
-def waiting(*queues: str) -> Waiting:
+def waiting(*queues: str, users: str = "", sender: str = SENDER) -> Waiting:
     """Return a batch with a believed duplicate for each of some queues."""
     doubtful = [
         Candidate(queue, ("@r:hs", "R"), NOTICE, {}, decisions.DUPLICATE)
         for queue in queues
     ]
-    batch = Batch({}, {}, SENDER, "who", 0.0)
+    batch = Batch({user: {"R": {}} for user in users}, {}, sender, "who", 0.0)
     return Waiting(batch, doubtful, lambda: None, is_stored=False)
 
 
 def enter(room: WaitingRoom, users: str, sender: str = SENDER) -> Waiting:
     """Let a batch wait that is for some users, a letter each."""
-    item = waiting("inbox")
-    room.enter(item, sender, list(users))
+    item = waiting("inbox", users=users, sender=sender)
+    room.enter(item)
     return item
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from synapse_withheld.memory.memory import Memory, Storing
+from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
@@ -63,7 +63,7 @@ def cancellation(request_id: str = "1") -> Notice:
     return Notice(KeyRequests(), pair, "cancelled", CANCELLATION)
 
 
-def begin(of: Memory, notice: Notice, key: MailboxKey = R1) -> Storing:
+def begin(of: Memory, notice: Notice, key: MailboxKey = R1) -> Record:
     """Let a notice be on its way."""
     return of.begin(key, notice, notice.pair.sender, 0, 0.0)
 
@@ -87,12 +87,12 @@ def learn(
 ) -> list[tuple[int, int]]:
     """Learn rows of a mailbox; return what is redundant, and for which row."""
     rows = [Row(*each) for each in found]
-    return pairs(of.learn(key, of.open(key, 0), rows, 0, last=last))
+    return pairs(of.learn(of.open(key, 0), rows, 0, last=last))
 
 
-def pairs(superseded: Sequence[Superseded]) -> list[tuple[int, int]]:
+def pairs(superseded: Sequence[Superseded] | None) -> list[tuple[int, int]]:
     """Return older and newer stream IDs."""
-    return [(each.stream_id, each.newer_stream_id) for each in superseded]
+    return [(each.stream_id, each.newer_stream_id) for each in superseded or ()]
 
 
 def records(of: Memory, key: MailboxKey = R1) -> list[Record]:

@@ -30,6 +30,7 @@ from tests.unit.memory.naming import (
     learn,
     memory,
     no_olm,
+    pairs,
     records,
     request,
     store,
@@ -152,6 +153,18 @@ def test_what_is_learned_beyond_the_limits_is_the_oldest() -> None:
     assert not is_learned(of)
 
 
+def test_in_a_full_mailbox_of_equals_the_oldest_make_room() -> None:
+    """Whether they come first or last: the next pages that are learned are older."""
+    of = memory(Limits(200_000, of_mailbox=6, of_who_in_mailbox=6))
+    found = [(number, no_olm(sender=f"@u{number}:hs")) for number in range(1, 21)]
+    for page in (found[10:], found[:10]):
+        learn(of, *page)
+        assert [*range(15, 21)] == stream_ids(of)
+    store(of, no_olm(), 21)
+
+    assert [*range(16, 22)] == stream_ids(of)
+
+
 # Makes a notice of what it is about and its sender.
 Make = Callable[[str, str], Notice]
 MAKERS: list[Make] = [
@@ -207,7 +220,7 @@ class Bounded(RuleBasedStateMachine):
         storing = self.memory.begin(key, notice, who, 0, 0.0)
         superseded = self.memory.settle(storing, self.stream_id)
         self._use(key)
-        gone = {each.stream_id for each in superseded}
+        gone = {older for older, _ in pairs(superseded)}
         (record,) = set(records(self.memory, key)) - set(before)
         self._check_lost(before, record, gone)
 
@@ -251,7 +264,7 @@ class Bounded(RuleBasedStateMachine):
             self.memory.forget(key)
         assert (0, 0) == (len(self.memory), self.memory.pairs)
         assert 0 == len(self.memory._users)
-        assert not self.memory._mailboxes._of_who
+        assert not self.memory._of_who
 
     def _use(self, key: MailboxKey) -> None:
         self.used = [each for each in self.used if each != key] + [key]

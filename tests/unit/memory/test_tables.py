@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synapse_withheld.memory.tables.between import Between
-from synapse_withheld.memory.tables.by_who import ByWho
+from synapse_withheld.memory.tables.mailbox import ByWho
 from synapse_withheld.memory.tables.records import (
     ByAge,
     Record,

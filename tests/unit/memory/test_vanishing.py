@@ -307,7 +307,7 @@ def test_nothing_is_kept_of_what_is_gone() -> None:
     play(of, "r11 c12 g11")
     # Its device is gone, and so is what made it redundant.
     stale = Row(13, request("c", "2"), stale=True)
-    of.learn(R1, mailbox, [stale], 14, last=True)
+    of.learn(mailbox, [stale], 14, last=True)
     play(of, "g13")
     # Each was repeated, and is pushed out.
     for number in range(20, 4020, 2):
