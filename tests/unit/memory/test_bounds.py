@@ -25,7 +25,6 @@ from synapse_withheld.rules.notice import Notice
 from tests.unit.memory.naming import (
     R1,
     R2,
-    SENDER,
     is_learned,
     learn,
     memory,
@@ -73,61 +72,6 @@ def test_a_sender_may_have_more_requests() -> None:
     assert not is_learned(of)
 
 
-def test_one_server_has_no_more_room_for_all_its_users() -> None:
-    """It can make up as many as it likes."""
-    of = memory(Limits(200_000, of_who_in_mailbox=5))
-    store(of, no_olm(), 1)
-    for number in range(10):
-        store(of, no_olm(sender=f"@u{number}:else"), number + 2, who="else")
-
-    assert [1, 7, 8, 9, 10, 11] == stream_ids(of)
-    assert not is_learned(of)
-
-
-def test_one_who_has_no_more_room_for_all_mailboxes() -> None:
-    """The oldest goes, wherever it is; that mailbox is no longer learned."""
-    of = memory(Limits(200_000, of_who=3))
-    of.open(R2, 0).learned = True
-    store(of, no_olm(sender="@t:hs"), 1)
-    store(of, no_olm(), 2)
-    for number in range(3):
-        store(of, no_olm(device=f"B{number}"), number + 3, R2)
-
-    assert ([1], False) == (stream_ids(of), is_learned(of))
-    assert ([3, 4, 5], True) == (stream_ids(of, R2), is_learned(of, R2))
-
-
-def test_in_a_full_mailbox_who_holds_most_makes_room() -> None:
-    """Whoever comes; those who hold little keep it."""
-    of = memory(Limits(200_000, of_mailbox=6, of_who_in_mailbox=4))
-    for number in range(2):
-        store(of, no_olm(), number + 1)
-        store(of, no_olm(sender=f"@few{number}:hs"), number + 11)
-    for number in range(3):
-        store(of, no_olm(sender=f"@u{number}:else"), number + 21, who="else")
-    assert is_learned(of)
-    store(of, no_olm(sender="@new:hs"), 31)
-
-    assert [2, 11, 12, 22, 23, 31] == stream_ids(of)
-    assert not is_learned(of)
-
-
-def test_the_mailbox_that_was_not_used_for_longest_goes_first() -> None:
-    """To look at one, or to store into it, is to use it."""
-    of = memory(Limits(200_000, mailboxes=2))
-    of.open(R2, 0)
-    assert of.get(R1) is not None
-    of.open(("@q:hs", "D"), 0)
-    assert of.peek(R2) is None
-    storing = of.begin(R1, no_olm(), SENDER, 0, 0.0)
-    assert of.get(("@q:hs", "D")) is not None
-    of.settle(storing, 1)
-    of.open(("@q:hs", "E"), 0)
-
-    assert (2, [1]) == (len(of), stream_ids(of))
-    assert of.peek(("@q:hs", "D")) is None
-
-
 def test_of_a_large_mailbox_only_some_is_forgotten_at_once() -> None:
     """All of it would hold up everybody; what is left is right as far as it goes."""
     of = memory(Limits(400, of_mailbox=400, of_who=400, of_who_in_mailbox=400))
@@ -140,17 +84,6 @@ def test_of_a_large_mailbox_only_some_is_forgotten_at_once() -> None:
     assert 301 == of.pairs
     assert (300, False) == (len(records(of)), is_learned(of))
     assert [999] == stream_ids(of, R2)
-
-
-def test_what_is_learned_beyond_the_limits_is_the_oldest() -> None:
-    """What was seen being stored stays, and the next notice has it learned again."""
-    of = memory()
-    store(of, withheld("0"), 5000)
-    found = [(number, withheld(str(number))) for number in range(1, 200)]
-    assert [] == learn(of, *found)
-
-    assert [*range(101, 200), 5000] == stream_ids(of)
-    assert not is_learned(of)
 
 
 def test_in_a_full_mailbox_of_equals_the_oldest_make_room() -> None:
