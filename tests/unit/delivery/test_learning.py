@@ -165,50 +165,6 @@ def test_what_a_mailbox_holds_is_known_once_it_is_read(around: Around) -> None:
     assert [] == around.slept
 
 
-def test_other_messages_count_as_newer(around: Around) -> None:
-    """But they are not remembered; what is stale goes for them."""
-    request = {"action": "request", "requesting_device_id": "S", "request_id": "1"}
-    rows = [(8, message({"code": 1})), (7, message(request, "m.room_key_request"))]
-    for are_gone, left in [(False, [7]), (True, [])]:
-        around = make()
-        around.database.are_gone = are_gone
-        around.database.pages = {A: Page(rows, 9, None)}
-        around.add(A)
-        around.do_some()
-
-        assert [{(WHO, "S")}] == around.database.askers
-        assert left == around.known()[0]
-        expected = [([Superseded(A, 7, 9)], WHO)] if are_gone else []
-        assert expected == around.tidied
-
-
-def test_a_mailbox_without_a_device_is_forgotten(around: Around) -> None:
-    """Others that were read with it are learned."""
-    around.database.pages = {B: page(4)}
-    around.add(A, B)
-    around.do_some()
-
-    assert around.memory.peek(A) is None
-    assert ([4], True, True) == around.known(B)
-    assert not around.mailbox(B).is_due
-
-
-def test_a_long_mailbox_is_read_page_by_page(around: Around) -> None:
-    """Others come first; the newest row of all pages makes older ones redundant."""
-    around.database.most_pages = 1
-    around.database.pages = {A: page(8, below=8), B: page(2)}
-    around.learning._mailboxes.add(unlearned(around, A))
-    around.learning._mailboxes.add(unlearned(around, B))
-    around.do_some()
-    assert ([8], False, False) == around.known()
-    around.do_some()
-    around.database.pages = {A: Page([(4, message({"code": 1}))], 4, None)}
-    around.do_some()
-
-    assert [{"A": ABOVE_ALL}, {"B": ABOVE_ALL}, {"A": 8}] == around.database.asked
-    assert ([8], True, True) == around.known()
-
-
 def test_so_many_pages_are_read(
     around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
