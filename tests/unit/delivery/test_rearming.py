@@ -112,21 +112,6 @@ def test_an_olm_message_rearms_what_its_sender_told_the_device(place: Place) -> 
     assert {"to_recipient": 1} == place.passes(local(THIRD))
 
 
-def test_an_olm_message_to_all_devices_rearms_all_between_the_two(
-    place: Place,
-) -> None:
-    """Whichever key it names, and whoever else gets one."""
-    for device, key in [("D", "k1"), ("E", "k2")]:
-        store(place.inbox, US, device, THIRD, key)
-    store(place.inbox, US, "D", THEM, "k1")
-    store(place.inbox, THIRD, "D", THIRD, "k1")
-    to_all = {**local(THIRD, device=WILDCARD)}
-    to_all[THIRD] = to_all[US]
-
-    # Of those to oneself, one is an answer to the other.
-    assert {"to_recipient": 3, "to_sender": 1} == place.passes(to_all)
-
-
 def test_one_that_tells_no_key_rearms_only_what_it_answers(place: Place) -> None:
     """Nobody knows between which devices it is."""
     store(place.inbox, US, "D", THIRD, "k1")
@@ -161,19 +146,3 @@ def test_an_olm_message_to_another_server_rearms_what_is_queued_for_it(
     abroad: Edus = {"there": edu(US, {THEM: {"D": OLM}})}
 
     assert {"to_recipient": 1, "to_sender": 2} == place.passes({}, abroad)
-
-
-def test_many_olm_messages_between_two_rearm_what_they_answer_once(
-    place: Place,
-) -> None:
-    """Each device for itself; of each other user too."""
-    for device in "DE":
-        store(place.inbox, US, device, THIRD, "k1")
-    store(place.inbox, THIRD, "X", US, "k5")
-    store(place.inbox, THIRD, "X", THEM, "k5")
-    message = {"content": OLM, "sender": THIRD}
-    both: LocalMessages = {
-        user_id: {"D": message, "E": message} for user_id in (US, THEM)
-    }
-
-    assert {"to_recipient": 2, "to_sender": 2} == place.passes(both)
