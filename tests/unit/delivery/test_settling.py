@@ -185,20 +185,6 @@ def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None
     assert [("inbox", A, WHO), ("outbox", (ABROAD, "X"), WHO)] == learned
 
 
-def test_what_was_not_stored_is_not_remembered(place: Place) -> None:
-    """Synapse has it already, or stored something else."""
-    for stored in (True, False):
-        batch = a_batch(A)
-        add(place, batch, A)
-        if stored:
-            stored_at(batch, None)
-        place.settler.settle(batch)
-
-        assert [] == stream_ids(place.inbox, A)
-        assert 0 == in_flight(place.inbox)
-    assert [] == place.heard.learned
-
-
 def test_what_was_passed_over_is_forgotten(place: Place) -> None:
     """There is no such device: it has no mailbox, and nothing came for it."""
     batch = a_batch(A, B, (OTHER, WILDCARD))
@@ -222,108 +208,6 @@ def test_what_was_passed_over_is_forgotten(place: Place) -> None:
     assert [("no_olm", B)] == [
         each.key for each in place.settler.tally.recipients.most(9)
     ]
-
-
-def test_what_became_redundant_is_to_be_deleted(place: Place) -> None:
-    """A mailbox that is known is not learned again."""
-    store(place, A, 5)
-    batch = a_batch(A)
-    add(place, batch, A, said=notice("k2"))
-    stored_at(batch, 7)
-    place.settler.settle(batch)
-
-    assert [("inbox", [Superseded(A, 5, 7)], WHO)] == place.heard.tidied
-    assert [] == place.heard.learned
-
-
-def test_what_shares_its_row_is_never_to_be_deleted(place: Place) -> None:
-    """Others would lose theirs."""
-    key: MailboxKey = (ABROAD, "X")
-    for sharing, expected in [
-        (messages(OTHER_ABROAD), []),
-        ({}, [Superseded(key, 8, 9)]),
-    ]:
-        place.outbox.clear()
-        batch = a_batch(abroad=[key])
-        batch.edus["there"]["messages"].update(sharing)
-        add(place, batch, key, queue="outbox")
-        stored_at(batch, 7)
-        place.settler.settle(batch)
-        batch = a_batch(abroad=[key])
-        add(place, batch, key, queue="outbox", said=notice("k2"))
-        stored_at(batch, 8)
-        place.settler.settle(batch)
-
-        assert expected == [row for _, rows, _ in place.heard.tidied for row in rows]
-
-
-def test_a_mailbox_that_was_forgotten_meanwhile_is_opened_and_learned(
-    place: Place,
-) -> None:
-    """From where the stream is by then."""
-    batch = a_batch(A)
-    add(place, batch, A)
-    place.inbox.forget(A)
-    stored_at(batch, 7)
-    place.settler.settle(batch)
-
-    mailbox = place.inbox.peek(A)
-    assert mailbox is not None
-    assert STREAM == mailbox.handed_out
-    assert [("inbox", A, mailbox, WHO)] == place.heard.learned
-
-
-def test_all_of_a_user_is_learned_where_something_was_stored_for_all(
-    place: Place,
-) -> None:
-    """With the row, if one was stored."""
-    for stream_id, row in [(7, Row(7, notice())), (None, None)]:
-        place.heard.users.clear()
-        batch = a_batch((USER, WILDCARD))
-        batch.to_all.append((USER, notice()))
-        stored_at(batch, stream_id)
-        place.settler.settle(batch)
-
-        assert [(USER, WHO, row)] == place.heard.users
-
-
-def test_mailboxes_that_were_opened_while_something_for_all_was_stored_are_doubted(
-    place: Place,
-) -> None:
-    """Not those in which it was in flight, and nobody else's."""
-    batch = a_batch((USER, WILDCARD))
-    batch.to_all.append((USER, notice()))
-    add(place, batch, A, wildcard=True)
-    add(place, batch, B)
-    for key in (A, B, (USER, "C"), (OTHER, "A")):
-        place.inbox.open(key, 0).learned = True
-    stored_at(batch, 7)
-    place.settler.settle(batch)
-
-    learned = {
-        key: mailbox.learned
-        for key in (A, B, (USER, "C"), (OTHER, "A"))
-        if (mailbox := place.inbox.peek(key)) is not None
-    }
-    assert {A: True, B: False, (USER, "C"): False, (OTHER, "A"): True} == learned
-
-
-def test_a_batch_of_which_nothing_is_known_is_forgotten(place: Place) -> None:
-    """Its mailboxes, and what was in flight; nothing of others."""
-    batch = a_batch(A)
-    for key in (A, B, (OTHER, "A")):
-        store(place, key, 5)
-    add(place, batch, A)
-    candidate = add(place, batch, B)
-    assert candidate.storing is not None
-    place.inbox.abandon(candidate.storing)
-    candidate.storing = None
-    place.settler.forget(batch)
-
-    assert place.inbox.peek(A) is place.inbox.peek(B) is None
-    assert [5] == stream_ids(place.inbox, (OTHER, "A"))
-    assert 0 == in_flight(place.inbox)
-    assert [None, None] == [each.storing for each in batch.candidates]
 
 
 def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten(
@@ -367,19 +251,6 @@ def test_what_collapses_is_taken_out(place: Place) -> None:
     place.settler.take_out(batch)
     # No copy is made where nothing goes.
     assert batch.local is left
-
-
-def test_what_would_leave_a_wildcard_alone_is_stored(place: Place) -> None:
-    """And counted as that; what else collapses is taken out."""
-    batch = a_batch(A, (USER, WILDCARD), (OTHER, "A"))
-    stays = add(place, batch, A, decisions.DUPLICATE)
-    goes = add(place, batch, (OTHER, "A"), decisions.DUPLICATE)
-    place.settler.take_out(batch)
-
-    assert messages(A, (USER, WILDCARD)) == batch.local
-    assert stays.decision is decisions.WILDCARD
-    assert stays.storing is not None
-    assert goes.storing is None
 
 
 def test_what_was_confirmed_is_asked_about_once_more(place: Place) -> None:
