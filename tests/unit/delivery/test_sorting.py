@@ -140,17 +140,6 @@ def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> N
     assert {} == batch.unsorted
 
 
-def test_a_notice_for_all_of_whom_nothing_is_remembered_is_counted() -> None:
-    """Once, as the first; nothing is in flight."""
-    some = sorter()
-    (candidate,) = sort(some, notices(r=[WILDCARD])).candidates
-
-    assert ((USER, WILDCARD), MESSAGE) == (candidate.mailbox, candidate.message)
-    assert candidate.decision is decisions.FIRST
-    assert candidate.storing is None
-    assert 0 == len(some.memory)
-
-
 @pytest.mark.parametrize(
     ("messages", "expected"),
     [
