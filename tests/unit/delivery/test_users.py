@@ -87,15 +87,6 @@ def test_all_devices_of_a_user_are_learned(around: Around) -> None:
     assert set() == around.users._queued
 
 
-def test_a_mailbox_that_is_remembered_is_not_learned_again(around: Around) -> None:
-    """Others of the same user are."""
-    around.memory.open((USER, "A"), 3)
-    around.users.add(USER, "a", ROW)
-    around.do_some()
-
-    assert [((USER, "B"), "a", ROW)] == around.told()
-
-
 def test_a_user_is_asked_about_once(around: Around) -> None:
     """And again once there is an answer; an unknown one has no devices."""
     for _ in range(2):
