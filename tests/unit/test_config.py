@@ -77,18 +77,6 @@ def test_every_key_is_read() -> None:
     assert all(map(lambda one, other: one != other, default, attrs.astuple(read)))
 
 
-def test_the_sweep_is_once_a_day_where_nothing_else_is_said() -> None:
-    """Or as often as is said."""
-    for written, expected_ms in {
-        "false": None,
-        "true": DAY_MS,
-        "{every: 1h}": HOUR_MS,
-        "{every: 3600000}": HOUR_MS,
-    }.items():
-        read = parse(yaml.safe_load(f"sweep: {written}"))
-        assert read.sweep_every_ms == expected_ms
-
-
 @pytest.mark.parametrize(
     ("written", "expected_ms"),
     [

@@ -17,7 +17,6 @@ from tests.unit.stores import (
     OnlyHalf,
     ReadsOtherwise,
     Renamed,
-    Together,
     Traffic,
     WithoutChanges,
     api,
@@ -29,16 +28,6 @@ def active() -> float:
     labels = {SERVER_NAME_LABEL: "hs"} if SERVER_NAME_LABEL else {}
     metric = ACTIVE.labels(**labels) if labels else ACTIVE
     return float(next(iter(metric.collect())).samples[0].value)
-
-
-@pytest.mark.parametrize("redis", [False, None])
-@pytest.mark.parametrize("shape", [Apart, Together])
-def test_one_process_sees_every_read(shape: Any, redis: Any) -> None:
-    """No worker starts without Redis; where nothing tells of it, in doubt not."""
-    found = api(shape(), redis=redis)
-    assert SynapseInternals(found).sees_reads
-    del found._hs.config.redis
-    assert not SynapseInternals(found).sees_reads
 
 
 @pytest.mark.parametrize(

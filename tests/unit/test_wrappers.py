@@ -37,27 +37,6 @@ def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken(
     assert passed.keys() == (kept or {}).keys()
 
 
-@pytest.mark.parametrize(
-    ("local", "remote", "kept_edus", "called"),
-    [
-        (LEFT, {}, None, []),
-        (LEFT, {"there": {}}, None, [({}, {"there": {}})]),
-        (LEFT, {"there": {}}, {}, []),
-        (LEFT, {"there": {}, "far": {}}, {"far": {}}, [({}, {"far": {}})]),
-        ({}, {}, None, [({}, {})]),
-    ],
-)
-def test_the_older_shape_writes_what_is_left_for_either(
-    local: Any, remote: Any, kept_edus: Any, called: Any
-) -> None:
-    """One call for both; nothing is lost of the half that has something left."""
-    store = intercepted(Together(), Traffic(kept={}, kept_edus=kept_edus))
-
-    asyncio.run(store.add_messages_to_device_inbox(dict(local), remote))
-
-    assert called == store.called
-
-
 def test_the_row_of_an_edu_is_observed() -> None:
     """Synapse tells its readers at which stream ID, once it is written."""
     edus = ObservedBatch({"there": {}})
@@ -96,21 +75,17 @@ def test_rows_are_observed_afresh_at_each_attempt() -> None:
 
 def test_a_read_is_noted_when_it_begins() -> None:
     """What is stored while it runs may be handed out, too."""
-    traffic = Traffic()
+    traffic, store = Traffic(), Apart()
     begun: list[Any] = []
 
-    async def read(*place: Any, **more: Any) -> Any:
-        begun.append((place, more, list(traffic.reads)))
-        return [], 9
+    async def read(*_: Any) -> Any:
+        begun.extend(traffic.reads)
 
-    store = Apart()
     # On the object: the class's own is what is checked.
-    store.get_messages_for_device = read  # type: ignore[method-assign]
+    store.get_messages_for_device = read  # type: ignore[method-assign,assignment]
     intercepted(store, traffic)
-
-    place = ("@a:hs", "A", 5, 9)
-    assert ([], 9) == asyncio.run(store.get_messages_for_device(*place))
-    assert [(place, {}, [("@a:hs", "A", 9)])] == begun
+    asyncio.run(store.get_messages_for_device("@a:hs", "A", 5, 9))
+    assert [("@a:hs", "A", 9)] == begun
 
 
 def test_every_way_to_call_a_read_works() -> None:

@@ -13,7 +13,6 @@ from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.explaining.explain import (
     Explainer,
     Explanation,
-    ModuleFailedError,
 )
 from synapse_withheld.cli.shared.explaining.messages import (
     Message,
@@ -22,7 +21,6 @@ from synapse_withheld.cli.shared.explaining.messages import (
     understood,
 )
 from synapse_withheld.config import Config
-from synapse_withheld.database.database import Database
 from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
@@ -157,19 +155,6 @@ def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
     """In words."""
     with pytest.raises(NotUnderstoodError, match=why):
         understood(read_json(text))
-
-
-def test_a_failure_of_the_module_is_no_explanation(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It would say that the message is delivered."""
-
-    def fail(*_: Any) -> Any:
-        raise OSError
-
-    monkeypatch.setattr(Database, "read_pages", fail)
-    with pytest.raises(ModuleFailedError):
-        explained(NOTICE)
 
 
 @pytest.fixture

@@ -76,7 +76,6 @@ def test_the_writer_needs_the_module_in_what_it_reads() -> None:
 @pytest.mark.parametrize(
     ("config", "redis", "notes"),
     [
-        ({"rules": {"no_olm": False, "withheld": True}}, True, []),
         (
             {"session_hold": "24h", "rules": {"no_olm": False}},
             False,

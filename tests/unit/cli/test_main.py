@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -147,17 +146,3 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     process.stdout.close()
     talk, code = process.stderr.read(), process.wait()
     assert (talk, code) == ("", 2)
-
-
-def test_a_reader_that_is_gone_is_no_fault_of_the_configuration(tmp_path: Path) -> None:
-    """Where Python writes at once, the summary meets nobody."""
-    path = tmp_path / "homeserver.yaml"
-    path.write_text(yaml.safe_dump(make_database(tmp_path, [notice(), notice()])))
-    reader, writer = os.pipe()
-    os.close(reader)
-    run = [sys.executable, "-u", "-m", "synapse_withheld.cli", "sweep", "-c", str(path)]
-    process = subprocess.run(  # noqa: S603 our own command
-        run, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
-    )
-    os.close(writer)
-    assert (process.stderr, process.returncode) == ("", 2)

@@ -283,20 +283,6 @@ def test_where_many_come_at_once_they_are_looked_over(around: Around) -> None:
     )
 
 
-def test_a_crowd_that_never_ends_holds_up_nobody(around: Around) -> None:
-    """They take turns with what is read."""
-    around.database.most_pages = 1
-    around.database.ends = dict.fromkeys((B, C, D), (0, 0))
-    around.database.pages = {A: page(9, below=9)}
-    around.add(A, B)
-    for more in (C, D):
-        around.do_some()
-        around.add(more)
-        around.do_some()
-
-    assert ["B", {"A": ABOVE_ALL}, "C", {"A": 9}] == around.database.asked
-
-
 @pytest.mark.parametrize(
     ("ends", "row_id", "seen_id", "rows"),
     [
@@ -338,21 +324,6 @@ def test_a_mailbox_whose_only_row_is_known_is_not_read(
     around.database.most_pages = 1
     around.do_some()
     assert {"A": ABOVE_ALL} == around.database.asked[-1]
-
-
-def test_for_the_only_row_few_records_are_looked_through(
-    around: Around, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where it is not among them, the mailbox is read."""
-    monkeypatch.setattr(learning, "FEW", 0)
-    around.database.most_pages = 0
-    around.database.ends = {A: (7, 7)}
-    around.arrives(A, 7)
-    around.add(A)
-    around.do_some()
-
-    assert not around.mailbox().learned
-    assert 1 == len(around.learning)
 
 
 def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(

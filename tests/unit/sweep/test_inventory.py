@@ -36,14 +36,6 @@ def of(name: str, **kinds: int) -> list[Line]:
     ]
 
 
-def test_the_longest_are_told_with_what_they_are_full_of() -> None:
-    """Three kinds of each, the most frequent first; of equals who came first."""
-    lines = [*of("x", a=1), *of("y", a=2, b=3, c=1, d=4), *of("z", b=1), *of("w", c=2)]
-    found = counted(lines, limit=3).longest
-    assert [("y",), ("w",), ("x",)] == [each.name for each in found]
-    assert Long(("y",), 10, ((D, 4), (B, 3), (A, 2))) == found[0]
-
-
 def test_a_hundred_messages_are_a_sync() -> None:
     """So Synapse answers."""
     syncs = {rows: Long(("x",), rows, ()).syncs for rows in (1, 100, 101, 250)}

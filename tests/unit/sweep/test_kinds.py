@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.database.sql import decode
 from synapse_withheld.rules.content import code_of
 from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, type_of
 from tests.harness.clients.messages import WITHHELD, make_notice
@@ -93,13 +92,6 @@ def test_what_holds_no_message_is_unreadable(text: str) -> None:
     """One kind of its own."""
     assert UNREADABLE == told(text)
     assert UNREADABLE == told(text, whole=False)
-
-
-@pytest.mark.parametrize("around", ["", " ", "\n\t"])
-def test_white_space_around_a_message_is_nothing(around: str) -> None:
-    """But anything else after it is."""
-    assert {"type": "x"} == decode(f'{around}{{"type":"x"}}{around}')
-    assert decode(f'{around}{{"type":"x"}}{around}{{}}') is None
 
 
 def test_a_long_type_is_cut() -> None:

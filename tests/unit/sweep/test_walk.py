@@ -83,14 +83,6 @@ def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
     assert 4 == finish(Sweep(rows, Options())).total.deleted
 
 
-def test_one_row_more_is_read_at_once_than_asked_for() -> None:
-    """However many there are: to know whether a place goes on, and when it is over."""
-    rows = FakeRows({(*R, number): other() for number in range(14)})
-    sweep = Sweep(rows, Options(batch_size=7))
-    assert [False, True] == [driven(sweep.step()).done for _ in range(2)]
-    assert 8 == rows.most_read
-
-
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
 def test_rows_that_share_a_place_are_left_alone(batch_size: int) -> None:
     """Whoever deletes one deletes both."""
