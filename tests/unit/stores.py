@@ -103,8 +103,6 @@ class Together(OnlyHalf):
 
 
 class Renamed(Apart):
-    """A Synapse to come."""
-
     async def add_local_messages_from_client_to_device_inbox(
         self, messages: Any
     ) -> int:
@@ -157,7 +155,6 @@ def api(
     writers: Any = ("master",),
     redis: Any = False,
 ) -> Any:
-    """Return a module API over a store."""
     worker = types.SimpleNamespace(
         writers=types.SimpleNamespace(to_device=list(writers))
     )
@@ -173,6 +170,5 @@ def api(
 
 
 def intercepted(store: Any, traffic: Any, **more: Any) -> Any:
-    """Wrap a store's methods."""
     SynapseInternals(api(store, **more)).intercept(traffic)
     return store

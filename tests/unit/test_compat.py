@@ -43,12 +43,10 @@ def test_every_version_that_is_recorded_is_between_the_oldest_and_the_newest() -
 
 
 def test_check_calls_tested_what_passed() -> None:
-    """The command writes both."""
     assert passed(PAGE.read_text()) == TESTED.split()
 
 
 def test_the_tests_for_every_release_are_there() -> None:
-    """They are named one by one."""
     for each in SHORT:
         file, _, name = each.partition("[")[0].partition("::")
         assert f"def {name}(" in (ROOT / file).read_text()

@@ -36,7 +36,6 @@ KEYS = (
 
 
 def problem(text: str) -> str:
-    """Return what is said of a configuration that is not usable."""
     with pytest.raises(InvalidConfigError) as raised:
         parse(yaml.safe_load(text))
     return str(raised.value)
@@ -87,7 +86,6 @@ def test_every_key_is_read() -> None:
 def test_durations_are_as_synapse_writes_them(
     written: object, expected_ms: int
 ) -> None:
-    """A unit, or milliseconds."""
     assert expected_ms == duration_ms(written)
 
 
@@ -109,7 +107,6 @@ def test_what_is_no_duration_is_not_taken_for_one(written: object) -> None:
 
 @pytest.mark.parametrize("written", [0, 24, 999, "0", "24", "0s", "0h"])
 def test_a_duration_that_nobody_means_is_an_error(written: object) -> None:
-    """Such as 24 for 24 hours."""
     with pytest.raises(InvalidConfigError) as raised:
         duration_ms(written)
     assert str(raised.value).startswith(TOO_SHORT)

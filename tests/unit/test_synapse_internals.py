@@ -24,7 +24,6 @@ from tests.unit.stores import (
 
 
 def active() -> float:
-    """Return the gauge."""
     labels = {SERVER_NAME_LABEL: "hs"} if SERVER_NAME_LABEL else {}
     metric = ACTIVE.labels(**labels) if labels else ACTIVE
     return float(next(iter(metric.collect())).samples[0].value)
@@ -64,13 +63,11 @@ def test_an_unknown_synapse_is_refused_where_the_operator_wants_that() -> None:
 
 
 def test_without_a_homeserver_behind_the_api_synapse_is_unknown() -> None:
-    """The private name may go."""
     with pytest.raises(UnknownSynapseError):
         SynapseInternals(types.SimpleNamespace())  # type: ignore[arg-type]
 
 
 def test_only_the_writer_acts(caplog: pytest.LogCaptureFixture) -> None:
-    """Others say once which process does."""
     store = Apart()
     with caplog.at_level("INFO"):
         WithheldModule(Config(), api(store, name="sync1", writers=["todevice1"]))
@@ -105,7 +102,6 @@ def test_only_services_that_read_mailboxes_keep_messages(
 
 
 def test_loading_it_twice_is_refused() -> None:
-    """With a clear error."""
     store = Apart()
     WithheldModule(Config(), api(store))
 

@@ -110,7 +110,6 @@ def test_every_way_to_call_a_read_works() -> None:
 
 
 def test_a_read_does_not_fail_for_us(caplog: pytest.LogCaptureFixture) -> None:
-    """It is somebody's sync."""
     traffic = Traffic()
     traffic.failing = True
     store = intercepted(Apart(), traffic)

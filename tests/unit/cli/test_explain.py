@@ -41,17 +41,14 @@ TO_BOB = {"user_id": BOB, "device_id": "LAPTOP"}
 def line(
     content: Any, message_type: str = WITHHELD, sender: str = ALICE, **more: Any
 ) -> dict[str, Any]:
-    """Return a line with a message of Alice, or somebody else."""
     return {**make_message(sender, content, message_type), **more}
 
 
 def notice(**more: Any) -> dict[str, Any]:
-    """Return the content of a notice of Alice's phone."""
     return make_notice(more.pop("sender_key", KEY), "PHONE", **more)
 
 
 def explained(*lines: Any, **config: Any) -> list[Explanation]:
-    """Explain lines, one after the other."""
     explainer = Explainer(Config(**config))
     return [
         each
@@ -152,7 +149,6 @@ def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     ],
 )
 def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
-    """In words."""
     with pytest.raises(NotUnderstoodError, match=why):
         understood(read_json(text))
 
@@ -172,7 +168,6 @@ def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
     explain: Any,
 ) -> None:
-    """It may be pasted into an issue."""
     code, *said = explain(SAMPLES.read_text())
     out = "".join(said)
     samples = map(json.loads, SAMPLES.read_text().splitlines())
@@ -184,7 +179,6 @@ def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
 
 
 def test_a_key_reaches_no_terminal_as_a_control_sequence(explain: Any) -> None:
-    """Senders choose what they send."""
     _, out, _ = explain(json.dumps(line(notice(sender_key="\x1b[2J\ud800é"))))
     assert "?[2J??" in out
 
@@ -192,7 +186,6 @@ def test_a_key_reaches_no_terminal_as_a_control_sequence(explain: Any) -> None:
 def test_lines_that_are_not_understood_are_named_and_the_others_explained(
     explain: Any,
 ) -> None:
-    """The exit code tells of them."""
     text = json.dumps(NOTICE)
     lines = [text, "", "nonsense", text, json.dumps(RESTART), ""]
     code, out, err = explain("\n".join(lines), "--json")
@@ -227,7 +220,6 @@ def test_what_cannot_be_done_is_said(
 
 
 def test_keys_below_others_are_set_as_messages_write_them(explain: Any) -> None:
-    """With dots; beside those above."""
     content = notice(code="m.unverified", room_id="!r:hs", session_id="s")
     settings = ("--set=rules={}", "--set=rules.withheld=true")
     code, out, _ = explain(json.dumps(line(content)), "--json", *settings)
@@ -270,7 +262,6 @@ def test_what_synapse_answered_is_read_as_it_came(
 def test_a_file_may_have_any_number_of_answers(
     explain: Any, text: str, lines: list[int]
 ) -> None:
-    """None is no mistake."""
     code, out, err = explain(text, "--json")
     assert (0, lines) == (code, [json.loads(each)["line"] for each in out.splitlines()])
     assert lines or err == "No messages; 0 queued.\n"

@@ -46,7 +46,6 @@ def serving(server: ThreadingHTTPServer) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[str]:
-    """Listen without TLS; give the address."""
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Echo)) as address:
         yield address
 
@@ -82,24 +81,6 @@ def test_a_redirect_is_told_and_not_followed(plain: str) -> None:
     assert "it answers 302 and points to http://elsewhere.example/" in str(told.value)
 
 
-@pytest.mark.parametrize(
-    ("address", "reason"),
-    [
-        ("http://[::1]:1/", "Connection refused"),
-        ("http://unix:/no/such:/", "No such file or directory"),
-        ("http://unix:/" + "a" * 200, "too long"),
-        ("http://" + "ä" * 70, r"\S"),
-    ],
-)
-def test_where_nobody_answers_the_reason_is_told(address: str, reason: str) -> None:
-    """In one line."""
-    with pytest.raises(
-        UnreachableError, match=f"it does not answer: .*{reason}"
-    ) as told:
-        get(Address.of(address))
-    assert "\n" not in str(told.value)
-
-
 def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
     with_tls: Address, tmp_path: Path
 ) -> None:
@@ -123,7 +104,6 @@ def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
 
 
 def test_only_where_no_address_answers_all_are_named() -> None:
-    """With what each of them says."""
     nobody = [Address.of(f"http://{host}:1/a") for host in ("127.0.0.1", "[::1]")]
     with pytest.raises(UnreachableError, match=r"^http://127.*/a: it .*; http.*/a: it"):
         first(nobody, get)

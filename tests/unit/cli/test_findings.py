@@ -22,7 +22,6 @@ SHARED = {"modules": [{"module": MODULE}]}
 
 
 def page(active: float = 1, failures: float = 0, **info: str) -> Page:
-    """Return what a process tells."""
     labels = {"version": VERSION, "mode": "enforce", "repeat": "queued", **info}
     return Page(
         (
@@ -41,7 +40,6 @@ def states(*found: Finding) -> list[str]:
 
 
 def test_the_tested_versions_are_those_of_the_readme() -> None:
-    """Its first screen names the range."""
     stated = re.search(r"Tested with Synapse (\S+) to (\S+),", README)
     assert stated is not None
     assert stated.groups() == (findings.OLDEST_TESTED, findings.NEWEST_TESTED)

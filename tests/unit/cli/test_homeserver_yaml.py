@@ -21,7 +21,6 @@ ENTRY = {"module": MODULE}
 
 
 def write(directory: Path, name: str, config: Any) -> Path:
-    """Write a file and return its path."""
     path = directory / name
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     return path
@@ -101,7 +100,6 @@ def test_a_file_that_synapse_cannot_read_is_named(
     ],
 )
 def test_a_wrong_entry_is_said_to_be_wrong(modules: object, problem: str) -> None:
-    """With what was found, and what to do."""
     with pytest.raises(ConfigProblemError, match=problem) as raised:
         module_config({"modules": modules})
     assert raised.value.do

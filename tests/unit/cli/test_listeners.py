@@ -32,7 +32,6 @@ TELLING: dict[str, Any] = {
 
 
 def urls(config: dict[str, Any], *, worker: bool = False) -> list[str]:
-    """Return where metrics are told, as shown."""
     return [str(each) for each in metrics_addresses(config, worker=worker)]
 
 
@@ -101,7 +100,6 @@ def test_the_old_keys_count() -> None:
 
 
 def test_what_modules_add_is_on_every_listener_for_http() -> None:
-    """Whatever else it serves."""
     socket = {**TELLING, "path": "/s"}
     del socket["port"]
     config = {"listeners": [METRICS, {**CLIENT, "bind_address": "::1"}, socket]}
@@ -122,7 +120,6 @@ def test_what_modules_add_is_on_every_listener_for_http() -> None:
 def test_metrics_that_are_told_nowhere_are_told_from_mistakes(
     config: dict[str, Any],
 ) -> None:
-    """With them Synapse runs."""
     with pytest.raises(NoMetricsError, match="enable_metrics") as raised:
         urls(config)
     assert raised.value.do

@@ -37,7 +37,6 @@ console()
 def test_every_command_has_help_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And the help of all of them names it."""
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
@@ -135,7 +134,6 @@ def test_without_synapse_the_others_work(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    """As with `head`: nothing is said."""
     path = tmp_path / "messages.jsonl"
     path.write_text('{"hours_passed": 1}\n' * 20_000)
     command = [sys.executable, "-m", "synapse_withheld.cli", "explain", str(path)]

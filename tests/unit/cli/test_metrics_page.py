@@ -44,7 +44,6 @@ synapse_withheld_info{mode="observe",repeat="queued",version="0.1.0"} 1.0
 def test_in_observe_mode_the_table_says_would_have(
     pages: list[str], lines: dict[str, str]
 ) -> None:
-    """And a share only of something."""
     table = in_text(add_up(map(parse, pages)))
     split = [re.split(r"  +", line.strip()) for line in table.splitlines()]
     assert lines.items() <= dict(split).items()

@@ -66,7 +66,6 @@ def test_a_place_of_another_sweep_is_refused(
     ],
 )
 def test_a_file_with_something_else_is_refused(tmp_path: Path, text: str) -> None:
-    """It is left as it is, and not locked."""
     file = tmp_path / "place"
     file.write_text(text, encoding="latin-1")
     for _ in range(2):
@@ -93,8 +92,6 @@ def test_a_file_is_locked_as_long_as_it_is_there(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_noticed_at_once(
     tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not when the first rows are gone."""
-
     def fail(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -52,7 +52,6 @@ def test_what_may_only_be_read_is_surveyed(
 def test_names_move_no_cursor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Anybody chooses types."""
     texts = [other().replace("test.plain", "\\u001b[2Jevil")]
     assert 0 == main(["survey", "-c", write(tmp_path, make_database(tmp_path, texts))])
     out = capsys.readouterr().out
@@ -62,7 +61,6 @@ def test_names_move_no_cursor(
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_fills_up_on_a_terminal(terminal: bool) -> None:
-    """In a log it would be noise."""
     stream = io.StringIO()
     stream.isatty = lambda: terminal  # type: ignore[method-assign]
     with Bar(0, stream) as bar:

@@ -56,7 +56,6 @@ def nobody(tmp_path: Path) -> Iterator[None]:
 
 
 def write(directory: Path, config: Any, name: str = "homeserver.yaml") -> str:
-    """Write a file of configuration and return its path."""
     path = directory / name
     path.write_text(yaml.safe_dump(config))
     return str(path)
@@ -76,26 +75,7 @@ def make_database(directory: Path, texts: list[str], **module: Any) -> dict[str,
 
 
 def file_of(config: dict[str, Any]) -> Path:
-    """Return the file of a database."""
     return Path(config["database"]["args"]["database"])
-
-
-def test_a_later_file_names_the_database(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As Synapse merges several `-c`."""
-    first = write(tmp_path, {"database": SQLITE}, "1.yaml")
-    second = write(tmp_path, make_database(tmp_path, [notice(), notice()]))
-    assert 0 == main(["sweep", "-c", first, "-c", second, "--json"])
-    counts = {"notices": 2, "redundant": 1, "left_alone": 0, "deleted": 1}
-    counts["bytes"] = len(notice())
-    assert {
-        "dry_run": False,
-        "rows": 2,
-        **counts,
-        "rules": {"no_olm": counts},
-        "done": True,
-    } == json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("merges", [True, False])
@@ -119,7 +99,6 @@ def test_the_rule_is_that_of_the_modules_configuration(
 def test_where_nothing_is_to_be_deleted_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], module: Any, says: str
 ) -> None:
-    """Before a row is looked at."""
     path = write(tmp_path, make_database(tmp_path, SCOPED, **module))
     assert 2 == main(["sweep", "-c", path])
     assert_one_line(capsys, says)
@@ -171,7 +150,6 @@ def test_what_is_no_database_of_synapse_is_told_in_one_line(
     content: bytes,
     says: str,
 ) -> None:
-    """Before anything is looked at."""
     (tmp_path / "db").write_bytes(content)
     section = {"name": "sqlite3", "args": {"database": str(tmp_path / "db")}}
     assert 2 == main([command, "-c", write(tmp_path, {"database": section})])
@@ -198,7 +176,6 @@ def test_what_may_not_be_written_is_not_swept(
 def test_a_file_that_may_not_be_read_is_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], hidden: str
 ) -> None:
-    """With what to do about it."""
     directory = tmp_path / "data"
     directory.mkdir()
     config = make_database(directory, [notice()])

@@ -31,7 +31,6 @@ def test_top_prints_no_control_characters(name: str) -> None:
     ],
 )
 def test_the_address_of_the_page_is_that_of_the_writer(given: str, asked: str) -> None:
-    """It is what a browser has at hand."""
     parsed = cli.make_parser().parse_args(["top", given])
     assert f"http://h:8008{asked}" == str(parsed.url)
 
@@ -40,7 +39,6 @@ def test_the_address_of_the_page_is_that_of_the_writer(given: str, asked: str) -
 def test_what_is_no_token_is_said_in_a_line(
     content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is sent to nobody, and not shown."""
     file = tmp_path / "token.txt"
     file.write_bytes(content)
     assert 2 == cli.main(["top", "http://h", "--token-file", str(file)])

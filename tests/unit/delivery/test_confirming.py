@@ -38,7 +38,6 @@ QUEUED, GONE = RowState(), RowState(queued=False)
 
 
 def notice(sender: str = SENDER, key: str = "key") -> Notice:
-    """Return a sender's notice."""
     pair = Pair(sender, "device:S", "m.room_key.withheld")
     return Notice(NoOlm(), pair, key, "whole")
 
@@ -104,7 +103,6 @@ class Around:
         sender: str = SENDER,
         key: str = "key",
     ) -> None:
-        """Let a notice be queued for each device."""
         memory = self.memories[queue]
         for device in devices:
             self.stream_id += 1
@@ -137,13 +135,11 @@ class Around:
         return waiting
 
     def answer(self, **states: RowState | None) -> None:
-        """Answer the last statement: what is not named is queued."""
         last = self.asked[-1]
         told = {row: states.get(row[0][1], QUEUED) for row in last.rows}
         last.answer.callback({row: each for row, each in told.items() if each})
 
     def fail(self) -> None:
-        """Let the last statement fail."""
         self.asked[-1].answer.errback(RuntimeError())
 
     def release(self) -> None:
@@ -152,14 +148,12 @@ class Around:
         self.confirmer.release(room.of(SENDER, [USER]))
 
     def failures(self) -> dict[str, float]:
-        """Return how many failures were counted, by stage."""
         counted = self.metrics.read(series.FAILURES)
         return {labels["stage"]: value for labels, value in counted if value}
 
 
 @pytest.fixture
 def around(request: pytest.FixtureRequest) -> Around:
-    """Return one with metrics of this test alone."""
     memories = {
         queue: Memory(Limits(10_000), sees_reads=False, hold_s=HOLD_S)
         for queue in ("inbox", "outbox")
@@ -168,12 +162,10 @@ def around(request: pytest.FixtureRequest) -> Around:
 
 
 def decided(waiting: Waiting) -> list[Decision]:
-    """Return what was decided about the notices of a batch."""
     return [each.decision for each in waiting.doubtful]
 
 
 def test_how_long_each_batch_waited_is_counted(around: Around) -> None:
-    """From when it came, in seconds."""
     waited: list[float] = []
     around.metrics.confirmed_in = waited.append
     around.clock.advance(3)
@@ -205,7 +197,6 @@ def test_a_statement_is_about_so_many_rows(
 
 
 def test_queues_take_turns(around: Around) -> None:
-    """However much of one waits."""
     around.know("A", "B", "C")
     around.know("X", "Y", queue="outbox")
     around.send("A")
@@ -370,7 +361,6 @@ def test_one_that_is_seen_to_be_queued_is_held_from_then(around: Around) -> None
 def test_what_became_of_a_row_decides(
     around: Around, state: RowState | None, expected: Decision
 ) -> None:
-    """And of its device."""
     around.know("A")
     waiting = around.send("A")
     around.answer(A=state)

@@ -29,7 +29,6 @@ NOTICE = Notice(NoOlm(), Pair(WHO, "key:key", WITHHELD), "key", WHOLE)
 
 
 def message(content: Any = None, message_type: str = WITHHELD) -> dict[str, Any]:
-    """Return the message of a row."""
     said = {
         "algorithm": "m.megolm.v1.aes-sha2",
         "code": "m.no_olm",
@@ -39,7 +38,6 @@ def message(content: Any = None, message_type: str = WITHHELD) -> dict[str, Any]
 
 
 def page(*stream_ids: int, below: int | None = None) -> Page:
-    """Return a page of notices."""
     rows = [(stream_id, message()) for stream_id in sorted(stream_ids, reverse=True)]
     return Page(rows, max(stream_ids, default=0), below)
 
@@ -92,17 +90,14 @@ class Around:
     slept: list[float]
 
     def add(self, *keys: MailboxKey, who: str = WHO, row: Row | None = None) -> None:
-        """Have mailboxes learned."""
         for key in keys:
             self.learning.add(self.memory.open(key, 0), who, row)
 
     def do_some(self, times: int = 1) -> None:
-        """Do as much as one statement can, so often."""
         for _ in range(times):
             driven(self.learning.do_some())
 
     def mailbox(self, key: MailboxKey = A) -> Mailbox:
-        """Return a mailbox that is remembered."""
         mailbox = self.memory.peek(key)
         assert mailbox is not None
         return mailbox
@@ -114,13 +109,11 @@ class Around:
         return rows, mailbox.learned, mailbox.is_whole
 
     def arrives(self, key: MailboxKey, stream_id: int) -> None:
-        """Let a notice be stored that is seen arriving."""
         self.memory.open(key, 0)
         self.memory.settle(self.memory.begin(key, NOTICE, WHO, 0, 0.0), stream_id)
 
 
 def make(queue: Queue = INBOX) -> Around:
-    """Return one of which nobody is queued."""
     memory = Memory(Limits(100_000), sees_reads=True, hold_s=None, position=lambda: 0)
     database, tidied, slept = Rows(), [], []
 
@@ -140,13 +133,11 @@ def make(queue: Queue = INBOX) -> Around:
 
 
 def unlearned(around: Around, key: MailboxKey) -> Any:
-    """Return a piece of work: a mailbox that is to be read."""
     return learning._Unlearned(WHO, around.memory.open(key, 0))
 
 
 @pytest.fixture
 def around() -> Around:
-    """Return one for mailboxes."""
     return make()
 
 
@@ -220,7 +211,6 @@ def test_what_was_forgotten_meanwhile_is_not_asked_about(around: Around) -> None
 
 
 def test_a_mailbox_is_queued_once(around: Around) -> None:
-    """One that does not fit is forgotten."""
     around.database.most_pages = MOST_OF_ONE + 1
     around.add(A, A)
     assert 1 == len(around.learning)
@@ -253,7 +243,6 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(are_many: bool) -> No
 
 
 def test_a_page_that_was_read_ends_the_count_of_failures(around: Around) -> None:
-    """They were of another page."""
     around.add(A)
     for number in range(3):
         around.database.pages = {A: page(9 - number, below=9 - number)}
@@ -341,7 +330,6 @@ def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(
 
 
 def test_what_is_doubted_while_it_is_looked_over_is_not_known(around: Around) -> None:
-    """It may have been stored just after."""
     around.database.most_pages = 0
     around.add(A)
     read_ends = around.database.read_ends

@@ -52,7 +52,6 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def store(memory: Memory, user_id: str, device_id: str, sender: str, key: str) -> None:
-    """Let a sender's notice about a key be queued for a device."""
     pair = Pair(sender, f"device:{key}", "m.room_key.withheld")
     memory.open((user_id, device_id), 0)
     said = Notice(NoOlm(), pair, key, WHOLE)
@@ -60,12 +59,10 @@ def store(memory: Memory, user_id: str, device_id: str, sender: str, key: str) -
 
 
 def local(sender: str, content: Any = OLM, *, device: str = "D") -> LocalMessages:
-    """Return a message for a device of this server."""
     return {US: {device: {"content": content, "type": OLM_TYPE, "sender": sender}}}
 
 
 def edu(sender: str, messages: Any, message_type: str = OLM_TYPE) -> dict[str, Any]:
-    """Return an EDU."""
     return {"sender": sender, "type": message_type, "messages": messages}
 
 

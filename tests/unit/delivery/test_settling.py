@@ -75,7 +75,6 @@ class Place:
         return self.settler.memories["outbox"]
 
     def counted(self) -> dict[tuple[str, str, str], float]:
-        """Return what was counted: by rule, queue and reason."""
         return {
             (labels["rule"], labels["queue"], labels["reason"]): value
             for labels, value in self.settler.metrics.read(series.DECISIONS)
@@ -98,12 +97,10 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def notice(key: str = "k1") -> Notice:
-    """Return a notice of the sender."""
     return Notice(NoOlm(), Pair(SENDER, "device:S", "m.room_key.withheld"), key, WHOLE)
 
 
 def messages(*keys: MailboxKey) -> LocalMessages:
-    """Return a message for each mailbox."""
     found: LocalMessages = {}
     for user_id, device_id in keys:
         found.setdefault(user_id, {})[device_id] = {"content": {}, "n": device_id}
@@ -116,7 +113,6 @@ def edus(*keys: MailboxKey) -> dict[str, Any]:
 
 
 def a_batch(*local: MailboxKey, abroad: Sequence[MailboxKey] = ()) -> Batch:
-    """Return a batch for mailboxes."""
     return Batch(messages(*local), edus(*abroad), SENDER, WHO, 0.0)
 
 
@@ -131,7 +127,6 @@ def add(
     content: Any = None,
     wildcard: bool = False,
 ) -> Candidate:
-    """Let a notice of a batch be in flight."""
     memory = place.settler.memories[queue]
     said = said or notice()
     memory.open(key, 0)
@@ -145,7 +140,6 @@ def add(
 
 
 def stored_at(batch: Batch, stream_id: int | None) -> None:
-    """Let a batch be stored, if it is."""
     batch.local = ObservedBatch(batch.local)
     batch.local.stream_id = stream_id
     batch.edus = ObservedBatch(batch.edus)
@@ -160,12 +154,10 @@ def store(place: Place, key: MailboxKey, stream_id: int, queue: str = "inbox") -
 
 
 def stream_ids(memory: Memory, key: MailboxKey) -> list[int]:
-    """Return what is remembered of a mailbox."""
     return sorted(record.stream_id for record in memory.peek(key) or ())
 
 
 def in_flight(memory: Memory) -> int:
-    """Count what is in flight."""
     return len(list(memory._in_flight))
 
 
@@ -328,7 +320,6 @@ def test_the_bytes_of_all_that_collapsed_are_counted(
 
 
 def test_what_cannot_be_encoded_takes_no_bytes() -> None:
-    """However its sender managed that."""
     deep: list[Any] = []
     deep.append(deep)
 

@@ -15,19 +15,15 @@ from tests.harness.databases.backlog import driven
 
 
 class Mine(NamedTuple):
-    """Something of somebody."""
-
     who: str
     number: int
 
 
 def taken(queue: Shares[Mine]) -> list[Mine]:
-    """Take everything."""
     return [queue.take() for _ in range(len(queue))]
 
 
 def filled(*items: tuple[str, int]) -> Shares[Mine]:
-    """Return a queue with items of somebody."""
     queue: Shares[Mine] = Shares()
     for item in items:
         queue.add(Mine(*item))
@@ -42,7 +38,6 @@ class Numbered(Piece):
 
 
 def work(**counts: int) -> Work[Numbered]:
-    """Return so many pieces of work of each."""
     queue: Work[Numbered] = Work()
     for who, count in counts.items():
         for number in range(count):
@@ -51,7 +46,6 @@ def work(**counts: int) -> Work[Numbered]:
 
 
 def pieces(some: list[Numbered]) -> list[tuple[str, int]]:
-    """Return whose they are, and which."""
     return [(piece.who, piece.number) for piece in some]
 
 
@@ -67,7 +61,6 @@ def pieces(some: list[Numbered]) -> list[tuple[str, int]]:
 def test_what_is_put_back_comes_in_the_next_turn(
     items: list[tuple[str, int]], expected: list[tuple[str, int]]
 ) -> None:
-    """As the first of the same somebody."""
     queue = filled(*items)
     queue.put_back(queue.take())
 

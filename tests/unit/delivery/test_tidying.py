@@ -70,7 +70,6 @@ class Around:
     stream: list[int]
 
     def do_some(self) -> None:
-        """Do as much as one statement can."""
         driven(self.tidying.do_some())
 
     def tidied(self) -> float:
@@ -93,18 +92,15 @@ def around(request: pytest.FixtureRequest) -> Around:
 
 
 def queued(*, is_queued: bool = True) -> RowState:
-    """Return what a database says of a row."""
     return RowState(is_queued, 0, never_acknowledged=False)
 
 
 def request(variant: str) -> Notice:
-    """Return a request or its cancellation."""
     pair = Pair(WHO, "S", "m.room_key_request", ("1",))
     return Notice(KeyRequests(vanishes=True), pair, variant, variant)
 
 
 def cancelled(memory: Memory) -> list[Superseded]:
-    """Let a request be cancelled; return what is to be deleted."""
     for stream_id, variant in [(5, REQUEST), (6, CANCELLATION)]:
         storing = memory.begin(A, request(variant), WHO, 0, 0.0)
         superseded = memory.settle(storing, stream_id)
@@ -208,7 +204,6 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(around: Around) -> No
 
 
 def test_mailboxes_of_what_does_not_fit_are_forgotten(around: Around) -> None:
-    """Others of the same somebody are kept."""
     around.tidying.add([Superseded(A, n, n + 1) for n in range(MOST_OF_ONE)], WHO)
     around.tidying.add([Superseded(B, 5, 6)], WHO)
 

@@ -27,7 +27,6 @@ USER, OTHER = "@r:here", "@q:here"
 
 
 def counted(play: Play, metric: prometheus_client.Counter, label: str) -> Counter[str]:
-    """Return what was counted so far, by a label."""
     so_far: Counter[str] = Counter()
     for labels, times in play.traffic.metrics.read(metric):
         so_far[labels[label]] += int(times)
@@ -35,7 +34,6 @@ def counted(play: Play, metric: prometheus_client.Counter, label: str) -> Counte
 
 
 def test_how_long_sorting_takes_is_counted() -> None:
-    """In seconds, and not since when."""
     play = Play()
     play.hs.pass_time(5)
     took_s: list[float] = []

@@ -35,8 +35,6 @@ class NaiveRow:
 
 @attrs.define(eq=False)
 class NaiveBox:
-    """A mailbox that is remembered."""
-
     handed_out: int
     learned: bool = False
     rows: list[NaiveRow] = attrs.Factory(list)
@@ -83,7 +81,6 @@ class NaiveMemory:
     def learn(
         self, key: MailboxKey, found: list[tuple[int, Notice]], stale: set[int]
     ) -> set[int]:
-        """Return the rows that are redundant."""
         box = self.boxes[key]
         known = {each.stream_id for each in box.rows}
         for stream_id, notice in found:
@@ -106,7 +103,6 @@ class NaiveMemory:
     def note_olm(
         self, user: str, sender: str, device: str | None, key: str | None
     ) -> int:
-        """Return how much of what is there an Olm message re-arms."""
         self.clock += 1
         self.olm.append((self.clock, user, sender, device, key))
         return sum(
@@ -176,7 +172,6 @@ class NaiveMemory:
 
 
 def same_pair(one: Notice, other: Notice) -> bool:
-    """Say whether two notices are of one pair."""
     return (one.rule.name, one.pair) == (other.rule.name, other.pair)
 
 
@@ -191,7 +186,6 @@ def covers(older: Notice, newer: Notice) -> bool:
 
 
 def goes(old: NaiveRow, new: NaiveRow) -> bool:
-    """Say whether a newer row makes an older one redundant."""
     older, newer = old.notice, new.notice
     if old.stream_id >= new.stream_id or not same_pair(older, newer):
         return False

@@ -47,7 +47,6 @@ def test_one_number_bounds_everything() -> None:
 
 
 def test_a_hundred_sessions_do_not_push_out_the_one_plain_notice() -> None:
-    """Each rule has its own room."""
     of = memory()
     store(of, no_olm(), 1)
     for number in range(MOST_OF_SENDER + 20):
@@ -60,7 +59,6 @@ def test_a_hundred_sessions_do_not_push_out_the_one_plain_notice() -> None:
 
 
 def test_a_sender_may_have_more_requests() -> None:
-    """Many are of one pair of devices."""
     of = memory()
     for number in range(MOST_REQUESTS_OF_SENDER):
         store(of, request(str(number)), number + 1)
@@ -191,7 +189,6 @@ class Bounded(RuleBasedStateMachine):
         assert _most(of) <= 4
 
     def teardown(self) -> None:
-        """Nothing is left of what is forgotten."""
         self.patch.undo()
         for key in self.KEYS:
             self.memory.forget(key)

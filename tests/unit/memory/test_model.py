@@ -67,7 +67,6 @@ class Beside(RuleBasedStateMachine):
         self.now_s = 0.0
 
     def next_id(self) -> int:
-        """Return a stream ID; those of what is found lie between."""
         self.stream_id += 10
         return self.stream_id
 
@@ -86,7 +85,6 @@ class Beside(RuleBasedStateMachine):
     @precondition(lambda self: self.on_their_way)
     @rule(data=st.data(), only_one=st.sampled_from([True, True, True, False]))
     def settle(self, data: st.DataObject, only_one: bool) -> None:
-        """A notice was stored, in whatever order."""
         storing, row, stream_id = self._take(data)
         superseded = self.memory.settle(storing, stream_id, only_one_in_row=only_one)
         expected = self.naive.settle(row, stream_id, only_one=only_one)
@@ -162,7 +160,6 @@ class Beside(RuleBasedStateMachine):
     @precondition(lambda self: any(self.naive.all_rows()))
     @rule(data=st.data(), gone=st.booleans())
     def look(self, data: st.DataObject, gone: bool) -> None:
-        """The row of a record is looked at: it is there, or gone."""
         row = data.draw(st.sampled_from(list(self.naive.all_rows())))
         record = self._record(row)
         if gone:
@@ -179,7 +176,6 @@ class Beside(RuleBasedStateMachine):
 
     @rule(seldom=st.integers(0, 9))
     def clear(self, seldom: int) -> None:
-        """Everything is forgotten, but what is on its way."""
         if not seldom:
             self.memory.clear()
             self.naive.boxes.clear()
@@ -215,7 +211,6 @@ class Beside(RuleBasedStateMachine):
             assert box.learned == mailbox.learned
 
     def teardown(self) -> None:
-        """Nothing is left of what is forgotten."""
         for storing, _, _ in self.on_their_way:
             self.memory.abandon(storing)
         assert not list(self.memory._in_flight)

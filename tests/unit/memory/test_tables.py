@@ -26,7 +26,6 @@ def record(stream_id: int, who: str = "a", notice: Notice | None = None) -> Reco
 
 
 def test_records_are_ordered_by_age_and_no_name_is_kept_without_any() -> None:
-    """However they come."""
     of: dict[str, ByAge] = {}
     some = [record(stream_id) for stream_id in (3, 1, 2, 4)]
     for each in some:
@@ -42,7 +41,6 @@ def test_records_are_ordered_by_age_and_no_name_is_kept_without_any() -> None:
 def test_who_has_most_is_known_whatever_comes_and_goes(
     changes: list[tuple[str, bool]],
 ) -> None:
-    """As if all were counted each time."""
     by_who = ByWho([])
     naive: dict[str, ByAge] = {who: [] for who in "abcd"}
     for number, (who, comes) in enumerate(changes):

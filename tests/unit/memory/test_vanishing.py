@@ -23,7 +23,6 @@ OPENED, PUSHED_OUT = 10, 50
 
 
 def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
-    """Return a memory that has one mailbox open."""
     of = naming.memory(sees_reads=True, position=lambda: PUSHED_OUT)
     of.forget(R1)
     of.open(R1, opened)
@@ -33,19 +32,16 @@ def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
 
 
 def read_to_the_end(of: Memory, *found: tuple[int, Notice]) -> None:
-    """Learn all rows of the mailbox."""
     naming.learn(of, *found)
     of.vanishing.note_whole(of.open(R1, OPENED))
 
 
 def request(content: str = "c", request_id: str = "1") -> Notice:
-    """Return a request whose cancellation may vanish."""
     pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
     return Notice(RULE, pair, content, REQUEST)
 
 
 def cancellation(request_id: str = "1") -> Notice:
-    """Return what takes it back."""
     pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
     return Notice(RULE, pair, "cancelled", CANCELLATION)
 
@@ -150,7 +146,6 @@ def test_nothing_of_the_pair_may_be_in_flight() -> None:
 
 
 def test_a_request_that_is_settled_after_its_cancellation_is_waited_for() -> None:
-    """On PostgreSQL ten threads shuffle."""
     of = memory()
     play(of, "r11a")
     late = begin(of, request("b"))
@@ -162,7 +157,6 @@ def test_a_request_that_is_settled_after_its_cancellation_is_waited_for() -> Non
 
 
 def push_out(of: Memory) -> None:
-    """Ask for so much that the oldest request is forgotten."""
     for number in range(1000):
         store(of, request("c", f"other {number}"), 100 + number)
     assert 12 not in stream_ids(of)

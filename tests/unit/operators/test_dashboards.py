@@ -27,7 +27,6 @@ def named(pairs: list[tuple[str, str]]) -> Any:
 
 
 def documented() -> dict[str, set[str]]:
-    """Return each metric's labels, as docs/metrics.md has them."""
     text = (dashboards.DOCS / "metrics.md").read_text()
     rows = re.findall(r"^\| `(synapse_withheld_\w+)` \| \w+ \|([^|]*)\|", text, re.M)
     return {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
@@ -48,7 +47,6 @@ def test_what_is_asked_for_is_documented(expression: str) -> None:
 
 
 def test_every_metric_is_on_the_dashboard() -> None:
-    """None is counted for nobody."""
     shown = [dashboards.metrics_in(text) for _, text in dashboards.panel_queries()]
     assert documented().keys() - set().union(*shown) == set()
 

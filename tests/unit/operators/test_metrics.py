@@ -33,7 +33,6 @@ def table(heading: str) -> list[list[str]]:
 
 
 def metric_line(metric: Any) -> list[str]:
-    """Return name, type and labels of a metric."""
     described = next(iter(metric.describe()))
     suffix = "_total" if described.type == "counter" else ""
     labels = [name for name in metric._labelnames if name != SERVER_NAME_LABEL]
@@ -77,7 +76,6 @@ def test_a_rate_sees_the_first_burst() -> None:
 
 
 def test_every_code_of_a_message_is_known() -> None:
-    """Also where it is made up."""
     contents: list[Any] = [
         *({"code": code} for code in (*SESSION_CODES, NO_OLM, "made up", 1)),
         {"code": NO_OLM, "algorithm": "m.megolm.v1.aes-sha2", "sender_key": "key"},
@@ -86,7 +84,6 @@ def test_every_code_of_a_message_is_known() -> None:
 
 
 def test_no_label_holds_an_identifier() -> None:
-    """Labels are from small fixed sets."""
     allowed = {SERVER_NAME_LABEL, "code", "source", "decision", "queue", "reason"}
     allowed |= {"rule", "direction", "stage", "version", "mode", "repeat", "work"}
     assert {name for metric in ALL for name in metric._labelnames} <= allowed

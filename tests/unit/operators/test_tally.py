@@ -24,7 +24,6 @@ def test_notices_count_for_their_sender_and_their_mailbox() -> None:
 
 
 def test_invented_names_take_no_more_room_than_real_ones() -> None:
-    """However many, and however long."""
     tally = Tally(lambda: 0.0)
     for number in range(2 * CAPACITY):
         sender = f"@{number}" + "s" * 10_000

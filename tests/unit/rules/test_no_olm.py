@@ -23,7 +23,6 @@ def notice(
     merge_scopes: bool = True,
     **changed: Any,
 ) -> Notice:
-    """Read what has to be a notice."""
     found = NoOlm(merge_scopes).read(sender, message_type, content(**changed))
     assert found is not None
     return found

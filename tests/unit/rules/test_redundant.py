@@ -44,7 +44,6 @@ class Message:
 
 
 def reference(messages: list[Message], newest_id: int, *, merges: bool) -> set[int]:
-    """Return which of the messages, numbered from 1, may go."""
     return {
         number
         for number, older in enumerate(messages, 1)
@@ -54,7 +53,6 @@ def reference(messages: list[Message], newest_id: int, *, merges: bool) -> set[i
 
 
 def makes_redundant(newer: Message, older: Message, merges: bool) -> bool:
-    """Say so of two messages, whatever they are."""
     said = [
         {"sender": each.sender, "type": each.type, "content": each.content}
         for each in (older, newer)
@@ -66,7 +64,6 @@ def makes_redundant(newer: Message, older: Message, merges: bool) -> bool:
 
 
 def rows_of(messages: list[Message], *, merges: bool = True) -> list[Row]:
-    """Return the rows of a mailbox, numbered from 1."""
     rows = []
     for number, each in enumerate(messages, 1):
         notice = RULES[merges].read(each.sender, each.type, each.content)
@@ -231,7 +228,6 @@ def test_settling_one_by_one_leaves_what_is_found_at_once(
 def test_no_slots_left_means_that_rows_stay(
     messages: list[Message], merges: bool
 ) -> None:
-    """Never that others go."""
     rows = rows_of(messages, merges=merges)
     everything = {older for older, _ in redundant(rows, len(rows))}
     for most in range(4):
@@ -241,7 +237,6 @@ def test_no_slots_left_means_that_rows_stay(
 
 
 def test_nothing_is_newer_where_nothing_of_the_pair_was_seen() -> None:
-    """Of none, or of others alone."""
     older, other = rows_of([key_request(), key_request(request_id="2")])
     walk = Backwards(2)
     assert walk.newer_than(older.notice) is None
@@ -252,7 +247,6 @@ def test_nothing_is_newer_where_nothing_of_the_pair_was_seen() -> None:
 
 
 def test_slots_of_all_that_was_seen_are_counted_together() -> None:
-    """However few the last one took."""
     one, two, three = (key_request(body=body) for body in "123")
     rows = rows_of([one, two, three, three, two, one])
     walk = Backwards(6, most_slots=2)
@@ -270,7 +264,6 @@ def test_copies_take_no_more_slots() -> None:
 
 
 def no_olm(key: str = "key1", *, seen: bool = False, **more: Any) -> Message:
-    """Return a notice that there is no Olm session."""
     content = {
         "algorithm": "m.megolm.v1.aes-sha2",
         "code": "m.no_olm",
@@ -283,19 +276,16 @@ def no_olm(key: str = "key1", *, seen: bool = False, **more: Any) -> Message:
 
 
 def key_request(action: str = "request", **more: Any) -> Message:
-    """Return a request for a key, or its cancellation."""
     content = {"action": action, "requesting_device_id": "D", "request_id": "1"}
     return Message("@s:hs", KEY_REQUEST, {**content, **more})
 
 
 def verification(kind: str = VERIFICATION_REQUEST, **more: Any) -> Message:
-    """Return a request to verify, or its cancellation."""
     content = {"transaction_id": "1", "from_device": "D", **more}
     return Message("@s:hs", kind, content)
 
 
 def stale(message: Message) -> Message:
-    """Return a message that no client heeds any more."""
     return attrs.evolve(message, stale=True)
 
 
@@ -325,7 +315,6 @@ def test_what_is_stale_goes_for_anything_newer() -> None:
 
 
 def test_a_row_costs_the_same_however_many_its_pair_has() -> None:
-    """It looks at a few slots."""
     requests = [key_request(body=str(number)) for number in range(2000)]
     walk = Backwards(len(requests))
     rows = rows_of(requests)

@@ -49,7 +49,6 @@ EACH = pytest.mark.parametrize("of", [KEYS, SECRETS, VERIFICATIONS])
 
 
 def read(rule: CancellableRule, message: Any, **changed: Any) -> Notice:
-    """Read what has to be a request or a cancellation."""
     message_type, content = message
     found = rule.read("@s:hs", message_type, {**content, **changed})
     assert found is not None
@@ -57,7 +56,6 @@ def read(rule: CancellableRule, message: Any, **changed: Any) -> Notice:
 
 
 def verification(kind: str = VERIFY, **changed: Any) -> Notice:
-    """Read a message of a verification."""
     return read(VERIFICATIONS[0], (kind, VERIFICATION), **changed)
 
 
@@ -96,7 +94,6 @@ def test_a_pair_is_of_a_device_and_a_request_or_of_a_transaction() -> None:
 
 @EACH
 def test_each_is_stored_for_what_it_does_to_the_queued_one(of: Of) -> None:
-    """As metrics tell it; none collapses."""
     rule, asks, takes_back = of
     request, cancellation = read(rule, asks), read(rule, takes_back)
     another, other_reason = read(rule, asks, body={}), read(rule, takes_back, reason="")
@@ -132,7 +129,6 @@ def test_only_a_request_waits_for_an_answer(of: Of) -> None:
 
 
 def test_a_verification_may_name_no_device() -> None:
-    """Then nobody is asked about it."""
     named = [verification(from_device=each) for each in (None, "", 1, "D" * 256)]
 
     assert set() == askers_of(named)

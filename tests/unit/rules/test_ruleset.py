@@ -20,7 +20,6 @@ NAMES = [each.name for each in attrs.fields(RulesConfig)]
 
 
 def test_every_name_of_the_configuration_is_a_rule() -> None:
-    """In the same order."""
     assert NAMES == [rule.name for rule in EVERYTHING.rules]
 
 
@@ -29,7 +28,6 @@ def test_every_name_of_the_configuration_is_a_rule() -> None:
 def test_cancellations_vanish_where_that_is_chosen(
     name: str, chosen: bool | str
 ) -> None:
-    """Those of that rule alone."""
     changed: dict[str, Any] = {name: chosen}
     rules = attrs.evolve(EVERY_RULE, **changed)
 
@@ -39,14 +37,11 @@ def test_cancellations_vanish_where_that_is_chosen(
 
 
 def test_by_default_there_is_one_rule() -> None:
-    """The one that this began with."""
     assert (NoOlm(),) == Ruleset.of(Config()).rules
     assert (NoOlm(merge_scopes=False),) == Ruleset.of(Config(merge_scopes=False)).rules
 
 
 def test_where_types_say_enough_no_code_is_looked_for() -> None:
-    """Each costs a pass over every row."""
-
     def marks(**chosen: bool) -> tuple[str, ...]:
         return Ruleset.of(Config(rules=RulesConfig(**chosen))).marks
 

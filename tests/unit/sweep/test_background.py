@@ -42,7 +42,6 @@ class Slept:
 
 @pytest.fixture
 def sample() -> Callable[[str], float]:
-    """Return what tells how much a metric has grown."""
     labels = {SERVER_NAME_LABEL: SERVER} if SERVER_NAME_LABEL else {}
     of_one = {"failures_total": {"stage": "sweep"}, "sweep_rows_total": {}}
     for name in ("notices", "deleted", "deleted_bytes"):
@@ -60,7 +59,6 @@ def sample() -> Callable[[str], float]:
 def background(
     rows: FakeRows, sleep: Slept, estimate: int | Exception = 8
 ) -> BackgroundSweep:
-    """Return a sweep in batches of two."""
     backlog = mock.AsyncMock()
     backlog.estimate.side_effect = itertools.repeat(estimate)
     return BackgroundSweep(
@@ -72,14 +70,12 @@ def background(
 
 
 def mailbox(count: int) -> FakeRows:
-    """Return a mailbox with copies of one notice."""
     return FakeRows({("@r:hs", "R", number): notice() for number in range(count)})
 
 
 def test_it_rests_after_each_batch_and_tells_how_far_it_is(
     sample: Callable[[str], float],
 ) -> None:
-    """Until it is done."""
     slept = Slept(lambda: (sample("sweep_position"), sample("sweep_done")))
     driven(background(mailbox(7), slept).sweep_once())
     assert [PAUSE_S] * 4 == slept.seconds
@@ -106,17 +102,6 @@ def test_after_a_failure_it_rests_and_after_many_in_a_row_it_gives_up(
     assert "the sweep gave up" in caplog.text
     driven(sweep.sweep_once())
     assert (1, 1) == (len(rows.table), sample("sweep_done"))
-
-
-@pytest.mark.parametrize("estimate", [ConnectionError("as asked for"), 0])
-def test_without_an_estimate_it_sweeps_all_the_same(
-    sample: Callable[[str], float], estimate: int | Exception
-) -> None:
-    """Its position is 0 until it is done."""
-    rows, slept = mailbox(3), Slept(lambda: sample("sweep_position"))
-    driven(background(rows, slept, estimate).sweep_once())
-    assert 1 == len(rows.table)
-    assert [0, 1] == slept.seen
 
 
 def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:

@@ -48,7 +48,6 @@ def verification(transaction: str, kind: str = "request", **more: object) -> str
 
 
 def test_what_the_statement_leaves_out_makes_nothing_redundant() -> None:
-    """It is too long for a notice."""
     assert [1, 3] == stay(None, notice(), notice())
 
 
@@ -126,11 +125,3 @@ def test_of_every_rule_what_the_table_says_is_found(
     # Rows that are no notices make none redundant.
     count = len(stay(*texts[:at], other(), *texts[at:]))
     assert len(texts) + 1 - len(expected) == count
-
-
-def test_sizes_are_bytes() -> None:
-    """Not characters."""
-    text = notice(reason="x").replace('"x"', '"\N{SNOWMAN}"')
-
-    assert [len(text.encode())] == [each.size for each in found(text)]
-    assert len(text.encode()) == len(text) + 2

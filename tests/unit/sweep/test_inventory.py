@@ -21,7 +21,6 @@ A, B, C, D = map(Kind, "abcd")
 
 
 def counted(lines: list[Line], limit: int = 10, batch: int = 3) -> Inventory:
-    """Add lines up, some at a time."""
     made = Inventory(limit)
     for start in range(0, len(lines), batch):
         made.add(lines[start : start + batch])
@@ -30,14 +29,12 @@ def counted(lines: list[Line], limit: int = 10, batch: int = 3) -> Inventory:
 
 
 def of(name: str, **kinds: int) -> list[Line]:
-    """Return rows of a name."""
     return [
         ((name,), Kind(kind), 10) for kind, rows in kinds.items() for _ in range(rows)
     ]
 
 
 def test_a_hundred_messages_are_a_sync() -> None:
-    """So Synapse answers."""
     syncs = {rows: Long(("x",), rows, ()).syncs for rows in (1, 100, 101, 250)}
     assert {1: 1, 100: 1, 101: 2, 250: 3} == syncs
 
@@ -51,7 +48,6 @@ NAMES = st.lists(
 def test_it_is_what_plain_counting_says(
     names: list[dict[str, int]], limit: int, batch: int
 ) -> None:
-    """However many come at once."""
     lines = [each for n, kinds in enumerate(names) for each in of(str(n), **kinds)]
     made = counted(lines, limit, batch)
     assert len(names) == made.names

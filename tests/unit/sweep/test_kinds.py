@@ -32,17 +32,14 @@ NAMES = st.sampled_from(
 
 
 def written(message: Any) -> str:
-    """Return a text as Synapse writes it."""
     return json.dumps(message, separators=(",", ":"))
 
 
 def told(text: str, *, whole: bool = True) -> Kind:
-    """Return the kind, told as a survey tells it."""
     return kind_of(text, type_of(text), whole=whole)
 
 
 def plainly(text: str) -> Kind:
-    """Return the kind, told by reading all of a text."""
     message = json.loads(text)
     kind = Kind(message["type"])
     if kind.type != WITHHELD:
@@ -80,7 +77,6 @@ def test_a_row_of_an_outbox_is_told_by_either_end(
 def test_what_is_in_no_such_order_is_read(
     message: dict[str, Any], spaces: bool
 ) -> None:
-    """Nobody promises how rows look."""
     text = json.dumps(message) if spaces else written(message)
     message_type = message.get("type")
     known = isinstance(message_type, str)
@@ -89,7 +85,6 @@ def test_what_is_in_no_such_order_is_read(
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", '"type"', '{"type":1}'])
 def test_what_holds_no_message_is_unreadable(text: str) -> None:
-    """One kind of its own."""
     assert UNREADABLE == told(text)
     assert UNREADABLE == told(text, whole=False)
 
@@ -101,7 +96,6 @@ def test_a_long_type_is_cut() -> None:
 
 
 def test_an_edu_of_several_codes_says_so() -> None:
-    """It is one row."""
     contents = [make_notice("k", None), {"code": "m.unverified"}]
     by_device = dict(zip("AB", contents))
     edu = {"type": WITHHELD, "messages": {"@u:hs": by_device, "@v:hs": 5}}

@@ -34,7 +34,6 @@ def swept(texts: list[str]) -> list[int]:
 
 
 def finish(sweep: Sweep) -> Progress:
-    """Sweep to the end."""
     while not sweep.progress.done:
         driven(sweep.step())
     return sweep.progress
@@ -42,7 +41,6 @@ def finish(sweep: Sweep) -> Progress:
 
 @pytest.mark.parametrize("odd", ['{"m.no_olm":', '["m.no_olm"]'])
 def test_what_is_no_message_is_in_nobodys_way(odd: str) -> None:
-    """Whoever wrote it."""
     assert [2, 3] == swept([notice(), odd, notice()])
 
 
@@ -85,7 +83,6 @@ def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
 def test_rows_that_share_a_place_are_left_alone(batch_size: int) -> None:
-    """Whoever deletes one deletes both."""
     rows = FakeRows({(*R, number): notice() for number in range(1, 8)})
     rows.doubles = {(*R, 3): other(), (*R, 5): notice(), (*R, 7): other()}
     sweep = Sweep(rows, Options(batch_size=batch_size))
