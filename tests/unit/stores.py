@@ -86,22 +86,6 @@ class Apart(OnlyHalf):
         return 1
 
 
-class Together(OnlyHalf):
-    """The store of Synapse 1.98 to 1.153."""
-
-    async def add_messages_to_device_inbox(
-        self,
-        local_messages_by_user_then_device: Any,
-        remote_messages_by_destination: Any,
-    ) -> int:
-        local, remote = (
-            local_messages_by_user_then_device,
-            remote_messages_by_destination,
-        )
-        self.called.append((local, remote))
-        return 1
-
-
 class Renamed(Apart):
     async def add_local_messages_from_client_to_device_inbox(
         self, messages: Any

@@ -9,7 +9,7 @@ import pytest
 
 from synapse_withheld import synapse_internals, wrappers
 from synapse_withheld.delivery.batch import ObservedBatch
-from tests.unit.stores import Apart, Together, Traffic, intercepted
+from tests.unit.stores import Apart, Traffic, intercepted
 
 MESSAGES: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
 LEFT: Any = {"@a:hs": {"A": {}}}
@@ -91,7 +91,7 @@ def test_a_read_is_noted_when_it_begins() -> None:
 def test_every_way_to_call_a_read_works() -> None:
     """By position and by name; how many it takes is Synapse's business."""
     traffic = Traffic()
-    store = intercepted(Together(), traffic)
+    store = intercepted(Apart(), traffic)
     named = {"user_id": "@a:hs", "device_id": "A", "from_stream_id": 5}
 
     async def read() -> None:

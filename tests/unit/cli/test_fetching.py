@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, first, get
+from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
 from tests.harness.homeservers.certificate import self_signed
 
 
@@ -101,9 +101,3 @@ def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
         path.write_bytes(content)
         with pytest.raises(UnreachableError, match=r"its certificate .*tls\.crt"):
             get(address)
-
-
-def test_only_where_no_address_answers_all_are_named() -> None:
-    nobody = [Address.of(f"http://{host}:1/a") for host in ("127.0.0.1", "[::1]")]
-    with pytest.raises(UnreachableError, match=r"^http://127.*/a: it .*; http.*/a: it"):
-        first(nobody, get)

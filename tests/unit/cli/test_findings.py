@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.commands.check import is_acting
 from synapse_withheld.cli.shared import findings
 from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
 from synapse_withheld.cli.shared.homeserver.address import Address
@@ -143,22 +142,3 @@ def test_a_process_acts_if_it_says_so(
     found = findings.acting(running, "master")
     assert states(*found) == expected
     assert says in "".join(each.found for each in found)
-
-
-@pytest.mark.parametrize(
-    ("state", "says", "acts"),
-    [
-        (WRONG, "cannot be told before the above", False),
-        (NOTE, "not told without metrics or an", None),
-    ],
-)
-def test_what_could_not_be_found_out_is_unknown(
-    state: str, says: str, acts: bool | None
-) -> None:
-    """Each question has an answer, in their order."""
-    known = Finding("metrics", state, "", "do")
-    found = findings.complete([known])
-    assert [each.question for each in found] == list(findings.QUESTIONS)
-    unknown = [each for each in found if each is not known]
-    assert all(each.state == UNKNOWN and says in each.found for each in unknown)
-    assert is_acting(found) is acts

@@ -60,19 +60,6 @@ def test_every_listener_is_named_once_with_its_certificate() -> None:
     assert [9000, 9001] == [each.port for each in found]
 
 
-def test_a_worker_has_listeners_of_its_own() -> None:
-    """Those of the main process are in the shared file."""
-    config = {
-        "enable_metrics": True,
-        "listeners": [METRICS],
-        "worker_listeners": [{**METRICS, "port": 9001}],
-    }
-    assert ["http://127.0.0.1:9001/_synapse/metrics"] == urls(config, worker=True)
-    del config["worker_listeners"]
-    with pytest.raises(NoMetricsError, match="worker_listeners"):
-        urls(config, worker=True)
-
-
 def test_a_worker_serves_the_resource_in_any_case() -> None:
     """The main process only with metrics enabled, and no process a listener."""
     config = {"listeners": [TELLING], "worker_listeners": [TELLING]}
@@ -97,14 +84,6 @@ def test_the_old_keys_count() -> None:
         urls(old)
     found = http_addresses(old, "/x", worker=False)
     assert ["https://127.0.0.1:8448/x", "http://127.0.0.1:8048/x"] == [*map(str, found)]
-
-
-def test_what_modules_add_is_on_every_listener_for_http() -> None:
-    socket = {**TELLING, "path": "/s"}
-    del socket["port"]
-    config = {"listeners": [METRICS, {**CLIENT, "bind_address": "::1"}, socket]}
-    found = http_addresses(config, "/x", worker=False)
-    assert ["http://[::1]:1/x", "http://unix:/s:/x"] == [*map(str, found)]
 
 
 @pytest.mark.parametrize(

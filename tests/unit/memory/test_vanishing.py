@@ -206,25 +206,6 @@ def test_where_nothing_vanishes_nothing_is_noted() -> None:
         assert of.open(R1, OPENED).asked is None
 
 
-def test_a_cancellation_that_was_found_stays() -> None:
-    """An old Synapse may have stored it for somebody else."""
-    of = memory()
-    play(of, "r11")
-    read_to_the_end(of, (12, cancellation()))
-
-    assert [] == play(of, "g11")
-
-
-def test_after_an_eviction_what_was_asked_is_not_known() -> None:
-    """What is found counts from where the mailbox is opened again."""
-    of = memory()
-    play(of, "r11")
-    of.forget(R1)
-    of.open(R1, 11)
-
-    assert [] == play(of, "f11 c12 g11")
-
-
 def test_nothing_is_kept_of_what_is_gone() -> None:
     """Or whoever asks and cancels for ever would fill the memory."""
     of = memory()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synapse_withheld.rules.content import code_of
-from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, type_of
-from tests.harness.clients.messages import WITHHELD, make_notice
+from synapse_withheld.sweep.kinds import UNREADABLE, Kind, kind_of, type_of
+from tests.harness.clients.messages import WITHHELD
 from tests.harness.databases.backlog import text_of
 
 JSON = st.recursive(
@@ -73,16 +73,6 @@ def test_a_row_of_an_outbox_is_told_by_either_end(
     assert expected == told(written(edu))
 
 
-@given(st.dictionaries(st.sampled_from(["type", "x", "content"]), JSON), st.booleans())
-def test_what_is_in_no_such_order_is_read(
-    message: dict[str, Any], spaces: bool
-) -> None:
-    text = json.dumps(message) if spaces else written(message)
-    message_type = message.get("type")
-    known = isinstance(message_type, str)
-    assert (Kind(str(message_type)) if known else UNREADABLE) == told(text)
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", '"type"', '{"type":1}'])
 def test_what_holds_no_message_is_unreadable(text: str) -> None:
     assert UNREADABLE == told(text)
@@ -93,12 +83,3 @@ def test_a_long_type_is_cut() -> None:
     """Senders choose types, and what is counted is remembered."""
     kind = told(text_of("@s:hs", "x" * 100_000, {}))
     assert 255 == len(kind.type)
-
-
-def test_an_edu_of_several_codes_says_so() -> None:
-    contents = [make_notice("k", None), {"code": "m.unverified"}]
-    by_device = dict(zip("AB", contents))
-    edu = {"type": WITHHELD, "messages": {"@u:hs": by_device, "@v:hs": 5}}
-    assert Kind(WITHHELD, SEVERAL) == told(written(edu))
-    by_device["B"] = contents[0]
-    assert Kind(WITHHELD, "m.no_olm") == told(written(edu))
