@@ -202,6 +202,27 @@ def test_what_was_passed_over_is_forgotten(place: Place) -> None:
     ]
 
 
+def test_mailboxes_that_were_opened_while_something_for_all_was_stored_are_doubted(
+    place: Place,
+) -> None:
+    """Not those in which it was in flight, and nobody else's."""
+    batch = a_batch((USER, WILDCARD))
+    batch.to_all.append((USER, notice()))
+    add(place, batch, A, wildcard=True)
+    add(place, batch, B)
+    for key in (A, B, (USER, "C"), (OTHER, "A")):
+        place.inbox.open(key, 0).learned = True
+    stored_at(batch, 7)
+    place.settler.settle(batch)
+
+    learned = {
+        key: mailbox.learned
+        for key in (A, B, (USER, "C"), (OTHER, "A"))
+        if (mailbox := place.inbox.peek(key)) is not None
+    }
+    assert {A: True, B: False, (USER, "C"): False, (OTHER, "A"): True} == learned
+
+
 def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten(
     place: Place,
 ) -> None:
