@@ -29,7 +29,6 @@ from tests.unit.memory.naming import pairs, records
 MAILBOXES = [("@r:hs", "D1"), ("@r:hs", "D2"), ("@q:hs", "D1")]
 SENDERS = ["@s:hs", "@t:hs"]
 KEYS = ["k1", "k2"]
-RULES = (NoOlm(), SessionWithheld(), KeyRequests())
 NOTICES = [
     *(
         Notice(NoOlm(), Pair(sender, "device:A", "w"), key, variant)

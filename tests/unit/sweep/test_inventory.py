@@ -17,8 +17,6 @@ from synapse_withheld.sweep.inventory import (
 )
 from synapse_withheld.sweep.kinds import Kind
 
-A, B, C, D = map(Kind, "abcd")
-
 
 def counted(lines: list[Line], limit: int = 10, batch: int = 3) -> Inventory:
     made = Inventory(limit)
