@@ -208,33 +208,25 @@ async def statements(homeserver: Homeserver) -> dict[str, int]:
 
 
 @in_reactor
-async def test_a_request_for_many_invented_users_has_each_looked_up_once(
-    hostile: Homeserver,
-) -> None:
-    """Of one sender only so much is queued."""
+async def test_invented_users_are_not_looked_up(hostile: Homeserver) -> None:
+    """Synapse found that they have no devices."""
     sender = await hostile.register(new_name("inventor"))
 
     cost = await Cost(hostile).of(sender, invented_users(sender, MOST_OF_ONE))
 
-    assert 0 < cost.queued <= MOST_OF_ONE
-    assert set(cost.statements) == {"withheld_read_devices"}
-    assert cost.statements["withheld_read_devices"] <= MOST_OF_ONE
+    assert (0, {}) == (cost.queued, cost.statements)
 
 
 @in_reactor
-async def test_a_request_for_many_invented_devices_has_each_looked_up_once(
-    hostile: Homeserver,
-) -> None:
-    """They take no room once it is known that they do not exist."""
+async def test_invented_devices_are_not_looked_up(hostile: Homeserver) -> None:
+    """They take no room: Synapse found that they do not exist."""
     sender = await hostile.register(new_name("inventor"))
     devices = invented_devices(sender, await hostile.register(new_name("victim")))
     before = await remembered(hostile)
 
     cost = await Cost(hostile).of(sender, devices(MOST_OF_ONE))
 
-    assert 0 < cost.queued <= MOST_OF_ONE
-    assert "withheld_read_mailboxes" in cost.statements
-    assert sum(cost.statements.values()) <= MOST_OF_ONE
+    assert (0, {}) == (cost.queued, cost.statements)
     assert await remembered(hostile) == before
 
 

@@ -195,7 +195,6 @@ class Learning:
             await self.sleep(0)
 
     def _give_up(self, item: _Unlearned) -> None:
-        item.mailbox.is_due = False
         self.memory.forget(item.key)
 
 

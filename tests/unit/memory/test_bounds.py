@@ -70,6 +70,24 @@ def test_a_sender_may_have_more_requests() -> None:
     assert not is_learned(of)
 
 
+def test_in_a_full_mailbox_who_holds_most_makes_room() -> None:
+    """Whoever comes; those who hold little keep it."""
+    of = memory(Limits(200_000, of_mailbox=6, of_who_in_mailbox=4))
+    for number in range(2):
+        store(of, no_olm(), number + 1)
+        store(of, no_olm(sender=f"@few{number}:hs"), number + 11)
+    for number in range(3):
+        store(of, no_olm(sender=f"@u{number}:else"), number + 21, who="else")
+    assert is_learned(of)
+    store(of, no_olm(sender="@new:hs"), 31)
+
+    assert [2, 11, 12, 22, 23, 31] == stream_ids(of)
+    assert not is_learned(of)
+    learn(of, (5, no_olm(sender="@old:hs")))
+
+    assert [2, 5, 11, 12, 23, 31] == stream_ids(of)
+
+
 def test_of_a_large_mailbox_only_some_is_forgotten_at_once() -> None:
     """All of it would hold up everybody; what is left is right as far as it goes."""
     of = memory(Limits(400, of_mailbox=400, of_who=400, of_who_in_mailbox=400))
@@ -89,7 +107,7 @@ def test_in_a_full_mailbox_of_equals_the_oldest_make_room() -> None:
     of = memory(Limits(200_000, of_mailbox=6, of_who_in_mailbox=6))
     found = [(number, no_olm(sender=f"@u{number}:hs")) for number in range(1, 21)]
     for page in (found[10:], found[:10]):
-        learn(of, *page)
+        learn(of, *reversed(page))
         assert [*range(15, 21)] == stream_ids(of)
     store(of, no_olm(), 21)
 
