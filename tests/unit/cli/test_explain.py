@@ -248,7 +248,6 @@ def test_what_synapse_answered_is_read_as_it_came(
 
 
 def test_a_file_may_have_several_answers_or_none(explain: Any) -> None:
-    """What shares a line shares its number."""
     text = f"{json.dumps([NOTICE, NOTICE])}\n\n{json.dumps(NOTICE)}"
     _, out, _ = explain(text, "--json")
     assert [1, 1, 3] == [json.loads(each)["line"] for each in out.splitlines()]

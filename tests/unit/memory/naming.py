@@ -16,7 +16,7 @@ from synapse_withheld.rules.withheld import SessionWithheld
 
 R1: MailboxKey = ("@r:hs", "D1")
 R2: MailboxKey = ("@r:hs", "D2")
-SENDER = "@s:hs"
+SENDER, OTHER = "@s:hs", "@t:hs"
 
 
 def memory(limits: Limits | None = None, **changed: Any) -> Memory:

@@ -11,6 +11,7 @@ from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 from tests.unit.memory.naming import (
+    OTHER,
     R1,
     R2,
     SENDER,
@@ -72,6 +73,136 @@ def test_what_is_queued_says_as_much_or_not_and_goes_or_stays(
         assert ([6] if goes else [5, 6]) == stream_ids(of, key)
 
 
+def test_of_several_rows_that_say_it_the_newest_is_believed() -> None:
+    """Here one that names nothing and one that names a session."""
+    of = memory()
+    store(of, no_olm(), 5)
+    store(of, scoped(), 6)
+
+    assert records(of) == [
+        of.believe(R1, notice, 0.0).record for notice in (no_olm(), scoped())
+    ]
+
+
+def test_what_was_found_in_the_database_is_not_believed() -> None:
+    """Nobody knows what passed since it was stored, nor whether its sender sent it.
+
+    So two keys stay until a newer one is seen arriving.
+    """
+    of = memory()
+    learn(of, (5, no_olm()))
+    assert decision.REPEATED is why(of)
+    assert [] == learn(of, (6, no_olm("k2")))
+    assert decision.NEW_KEY is why(of)
+
+    assert [(5, 7), (6, 7)] == store(of, no_olm("k3"), 7)
+
+
+def test_a_newer_row_with_another_key_has_the_last_word() -> None:
+    """However it came there: the older one does not say what a reader sees last."""
+    of = memory()
+    store(of, no_olm(), 5)
+    learn(of, (7, no_olm("k2")))
+
+    assert [5, 7] == stream_ids(of)
+    assert decision.NEW_KEY is why(of)
+
+
+def test_nothing_is_believed_while_something_else_of_the_pair_is_in_flight() -> None:
+    """It may be stored last.
+
+    Equal copies and other pairs are harmless: counting copies would make every storm
+    feed itself.
+    """
+    of = memory()
+    begin(of, no_olm())
+    assert decision.FIRST is why(of)
+    store(of, no_olm(), 5)
+    store(of, withheld(), 6)
+    begin(of, no_olm("k2"), R2)
+    begin(of, no_olm("k2", sender=OTHER))
+    begin(of, no_olm("k2", device="B"))
+    for queued, others in {
+        no_olm(): [no_olm("k2"), scoped(), scoped("k2")],
+        withheld(): [withheld(code="m.blacklisted")],
+    }.items():
+        for other in others:
+            assert decision.DUPLICATE is why(of, queued)
+            storing = begin(of, other)
+            assert decision.NOT_REPEATED is why(of, queued)
+            of.abandon(storing)
+
+
+def test_what_may_have_been_handed_out_is_not_believed_where_reads_are_seen() -> None:
+    """One that begins is enough, and so is one before the mailbox was opened."""
+    for sees_reads, expected in ((True, decision.READ), (False, decision.DUPLICATE)):
+        of = memory(sees_reads=sees_reads)
+        of.open(R2, 5)
+        for key in (R1, R2):
+            store(of, no_olm(), 5, key)
+        assert expected is why(of, key=R2)
+        of.note_read(*R1, 4)
+        assert decision.DUPLICATE is why(of)
+        of.note_read(*R1, 5)
+        of.note_read(*R1, 3)
+        assert of.open(R1, 0) is of.open(R1, 99)
+
+        assert expected is why(of)
+
+
+def test_what_was_read_stands_as_long_as_its_hold() -> None:
+    """From when it was last known to be queued.
+
+    Only what is told once for each session has one.
+    """
+    of = memory(sees_reads=True, hold_s=60.0)
+    store(of, no_olm(), 5)
+    store(of, withheld(), 6)
+    of.confirmed(records(of)[0], 10.0)
+    of.confirmed(records(of)[0], 8.0)
+    assert decision.DUPLICATE is why(of, now_s=71.0)
+    of.note_read(*R1, 9)
+
+    assert decision.DUPLICATE is why(of, now_s=70.0)
+    assert decision.READ is why(of, now_s=71.0)
+    assert decision.READ is why(of, withheld())
+
+
+def test_a_row_that_is_gone_is_believed_no_more() -> None:
+    """It is dropped once; its mailbox is still known."""
+    of = memory()
+    store(of, no_olm(), 5)
+    (record,) = records(of)
+    for key in (R1, R1, R2):
+        of.drop(key, record)
+
+    assert decision.FIRST is why(of)
+    assert (True, 0) == (is_learned(of), of.pairs)
+
+
+def test_rows_may_be_settled_in_another_order_than_they_were_stored() -> None:
+    """On PostgreSQL ten threads shuffle.
+
+    The newest stays; another is deleted, unless its row holds more.
+    """
+    for only_one_in_row, expected in ((True, [(5, 6)]), (False, [])):
+        of = memory()
+        early, late = begin(of, no_olm()), begin(of, no_olm())
+        assert [] == of.settle(late, 6)
+        found = of.settle(early, 5, only_one_in_row=only_one_in_row)
+
+        assert (expected, [6]) == (pairs(found), stream_ids(of))
+
+
+def test_a_row_that_holds_more_is_left_alone() -> None:
+    """Nothing else in it may go; what is newer stands for it."""
+    of = memory()
+    store(of, no_olm(), 5, only_one_in_row=False)
+
+    assert [] == store(of, no_olm(), 6)
+    assert [(6, 7)] == store(of, no_olm(), 7)
+
+
 def test_what_is_settled_is_known_as_it_was_sorted() -> None:
     """Its time, its device's, and whose room it takes."""
     of = memory()
@@ -89,6 +220,24 @@ def test_what_is_settled_is_known_as_it_was_sorted() -> None:
     assert record.only_one_in_row
     # One object for all of a mailbox takes less room.
     assert record.mailbox is R1
+
+
+def test_nothing_settles_into_a_mailbox_that_was_not_open_when_it_was_sorted() -> None:
+    """What happened to it before is not known.
+
+    What is believed in one that was opened meanwhile ends, and it is to be learned.
+    """
+    of = memory()
+    nowhere, elsewhere = begin(of, no_olm(), R2), begin(of, no_olm("k2"))
+    assert of.settle(nowhere, 5) is None
+    assert of.peek(R2) is None
+    of.forget(R1)
+    of.open(R1, 0).learned = True
+    store(of, no_olm(), 5)
+    assert of.settle(elsewhere, 6) is None
+
+    assert ([5], False) == (stream_ids(of), is_learned(of))
+    assert decision.REARMED is why(of)
 
 
 def test_what_is_found_is_remembered_beside_what_is_known() -> None:
@@ -157,6 +306,19 @@ def test_a_user_has_the_devices_whose_mailboxes_are_remembered() -> None:
     assert [] == of.devices_of("@nobody:hs")
 
 
+def test_nothing_is_left_of_what_is_forgotten() -> None:
+    """But what is in flight: it is lost once it is stored."""
+    of = memory()
+    store(of, no_olm(), 5)
+    storing = begin(of, no_olm())
+    of.clear()
+    assert (0, 0, []) == (len(of), of.pairs, of.devices_of("@r:hs"))
+    assert 1 == of.rearm_users(R1[0], SENDER)
+
+    assert of.settle(storing, 6) is None
+    assert 0 == len(of._users)
+
+
 # Olm messages re-arm what was sorted before them, in one step.
 
 
@@ -164,6 +326,68 @@ def is_rearmed(of: Memory, notice: Notice | None = None, key: MailboxKey = R1) -
     decided = why(of, notice, key=key)
     assert decided in {decision.REARMED, decision.DUPLICATE}
     return decided is decision.REARMED
+
+
+def test_an_olm_message_to_the_device_rearms_its_pair() -> None:
+    """Of the same sender, with the pair's key, to exactly this device.
+
+    Requests are about no Olm sessions: their contents are no keys.
+    """
+    of = memory()
+    of.open(R2, 0)
+    store(of, no_olm(), 5)
+    store(of, request(content="k2"), 6)
+    begin(of, request(content="k2"))
+    assert 0 == of.rearm_device(R1, SENDER, "k2")
+    assert 0 == of.rearm_device(R1, OTHER, "k1")
+    assert 0 == of.rearm_device(R2, SENDER, "k1")
+    assert not is_rearmed(of)
+
+    assert 1 == of.rearm_device(R1, SENDER, "k1")
+    assert is_rearmed(of)
+    # What is sorted afterwards is news no more.
+    store(of, no_olm(), 7)
+    assert not is_rearmed(of)
+
+
+def test_an_olm_message_between_users_rearms_all_of_them() -> None:
+    """Of all devices of the one, from all of the other."""
+    of = memory()
+    of.open(R2, 0)
+    store(of, no_olm(), 5)
+    store(of, no_olm("k2", device="B"), 6)
+    store(of, no_olm(), 7, R2)
+    assert 0 == of.rearm_users(SENDER, R1[0])
+    assert 0 == of.rearm_users(R1[0], OTHER)
+
+    assert 3 == of.rearm_users(R1[0], SENDER)
+    assert is_rearmed(of)
+    assert is_rearmed(of, no_olm("k2", device="B"))
+    assert is_rearmed(of, key=R2)
+    store(of, no_olm(), 8)
+    assert not is_rearmed(of)
+
+
+@pytest.mark.parametrize("to_device", [True, False])
+def test_what_is_in_flight_is_rearmed_by_what_passes(to_device: bool) -> None:
+    """Nobody knows which was stored first.
+
+    What is stored counts beside it, and whoever is sorted after it is not re-armed.
+    """
+    of = memory()
+    store(of, no_olm("k2", device="B"), 5)
+    storing = begin(of, no_olm())
+    begin(of, no_olm(), R2)
+    assert (1 if to_device else 3) == (
+        of.rearm_device(R1, SENDER, "k1")
+        if to_device
+        else of.rearm_users(R1[0], SENDER)
+    )
+    store(of, no_olm(), 7)
+    assert not is_rearmed(of)
+    of.settle(storing, 8)
+
+    assert is_rearmed(of)
 
 
 def test_no_number_is_kept_of_who_has_nothing_there() -> None:
@@ -216,3 +440,18 @@ def test_a_number_goes_with_the_last_that_it_rearms() -> None:
     assert not of._in_flight.ends._numbers
     assert 0 == len(of._users) == len(list(of._in_flight))
     assert 0 == of.rearm_users(R1[0], SENDER)
+
+
+def test_numbers_only_rise() -> None:
+    """Whoever they are of: one that began again would pass for an old one."""
+    of = memory()
+    store(of, no_olm(), 5)
+    for _ in range(3):
+        of.rearm_device(R1, SENDER, "k1")
+    store(of, no_olm(), 6)
+    begin(of, no_olm(sender=OTHER))
+    of.rearm_users(R1[0], OTHER)
+    assert not is_rearmed(of)
+    of.rearm_device(R1, SENDER, "k1")
+
+    assert is_rearmed(of)
