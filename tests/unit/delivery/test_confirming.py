@@ -414,3 +414,39 @@ def test_one_that_fails_when_it_is_let_go_holds_up_no_other(around: Around) -> N
     around.confirmer._let_go()
 
     assert ["B"] == around.stored
+
+
+def test_one_that_lets_go_what_came_before_it_is_not_overtaken(
+    around: Around,
+) -> None:
+    """It is stored after that, and before what came later."""
+    around.know("A", "B", "C")
+
+    def store_after_all_before() -> None:
+        around.confirmer.release_before(second)
+        around.stored.append("second")
+
+    around.send("A")
+    second = around.send("B", finish=store_after_all_before)
+    third = around.send("C")
+    around.confirmer._end(second)
+    around.confirmer._let_go()
+    assert ["A", "second"] == around.stored
+    assert not third.is_over
+    around.release()
+
+    assert ["A", "second", "C"] == around.stored
+
+
+def test_what_is_not_believed_any_more_is_stored(around: Around) -> None:
+    """An Olm message may have passed, before or after it was asked about."""
+    around.know("A", "B")
+    asked = around.send("A")
+    later = around.send("B")
+    for device in "AB":
+        around.memories["inbox"].rearm_device((USER, device), SENDER, "key")
+    around.answer()
+
+    assert [decisions.REARMED] == decided(asked) == decided(later)
+    assert ["A", "B"] == around.stored
+    assert 1 == len(around.asked)

@@ -143,3 +143,18 @@ def test_an_olm_message_to_another_server_rearms_what_is_queued_for_it(
     abroad: Edus = {"there": edu(US, {THEM: {"D": OLM}})}
 
     assert {"to_recipient": 1, "to_sender": 2} == place.passes({}, abroad)
+
+
+def test_an_olm_message_to_all_devices_rearms_all_between_the_two(
+    place: Place,
+) -> None:
+    """Whichever key it names, and whoever else gets one."""
+    for device, key in [("D", "k1"), ("E", "k2")]:
+        store(place.inbox, US, device, THIRD, key)
+    store(place.inbox, US, "D", THEM, "k1")
+    store(place.inbox, THIRD, "D", THIRD, "k1")
+    to_all = {**local(THIRD, device=WILDCARD)}
+    to_all[THIRD] = to_all[US]
+
+    # Of those to oneself, one is an answer to the other.
+    assert {"to_recipient": 3, "to_sender": 1} == place.passes(to_all)

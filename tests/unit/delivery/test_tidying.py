@@ -228,3 +228,16 @@ def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
     assert 1 == len(around.database.deleted)
     assert 2 == around.tidied()
     assert 0 == len(around.tidying)
+
+
+def test_what_became_of_rows_is_not_known_where_the_question_fails(
+    around: Around,
+) -> None:
+    """Then the cancellation stays."""
+    around.tidying.add(cancelled(around.memory), WHO)
+    around.database.is_silent = True
+    with pytest.raises(RuntimeError):
+        around.do_some()
+
+    assert 0 == len(around.tidying)
+    assert not around.memory.vanishing.awaits(A, 5)
