@@ -366,3 +366,19 @@ def test_what_nobody_looked_at_is_doubted_once_more(place: Place) -> None:
     assert place.outbox.believe(A, notice(), 0.0).record is not None
     assert {(NO_RULE, "inbox", "limit"): 5} == place.counted()
     assert 5 == place.settler.tally.history.of("deliver")[-1]
+
+
+def test_a_mailbox_that_was_forgotten_meanwhile_is_opened_and_learned(
+    place: Place,
+) -> None:
+    """From where the stream is by then."""
+    batch = a_batch(A)
+    add(place, batch, A)
+    place.inbox.forget(A)
+    stored_at(batch, 7)
+    place.settler.settle(batch)
+
+    mailbox = place.inbox.peek(A)
+    assert mailbox is not None
+    assert STREAM == mailbox.handed_out
+    assert [("inbox", A, mailbox, WHO)] == place.heard.learned
