@@ -114,9 +114,16 @@ def test_each_withheld_message_counts_by_its_own_code() -> None:
     batch = sort(some, {USER: {"A": MESSAGE, "B": other, "C": NO_NOTICE}})
 
     assert ["A", "B"] == sorted_devices(batch)
+    told = some.metrics.read(series.MESSAGES)
     assert {"m.no_olm": 1, "m.unverified": 1, "malformed": 1} == {
-        labels["code"]: times for labels, times in some.metrics.read(series.MESSAGES)
+        labels["code"]: times for labels, times in told
     }
+    assert {"local"} == {labels["source"] for labels, _ in told}
+    sort(some, {USER: {"A": MESSAGE}}, "there")
+    assert [("no_olm", "spoofed_sender")] == [
+        (labels["rule"], labels["reason"])
+        for labels, _ in some.metrics.read(series.DECISIONS)
+    ]
 
 
 def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> None:

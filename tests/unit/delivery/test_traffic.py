@@ -14,11 +14,15 @@ from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
+from synapse_withheld.operators.heavy_hitters import Count
 from tests.model.play import (
+    ABROAD,
     ENCRYPTED,
     NEW_KEY,
     NOTICE,
     OLM,
+    RECIPIENT,
+    SENDER,
     WITHHELD,
     Play,
 )
@@ -121,3 +125,33 @@ def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> N
     traffic.note_read_of_user(USER, 7)
 
     assert [7, 7, 3] == [mailbox.handed_out for mailbox in mailboxes]
+
+
+def test_what_is_for_other_servers_is_its_senders() -> None:
+    """As what is for devices of this one: in its share, and in its name."""
+    play = Play()
+    play.send_abroad(NOTICE)
+
+    assert [Count(("no_olm", SENDER), 1, 0)] == play.tally.senders.most(5)
+
+
+def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
+    """One from another server answers what waits for that server."""
+    play = Play()
+    play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "1"))
+    play.begin_abroad(NOTICE, sender=RECIPIENT)
+    play.hs.come_to_rest()
+
+    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+
+
+def test_an_olm_message_counts_once_for_what_it_rearms() -> None:
+    """It is marked twice only where a notice may have come in between."""
+    play = Play()
+    play.send_abroad(NOTICE)
+    play.send(NOTICE)
+    before = counted(play, series.REARMED, "direction")
+    play.send(OLM, message_type=ENCRYPTED)
+
+    assert {"to_recipient": 1} == counted(play, series.REARMED, "direction") - before
