@@ -86,25 +86,7 @@ class Apart(OnlyHalf):
         return 1
 
 
-class Together(OnlyHalf):
-    """The store of Synapse 1.98 to 1.153."""
-
-    async def add_messages_to_device_inbox(
-        self,
-        local_messages_by_user_then_device: Any,
-        remote_messages_by_destination: Any,
-    ) -> int:
-        local, remote = (
-            local_messages_by_user_then_device,
-            remote_messages_by_destination,
-        )
-        self.called.append((local, remote))
-        return 1
-
-
 class Renamed(Apart):
-    """A Synapse to come."""
-
     async def add_local_messages_from_client_to_device_inbox(
         self, messages: Any
     ) -> int:
@@ -157,7 +139,6 @@ def api(
     writers: Any = ("master",),
     redis: Any = False,
 ) -> Any:
-    """Return a module API over a store."""
     worker = types.SimpleNamespace(
         writers=types.SimpleNamespace(to_device=list(writers))
     )
@@ -173,6 +154,5 @@ def api(
 
 
 def intercepted(store: Any, traffic: Any, **more: Any) -> Any:
-    """Wrap a store's methods."""
     SynapseInternals(api(store, **more)).intercept(traffic)
     return store

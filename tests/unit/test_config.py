@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import pytest
 import yaml
@@ -38,7 +36,6 @@ KEYS = (
 
 
 def problem(text: str) -> str:
-    """Return what is said of a configuration that is not usable."""
     with pytest.raises(InvalidConfigError) as raised:
         parse(yaml.safe_load(text))
     return str(raised.value)
@@ -82,22 +79,6 @@ def test_every_key_is_read() -> None:
 @pytest.mark.parametrize(
     ("written", "expected_ms"),
     [
-        ("false", None),
-        ("true", DAY_MS),
-        ("{every: 24h}", DAY_MS),
-        ("{every: 1h}", HOUR_MS),
-        ("{every: 3600000}", HOUR_MS),
-    ],
-)
-def test_the_sweep_has_a_time_of_its_own(written: str, expected_ms: int | None) -> None:
-    """Once a day where nothing else is said."""
-    read = parse(yaml.safe_load(f"sweep: {written}"))
-    assert read.sweep_every_ms == expected_ms
-
-
-@pytest.mark.parametrize(
-    ("written", "expected_ms"),
-    [
         *(("24h", DAY_MS), ("30m", 1_800_000), ("1s", 1000), ("7d", 7 * DAY_MS)),
         *(("1w", 7 * DAY_MS), ("1y", 365 * DAY_MS), (1000, 1000), ("1500", 1500)),
     ],
@@ -105,7 +86,6 @@ def test_the_sweep_has_a_time_of_its_own(written: str, expected_ms: int | None) 
 def test_durations_are_as_synapse_writes_them(
     written: object, expected_ms: int
 ) -> None:
-    """A unit, or milliseconds."""
     assert expected_ms == duration_ms(written)
 
 
@@ -127,7 +107,6 @@ def test_what_is_no_duration_is_not_taken_for_one(written: object) -> None:
 
 @pytest.mark.parametrize("written", [0, 24, 999, "0", "24", "0s", "0h"])
 def test_a_duration_that_nobody_means_is_an_error(written: object) -> None:
-    """Such as 24 for 24 hours."""
     with pytest.raises(InvalidConfigError) as raised:
         duration_ms(written)
     assert str(raised.value).startswith(TOO_SHORT)
@@ -136,48 +115,36 @@ def test_a_duration_that_nobody_means_is_an_error(written: object) -> None:
 @pytest.mark.parametrize(
     ("written", "says"),
     [
-        ("mode: off", "'mode' must be enforce or observe; found false"),
         ("mode: 'off'", "'mode' must be enforce or observe; found the text 'off'"),
         ("mode: Observed", "found the text 'Observed'; did you mean observe?"),
         ("repeat:", "'repeat' must be queued or session; found nothing"),
-        ("repeat: {}", "found a mapping of nothing"),
         ("outbox: 'yes'", "'outbox' must be true or false; found the text 'yes'"),
-        ("merge_scopes: 1", "'merge_scopes' must be true or false; found 1"),
         ("pages: [1]", "'pages' must be true or false; found a list"),
         ("max_pairs: 999", f"'max_pairs' {PAIRS}; found 999"),
         ("max_pairs: true", f"'max_pairs' {PAIRS}; found true"),
-        ("max_pairs: 2000.5", f"'max_pairs' {PAIRS}; found 2000.5"),
         ("session_hold: 24", f"'session_hold' {TOO_SHORT}24"),
         ("session_hold: 2024-01-01", f"'session_hold' {DURATION}; found 2024-01-01"),
         ("on_unknown_synapse: x", "must be deliver or refuse; found the text 'x'"),
         ("sweep: 24h", f"{SWEEP}; found the text '24h'; did you mean {{every: 24h}}?"),
-        ("sweep: daily", f"{SWEEP}; found the text 'daily'"),
-        ("sweep: 1", f"{SWEEP}; found 1"),
         ("sweep: {enabled: true}", f"{SWEEP}; found a mapping of enabled"),
         ("sweep: {every: 24h, x: 1}", f"{SWEEP}; found a mapping of every, x"),
         (
             "sweep: {every: 59m}",
             "'sweep.every' must be an hour or more, such as 24h; found the text '59m'",
         ),
-        ("sweep: {every: 24}", f"'sweep.every' {TOO_SHORT}24"),
         ("sweep: {every: }", f"'sweep.every' {DURATION}; found nothing"),
         ("rules: [withheld]", f"'rules' must be a mapping of {RULES}; found a list"),
         (
             "rules: {withheld: }",
             "'rules.withheld' must be true or false; found nothing",
         ),
-        *(
-            (
-                f"rules: {{{rule}: vanish}}",
-                f"'rules.{rule}' must be true or false; {it}",
-            )
-            for rule in ("no_olm", "withheld", "verification_requests")
-            for it in ["found the text 'vanish'"]
+        (
+            "rules: {no_olm: vanish}",
+            "'rules.no_olm' must be true or false; found the text 'vanish'",
         ),
-        *(
-            (f"rules: {{{rule}: Vanish}}", f"'rules.{rule}' must be true, {it}")
-            for rule in ("key_requests", "secret_requests")
-            for it in ["false or vanish; found the text 'Vanish'; did you mean vanish?"]
+        (
+            "rules: {key_requests: Vanish}",
+            "true, false or vanish; found the text 'Vanish'; did you mean vanish?",
         ),
     ],
 )
@@ -191,7 +158,6 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
 @pytest.mark.parametrize(
     ("written", "says"),
     [
-        ("mod: enforce", "'mod' is no known key; did you mean 'mode'?"),
         ("merge-scopes: true", "'merge-scopes' is no known key; did you mean"),
         ("Rules: {}", "'Rules' is no known key; did you mean 'rules'?"),
         (
@@ -199,7 +165,6 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
             "'key_requests' is no known key; did you mean 'rules.key_requests'?",
         ),
         ("every: 24h", "'every' is no known key; did you mean 'sweep.every'?"),
-        ("rules: {no-olm: true}", "no known key; did you mean 'rules.no_olm'?"),
         ("rules: {mode: x}", "'rules.mode' is no known key; did you mean 'mode'?"),
         (
             "rules: {xyz: 1}",
@@ -207,7 +172,6 @@ def test_a_wrong_value_is_named_with_what_would_be_right(
         ),
         ("1: 2", f"'1' is no known key; the known keys are: {KEYS}"),
         ("on: 2", "'true' is no known key; the known keys are: mode,"),
-        ("max_mailboxes: 1000", "'max_mailboxes' is no known key; "),
     ],
 )
 def test_an_unknown_key_is_named_with_what_may_have_been_meant(
@@ -228,7 +192,6 @@ def test_a_long_value_is_cut_in_the_error() -> None:
 @pytest.mark.parametrize(
     ("config", "path", "says"),
     [
-        ({"mod": 1}, ".mod", "'mod' is no known key; did you mean 'mode'?"),
         (
             {"sweep": {"every": "5m"}},
             ".sweep.every",
@@ -250,27 +213,13 @@ def test_synapse_says_it_once(config: object, path: str, says: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("rules", "sees_reads", "told"),
-    [
-        ({"key_requests": "vanish"}, False, ["key_requests"]),
-        ({"key_requests": "vanish"}, True, []),
-        (
-            {"key_requests": "vanish", "secret_requests": "vanish"},
-            False,
-            ["key_requests", "secret_requests"],
-        ),
-        ({"key_requests": True}, False, []),
-    ],
-)
+@pytest.mark.parametrize("sees_reads", [True, False])
 def test_the_log_says_where_vanish_works_as_true(
-    rules: dict[str, Any],
-    sees_reads: bool,
-    told: list[str],
-    caplog: pytest.LogCaptureFixture,
+    sees_reads: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line for each such key."""
-    _say_what_stays(Config(rules=RulesConfig(**rules)), sees_reads=sees_reads)
+    """A line for each such key, with workers."""
+    rules = RulesConfig(True, False, "vanish", "vanish")
+    _say_what_stays(Config(rules=rules), sees_reads=sees_reads)
     found = [text.partition("rules.")[2].partition(":")[0] for text in caplog.messages]
-    assert told == found
+    assert found == ([] if sees_reads else ["key_requests", "secret_requests"])
     assert all("with workers" in text for text in caplog.messages)

@@ -16,12 +16,10 @@ on_every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.nam
 
 
 def text_of(page: Path) -> str:
-    """Return a page without its blocks of code."""
     return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
 
 
 def sections_of(page: Path) -> Iterator[str]:
-    """Give the anchor of each heading."""
     for heading in re.findall(r"^#+ (.*)$", text_of(page), re.M):
         yield re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-")
 
@@ -46,12 +44,10 @@ def test_a_test_that_is_named_exists(page: Path) -> None:
 
 @on_every_page
 def test_a_file_that_is_named_exists(page: Path) -> None:
-    """Of the checkout, or of the package."""
     named = r"`((?:tests|docs|synapse_withheld|memory|rules|\.ci)/[\w./-]*)`"
     for path in re.findall(named, text_of(page)):
         assert (ROOT / path).exists() or (ROOT / "synapse_withheld" / path).exists()
 
 
 def test_the_readme_is_one_screen_to_decide_and_one_to_install() -> None:
-    """Everything else is in `docs`."""
     assert len(PAGES[0].read_text().splitlines()) <= 120

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 import types
 from typing import Any
 
 import pytest
 from synapse.module_api.errors import ConfigError
-from synapse.storage.database import LoggingTransaction
 
 from synapse_withheld import WithheldModule
 from synapse_withheld.config import Config
@@ -20,7 +17,6 @@ from tests.unit.stores import (
     OnlyHalf,
     ReadsOtherwise,
     Renamed,
-    Together,
     Traffic,
     WithoutChanges,
     api,
@@ -28,20 +24,9 @@ from tests.unit.stores import (
 
 
 def active() -> float:
-    """Return the gauge."""
     labels = {SERVER_NAME_LABEL: "hs"} if SERVER_NAME_LABEL else {}
     metric = ACTIVE.labels(**labels) if labels else ACTIVE
     return float(next(iter(metric.collect())).samples[0].value)
-
-
-@pytest.mark.parametrize("redis", [False, None])
-@pytest.mark.parametrize("shape", [Apart, Together])
-def test_one_process_sees_every_read(shape: Any, redis: Any) -> None:
-    """No worker starts without Redis; where nothing tells of it, in doubt not."""
-    found = api(shape(), redis=redis)
-    assert SynapseInternals(found).sees_reads
-    del found._hs.config.redis
-    assert not SynapseInternals(found).sees_reads
 
 
 @pytest.mark.parametrize(
@@ -57,34 +42,6 @@ def test_where_reads_are_not_seen_the_module_acts_all_the_same(
     synapse.intercept(Traffic())  # type: ignore[arg-type]
     assert not [name for name in vars(store) if name.startswith("get_messages")]
     assert "add_local_messages_from_client_to_device_inbox" in vars(store)
-
-
-def test_a_statement_runs_outside_any_transaction() -> None:
-    """As Synapse's own deletions of to-device messages do."""
-    store = Apart()
-    ran: list[Any] = []
-
-    async def interaction(*arguments: Any, **more: Any) -> str:
-        ran.append((arguments, more))
-        return "answer"
-
-    store.db_pool.runInteraction = interaction
-    synapse = SynapseInternals(api(store))
-
-    assert "answer" == asyncio.run(synapse.run_statement("name", len, "more"))
-    assert [(("name", len, "more"), {"db_autocommit": True})] == ran
-    assert synapse.database_driver == "sqlite3"
-
-
-def test_the_drivers_connection_is_found_behind_a_transaction() -> None:
-    """Synapse's own class, around a cursor; without, a statement that hangs is left."""
-    connection = sqlite3.connect(":memory:")
-    transaction = LoggingTransaction.__new__(LoggingTransaction)
-    transaction.txn = connection.cursor()
-
-    assert SynapseInternals.connection_of(transaction) is connection
-    for other in (object(), types.SimpleNamespace(txn=object())):
-        assert SynapseInternals.connection_of(other) is None
 
 
 @pytest.mark.parametrize("store", [Renamed(), object(), OnlyHalf(), WithoutChanges()])
@@ -106,13 +63,11 @@ def test_an_unknown_synapse_is_refused_where_the_operator_wants_that() -> None:
 
 
 def test_without_a_homeserver_behind_the_api_synapse_is_unknown() -> None:
-    """The private name may go."""
     with pytest.raises(UnknownSynapseError):
         SynapseInternals(types.SimpleNamespace())  # type: ignore[arg-type]
 
 
 def test_only_the_writer_acts(caplog: pytest.LogCaptureFixture) -> None:
-    """Others say once which process does."""
     store = Apart()
     with caplog.at_level("INFO"):
         WithheldModule(Config(), api(store, name="sync1", writers=["todevice1"]))
@@ -147,20 +102,12 @@ def test_only_services_that_read_mailboxes_keep_messages(
 
 
 def test_loading_it_twice_is_refused() -> None:
-    """With a clear error."""
     store = Apart()
     WithheldModule(Config(), api(store))
 
     assert active() == 1
     with pytest.raises(ConfigError, match="loaded twice"):
         WithheldModule(Config(), api(store))
-
-
-class Auth:
-    """Synapse's."""
-
-    async def is_server_admin(self, requester: object) -> bool:
-        return requester == "admin"
 
 
 class AuthOfOldSynapse:
@@ -179,16 +126,6 @@ def api_with(auth: Any) -> Any:
     found.register_web_resource = lambda path, _: found.served.append(path)
     found.should_run_background_tasks = lambda: False
     return found
-
-
-def test_synapse_is_asked_who_is_an_admin_as_its_admin_api_asks_it() -> None:
-    """It is the homeserver's own method that answers."""
-    auth = Auth()
-    found = api_with(auth)
-
-    assert auth.is_server_admin == SynapseInternals(found).is_admin()
-    WithheldModule(Config(), found)
-    assert ["/_synapse/client/withheld"] == found.served
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from synapse_withheld import synapse_internals, wrappers
 from synapse_withheld.delivery.batch import ObservedBatch
-from tests.unit.stores import Apart, Together, Traffic, intercepted
+from tests.unit.stores import Apart, Traffic, intercepted
 
 MESSAGES: Any = {"@a:hs": {"A": {}}, "@b:hs": {"B": {}}}
 LEFT: Any = {"@a:hs": {"A": {}}}
@@ -37,48 +37,6 @@ def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken(
     assert passed.keys() == (kept or {}).keys()
 
 
-def test_an_edu_of_which_nothing_is_left_is_still_recorded() -> None:
-    """So that a retransmission stays idempotent."""
-    traffic = Traffic(kept={})
-    store = intercepted(Apart(), traffic)
-    method = store.add_messages_from_remote_to_device_inbox
-    asyncio.run(method("there", "id", {"@a:hs": {"A": {}}}))
-
-    assert [("there", "id", {})] == store.called
-    assert traffic.origin == "there"
-
-
-@pytest.mark.parametrize(
-    ("local", "remote", "kept_edus", "called"),
-    [
-        (LEFT, {}, None, []),
-        (LEFT, {"there": {}}, None, [({}, {"there": {}})]),
-        (LEFT, {"there": {}}, {}, []),
-        (LEFT, {"there": {}, "far": {}}, {"far": {}}, [({}, {"far": {}})]),
-        ({}, {}, None, [({}, {})]),
-    ],
-)
-def test_the_older_shape_writes_what_is_left_for_either(
-    local: Any, remote: Any, kept_edus: Any, called: Any
-) -> None:
-    """One call for both; nothing is lost of the half that has something left."""
-    store = intercepted(Together(), Traffic(kept={}, kept_edus=kept_edus))
-
-    asyncio.run(store.add_messages_to_device_inbox(dict(local), remote))
-
-    assert called == store.called
-
-
-def test_edus_pass_untouched() -> None:
-    """The very object, where nothing was decided about them."""
-    store = intercepted(Apart(), Traffic())
-    edus: Any = {"there": {}}
-
-    asyncio.run(store.add_remote_messages_from_client_to_device_inbox(edus))
-
-    assert store.called[0] is edus
-
-
 def test_the_row_of_an_edu_is_observed() -> None:
     """Synapse tells its readers at which stream ID, once it is written."""
     edus = ObservedBatch({"there": {}})
@@ -92,14 +50,6 @@ def test_the_row_of_an_edu_is_observed() -> None:
     # Another task's row, meanwhile or later, is not this batch's.
     changes.entity_has_changed("there", 2)
     assert edus.stream_id == 1
-
-
-def test_with_nothing_left_of_an_edu_nothing_is_written() -> None:
-    """The answer is the stream's current position."""
-    store = intercepted(Apart(), Traffic(kept_edus={}))
-    method = store.add_remote_messages_from_client_to_device_inbox
-
-    assert (42, []) == (asyncio.run(method({"there": {}})), store.called)
 
 
 def test_rows_are_observed_afresh_at_each_attempt() -> None:
@@ -125,27 +75,23 @@ def test_rows_are_observed_afresh_at_each_attempt() -> None:
 
 def test_a_read_is_noted_when_it_begins() -> None:
     """What is stored while it runs may be handed out, too."""
-    traffic = Traffic()
+    traffic, store = Traffic(), Apart()
     begun: list[Any] = []
 
-    async def read(*place: Any, **more: Any) -> Any:
-        begun.append((place, more, list(traffic.reads)))
-        return [], 9
+    async def read(*_: Any) -> Any:
+        begun.extend(traffic.reads)
 
-    store = Apart()
     # On the object: the class's own is what is checked.
-    store.get_messages_for_device = read  # type: ignore[method-assign]
+    store.get_messages_for_device = read  # type: ignore[method-assign,assignment]
     intercepted(store, traffic)
-
-    place = ("@a:hs", "A", 5, 9)
-    assert ([], 9) == asyncio.run(store.get_messages_for_device(*place))
-    assert [(place, {}, [("@a:hs", "A", 9)])] == begun
+    asyncio.run(store.get_messages_for_device("@a:hs", "A", 5, 9))
+    assert [("@a:hs", "A", 9)] == begun
 
 
 def test_every_way_to_call_a_read_works() -> None:
     """By position and by name; how many it takes is Synapse's business."""
     traffic = Traffic()
-    store = intercepted(Together(), traffic)
+    store = intercepted(Apart(), traffic)
     named = {"user_id": "@a:hs", "device_id": "A", "from_stream_id": 5}
 
     async def read() -> None:
@@ -164,7 +110,6 @@ def test_every_way_to_call_a_read_works() -> None:
 
 
 def test_a_read_does_not_fail_for_us(caplog: pytest.LogCaptureFixture) -> None:
-    """It is somebody's sync."""
     traffic = Traffic()
     traffic.failing = True
     store = intercepted(Apart(), traffic)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 import yaml
 from synapse.util.module_loader import load_module
 
-from synapse_withheld import WithheldModule
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
     MODULE,
     ConfigProblemError,
@@ -23,7 +21,6 @@ ENTRY = {"module": MODULE}
 
 
 def write(directory: Path, name: str, config: Any) -> Path:
-    """Write a file and return its path."""
     path = directory / name
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     return path
@@ -55,7 +52,6 @@ def test_a_worker_reads_its_own_file_on_top_of_the_shared_ones(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("config", "writer"),
     [
-        ({}, "master"),
         ({"stream_writers": None}, "master"),
         ({"stream_writers": {"events": "w1"}}, "master"),
         ({"stream_writers": {"to_device": "w1"}}, "w1"),
@@ -79,7 +75,6 @@ def test_the_writer_is_the_one_that_synapse_takes(
     ("text", "says"),
     [
         ("a: [", r"h\.yaml is not YAML, line 1"),
-        ("a: \0", r"h\.yaml is not YAML"),
         ("a: 1\nsecret: hunter2: x\n", "line 2"),
     ],
 )
@@ -100,25 +95,16 @@ def test_a_file_that_synapse_cannot_read_is_named(
         ({"module": MODULE}, "no list"),
         ([ENTRY, ENTRY], "more than once"),
         ([{"module": "synapse_withheld.Withheld"}], r"'synapse_withheld\.Withheld'"),
-        ([{**ENTRY, "config": {"mod": "x"}}], "'mod' is no known key"),
         ([{**ENTRY, "config": {"mode": "x"}}], "'mode' must be"),
-        ([{**ENTRY, "mode": "observe"}], "'mode' beside 'config'"),
         ([{**ENTRY, "a": 1, "config": {}, "b": 2}], "'a', 'b' beside 'config'"),
     ],
 )
 def test_a_wrong_entry_is_said_to_be_wrong(modules: object, problem: str) -> None:
-    """With what was found, and what to do."""
     with pytest.raises(ConfigProblemError, match=problem) as raised:
         module_config({"modules": modules})
     assert raised.value.do
-
-
-@pytest.mark.parametrize("name", [MODULE, "synapse_withheld.module.WithheldModule"])
-def test_every_name_that_synapse_can_import_is_right(name: str) -> None:
-    """The class is in both places."""
-    module, _, attribute = name.rpartition(".")
-    assert WithheldModule is getattr(import_module(module), attribute)
-    assert Config() == module_config({"modules": [{"module": name}]})
+    # In Debian's package it is in a directory beside `homeserver.yaml`.
+    assert ("give it with -c, too" in raised.value.do) == problem.startswith("not")
 
 
 @pytest.mark.parametrize("config", [None, {}, [], False, "", {"mode": "observe"}])
@@ -128,11 +114,3 @@ def test_a_config_is_read_as_synapse_reads_it(config: object) -> None:
     _, synapse = load_module(entry, ())
     assert synapse == module_config({"modules": [entry]})
     assert (synapse == Config()) is not bool(config)
-
-
-def test_the_file_that_names_the_module_is_asked_for() -> None:
-    """In Debian's package it is in a directory beside `homeserver.yaml`."""
-    with pytest.raises(ConfigProblemError) as raised:
-        module_config({})
-    assert "add an entry" in raised.value.do
-    assert "give it with -c, too" in raised.value.do

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +16,6 @@ from tests.harness.databases.backlog import notice
 from tests.unit.cli.test_sweep import make_database
 
 ROOT = Path(__file__).parents[3]
-PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 # Runs the command line where no Synapse can be imported.
 WITHOUT_SYNAPSE = """
@@ -40,7 +36,6 @@ console()
 def test_every_command_has_help_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And the help of all of them names it."""
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
@@ -60,7 +55,6 @@ def test_every_command_has_help_with_an_example(
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["check"], "required: -c"),
         (["explain"], "required: FILE"),
-        (["status"], "name a metrics listener, or give -c homeserver.yaml"),
         *(
             ([*command, "127.0.0.1:9000"], f"does not begin like {like}")
             for command, like in (
@@ -76,20 +70,19 @@ def test_every_command_has_help_with_an_example(
                 (["sweep", "-c", "x"], "--pause"),
                 (["survey", "-c", "x"], "--pause"),
             )
-            for text in ("0.5", "x", "24", "999", "00", "-1")
+            for text in ("x", "999", "00")
         ),
-        (["status", "http://h", "--every", "0"], "must be a duration such as 1s"),
         *(
             ([*command, f"{name}={text}"], f"{text[:20]!r} is not {right}")
             for command, name, right in (
                 (["survey", "-c", "x"], "--limit", "1 to 1000"),
                 (["sweep", "-c", "x"], "--batch-size", "1 to 10000"),
             )
-            for text in ("0", "-1", "10001", "x", "9" * 5000, "\u0663")
+            for text in ("0", "10001", "9" * 5000, "\u0663")
         ),
         *(
             (["top", "http://h", f"--limit={text}"], "is not from 1 to 100")
-            for text in ("0", "101", "9" * 5000, "\u0663")
+            for text in ("0", "101", "9" * 5000)
         ),
         (["sweep", "-c", "x", "--enforce", "--dry-run"], "not allowed with"),
     ],
@@ -105,23 +98,6 @@ def test_what_is_wrong_with_an_argument_is_said(
     assert (out, "usage: synapse-withheld" in err) == ("", True)
     assert says in err.splitlines()[-1]
     assert not re.search(r"invalid \w+ value", err)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("0", 0), ("1000", 1), ("1s", 1), ("2m", 120)]
-)
-def test_a_pause_is_written_as_every_duration(text: str, seconds: float) -> None:
-    """And none at all as 0, whatever its unit."""
-    parsed = cli.make_parser().parse_args(["sweep", "-c", "x", "--pause", text])
-    assert seconds == parsed.pause
-
-
-def test_the_script_that_is_installed_is_there() -> None:
-    """As pyproject.toml names it."""
-    script = re.search(r'^synapse-withheld = "(\S+):(\w+)"$', PYPROJECT, re.MULTILINE)
-    assert script is not None
-    module, function = script.groups()
-    assert getattr(importlib.import_module(module), function) is cli.console
 
 
 def without_synapse(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -143,56 +119,14 @@ def test_without_synapse_check_says_so(tmp_path: Path) -> None:
     assert "No module named 'synapse'; to do: run this with the Python" in first
 
 
-def test_without_synapse_every_command_has_help() -> None:
-    """Whoever wonders what it does need not install anything first."""
-    for command in cli.commands():
-        result = without_synapse(command, "--help")
-        assert (result.returncode, result.stderr) == (0, "")
-
-
-@pytest.mark.parametrize("command", ["survey", "sweep"])
-def test_without_synapse_a_database_is_read(tmp_path: Path, command: str) -> None:
-    """Of Synapse nothing is needed for it."""
+def test_without_synapse_the_others_work(tmp_path: Path) -> None:
+    """A database is read; and support has no homeserver at hand."""
     path = tmp_path / "homeserver.yaml"
     path.write_text(yaml.safe_dump(make_database(tmp_path, [notice(), notice()])))
-    result = without_synapse(command, "-c", str(path), "--json")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert json.loads(result.stdout)["done"] is True
-
-
-def test_without_synapse_messages_are_explained() -> None:
-    """Support has no homeserver at hand."""
+    for command in ("survey", "sweep"):
+        result = without_synapse(command, "-c", str(path), "--pause", "0", "--json")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert json.loads(result.stdout)["done"] is True
     samples = ROOT / "tests" / "samples" / "no_olm.jsonl"
     result = without_synapse("explain", str(samples))
     assert (result.returncode, len(result.stdout.splitlines())) == (0, 26)
-
-
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    """As with `head`: nothing is said."""
-    path = tmp_path / "messages.jsonl"
-    path.write_text('{"hours_passed": 1}\n' * 20_000)
-    command = [sys.executable, "-m", "synapse_withheld.cli", "explain", str(path)]
-    process: Any = subprocess.Popen(  # noqa: S603 our own command
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    process.stdout.readline()
-    process.stdout.close()
-    talk, code = process.stderr.read(), process.wait()
-    assert (talk, code) == ("", 2)
-
-
-@pytest.mark.parametrize("command", ["survey", "sweep"])
-def test_a_reader_that_is_gone_is_no_fault_of_the_configuration(
-    tmp_path: Path, command: str
-) -> None:
-    """Where Python writes at once, the summary meets nobody."""
-    path = tmp_path / "homeserver.yaml"
-    path.write_text(yaml.safe_dump(make_database(tmp_path, [notice(), notice()])))
-    reader, writer = os.pipe()
-    os.close(reader)
-    run = [sys.executable, "-u", "-m", "synapse_withheld.cli", command, "-c", str(path)]
-    process = subprocess.run(  # noqa: S603 our own command
-        run, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
-    )
-    os.close(writer)
-    assert (process.stderr, process.returncode) == ("", 2)

@@ -19,7 +19,6 @@ from synapse_withheld.delivery.batch import (
 
 
 def batch(**by_user: list[str]) -> dict[str, Any]:
-    """Return a batch with a message for each device."""
     return {
         user: {device: {"n": (user, device)} for device in devices}
         for user, devices in by_user.items()
@@ -34,7 +33,6 @@ def test_a_database_is_asked_only_about_identifiers_that_it_takes() -> None:
 
 
 def test_what_is_left_keeps_its_order_and_its_messages() -> None:
-    """Only what is taken out is missing."""
     messages = batch(z=["1"], a=["1", "2", "3"], b=["1"], c=["1", "2"])
 
     left = without(messages, {("a", "2"), ("b", "1")})

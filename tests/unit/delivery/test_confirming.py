@@ -38,7 +38,6 @@ QUEUED, GONE = RowState(), RowState(queued=False)
 
 
 def notice(sender: str = SENDER, key: str = "key") -> Notice:
-    """Return a sender's notice."""
     pair = Pair(sender, "device:S", "m.room_key.withheld")
     return Notice(NoOlm(), pair, key, "whole")
 
@@ -104,7 +103,6 @@ class Around:
         sender: str = SENDER,
         key: str = "key",
     ) -> None:
-        """Let a notice be queued for each device."""
         memory = self.memories[queue]
         for device in devices:
             self.stream_id += 1
@@ -137,13 +135,11 @@ class Around:
         return waiting
 
     def answer(self, **states: RowState | None) -> None:
-        """Answer the last statement: what is not named is queued."""
         last = self.asked[-1]
         told = {row: states.get(row[0][1], QUEUED) for row in last.rows}
         last.answer.callback({row: each for row, each in told.items() if each})
 
     def fail(self) -> None:
-        """Let the last statement fail."""
         self.asked[-1].answer.errback(RuntimeError())
 
     def release(self) -> None:
@@ -152,14 +148,12 @@ class Around:
         self.confirmer.release(room.of(SENDER, [USER]))
 
     def failures(self) -> dict[str, float]:
-        """Return how many failures were counted, by stage."""
         counted = self.metrics.read(series.FAILURES)
         return {labels["stage"]: value for labels, value in counted if value}
 
 
 @pytest.fixture
 def around(request: pytest.FixtureRequest) -> Around:
-    """Return one with metrics of this test alone."""
     memories = {
         queue: Memory(Limits(10_000), sees_reads=False, hold_s=HOLD_S)
         for queue in ("inbox", "outbox")
@@ -168,31 +162,10 @@ def around(request: pytest.FixtureRequest) -> Around:
 
 
 def decided(waiting: Waiting) -> list[Decision]:
-    """Return what was decided about the notices of a batch."""
     return [each.decision for each in waiting.doubtful]
 
 
-def test_what_waits_is_asked_about_in_one_background_process(around: Around) -> None:
-    """One statement after the other; the next to wait begin another."""
-    around.know("A", "B")
-    first, second = around.send("A"), around.send("B")
-    # Two for the statement, and one for all who wait.
-    assert 3 == len(around.clock.getDelayedCalls())
-    assert [["A"]] == [each.devices for each in around.asked]
-    around.answer()
-    assert [["A"], ["B"]] == [each.devices for each in around.asked]
-    around.clock.advance(0.2)
-    around.answer()
-    assert ["A", "B"] == around.stored
-    around.send("A")
-
-    assert 2 * ["withheld_confirm"] == around.processes
-    assert [decisions.DUPLICATE] == decided(first) == decided(second)
-    assert {} == around.failures()
-
-
 def test_how_long_each_batch_waited_is_counted(around: Around) -> None:
-    """From when it came, in seconds."""
     waited: list[float] = []
     around.metrics.confirmed_in = waited.append
     around.clock.advance(3)
@@ -223,22 +196,7 @@ def test_a_statement_is_about_so_many_rows(
     assert ["A", "A", "A", "A", "ABC", "B"] == sorted(around.stored)
 
 
-def test_who_was_let_go_makes_nobody_wait_for_another_statement(
-    around: Around,
-) -> None:
-    """Those behind are asked about as if they had never waited."""
-    for device in "ABCD":
-        around.know(device, sender=f"@{device}:hs")
-        around.send(device, sender=f"@{device}:hs")
-    room = around.confirmer.room
-    around.confirmer.release(room.of("@C:hs", [USER]))
-    around.answer()
-
-    assert [["A"], ["B", "D"]] == [each.devices for each in around.asked]
-
-
 def test_queues_take_turns(around: Around) -> None:
-    """However much of one waits."""
     around.know("A", "B", "C")
     around.know("X", "Y", queue="outbox")
     around.send("A")
@@ -354,28 +312,6 @@ def test_nobody_waits_longer_than_a_second(
 
     assert ["ABCDE", "ABC"] == around.stored
     assert 3 * [decisions.OVERDUE] == decided(later)
-    around.answer()
-    last = around.send("A", "B", "C", "D")
-    for _ in range(2):
-        around.clock.advance(0.4)
-        around.answer()
-    around.clock.advance(MOST_WAIT_S - 0.8)
-    assert 2 * [decisions.DUPLICATE] + 2 * [decisions.OVERDUE] == decided(last)
-
-
-def test_one_that_came_long_ago_does_not_wait(around: Around) -> None:
-    """Whatever kept it; others may be let go before it is looked at."""
-    around.know("A")
-    around.clock.advance(5)
-    late = around.send("A", came_s=0.0)
-    around.clock.advance(0)
-    assert [decisions.OVERDUE] == decided(late)
-    around.answer()
-    around.send("A")
-    around.answer()
-    around.clock.advance(MOST_WAIT_S)
-
-    assert [] == around.clock.getDelayedCalls()
 
 
 @pytest.mark.parametrize("devices", ["A", "AA"])
@@ -396,34 +332,6 @@ def test_a_row_that_was_replaced_is_asked_about_again(
     assert 2 == len(around.asked)
     assert {decisions.DUPLICATE} == set(decided(waiting))
     assert [devices] == around.stored
-
-
-def test_what_is_not_believed_any_more_is_stored(around: Around) -> None:
-    """An Olm message may have passed, before or after it was asked about."""
-    around.know("A", "B")
-    asked = around.send("A")
-    later = around.send("B")
-    for device in "AB":
-        around.memories["inbox"].rearm_device((USER, device), SENDER, "key")
-    around.answer()
-
-    assert [decisions.REARMED] == decided(asked) == decided(later)
-    assert ["A", "B"] == around.stored
-    assert 1 == len(around.asked)
-
-
-def test_a_row_that_is_gone_is_forgotten(around: Around) -> None:
-    """Once its hold is over; while it is held it stands for others."""
-    around.know("A")
-    held = around.send("A")
-    around.answer(A=GONE)
-    around.clock.advance(HOLD_S + 1)
-    gone = around.send("A")
-    around.answer(A=GONE)
-
-    assert [decisions.HELD] == decided(held)
-    assert [decisions.NOT_QUEUED] == decided(gone)
-    assert 0 == around.memories["inbox"].pairs
 
 
 def test_one_that_is_seen_to_be_queued_is_held_from_then(around: Around) -> None:
@@ -453,7 +361,6 @@ def test_one_that_is_seen_to_be_queued_is_held_from_then(around: Around) -> None
 def test_what_became_of_a_row_decides(
     around: Around, state: RowState | None, expected: Decision
 ) -> None:
-    """And of its device."""
     around.know("A")
     waiting = around.send("A")
     around.answer(A=state)
@@ -493,17 +400,20 @@ def test_what_is_stored_while_others_are_let_go_overtakes_none_of_them(
     assert not around.confirmer.room
 
 
-def test_what_is_answered_when_it_is_let_go_stays_so(around: Around) -> None:
-    """Whatever comes just then."""
-    around.know("A")
-    around.know("A", sender="@t:hs")
-    around.send("A", sender="@t:hs")
-    around.send("A", finish=around.release)
-    answered = around.send("A")
-    around.answer()
-    around.answer()
+def test_one_that_fails_when_it_is_let_go_holds_up_no_other(around: Around) -> None:
+    """The others are let go as soon as anybody is."""
+    around.know("A", "B")
 
-    assert [decisions.DUPLICATE] == decided(answered)
+    def fail() -> None:
+        raise MemoryError
+
+    around.send("A", finish=fail)
+    around.send("B")
+    with pytest.raises(MemoryError):
+        around.release()
+    around.confirmer._let_go()
+
+    assert ["B"] == around.stored
 
 
 def test_one_that_lets_go_what_came_before_it_is_not_overtaken(
@@ -528,17 +438,15 @@ def test_one_that_lets_go_what_came_before_it_is_not_overtaken(
     assert ["A", "second", "C"] == around.stored
 
 
-def test_one_that_fails_when_it_is_let_go_holds_up_no_other(around: Around) -> None:
-    """The others are let go as soon as anybody is."""
+def test_what_is_not_believed_any_more_is_stored(around: Around) -> None:
+    """An Olm message may have passed, before or after it was asked about."""
     around.know("A", "B")
+    asked = around.send("A")
+    later = around.send("B")
+    for device in "AB":
+        around.memories["inbox"].rearm_device((USER, device), SENDER, "key")
+    around.answer()
 
-    def fail() -> None:
-        raise MemoryError
-
-    around.send("A", finish=fail)
-    around.send("B")
-    with pytest.raises(MemoryError):
-        around.release()
-    around.confirmer._let_go()
-
-    assert ["B"] == around.stored
+    assert [decisions.REARMED] == decided(asked) == decided(later)
+    assert ["A", "B"] == around.stored
+    assert 1 == len(around.asked)

@@ -15,7 +15,6 @@ from synapse_withheld.delivery.edus import (
 
 
 def edu(messages: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return the content of an EDU."""
     return {
         "sender": "@s:hs",
         "type": "t",

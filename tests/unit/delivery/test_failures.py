@@ -14,7 +14,6 @@ from synapse_withheld.operators.series import SERVER_NAME_LABEL
 
 
 def counted(stage: str) -> float:
-    """Return the counter of a stage."""
     labels = {"stage": stage}
     if SERVER_NAME_LABEL:
         labels[SERVER_NAME_LABEL] = "failures"
@@ -24,7 +23,6 @@ def counted(stage: str) -> float:
 def test_each_failure_is_counted_and_one_a_minute_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Per stage, with a traceback."""
     clock = Clock()
     failures = Failures(Metrics("failures"), clock.seconds)
     before = counted("record")

@@ -51,11 +51,9 @@ class Chore:
         self.left -= 1
 
     def end(self) -> None:
-        """End what was begun last."""
         self.begun[-1].callback(None)
 
     def fail(self) -> None:
-        """Let what was begun last fail."""
         self.begun[-1].errback(RuntimeError())
 
 
@@ -73,7 +71,6 @@ class Around:
     metrics: Metrics
 
     def failures(self) -> dict[str, float]:
-        """Return how many failures were counted, by stage."""
         counted = self.metrics.read(series.FAILURES)
         return {labels["stage"]: value for labels, value in counted if value}
 
@@ -128,16 +125,7 @@ def test_what_is_handed_on_is_queued_and_begun(make: Callable[..., Around]) -> N
     )
 
 
-def test_nothing_is_deleted_where_nothing_may_be(make: Callable[..., Around]) -> None:
-    """In `observe`, or where nothing is redundant."""
-    for enforces, rows in [(False, [ROW]), (True, [])]:
-        around = make(enforces=enforces)
-        around.house.tidy("inbox", rows, "c")
-        assert [] == around.tidying.added
-
-
 def test_after_each_statement_there_is_a_rest(make: Callable[..., Around]) -> None:
-    """Of so many times what it took."""
     around = make()
     for _ in range(2):
         around.house.tidy("inbox", [ROW], "c")
@@ -157,7 +145,6 @@ def test_after_each_statement_there_is_a_rest(make: Callable[..., Around]) -> No
 
 
 def test_after_a_failure_there_is_a_rest_too(make: Callable[..., Around]) -> None:
-    """And then it is tried again."""
     around = make()
     around.house.tidy("inbox", [ROW], "c")
     around.tidying.fail()
@@ -173,7 +160,6 @@ def test_after_a_failure_there_is_a_rest_too(make: Callable[..., Around]) -> Non
 def test_a_statement_that_does_not_come_back_is_cancelled(
     make: Callable[..., Around],
 ) -> None:
-    """Once; one that does is not."""
     around = make()
     around.house.tidy("inbox", [ROW], "c")
     around.clock.advance(CANCEL_AFTER_S - 0.01)

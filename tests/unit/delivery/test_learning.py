@@ -29,7 +29,6 @@ NOTICE = Notice(NoOlm(), Pair(WHO, "key:key", WITHHELD), "key", WHOLE)
 
 
 def message(content: Any = None, message_type: str = WITHHELD) -> dict[str, Any]:
-    """Return the message of a row."""
     said = {
         "algorithm": "m.megolm.v1.aes-sha2",
         "code": "m.no_olm",
@@ -39,7 +38,6 @@ def message(content: Any = None, message_type: str = WITHHELD) -> dict[str, Any]
 
 
 def page(*stream_ids: int, below: int | None = None) -> Page:
-    """Return a page of notices."""
     rows = [(stream_id, message()) for stream_id in sorted(stream_ids, reverse=True)]
     return Page(rows, max(stream_ids, default=0), below)
 
@@ -92,17 +90,14 @@ class Around:
     slept: list[float]
 
     def add(self, *keys: MailboxKey, who: str = WHO, row: Row | None = None) -> None:
-        """Have mailboxes learned."""
         for key in keys:
             self.learning.add(self.memory.open(key, 0), who, row)
 
     def do_some(self, times: int = 1) -> None:
-        """Do as much as one statement can, so often."""
         for _ in range(times):
             driven(self.learning.do_some())
 
     def mailbox(self, key: MailboxKey = A) -> Mailbox:
-        """Return a mailbox that is remembered."""
         mailbox = self.memory.peek(key)
         assert mailbox is not None
         return mailbox
@@ -114,13 +109,11 @@ class Around:
         return rows, mailbox.learned, mailbox.is_whole
 
     def arrives(self, key: MailboxKey, stream_id: int) -> None:
-        """Let a notice be stored that is seen arriving."""
         self.memory.open(key, 0)
         self.memory.settle(self.memory.begin(key, NOTICE, WHO, 0, 0.0), stream_id)
 
 
 def make(queue: Queue = INBOX) -> Around:
-    """Return one of which nobody is queued."""
     memory = Memory(Limits(100_000), sees_reads=True, hold_s=None, position=lambda: 0)
     database, tidied, slept = Rows(), [], []
 
@@ -140,13 +133,11 @@ def make(queue: Queue = INBOX) -> Around:
 
 
 def unlearned(around: Around, key: MailboxKey) -> Any:
-    """Return a piece of work: a mailbox that is to be read."""
     return learning._Unlearned(WHO, around.memory.open(key, 0))
 
 
 @pytest.fixture
 def around() -> Around:
-    """Return one for mailboxes."""
     return make()
 
 
@@ -163,50 +154,6 @@ def test_what_a_mailbox_holds_is_known_once_it_is_read(around: Around) -> None:
     assert (0, False) == (len(around.learning), around.learning.is_ready)
     assert not around.mailbox().is_due
     assert [] == around.slept
-
-
-def test_other_messages_count_as_newer(around: Around) -> None:
-    """But they are not remembered; what is stale goes for them."""
-    request = {"action": "request", "requesting_device_id": "S", "request_id": "1"}
-    rows = [(8, message({"code": 1})), (7, message(request, "m.room_key_request"))]
-    for are_gone, left in [(False, [7]), (True, [])]:
-        around = make()
-        around.database.are_gone = are_gone
-        around.database.pages = {A: Page(rows, 9, None)}
-        around.add(A)
-        around.do_some()
-
-        assert [{(WHO, "S")}] == around.database.askers
-        assert left == around.known()[0]
-        expected = [([Superseded(A, 7, 9)], WHO)] if are_gone else []
-        assert expected == around.tidied
-
-
-def test_a_mailbox_without_a_device_is_forgotten(around: Around) -> None:
-    """Others that were read with it are learned."""
-    around.database.pages = {B: page(4)}
-    around.add(A, B)
-    around.do_some()
-
-    assert around.memory.peek(A) is None
-    assert ([4], True, True) == around.known(B)
-    assert not around.mailbox(B).is_due
-
-
-def test_a_long_mailbox_is_read_page_by_page(around: Around) -> None:
-    """Others come first; the newest row of all pages makes older ones redundant."""
-    around.database.most_pages = 1
-    around.database.pages = {A: page(8, below=8), B: page(2)}
-    around.learning._mailboxes.add(unlearned(around, A))
-    around.learning._mailboxes.add(unlearned(around, B))
-    around.do_some()
-    assert ([8], False, False) == around.known()
-    around.do_some()
-    around.database.pages = {A: Page([(4, message({"code": 1}))], 4, None)}
-    around.do_some()
-
-    assert [{"A": ABOVE_ALL}, {"B": ABOVE_ALL}, {"A": 8}] == around.database.asked
-    assert ([8], True, True) == around.known()
 
 
 def test_so_many_pages_are_read(
@@ -264,7 +211,6 @@ def test_what_was_forgotten_meanwhile_is_not_asked_about(around: Around) -> None
 
 
 def test_a_mailbox_is_queued_once(around: Around) -> None:
-    """One that does not fit is forgotten."""
     around.database.most_pages = MOST_OF_ONE + 1
     around.add(A, A)
     assert 1 == len(around.learning)
@@ -297,7 +243,6 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(are_many: bool) -> No
 
 
 def test_a_page_that_was_read_ends_the_count_of_failures(around: Around) -> None:
-    """They were of another page."""
     around.add(A)
     for number in range(3):
         around.database.pages = {A: page(9 - number, below=9 - number)}
@@ -325,20 +270,6 @@ def test_where_many_come_at_once_they_are_looked_over(around: Around) -> None:
     assert [{"A": ABOVE_ALL, "B": ABOVE_ALL}, {"C": ABOVE_ALL}] == (
         elsewhere.database.asked
     )
-
-
-def test_a_crowd_that_never_ends_holds_up_nobody(around: Around) -> None:
-    """They take turns with what is read."""
-    around.database.most_pages = 1
-    around.database.ends = dict.fromkeys((B, C, D), (0, 0))
-    around.database.pages = {A: page(9, below=9)}
-    around.add(A, B)
-    for more in (C, D):
-        around.do_some()
-        around.add(more)
-        around.do_some()
-
-    assert ["B", {"A": ABOVE_ALL}, "C", {"A": 9}] == around.database.asked
 
 
 @pytest.mark.parametrize(
@@ -384,21 +315,6 @@ def test_a_mailbox_whose_only_row_is_known_is_not_read(
     assert {"A": ABOVE_ALL} == around.database.asked[-1]
 
 
-def test_for_the_only_row_few_records_are_looked_through(
-    around: Around, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where it is not among them, the mailbox is read."""
-    monkeypatch.setattr(learning, "FEW", 0)
-    around.database.most_pages = 0
-    around.database.ends = {A: (7, 7)}
-    around.arrives(A, 7)
-    around.add(A)
-    around.do_some()
-
-    assert not around.mailbox().learned
-    assert 1 == len(around.learning)
-
-
 def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(
     around: Around,
 ) -> None:
@@ -414,7 +330,6 @@ def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(
 
 
 def test_what_is_doubted_while_it_is_looked_over_is_not_known(around: Around) -> None:
-    """It may have been stored just after."""
     around.database.most_pages = 0
     around.add(A)
     read_ends = around.database.read_ends

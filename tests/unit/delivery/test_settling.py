@@ -75,7 +75,6 @@ class Place:
         return self.settler.memories["outbox"]
 
     def counted(self) -> dict[tuple[str, str, str], float]:
-        """Return what was counted: by rule, queue and reason."""
         return {
             (labels["rule"], labels["queue"], labels["reason"]): value
             for labels, value in self.settler.metrics.read(series.DECISIONS)
@@ -98,12 +97,10 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 def notice(key: str = "k1") -> Notice:
-    """Return a notice of the sender."""
     return Notice(NoOlm(), Pair(SENDER, "device:S", "m.room_key.withheld"), key, WHOLE)
 
 
 def messages(*keys: MailboxKey) -> LocalMessages:
-    """Return a message for each mailbox."""
     found: LocalMessages = {}
     for user_id, device_id in keys:
         found.setdefault(user_id, {})[device_id] = {"content": {}, "n": device_id}
@@ -116,7 +113,6 @@ def edus(*keys: MailboxKey) -> dict[str, Any]:
 
 
 def a_batch(*local: MailboxKey, abroad: Sequence[MailboxKey] = ()) -> Batch:
-    """Return a batch for mailboxes."""
     return Batch(messages(*local), edus(*abroad), SENDER, WHO, 0.0)
 
 
@@ -131,7 +127,6 @@ def add(
     content: Any = None,
     wildcard: bool = False,
 ) -> Candidate:
-    """Let a notice of a batch be in flight."""
     memory = place.settler.memories[queue]
     said = said or notice()
     memory.open(key, 0)
@@ -145,7 +140,6 @@ def add(
 
 
 def stored_at(batch: Batch, stream_id: int | None) -> None:
-    """Let a batch be stored, if it is."""
     batch.local = ObservedBatch(batch.local)
     batch.local.stream_id = stream_id
     batch.edus = ObservedBatch(batch.edus)
@@ -160,12 +154,10 @@ def store(place: Place, key: MailboxKey, stream_id: int, queue: str = "inbox") -
 
 
 def stream_ids(memory: Memory, key: MailboxKey) -> list[int]:
-    """Return what is remembered of a mailbox."""
     return sorted(record.stream_id for record in memory.peek(key) or ())
 
 
 def in_flight(memory: Memory) -> int:
-    """Count what is in flight."""
     return len(list(memory._in_flight))
 
 
@@ -183,20 +175,6 @@ def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None
     assert [None, None] == [each.storing for each in batch.candidates]
     learned = [(queue, key, who) for queue, key, _, who in place.heard.learned]
     assert [("inbox", A, WHO), ("outbox", (ABROAD, "X"), WHO)] == learned
-
-
-def test_what_was_not_stored_is_not_remembered(place: Place) -> None:
-    """Synapse has it already, or stored something else."""
-    for stored in (True, False):
-        batch = a_batch(A)
-        add(place, batch, A)
-        if stored:
-            stored_at(batch, None)
-        place.settler.settle(batch)
-
-        assert [] == stream_ids(place.inbox, A)
-        assert 0 == in_flight(place.inbox)
-    assert [] == place.heard.learned
 
 
 def test_what_was_passed_over_is_forgotten(place: Place) -> None:
@@ -224,69 +202,6 @@ def test_what_was_passed_over_is_forgotten(place: Place) -> None:
     ]
 
 
-def test_what_became_redundant_is_to_be_deleted(place: Place) -> None:
-    """A mailbox that is known is not learned again."""
-    store(place, A, 5)
-    batch = a_batch(A)
-    add(place, batch, A, said=notice("k2"))
-    stored_at(batch, 7)
-    place.settler.settle(batch)
-
-    assert [("inbox", [Superseded(A, 5, 7)], WHO)] == place.heard.tidied
-    assert [] == place.heard.learned
-
-
-def test_what_shares_its_row_is_never_to_be_deleted(place: Place) -> None:
-    """Others would lose theirs."""
-    key: MailboxKey = (ABROAD, "X")
-    for sharing, expected in [
-        (messages(OTHER_ABROAD), []),
-        ({}, [Superseded(key, 8, 9)]),
-    ]:
-        place.outbox.clear()
-        batch = a_batch(abroad=[key])
-        batch.edus["there"]["messages"].update(sharing)
-        add(place, batch, key, queue="outbox")
-        stored_at(batch, 7)
-        place.settler.settle(batch)
-        batch = a_batch(abroad=[key])
-        add(place, batch, key, queue="outbox", said=notice("k2"))
-        stored_at(batch, 8)
-        place.settler.settle(batch)
-
-        assert expected == [row for _, rows, _ in place.heard.tidied for row in rows]
-
-
-def test_a_mailbox_that_was_forgotten_meanwhile_is_opened_and_learned(
-    place: Place,
-) -> None:
-    """From where the stream is by then."""
-    batch = a_batch(A)
-    add(place, batch, A)
-    place.inbox.forget(A)
-    stored_at(batch, 7)
-    place.settler.settle(batch)
-
-    mailbox = place.inbox.peek(A)
-    assert mailbox is not None
-    assert STREAM == mailbox.handed_out
-    assert [("inbox", A, mailbox, WHO)] == place.heard.learned
-
-
-def test_all_of_a_user_is_learned_where_something_was_stored_for_all(
-    place: Place,
-) -> None:
-    """With the row, if one was stored."""
-    for stream_id, row in [(7, Row(7, notice())), (None, None)]:
-        place.heard.users.clear()
-        batch = a_batch((USER, WILDCARD))
-        batch.to_all.append((USER, notice()))
-        stored_at(batch, stream_id)
-        place.settler.settle(batch)
-
-        assert [(USER, WHO, row)] == place.heard.users
-
-
 def test_mailboxes_that_were_opened_while_something_for_all_was_stored_are_doubted(
     place: Place,
 ) -> None:
@@ -306,24 +221,6 @@ def test_mailboxes_that_were_opened_while_something_for_all_was_stored_are_doubt
         if (mailbox := place.inbox.peek(key)) is not None
     }
     assert {A: True, B: False, (USER, "C"): False, (OTHER, "A"): True} == learned
-
-
-def test_a_batch_of_which_nothing_is_known_is_forgotten(place: Place) -> None:
-    """Its mailboxes, and what was in flight; nothing of others."""
-    batch = a_batch(A)
-    for key in (A, B, (OTHER, "A")):
-        store(place, key, 5)
-    add(place, batch, A)
-    candidate = add(place, batch, B)
-    assert candidate.storing is not None
-    place.inbox.abandon(candidate.storing)
-    candidate.storing = None
-    place.settler.forget(batch)
-
-    assert place.inbox.peek(A) is place.inbox.peek(B) is None
-    assert [5] == stream_ids(place.inbox, (OTHER, "A"))
-    assert 0 == in_flight(place.inbox)
-    assert [None, None] == [each.storing for each in batch.candidates]
 
 
 def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten(
@@ -367,19 +264,6 @@ def test_what_collapses_is_taken_out(place: Place) -> None:
     place.settler.take_out(batch)
     # No copy is made where nothing goes.
     assert batch.local is left
-
-
-def test_what_would_leave_a_wildcard_alone_is_stored(place: Place) -> None:
-    """And counted as that; what else collapses is taken out."""
-    batch = a_batch(A, (USER, WILDCARD), (OTHER, "A"))
-    stays = add(place, batch, A, decisions.DUPLICATE)
-    goes = add(place, batch, (OTHER, "A"), decisions.DUPLICATE)
-    place.settler.take_out(batch)
-
-    assert messages(A, (USER, WILDCARD)) == batch.local
-    assert stays.decision is decisions.WILDCARD
-    assert stays.storing is not None
-    assert goes.storing is None
 
 
 def test_what_was_confirmed_is_asked_about_once_more(place: Place) -> None:
@@ -457,7 +341,6 @@ def test_the_bytes_of_all_that_collapsed_are_counted(
 
 
 def test_what_cannot_be_encoded_takes_no_bytes() -> None:
-    """However its sender managed that."""
     deep: list[Any] = []
     deep.append(deep)
 
@@ -483,3 +366,19 @@ def test_what_nobody_looked_at_is_doubted_once_more(place: Place) -> None:
     assert place.outbox.believe(A, notice(), 0.0).record is not None
     assert {(NO_RULE, "inbox", "limit"): 5} == place.counted()
     assert 5 == place.settler.tally.history.of("deliver")[-1]
+
+
+def test_a_mailbox_that_was_forgotten_meanwhile_is_opened_and_learned(
+    place: Place,
+) -> None:
+    """From where the stream is by then."""
+    batch = a_batch(A)
+    add(place, batch, A)
+    place.inbox.forget(A)
+    stored_at(batch, 7)
+    place.settler.settle(batch)
+
+    mailbox = place.inbox.peek(A)
+    assert mailbox is not None
+    assert STREAM == mailbox.handed_out
+    assert [("inbox", A, mailbox, WHO)] == place.heard.learned

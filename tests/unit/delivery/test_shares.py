@@ -15,19 +15,15 @@ from tests.harness.databases.backlog import driven
 
 
 class Mine(NamedTuple):
-    """Something of somebody."""
-
     who: str
     number: int
 
 
 def taken(queue: Shares[Mine]) -> list[Mine]:
-    """Take everything."""
     return [queue.take() for _ in range(len(queue))]
 
 
 def filled(*items: tuple[str, int]) -> Shares[Mine]:
-    """Return a queue with items of somebody."""
     queue: Shares[Mine] = Shares()
     for item in items:
         queue.add(Mine(*item))
@@ -42,7 +38,6 @@ class Numbered(Piece):
 
 
 def work(**counts: int) -> Work[Numbered]:
-    """Return so many pieces of work of each."""
     queue: Work[Numbered] = Work()
     for who, count in counts.items():
         for number in range(count):
@@ -51,7 +46,6 @@ def work(**counts: int) -> Work[Numbered]:
 
 
 def pieces(some: list[Numbered]) -> list[tuple[str, int]]:
-    """Return whose they are, and which."""
     return [(piece.who, piece.number) for piece in some]
 
 
@@ -67,21 +61,11 @@ def pieces(some: list[Numbered]) -> list[tuple[str, int]]:
 def test_what_is_put_back_comes_in_the_next_turn(
     items: list[tuple[str, int]], expected: list[tuple[str, int]]
 ) -> None:
-    """As the first of the same somebody."""
     queue = filled(*items)
     queue.put_back(queue.take())
 
     assert len(items) == len(queue)
     assert expected == taken(queue)
-
-
-def test_it_is_empty_once_everything_is_taken() -> None:
-    """And nothing is kept for nobody."""
-    queue = filled(("a", 1))
-    assert (1, 1, 0) == (len(queue), queue.of("a"), queue.of("b"))
-    queue.take()
-
-    assert (0, 0) == (len(queue), queue.of("a"))
 
 
 @given(st.lists(st.sampled_from("abc")))
@@ -114,30 +98,12 @@ def test_only_so_much_work_is_queued() -> None:
     assert queue.queue(Numbered("one more", 0))
 
 
-def test_work_is_taken_in_equal_shares() -> None:
-    """As many pieces as there are, at most as many as are wanted."""
-    queue = work(a=3, b=1)
-
-    assert [("a", 0), ("b", 0), ("a", 1)] == pieces(queue.take_some(3))
-    assert [("a", 2)] == pieces(queue.take_some(10))
-    assert [] == queue.take_some(10)
-
-
 def test_work_is_put_back_in_its_order() -> None:
     """Before other work of the same somebody."""
     queue = work(a=3)
     queue.put_all_back(queue.take_some(2))
 
     assert [("a", 0), ("a", 1), ("a", 2)] == pieces(queue.take_some(3))
-
-
-def test_work_that_is_added_again_comes_last_of_the_same_somebody() -> None:
-    """As a mailbox that has another page; it takes no other share."""
-    queue = work(a=2, b=2)
-    (first,) = queue.take_some(1)
-    queue.add(first)
-
-    assert [("b", 0), ("a", 1), ("b", 1), ("a", 0)] == pieces(queue.take_some(4))
 
 
 def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:

@@ -29,12 +29,10 @@ NO_NOTICE = {**MESSAGE, "content": {}}
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at few messages of a batch, so that few are too many."""
     monkeypatch.setattr(sorting, "MOST_SORTED", MOST)
 
 
 def sorter(*, has_all_devices: bool = True) -> Sorter:
-    """Return one that remembers nothing yet."""
     return Sorter(
         "inbox",
         has_all_devices,
@@ -55,7 +53,6 @@ def notices(**devices: list[str]) -> LocalMessages:
 
 
 def sort(some: Sorter, messages: LocalMessages, origin: str | None = None) -> Batch:
-    """Sort messages; return their batch."""
     batch = Batch(messages, {}, SENDER, "room of the sender", 3.0)
     some.sort(batch, messages, origin)
     return batch
@@ -85,7 +82,6 @@ def learned(some: Sorter, *devices: str, user_id: str = USER) -> list[bool]:
 
 
 def sorted_devices(batch: Batch) -> list[str]:
-    """Return the devices of the notices that were looked at."""
     return [each.mailbox[1] for each in batch.candidates]
 
 
@@ -111,7 +107,6 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
 
 
 def test_each_withheld_message_counts_by_its_own_code() -> None:
-    """Whichever rule reads it."""
     some = sorter()
     some.metrics = Metrics("sorting by code")
     session = {"code": "m.unverified", "room_id": "!r", "session_id": "1"}
@@ -119,13 +114,19 @@ def test_each_withheld_message_counts_by_its_own_code() -> None:
     batch = sort(some, {USER: {"A": MESSAGE, "B": other, "C": NO_NOTICE}})
 
     assert ["A", "B"] == sorted_devices(batch)
+    told = some.metrics.read(series.MESSAGES)
     assert {"m.no_olm": 1, "m.unverified": 1, "malformed": 1} == {
-        labels["code"]: times for labels, times in some.metrics.read(series.MESSAGES)
+        labels["code"]: times for labels, times in told
     }
+    assert {"local"} == {labels["source"] for labels, _ in told}
+    sort(some, {USER: {"A": MESSAGE}}, "there")
+    assert [("no_olm", "spoofed_sender")] == [
+        (labels["rule"], labels["reason"])
+        for labels, _ in some.metrics.read(series.DECISIONS)
+    ]
 
 
 def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> None:
-    """It is stored, whatever they hold."""
     some = sorter()
     store(some, "A", "B")
     batch = sort(some, notices(r=[WILDCARD]))
@@ -138,17 +139,6 @@ def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> N
         assert each.storing is not None
     assert [USER] == [user_id for user_id, _ in batch.to_all]
     assert {} == batch.unsorted
-
-
-def test_a_notice_for_all_of_whom_nothing_is_remembered_is_counted() -> None:
-    """Once, as the first; nothing is in flight."""
-    some = sorter()
-    (candidate,) = sort(some, notices(r=[WILDCARD])).candidates
-
-    assert ((USER, WILDCARD), MESSAGE) == (candidate.mailbox, candidate.message)
-    assert candidate.decision is decisions.FIRST
-    assert candidate.storing is None
-    assert 0 == len(some.memory)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +182,6 @@ def test_a_notice_for_very_many_devices_leaves_the_others_in_doubt() -> None:
 
 
 def test_of_all_users_together_so_many_messages_are_looked_at() -> None:
-    """What is beyond is only counted."""
     batch = sort(sorter(), notices(r=["A", "B"], q=["A"]))
     assert (MOST, {}) == (len(batch.candidates), batch.unsorted)
     batch = sort(sorter(), notices(r=["A", "B"], q=["A", "B"]))

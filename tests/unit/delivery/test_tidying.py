@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any, Collection, Sequence, cast
 
 import attrs
@@ -10,7 +9,6 @@ import pytest
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
-from synapse_withheld.delivery.housekeeping import tidying
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
 from synapse_withheld.delivery.shares import MOST_OF_ONE, MOST_TRIES
 from synapse_withheld.memory.memory import Limits, Memory
@@ -72,7 +70,6 @@ class Around:
     stream: list[int]
 
     def do_some(self) -> None:
-        """Do as much as one statement can."""
         driven(self.tidying.do_some())
 
     def tidied(self) -> float:
@@ -95,18 +92,15 @@ def around(request: pytest.FixtureRequest) -> Around:
 
 
 def queued(*, is_queued: bool = True) -> RowState:
-    """Return what a database says of a row."""
     return RowState(is_queued, 0, never_acknowledged=False)
 
 
 def request(variant: str) -> Notice:
-    """Return a request or its cancellation."""
     pair = Pair(WHO, "S", "m.room_key_request", ("1",))
     return Notice(KeyRequests(vanishes=True), pair, variant, variant)
 
 
 def cancelled(memory: Memory) -> list[Superseded]:
-    """Let a request be cancelled; return what is to be deleted."""
     for stream_id, variant in [(5, REQUEST), (6, CANCELLATION)]:
         storing = memory.begin(A, request(variant), WHO, 0, 0.0)
         superseded = memory.settle(storing, stream_id)
@@ -125,19 +119,6 @@ def test_redundant_rows_are_deleted_once(around: Around) -> None:
     assert {} == around.tidying._newer
     assert None not in (around.memory.peek(A), around.memory.peek(B))
     assert [] == around.database.asked
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_row_may_be_redundant_twice(around: Around, fails: bool) -> None:
-    """Somebody may find in the database what is to be deleted already."""
-    for newer_id in (6, 7):
-        around.tidying.add([Superseded(A, 5, newer_id)], WHO)
-    around.database.fails = fails
-    for _ in range(MOST_TRIES if fails else 1):
-        with pytest.raises(RuntimeError) if fails else nullcontext():
-            around.do_some()
-
-    assert (0, {}) == (len(around.tidying), around.tidying._newer)
 
 
 def test_nothing_is_asked_where_nothing_is_to_be_done(around: Around) -> None:
@@ -223,27 +204,12 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(around: Around) -> No
 
 
 def test_mailboxes_of_what_does_not_fit_are_forgotten(around: Around) -> None:
-    """Others of the same somebody are kept."""
     around.tidying.add([Superseded(A, n, n + 1) for n in range(MOST_OF_ONE)], WHO)
     around.tidying.add([Superseded(B, 5, 6)], WHO)
 
     assert around.memory.peek(A) is not None
     assert around.memory.peek(B) is None
     assert (B, 5) not in around.tidying._newer
-
-
-def test_rows_are_deleted_in_equal_shares(
-    around: Around, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So many at once, the others with the next statement."""
-    monkeypatch.setattr(tidying, "MOST_DELETED", 2)
-    around.tidying.add([Superseded(A, n, 90) for n in range(2)], WHO)
-    around.tidying.add([Superseded(B, 5, 90)], "@honest:here")
-    around.do_some()
-    around.do_some()
-
-    expected = [[(A, 0, 90), (B, 5, 90)], [(A, 1, 90)]]
-    assert expected == around.database.deleted
 
 
 def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
@@ -262,19 +228,6 @@ def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
     assert 1 == len(around.database.deleted)
     assert 2 == around.tidied()
     assert 0 == len(around.tidying)
-
-
-@pytest.mark.parametrize("state", [None, queued()])
-def test_a_cancellation_stays_where_its_request_is_not_seen_to_be_gone(
-    around: Around, state: RowState | None
-) -> None:
-    """Or where nobody can tell: its device is gone."""
-    around.tidying.add(cancelled(around.memory), WHO)
-    around.database.states = {} if state is None else {(A, 5): state}
-    around.do_some()
-
-    assert 0 == len(around.tidying)
-    assert not around.memory.vanishing.awaits(A, 5)
 
 
 def test_what_became_of_rows_is_not_known_where_the_question_fails(

@@ -31,7 +31,6 @@ USER, OTHER = "@r:here", "@q:here"
 
 
 def counted(play: Play, metric: prometheus_client.Counter, label: str) -> Counter[str]:
-    """Return what was counted so far, by a label."""
     so_far: Counter[str] = Counter()
     for labels, times in play.traffic.metrics.read(metric):
         so_far[labels[label]] += int(times)
@@ -39,7 +38,6 @@ def counted(play: Play, metric: prometheus_client.Counter, label: str) -> Counte
 
 
 def test_how_long_sorting_takes_is_counted() -> None:
-    """In seconds, and not since when."""
     play = Play()
     play.hs.pass_time(5)
     took_s: list[float] = []
@@ -53,14 +51,6 @@ def test_how_long_sorting_takes_is_counted() -> None:
     play.send(NOTICE)
 
     assert [0.25] == took_s
-
-
-def test_what_is_for_other_servers_is_its_senders() -> None:
-    """As what is for devices of this one: in its share, and in its name."""
-    play = Play()
-    play.send_abroad(NOTICE)
-
-    assert [Count(("no_olm", SENDER), 1, 0)] == play.tally.senders.most(5)
 
 
 def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
@@ -79,28 +69,6 @@ def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
     play.send(NOTICE)
 
     assert play.send(NOTICE).left_out
-
-
-def test_an_olm_message_counts_once_for_what_it_rearms() -> None:
-    """It is marked twice only where a notice may have come in between."""
-    play = Play()
-    play.send_abroad(NOTICE)
-    play.send(NOTICE)
-    before = counted(play, series.REARMED, "direction")
-    play.send(OLM, message_type=ENCRYPTED)
-
-    assert {"to_recipient": 1} == counted(play, series.REARMED, "direction") - before
-
-
-def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
-    """One from another server answers what waits for that server."""
-    play = Play()
-    play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "1"))
-    play.begin_abroad(NOTICE, sender=RECIPIENT)
-    play.hs.come_to_rest()
-
-    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
-    assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
 
 
 def test_a_request_without_messages_lets_nobody_go() -> None:
@@ -146,19 +114,6 @@ def test_what_fails_before_anything_is_stored_counts_as_not_decided(
         assert not play.send(NOTICE).left_out
 
 
-def test_what_is_only_observed_is_not_let_go_for_what_comes_next() -> None:
-    """It is stored already, and nothing overtakes it."""
-    play = Play(mode="observe")
-    play.send(NOTICE)
-    before = counted(play, series.DECISIONS, "reason")
-    play.begin(NOTICE)
-    play.hs.answer(play.step("store"))
-    play.hs.answer(play.step("stored"))
-    play.send({"n": 1}, message_type="m.dummy")
-
-    assert {"duplicate": 1} == counted(play, series.DECISIONS, "reason") - before
-
-
 def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> None:
     """As bridges do; nobody else's mailboxes are meant."""
     memory = Memory(Limits(1000), sees_reads=True, hold_s=None)
@@ -170,3 +125,33 @@ def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> N
     traffic.note_read_of_user(USER, 7)
 
     assert [7, 7, 3] == [mailbox.handed_out for mailbox in mailboxes]
+
+
+def test_what_is_for_other_servers_is_its_senders() -> None:
+    """As what is for devices of this one: in its share, and in its name."""
+    play = Play()
+    play.send_abroad(NOTICE)
+
+    assert [Count(("no_olm", SENDER), 1, 0)] == play.tally.senders.most(5)
+
+
+def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
+    """One from another server answers what waits for that server."""
+    play = Play()
+    play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "1"))
+    play.begin_abroad(NOTICE, sender=RECIPIENT)
+    play.hs.come_to_rest()
+
+    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+
+
+def test_an_olm_message_counts_once_for_what_it_rearms() -> None:
+    """It is marked twice only where a notice may have come in between."""
+    play = Play()
+    play.send_abroad(NOTICE)
+    play.send(NOTICE)
+    before = counted(play, series.REARMED, "direction")
+    play.send(OLM, message_type=ENCRYPTED)
+
+    assert {"to_recipient": 1} == counted(play, series.REARMED, "direction") - before

@@ -48,7 +48,6 @@ class Around:
     learned: list[tuple[Mailbox, str, Row | None]]
 
     def do_some(self) -> None:
-        """Do as much as one statement can."""
         driven(self.users.do_some())
 
     def told(self) -> list[tuple[MailboxKey, str, Row | None]]:
@@ -58,7 +57,6 @@ class Around:
 
 @pytest.fixture
 def around() -> Around:
-    """Return one of which nobody is queued."""
     memory = Memory(Limits(1000), sees_reads=True, hold_s=None)
     database = Devices({USER: ["A", "B"], OTHER: ["C"]})
     learned: list[tuple[Mailbox, str, Row | None]] = []
@@ -87,15 +85,6 @@ def test_all_devices_of_a_user_are_learned(around: Around) -> None:
     assert set() == around.users._queued
 
 
-def test_a_mailbox_that_is_remembered_is_not_learned_again(around: Around) -> None:
-    """Others of the same user are."""
-    around.memory.open((USER, "A"), 3)
-    around.users.add(USER, "a", ROW)
-    around.do_some()
-
-    assert [((USER, "B"), "a", ROW)] == around.told()
-
-
 def test_a_user_is_asked_about_once(around: Around) -> None:
     """And again once there is an answer; an unknown one has no devices."""
     for _ in range(2):
@@ -111,7 +100,6 @@ def test_a_user_is_asked_about_once(around: Around) -> None:
 def test_of_so_many_users_one_statement_asks(
     around: Around, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of each, so many devices are learned."""
     monkeypatch.setattr(users, "MOST_USERS", 1)
     monkeypatch.setattr(users, "MOST_DEVICES", 1)
     around.users.add(USER, "a", ROW)
@@ -124,7 +112,6 @@ def test_of_so_many_users_one_statement_asks(
 
 
 def test_a_user_who_does_not_fit_is_not_waited_for(around: Around) -> None:
-    """The next message to all finds it."""
     for number in range(MOST_OF_ONE):
         around.users.add(f"@{number}:here", "a", None)
     around.users.add(USER, "a", ROW)
@@ -135,7 +122,6 @@ def test_a_user_who_does_not_fit_is_not_waited_for(around: Around) -> None:
 
 
 def test_what_fails_is_tried_again_and_given_up_in_the_end(around: Around) -> None:
-    """Then it can be queued once more."""
     around.database.fails = True
     around.users.add(USER, "a", ROW)
     for _ in range(MOST_TRIES):

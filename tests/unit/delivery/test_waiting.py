@@ -25,14 +25,12 @@ def waiting(*queues: str, users: str = "", sender: str = SENDER) -> Waiting:
 
 
 def enter(room: WaitingRoom, users: str, sender: str = SENDER) -> Waiting:
-    """Let a batch wait that is for some users, a letter each."""
     item = waiting("inbox", users=users, sender=sender)
     room.enter(item)
     return item
 
 
 def test_what_is_not_answered_is_kept_by_queue() -> None:
-    """Each queue is asked about for itself."""
     item = waiting("inbox", "outbox", "inbox")
     first, second, third = item.doubtful
 

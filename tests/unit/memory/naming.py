@@ -20,7 +20,6 @@ SENDER, OTHER = "@s:hs", "@t:hs"
 
 
 def memory(limits: Limits | None = None, **changed: Any) -> Memory:
-    """Return a memory that has the first mailbox open."""
     options = {"sees_reads": False, "hold_s": None, **changed}
     of = Memory(limits or Limits(200_000), **options)
     of.open(R1, 0).learned = True
@@ -30,20 +29,17 @@ def memory(limits: Limits | None = None, **changed: Any) -> Memory:
 def no_olm(
     key: str = "k1", variant: str = "whole", *, sender: str = SENDER, device: str = "A"
 ) -> Notice:
-    """Return a notice that there is no Olm session."""
     pair = Pair(sender, f"device:{device}", "m.room_key.withheld")
     return Notice(NoOlm(), pair, key, variant)
 
 
 def scoped(key: str = "k1") -> Notice:
-    """Return one that names a session."""
     return no_olm(key, "scoped")
 
 
 def withheld(
     session: str = "1", code: str = "m.unverified", *, sender: str = SENDER
 ) -> Notice:
-    """Return a withheld message about a session."""
     scope = ("!room", session, "k1")
     pair = Pair(sender, "device:A", "m.room_key.withheld", scope)
     return Notice(SessionWithheld(), pair, "k1", code)
@@ -52,19 +48,16 @@ def withheld(
 def request(
     request_id: str = "1", content: str = "c", *, sender: str = SENDER
 ) -> Notice:
-    """Return a request for a room key."""
     pair = Pair(sender, "A", "m.room_key_request", (request_id,))
     return Notice(KeyRequests(), pair, content, REQUEST)
 
 
 def cancellation(request_id: str = "1") -> Notice:
-    """Return what takes a request back."""
     pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
     return Notice(KeyRequests(), pair, "cancelled", CANCELLATION)
 
 
 def begin(of: Memory, notice: Notice, key: MailboxKey = R1) -> Record:
-    """Let a notice be on its way."""
     return of.begin(key, notice, notice.pair.sender, 0, 0.0)
 
 
@@ -91,21 +84,17 @@ def learn(
 
 
 def pairs(superseded: Sequence[Superseded] | None) -> list[tuple[int, int]]:
-    """Return older and newer stream IDs."""
     return [(each.stream_id, each.newer_stream_id) for each in superseded or ()]
 
 
 def records(of: Memory, key: MailboxKey = R1) -> list[Record]:
-    """Return what is remembered of a mailbox, the oldest first."""
     return sorted(of.peek(key) or ())
 
 
 def stream_ids(of: Memory, key: MailboxKey = R1) -> list[int]:
-    """Return which rows of a mailbox are remembered."""
     return [each.stream_id for each in records(of, key)]
 
 
 def is_learned(of: Memory, key: MailboxKey = R1) -> bool:
-    """Say whether all that is queued in a mailbox is known."""
     mailbox = of.peek(key)
     return mailbox is not None and mailbox.learned

@@ -34,7 +34,6 @@ from tests.unit.memory.naming import (
 def why(
     of: Memory, notice: Notice | None = None, now_s: float = 0.0, key: MailboxKey = R1
 ) -> Decision:
-    """Return what a notice is believed to be."""
     decided, record = of.believe(key, notice or no_olm(), now_s)
     assert (record is not None) == (decided is decision.DUPLICATE)
     return decided
@@ -296,7 +295,6 @@ def test_a_mailbox_is_learned_with_its_last_page() -> None:
 
 
 def test_a_user_has_the_devices_whose_mailboxes_are_remembered() -> None:
-    """And nobody else's."""
     of = memory()
     of.open(R2, 0)
     of.open(("@q:hs", "D1"), 0)
@@ -325,7 +323,6 @@ def test_nothing_is_left_of_what_is_forgotten() -> None:
 
 
 def is_rearmed(of: Memory, notice: Notice | None = None, key: MailboxKey = R1) -> bool:
-    """Say whether a notice is stored for that reason."""
     decided = why(of, notice, key=key)
     assert decided in {decision.REARMED, decision.DUPLICATE}
     return decided is decision.REARMED

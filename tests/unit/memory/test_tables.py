@@ -26,7 +26,6 @@ def record(stream_id: int, who: str = "a", notice: Notice | None = None) -> Reco
 
 
 def test_records_are_ordered_by_age_and_no_name_is_kept_without_any() -> None:
-    """However they come."""
     of: dict[str, ByAge] = {}
     some = [record(stream_id) for stream_id in (3, 1, 2, 4)]
     for each in some:
@@ -38,22 +37,10 @@ def test_records_are_ordered_by_age_and_no_name_is_kept_without_any() -> None:
     assert {} == of
 
 
-def test_exactly_the_record_that_is_meant_goes() -> None:
-    """One request writes rows with one stream ID into many mailboxes."""
-    of: dict[str, ByAge] = {}
-    some = [record(5) for _ in range(20)]
-    for each in some:
-        insert_into(of, "a", each)
-    for each in reversed(some):
-        remove_from(of, "a", each)
-        assert each not in of.get("a", [])
-
-
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=60))
 def test_who_has_most_is_known_whatever_comes_and_goes(
     changes: list[tuple[str, bool]],
 ) -> None:
-    """As if all were counted each time."""
     by_who = ByWho([])
     naive: dict[str, ByAge] = {who: [] for who in "abcd"}
     for number, (who, comes) in enumerate(changes):

@@ -12,7 +12,6 @@ from synapse_withheld.rules.requests import (
     CANCELLATION,
     REQUEST,
     KeyRequests,
-    SecretRequests,
 )
 from tests.unit.memory import naming
 from tests.unit.memory.naming import R1, SENDER, begin, records, store, stream_ids
@@ -24,7 +23,6 @@ OPENED, PUSHED_OUT = 10, 50
 
 
 def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
-    """Return a memory that has one mailbox open."""
     of = naming.memory(sees_reads=True, position=lambda: PUSHED_OUT)
     of.forget(R1)
     of.open(R1, opened)
@@ -34,19 +32,16 @@ def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
 
 
 def read_to_the_end(of: Memory, *found: tuple[int, Notice]) -> None:
-    """Learn all rows of the mailbox."""
     naming.learn(of, *found)
     of.vanishing.note_whole(of.open(R1, OPENED))
 
 
 def request(content: str = "c", request_id: str = "1") -> Notice:
-    """Return a request whose cancellation may vanish."""
     pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
     return Notice(RULE, pair, content, REQUEST)
 
 
 def cancellation(request_id: str = "1") -> Notice:
-    """Return what takes it back."""
     pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
     return Notice(RULE, pair, "cancelled", CANCELLATION)
 
@@ -140,26 +135,6 @@ def test_where_not_all_that_is_queued_is_known(
     assert expected == play(memory(whole=False), script), fact
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "c11 c12 g11",
-        "r11a r12b c13 k11 g12",
-    ],
-)
-def test_in_a_mailbox_that_began_empty_no_doubt_is_less(script: str) -> None:
-    """Of what stays nothing was handed out there, and yet it counts as if it was."""
-    assert [] == play(memory(opened=0), script)
-
-
-def test_what_was_learned_is_not_read_to_its_end_yet() -> None:
-    """Of a very large one the oldest rows are not looked at."""
-    of = memory(whole=False)
-    naming.learn(of)
-
-    assert [] == play(of, "r11 c12 g11")
-
-
 def test_nothing_of_the_pair_may_be_in_flight() -> None:
     """It may get a lower stream ID than the cancellation."""
     for in_flight, expected in [(request(), []), (request("c", "2"), [13])]:
@@ -171,7 +146,6 @@ def test_nothing_of_the_pair_may_be_in_flight() -> None:
 
 
 def test_a_request_that_is_settled_after_its_cancellation_is_waited_for() -> None:
-    """On PostgreSQL ten threads shuffle."""
     of = memory()
     play(of, "r11a")
     late = begin(of, request("b"))
@@ -183,7 +157,6 @@ def test_a_request_that_is_settled_after_its_cancellation_is_waited_for() -> Non
 
 
 def push_out(of: Memory) -> None:
-    """Ask for so much that the oldest request is forgotten."""
     for number in range(1000):
         store(of, request("c", f"other {number}"), 100 + number)
     assert 12 not in stream_ids(of)
@@ -202,15 +175,6 @@ def test_a_pair_that_was_pushed_out_counts_as_handed_out() -> None:
     store(of, request("c", "new"), 1201)
     store(of, cancellation("new"), 1202)
     assert [1202] == play(of, "g1201")
-
-
-def test_what_is_pushed_out_makes_nobodys_notices_count_as_read() -> None:
-    """Or whoever asks for much would have all of them stored."""
-    of = memory()
-    play(of, "r12")
-    push_out(of)
-
-    assert OPENED == of.open(R1, 0).handed_out
 
 
 def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
@@ -240,64 +204,6 @@ def test_where_nothing_vanishes_nothing_is_noted() -> None:
         assert 1 + MOST_OF_PAIR == of.pairs
 
         assert of.open(R1, OPENED).asked is None
-
-
-def test_each_doubt_ends_that_all_is_known() -> None:
-    """Not only the first."""
-    mailbox = memory(whole=False).open(R1, OPENED)
-    for _ in range(3):
-        assert not mailbox.is_whole
-        mailbox.note_whole()
-        assert mailbox.is_whole
-        mailbox.doubt()
-    assert not mailbox.is_whole
-
-
-def test_a_cancellation_that_was_found_stays() -> None:
-    """An old Synapse may have stored it for somebody else."""
-    of = memory()
-    play(of, "r11")
-    read_to_the_end(of, (12, cancellation()))
-
-    assert [] == play(of, "g11")
-
-
-def test_after_an_eviction_what_was_asked_is_not_known() -> None:
-    """What is found counts from where the mailbox is opened again."""
-    of = memory()
-    play(of, "r11")
-    of.forget(R1)
-    of.open(R1, 11)
-
-    assert [] == play(of, "f11 c12 g11")
-
-
-def test_what_became_of_rows_of_a_forgotten_mailbox_does_not_matter() -> None:
-    """Nor of rows that are not waited for, nor that it was read to its end."""
-    of = memory(whole=False)
-    mailbox = of.open(R1, OPENED)
-    of.vanishing.went(R1, 7, is_gone=True)
-    play(of, "r11 c12")
-    of.vanishing.went(R1, 7, is_gone=True)
-    play(of, "g11 r13 c14")
-    of.forget(R1)
-    assert not of.vanishing.awaits(R1, 13)
-    of.vanishing.went(R1, 13, is_gone=True)
-    of.vanishing.note_whole(mailbox)
-
-    assert 0 == len(of.vanishing)
-
-
-def test_keys_and_secrets_are_apart() -> None:
-    """As with any pair."""
-    of = memory()
-    secret = Pair(SENDER, "A", "m.secret.request", ("1",))
-    notice = Notice(SecretRequests(vanishes=True), secret, "cancelled", CANCELLATION)
-    play(of, "r11")
-    for stream_id in (12, 13):
-        store(of, notice, stream_id)
-
-    assert [] == play(of, "g12")
 
 
 def test_nothing_is_kept_of_what_is_gone() -> None:

@@ -18,7 +18,6 @@ KEYS = st.one_of(st.sampled_from("ab"), st.sampled_from("cdefghij"), st.text("xy
 def test_the_true_number_is_within_the_error_and_that_within_its_bound(
     occurrences: list[str], capacity: int
 ) -> None:
-    """The paper's two promises."""
     sketch: HeavyHitters[str] = HeavyHitters(capacity)
     for each in occurrences:
         sketch.add(each)

@@ -65,7 +65,6 @@ def is_in(expression: str, labels: dict[str, str]) -> bool:
 @pytest.mark.parametrize("expression", divisors(), ids=["alert", "now", "over time"])
 @pytest.mark.parametrize("rule", ["no_olm", "withheld", "key_requests"])
 def test_prometheus_has_the_same_definition(rule: str, expression: str) -> None:
-    """Of every decision there is."""
     for each in decision.ALL:
         labels = {"rule": rule, "decision": each.action, "reason": each.reason}
         assert is_repeat(rule, each) == is_in(expression, labels)

@@ -23,17 +23,7 @@ def test_notices_count_for_their_sender_and_their_mailbox() -> None:
     assert 2 == play.tally.history.of("collapse")[-1]
 
 
-def test_nobody_is_blamed_for_a_spoofed_notice() -> None:
-    """Its sender did not send it; it is counted in the metrics alone."""
-    play = Play()
-    play.send(NOTICE, sender="@s:here", edu=("there", "1"))
-
-    assert [] == play.tally.senders.most(5)
-    assert 0 == play.tally.history.of("deliver")[-1]
-
-
 def test_invented_names_take_no_more_room_than_real_ones() -> None:
-    """However many, and however long."""
     tally = Tally(lambda: 0.0)
     for number in range(2 * CAPACITY):
         sender = f"@{number}" + "s" * 10_000

@@ -85,7 +85,6 @@ def test_null_says_the_same_as_a_missing_key() -> None:
     ],
 )
 def test_an_olm_message_tells_its_ends(contents: object, expected: object) -> None:
-    """Whatever a sender made of it."""
     assert expected == read_olm(contents)
 
 
@@ -129,7 +128,6 @@ REQUESTS["m.secret.request"] = REQUESTS["m.room_key_request"]
 
 @pytest.mark.parametrize("message_type", REQUESTS)
 def test_a_malformed_request_is_not_named(message_type: str) -> None:
-    """It is stored as it is."""
     well_formed = REQUESTS[message_type]
     odd: list[Any] = [None, 7, "", "D" * 256, ["request"], "other"]
     changed: list[Any] = [

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from synapse_withheld.rules import decision
-from synapse_withheld.rules.content import code_of
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.no_olm import SCOPED, WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice
@@ -17,7 +14,6 @@ from tests.unit.rules.test_content import content
 
 STABLE = "m.room_key.withheld"
 OLDER = "org.matrix.room_key.withheld"
-SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 
 
 def notice(
@@ -27,27 +23,9 @@ def notice(
     merge_scopes: bool = True,
     **changed: Any,
 ) -> Notice:
-    """Read what has to be a notice."""
     found = NoOlm(merge_scopes).read(sender, message_type, content(**changed))
     assert found is not None
     return found
-
-
-def test_every_recorded_message_is_a_notice() -> None:
-    """What real clients sent is recognised, with its sender device."""
-    recorded = [
-        json.loads(line)["message"] for line in SAMPLES.read_text().splitlines()
-    ]
-    assert 25 == len(recorded)
-    for message in recorded:
-        said = message["content"]
-        found = NoOlm().read(message["sender"], message["type"], said)
-        by_key = f"key:{said['sender_key']}"
-        device = f"device:{said['from_device']}" if "from_device" in said else by_key
-
-        assert "m.no_olm" == code_of(said)
-        assert found is not None
-        assert (device, said["sender_key"]) == (found.pair.device, found.key)
 
 
 def test_a_pair_is_of_a_type_a_sender_and_a_device() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.notice import ANY, Notice, Pair
@@ -19,9 +18,6 @@ from synapse_withheld.rules.requests import (
     SecretRequests,
     VerificationRequests,
 )
-from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import Counts, Options, Sweep
-from tests.harness.databases.backlog import FakeRows, driven, other, text_of
 
 ABOUT = {"requesting_device_id": "S1", "request_id": "1"}
 REQUEST: dict[str, Any] = {
@@ -55,7 +51,6 @@ EACH = pytest.mark.parametrize("of", [KEYS, SECRETS, VERIFICATIONS])
 
 
 def read(rule: CancellableRule, message: Any, **changed: Any) -> Notice:
-    """Read what has to be a request or a cancellation."""
     message_type, content = message
     found = rule.read("@s:hs", message_type, {**content, **changed})
     assert found is not None
@@ -63,7 +58,6 @@ def read(rule: CancellableRule, message: Any, **changed: Any) -> Notice:
 
 
 def verification(kind: str = VERIFY, **changed: Any) -> Notice:
-    """Read a message of a verification."""
     return read(VERIFICATIONS[0], (kind, VERIFICATION), **changed)
 
 
@@ -123,7 +117,6 @@ def test_a_pair_is_of_a_device_and_a_request_or_of_a_transaction() -> None:
 
 @EACH
 def test_each_is_stored_for_what_it_does_to_the_queued_one(of: Of) -> None:
-    """As metrics tell it; none collapses."""
     rule, asks, takes_back = of
     request, cancellation = read(rule, asks), read(rule, takes_back)
     another, other_reason = read(rule, asks, body={}), read(rule, takes_back, reason="")
@@ -140,9 +133,6 @@ def test_each_is_stored_for_what_it_does_to_the_queued_one(of: Of) -> None:
     for (queued, notice), why in expected.items():
         assert why == rule.why_stored(queued, notice)
         assert not rule.says_as_much(queued, notice)
-
-
-# What no client heeds any more.
 
 
 @EACH
@@ -162,7 +152,6 @@ def test_only_a_request_waits_for_an_answer(of: Of) -> None:
 
 
 def test_a_verification_may_name_no_device() -> None:
-    """Then nobody is asked about it."""
     named = [verification(from_device=each) for each in (None, "", 1, "D" * 256)]
 
     assert set() == askers_of(named)
@@ -189,46 +178,3 @@ def test_a_verification_without_a_time_never_expires(timestamp: Any) -> None:
 
     assert found.expires_ts is None
     assert not Staleness(now_ts=2**62).applies_to(found)
-
-
-def swept(texts: list[str], options: Options, *gone: tuple[str, str]) -> Any:
-    """Sweep a mailbox; return the rows that are left, and what was counted."""
-    rows = FakeRows({("@r:hs", "R", n): text for n, text in enumerate(texts, 1)})
-    rows.gone_devices = set(gone)
-    sweep = Sweep(rows, options)
-    while not sweep.progress.done:
-        driven(sweep.step())
-    return sorted(stream_id for *_, stream_id in rows.table), sweep.progress.total
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 100])
-def test_the_sweep_takes_what_has_expired_but_no_cancellation_of_it(
-    batch_size: int,
-) -> None:
-    """Where anything newer is in the mailbox, whatever that is.
-
-    A cancellation may close a verification that clients open without a request.
-    """
-    rules = Ruleset.of(Config(rules=RulesConfig(verification_requests=True)))
-    old, fresh = (
-        text_of("@s:hs", VERIFY, {"transaction_id": each, "timestamp": timestamp})
-        for each, timestamp in (("1", 0), ("2", DAY_MS))
-    )
-    cancellation = text_of("@s:hs", CANCEL, {"transaction_id": "1"})
-    options = Options(batch_size, rules, now_ts=2 * DAY_MS)
-    left, counts = swept([old, old, cancellation, fresh, other(), old], options)
-
-    assert [3, 4, 5, 6] == left
-    assert Counts(5, 2, deleted=2, bytes=2 * len(old)) == counts
-
-
-def test_the_sweep_takes_what_a_device_asked_for_that_is_gone() -> None:
-    """Where anything newer is in the mailbox, whatever that is."""
-    rules = Ruleset.of(Config(rules=RulesConfig(key_requests=True)))
-    request, cancellation = (
-        text_of("@s:hs", "m.room_key_request", {**content, "request_id": number})
-        for content, number in ((REQUEST, "1"), (CANCELLATION, "2"))
-    )
-    texts = [request, cancellation, other(), request]
-
-    assert [2, 3, 4] == swept(texts, Options(rules=rules), ("@s:hs", "S1"))[0]

@@ -20,17 +20,7 @@ NAMES = [each.name for each in attrs.fields(RulesConfig)]
 
 
 def test_every_name_of_the_configuration_is_a_rule() -> None:
-    """In the same order."""
     assert NAMES == [rule.name for rule in EVERYTHING.rules]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_rule_can_be_on_by_itself(name: str) -> None:
-    """And names its own messages alone."""
-    chosen = RulesConfig(**{each: each == name for each in NAMES})
-    (rule,) = Ruleset.of(Config(rules=chosen)).rules
-
-    assert name == rule.name
 
 
 @pytest.mark.parametrize("chosen", [True, "vanish"])
@@ -38,7 +28,6 @@ def test_each_rule_can_be_on_by_itself(name: str) -> None:
 def test_cancellations_vanish_where_that_is_chosen(
     name: str, chosen: bool | str
 ) -> None:
-    """Those of that rule alone."""
     changed: dict[str, Any] = {name: chosen}
     rules = attrs.evolve(EVERY_RULE, **changed)
 
@@ -48,21 +37,11 @@ def test_cancellations_vanish_where_that_is_chosen(
 
 
 def test_by_default_there_is_one_rule() -> None:
-    """The one that this began with."""
     assert (NoOlm(),) == Ruleset.of(Config()).rules
     assert (NoOlm(merge_scopes=False),) == Ruleset.of(Config(merge_scopes=False)).rules
 
 
-def test_no_rule_names_nothing() -> None:
-    """Then the module acts on nothing."""
-    none = Ruleset.of(Config(rules=RulesConfig(no_olm=False)))
-
-    assert (frozenset(), ()) == (none.types, none.marks)
-
-
 def test_where_types_say_enough_no_code_is_looked_for() -> None:
-    """Each costs a pass over every row."""
-
     def marks(**chosen: bool) -> tuple[str, ...]:
         return Ruleset.of(Config(rules=RulesConfig(**chosen))).marks
 

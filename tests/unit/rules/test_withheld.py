@@ -17,7 +17,6 @@ WITHHELD = "m.room_key.withheld"
 
 
 def read(**changed: Any) -> Notice | None:
-    """Read a message that says something else in part."""
     session = {"from_device": "S", "room_id": "!room:hs", "session_id": "session"}
     about = {"code": "m.unverified", **session, **changed}
     return RULE.read("@s:hs", WITHHELD, content(**about))
@@ -42,7 +41,6 @@ def test_every_code_about_a_session_is_named(code: str) -> None:
     ],
 )
 def test_what_is_not_about_a_session_is_not_named(name: str, values: Any) -> None:
-    """It is stored as it is."""
     assert all(read(**{name: value}) is None for value in values)
 
 
@@ -57,7 +55,6 @@ def test_each_session_and_each_device_is_told_of_by_itself(name: str) -> None:
 
 
 def test_a_queued_message_says_as_much_as_one_with_its_code() -> None:
-    """Another code for the session is news."""
     one, again, other = read(), read(reason="again"), read(code="org.example.reason")
     assert one is not None
     assert again is not None

@@ -17,11 +17,8 @@ from synapse_withheld.sweep.inventory import (
 )
 from synapse_withheld.sweep.kinds import Kind
 
-A, B, C, D = map(Kind, "abcd")
-
 
 def counted(lines: list[Line], limit: int = 10, batch: int = 3) -> Inventory:
-    """Add lines up, some at a time."""
     made = Inventory(limit)
     for start in range(0, len(lines), batch):
         made.add(lines[start : start + batch])
@@ -30,22 +27,12 @@ def counted(lines: list[Line], limit: int = 10, batch: int = 3) -> Inventory:
 
 
 def of(name: str, **kinds: int) -> list[Line]:
-    """Return rows of a name."""
     return [
         ((name,), Kind(kind), 10) for kind, rows in kinds.items() for _ in range(rows)
     ]
 
 
-def test_the_longest_are_told_with_what_they_are_full_of() -> None:
-    """Three kinds of each, the most frequent first; of equals who came first."""
-    lines = [*of("x", a=1), *of("y", a=2, b=3, c=1, d=4), *of("z", b=1), *of("w", c=2)]
-    found = counted(lines, limit=3).longest
-    assert [("y",), ("w",), ("x",)] == [each.name for each in found]
-    assert Long(("y",), 10, ((D, 4), (B, 3), (A, 2))) == found[0]
-
-
 def test_a_hundred_messages_are_a_sync() -> None:
-    """So Synapse answers."""
     syncs = {rows: Long(("x",), rows, ()).syncs for rows in (1, 100, 101, 250)}
     assert {1: 1, 100: 1, 101: 2, 250: 3} == syncs
 
@@ -59,7 +46,6 @@ NAMES = st.lists(
 def test_it_is_what_plain_counting_says(
     names: list[dict[str, int]], limit: int, batch: int
 ) -> None:
-    """However many come at once."""
     lines = [each for n, kinds in enumerate(names) for each in of(str(n), **kinds)]
     made = counted(lines, limit, batch)
     assert len(names) == made.names

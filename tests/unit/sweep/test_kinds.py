@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.sql import decode
 from synapse_withheld.rules.content import code_of
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, kind_shown
@@ -38,7 +37,6 @@ NAMES = st.sampled_from(
 
 
 def written(message: Any) -> str:
-    """Return a text as Synapse writes it."""
     return json.dumps(message, separators=(",", ":"))
 
 
@@ -48,7 +46,6 @@ def told(text: str, *known: Any, whole: bool = True) -> Kind:
 
 
 def plainly(text: str) -> Kind:
-    """Return the kind, told by reading all of a text."""
     message = json.loads(text)
     kind = Kind(message["type"])
     if kind.type != WITHHELD:
@@ -82,29 +79,10 @@ def test_a_row_of_an_outbox_is_told_by_either_end(
     assert expected == told(written(edu))
 
 
-@given(st.dictionaries(st.sampled_from(["type", "x", "content"]), JSON), st.booleans())
-def test_what_is_in_no_such_order_is_read(
-    message: dict[str, Any], spaces: bool
-) -> None:
-    """Nobody promises how rows look."""
-    text = json.dumps(message) if spaces else written(message)
-    message_type = message.get("type")
-    known = isinstance(message_type, str)
-    assert (Kind(str(message_type)) if known else UNREADABLE) == told(text)
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", '"type"', '{"type":1}'])
 def test_what_holds_no_message_is_unreadable(text: str) -> None:
-    """One kind of its own."""
     assert UNREADABLE == told(text)
     assert UNREADABLE == told(text, whole=False)
-
-
-@pytest.mark.parametrize("around", ["", " ", "\n\t"])
-def test_white_space_around_a_message_is_nothing(around: str) -> None:
-    """But anything else after it is."""
-    assert {"type": "x"} == decode(f'{around}{{"type":"x"}}{around}')
-    assert decode(f'{around}{{"type":"x"}}{around}{{}}') is None
 
 
 def test_a_long_type_is_cut() -> None:
