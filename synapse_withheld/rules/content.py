@@ -105,12 +105,14 @@ def read_olm(content: object) -> tuple[str | None, Collection[str]] | None:
     )
 
 
-def without_tracing(text: str) -> str:
+def without_tracing(text: str) -> str | None:
     """Return the text of a withheld message without what clients follow it by.
 
-    Wherever that is in it, the message says the same. Of others, nothing is left out.
+    Wherever that is in it, the message says the same. `None` for other messages.
     """
-    start = text.find(_TRACED) if _WITHHELD in text else -1
+    if _WITHHELD not in text:
+        return None
+    start = text.find(_TRACED)
     end = text.find('"', start + len(_TRACED))
     # What is escaped does not end it.
     if start < 0 or text[end - 1] == "\\":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import NamedTuple, Tuple
 
 import attrs
 
@@ -10,8 +10,7 @@ import attrs
 MailboxKey = Tuple[str, str]
 
 
-@attrs.frozen
-class Superseded:
+class Superseded(NamedTuple):
     """A queued row that a newer one of the same pair makes redundant."""
 
     mailbox: MailboxKey

@@ -63,16 +63,18 @@ class Covering:
         if len(text) > MOST_OF_ROW:
             return None
         same = without_tracing(text)
-        notice = self._known.get(same)
+        notice = None if same is None else self._known.get(same)
         if notice is not None:
             return notice
         message = decode(text)
         notice = None if message is None else self.rules.recognise(message)
-        if notice is not None and notice.rule.about_keys:
+        if notice is None:
+            return None
+        if same is not None and notice.rule.about_keys:
             if len(self._known) >= MOST_TEXTS:
                 self._known.clear()
             self._known[same] = notice
-        elif notice is not None and isinstance(notice.key, Later):
+        elif isinstance(notice.key, Later):
             # Of all that was read of it, nothing else is needed.
             notice.key.source = text
         return notice

@@ -79,7 +79,7 @@ class Tidying:
         too_new: list[_Redundant] = []
         for each in self._rows.take_some(MOST_DELETED):
             newer_id = self._newest_of(each.row)
-            each.row = attrs.evolve(each.row, newer_stream_id=newer_id)
+            each.row = each.row._replace(newer_stream_id=newer_id)
             (taken if newer_id <= seen_up_to else too_new).append(each)
         self._rows.put_all_back(too_new)
         if not taken:

@@ -153,12 +153,12 @@ class Around:
 
 
 @pytest.fixture
-def around(request: pytest.FixtureRequest) -> Around:
+def around(metrics: Metrics) -> Around:
     memories = {
         queue: Memory(Limits(10_000), sees_reads=False, hold_s=HOLD_S)
         for queue in ("inbox", "outbox")
     }
-    return Around(Clock(), memories, Metrics(str(request.node.name)))
+    return Around(Clock(), memories, metrics)
 
 
 def decided(waiting: Waiting) -> list[Decision]:

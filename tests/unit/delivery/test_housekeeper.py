@@ -76,7 +76,7 @@ class Around:
 
 
 @pytest.fixture
-def make(request: pytest.FixtureRequest) -> Callable[..., Around]:
+def make(metrics: Metrics) -> Callable[..., Around]:
     """Return what makes a housekeeper, with metrics of this test alone."""
 
     def made(*, enforces: bool = True) -> Around:
@@ -90,7 +90,6 @@ def make(request: pytest.FixtureRequest) -> Callable[..., Around]:
         learning, users, tidying = Chore(), Chore(), Chore()
         cancelled: list[None] = []
         is_late = [False]
-        metrics = Metrics(str(request.node.name))
         house = Housekeeper(
             cast(Any, {"inbox": learning}),
             cast(Any, users),

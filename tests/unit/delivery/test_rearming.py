@@ -42,12 +42,11 @@ class Place:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> Place:
+def place(metrics: Metrics) -> Place:
     """Return memories, with metrics that are those of this test alone."""
     inbox, outbox = (
         Memory(Limits(1000), sees_reads=True, hold_s=None) for _ in range(2)
     )
-    metrics = Metrics(str(request.node.name))
     return Place(inbox, outbox, Rearming(inbox, outbox, metrics))
 
 

@@ -82,14 +82,13 @@ class Place:
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> Place:
+def place(metrics: Metrics) -> Place:
     """Return a settler, whose metrics are those of this test alone."""
     memories = {
         queue: Memory(Limits(1000), sees_reads=True, hold_s=HOLD_S)
         for queue in ("inbox", "outbox")
     }
     heard = Heard()
-    metrics = Metrics(str(request.node.name))
     housekeeper = cast(Housekeeper, heard)
     tally = Tally(lambda: 0.0)
     settler = Settler(memories, "inbox", housekeeper, metrics, tally, lambda: STREAM)

@@ -79,14 +79,13 @@ class Around:
 
 
 @pytest.fixture
-def around(request: pytest.FixtureRequest) -> Around:
+def around(metrics: Metrics) -> Around:
     """Return one that has two mailboxes open, with metrics of this test alone."""
     memory = Memory(Limits(200_000), sees_reads=True, hold_s=None, position=lambda: 0)
     for key in (A, B):
         memory.vanishing.note_whole(memory.open(key, 0))
     database, stream = Rows(), [100]
     queue = cast(Queue, attrs.make_class("Named", ["name"])("inbox"))
-    metrics = Metrics(str(request.node.name))
     some = Tidying(queue, memory, cast(Database, database), metrics, lambda: stream[0])
     return Around(some, memory, database, stream)
 
