@@ -106,9 +106,9 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
     assert STREAM == mailbox.handed_out
 
 
-def test_each_withheld_message_counts_by_its_own_code() -> None:
+def test_each_withheld_message_counts_by_its_own_code(metrics: Metrics) -> None:
     some = sorter()
-    some.metrics = Metrics("sorting by code")
+    some.metrics = metrics
     session = {"code": "m.unverified", "room_id": "!r", "session_id": "1"}
     other = {**MESSAGE, "content": {**CONTENT, **session}}
     batch = sort(some, {USER: {"A": MESSAGE, "B": other, "C": NO_NOTICE}})
