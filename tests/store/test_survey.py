@@ -20,7 +20,7 @@ from synapse_withheld.database.survey import (
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.inventory import Sums
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey
+from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import Table, driven, notice, other, text_of
@@ -31,27 +31,32 @@ from tests.store.test_sweep import backlog_of, fill, finish, left
 NOW_TS = 1_700_000_000_000
 
 
-def survey_of(database: Connection, batch_size: int = 7, **more: Any) -> Survey:
+def survey_of(
+    database: Connection,
+    batch_size: int = 7,
+    *,
+    merge_scopes: bool = True,
+    **part: Any,
+) -> Survey:
     """Return a survey that has not begun."""
 
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(database, *arguments)
 
-    async def walk(statement: Callable[..., Any], before: Any, limit: int) -> Any:
-        return statement(database, database.driver, before, limit)
+    async def walk(statement: Callable[..., Any], *arguments: Any) -> Any:
+        return statement(database, database.driver, *arguments)
 
-    config = Config(rules=ALL_RULES, **more)
+    config = Config(rules=ALL_RULES, merge_scopes=merge_scopes)
     options = Options(batch_size, Ruleset.of(config), dry_run=True, now_ts=NOW_TS)
     rows = SurveyDatabase(run, database.driver, walk)
-    return Survey(rows, options, 3)
+    return Survey(rows, options, 3, **part)
 
 
-def finished(survey: Survey) -> Survey:
-    """Survey to the end."""
-    while not survey.done:
+def finished(survey: Survey) -> Surveyed:
+    """Survey to the end; return what was found."""
+    while not survey.found.done:
         driven(survey.step())
-    survey.end()
-    return survey
+    return survey.end()
 
 
 def add_edu(database: Connection, server: str, stream_id: int, text: str) -> None:
@@ -142,7 +147,7 @@ def test_rows_are_counted_as_plainly(database: Connection) -> None:
         found = survey.inbox.kinds.sums
         assert {kind: Sums(rows[kind], sizes[kind]) for kind in rows} == found
         assert len({place[:2] for place in table}) == survey.inbox.names
-        assert len(table) == survey.rows
+        assert len(table) == survey.inbox.kinds.total.rows
         longest = Counter(place[:2] for place in table).most_common(3)
         assert [n for _, n in longest] == [each.rows for each in survey.inbox.longest]
 
@@ -178,7 +183,7 @@ def test_outboxes_are_counted_by_server(database: Connection) -> None:
         assert [(("ä.test",), 4), (("b.test",), 1)] == [
             (each.name, each.rows) for each in survey.outbox.longest
         ]
-        assert 5 == survey.rows
+        assert 5 == survey.outbox.kinds.total.rows
 
 
 def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
@@ -204,5 +209,5 @@ def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
     survey = survey_of(database, 1)
     driven(survey.step())
     fill(database, {(*Q, 4): notice()})
-    finished(survey)
-    assert (4, 1) == (survey.inbox.kinds.total.rows, survey.swept.total.redundant)
+    found = finished(survey)
+    assert (4, 1) == (found.inbox.kinds.total.rows, found.swept.total.redundant)
