@@ -85,26 +85,27 @@ def _run(arguments: argparse.Namespace) -> int:
 
 @attrs.frozen
 class _Part:
-    """The upper part of a survey, or the lower one, which has the outboxes too.
-
-    Attributes:
-        middle: The user that is between them; `None` if the lower one is all.
-    """
+    """What one process surveys; `below` and `down_to` as of `Survey`."""
 
     config: Mapping[str, Any]
     options: Options
     limit: int
     pause_s: float
-    middle: str | None
-    upper: bool = False
+    below: str | None
+    down_to: str = ""
 
 
 def _both(lower: _Part, bar: Bar, stopped: threading.Event) -> Surveyed:
-    """Survey both parts: each takes as long as one processor takes for its rows."""
-    if lower.middle is None:
+    """Survey what is below the middle in a second process, and the rest in this one.
+
+    Of a second processor there is use: the database takes less time than Python.
+    """
+    middle = lower.below
+    if middle is None:
         return _survey(_rest(bar, stopped), lower)
     with closing(Aside(_survey, lower)) as aside:
-        found = _survey(_rest(bar, stopped, aside), attrs.evolve(lower, upper=True))
+        upper = attrs.evolve(lower, below=None, down_to=middle)
+        found = _survey(_rest(bar, stopped, aside), upper)
         rows = found.inbox.kinds.total.rows
         while aside.result is None:
             if stopped.is_set():
@@ -132,8 +133,8 @@ def _survey(rest: Rest, part: _Part) -> Surveyed:
             database,
             part.options,
             part.limit,
-            below=None if part.upper else part.middle,
-            down_to=(part.upper and part.middle) or "",
+            below=part.below,
+            down_to=part.down_to,
         )
         # Nothing here is made in circles, and looking for them takes its time.
         gc.disable()
