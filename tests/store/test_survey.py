@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any, Callable
 
 import attrs
+import pytest
 
+from synapse_withheld.cli.__main__ import main
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.survey import (
     END,
     WHOLE,
     SurveyDatabase,
     withheld_survey_inbox,
+    withheld_survey_middle,
     withheld_survey_outbox,
 )
 from synapse_withheld.rules.ruleset import Ruleset
@@ -24,7 +28,7 @@ from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import Table, driven, notice, other, text_of
-from tests.store.conftest import Connection
+from tests.store.conftest import Connection, stored
 from tests.store.test_statements import Q, R, add_device, add_task
 from tests.store.test_sweep import backlog_of, fill, finish, left
 
@@ -201,6 +205,45 @@ def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
     fill(database, {(*R, 3): long})
     kinds = finished(survey_of(database)).inbox.kinds.sums
     assert Sums(1, len(long)) == kinds[Kind("m.room.encrypted")]
+
+
+def said_by(command: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command; return what it prints."""
+    assert 0 == main(command)
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_two_processes_say_what_one_says(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """The real command, with users on both sides of the middle."""
+    with stored(kind, request, tmp_path) as (database, section):
+        table = mixed_table(400)
+        fill(database, table)
+        for key in {place[:2] for place in table if place[1] == "DA"}:
+            add_device(database, key)
+        middle = withheld_survey_middle(database)
+        assert middle is not None
+        assert min(table)[0] < middle <= max(table)[0]
+        for server in ("a.test", "b.test"):
+            add_edu(database, server, 1, other())
+        path = tmp_path / "homeserver.yaml"
+        path.write_text(json.dumps({"database": section}))
+        more = ["--json", "--batch-size", "7", "--pause", "0", "--limit", "3"]
+        command = ["survey", "-c", str(path), *more]
+        both = said_by(command, capsys)
+        monkeypatch.setattr(SurveyDatabase, "middle", nobody)
+        assert said_by(command, capsys) == both
+        assert (400, 2) == (both["inbox"]["rows"], both["outbox"]["rows"])
+
+
+async def nobody(_: SurveyDatabase) -> None:
+    """Return no user: there is one part."""
 
 
 def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
