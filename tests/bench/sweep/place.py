@@ -84,8 +84,11 @@ def _held(pid: int) -> Iterator[tuple[int, int]]:
         status = Path(f"/proc/{pid}/status").read_text()
         if found := re.search(r"VmHWM:\s+(\d+) kB", status):
             yield pid, int(found[1]) * 1024
+        program = Path(f"/proc/{pid}/cmdline").read_bytes()
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            yield from _held(int(child))
+            # One that is not another program yet still has the memory of this one.
+            if Path(f"/proc/{child}/cmdline").read_bytes() != program:
+                yield from _held(int(child))
 
 
 def flat(command: str, peaks: list[int]) -> Target:
