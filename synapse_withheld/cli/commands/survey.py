@@ -98,7 +98,7 @@ class _Part:
 def _both(lower: _Part, bar: Bar, stopped: threading.Event) -> Surveyed:
     """Survey what is below the middle in a second process, and the rest in this one.
 
-    Of a second processor there is use: the database takes less time than Python.
+    Most of the time goes into Python, which keeps one processor busy in each process.
     """
     middle = lower.below
     if middle is None:
