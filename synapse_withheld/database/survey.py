@@ -60,20 +60,34 @@ _OUTBOX = _Table(
 
 
 def withheld_survey_inbox(
-    txn: Transaction, driver: str, before: Place | None, limit: int
+    txn: Transaction, driver: str, before: Place | None, limit: int, down_to: str = ""
 ) -> List[InboxRow]:
     """Read rows of mailboxes against the order of the index.
 
-    `before` is the place that the last row was at; `None` to begin.
+    `before` is the place that the last row was at; `None` to begin. It ends with the
+    user `down_to`.
     """
-    return _walk(txn, driver, _INBOX, before, limit)
+    return _walk(txn, driver, _INBOX, (before, down_to), limit)
 
 
 def withheld_survey_outbox(
     txn: Transaction, driver: str, before: OutboxPlace | None, limit: int
 ) -> List[OutboxRow]:
     """Read rows of outboxes against the order of the index; otherwise the same."""
-    return _walk(txn, driver, _OUTBOX, before, limit)
+    return _walk(txn, driver, _OUTBOX, (before, ""), limit)
+
+
+def withheld_survey_middle(txn: Transaction) -> str | None:
+    """Read whose the middle one of all devices is; `None` if there are none.
+
+    Roughly, half of the mailboxes are of users before this one.
+    """
+    sql = """
+        SELECT user_id FROM devices ORDER BY user_id
+        LIMIT 1 OFFSET (SELECT COUNT(*) / 2 FROM devices)
+    """
+    txn.execute(sql, ())
+    return next((user_id for (user_id,) in txn.fetchall()), None)
 
 
 def withheld_survey_owners(
@@ -94,12 +108,13 @@ def _walk(
     txn: Transaction,
     driver: str,
     table: _Table,
-    before: tuple[Any, ...] | None,
+    between: tuple[tuple[Any, ...] | None, str],
     limit: int,
 ) -> list[Any]:
+    before, down_to = between
     text, columns = table.text, table.place
     here = ", ".join(columns)
-    from_here = f"WHERE ({here}) < ({marks(len(columns))})" if before else ""
+    from_here = f"AND ({here}) < ({marks(len(columns))})" if before else ""
     size, end = f"OCTET_LENGTH({text})", f"RIGHT({text}, {END})"
     if driver == SQLITE:
         # Old ones do not know these.
@@ -109,16 +124,17 @@ def _walk(
     sql = f"""
         SELECT {here}, CASE WHEN {size} <= {WHOLE} THEN {text} ELSE {ends} END, {size}
         FROM {table.name}
-        {from_here}
+        WHERE {columns[0]} >= ? {from_here}
         ORDER BY {order}
         LIMIT ?
     """  # noqa: S608 names and numbers of our own are put in
-    txn.execute(sql, (*(before or ()), limit))
+    txn.execute(sql, (down_to, *(before or ()), limit))
     return txn.fetchall()
 
 
-# Awaitable: (statement that walks, place that the last row was at, how many)
-Walk = Callable[[Callable[..., List[Any]], Any, int], Awaitable[List[Any]]]
+# Awaitable: (statement that walks, place that the last row was at, how many, and more
+# arguments of the statement)
+Walk = Callable[..., Awaitable[List[Any]]]
 
 # How many devices are remembered to be there or gone.
 MOST_REMEMBERED = 10_000
@@ -146,9 +162,16 @@ class SurveyDatabase(Database):
             self._settled = await super().settled()
         return self._settled
 
-    async def read_inbox(self, before: Place | None, limit: int) -> list[InboxRow]:
+    async def middle(self) -> str | None:
+        """Return a user whose mailboxes are in the middle; `None` if unknown."""
+        middle: str | None = await self._run(withheld_survey_middle)
+        return middle
+
+    async def read_inbox(
+        self, before: Place | None, limit: int, down_to: str
+    ) -> list[InboxRow]:
         """Read rows of mailboxes."""
-        return await self._walk(withheld_survey_inbox, before, limit)
+        return await self._walk(withheld_survey_inbox, before, limit, down_to)
 
     async def read_outbox(
         self, before: OutboxPlace | None, limit: int

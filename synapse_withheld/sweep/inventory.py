@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import itertools
-from typing import Callable, Iterable, Tuple
+from typing import Any, Callable, Iterable, Tuple
 
 import attrs
 
@@ -21,6 +20,9 @@ MOST_FREQUENT = 3
 
 # Whose the rows are: a user and a device, or a server.
 Name = Tuple[str, ...]
+
+# Called with a name and all that it has.
+Ended = Callable[[Name, "Sums"], None]
 
 # A row, as far as it is counted: whose it is, what, and how many bytes.
 Line = Tuple[Name, Kind, int]
@@ -50,6 +52,10 @@ class ByKind:
             kind = kind if len(self.sums) < MOST_KINDS else OTHERS
             found = self.sums.setdefault(kind, Sums())
         return found
+
+    def add(self, other: ByKind) -> None:
+        for kind, sums in other.sums.items():
+            self.of(kind).add(sums.rows, sums.bytes)
 
     @property
     def total(self) -> Sums:
@@ -83,61 +89,63 @@ class Long:
         return -(-self.rows // MOST_OF_SYNC)
 
 
+@attrs.define
 class Inventory:
-    """What there is in one queue, told while it is walked."""
+    """What there is in one queue, told while it is walked.
 
-    def __init__(
-        self, limit: int, ended: Callable[[Name, Sums], None] = lambda *_: None
-    ) -> None:
-        """Begin with nothing.
+    Attributes:
+        kinds: What there is of each kind.
+        names: Of how many names there is something.
+    """
 
-        Args:
-            limit: How many of the longest are kept.
-            ended: Called with each name and all that it has, once that is known.
+    # How many of the longest are kept.
+    _limit: int
+    kinds: ByKind = attrs.field(factory=ByKind, init=False)
+    names: int = attrs.field(default=0, init=False)
+    # Of equally long ones, that which came first.
+    _longest: list[tuple[int, int, Long]] = attrs.field(factory=list, init=False)
+    _name: Name | None = attrs.field(default=None, init=False)
+    _of_name: ByKind = attrs.field(factory=ByKind, init=False)
+
+    def add(self, lines: Iterable[Line], ended: Ended = lambda *_: None) -> None:
+        """Count rows; those of one name come one after the other.
+
+        `ended` is called with each name and all that it has, once that is known.
         """
-        self.kinds = ByKind()
-        self.names = 0
-        self._limit = limit
-        self._ended = ended
-        self._longest: list[tuple[int, int, Long]] = []
-        self._order = itertools.count(0, -1)
-        self._name: Name | None = None
-        self._of_name = ByKind()
-
-    def add(self, lines: Iterable[Line]) -> None:
-        """Count rows; those of one name come one after the other."""
         for name, kind, size in lines:
             if name != self._name:
-                self.end()
+                self.end(ended)
                 self._name = name
             of_kind = self._of_name.of(kind)
             of_kind.rows += 1
             of_kind.bytes += size
 
-    def end(self) -> None:
+    def end(self, ended: Ended = lambda *_: None) -> None:
         """Count what there is of the last name."""
         if self._name is None:
             return
         self.names += 1
-        for kind, sums in self._of_name.sums.items():
-            self.kinds.of(kind).add(sums.rows, sums.bytes)
+        self.kinds.add(self._of_name)
         total = self._of_name.total
-        self._keep(self._name, total.rows)
-        self._ended(self._name, total)
+        frequent = self._of_name.most_frequent()[:MOST_FREQUENT]
+        kinds = tuple((kind, sums.rows) for kind, sums in frequent)
+        self._keep(total.rows, -self.names, Long(self._name, total.rows, kinds))
+        ended(self._name, total)
         self._name, self._of_name = None, ByKind()
+
+    def follow(self, other: Inventory) -> None:
+        """Count what there is of other names, which come after these; both ended."""
+        self.kinds.add(other.kinds)
+        for rows, order, each in other._longest:
+            self._keep(rows, order - self.names, each)
+        self.names += other.names
 
     @property
     def longest(self) -> list[Long]:
         """Return the longest, the longest first."""
         return [each for *_, each in sorted(self._longest, reverse=True)]
 
-    def _keep(self, name: Name, rows: int) -> None:
-        if len(self._longest) == self._limit and rows <= self._longest[0][0]:
-            return
-        frequent = self._of_name.most_frequent()[:MOST_FREQUENT]
-        kinds = tuple((kind, sums.rows) for kind, sums in frequent)
-        # Of equally long ones, that which came first.
-        entry = (rows, next(self._order), Long(name, rows, kinds))
+    def _keep(self, *entry: Any) -> None:
         heapq.heappush(self._longest, entry)
         if len(self._longest) > self._limit:
             heapq.heappop(self._longest)

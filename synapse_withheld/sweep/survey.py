@@ -34,61 +34,100 @@ class Orphans:
     mailboxes: int = 0
     sums: Sums = attrs.Factory(Sums)
 
+    def add(self, mailboxes: int, sums: Sums) -> None:
+        self.mailboxes += mailboxes
+        self.sums.add(sums.rows, sums.bytes)
 
-class Survey:
-    """One walk over mailboxes and outboxes, a batch at a time.
+
+@attrs.define
+class Surveyed:
+    """What was found, in all or in one part.
 
     Attributes:
         inbox: What there is in mailboxes.
         outbox: What there is in outboxes.
         gone: What waits for devices that do not exist.
         hidden: What waits for devices that are hidden.
-        done: Whether it is over.
+        swept: What a sweep with all rules would do.
+        done: Whether all was looked at.
     """
 
-    def __init__(self, database: SurveyDatabase, options: Options, limit: int) -> None:
+    inbox: Inventory
+    outbox: Inventory
+    gone: Orphans = attrs.Factory(Orphans)
+    hidden: Orphans = attrs.Factory(Orphans)
+    swept: Progress = attrs.Factory(Progress)
+    done: bool = False
+
+    def follow(self, other: Surveyed) -> None:
+        """Add what was found in the part after this one; both have ended."""
+        self.inbox.follow(other.inbox)
+        self.outbox.follow(other.outbox)
+        self.gone.add(other.gone.mailboxes, other.gone.sums)
+        self.hidden.add(other.hidden.mailboxes, other.hidden.sums)
+        self.swept = self.swept.with_more(other.swept)
+        self.done = self.done and other.done
+
+
+class Survey:
+    """One walk over mailboxes and outboxes, a batch at a time.
+
+    Attributes:
+        found: What was found so far.
+    """
+
+    def __init__(
+        self,
+        database: SurveyDatabase,
+        options: Options,
+        limit: int,
+        *,
+        below: str | None = None,
+        down_to: str = "",
+    ) -> None:
         """Begin at the end of the index of mailboxes.
 
         Args:
             database: Where the rows are.
             options: How the sweep would go about it: all rules, and a dry run.
             limit: How many of the longest are told.
+            below: Look at mailboxes of users below this one only, and outboxes.
+            down_to: Look at mailboxes of this user and those above only.
         """
         self._database = database
         self._batch_size = options.batch_size
         self._sweep = Sweep(database, options)
+        if below is not None:
+            # No mailbox of that user has a place before this one.
+            self._sweep.before = (below, "", -1)
+        self._down_to = down_to
         self._before: OutboxPlace | None = None
         # Whose mailboxes the last batch had, and whether each is hidden.
         self._owners: dict[MailboxKey, bool] = {}
         self._last: MailboxKey | None = None
         self._in_outboxes = 0
-        self.inbox = Inventory(limit, self._count_orphans)
-        self.outbox = Inventory(limit)
-        self.gone, self.hidden = Orphans(), Orphans()
-        self.done = False
-
-    @property
-    def swept(self) -> Progress:
-        """Return what a sweep with all rules would do."""
-        return self._sweep.progress
+        self.found = Surveyed(Inventory(limit), Inventory(limit))
 
     @property
     def rows(self) -> int:
         """Return how many rows were looked at."""
-        return self.swept.rows + self._in_outboxes
+        return self.found.swept.rows + self._in_outboxes
 
     async def step(self) -> None:
         """Look at one batch of rows."""
-        await (self._outbox_step() if self.swept.done else self._inbox_step())
+        await (self._outbox_step() if self.found.swept.done else self._inbox_step())
 
-    def end(self) -> None:
-        """Count what there is of the last names, whether all was looked at or not."""
-        self.inbox.end()
-        self.outbox.end()
+    def end(self) -> Surveyed:
+        """Return what was found, whether all was looked at or not."""
+        self.found.inbox.end(self._count_orphans)
+        self.found.outbox.end()
+        return self.found
 
     async def _inbox_step(self) -> None:
         up_to = await self._database.settled()
-        read = await self._database.read_inbox(self._sweep.before, self._batch_size + 1)
+        read = await self._database.read_inbox(
+            self._sweep.before, self._batch_size + 1, self._down_to
+        )
         kinds, seen = [], []
         for user_id, device_id, stream_id, text, size in read:
             kind, notice, whole = kind_shown(text), None, size <= WHOLE
@@ -98,23 +137,26 @@ class Survey:
                 kind = kind_of(text, kind, notice, whole=whole)
             kinds.append(kind)
             seen.append((user_id, device_id, stream_id, notice, size))
-        await self._sweep.look_at(seen, up_to)
+        self.found.swept = await self._sweep.look_at(seen, up_to)
         rows = read[: self._sweep.latest.rows]
         names = [row[:2] for row in rows]
         await self._look_up(names)
-        self.inbox.add(zip(names, kinds, [row[4] for row in rows]))
+        lines = zip(names, kinds, [row[4] for row in rows])
+        self.found.inbox.add(lines, self._count_orphans)
+        # The part below has the outboxes.
+        self.found.done = bool(self._down_to) and self.found.swept.done
 
     async def _outbox_step(self) -> None:
         read = await self._database.read_outbox(self._before, self._batch_size + 1)
         rows = up_to_a_new_place(read, self._batch_size, 2)
-        self.outbox.add(
+        self.found.outbox.add(
             ((server,), kind_of(text, kind_shown(text), whole=size <= WHOLE), size)
             for server, _, text, size in rows
         )
         self._in_outboxes += len(rows)
         if rows:
             self._before = rows[-1][:2]
-        self.done = len(read) <= self._batch_size
+        self.found.done = len(read) <= self._batch_size
 
     async def _look_up(self, names: Sequence[MailboxKey]) -> None:
         """Ask whose mailboxes these are, each once."""
@@ -129,6 +171,5 @@ class Survey:
     def _count_orphans(self, name: Any, sums: Sums) -> None:
         hidden = self._owners.get(name)
         if hidden is not False:
-            orphans = self.gone if hidden is None else self.hidden
-            orphans.mailboxes += 1
-            orphans.sums.add(sums.rows, sums.bytes)
+            orphans = self.found.gone if hidden is None else self.found.hidden
+            orphans.add(1, sums)

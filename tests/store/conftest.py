@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 import pytest
@@ -47,19 +48,31 @@ class Connection:
 @contextmanager
 def connected(kind: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
     """Create the tables in a new database, `sqlite` or `postgres`."""
+    with stored(kind, request) as (database, _):
+        yield database
+
+
+@contextmanager
+def stored(
+    kind: str, request: pytest.FixtureRequest, directory: Path | None = None
+) -> Iterator[tuple[Connection, dict[str, Any]]]:
+    """Do the same, SQLite in a directory; tell Synapse's `database:` section too."""
     connection: Any
     if kind == "sqlite":
-        connection = sqlite3.connect(":memory:", isolation_level=None)
+        path = str(directory / "homeserver.db") if directory else ":memory:"
+        section: dict[str, Any] = {"name": "sqlite3", "args": {"database": path}}
+        connection = sqlite3.connect(path, isolation_level=None)
         connection.executescript(TABLES)
     else:
         server: PostgresServer = request.getfixturevalue("postgres")
         import psycopg2  # noqa: PLC0415 without it the line above skips
 
-        name = dict(server.database()["args"])["dbname"]
+        section = server.database()
+        name = dict(section["args"])["dbname"]
         connection = psycopg2.connect(**server.arguments(name))
         connection.autocommit = True
         connection.cursor().execute(TABLES)
-    yield Connection(connection, kind)
+    yield Connection(connection, kind), section
     connection.close()
 
 

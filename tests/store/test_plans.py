@@ -80,14 +80,17 @@ CASES: Dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         )
     },
     "estimate": (backlog.withheld_estimate_backlog, ("driver",)),
+    "survey-inbox-middle": (
+        survey.withheld_survey_inbox,
+        ("driver", ("@u300:hs300", "D", 5000), 1000, "@u200:hs200"),
+    ),
+    "survey-middle": (survey.withheld_survey_middle, ()),
     "survey-owners": (survey.withheld_survey_owners, (_ASKERS,)),
 }
 # It begins at an end of the index, and stops at its limit.
-FROM_AN_END = {
-    "backlog": "device_inbox",
-    "survey-inbox": "device_inbox",
-    "survey-outbox": "device_federation_outbox",
-}
+FROM_AN_END = {"backlog": "device_inbox"}
+# It counts devices, of which there are few beside their messages.
+MAY_WALK = {"survey-middle": "devices"}
 
 # Not that of scheduled tasks, which Synapse keeps small.
 TABLES = (
@@ -178,6 +181,7 @@ def test_no_statement_walks_a_table(filled: Connection, case: str) -> None:
     plan = plan_of(filled, case)
     walked = set(re.findall(r"Seq Scan on (\w+)|SCAN (\w+)", plan))
     names = {name for found in walked for name in found if name}
+    names.discard(MAY_WALK.get(case, ""))
     if case in FROM_AN_END and filled.name == "sqlite":
         names.remove(FROM_AN_END[case])
     assert not names & {*TABLES, *ALIASES}, plan

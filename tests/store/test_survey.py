@@ -5,53 +5,62 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any, Callable
 
 import attrs
+import pytest
 
+from synapse_withheld.cli.__main__ import main
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.survey import (
     END,
     WHOLE,
     SurveyDatabase,
     withheld_survey_inbox,
+    withheld_survey_middle,
     withheld_survey_outbox,
 )
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.inventory import Sums
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey
+from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.harness.databases.backlog import Table, driven, notice, other, text_of
-from tests.store.conftest import Connection
+from tests.store.conftest import Connection, stored
 from tests.store.test_statements import Q, R, add_device, add_task
 from tests.store.test_sweep import backlog_of, fill, finish, left
 
 NOW_TS = 1_700_000_000_000
 
 
-def survey_of(database: Connection, batch_size: int = 7, **more: Any) -> Survey:
+def survey_of(
+    database: Connection,
+    batch_size: int = 7,
+    *,
+    merge_scopes: bool = True,
+    **part: Any,
+) -> Survey:
     """Return a survey that has not begun."""
 
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(database, *arguments)
 
-    async def walk(statement: Callable[..., Any], before: Any, limit: int) -> Any:
-        return statement(database, database.driver, before, limit)
+    async def walk(statement: Callable[..., Any], *arguments: Any) -> Any:
+        return statement(database, database.driver, *arguments)
 
-    config = Config(rules=ALL_RULES, **more)
+    config = Config(rules=ALL_RULES, merge_scopes=merge_scopes)
     options = Options(batch_size, Ruleset.of(config), dry_run=True, now_ts=NOW_TS)
     rows = SurveyDatabase(run, database.driver, walk)
-    return Survey(rows, options, 3)
+    return Survey(rows, options, 3, **part)
 
 
-def finished(survey: Survey) -> Survey:
-    """Survey to the end."""
-    while not survey.done:
+def finished(survey: Survey) -> Surveyed:
+    """Survey to the end; return what was found."""
+    while not survey.found.done:
         driven(survey.step())
-    survey.end()
-    return survey
+    return survey.end()
 
 
 def add_edu(database: Connection, server: str, stream_id: int, text: str) -> None:
@@ -142,7 +151,7 @@ def test_rows_are_counted_as_plainly(database: Connection) -> None:
         found = survey.inbox.kinds.sums
         assert {kind: Sums(rows[kind], sizes[kind]) for kind in rows} == found
         assert len({place[:2] for place in table}) == survey.inbox.names
-        assert len(table) == survey.rows
+        assert len(table) == survey.inbox.kinds.total.rows
         longest = Counter(place[:2] for place in table).most_common(3)
         assert [n for _, n in longest] == [each.rows for each in survey.inbox.longest]
 
@@ -178,7 +187,7 @@ def test_outboxes_are_counted_by_server(database: Connection) -> None:
         assert [(("ä.test",), 4), (("b.test",), 1)] == [
             (each.name, each.rows) for each in survey.outbox.longest
         ]
-        assert 5 == survey.rows
+        assert 5 == survey.outbox.kinds.total.rows
 
 
 def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
@@ -198,11 +207,50 @@ def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
     assert Sums(1, len(long)) == kinds[Kind("m.room.encrypted")]
 
 
+def said_by(command: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run a command; return what it prints."""
+    assert 0 == main(command)
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_two_processes_say_what_one_says(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """The real command, with users on both sides of the middle."""
+    with stored(kind, request, tmp_path) as (database, section):
+        table = mixed_table(400)
+        fill(database, table)
+        for key in {place[:2] for place in table if place[1] == "DA"}:
+            add_device(database, key)
+        middle = withheld_survey_middle(database)
+        assert middle is not None
+        assert min(table)[0] < middle <= max(table)[0]
+        for server in ("a.test", "b.test"):
+            add_edu(database, server, 1, other())
+        path = tmp_path / "homeserver.yaml"
+        path.write_text(json.dumps({"database": section}))
+        more = ["--json", "--batch-size", "7", "--pause", "0", "--limit", "3"]
+        command = ["survey", "-c", str(path), *more]
+        both = said_by(command, capsys)
+        monkeypatch.setattr(SurveyDatabase, "middle", nobody)
+        assert said_by(command, capsys) == both
+        assert (400, 2) == (both["inbox"]["rows"], both["outbox"]["rows"])
+
+
+async def nobody(_: SurveyDatabase) -> None:
+    """Return no user: there is one part."""
+
+
 def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
     """It is counted; the rules are told of what was there when the survey began."""
     fill(database, dict.fromkeys([(*R, 1), (*R, 2), (*Q, 3)], notice()))
     survey = survey_of(database, 1)
     driven(survey.step())
     fill(database, {(*Q, 4): notice()})
-    finished(survey)
-    assert (4, 1) == (survey.inbox.kinds.total.rows, survey.swept.total.redundant)
+    found = finished(survey)
+    assert (4, 1) == (found.inbox.kinds.total.rows, found.swept.total.redundant)

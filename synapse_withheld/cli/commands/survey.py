@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import gc
 import threading
-from contextlib import closing
-from typing import Any, Mapping
+from contextlib import closing, contextmanager
+from typing import Any, Iterator, Mapping
 
 import attrs
 
@@ -14,19 +14,22 @@ from synapse_withheld.cli.shared.codes import OK, WRONG
 from synapse_withheld.cli.shared.homeserver.homeserver_yaml import read
 from synapse_withheld.cli.shared.walking import walk as walking
 from synapse_withheld.cli.shared.walking.ahead import Ahead
+from synapse_withheld.cli.shared.walking.aside import Aside, Rest
 from synapse_withheld.cli.shared.walking.bar import Bar
-from synapse_withheld.cli.shared.walking.database import Connection, connect
+from synapse_withheld.cli.shared.walking.database import connect
 from synapse_withheld.cli.shared.walking.survey_output import in_json, in_text
-from synapse_withheld.config import Config
 from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.survey import ALL_RULES, Survey
+from synapse_withheld.sweep.survey import ALL_RULES, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options
 
 # More than the sweep's: where nothing is deleted the database is done with so many in
 # milliseconds, and each batch waits for it several times.
 BATCH_SIZE = 5_000
+
+# How often it is looked what the second process has told, where this one is done.
+LOOK_EVERY_S = 0.1
 
 DEFAULT_LIMIT = 10
 MOST_LIMIT = 1_000
@@ -64,45 +67,93 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     config = read(arguments.config_path).shared
     module = walking.module_config_or_default(config)
-    with closing(connect(config)) as connection:
-        return _survey(arguments, config, module, connection)
+    with _opened(config) as database:
+        middle = walking.driven(database.middle())
+        bar = Bar(walking.driven(database.estimate()))
+    options = Options(
+        batch_size=arguments.batch_size or BATCH_SIZE,
+        rules=Ruleset.of(attrs.evolve(module, rules=ALL_RULES)),
+        dry_run=True,
+        now_ts=now_ts(),
+    )
+    part = _Part(config, options, arguments.limit, arguments.pause, middle)
+    with walking.stoppable() as stopped, bar:
+        found = _both(part, bar, stopped)
+    print((in_json if arguments.json else in_text)(found, module))
+    return OK if found.done else WRONG
 
 
-def _survey(
-    arguments: argparse.Namespace,
-    config: Mapping[str, Any],
-    module: Config,
-    connection: Connection,
-) -> int:
-    ahead = Ahead(lambda: connect(config))
-    try:
-        rows = SurveyDatabase(connection.run, connection.driver, ahead.walk)
+@attrs.frozen
+class _Part:
+    """What one process surveys; `below` and `down_to` as of `Survey`."""
+
+    config: Mapping[str, Any]
+    options: Options
+    limit: int
+    pause_s: float
+    below: str | None
+    down_to: str = ""
+
+
+def _both(lower: _Part, bar: Bar, stopped: threading.Event) -> Surveyed:
+    """Survey what is below the middle in a second process, and the rest in this one.
+
+    Most of the time goes into Python, which keeps one processor busy in each process.
+    """
+    middle = lower.below
+    if middle is None:
+        return _survey(_rest(bar, stopped), lower)
+    with closing(Aside(_survey, lower)) as aside:
+        upper = attrs.evolve(lower, below=None, down_to=middle)
+        found = _survey(_rest(bar, stopped, aside), upper)
+        rows = found.inbox.kinds.total.rows
+        while aside.result is None:
+            if stopped.is_set():
+                aside.stop()
+            aside.hear(LOOK_EVERY_S)
+            bar.show(rows + aside.rows)
+        found.follow(aside.result)
+    return found
+
+
+def _rest(bar: Bar, stopped: threading.Event, aside: Aside | None = None) -> Rest:
+    def rest(rows: int, pause_s: float) -> bool:
+        if aside is not None:
+            aside.hear()
+            rows += aside.rows
+        bar.show(rows)
+        return stopped.wait(pause_s)
+
+    return rest
+
+
+def _survey(rest: Rest, part: _Part) -> Surveyed:
+    with _opened(part.config) as database:
         survey = Survey(
-            rows,
-            Options(
-                batch_size=arguments.batch_size or BATCH_SIZE,
-                rules=Ruleset.of(attrs.evolve(module, rules=ALL_RULES)),
-                dry_run=True,
-                now_ts=now_ts(),
-            ),
-            arguments.limit,
+            database,
+            part.options,
+            part.limit,
+            below=part.below,
+            down_to=part.down_to,
         )
         # Nothing here is made in circles, and looking for them takes its time.
         gc.disable()
-        bar = Bar(walking.driven(rows.estimate()))
-        with walking.stoppable() as stopped, bar:
-            _walk(survey, bar, stopped, arguments.pause)
-        survey.end()
-    finally:
-        gc.enable()
-        ahead.close()
-    print((in_json if arguments.json else in_text)(survey, module))
-    return OK if survey.done else WRONG
+        try:
+            _walk(survey, rest, part.pause_s)
+        finally:
+            gc.enable()
+    return survey.end()
 
 
-def _walk(survey: Survey, bar: Bar, stopped: threading.Event, pause_s: float) -> None:
-    while not survey.done and not stopped.is_set():
+@contextmanager
+def _opened(config: Mapping[str, Any]) -> Iterator[SurveyDatabase]:
+    ahead = Ahead(lambda: connect(config))
+    with closing(ahead), closing(connect(config)) as connection:
+        yield SurveyDatabase(connection.run, connection.driver, ahead.walk)
+
+
+def _walk(survey: Survey, rest: Rest, pause_s: float) -> None:
+    stopped = False
+    while not survey.found.done and not stopped:
         walking.driven(survey.step())
-        bar.show(survey.rows)
-        if not survey.done:
-            stopped.wait(pause_s)
+        stopped = rest(survey.rows, 0 if survey.found.done else pause_s)

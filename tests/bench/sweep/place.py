@@ -7,9 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, AsyncIterator, Awaitable, Callable
+from typing import Any, AsyncIterator, Awaitable, Callable, Iterator
 
 import attrs
 
@@ -68,15 +68,27 @@ class Place:
 
     def weighed(self, command: str) -> tuple[dict[str, Any], int]:
         """Run a command without pauses; return what it told, and the bytes it held."""
-        process, held = self.command(command, "--pause", "0"), 0
+        process = self.command(command, "--pause", "0")
+        held: dict[int, int] = {}
         while process.poll() is None:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            # What has just ended holds nothing any more.
-            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
-                held = int(found[1]) * 1024
+            held.update(_held(process.pid))
             time.sleep(LOOK_EVERY_S)
         assert process.returncode == 0
-        return json.loads(process.communicate()[0]), held
+        return json.loads(process.communicate()[0]), sum(held.values())
+
+
+def _held(pid: int) -> Iterator[tuple[int, int]]:
+    """Return the most bytes that a process held, and those that it started."""
+    # What has just ended has no files any more, or holds nothing.
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+            yield pid, int(found[1]) * 1024
+        program = Path(f"/proc/{pid}/cmdline").read_bytes()
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            # One that is not another program yet still has the memory of this one.
+            if Path(f"/proc/{child}/cmdline").read_bytes() != program:
+                yield from _held(int(child))
 
 
 def flat(command: str, peaks: list[int]) -> Target:

@@ -8,8 +8,8 @@ from typing import Any, Callable, List, Tuple
 from synapse_withheld.cli.shared.walking.database import Connection
 
 Statement = Callable[..., List[Any]]
-# The statement, the place that the last row was at, and how many rows.
-_Asked = Tuple[Statement, Any, int]
+# The statement, the place that the last row was at, how many rows, and what else.
+_Asked = Tuple[Any, ...]
 _Reading = Tuple[_Asked, "Future[List[Any]]"]
 
 
@@ -22,13 +22,15 @@ class Ahead:
         self._connection = self._thread.submit(connect).result()
         self._next: _Reading | None = None
 
-    async def walk(self, statement: Statement, before: Any, limit: int) -> list[Any]:
+    async def walk(
+        self, statement: Statement, before: Any, limit: int, *more: Any
+    ) -> list[Any]:
         """Return the rows of a statement that walks.
 
         Whoever looks at all but the last, asks next from the one before on; these are
         read meanwhile.
         """
-        asked = (statement, before, limit)
+        asked = (statement, before, limit, *more)
         read = self._next
         if read is None or read[0] != asked:
             read = self._begin(asked)
@@ -36,7 +38,7 @@ class Ahead:
         self._next = None
         if len(rows) == limit > 1:
             # All columns but the text and its length.
-            self._next = self._begin((statement, rows[-2][:-2], limit))
+            self._next = self._begin((statement, rows[-2][:-2], limit, *more))
         return rows
 
     def close(self) -> None:
@@ -47,8 +49,8 @@ class Ahead:
     def _begin(self, asked: _Asked) -> _Reading:
         return asked, self._thread.submit(self._read, *asked)
 
-    def _read(self, statement: Statement, before: Any, limit: int) -> list[Any]:
+    def _read(self, statement: Statement, *arguments: Any) -> list[Any]:
         rows: list[Any] = self._connection.try_statement(
-            statement.__name__, statement, self._connection.driver, before, limit
+            statement.__name__, statement, self._connection.driver, *arguments
         )
         return rows

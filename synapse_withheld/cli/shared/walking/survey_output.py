@@ -11,7 +11,7 @@ from synapse_withheld.cli.shared.tables import table
 from synapse_withheld.config import Config
 from synapse_withheld.sweep.inventory import Inventory, Long, Sums
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey
+from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Surveyed
 from synapse_withheld.sweep.walk import Counts
 
 # The JSON has all that were told apart.
@@ -23,29 +23,29 @@ _ADVICE = """\
   DELETE /_synapse/admin/v2/users/<user_id>/devices/<device_id>"""
 
 
-def in_text(survey: Survey, module: Config) -> str:
+def in_text(found: Surveyed, module: Config) -> str:
     """Return what was found as tables."""
     parts = [
-        *_queue("device_inbox", "mailboxes", survey.inbox),
-        *_queue("device_federation_outbox", "servers", survey.outbox),
-        *_longest("the longest mailboxes", "syncs, user, device", survey.inbox.longest),
-        *_longest("the longest outboxes", "server", survey.outbox.longest),
+        *_queue("device_inbox", "mailboxes", found.inbox),
+        *_queue("device_federation_outbox", "servers", found.outbox),
+        *_longest("the longest mailboxes", "syncs, user, device", found.inbox.longest),
+        *_longest("the longest outboxes", "server", found.outbox.longest),
         "what each rule would remove from device_inbox",
-        *_rules(survey, module),
+        *_rules(found, module),
         "",
-        *_unread(survey),
+        *_unread(found),
     ]
-    if not survey.done:
+    if not found.done:
         parts.append("\nstopped before the end")
     return "\n".join(parts)
 
 
-def in_json(survey: Survey, module: Config) -> str:
+def in_json(found: Surveyed, module: Config) -> str:
     """Return the same as a JSON object."""
     said = {
-        "done": survey.done,
+        "done": found.done,
         "inbox": {
-            **_queue_data("mailboxes", survey.inbox),
+            **_queue_data("mailboxes", found.inbox),
             "longest": [
                 {
                     "user_id": each.name[0],
@@ -53,16 +53,16 @@ def in_json(survey: Survey, module: Config) -> str:
                     "syncs": each.syncs,
                     **_long_data(each),
                 }
-                for each in survey.inbox.longest
+                for each in found.inbox.longest
             ],
-            "gone": _unread_data(survey.gone),
-            "hidden": _unread_data(survey.hidden),
+            "gone": _unread_data(found.gone),
+            "hidden": _unread_data(found.hidden),
         },
         "outbox": {
-            **_queue_data("servers", survey.outbox),
+            **_queue_data("servers", found.outbox),
             "longest": [
                 {"server": each.name[0], **_long_data(each)}
-                for each in survey.outbox.longest
+                for each in found.outbox.longest
             ],
         },
         "rules": {
@@ -73,7 +73,7 @@ def in_json(survey: Survey, module: Config) -> str:
                 "bytes": counts.bytes,
                 "left_alone": counts.left_alone,
             }
-            for rule, is_on, counts in _by_rule(survey, module)
+            for rule, is_on, counts in _by_rule(found, module)
         },
     }
     return json.dumps(said)
@@ -112,16 +112,16 @@ def _longest(title: str, columns: str, longest: list[Long]) -> list[str]:
     return [title, *_table(header, rows, [0, 1] if of_devices else [0]), ""]
 
 
-def _rules(survey: Survey, module: Config) -> list[str]:
+def _rules(found: Surveyed, module: Config) -> list[str]:
     rows = [
         (f"{_removed(counts):,}", f"{counts.bytes:,}", rule, "on" if is_on else "off")
-        for rule, is_on, counts in _by_rule(survey, module)
+        for rule, is_on, counts in _by_rule(found, module)
     ]
     return _table("rows, bytes, rule, is", rows)
 
 
-def _unread(survey: Survey) -> list[str]:
-    gone, hidden = survey.gone, survey.hidden
+def _unread(found: Surveyed) -> list[str]:
+    gone, hidden = found.gone, found.hidden
     rows = [
         _row(each.sums, f"{each.mailboxes:,}", devices)
         for devices, each in (("gone", gone), ("hidden", hidden))
@@ -133,9 +133,9 @@ def _unread(survey: Survey) -> list[str]:
     ]
 
 
-def _by_rule(survey: Survey, module: Config) -> Iterable[tuple[str, bool, Counts]]:
+def _by_rule(found: Surveyed, module: Config) -> Iterable[tuple[str, bool, Counts]]:
     for name in attrs.asdict(ALL_RULES):
-        counts = survey.swept.rules.get(name, Counts())
+        counts = found.swept.rules.get(name, Counts())
         yield name, getattr(module.rules, name), counts
 
 
