@@ -139,6 +139,10 @@ def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> N
         assert each.storing is not None
     assert [USER] == [user_id for user_id, _ in batch.to_all]
     assert {} == batch.unsorted
+    # Of whom nothing is remembered, it is the first.
+    (first,) = sort(sorter(), notices(r=[WILDCARD])).candidates
+    assert ("inbox", (USER, WILDCARD)) == (first.queue, first.mailbox)
+    assert first.message is MESSAGE
 
 
 @pytest.mark.parametrize(
