@@ -135,12 +135,14 @@ def test_in_observe_what_would_collapse_is_counted() -> None:
     play = Play(mode="observe")
     play.send(NOTICE)
     counted = Counted(play)
-    play.send(NOTICE)
-    assert {"duplicate": 1} == counted.decisions
+    play.send(NOTICE, ["R", "R2"])
+    assert {"duplicate": 1, "first": 1} == counted.decisions
 
     play.begin(NOTICE)
     play.hs.answer(play.step("store"))
     play.hs.answer(play.step("stored"))
-    assert {"duplicate": 1} == counted.decisions
+    # What is stored already is overtaken by nothing.
+    play.begin({"n": 1}, message_type="m.dummy")
+    assert {"duplicate": 1, "first": 1} == counted.decisions
     play.hs.pass_time(1.1)
-    assert {"duplicate": 1, "overdue": 1} == counted.decisions
+    assert {"duplicate": 1, "first": 1, "overdue": 1} == counted.decisions

@@ -57,7 +57,8 @@ def test_only_what_was_looked_at_can_have_been_stored() -> None:
 
     assert 2 == len(watched["a"]) == len(list(watched["a"].keys()))
     assert stored.passed_over(("a", "1"))
-    assert stored["a"]["1"] is watched["a"]["1"]
+    assert stored["a"]["1"] is watched["a"]["1"] is watched["a"].get("1")
+    assert "none" == watched["a"].get("3", "none")
     assert stored["b"]["*"] is watched["b"]["*"]
     for key, passed_over in [
         (("a", "1"), False),

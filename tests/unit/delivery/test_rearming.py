@@ -134,14 +134,16 @@ def test_an_olm_message_to_another_server_rearms_what_is_queued_for_it(
     place: Place,
 ) -> None:
     """And what was told from there, which is in the inbox."""
-    store(place.outbox, THEM, "D", US, "k1")
+    for device in "DE":
+        store(place.outbox, THEM, device, US, "k1")
     store(place.inbox, US, "A", THEM, "k7")
     store(place.inbox, US, "B", THEM, "k8")
     store(place.inbox, THEM, "D", US, "k1")
     store(place.outbox, US, "A", THEM, "k7")
-    abroad: Edus = {"there": edu(US, {THEM: {"D": OLM}})}
+    some = {THEM: {"D": OLM, "E": OLM}, "@v:there": {"D": OLM}}
 
-    assert {"to_recipient": 1, "to_sender": 2} == place.passes({}, abroad)
+    expected = {"to_recipient": 2, "to_sender": 2}
+    assert expected == place.passes({}, {"there": edu(US, some)})
 
 
 def test_an_olm_message_to_all_devices_rearms_all_between_the_two(

@@ -114,14 +114,18 @@ def test_each_withheld_message_counts_by_its_own_code(metrics: Metrics) -> None:
     batch = sort(some, {USER: {"A": MESSAGE, "B": other, "C": NO_NOTICE}})
 
     assert ["A", "B"] == sorted_devices(batch)
-    told = some.metrics.read(series.MESSAGES)
-    assert {"m.no_olm": 1, "m.unverified": 1, "malformed": 1} == {
-        labels["code"]: times for labels, times in told
+    sort(some, notices(r=["A", "B"]), "there")
+    assert {
+        ("m.no_olm", "local"): 1,
+        ("m.unverified", "local"): 1,
+        ("malformed", "local"): 1,
+        ("m.no_olm", "federation"): 2,
+    } == {
+        (labels["code"], labels["source"]): times
+        for labels, times in some.metrics.read(series.MESSAGES)
     }
-    assert {"local"} == {labels["source"] for labels, _ in told}
-    sort(some, {USER: {"A": MESSAGE}}, "there")
-    assert [("no_olm", "spoofed_sender")] == [
-        (labels["rule"], labels["reason"])
+    assert [("no_olm", "inbox", "spoofed_sender")] == [
+        (labels["rule"], labels["queue"], labels["reason"])
         for labels, _ in some.metrics.read(series.DECISIONS)
     ]
 
@@ -139,6 +143,11 @@ def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> N
         assert each.storing is not None
     assert [USER] == [user_id for user_id, _ in batch.to_all]
     assert {} == batch.unsorted
+    assert 4 == some.begun
+    # Of whom nothing is remembered, it is the first.
+    (first,) = sort(sorter(), notices(r=[WILDCARD])).candidates
+    assert ("inbox", (USER, WILDCARD)) == (first.queue, first.mailbox)
+    assert first.message is MESSAGE
 
 
 @pytest.mark.parametrize(

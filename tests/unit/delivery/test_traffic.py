@@ -11,6 +11,7 @@ import pytest
 
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.settling import Settler
+from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
@@ -72,11 +73,12 @@ def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
 
 
 def test_a_request_without_messages_lets_nobody_go() -> None:
-    """It is nobody's, and no failure either."""
+    """It is nobody's, and no failure either; nor is a type that is no text."""
     play = Play()
     play.send(NOTICE)
     waits = play.begin(NOTICE)
     play.begin_all({})
+    play.begin(NOTICE, message_type=["m.dummy"], sender=ABROAD)
 
     assert waits.handed is None
     assert [] == play.failures
@@ -87,6 +89,7 @@ def test_a_request_without_messages_lets_nobody_go() -> None:
     [
         # What an Olm message would have re-armed is not believed any more.
         (Memory, "rearm_users", (OLM, ENCRYPTED), {}),
+        (Sorter, "sort", (NOTICE, WITHHELD), {}),
         (Confirmer, "add", (NOTICE, WITHHELD), {"failed": 1}),
         (Settler, "take_out", (NOTICE, WITHHELD), {}),
     ],
@@ -114,6 +117,17 @@ def test_what_fails_before_anything_is_stored_counts_as_not_decided(
         assert not play.send(NOTICE).left_out
 
 
+def test_what_fails_once_it_is_stored_counts_as_not_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play = Play()
+    stages = counted(play, series.FAILURES, "stage")
+    monkeypatch.setattr(Settler, "settle", lambda *_: 1 // 0)
+    play.send(NOTICE)
+
+    assert {"record": 1} == counted(play, series.FAILURES, "stage") - stages
+
+
 def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> None:
     """As bridges do; nobody else's mailboxes are meant."""
     memory = Memory(Limits(1000), sees_reads=True, hold_s=None)
@@ -135,6 +149,15 @@ def test_what_is_for_other_servers_is_its_senders() -> None:
     assert [Count(("no_olm", SENDER), 1, 0)] == play.tally.senders.most(5)
 
 
+def test_what_another_server_sends_is_in_the_share_of_that() -> None:
+    """Since it can make up users; what a client sends is in its user's."""
+    play = Play()
+    play.begin(NOTICE)
+    play.begin(NOTICE, sender=ABROAD, edu=("there", "1"))
+
+    assert [SENDER, "there"] == [each.who for each in play.memory._in_flight]
+
+
 def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
     """One from another server answers what waits for that server."""
     play = Play()
@@ -144,6 +167,19 @@ def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
 
     assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
     assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    # And what was stored before.
+    play.send(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "2"))
+    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    # Nor was all forgotten since it failed.
+    assert [] == play.failures
+
+
+def test_what_a_server_may_not_send_rearms_nothing() -> None:
+    play = Play()
+    play.send(NOTICE)
+    play.send(OLM, message_type=ENCRYPTED, edu=("elsewhere", "1"))
+
+    assert play.send(NOTICE).left_out
 
 
 def test_an_olm_message_counts_once_for_what_it_rearms() -> None:

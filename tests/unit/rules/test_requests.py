@@ -95,7 +95,8 @@ def test_keys_that_are_told_later_are_equal_where_others_are(of: Of) -> None:
         assert isinstance(again, Later)
         again.source = json.dumps({"content": plain})
         same = len({read(rule, (message_type, each)).key for each in (plain, changed)})
-        assert same == len({*keys, again})
+        assert same == len({*keys, again}) == len({*map(hash, keys)})
+        assert (1 == same) is (keys[0] == keys[1])
     untold = [read(later, (message_type, content), deep=deep).key for _ in "12"]
     assert 2 == len({*untold})
     assert 1 == len({untold[0], untold[0]})
