@@ -162,6 +162,8 @@ def in_flight(memory: Memory) -> int:
 
 def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None:
     """Each queue has rows of its own; nothing is in flight any more."""
+    store(place, A, 5)
+    place.inbox.open(A, 0).doubt()
     batch = a_batch(A, abroad=[(ABROAD, "X")])
     add(place, batch, A)
     add(place, batch, (ABROAD, "X"), queue="outbox")
@@ -174,6 +176,7 @@ def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None
     assert [None, None] == [each.storing for each in batch.candidates]
     learned = [(queue, key, who) for queue, key, _, who in place.heard.learned]
     assert [("inbox", A, WHO), ("outbox", (ABROAD, "X"), WHO)] == learned
+    assert [("inbox", [Superseded(A, 5, 7)], WHO)] == place.heard.tidied
 
 
 def test_what_was_passed_over_is_forgotten(place: Place) -> None:

@@ -135,6 +135,26 @@ def test_where_not_all_that_is_queued_is_known(
     assert expected == play(memory(whole=False), script), fact
 
 
+def test_where_no_request_went_nothing_vanishes_though_nothing_was_read() -> None:
+    assert [] == play(memory(opened=0), "c1 c2 g1")
+
+
+def test_what_is_forgotten_by_the_time_a_row_is_gone_does_not_vanish() -> None:
+    """The row, its cancellation, its mailbox; or it was opened anew."""
+    of = memory()
+    play(of, "c11 c12")
+    of.vanishing.went(R1, 10, is_gone=True)
+    of.drop(R1, *records(of))
+    play(of, "g11")
+    play(of, "r13 c14")
+    of.forget(R1)
+    of.vanishing.went(R1, 13, is_gone=True)
+    of.open(R1, OPENED)
+    of.vanishing.went(R1, 13, is_gone=True)
+
+    assert 0 == len(of.vanishing)
+
+
 def test_nothing_of_the_pair_may_be_in_flight() -> None:
     """It may get a lower stream ID than the cancellation."""
     for in_flight, expected in [(request(), []), (request("c", "2"), [13])]:
