@@ -204,6 +204,17 @@ def test_what_was_passed_over_is_forgotten(place: Place) -> None:
     ]
 
 
+def test_of_what_is_for_all_of_a_user_the_mailboxes_are_learned(place: Place) -> None:
+    """With the row, if one was stored."""
+    batch = a_batch((USER, WILDCARD))
+    batch.to_all.append((USER, notice()))
+    for stream_id in (7, None):
+        stored_at(batch, stream_id)
+        place.settler.settle(batch)
+
+    assert [(USER, WHO, Row(7, notice())), (USER, WHO, None)] == place.heard.users
+
+
 def test_mailboxes_that_were_opened_while_something_for_all_was_stored_are_doubted(
     place: Place,
 ) -> None:
