@@ -103,6 +103,7 @@ def play(of: Memory, script: str) -> list[int]:
         ("above it does not", "f11 r12 g11 c13 g12", [13]),
         ("nothing vanishes in doubt", "r11 c12 d g11", []),
         ("until all is known again", "r11 c12 d g11 w", [12]),
+        ("and each doubt counts", "d w r11 c12 d g11", []),
     ],
 )
 def test_where_all_that_is_queued_is_known(
@@ -148,6 +149,7 @@ def test_what_is_forgotten_by_the_time_a_row_is_gone_does_not_vanish() -> None:
     play(of, "g11")
     play(of, "r13 c14")
     of.forget(R1)
+    assert not of.vanishing.awaits(R1, 13)
     of.vanishing.went(R1, 13, is_gone=True)
     of.open(R1, OPENED)
     of.vanishing.went(R1, 13, is_gone=True)

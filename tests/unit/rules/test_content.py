@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synapse_withheld.config import Config
-from synapse_withheld.rules.content import SESSION_CODES, code_of, read_olm
+from synapse_withheld.rules.content import (
+    SESSION_CODES,
+    TRACING,
+    code_of,
+    read_olm,
+    without_tracing,
+)
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
 
@@ -86,6 +92,13 @@ def test_null_says_the_same_as_a_missing_key() -> None:
 )
 def test_an_olm_message_tells_its_ends(contents: object, expected: object) -> None:
     assert expected == read_olm(contents)
+
+
+def test_of_what_a_message_is_followed_by_twice_the_first_is_left_out() -> None:
+    first, second = (f',"{TRACING}":"{each}"' for each in "12")
+    text = '{"type":"m.room_key.withheld"'
+
+    assert f"{text}{second}}}" == without_tracing(f"{text}{first}{second}}}")
 
 
 anything = st.recursive(
