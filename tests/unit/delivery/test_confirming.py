@@ -175,6 +175,7 @@ def test_how_long_each_batch_waited_is_counted(around: Around) -> None:
     around.answer()
 
     assert [0.25] == waited
+    assert ["withheld_confirm"] == around.processes
 
 
 def test_a_statement_is_about_so_many_rows(
@@ -211,6 +212,18 @@ def test_queues_take_turns(around: Around) -> None:
     assert ["inbox", "outbox", "inbox", "outbox"] == [
         each.queue for each in around.asked
     ]
+
+
+def test_who_was_let_go_makes_nobody_wait_for_another_statement(
+    around: Around,
+) -> None:
+    for device in "ABCD":
+        around.know(device, sender=device)
+        around.send(device, sender=device)
+    around.confirmer.release(around.confirmer.room.of("C", [USER]))
+    around.answer()
+
+    assert [["A"], ["B", "D"]] == [each.devices for each in around.asked]
 
 
 def test_a_failure_of_ours_lets_everybody_go(
@@ -312,6 +325,16 @@ def test_nobody_waits_longer_than_a_second(
 
     assert ["ABCDE", "ABC"] == around.stored
     assert 3 * [decisions.OVERDUE] == decided(later)
+
+
+def test_one_that_came_long_ago_does_not_wait(around: Around) -> None:
+    """Nor does the next, after the clock was looked at."""
+    around.know("A")
+    around.clock.advance(MOST_WAIT_S)
+    for _ in range(2):
+        late = around.send("A", came_s=0.0)
+        around.clock.advance(0)
+        assert [decisions.OVERDUE] == decided(late)
 
 
 @pytest.mark.parametrize("devices", ["A", "AA"])

@@ -315,6 +315,19 @@ def test_a_mailbox_whose_only_row_is_known_is_not_read(
     assert {"A": ABOVE_ALL} == around.database.asked[-1]
 
 
+def test_for_the_only_row_few_records_are_looked_through(
+    around: Around, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "FEW", 0)
+    around.database.most_pages = 0
+    around.database.ends = {A: (7, 7)}
+    around.arrives(A, 7)
+    around.add(A)
+    around.do_some()
+
+    assert not around.mailbox().learned
+
+
 def test_of_those_that_are_looked_over_what_does_not_exist_is_forgotten(
     around: Around,
 ) -> None:

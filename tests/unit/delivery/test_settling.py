@@ -162,6 +162,8 @@ def in_flight(memory: Memory) -> int:
 
 def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None:
     """Each queue has rows of its own; nothing is in flight any more."""
+    store(place, A, 5)
+    place.inbox.open(A, 0).doubt()
     batch = a_batch(A, abroad=[(ABROAD, "X")])
     add(place, batch, A)
     add(place, batch, (ABROAD, "X"), queue="outbox")
@@ -174,6 +176,7 @@ def test_what_was_stored_is_remembered_where_it_was_stored(place: Place) -> None
     assert [None, None] == [each.storing for each in batch.candidates]
     learned = [(queue, key, who) for queue, key, _, who in place.heard.learned]
     assert [("inbox", A, WHO), ("outbox", (ABROAD, "X"), WHO)] == learned
+    assert [("inbox", [Superseded(A, 5, 7)], WHO)] == place.heard.tidied
 
 
 def test_what_was_passed_over_is_forgotten(place: Place) -> None:
@@ -199,6 +202,17 @@ def test_what_was_passed_over_is_forgotten(place: Place) -> None:
     assert [("no_olm", B)] == [
         each.key for each in place.settler.tally.recipients.most(9)
     ]
+
+
+def test_of_what_is_for_all_of_a_user_the_mailboxes_are_learned(place: Place) -> None:
+    """With the row, if one was stored."""
+    batch = a_batch((USER, WILDCARD))
+    batch.to_all.append((USER, notice()))
+    for stream_id in (7, None):
+        stored_at(batch, stream_id)
+        place.settler.settle(batch)
+
+    assert [(USER, WHO, Row(7, notice())), (USER, WHO, None)] == place.heard.users
 
 
 def test_mailboxes_that_were_opened_while_something_for_all_was_stored_are_doubted(

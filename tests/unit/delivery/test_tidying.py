@@ -205,10 +205,12 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(around: Around) -> No
 def test_mailboxes_of_what_does_not_fit_are_forgotten(around: Around) -> None:
     around.tidying.add([Superseded(A, n, n + 1) for n in range(MOST_OF_ONE)], WHO)
     around.tidying.add([Superseded(B, 5, 6)], WHO)
+    around.tidying.add([Superseded(B, 7, 8)], "@honest:here")
 
     assert around.memory.peek(A) is not None
     assert around.memory.peek(B) is None
     assert (B, 5) not in around.tidying._newer
+    assert MOST_OF_ONE + 1 == len(around.tidying)
 
 
 def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(

@@ -95,6 +95,8 @@ def test_a_user_is_asked_about_once(around: Around) -> None:
     around.do_some()
 
     assert [[USER, "@nobody:here"], [USER]] == around.database.asked
+    # What is remembered by then is not learned again.
+    assert 2 == len(around.learned)
 
 
 def test_of_so_many_users_one_statement_asks(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import MagicMock
+
 import pytest
 
 from synapse_withheld.delivery.batch import Batch, Candidate
@@ -97,3 +99,14 @@ def test_who_would_be_overtaken_goes_first(
 
     found = room.with_earlier([some[each] for each in asked])
     assert expected == [some.index(each) for each in found]
+
+
+def test_each_user_is_looked_at_once_however_many_wait() -> None:
+    room = WaitingRoom()
+    some = [enter(room, "a") for _ in range(3)]
+    by_user = MagicMock()
+    by_user.__getitem__.side_effect = room._by_sender[SENDER].__getitem__
+    room._by_sender[SENDER] = by_user
+
+    assert some == room.with_earlier(some)
+    by_user.__getitem__.assert_called_once_with("a")

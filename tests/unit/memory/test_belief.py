@@ -231,6 +231,7 @@ def test_nothing_settles_into_a_mailbox_that_was_not_open_when_it_was_sorted() -
     nowhere, elsewhere = begin(of, no_olm(), R2), begin(of, no_olm("k2"))
     assert of.settle(nowhere, 5) is None
     assert of.peek(R2) is None
+    assert decision.FIRST is why(of, key=R2)
     of.forget(R1)
     of.open(R1, 0).learned = True
     store(of, no_olm(), 5)

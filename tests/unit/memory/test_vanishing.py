@@ -103,6 +103,7 @@ def play(of: Memory, script: str) -> list[int]:
         ("above it does not", "f11 r12 g11 c13 g12", [13]),
         ("nothing vanishes in doubt", "r11 c12 d g11", []),
         ("until all is known again", "r11 c12 d g11 w", [12]),
+        ("and each doubt counts", "d w r11 c12 d g11", []),
     ],
 )
 def test_where_all_that_is_queued_is_known(
@@ -133,6 +134,27 @@ def test_where_not_all_that_is_queued_is_known(
 ) -> None:
     """As where a mailbox is too large to be read to its end."""
     assert expected == play(memory(whole=False), script), fact
+
+
+def test_where_no_request_went_nothing_vanishes_though_nothing_was_read() -> None:
+    assert [] == play(memory(opened=0), "c1 c2 g1")
+
+
+def test_what_is_forgotten_by_the_time_a_row_is_gone_does_not_vanish() -> None:
+    """The row, its cancellation, its mailbox; or it was opened anew."""
+    of = memory()
+    play(of, "c11 c12")
+    of.vanishing.went(R1, 10, is_gone=True)
+    of.drop(R1, *records(of))
+    play(of, "g11")
+    play(of, "r13 c14")
+    of.forget(R1)
+    assert not of.vanishing.awaits(R1, 13)
+    of.vanishing.went(R1, 13, is_gone=True)
+    of.open(R1, OPENED)
+    of.vanishing.went(R1, 13, is_gone=True)
+
+    assert 0 == len(of.vanishing)
 
 
 def test_nothing_of_the_pair_may_be_in_flight() -> None:

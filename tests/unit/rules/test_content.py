@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synapse_withheld.config import Config
-from synapse_withheld.rules.content import SESSION_CODES, code_of, read_olm
+from synapse_withheld.rules.content import (
+    SESSION_CODES,
+    TRACING,
+    code_of,
+    read_olm,
+    without_tracing,
+)
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
 
@@ -66,6 +72,8 @@ def test_null_says_the_same_as_a_missing_key() -> None:
     ]
 
     assert found[0] == found[1]
+    named = {**most, "from_device": "None"}
+    assert found[0] != RULES.read("@s:hs", "m.room_key.withheld", named)
     assert ["K" * 64] * 3 == [each and each.key for each in found]
 
 
@@ -88,6 +96,20 @@ def test_an_olm_message_tells_its_ends(contents: object, expected: object) -> No
     assert expected == read_olm(contents)
 
 
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [([], []), (["1"], []), (["1", "2"], ["2"]), (['1\\"'], ['1\\"'])],
+)
+def test_the_first_value_to_follow_a_message_by_is_left_out_unless_escaped(
+    values: list[str], left: list[str]
+) -> None:
+    def text(some: list[str]) -> str:
+        traced = "".join(f',"{TRACING}":"{each}"' for each in some)
+        return f'{{"type":"m.room_key.withheld"{traced}}}'
+
+    assert text(left) == without_tracing(text(values))
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -105,7 +127,7 @@ def test_no_content_raises(contents: object) -> None:
     """Recognition takes whatever JSON can hold."""
     read_olm(contents)
     code_of(contents)
-    for message_type in RULES.types:
+    for message_type in [*RULES.types, "m.of_no_rule"]:
         RULES.read("@s:hs", message_type, contents)
 
 
