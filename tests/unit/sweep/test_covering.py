@@ -61,6 +61,12 @@ def test_what_is_too_long_for_a_notice_is_none() -> None:
     assert [1, 2] == stay(longer, longer)
 
 
+def test_the_size_of_a_row_is_in_bytes() -> None:
+    """Synapse escapes no letter, and a database may have stored any."""
+    texts = [notice(reason=reason).replace("\\u00e9", "é") for reason in ("e", "é")]
+    assert [len(texts[1]) + 1, len(texts[0])] == [each.size for each in found(*texts)]
+
+
 def test_each_mailbox_is_judged_by_itself() -> None:
     """Of another user, or another device, with the same texts."""
     mailboxes = [R, ("@r:hs", "Q"), ("@q:hs", "R")]
