@@ -13,7 +13,7 @@ import attrs
 
 from tests.bench.hostile.attacks import Attack, Scene, attacks
 from tests.bench.instruments import probe
-from tests.bench.instruments.lanes import Lane, Lanes, two_lanes
+from tests.bench.instruments.lanes import Lane, Lanes, on_both_databases
 from tests.bench.instruments.taken import ENDS_WITHIN_S, become_quiet, cpu_s
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
@@ -102,12 +102,7 @@ class Bystander:
 async def measure(
     directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    parts = []
-    for on_sqlite in (True, False):
-        where = directory / str(on_sqlite)
-        async with two_lanes(where, on_sqlite=on_sqlite) as lanes:
-            parts.append(await _on(lanes, sizes, say))
-    return Findings.joined(parts)
+    return await on_both_databases(directory, lambda lanes: _on(lanes, sizes, say))
 
 
 async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Findings:

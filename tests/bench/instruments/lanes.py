@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, AsyncIterator, Tuple
+from typing import Any, AsyncIterator, Awaitable, Callable, Tuple
 
 import attrs
 
+from tests.bench.report import Findings
 from tests.harness.clients.matrix import Client
 from tests.harness.databases.postgres import PostgresServer
 from tests.harness.homeservers.homeserver import Homeserver, running
@@ -136,3 +137,14 @@ def _lane(stack: ExitStack, directory: Path, module: Any, *, on_sqlite: bool) ->
             homeserver.query(f"ALTER SYSTEM SET {setting}")
         homeserver.query("SELECT pg_reload_conf()")
     return Lane(directory.name, directory, homeserver, on_sqlite)
+
+
+async def on_both_databases(
+    directory: Path, measure: Callable[[Lanes], Awaitable[Findings]]
+) -> Findings:
+    parts = []
+    for on_sqlite in (True, False):
+        where = directory / str(on_sqlite)
+        async with two_lanes(where, on_sqlite=on_sqlite) as lanes:
+            parts.append(await measure(lanes))
+    return Findings.joined(parts)

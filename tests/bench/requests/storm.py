@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.bench.instruments import load
-from tests.bench.instruments.lanes import MODULE, STOCK, Lane, Lanes, two_lanes
+from tests.bench.instruments.lanes import MODULE, STOCK, Lane, Lanes, on_both_databases
 from tests.bench.instruments.people import People
 from tests.bench.instruments.taken import Taken
 from tests.bench.report import Findings, Table, Target, ratio
@@ -67,12 +67,7 @@ Storms = Dict[str, List[Storm]]
 async def measure(
     directory: Path, sizes: Sizes, say: Callable[[str], None]
 ) -> Findings:
-    parts = []
-    for on_sqlite in (False, True):
-        where = directory / str(on_sqlite)
-        async with two_lanes(where, on_sqlite=on_sqlite) as lanes:
-            parts.append(await _on(lanes, sizes, say))
-    return Findings.joined(parts)
+    return await on_both_databases(directory, lambda lanes: _on(lanes, sizes, say))
 
 
 async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Findings:
