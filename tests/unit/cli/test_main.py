@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -130,3 +132,34 @@ def test_without_synapse_the_others_work(tmp_path: Path) -> None:
     samples = ROOT / "tests" / "samples" / "no_olm.jsonl"
     result = without_synapse("explain", str(samples))
     assert (result.returncode, len(result.stdout.splitlines())) == (0, 26)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    """As with `head`: nothing is said."""
+    path = tmp_path / "messages.jsonl"
+    path.write_text('{"hours_passed": 1}\n' * 20_000)
+    command = [sys.executable, "-m", "synapse_withheld.cli", "explain", str(path)]
+    process: Any = subprocess.Popen(  # noqa: S603 our own command
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    talk, code = process.stderr.read(), process.wait()
+    assert (talk, code) == ("", 2)
+
+
+@pytest.mark.parametrize("command", ["survey", "sweep"])
+def test_a_reader_that_is_gone_is_no_fault_of_the_configuration(
+    tmp_path: Path, command: str
+) -> None:
+    """Where Python writes at once, the summary meets nobody."""
+    path = tmp_path / "homeserver.yaml"
+    path.write_text(yaml.safe_dump(make_database(tmp_path, [notice(), notice()])))
+    reader, writer = os.pipe()
+    os.close(reader)
+    run = [sys.executable, "-u", "-m", "synapse_withheld.cli", command, "-c", str(path)]
+    process = subprocess.run(  # noqa: S603 our own command
+        run, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (process.stderr, process.returncode) == ("", 2)
