@@ -14,6 +14,8 @@ from tests.harness.browsers.chromium import DESKTOP, Chromium, show, wait
 from tests.harness.homeservers.stage import Stage, new_name, send, two_on
 from tests.harness.reactor import async_yield_fixture, in_reactor
 
+BODY_CONTRAST = 4.5  # at least, for text of ordinary size (WCAG 2.2, level AA)
+
 # Names that would be run, if they were ever taken for HTML.
 HOSTILE = '<img src=x onerror="document.title=1">'
 
@@ -129,3 +131,52 @@ async def test_a_wrong_token_is_called_that(site: Site, browser: Chromium) -> No
         assert browser.find("#ask").is_displayed()
     show(browser, site.admin.access_token)
     assert not browser.find("#message").is_displayed()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@in_reactor
+async def test_text_is_readable_in_both_schemes(
+    site: Site, browser: Chromium, scheme: str
+) -> None:
+    """Whatever its color, against what is behind it."""
+    browser.prefer(scheme)
+    show(browser, site.admin.access_token)
+    pairs = browser.run(
+        """
+        const opaque = (node) => {
+          const color = getComputedStyle(node).backgroundColor;
+          return color === "rgba(0, 0, 0, 0)" ? opaque(node.parentElement) : color;
+        };
+        const holdsText = (node) => [...node.childNodes].some(
+            (child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+        return [...document.querySelectorAll("main *")]
+          .filter((each) => !(each instanceof SVGElement))
+          .filter((each) => each.checkVisibility() && holdsText(each))
+          .map((each) => [getComputedStyle(each).color, opaque(each)]);
+        """
+    )
+    assert len(pairs) > 20
+    worst = min(contrast(*map(rgb, pair)) for pair in pairs)
+    assert worst >= BODY_CONTRAST
+    page = rgb(browser.run("return getComputedStyle(document.body).backgroundColor"))
+    assert (luminance(page) < 0.2) == (scheme == "dark")
+
+
+def rgb(color: str) -> tuple[float, ...]:
+    """Return the parts of a color as CSS tells it, each from 0 to 1."""
+    return tuple(int(part) / 255 for part in re.findall(r"\d+", color)[:3])
+
+
+def luminance(color: tuple[float, ...]) -> float:
+    """Return the relative luminance of a color (WCAG 2.2)."""
+    parts = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in color
+    ]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Return the contrast ratio of two colors (WCAG 2.2)."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
