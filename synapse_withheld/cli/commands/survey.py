@@ -67,18 +67,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     config = read(arguments.config_path).shared
     module = walking.module_config_or_default(config)
-    with _opened(config) as database:
-        middle = walking.driven(database.middle())
-        bar = Bar(walking.driven(database.estimate()))
     options = Options(
         batch_size=arguments.batch_size or BATCH_SIZE,
         rules=Ruleset.of(attrs.evolve(module, rules=ALL_RULES)),
         dry_run=True,
         now_ts=now_ts(),
     )
-    part = _Part(config, options, arguments.limit, arguments.pause, middle)
-    with walking.stoppable() as stopped, bar:
-        found = _both(part, bar, stopped)
+    with _opened(config) as database:
+        middle = walking.driven(database.middle())
+        bar = Bar(walking.driven(database.estimate()))
+        part = _Part(config, options, arguments.limit, arguments.pause, middle)
+        with walking.stoppable() as stopped, bar:
+            found = _both(database, part, bar, stopped)
     print((in_json if arguments.json else in_text)(found, module))
     return OK if found.done else WRONG
 
@@ -95,17 +95,19 @@ class _Part:
     down_to: str = ""
 
 
-def _both(lower: _Part, bar: Bar, stopped: threading.Event) -> Surveyed:
+def _both(
+    database: SurveyDatabase, lower: _Part, bar: Bar, stopped: threading.Event
+) -> Surveyed:
     """Survey what is below the middle in a second process, and the rest in this one.
 
     Most of the time goes into Python, which keeps one processor busy in each process.
     """
     middle = lower.below
     if middle is None:
-        return _survey(_rest(bar, stopped), lower)
-    with closing(Aside(_survey, lower)) as aside:
+        return _survey(database, _rest(bar, stopped), lower)
+    with closing(Aside(_survey_aside, lower)) as aside:
         upper = attrs.evolve(lower, below=None, down_to=middle)
-        found = _survey(_rest(bar, stopped, aside), upper)
+        found = _survey(database, _rest(bar, stopped, aside), upper)
         rows = found.inbox.kinds.total.rows
         while aside.result is None:
             if stopped.is_set():
@@ -127,21 +129,21 @@ def _rest(bar: Bar, stopped: threading.Event, aside: Aside | None = None) -> Res
     return rest
 
 
-def _survey(rest: Rest, part: _Part) -> Surveyed:
+def _survey_aside(rest: Rest, part: _Part) -> Surveyed:
     with _opened(part.config) as database:
-        survey = Survey(
-            database,
-            part.options,
-            part.limit,
-            below=part.below,
-            down_to=part.down_to,
-        )
-        # Nothing here is made in circles, and looking for them takes its time.
-        gc.disable()
-        try:
-            _walk(survey, rest, part.pause_s)
-        finally:
-            gc.enable()
+        return _survey(database, rest, part)
+
+
+def _survey(database: SurveyDatabase, rest: Rest, part: _Part) -> Surveyed:
+    survey = Survey(
+        database, part.options, part.limit, below=part.below, down_to=part.down_to
+    )
+    # Nothing here is made in circles, and looking for them takes its time.
+    gc.disable()
+    try:
+        _walk(survey, rest, part.pause_s)
+    finally:
+        gc.enable()
     return survey.end()
 
 
