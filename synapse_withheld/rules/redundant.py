@@ -97,7 +97,7 @@ class Backwards:
     def judge(self, row: Row) -> int | None:
         """Return the newer row for which this one may go; `None` if it stays."""
         notice = row.notice
-        pair = (notice.rule.name, notice.pair)
+        pair = notice.pair_of_rule
         taken = self._taken.get(pair)
         if isinstance(taken, Row):
             taken = self._taken[pair] = dict.fromkeys(_slots(taken), taken.stream_id)
@@ -105,17 +105,21 @@ class Backwards:
         if row.stale and row.stream_id < self.newest_id:
             newer_id = self.newest_id
         # Whoever yields to this one may go for what stays.
-        stays = row if newer_id is None else row._replace(stream_id=newer_id)
+        stays_id = row.stream_id if newer_id is None else newer_id
         if taken is None:
             if self._slots < self.most_slots:
-                self._taken[pair] = stays
+                # Most stay, and are many.
+                is_stale = newer_id is not None
+                self._taken[pair] = (
+                    row._replace(stream_id=stays_id) if is_stale else row
+                )
                 self._slots += 1
             return newer_id
         slots = _slots(row)
         if self._slots + len(slots) <= self.most_slots:
             before = len(taken)
             for slot in slots:
-                taken.setdefault(slot, stays.stream_id)
+                taken.setdefault(slot, stays_id)
             self._slots += len(taken) - before
         return newer_id
 
