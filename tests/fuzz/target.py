@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.database.sql import Page
 from synapse_withheld.delivery.batch import ObservedBatch
@@ -18,7 +19,6 @@ from synapse_withheld.rules.mailbox import MailboxKey, RowState
 from synapse_withheld.wiring import wire
 from tests.fuzz.expected import may_be_left_out
 from tests.fuzz.inputs import Request, requests
-from tests.harness.databases.backlog import driven
 from tests.harness.rules import EVERY_RULE
 
 

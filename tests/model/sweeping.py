@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.database import Database
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.databases.backlog import driven
 from tests.model.homeserver import ModelHomeserver
 
 # (user ID, device ID, stream ID)

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from synapse_withheld.cli.__main__ import main
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.survey import (
     END,
@@ -27,7 +28,7 @@ from synapse_withheld.sweep.kinds import Kind
 from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
-from tests.harness.databases.backlog import Table, driven, notice, other, text_of
+from tests.harness.databases.backlog import Table, notice, other, text_of
 from tests.store.conftest import Connection, stored
 from tests.store.test_statements import Q, R, add_device, add_task
 from tests.store.test_sweep import backlog_of, fill, finish, left

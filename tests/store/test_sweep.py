@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.database.backlog import (
     NEWEST_OF_MAILBOX,
     Place,
@@ -16,12 +17,7 @@ from synapse_withheld.database.database import Database
 from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.sweep.walk import Sweep
-from tests.harness.databases.backlog import (
-    Table,
-    driven,
-    notice,
-    other,
-)
+from tests.harness.databases.backlog import Table, notice, other
 from tests.store.conftest import Connection
 from tests.store.test_statements import Q, R, add_task
 

@@ -8,6 +8,7 @@ from timeit import Timer
 from typing import Any, Callable
 
 from synapse_withheld.cli.shared.explaining.mailboxes import Mailboxes
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.delivery.traffic import Traffic
@@ -23,7 +24,6 @@ from tests.harness.clients.messages import (
     make_message,
     make_notice,
 )
-from tests.harness.databases.backlog import driven
 from tests.harness.rules import EVERY_RULE
 
 LARGE = 1_000

@@ -6,6 +6,7 @@ import time
 from typing import Any, Callable, Iterable
 
 from synapse_withheld.cli.shared.walking.database import Connection, connect
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.rules.mailbox import Superseded
@@ -13,7 +14,6 @@ from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
 from tests.bench.sweep.place import MAILBOX, Place
-from tests.harness.databases.backlog import driven
 
 SHARES = (0, 10, 90)  # percent of the rows that are notices
 ENOUGH = 0.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Coroutine, Iterable, Mapping, Tuple, TypeVar
+from typing import Any, Iterable, Mapping, Tuple
 
 from synapse_withheld.database.backlog import BacklogRow, Place
 from synapse_withheld.database.database import Database
@@ -15,19 +15,8 @@ from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_message, make_notice
 
-T = TypeVar("T")
-
 # Rows by their place: their texts.
 Table = Mapping[Tuple[str, str, int], str]
-
-
-def driven(coroutine: Coroutine[Any, Any, T]) -> T:
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    raise AssertionError("it waits")
 
 
 def notice(sender_key: str = "key", device: str | None = "DEV", **more: Any) -> str:

@@ -25,7 +25,8 @@ from synapse_withheld.cli.shared.walking.database import (
     DatabaseError,
     database_section,
 )
-from tests.harness.databases.backlog import driven, notice
+from synapse_withheld.cli.shared.walking.walk import driven
+from tests.harness.databases.backlog import notice
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
 SCOPED = [notice(session_id="a"), notice(session_id="b")]

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Sequence, cast
 import attrs
 import pytest
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.database.sql import ABOVE_ALL, Page
@@ -19,7 +20,6 @@ from synapse_withheld.rules.no_olm import WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.ruleset import Ruleset
-from tests.harness.databases.backlog import driven
 
 USER, WHO, OTHER = "@r:here", "@s:here", "@t:here"
 A, B, C, D = ((USER, device) for device in "ABCD")

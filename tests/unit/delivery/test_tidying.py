@@ -7,6 +7,7 @@ from typing import Any, Collection, Sequence, cast
 import attrs
 import pytest
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
@@ -18,7 +19,6 @@ from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
-from tests.harness.databases.backlog import driven
 
 A: MailboxKey = ("@r:here", "A")
 B: MailboxKey = ("@r:here", "B")

@@ -7,6 +7,7 @@ from typing import Collection, cast
 import attrs
 import pytest
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.housekeeping import users
 from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
@@ -16,7 +17,6 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.no_olm import WHOLE, NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
-from tests.harness.databases.backlog import driven
 
 USER, OTHER = "@r:here", "@q:here"
 STREAM = 50

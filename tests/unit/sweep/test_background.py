@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.delivery.runtime import at_once
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.series import SERVER_NAME_LABEL
@@ -21,7 +22,7 @@ from synapse_withheld.sweep.background import (
     BackgroundSweep,
 )
 from synapse_withheld.sweep.walk import PAUSE_S, Options, Sweep
-from tests.harness.databases.backlog import FakeRows, driven, notice
+from tests.harness.databases.backlog import FakeRows, notice
 
 SERVER = "background.test"
 DAY_S = 86_400

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.walk import Counts, Options, Progress, Sweep
 from tests.harness.clients.messages import OLDER_WITHHELD, WITHHELD, make_notice
 from tests.harness.databases.backlog import (
     FakeRows,
-    driven,
     must_stay,
     notice,
     other,
