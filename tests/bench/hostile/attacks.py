@@ -143,7 +143,7 @@ def attacks(sizes: Sizes) -> list[Attack]:
         _invented(f"{devices:,} invented devices", _invent_devices, devices),
         _invented(f"{few:,} invented devices", _invent_devices, few, times),
         Attack(f"{devices:,} remembered duplicates", _repeat, _remember),
-        Attack(f"Olm to {many:,} of {devices:,} remembered", _send_olm),
+        Attack(f"Olm to {many:,} of {devices:,} remembered", _send_olm, times=times),
         Attack(f"huge notice, {many:,} devices by name", _send_huge, _send_huge),
         Attack(f"huge notice, {many:,} devices by `*`", _send_huge_to_all),
         Attack(f"EDU of {in_edu:,} messages", _send_edu, _send_edu),

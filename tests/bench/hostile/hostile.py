@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
+from statistics import median
 from typing import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
@@ -37,8 +39,9 @@ _HOW = (
     "Meanwhile somebody else asks for `/_matrix/client/versions`, every "
     f"{1000 * probe.GAP_S:.0f} ms; 'wait' is the longest that an answer took, 'busy' "
     "the most processor time that Synapse took during one: that says more where others "
-    "run on the machine. Processor: of Synapse and its database, until what comes "
-    "after the answer is over, less what these requests cost."
+    "run on the machine. Of several requests in a row it is the median of each one's "
+    "longest. Processor: of Synapse and its database, until what comes after the "
+    "answer is over, less what these requests cost."
 )
 
 
@@ -71,18 +74,22 @@ class Bystander:
     output: Path
     each_s: float = 0.0
 
-    def waits(self, since: float) -> list[tuple[float, float]]:
-        """Return how long each answer took since then, and Synapse worked meanwhile."""
+    def waits(self, since: float, until: float = inf) -> list[tuple[float, float]]:
+        """Return how long each answer took, and Synapse worked meanwhile."""
         lines = [line.split() for line in self.output.read_text().splitlines()]
         told = [tuple(map(float, line)) for line in lines if len(line) == 3]
         return [
-            (took, worked) for started, took, worked in told if started + took >= since
+            (took, worked)
+            for started, took, worked in told
+            if started + took >= since and started < until
         ]
 
     async def taken(self, attack: Attack, scene: Scene) -> Cost:
         """Return what one request of an attack takes, with all that follows."""
         before, began = cpu_s(self.lane), time.monotonic()
+        starts = []
         for _ in range(attack.times):
+            starts.append(time.monotonic())
             await attack.strike(scene)
         looking_s, left = 0.0, 1.0
         while left and time.monotonic() < began + ENDS_WITHIN_S:
@@ -93,9 +100,11 @@ class Bystander:
             before_that = cpu_s(self.lane)
             left = await self.lane.to_learn()
             looking_s += cpu_s(self.lane) - before_that
-        waits = self.waits(began)
-        taken_s = cpu_s(self.lane) - before - len(waits) * self.each_s - looking_s
-        wait_s, busy_s = map(max, zip(*waits))
+        others_s = len(self.waits(began)) * self.each_s
+        taken_s = cpu_s(self.lane) - before - others_s - looking_s
+        each = [self.waits(*span) for span in zip(starts, [*starts[1:], inf])]
+        longest = [tuple(map(max, zip(*waits))) for waits in each if waits]
+        wait_s, busy_s = map(median, zip(*longest))
         return Cost(max(0.0, taken_s) / attack.times, wait_s, busy_s)
 
 
