@@ -1,165 +1,155 @@
-"""Put requests through the module, and hold what is stored against what was sent."""
+"""Put requests through the module: odd in every part that senders have a say in.
+
+What is stored is held against what was sent, as in the model.
+"""
 
 from __future__ import annotations
 
-import copy
+from random import Random
 from typing import Any
 
-from twisted.internet.task import Clock
-
-from synapse_withheld.cli.shared.walking.walk import driven
-from synapse_withheld.config import Config
-from synapse_withheld.database.sql import Page
-from synapse_withheld.delivery.batch import ObservedBatch
-from synapse_withheld.delivery.runtime import Runtime, at_once
-from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.operators.tally import Tally
-from synapse_withheld.rules.identifiers import server_of
-from synapse_withheld.rules.mailbox import MailboxKey, RowState
-from synapse_withheld.wiring import wire
-from tests.fuzz.expected import may_be_left_out
-from tests.fuzz.inputs import Request, requests
 from tests.harness.rules import EVERY_RULE
+from tests.model.batch import Batch
+from tests.model.play import Play
+from tests.model.reference import Reference
+
+_KEY = "QeAhSkZ61rtR5oJ"
+_HERE = ("@a:here", "@b:here", "@a:here", "@:here", "@\0:here", "@\ud800:here")
+_NAMES = (*_HERE, "@c:there", "@d:other", "@c:there", "", "@:", "*", "\0:there")
+_DEVICES = ("A", "B", "*", "", "\0", "\udfff", "\u202e", "key:" + _KEY, "D" * 300)
+_STRING_TYPES: tuple[Any, ...] = (
+    *("m.room_key.withheld", "org.matrix.room_key.withheld", "m.room.encrypted"),
+    *("m.room_key_request", "m.secret.request"),
+    *("m.key.verification.request", "m.key.verification.cancel"),
+    *("m.room_key.withheld\0", ""),
+)
+_OTHER_TYPES = (None, 7, ["m.room_key.withheld"], {"m.room.encrypted": 1})
+_KEYS = (
+    *("code", "algorithm", "sender_key", "from_device", "room_id", "session_id"),
+    *("ciphertext", "reason", "action", "request_id", "requesting_device_id"),
+    *("transaction_id", "timestamp", "org.matrix.msgid", "__proto__", ""),
+)
+_STRINGS = (
+    *("m.no_olm", "m.unverified", "m.blacklisted", "request", "request_cancellation"),
+    *("m.megolm.v1.aes-sha2", "m.olm.v1.curve25519-aes-sha2", "M.NO_OLM", _KEY, "A"),
+    *("", "\0", "\ud83d", "\U0001f511", "x" * 64, "x" * 65, "x" * 255, "x" * 256),
+)
+_SCALARS: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, float("nan"))
+
+_MEGOLM = {"algorithm": "m.megolm.v1.aes-sha2", "sender_key": _KEY}
+_NOTICE: dict[str, Any] = {**_MEGOLM, "code": "m.no_olm"}
+_OF_DEVICE = {**_NOTICE, "from_device": "A"}
+_SESSION = {**_MEGOLM, "code": "m.unverified", "room_id": "A", "session_id": "A"}
+_OLM = {
+    "algorithm": "m.olm.v1.curve25519-aes-sha2",
+    "sender_key": _KEY,
+    "ciphertext": {"theirs": {"type": 0, "body": ""}},
+}
+_REQUEST = {
+    "action": "request",
+    "request_id": "A",
+    "requesting_device_id": "A",
+    "transaction_id": "A",
+}
+
+DEEPEST = 6
+MOST_REQUESTS = 4
 
 
-class Surroundings:
-    """A homeserver whose database answers at once, and has everything queued."""
+def put_through(chance: Random) -> None:
+    """Make some requests at random, and put them through.
 
-    sees_reads = False
-    database_driver = "sqlite3"
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.stream_id = 0
-        self.rows: dict[MailboxKey, list[tuple[int, Any]]] = {}
-
-    def connection_of(self, _: Any) -> None:
-        return None
-
-    def runtime(self) -> Runtime:
-        return at_once(self.clock, self._sleep)
-
-    def stream_token(self) -> int:
-        return self.stream_id
-
-    def device_list_id(self) -> int:
-        return 0
-
-    def reader_never_acknowledges(self, user_id: str) -> bool:
-        return user_id == "@b:here"
-
-    async def run_statement(self, name: str, _: Any, about: Any, *more: Any) -> Any:
-        """Answer as the database would, by the name of the statement."""
-        if "devices" in name:
-            return [(user_id, device) for user_id in about for device in "AB"]
-        if "gone" in name:
-            return {each for each in about if each[1] != "A"}
-        if "delete" in name:
-            # It is about the driver, and then the rows.
-            return len(more[0])
-        if "queued" in name:
-            return {row: RowState(queued=True) for row in about}
-        return {key: self._page(key) for key in about if key[1] != "B"}
-
-    def _page(self, key: MailboxKey) -> Page:
-        rows = self.rows.get(key, [])
-        return Page(rows[::-1], rows[-1][0] if rows else 0, None)
-
-    def store(self, local: Any, edus: Any) -> None:
-        self.stream_id += 1
-        for kept in (local, edus):
-            if isinstance(kept, ObservedBatch) and kept:
-                kept.stream_id = self.stream_id
-        for user_id, by_device in local.items():
-            for device_id, message in by_device.items():
-                key = (user_id, "A" if device_id == "*" else device_id)
-                self.rows.setdefault(key, []).append((self.stream_id, message))
-
-    async def _sleep(self, _: float) -> None:
-        return None
-
-
-class Target:
-    """The module, between a fuzzer and a store."""
-
-    def __init__(self) -> None:
-        """Wire it; whatever it would catch and count goes on to the fuzzer."""
-        self._synapse = Surroundings()
-        tally = Tally(self._synapse.clock.seconds)
-        self._traffic = wire(
-            Config(rules=EVERY_RULE), self._synapse, Metrics("fuzz"), tally
+    Raises:
+        AssertionError: Something is lost that no notice stands for, was changed or
+            comes in another order; or something failed in the module.
+    """
+    play = Play(rules=EVERY_RULE)
+    Play.made.pop()
+    reference = Reference(play)
+    play.hs.service_users.add("@b:here")
+    for user_id in ("@a:here", "@b:here"):
+        for device_id in "AB":
+            play.hs.add_device(user_id, device_id)
+    for request in requests(chance):
+        sent = repr(request.said)
+        play.begin_all(
+            request.said,
+            request.message_type,
+            sender=request.sender,
+            edu=request.inbound,
         )
-        self._failures: list[BaseException] = []
-        failures: Any = self._traffic.failures
-        failures.note = lambda _, error: self._failures.append(error)
-
-    def run(self, data: bytes) -> None:
-        """Put an input through.
-
-        Raises:
-            AssertionError: Something is lost that is no notice.
-            Exception: What the module would have caught and counted.
-        """
-        self._traffic.inbox.memory.clear()
-        self._traffic.outbox.memory.clear()
-        self._synapse.rows.clear()
-        self._failures.clear()
-        made = requests(data)
-        for number, request in enumerate(made):
-            self._put_through(request, made[:number])
-
-    def _put_through(self, request: Request, earlier: list[Request]) -> None:
-        sent = copy.deepcopy(request.messages)
-        local, edus = _handed_over(request)
-        stored: list[Any] = []
-
-        async def write(local: Any, edus: Any) -> None:
-            stored.append(_contents(local, edus))
-            self._synapse.store(local, edus)
-
-        driven(self._traffic.store(local, edus, write, request.origin))
-        if self._failures:
-            raise self._failures.pop()
-        (kept,) = stored
-        assert repr(request.messages) == repr(sent), "it was changed"
-        _check(request, kept, earlier)
+        play.hs.come_to_rest()
+        assert sent == repr(request.said), "it was changed"
+        assert [] == play.failures
+    play.check()
+    reference.check()
 
 
-def _check(request: Request, kept: dict[str, Any], earlier: list[Request]) -> None:
-    """Check that all of it was stored, but for duplicates, and in its order."""
-    assert kept.keys() <= request.messages.keys(), "there is more"
-    for user_id, by_device in request.messages.items():
-        left = kept.get(user_id, {})
-        assert [*left] == [each for each in by_device if each in left]
-        assert [*left] != ["*"] or len(by_device) == 1, "it is for all devices now"
-        for device_id, content in by_device.items():
-            if device_id in left:
-                assert left[device_id] is content
-            else:
-                place = user_id, device_id
-                assert may_be_left_out(request, *place, earlier), place
+def requests(chance: Random) -> list[Batch]:
+    """Return what clients and other servers send, in its order."""
+    made = [_request(chance, 0)]
+    for number in range(1, chance.randint(1, MOST_REQUESTS)):
+        # What is drawn anew seldom has to do with what came before.
+        is_new = chance.random() < 0.25
+        earlier = chance.choice(made)
+        made.append(
+            _request(chance, number) if is_new else _again(chance, earlier, number)
+        )
+    return made
 
 
-def _handed_over(request: Request) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a request as Synapse hands it on: for local devices, and as EDUs."""
-    head = {"sender": request.sender, "type": request.message_type}
-    if not request.outward:
-        return {
-            user_id: {each: {**head, "content": by_device[each]} for each in by_device}
-            for user_id, by_device in request.messages.items()
-        }, {}
-    edus: dict[str, Any] = {}
-    for user_id, by_device in request.messages.items():
-        edu = {**head, "message_id": "1", "messages": {}}
-        edus.setdefault(server_of(user_id), edu)["messages"][user_id] = by_device
-    return {}, edus
-
-
-def _contents(local: Any, edus: Any) -> dict[str, Any]:
-    kept = {
-        user_id: {each: by_device[each]["content"] for each in by_device}
-        for user_id, by_device in local.items()
+def _again(chance: Random, earlier: Batch, number: int) -> Batch:
+    """Return a request to the same devices: an Olm message, or most of the same."""
+    inbound = earlier.inbound and (earlier.inbound[0], str(number))
+    if chance.random() < 0.25:
+        said = {place: dict(_OLM) for place in earlier.said}
+        return Batch(earlier.sender, "m.room.encrypted", said, inbound)
+    said = {
+        place: content if chance.random() < 0.5 else _changed(chance, content)
+        for place, content in earlier.said.items()
     }
-    for edu in edus.values():
-        kept.update(edu["messages"])
-    return kept
+    return Batch(earlier.sender, earlier.message_type, said, inbound)
+
+
+def _request(chance: Random, number: int) -> Batch:
+    origin = chance.choice((None, None, "there", "other", "", "\0"))
+    # A client's type is a string, and it is a user of this server; to users of this
+    # server are the messages that come from another one.
+    types = _STRING_TYPES if origin is None else (*_STRING_TYPES, *_OTHER_TYPES)
+    senders, users = (_HERE, _NAMES) if origin is None else (_NAMES, _HERE)
+    often = chance.random() < 0.5
+    said = {
+        (user_id, chance.choice(_DEVICES)): _content(chance)
+        for user_id in chance.choices(users, k=chance.randrange(3))
+        for _ in range(chance.randint(1, 3))
+    }
+    return Batch(
+        chance.choice(senders),
+        types[0] if often else chance.choice(types),
+        said,
+        None if origin is None else (origin, str(number)),
+    )
+
+
+def _content(chance: Random) -> Any:
+    kind = chance.randrange(8)
+    if kind < 4:
+        return dict(chance.choice((_NOTICE, _OF_DEVICE, _SESSION, _OLM)))
+    if kind == 7:
+        return _value(chance, DEEPEST)
+    return _changed(chance, chance.choice((_OF_DEVICE, _OLM, _REQUEST, _SESSION, {})))
+
+
+def _changed(chance: Random, content: Any) -> Any:
+    if not isinstance(content, dict):
+        return _content(chance)
+    some = range(chance.randrange(4))
+    return {**content, **{chance.choice(_KEYS): _value(chance, DEEPEST) for _ in some}}
+
+
+def _value(chance: Random, depth: int) -> Any:
+    kind = chance.randrange(7 if depth else 5)
+    if kind < 5:
+        return chance.choice(_STRINGS if kind < 3 else _SCALARS)
+    some = [_value(chance, depth - 1) for _ in range(chance.randrange(4))]
+    return some if kind == 5 else {chance.choice(_KEYS): each for each in some}
