@@ -192,9 +192,7 @@ class Reference:
         return (
             says_the_same(queued, new, merge_scopes=merge)
             and not any(
-                olm.stream_id >= row.stream_id
-                and olm.came <= at
-                and _rearms(olm, (row.sender, key), place)
+                _passed_between(olm, row, at) and _rearms(olm, (row.sender, key), place)
                 for olm in self.play.batches
             )
             and not self._was_read(row, place, at)
@@ -239,6 +237,17 @@ class Reference:
             if len(pairs) == 1 and not says_the_same(message, new, merge_scopes=merge):
                 return True
         return False
+
+
+def _passed_between(olm: Batch, row: Batch, at: int) -> bool:
+    """Say whether a message passed after a row and before a moment.
+
+    One that was being stored when the row came counts once it is stored: it may be
+    read after the row.
+    """
+    if olm.came <= at and olm.stream_id >= row.stream_id:
+        return True
+    return olm.ended is not None and row.came < olm.ended <= at
 
 
 def _rearms(olm: Batch, sender: tuple[str, str], place: Place) -> bool:
