@@ -47,10 +47,10 @@ settings_of_module = st.fixed_dictionaries(
 )
 
 
-def cases(steps: int) -> settings:
-    """Return how a machine is run; `EXAMPLES` says how often."""
+def cases(examples: int = 300, steps: int = 60) -> settings:
+    """Return how something random is run; `EXAMPLES` says how often."""
     return settings(
-        max_examples=int(os.environ.get("EXAMPLES", "300")),
+        max_examples=int(os.environ.get("EXAMPLES", examples)),
         stateful_step_count=steps,
         deadline=None,
         # A gate has to say the same each time; elsewhere new sequences are tried.

@@ -20,7 +20,7 @@ from tests.model.messages import notice
 from tests.model.redundancy import WITHHELD
 
 TestCalm = Machine.TestCase
-TestCalm.settings = cases(steps=60)
+TestCalm.settings = cases()
 
 
 class Faulty(Machine):
@@ -80,4 +80,4 @@ class Faulty(Machine):
 
 
 TestFaulty = Faulty.TestCase
-TestFaulty.settings = cases(steps=60)
+TestFaulty.settings = cases()
