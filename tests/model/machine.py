@@ -19,10 +19,15 @@ from hypothesis.stateful import (
 )
 from twisted.internet.defer import ensureDeferred
 
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    WITHHELD,
+    make_notice,
+    make_olm_lookalike,
+)
 from tests.model.batch import Batch, Said
-from tests.model.messages import Message, keys, notice, notices, olm, others, scopes
+from tests.model.messages import Message, keys, notices, others, scopes
 from tests.model.play import ABROAD, RECIPIENT, Play
-from tests.model.redundancy import OLM, WITHHELD
 from tests.model.reference import Reference
 from tests.model.tables import Place
 
@@ -64,10 +69,9 @@ class Machine(RuleBasedStateMachine):
     @initialize(setting=settings_of_module)
     def start(self, setting: dict[str, Any]) -> None:
         """Make the recipient's devices and load the module."""
-        self.play = Play(**setting)
+        self.play = Play(devices=["R", "R2"], **setting)
         Play.made.pop()
         self.hs = self.play.hs
-        self.hs.add_device(*DEVICES[1])
         self.reference = Reference(self.play)
         # Up to where each device was handed out its messages, and another server.
         self.answered: dict[str, int] = {}
@@ -84,8 +88,8 @@ class Machine(RuleBasedStateMachine):
         self, sender: str, key_1: str, key_2: str, scope: str | None
     ) -> None:
         """Send one to each device, which need not say the same."""
-        said = [notice(key_1, "S1", None), notice(key_2, "S1", scope)]
-        self.send(sender, WITHHELD[0], dict(zip(DEVICES, said)))
+        said = [make_notice(key_1, "S1"), make_notice(key_2, "S1", session_id=scope)]
+        self.send(sender, WITHHELD, dict(zip(DEVICES, said)))
 
     @rule(to=abroad, message=st.one_of(notices, others))
     def send_abroad(self, to: list[str], message: Message) -> None:
@@ -95,19 +99,20 @@ class Machine(RuleBasedStateMachine):
     @rule(sender=senders)
     def send_olm_to_sender(self, sender: str) -> None:
         """Send an Olm message from the recipient to a notice's sender."""
-        self.send(RECIPIENT, OLM, {(sender, "*"): olm("recipient")})
+        olm = make_olm_lookalike("recipient")
+        self.send(RECIPIENT, ENCRYPTED, {(sender, "*"): olm})
 
     @rule()
     def send_olm_from_abroad(self) -> None:
         """Send one from a recipient on another server."""
-        self.send(ABROAD, OLM, {(SENDERS[0], "S1"): olm("abroad")})
+        olm = make_olm_lookalike("abroad")
+        self.send(ABROAD, ENCRYPTED, {(SENDERS[0], "S1"): olm})
 
-    @rule(key=keys, kind=st.sampled_from([WITHHELD[0], OLM]))
-    def spoof(self, key: str, kind: str) -> None:
+    @rule(message=st.one_of(notices, others))
+    def spoof(self, message: Message) -> None:
         """Let a server speak for a user of another one."""
-        content = olm(key) if kind == OLM else notice(key, "S1", None)
         inbound = ("elsewhere", str(len(self.play.batches)))
-        self.send(SENDERS[1], kind, {DEVICES[0]: content}, inbound)
+        self.send(SENDERS[1], message[0], {DEVICES[0]: message[1]}, inbound)
 
     @rule()
     def repeat_edu(self) -> None:

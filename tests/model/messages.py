@@ -6,6 +6,13 @@ from typing import Any
 
 import hypothesis.strategies as st
 
+from tests.harness.clients.messages import (
+    ENCRYPTED,
+    MEGOLM,
+    OLDER_WITHHELD,
+    make_notice,
+    make_olm_lookalike,
+)
 from tests.model.client import (
     KEY_REQUEST,
     SECRET_REQUEST,
@@ -13,35 +20,15 @@ from tests.model.client import (
     VERIFICATION_REQUEST,
     WITHHELD,
 )
-from tests.model.redundancy import ACTIONS, OLM
-
-OLDER_WITHHELD = "org.matrix.room_key.withheld"
+from tests.model.redundancy import ACTIONS
 
 # The type and the content.
 Message = tuple[str, dict[str, Any]]
 
 
-def notice(key: str, from_device: str | None, scope: str | None) -> dict[str, Any]:
-    """Return the content of a notice."""
-    content = {
-        "algorithm": "m.megolm.v1.aes-sha2",
-        "code": "m.no_olm",
-        "sender_key": key,
-        "from_device": from_device,
-        "session_id": scope,
-    }
-    return {name: value for name, value in content.items() if value is not None}
-
-
-def olm(sender_key: str) -> dict[str, Any]:
-    """Return the content of an Olm message."""
-    algorithm = "m.olm.v1.curve25519-aes-sha2"
-    return {"algorithm": algorithm, "sender_key": sender_key, "ciphertext": {"k": {}}}
-
-
 def withheld(code: str, session: str, key: str) -> Message:
     """Return a withheld message."""
-    content = {"algorithm": "m.megolm.v1.aes-sha2", "code": code, "sender_key": key}
+    content = {"algorithm": MEGOLM, "code": code, "sender_key": key}
     if code != "m.no_olm":
         content |= {"room_id": "!room", "session_id": session}
     return WITHHELD, content
@@ -90,10 +77,10 @@ from_devices = st.sampled_from(["S1", "S1", "S1", None, "key-1"])
 scopes = st.sampled_from([None, None, None, "session-1", "session-2"])
 notices: st.SearchStrategy[Message] = st.tuples(
     st.sampled_from([WITHHELD, WITHHELD, OLDER_WITHHELD]),
-    st.builds(notice, keys, from_devices, scopes),
+    st.builds(make_notice, keys, from_devices, session_id=scopes),
 )
 # An Olm message, or something that no rule names.
-olm_messages = st.tuples(st.just(OLM), keys.map(olm))
+olm_messages = st.tuples(st.just(ENCRYPTED), keys.map(make_olm_lookalike))
 others = st.one_of(olm_messages, olm_messages, st.just(("m.dummy", {"n": 1})))
 
 few = st.sampled_from(["1", "2"])

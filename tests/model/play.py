@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Iterable
 
 from synapse_withheld.config import Config
 from synapse_withheld.memory.memory import Memory
@@ -43,9 +43,16 @@ class Play(Door):
 
     made: ClassVar[list[Play]] = []
 
-    def __init__(self, *, sees_reads: bool = False, **config: Any) -> None:
+    def __init__(
+        self,
+        *,
+        devices: Iterable[str] = ("R",),
+        sees_reads: bool = False,
+        **config: Any,
+    ) -> None:
         super().__init__(ModelHomeserver(sees_reads=sees_reads), Config(**config))
-        self.hs.add_device(RECIPIENT, "R")
+        for device in devices:
+            self.hs.add_device(RECIPIENT, device)
         self.is_tidy = self.config.enforces
         self.made.append(self)
 

@@ -58,9 +58,7 @@ def test_a_failed_write_is_passed_on_and_its_mailboxes_are_forgotten(
     after_a_wait: bool,
 ) -> None:
     """Nobody knows whether its rows are there; others are remembered as before."""
-    play = Play()
-    for device in ("R2", "R3"):
-        play.hs.add_device(RECIPIENT, device)
+    play = Play(devices=["R", "R2", "R3"])
     play.send(NOTICE, ["R", "R3"])
     request = play.begin(NOTICE if after_a_wait else NEW_KEY, ["R", "R2"])
     if after_a_wait:
@@ -129,10 +127,8 @@ def test_one_request_to_many_devices_makes_few_statements(
         return 1
 
     monkeypatch.setattr(settling, "stored_size", stored_size)
-    play = Play()
     devices = [f"R{number}" for number in range(250)]
-    for device in devices:
-        play.hs.add_device(RECIPIENT, device)
+    play = Play(devices=devices)
     play.send(NOTICE, devices)
     play.begin({**NOTICE, "reason": "x" * 100_000}, devices)
     assert [CONFIRM] * 2 == play.hs.come_to_rest()

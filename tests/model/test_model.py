@@ -7,6 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis.stateful import initialize, rule
 
+from tests.harness.clients.messages import WITHHELD, make_notice
 from tests.model.door import LostError
 from tests.model.machine import (
     DEVICES,
@@ -16,8 +17,6 @@ from tests.model.machine import (
     cases,
     settings_of_module,
 )
-from tests.model.messages import notice
-from tests.model.redundancy import WITHHELD
 
 TestCalm = Machine.TestCase
 TestCalm.settings = cases()
@@ -71,9 +70,9 @@ class Faulty(Machine):
         if hasattr(self, "play"):
             self.rest()
             self.hs.pass_time(20)
-            probe = notice("key-1", "PROBE", None)
+            probe = make_notice("key-1", "PROBE")
             for device in [*DEVICES, *DEVICES_ABROAD]:
-                self.send(SENDERS[0], WITHHELD[0], {device: probe})
+                self.send(SENDERS[0], WITHHELD, {device: probe})
                 self.hs.come_to_rest()
             self.reference.check_at_rest(anything_lost=True)
         super().teardown()

@@ -118,8 +118,7 @@ def test_an_olm_message_of_the_recipient_rearms_what_waits() -> None:
 
 def test_a_wildcard_beside_a_device_is_a_device_of_that_name() -> None:
     """It goes on with the other, or not at all."""
-    play = Play()
-    play.hs.add_device(RECIPIENT, "R2")
+    play = Play(devices=["R", "R2"])
     play.send(NOTICE, ["*", "R"])
     assert ([1], []) == (play.queued(), play.queued("R2"))
 

@@ -63,13 +63,13 @@ class AllRules(RuleBasedStateMachine):
     ) -> None:
         """Make the devices, of which one has messages already, and load the module."""
         self.play = Play(
+            devices=["R", "R2"],
             sees_reads=sees_reads or vanishes,
             rules=VANISH if vanishes else EVERY_RULE,
             max_pairs=1000 if has_room or not vanishes else 300,
         )
         Play.made.pop()
         self.hs = self.play.hs
-        self.hs.add_device(*DEVICES[1])
         self.vanishes = vanishes
         # A sweep finds what was found before, and what was forgotten.
         self.is_tidy = not (vanishes or found)
