@@ -31,8 +31,9 @@ mutants: $(MUTANTS_INSTALLED)
 	CI=true $(BIN)/mutmut run $(ARGS)
 	$(BIN)/mutmut results
 
+# EXAMPLES=100000 for a longer look.
 fuzz: $(INSTALLED)
-	$(BIN)/python -m tests.fuzz $(ARGS)
+	EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 disasters: $(INSTALLED)
 	$(BIN)/python -m pytest tests/e2e/test_disasters.py -rP $(ARGS)

@@ -27,7 +27,7 @@ from tests.model.client import (
     VERIFICATION_REQUEST,
     Client,
 )
-from tests.model.test_rules import Message, request, verification
+from tests.model.messages import Message, request, verification
 
 ALL_RULES = {
     "withheld": True,

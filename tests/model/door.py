@@ -6,162 +6,105 @@ once, nothing waits for long, and nothing of a sender overtakes what waits.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Any, Tuple
+from typing import Any, Callable
 
-import attrs
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.delivery.traffic import Traffic
-from tests.model.homeserver import Edus, Local, ModelHomeserver
-from tests.model.redundancy import is_notice
-from tests.model.tables import Place
+from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.config import Config
+from synapse_withheld.database.cancelling import CancelledStatementError
+from synapse_withheld.database.database import Database
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.tally import Tally
+from synapse_withheld.rules.identifiers import server_of
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.walk import Options, Sweep
+from synapse_withheld.wiring import wire
+from tests.model.batch import Batch, Inbound, Said
+from tests.model.homeserver import ModelHomeserver
+
+# One thread of the database confirms, one keeps house.
+MOST_STATEMENTS = 2
 
 # The longest that a batch may wait, in seconds; timers may be a little late.
 LONGEST_WAIT_S = 1.0 + 1e-6
 
-# Origin and message ID of an inbound EDU.
-Inbound = Tuple[str, str]
 
-
-@attrs.define(eq=False)
-class Batch:
-    """Messages of one sender and type, and what became of them.
-
-    Numbers of events tell what was before what.
-
-    Attributes:
-        said: The content for each device, `*` as it is.
-        came: When it came; `handed`, when it was handed on, and `ended` likewise.
-        came_s: When it came, in seconds; `handed_s` likewise.
-        waited: Whether it was not handed on in the turn in which it came.
-        loaded: When the module was loaded that it came to.
-        left_out: For whom nothing was handed on.
-        stream_id: At which it was stored, 0 if not at all.
-        answer: What Synapse waits for.
-    """
-
-    sender: str
-    message_type: Any
-    local: Local
-    edus: Edus
-    inbound: Inbound | None = None
-    said: dict[Place, Any] = attrs.Factory(dict)
-    came: int = 0
-    handed: int | None = None
-    ended: int | None = None
-    came_s: float = 0.0
-    handed_s: float = 0.0
-    waited: bool = False
-    loaded: int = 0
-    left_out: set[Place] = attrs.Factory(set)
-    stream_id: int = 0
-    answer: Deferred[Any] = attrs.Factory(Deferred)
-
-    @property
-    def users(self) -> set[str]:
-        """Return whom it is for."""
-        return {user_id for user_id, _ in self.said}
-
-    @property
-    def is_spoofed(self) -> bool:
-        """Say whether a server speaks for users of another one."""
-        return self.inbound is not None and not self.sender.endswith(
-            f":{self.inbound[0]}"
-        )
-
-    def content_for(self, place: Place) -> Any:
-        """Return what it says to a device, `None` if nothing."""
-        if place in self.said:
-            return self.said[place]
-        everybody = (place[0], "*")
-        return self.said.get(everybody) if self._is_for_all(place[0]) else None
-
-    def message_for(self, place: Place) -> dict[str, Any] | None:
-        """Return the message that a device gets of it."""
-        content = self.content_for(place)
-        if content is None:
-            return None
-        return {"content": content, "type": self.message_type, "sender": self.sender}
-
-    def is_left_out(self, place: Place) -> bool:
-        """Say whether a device got nothing of it that it was to get."""
-        return place in self.left_out or (
-            (place[0], "*") in self.left_out and self._is_for_all(place[0])
-        )
-
-    def _is_for_all(self, user_id: str) -> bool:
-        return [device for user, device in self.said if user == user_id] == ["*"]
-
-
-def local_batch(
-    sender: str,
-    message_type: Any,
-    contents: dict[Place, Any],
-    inbound: Inbound | None = None,
-) -> Batch:
-    """Return a batch for devices of this server."""
-    local: dict[str, dict[str, dict[str, Any]]] = {}
-    for (user_id, device_id), content in contents.items():
-        message = {"content": content, "type": message_type, "sender": sender}
-        local.setdefault(user_id, {})[device_id] = message
-    return Batch(sender, message_type, local, {}, inbound)
-
-
-def remote_batch(sender: str, message_type: Any, contents: dict[Place, Any]) -> Batch:
-    """Return a batch for devices of other servers: an EDU for each."""
-    edus: dict[str, dict[str, Any]] = {}
-    for (user_id, device_id), content in contents.items():
-        server = user_id.partition(":")[2]
-        edu = {"messages": {}, "sender": sender, "type": message_type}
-        by_user = edus.setdefault(server, edu)["messages"]
-        by_user.setdefault(user_id, {})[device_id] = content
-    for edu in edus.values():
-        edu["message_id"] = str(id(edu))
-    return Batch(sender, message_type, {}, edus)
+class LostError(Exception):
+    """The connection was lost, as a test asked for."""
 
 
 class Door:
-    """What passes batches on to the module, and stores what comes out.
+    """The module at work, between what comes and a homeserver that stores it.
 
     Attributes:
-        batches: All that came, in order.
-        handed_on: All that was handed on, in order.
+        batches: All that came, in order, and `handed_on`, all that was handed on.
         wrong: What must not happen and did.
-        loaded: When the module was loaded.
+        loaded: When the module was loaded, as the number of an event.
+        failures: What failed in the module since then.
     """
 
-    def __init__(self, hs: ModelHomeserver) -> None:
+    def __init__(self, hs: ModelHomeserver, config: Config) -> None:
         self.hs = hs
+        self.config = config
         self.batches: list[Batch] = []
         self.handed_on: list[Batch] = []
         self.wrong: list[str] = []
-        self.loaded = 0
         self._waiting: list[Batch] = []
         self._time = 0
+        self.load()
+
+    def load(self) -> None:
+        """Load the module, as at a start."""
+        self.tally = Tally(self.hs.runtime().seconds)
+        self.traffic = wire(self.config, self.hs, Metrics("model"), self.tally)
+        self.failures: list[BaseException] = []
+        self.loaded = self.tick()
+        note = self.traffic.failures.note
+
+        def note_and_keep(stage: str, error: BaseException) -> None:
+            self.failures.append(error)
+            note(stage, error)
+
+        self.traffic.failures.note = note_and_keep  # type: ignore[method-assign]
 
     def tick(self) -> int:
-        """Return the number of the next event."""
         self._time += 1
         return self._time
 
-    def begin(self, traffic: Traffic, batch: Batch) -> Batch:
-        """Hand a batch to the module; the test takes its steps."""
-        batch.said, batch.loaded = _said(batch.local, batch.edus), self.loaded
-        batch.came, batch.came_s = self.tick(), self.hs.clock.seconds()
-        self.batches.append(batch)
-        self._waiting.append(batch)
-        batch.answer = ensureDeferred(self._store(traffic, batch))
-        batch.waited = batch.handed is None
-        return batch
-
     def check(self) -> None:
-        """Assert that nothing went wrong, and that nothing waits too long."""
+        """I2; and I4: at most two statements at once, and no failure of our own."""
         assert [] == self.wrong
         now_s = self.hs.clock.seconds()
         assert [] == [b for b in self._waiting if now_s > b.came_s + LONGEST_WAIT_S]
+        assert self.hs.most_of_ours <= MOST_STATEMENTS
+        asked_for = (LostError, CancelledStatementError, ZeroDivisionError)
+        for error in self.failures:
+            assert isinstance(error.__cause__ or error, asked_for), error
 
-    async def _store(self, traffic: Traffic, batch: Batch) -> Any:
+    def begin_all(
+        self,
+        contents: Said,
+        message_type: Any = "m.room_key.withheld",
+        *,
+        sender: str = "@s:here",
+        edu: Inbound | None = None,
+    ) -> Batch:
+        """Begin a request that says something else to each device.
+
+        From another server it comes in an EDU, in a new one if none is named.
+        """
+        if edu is None and server_of(sender) != "here":
+            edu = (server_of(sender), f"new {len(self.batches)}")
+        batch = Batch(sender, message_type, contents, edu, loaded=self.loaded)
+        batch.came, batch.came_s = self.tick(), self.hs.clock.seconds()
+        self.batches.append(batch)
+        self._waiting.append(batch)
+        batch.answer = ensureDeferred(self._store(batch))
+        batch.waited = batch.handed is None
+        return batch
+
+    async def _store(self, batch: Batch) -> Any:
         async def write(local: Any, edus: Any) -> Any:
             self._hand_on(batch, local, edus)
             if not local and not edus and batch.inbound is None:
@@ -170,7 +113,7 @@ class Door:
             return await self.hs.store(local, edus, batch.inbound)
 
         origin = batch.inbound[0] if batch.inbound else None
-        result = await traffic.store(batch.local, batch.edus, write, origin)  # type: ignore[arg-type]
+        result = await self.traffic.store(batch.local, batch.edus, write, origin)
         batch.ended = self.tick()
         return result
 
@@ -181,10 +124,7 @@ class Door:
         self._waiting.remove(batch)
         batch.handed, batch.handed_s = self.tick(), self.hs.clock.seconds()
         self.handed_on.append(batch)
-        kept = _said(local, edus)
-        batch.left_out = batch.said.keys() - kept.keys()
-        self._check_kept(batch, kept)
-        users = {user_id for user_id, _ in kept}
+        users = batch.hand_on(local, edus, self.wrong)
         for earlier in self._waiting:
             if (
                 earlier.came < batch.came
@@ -194,33 +134,20 @@ class Door:
             ):
                 self.wrong.append(f"{batch} overtakes {earlier}")
 
-    def _check_kept(self, batch: Batch, kept: dict[Place, Any]) -> None:
-        """What is handed on is what came without notices, in the same order."""
-        expected = [
-            (place, id(content))
-            for place, content in batch.said.items()
-            if place not in batch.left_out
-        ]
-        if expected != [(place, id(content)) for place, content in kept.items()]:
-            self.wrong.append(f"not what came: {kept} of {batch}")
-        for place in batch.left_out:
-            if not is_notice(batch.message_type, batch.said[place]):
-                self.wrong.append(f"no notice, and left out: {place} of {batch}")
-        left = Counter(user_id for user_id, _ in kept)
-        before = Counter(user_id for user_id, _ in batch.said)
-        for user_id, device_id in kept:
-            if device_id == "*" and left[user_id] == 1 < before[user_id]:
-                self.wrong.append(f"a lone wildcard made of {batch}")
+    def sweep(self, now_ts: int = 0) -> set[tuple[str, str, int]]:
+        """Let the real sweep go over the mailboxes; return which rows went."""
 
+        async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
+            return function(self.hs.database.cursor(), *arguments)
 
-def _said(local: Local, edus: Edus) -> dict[Place, Any]:
-    said = {
-        (user_id, device_id): message["content"]
-        for user_id, by_device in local.items()
-        for device_id, message in by_device.items()
-    }
-    for edu in edus.values():
-        for user_id, by_device in edu["messages"].items():
-            for device_id, content in by_device.items():
-                said[user_id, device_id] = content
-    return said
+        def places() -> set[Any]:
+            sql = "SELECT user_id, device_id, stream_id FROM device_inbox"
+            return {*self.hs.rows(sql)}
+
+        before = places()
+        database = Database(run, "sqlite3", stream_token=self.hs.stream_token)
+        options = Options(rules=Ruleset.of(self.config), now_ts=now_ts)
+        sweep = Sweep(database, options)
+        while not sweep.progress.done:
+            driven(sweep.step())
+        return before - places()

@@ -7,22 +7,14 @@ in which a threaded database could answer can be played.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Callable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from synapse_withheld.delivery.runtime import Runtime, at_once
-from tests.model.tables import Place, Tables
-
-# Messages for local devices, EDUs by destination: as Synapse's store takes them.
-Local = Mapping[str, Mapping[str, Mapping[str, Any]]]
-Edus = Mapping[str, Mapping[str, Any]]
-
-# One thread of the database confirms, one keeps house.
-MOST_STATEMENTS = 2
+from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
 
 # How long everything may take to come to rest, in seconds.
 LONGEST_S = 600.0
@@ -43,8 +35,7 @@ class Step:
 
     @property
     def is_ours(self) -> bool:
-        """Say whether it is a statement of the module."""
-        return is_ours(self.name)
+        return self.name.startswith("withheld_")
 
 
 class ModelHomeserver(Tables):
@@ -53,26 +44,26 @@ class ModelHomeserver(Tables):
     Attributes:
         sees_reads: Whether every read of a mailbox passes the module.
         steps: What waits to be answered.
-        answered: The names of the steps that were.
+        answered: The steps that were.
         most_of_ours: How many of the module's statements waited at once at most.
+        on_step: Called with each step that begins to wait.
+        deleting: Runs a deletion of redundant rows.
         stored: What was ever stored for each device: text by stream ID.
         service_users: Users of application services.
     """
 
     database_driver = "sqlite3"
     connection_of = staticmethod(lambda _: None)
-    server_name = "here"
 
     def __init__(self, *, sees_reads: bool = False) -> None:
         super().__init__()
         self.sees_reads = sees_reads
         self.clock = Clock()
         self.steps: list[Step] = []
-        self.answered: list[str] = []
+        self.answered: list[Step] = []
         self.most_of_ours = 0
         self.on_step: Callable[[Step], Any] = lambda _: None
-        self.before_delete: Callable[[], Any] = lambda: None
-        self.after_delete: Callable[[Any], None] = lambda _: None
+        self.deleting: Callable[[Callable[[], Any]], Any] = lambda run: run()
         self.stored: dict[Place, dict[int, str]] = {}
         self.service_users: set[str] = set()
         self.next_stream_id = 1
@@ -82,24 +73,18 @@ class ModelHomeserver(Tables):
 
     def runtime(self) -> Runtime:
         """Return how things run here: at once, until they wait for a step."""
-        return at_once(self.clock, self.sleep)
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep on the clock of the test."""
-        waking: Deferred[None] = Deferred()
-        self.clock.callLater(seconds, waking.callback, None)
-        await waking
+        return at_once(
+            self.clock, lambda seconds: deferLater(self.clock, seconds, lambda: None)
+        )
 
     def stream_token(self) -> int:
         """Return the position up to which nothing is in flight."""
         return min(self._in_flight, default=self.next_stream_id) - 1
 
     def device_list_id(self) -> int:
-        """Return the position of the device list stream."""
         return self.next_device_list_id - 1
 
     def reader_never_acknowledges(self, user_id: str) -> bool:
-        """Say whether an application service reads a user's mailboxes."""
         return user_id in self.service_users
 
     async def run_statement(
@@ -108,13 +93,10 @@ class ModelHomeserver(Tables):
         """Run one of the module's statements, when the test takes the step."""
 
         def run() -> Any:
-            if not name.startswith("withheld_delete_superseded"):
-                return function(self.database.cursor(), *arguments)
-            before = self.before_delete()
-            result = function(self.database.cursor(), *arguments)
-            self.after_delete(before)
-            return result
+            return function(self.database.cursor(), *arguments)
 
+        if name.startswith("withheld_delete_superseded"):
+            return await self._step(name, lambda: self.deleting(run))
         return await self._step(name, run)
 
     # What Synapse does.
@@ -132,54 +114,44 @@ class ModelHomeserver(Tables):
         stream_id = self.next_stream_id
         self.next_stream_id += 1
         self._in_flight.add(stream_id)
+
+        def insert() -> None:
+            _observe(local, None)
+            if inbound is None or self.receive(*inbound):
+                self._insert(stream_id, local, edus)
+
         try:
-            await self._step(
-                "store", lambda: self._insert(stream_id, local, edus, inbound)
-            )
+            await self._step("store", insert)
             # Others see the rows before whoever stored them goes on.
             await self._step("stored", lambda: None)
         finally:
             self._in_flight.discard(stream_id)
         return stream_id
 
-    async def read(self, user_id: str, device_id: str, after: int, up_to: int) -> Any:
+    async def read(self, user_id: str, device_id: str, after: int, up_to: int) -> Rows:
         """Read a page of a mailbox, when the test takes the step."""
-        return await self._step(
+        rows: Rows = await self._step(
             "read", lambda: self.mailbox(user_id, device_id, after, up_to)
         )
+        return rows
 
-    def _insert(
-        self,
-        stream_id: int,
-        local: Local,
-        edus: Edus,
-        inbound: tuple[str, str] | None,
-    ) -> None:
-        observe(local, None)
-        if inbound is not None and not self.receive(*inbound):
-            return
-        for (user_id, device_id), message in self.expand(local).items():
-            self._insert_row((user_id, device_id), stream_id, message)
-        observe(local, stream_id)
+    def put(self, place: Place, message: Mapping[str, Any]) -> None:
+        """Store a message that no module sees, as before a start."""
+        self._insert_row(place, self.next_stream_id, message)
+        self.next_stream_id += 1
+
+    def _insert(self, stream_id: int, local: Local, edus: Edus) -> None:
+        for place, message in self.expand(local).items():
+            self._insert_row(place, stream_id, message)
+        _observe(local, stream_id)
         for destination, edu in edus.items():
             sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
             self.rows(sql, destination, stream_id, compact(edu))
             for user_id, by_device in edu["messages"].items():
-                for device_id, content in by_device.items():
-                    message = {
-                        "content": content,
-                        "type": edu["type"],
-                        "sender": edu["sender"],
-                    }
+                for device_id in by_device:
+                    message = message_of(edu, (user_id, device_id))
                     self._note((user_id, device_id), stream_id, compact(message))
-        observe(edus, stream_id)
-
-    def put(self, place: Place, message: Mapping[str, Any]) -> int:
-        """Store a message that no module sees, as before a start."""
-        stream_id = self.next_stream_id
-        self.next_stream_id += 1
-        self._insert_row(place, stream_id, message)
-        return stream_id
+        _observe(edus, stream_id)
 
     def _insert_row(
         self, place: Place, stream_id: int, message: Mapping[str, Any]
@@ -194,10 +166,10 @@ class ModelHomeserver(Tables):
 
     # What the test does.
 
-    def take_step(self, which: int = 0, error: Exception | None = None) -> None:
-        """Run one of the waiting steps that do not hang, or let it fail."""
+    def take_step(self, which: int = 0) -> None:
+        """Run one of the waiting steps that do not hang."""
         answering = [step for step in self.steps if not step.hangs]
-        self.answer(answering[which % len(answering)], error)
+        self.answer(answering[which % len(answering)])
 
     def answer(
         self, step: Step, error: Exception | None = None, *, carried_out: bool = False
@@ -206,7 +178,7 @@ class ModelHomeserver(Tables):
         if step not in self.steps:
             return
         self.steps.remove(step)
-        self.answered.append(step.name)
+        self.answered.append(step)
         result = None
         if error is None or carried_out:
             try:
@@ -222,20 +194,25 @@ class ModelHomeserver(Tables):
             step.done.errback(error)
 
     def ours(self) -> list[Step]:
-        """Return the module's statements that wait."""
         return [step for step in self.steps if step.is_ours]
 
     def take_all_steps(self) -> None:
-        """Take all steps there are, in no time."""
         while any(not step.hangs for step in self.steps):
             self.take_step()
 
+    def go_on(self, which: int = 0) -> None:
+        """Take a step, or let a little time pass where none waits."""
+        if any(not step.hangs for step in self.steps):
+            self.take_step(which)
+        else:
+            self.pass_time(0.05)
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and each call come when it is due; no step is taken."""
-        end = self.clock.seconds() + seconds
-        while (soonest := self._soonest()) is not None and soonest <= end:
-            self.clock.advance(max(0.0, soonest - self.clock.seconds()))
-        self.clock.advance(max(0.0, end - self.clock.seconds()))
+        end_s = self.clock.seconds() + seconds
+        while self.soonest_s <= end_s:
+            self.go_to(self.soonest_s)
+        self.go_to(end_s)
 
     def come_to_rest(self) -> list[str]:
         """Take all steps, and let time pass until nothing waits for anything.
@@ -243,18 +220,22 @@ class ModelHomeserver(Tables):
         Returns:
             The names of the module's statements, in order.
         """
-        latest = self.clock.seconds() + LONGEST_S
+        latest_s = self.clock.seconds() + LONGEST_S
         before = len(self.answered)
         self.take_all_steps()
-        while (soonest := self._soonest()) is not None:
-            assert soonest < latest, self.clock.getDelayedCalls()
-            self.clock.advance(max(0.0, soonest - self.clock.seconds()))
+        while self.clock.getDelayedCalls():
+            assert self.soonest_s < latest_s, self.clock.getDelayedCalls()
+            self.go_to(self.soonest_s)
             self.take_all_steps()
-        return [name for name in self.answered[before:] if is_ours(name)]
+        return [step.name for step in self.answered[before:] if step.is_ours]
 
-    def _soonest(self) -> float | None:
-        times = [call.getTime() for call in self.clock.getDelayedCalls()]
-        return min(times, default=None)
+    @property
+    def soonest_s(self) -> float:
+        calls = self.clock.getDelayedCalls()
+        return min((call.getTime() for call in calls), default=float("inf"))
+
+    def go_to(self, seconds: float) -> None:
+        self.clock.advance(max(0.0, seconds - self.clock.seconds()))
 
     def _step(self, name: str, run: Callable[[], Any]) -> Deferred[Any]:
         step = Step(name, run)
@@ -265,17 +246,14 @@ class ModelHomeserver(Tables):
         return step.done
 
 
-def observe(messages: Any, stream_id: int | None) -> None:
+def message_of(edu: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Return the message for a device that an EDU holds."""
+    user_id, device_id = place
+    content = edu["messages"][user_id][device_id]
+    return {"content": content, "type": edu["type"], "sender": edu["sender"]}
+
+
+def _observe(messages: Any, stream_id: int | None) -> None:
     """Note at which stream ID rows were written, where that is observed."""
     if hasattr(messages, "stream_id"):
         messages.stream_id = stream_id
-
-
-def compact(value: Any) -> str:
-    """Return JSON as Synapse writes it."""
-    return json.dumps(value, separators=(",", ":"))
-
-
-def is_ours(name: str) -> bool:
-    """Say whether a statement is one of the module's."""
-    return name.startswith("withheld_")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Iterable
 
 from synapse_withheld.config import Config
 from synapse_withheld.memory.memory import Memory
-from synapse_withheld.operators.tally import Tally
-from tests.model.door import Batch, Door, Inbound, local_batch, remote_batch
-from tests.model.faults import loaded, was_asked_for
-from tests.model.homeserver import MOST_STATEMENTS, ModelHomeserver, Step
-from tests.model.sweeping import swept_away
-from tests.model.tables import Place
+from synapse_withheld.rules.identifiers import server_of
+from tests.model.batch import Batch, Inbound
+from tests.model.door import Door
+from tests.model.homeserver import ModelHomeserver, Step, message_of
+from tests.model.tables import Place, Rows
 
 RECIPIENT = "@r:here"
 ABROAD = "@a:there"
@@ -34,41 +33,36 @@ CONFIRM = "withheld_read_queued"
 CONFIRM_ABROAD = "withheld_read_queued_edus"
 
 
-class Play:
+class Play(Door):
     """A homeserver with the module, and requests to it.
 
     Attributes:
+        made: All of them.
         is_tidy: Whether a sweep may find nothing when the play is over.
-        failures: What failed in the module since it was loaded.
     """
 
     made: ClassVar[list[Play]] = []
 
-    def __init__(self, *, sees_reads: bool = False, **config: Any) -> None:
-        self.hs = ModelHomeserver(sees_reads=sees_reads)
-        self.hs.add_device(RECIPIENT, "R")
-        self.door = Door(self.hs)
-        self.config = Config(**config)
+    def __init__(
+        self,
+        *,
+        devices: Iterable[str] = ("R",),
+        sees_reads: bool = False,
+        **config: Any,
+    ) -> None:
+        super().__init__(ModelHomeserver(sees_reads=sees_reads), Config(**config))
+        for device in devices:
+            self.hs.add_device(RECIPIENT, device)
         self.is_tidy = self.config.enforces
-        self.load()
         self.made.append(self)
-
-    def load(self) -> None:
-        """Load the module, as at a start."""
-        self.tally = Tally(self.hs.runtime().seconds)
-        self.traffic, self.failures = loaded(self.config, self.hs, self.tally)
 
     def end(self) -> None:
         """Let everything come to rest: nothing was turned round, nothing is left."""
         for step in self.hs.steps:
             step.hangs = False
         self.hs.come_to_rest()
-        self.door.check()
-        assert self.hs.most_of_ours <= MOST_STATEMENTS
-        assert [] == [each for each in self.failures if not was_asked_for(each)]
-        if self.is_tidy:
-            merge_scopes, rules = self.config.merge_scopes, self.config.rules
-            assert [] == swept_away(self.hs, merge_scopes=merge_scopes, rules=rules)
+        self.check()
+        assert not self.is_tidy or not self.sweep()
 
     # Requests.
 
@@ -87,45 +81,21 @@ class Play:
         contents = {(to_user, device): content for device in devices}
         return self.begin_all(contents, message_type, sender=sender, edu=edu)
 
-    def begin_all(
-        self,
-        contents: dict[Place, Any],
-        message_type: Any = WITHHELD,
-        *,
-        sender: str = SENDER,
-        edu: Inbound | None = None,
-    ) -> Batch:
-        """Begin a request that says something else to each device."""
-        batch = local_batch(sender, message_type, contents, edu)
-        return self.door.begin(self.traffic, batch)
-
     def begin_abroad(
-        self,
-        content: Any,
-        to: str | list[str] = "A",
-        *,
-        message_type: Any = WITHHELD,
-        sender: str = SENDER,
-        to_user: str = ABROAD,
+        self, content: Any, to: str | list[str] = "A", **more: Any
     ) -> Batch:
         """Begin a request for devices on another server."""
-        devices = [to] if isinstance(to, str) else to
-        contents = {(to_user, device): content for device in devices}
-        batch = remote_batch(sender, message_type, contents)
-        return self.door.begin(self.traffic, batch)
+        return self.begin(content, to, to_user=ABROAD, **more)
 
     def send(self, *args: Any, **kwargs: Any) -> Batch:
         """Make a request and let everything come to rest."""
-        return self._ended(self.begin(*args, **kwargs))
-
-    def send_abroad(self, *args: Any, **kwargs: Any) -> Batch:
-        """Make a request for devices on another server, and let all come to rest."""
-        return self._ended(self.begin_abroad(*args, **kwargs))
-
-    def _ended(self, batch: Batch) -> Batch:
+        batch = self.begin(*args, **kwargs)
         self.hs.come_to_rest()
         assert batch.ended is not None
         return batch
+
+    def send_abroad(self, content: Any, to: Any = "A", **more: Any) -> Batch:
+        return self.send(content, to, to_user=ABROAD, **more)
 
     # Readers.
 
@@ -142,16 +112,31 @@ class Play:
     # What is there.
 
     def queued(self, device: str = "R", user_id: str = RECIPIENT) -> list[int]:
-        """Return the stream IDs of a mailbox."""
-        return [stream_id for stream_id, _ in self.hs.mailbox(user_id, device)]
+        return [*self.hs.mailbox(user_id, device)]
 
     def contents(self, device: str = "R") -> list[Any]:
-        """Return the contents that wait for a device."""
-        return [each["content"] for _, each in self.hs.mailbox(RECIPIENT, device)]
+        rows = self.hs.mailbox(RECIPIENT, device)
+        return [message["content"] for message in rows.values()]
 
     def outbox(self) -> list[int]:
-        """Return the stream IDs of the other server's outbox."""
-        return [stream_id for stream_id, _ in self.hs.outbox("there")]
+        return [*self.hs.outbox("there")]
+
+    def rows(self, place: Place, *, alone: bool = False) -> Rows:
+        """Return the messages for a device that wait here, wherever it is.
+
+        Args:
+            place: The device.
+            alone: Whether to leave out what shares a row with others.
+        """
+        user_id, device_id = place
+        if server_of(user_id) == "here":
+            return self.hs.mailbox(*place)
+        return {
+            stream_id: message_of(edu, place)
+            for stream_id, edu in self.hs.outbox(server_of(user_id)).items()
+            if device_id in edu["messages"].get(user_id, ())
+            and not (alone and len(edu["messages"][user_id]) > 1)
+        }
 
     def fill(self, device: str, contents: list[Any], **message: Any) -> None:
         """Put rows into a mailbox that no module saw arrive."""
@@ -160,7 +145,6 @@ class Play:
             self.hs.put((RECIPIENT, device), row)
 
     def steps(self) -> list[str]:
-        """Return the names of the steps that wait."""
         return [step.name for step in self.hs.steps]
 
     def step(self, name: str) -> Step:
@@ -169,21 +153,16 @@ class Play:
         return step
 
     def until(self, name: str) -> Step:
-        """Take steps, or wait for some, until one of a name waits; return that."""
+        """Go on until a step of a name waits; return that."""
         while name not in self.steps():
-            if self.hs.steps:
-                self.hs.take_step()
-            else:
-                self.hs.pass_time(0.01)
+            self.hs.go_on()
         return self.step(name)
 
     @property
     def memory(self) -> Memory:
-        """Return what the module remembers of the inbox."""
         memory: Memory = self.traffic.inbox.memory
         return memory
 
     def knows(self, device: str = "R") -> bool:
-        """Say whether the module remembers a mailbox and has learned it."""
         mailbox = self.memory.get((RECIPIENT, device))
         return mailbox is not None and mailbox.learned

@@ -5,20 +5,39 @@ The table is that of `docs/design.md`; nothing of the module is looked at.
 
 from __future__ import annotations
 
-from typing import Any, Dict, Hashable, Mapping
+import json
+from typing import Any, Hashable, Mapping
 
 Message = Mapping[str, Any]
 
 WITHHELD = ["m.room_key.withheld", "org.matrix.room_key.withheld"]
 OLM = "m.room.encrypted"
 REQUESTS = ["m.room_key_request", "m.secret.request"]
+ACTIONS = ["request", "request_cancellation"]
 VERIFICATION_REQUEST = "m.key.verification.request"
 VERIFICATION_CANCEL = "m.key.verification.cancel"
 
 
+def is_olm(message_type: Any, content: Any) -> bool:
+    """Say whether a message is one of an Olm session."""
+    algorithm = content.get("algorithm") if isinstance(content, dict) else None
+    return message_type == OLM and str(algorithm).startswith("m.olm.")
+
+
 def is_notice(message_type: Any, content: Any) -> bool:
     """Say whether a message may collapse at all."""
-    return message_type in WITHHELD and isinstance(content, dict) and "code" in content
+    if message_type not in WITHHELD or not isinstance(content, dict):
+        return False
+    code, key = content.get("code"), content.get("sender_key")
+    device, *scope = map(content.get, ("from_device", "room_id", "session_id"))
+    return (
+        content.get("algorithm") == "m.megolm.v1.aes-sha2"
+        and _is_short(code)
+        and _is_short(key, 64)
+        and all(each is None or _is_short(each) for each in (device, *scope))
+        # Every other code is about one session.
+        and (code == "m.no_olm" or None not in scope)
+    )
 
 
 def is_scoped(content: Mapping[str, Any]) -> bool:
@@ -36,14 +55,16 @@ def pair_of(message: Message, *, merge_scopes: bool) -> Hashable:
         scope = (content.get("room_id"), content.get("session_id"))
         if content["code"] == "m.no_olm":
             return ("no_olm", sender, device, kind, None if merge_scopes else scope)
-        if None in scope:
-            return None
         return ("withheld", sender, device, kind, scope, content["sender_key"])
-    if kind in REQUESTS:
-        device_id, request_id = content["requesting_device_id"], content["request_id"]
-        return ("request", sender, kind, device_id, request_id)
-    if kind in {VERIFICATION_REQUEST, VERIFICATION_CANCEL}:
-        return ("verification", sender, content["transaction_id"])
+    if not isinstance(content, dict):
+        return None
+    if kind in REQUESTS and content.get("action") in ACTIONS:
+        about = content.get("requesting_device_id"), content.get("request_id")
+        return ("request", sender, kind, *about) if all(map(_is_short, about)) else None
+    if kind in [VERIFICATION_REQUEST, VERIFICATION_CANCEL]:
+        transaction_id = content.get("transaction_id")
+        if _is_short(transaction_id):
+            return ("verification", sender, transaction_id)
     return None
 
 
@@ -78,9 +99,8 @@ def goes(
 
 def says_the_same(queued: Message, new: Message, *, merge_scopes: bool) -> bool:
     """Say whether a queued notice says all that a new one says."""
-    if pair_of(queued, merge_scopes=merge_scopes) != pair_of(
-        new, merge_scopes=merge_scopes
-    ):
+    pair = pair_of(queued, merge_scopes=merge_scopes)
+    if pair is None or pair != pair_of(new, merge_scopes=merge_scopes):
         return False
     before, after = queued["content"], new["content"]
     if (before["code"], before["sender_key"]) != (after["code"], after["sender_key"]):
@@ -88,5 +108,10 @@ def says_the_same(queued: Message, new: Message, *, merge_scopes: bool) -> bool:
     return is_scoped(after) or not is_scoped(before)
 
 
-def _untraced(content: Mapping[str, Any]) -> Dict[str, Any]:
-    return {key: value for key, value in content.items() if key != "org.matrix.msgid"}
+def _untraced(content: Mapping[str, Any]) -> str:
+    said = {key: value for key, value in content.items() if key != "org.matrix.msgid"}
+    return json.dumps(said, sort_keys=True)
+
+
+def _is_short(value: object, limit: int = 255) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= limit

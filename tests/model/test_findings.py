@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 from twisted.python.failure import Failure
 
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery import settling
-from tests.model.faults import LostError, lost
+from tests.model.door import LostError
 from tests.model.play import (
     CONFIRM,
     ENCRYPTED,
@@ -58,14 +58,12 @@ def test_a_failed_write_is_passed_on_and_its_mailboxes_are_forgotten(
     after_a_wait: bool,
 ) -> None:
     """Nobody knows whether its rows are there; others are remembered as before."""
-    play = Play()
-    for device in ("R2", "R3"):
-        play.hs.add_device(RECIPIENT, device)
+    play = Play(devices=["R", "R2", "R3"])
     play.send(NOTICE, ["R", "R3"])
     request = play.begin(NOTICE if after_a_wait else NEW_KEY, ["R", "R2"])
     if after_a_wait:
         play.hs.answer(play.step(CONFIRM))
-    play.hs.answer(play.step("store"), lost())
+    play.hs.answer(play.step("store"), LostError())
     request.answer.addErrback(Failure.trap, LostError)
 
     assert [False, True] == [play.knows(device) for device in ("R", "R3")]
@@ -73,33 +71,20 @@ def test_a_failed_write_is_passed_on_and_its_mailboxes_are_forgotten(
     assert [1, 1] == [len(play.queued(device)) for device in ("R", "R2")]
 
 
-def break_sorting(play: Play) -> Callable[[], None]:
-    """Let sorting fail until it is mended."""
-    inbox = play.traffic.inbox
-    working, inbox.device_list_id = inbox.device_list_id, lambda: 1 // 0
-    return lambda: setattr(inbox, "device_list_id", working)
-
-
-def break_settling(play: Play) -> Callable[[], None]:
-    """Let settling fail until it is mended."""
-    memory, working = play.memory, play.memory.settle
-    memory.settle = lambda *_, **__: 1 // 0  # type: ignore[method-assign, assignment]
-    return lambda: setattr(memory, "settle", working)
-
-
-@pytest.mark.parametrize("break_it", [break_sorting, break_settling])
+@pytest.mark.parametrize("broken", ["device_list_id", "settle"])
 def test_whatever_fails_the_batch_is_stored_and_its_mailbox_learned_again(
-    break_it: Callable[[Play], Callable[[], None]],
+    monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     """The request succeeds; the next notice finds what was left."""
     play = Play()
     play.send(NOTICE)
-    mend = break_it(play)
-    play.send(NEW_KEY)
+    part: object = play.memory if broken == "settle" else play.traffic.inbox
+    with monkeypatch.context() as patched:
+        patched.setattr(part, broken, lambda *_, **__: 1 // 0)
+        play.send(NEW_KEY)
     assert [1, 2] == play.queued()
     assert not play.knows()
 
-    mend()
     play.send(NEW_KEY)
     assert [3] == play.queued()
 
@@ -142,10 +127,8 @@ def test_one_request_to_many_devices_makes_few_statements(
         return 1
 
     monkeypatch.setattr(settling, "stored_size", stored_size)
-    play = Play()
     devices = [f"R{number}" for number in range(250)]
-    for device in devices:
-        play.hs.add_device(RECIPIENT, device)
+    play = Play(devices=devices)
     play.send(NOTICE, devices)
     play.begin({**NOTICE, "reason": "x" * 100_000}, devices)
     assert [CONFIRM] * 2 == play.hs.come_to_rest()

@@ -9,48 +9,41 @@ from typing import Any
 
 import pytest
 
-from tests.model.door import Batch
-from tests.model.homeserver import Step
+from tests.model.batch import Batch
+from tests.model.homeserver import ModelHomeserver, Step
 from tests.model.play import CONFIRM, NOTICE, WITHHELD, Play
 
 HONEST = "@honest:here"
 HOSTILE = "@hostile:here"
+ACCOMPLICE = "@accomplice:here"
+FRIEND = "@friend:here"
 
 # How long what is asked takes, in seconds.
-CONFIRM_S = 0.1
-LEARN_S = 0.02
+TAKES_S = {CONFIRM: 0.1, "withheld_read_mailboxes": 0.02}
 OTHER_S = 0.002
 
 # How long it goes on, in seconds.
-LONG_S = 4.0
+LONG_S = 3.0
 
 
-class Simulation:
-    """A database that answers by itself, and what is sent at which intervals."""
+def serve(hs: ModelHomeserver, threads: int) -> None:
+    """Let the database answer by itself."""
+    free_at_s = [0.0] * threads
 
-    def __init__(self, threads: int) -> None:
-        self.play = Play()
-        self.hs = self.play.hs
-        self.free_at = [0.0] * threads
-        self.hs.on_step = self._serve
+    def answer_in_time(step: Step) -> None:
+        now_s = hs.clock.seconds()
+        thread = free_at_s.index(min(free_at_s))
+        begins_s = max(now_s, free_at_s[thread])
+        free_at_s[thread] = begins_s + TAKES_S.get(step.name, OTHER_S)
+        hs.clock.callLater(free_at_s[thread] - now_s, hs.answer, step)
 
-    def _serve(self, step: Step) -> None:
-        takes_s = {CONFIRM: CONFIRM_S, "withheld_read_mailboxes": LEARN_S}
-        thread = min(range(len(self.free_at)), key=self.free_at.__getitem__)
-        now_s = self.hs.clock.seconds()
-        begin_s = max(now_s, self.free_at[thread])
-        self.free_at[thread] = begin_s + takes_s.get(step.name, OTHER_S)
-        self.hs.clock.callLater(self.free_at[thread] - now_s, self.hs.answer, step)
+    hs.on_step = answer_in_time
 
-    def every(self, seconds: float, send: Any) -> None:
-        """Send something again and again, until it is over."""
 
-        def again(number: int) -> None:
-            send(number)
-            if self.hs.clock.seconds() < LONG_S:
-                self.hs.clock.callLater(seconds, again, number + 1)
-
-        self.hs.clock.callLater(seconds, again, 0)
+def repeatedly(hs: ModelHomeserver, seconds: float, send: Any) -> None:
+    """Send something again and again, until it is over."""
+    for number in range(round(LONG_S / seconds)):
+        hs.clock.callLater((number + 1) * seconds, send, number)
 
 
 @pytest.mark.parametrize("threads", [1, 10])
@@ -60,12 +53,13 @@ def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> No
     One hostile sender repeats notices to many devices all the time; another server
     makes up users and devices, more than can be learned.
     """
-    simulation = Simulation(threads)
-    play, hs = simulation.play, simulation.hs
+    play = Play()
+    hs = play.hs
+    serve(hs, threads)
     targets = [f"H{number}" for number in range(60)]
     for target in targets:
-        hs.add_device("@accomplice:here", target)
-        play.begin(NOTICE, target, to_user="@accomplice:here", sender=HOSTILE)
+        hs.add_device(ACCOMPLICE, target)
+        play.begin(NOTICE, target, to_user=ACCOMPLICE, sender=HOSTILE)
     play.begin(NOTICE, sender=HONEST)
     hs.pass_time(1)
     duplicates: list[Batch] = []
@@ -73,39 +67,37 @@ def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> No
     tidied_s: dict[str, float] = {}
 
     def flood(_: int) -> None:
-        play.begin(NOTICE, targets, to_user="@accomplice:here", sender=HOSTILE)
+        play.begin(NOTICE, targets, to_user=ACCOMPLICE, sender=HOSTILE)
 
     def make_up(number: int) -> None:
         sender = f"@made-up-{number}:there"
         for part in range(4):
-            edu = ("there", f"{number} {part}")
             devices = [f"I{number}-{part}-{device}" for device in range(250)]
-            play.begin(NOTICE, devices, sender=sender, edu=edu)
-        edu = ("there", f"known {number}")
-        user_id = "@accomplice:here"
-        play.begin(NOTICE, targets[0], to_user=user_id, sender=sender, edu=edu)
+            play.begin(NOTICE, devices, sender=sender)
+        play.begin(NOTICE, targets[0], to_user=ACCOMPLICE, sender=sender)
 
     def repeat(_: int) -> None:
         duplicates.append(play.begin(NOTICE, sender=HONEST))
 
     def meet(number: int) -> None:
         device = f"new {number}"
-        hs.add_device("@friend:here", device)
-        hs.put(("@friend:here", device), old)
-        play.begin(NOTICE, device, to_user="@friend:here", sender=HONEST)
+        hs.add_device(FRIEND, device)
+        hs.put(
+            (FRIEND, device), {"content": NOTICE, "type": WITHHELD, "sender": HONEST}
+        )
+        play.begin(NOTICE, device, to_user=FRIEND, sender=HONEST)
         met_s[device] = hs.clock.seconds()
 
     def look(_: int) -> None:
         for device, at_s in met_s.items():
-            if 1 == len(play.queued(device, "@friend:here")):
+            if 1 == len(play.queued(device, FRIEND)):
                 tidied_s.setdefault(device, hs.clock.seconds() - at_s)
 
-    old = {"content": NOTICE, "type": WITHHELD, "sender": HONEST}
-    simulation.every(0.02, flood)
-    simulation.every(0.25, make_up)
-    simulation.every(0.2, repeat)
-    simulation.every(0.5, meet)
-    simulation.every(0.1, look)
+    repeatedly(hs, 0.02, flood)
+    repeatedly(hs, 0.25, make_up)
+    repeatedly(hs, 0.2, repeat)
+    repeatedly(hs, 0.5, meet)
+    repeatedly(hs, 0.1, look)
     hs.pass_time(LONG_S + 2)
 
     assert 15 <= len(duplicates)

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from tests.model.play import CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.model.play import CONFIRM, NEW_KEY, NOTICE, Play
 
 LOOK_OVER, LEARN = "withheld_read_ends", "withheld_read_mailboxes"
 OTHER = {**NOTICE, "from_device": "another"}
 MANY = [f"D{number}" for number in range(100)]
-
-
-def crowded() -> Play:
-    """Return a play with many devices."""
-    play = Play()
-    for device in MANY:
-        play.hs.add_device(RECIPIENT, device)
-    return play
 
 
 def learned(play: Play, devices: list[str]) -> list[str]:
@@ -44,7 +36,7 @@ def test_what_was_stored_is_believed_before_its_mailbox_is_learned() -> None:
 
 def test_a_notice_below_2000_other_rows_is_found() -> None:
     """However many mailboxes are learned after a restart, and however often."""
-    play = crowded()
+    play = Play(devices=MANY)
     devices = MANY[:10]
     for device in devices:
         play.fill(device, [NOTICE])
@@ -60,9 +52,8 @@ def test_a_notice_below_2000_other_rows_is_found() -> None:
 
 def test_learning_that_hangs_holds_up_no_duplicate() -> None:
     """Others are confirmed beside it, and it is cancelled or goes on some day."""
-    play = Play()
+    play = Play(devices=["R", "R2"])
     play.send(NOTICE)
-    play.hs.add_device(RECIPIENT, "R2")
     play.begin(NOTICE, "R2")
     play.hs.take_step()
     play.hs.take_step()
@@ -94,9 +85,8 @@ def test_a_superseded_row_goes_only_when_readers_see_the_newer_one() -> None:
 
 def test_a_wildcard_has_only_what_is_not_remembered_learned() -> None:
     """Old copies go there; what others said to the user is believed as before."""
-    play = Play()
+    play = Play(devices=["R", "R2"])
     play.send(NOTICE)
-    play.hs.add_device(RECIPIENT, "R2")
     play.fill("R2", [OTHER] * 2, sender="@stranger0:here")
     for number in range(10):
         play.begin(OTHER, "*", sender=f"@stranger{number}:here")
@@ -111,13 +101,13 @@ def test_a_wildcard_has_only_what_is_not_remembered_learned() -> None:
 
 def test_mailboxes_that_hold_nothing_else_are_not_read() -> None:
     """All but the first are looked over together; a few would cost no less so."""
-    play = crowded()
+    play = Play(devices=MANY)
     assert [LEARN, LOOK_OVER, LEARN] == learned(play, MANY)
     assert all(play.knows(device) for device in MANY)
     assert [] == learned(play, MANY)
 
-    assert [LOOK_OVER, LEARN] == learned(crowded(), ["*"])
-    assert [LEARN, LEARN] == learned(crowded(), MANY[:2])
+    assert [LOOK_OVER, LEARN] == learned(Play(devices=MANY), ["*"])
+    assert [LEARN, LEARN] == learned(Play(devices=MANY), MANY[:2])
 
 
 def test_devices_that_do_not_exist_are_not_remembered() -> None:
@@ -131,7 +121,7 @@ def test_devices_that_do_not_exist_are_not_remembered() -> None:
 
 def test_what_else_a_mailbox_holds_is_read() -> None:
     """Below what was stored just now, or in its place when that was acknowledged."""
-    play = crowded()
+    play = Play(devices=MANY)
     play.fill("D50", [NEW_KEY])
     play.fill("D60", [NOTICE])
     play.begin(NOTICE, MANY)

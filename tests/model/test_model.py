@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hypothesis.strategies as st
 from hypothesis.stateful import initialize, rule
 
-from synapse_withheld.config import Config
-from tests.model.faults import lost
+from tests.harness.clients.messages import WITHHELD, make_notice
+from tests.model.door import LostError
 from tests.model.machine import (
     DEVICES,
     DEVICES_ABROAD,
     SENDERS,
-    SETTINGS,
     Machine,
-    Setting,
     cases,
-    notice,
+    settings_of_module,
 )
-from tests.model.redundancy import WITHHELD
 
 TestCalm = Machine.TestCase
-TestCalm.settings = cases(steps=60)
+TestCalm.settings = cases()
 
 
 class Faulty(Machine):
@@ -29,24 +28,16 @@ class Faulty(Machine):
     What is left behind then, the next notice for each mailbox tidies.
     """
 
-    anything_lost = True
-    is_crowded = False
-
-    @initialize(setting=SETTINGS, is_crowded=st.booleans())
-    def start(self, setting: Setting, is_crowded: bool) -> None:
+    @initialize(setting=settings_of_module, max_pairs=st.sampled_from([30, 1000]))
+    def start(self, setting: dict[str, Any], max_pairs: int) -> None:
         """Load the module, where there is little room or enough."""
-        self.is_crowded = is_crowded
-        super().start(setting)
-
-    def config(self) -> Config:
-        """Return how it is configured."""
-        return self.setting.config(max_pairs=30 if self.is_crowded else 1000)
+        super().start({**setting, "max_pairs": max_pairs})
 
     @rule(which=st.integers(0, 1), carried_out=st.booleans())
     def fail(self, which: int, carried_out: bool) -> None:
         """Let a statement of the module fail, before or after it was carried out."""
         for step in self.hs.ours()[which : which + 1]:
-            self.hs.answer(step, lost(), carried_out=carried_out)
+            self.hs.answer(step, LostError(), carried_out=carried_out)
 
     @rule(which=st.integers(0, 1))
     def hang(self, which: int) -> None:
@@ -74,21 +65,18 @@ class Faulty(Machine):
     def teardown(self) -> None:
         """Go on without faults: another sender's notice has each learned.
 
-        In the same process, where there is room; what it takes for learned has nothing
-        left in it.
+        In the same process: what it takes for learned has nothing left in it.
         """
-        if hasattr(self, "traffic"):
+        if hasattr(self, "play"):
             self.rest()
             self.hs.pass_time(20)
-            if self.is_crowded:
-                self.is_crowded = False
-                self.load()
-            probe = notice("key-1", "PROBE", None)
-            self.send(SENDERS[0], WITHHELD[0], dict.fromkeys(DEVICES, probe))
-            for _, device_id in DEVICES_ABROAD:
-                self.send_abroad(WITHHELD[0], [device_id], probe)
+            probe = make_notice("key-1", "PROBE")
+            for device in [*DEVICES, *DEVICES_ABROAD]:
+                self.send(SENDERS[0], WITHHELD, {device: probe})
+                self.hs.come_to_rest()
+            self.reference.check_at_rest(anything_lost=True)
         super().teardown()
 
 
 TestFaulty = Faulty.TestCase
-TestFaulty.settings = cases(steps=60)
+TestFaulty.settings = cases()

@@ -9,19 +9,17 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.delivery import settling
-from tests.model.door import remote_batch
 from tests.model.play import (
     ABROAD,
     CONFIRM_ABROAD,
     ENCRYPTED,
+    NEW_KEY,
     NOTICE,
     OLM,
-    SENDER,
+    RECIPIENT,
     WITHHELD,
     Play,
 )
-
-NEWER = [{**NOTICE, "sender_key": key} for key in ("new", "newer")]
 
 
 def test_a_duplicate_in_the_outbox_collapses() -> None:
@@ -43,14 +41,12 @@ def test_only_what_collapses_is_taken_out_of_an_edu() -> None:
     play.send_abroad(NOTICE, "B")
     other = {"code": "m.other"}
     contents = {(ABROAD, "A"): NOTICE, (ABROAD, "B"): NOTICE, (ABROAD, "C"): other}
-    batch = remote_batch(SENDER, WITHHELD, contents)
-    edu = batch.edus["there"]
+    edu = play.begin_all(contents).edus["there"]
     before = json.dumps(edu)
-    play.door.begin(play.traffic, batch)
     play.hs.come_to_rest()
 
     expected = {ABROAD: {"A": NOTICE, "C": other}}
-    assert {**edu, "messages": expected} == play.hs.outbox("there")[1][1]
+    assert {**edu, "messages": expected} == play.hs.outbox("there")[2]
     assert before == json.dumps(edu)
 
 
@@ -59,22 +55,21 @@ def test_one_call_may_be_for_many_servers() -> None:
     play = Play()
     play.send_abroad(NOTICE)
     for _ in range(2):
-        contents = {(f"@a:{server}", "A"): NOTICE for server in ("there", "elsewhere")}
-        play.door.begin(play.traffic, remote_batch(SENDER, WITHHELD, contents))
+        play.begin_all({("@a:there", "A"): NOTICE, ("@a:elsewhere", "A"): NOTICE})
         play.hs.come_to_rest()
 
     assert [1] == play.outbox()
-    assert [2] == [stream_id for stream_id, _ in play.hs.outbox("elsewhere")]
+    assert [2] == [*play.hs.outbox("elsewhere")]
 
 
 def test_an_edu_that_holds_more_is_left_alone() -> None:
     """Deleting it would lose what else is in it."""
     play = Play()
     play.send_abroad(NOTICE, ["A", "B"])
-    play.send_abroad(NEWER[0])
+    play.send_abroad(NEW_KEY)
     assert [1, 2] == play.outbox()
 
-    play.send_abroad(NEWER[1])
+    play.send_abroad({**NOTICE, "sender_key": "newer"})
     assert [1, 3] == play.outbox()
 
 
@@ -87,10 +82,10 @@ def test_an_edu_is_stored_whole_where_it_cannot_be_taken_apart(
     play.send_abroad(NOTICE)
     if fails:
         monkeypatch.setattr(settling, "without_collapsed", lambda *_: 1 // 0)
-    play.send_abroad(NOTICE, ["B" if fails else "*", "A"])
+    devices = ["B" if fails else "*", "A"]
+    play.send_abroad(NOTICE, devices)
 
-    (*_, last) = play.hs.outbox("there")
-    assert ["B" if fails else "*", "A"] == list(last[1]["messages"][ABROAD])
+    assert devices == [*play.hs.outbox("there")[2]["messages"][ABROAD]]
 
 
 def test_edus_that_synapse_does_not_make_pass_as_they_are() -> None:
@@ -124,8 +119,8 @@ def test_switched_off_everything_is_stored() -> None:
     play.send_abroad(NOTICE)
     assert [1, 2] == play.outbox()
 
-    play.send(NOTICE, sender=ABROAD, edu=("there", "1"))
+    play.send(NOTICE, sender=ABROAD)
     answer = {**OLM, "ciphertext": {"key": 0}}
-    play.send_abroad(answer, message_type=ENCRYPTED, sender="@r:here")
-    play.send(NOTICE, sender=ABROAD, edu=("there", "2"))
+    play.send_abroad(answer, message_type=ENCRYPTED, sender=RECIPIENT)
+    play.send(NOTICE, sender=ABROAD)
     assert [5] == play.queued()

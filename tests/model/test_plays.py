@@ -19,7 +19,7 @@ from tests.model.play import (
     Play,
 )
 
-EDU: dict[str, Any] = {"sender": "@s:there", "edu": ("there", "1")}
+FROM_THERE: dict[str, Any] = {"sender": "@s:there", "edu": ("there", "1")}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_an_old_key_after_a_new_one_that_waits_ends_up_newest() -> None:
     assert mixed.waited
     old = play.begin(NOTICE)
 
-    assert [mixed, old] == play.door.handed_on[1:]
+    assert [mixed, old] == play.handed_on[1:]
     play.hs.come_to_rest()
     assert [NOTICE] == play.contents()
 
@@ -57,15 +57,15 @@ def test_an_old_key_after_a_new_one_that_waits_ends_up_newest() -> None:
 def test_a_repeated_edu_writes_no_row_and_deletes_none() -> None:
     """It collapses; after a restart it is handed on, and a stream ID comes back."""
     play = Play()
-    play.send(NOTICE, **EDU)
-    assert play.send(NOTICE, **EDU).left_out
+    play.send(NOTICE, **FROM_THERE)
+    assert play.send(NOTICE, **FROM_THERE).left_out
     play.load()
-    again = play.begin(NOTICE, **EDU)
+    again = play.begin(NOTICE, **FROM_THERE)
     assert "withheld_delete_superseded" not in play.hs.come_to_rest()
 
     assert set() == again.left_out
     assert [1] == play.queued()
-    play.send(NOTICE, sender="@s:there", edu=("there", "2"))
+    play.send(NOTICE, sender="@s:there")
     assert [4] == play.queued()
 
 
@@ -94,7 +94,7 @@ def test_an_olm_message_of_the_sender_releases_what_waits() -> None:
     notice = play.begin(NOTICE)
     olm = play.begin(OLM, message_type=ENCRYPTED)
 
-    assert [notice, olm] == play.door.handed_on[1:]
+    assert [notice, olm] == play.handed_on[1:]
     play.hs.come_to_rest()
     assert [2, 3] == play.queued()
     play.send(NOTICE)
@@ -118,8 +118,7 @@ def test_an_olm_message_of_the_recipient_rearms_what_waits() -> None:
 
 def test_a_wildcard_beside_a_device_is_a_device_of_that_name() -> None:
     """It goes on with the other, or not at all."""
-    play = Play()
-    play.hs.add_device(RECIPIENT, "R2")
+    play = Play(devices=["R", "R2"])
     play.send(NOTICE, ["*", "R"])
     assert ([1], []) == (play.queued(), play.queued("R2"))
 
@@ -133,7 +132,7 @@ def test_a_wildcard_in_flight_while_a_mailbox_is_opened_is_learned() -> None:
     play = Play()
     everybody = play.begin(NEW_KEY, "*")
     play.begin(NOTICE)
-    assert [everybody] == play.door.handed_on[:1]
+    assert [everybody] == play.handed_on[:1]
     play.hs.come_to_rest()
     # The newer one was seen arriving.
     assert [2] == play.queued()

@@ -6,17 +6,14 @@ go what waits, and that who waits does so for one statement, and not for long.
 
 from __future__ import annotations
 
-from typing import Any
-
 from synapse_withheld.config import RulesConfig
-from tests.model.door import Batch
-from tests.model.faults import lost
+from tests.model.door import LostError
 from tests.model.play import (
+    ABROAD,
     CONFIRM,
     CONFIRM_ABROAD,
     NOTICE,
     RECIPIENT,
-    SENDER,
     SESSION,
     Play,
 )
@@ -30,7 +27,7 @@ def test_a_repeated_code_does_not_delete_the_newer_one_that_passed_it() -> None:
     blacklisted = play.begin({**SESSION, "code": "m.blacklisted"})
 
     assert repeat.waited
-    assert [repeat, blacklisted] == play.door.handed_on[1:]
+    assert [repeat, blacklisted] == play.handed_on[1:]
     play.hs.come_to_rest()
     assert ["m.blacklisted"] == [each["code"] for each in play.contents()]
 
@@ -38,15 +35,15 @@ def test_a_repeated_code_does_not_delete_the_newer_one_that_passed_it() -> None:
 def test_what_goes_to_others_or_comes_from_others_releases_nothing() -> None:
     """Nor what a server says of users of another one."""
     play = Play()
-    there: dict[str, Any] = {"sender": "@s:there", "message_type": "m.dummy"}
-    play.send(NOTICE)
-    play.send(NOTICE, sender="@s:there", edu=("there", "1"))
-    notices = [play.begin(NOTICE)]
-    notices.append(play.begin(NOTICE, sender="@s:there", edu=("there", "2")))
-    play.begin({"n": 1}, to_user="@other:here", message_type="m.dummy")
-    play.begin({"n": 1}, sender="@other:here", message_type="m.dummy")
-    play.begin_abroad({"n": 1}, message_type="m.dummy")
-    play.begin({"n": 1}, edu=("elsewhere", "3"), **there)
+    senders = ["@s:here", "@s:there"]
+    for sender in senders:
+        play.send(NOTICE, sender=sender)
+    notices = [play.begin(NOTICE, sender=sender) for sender in senders]
+    play.begin({}, to_user="@other:here", message_type="m.dummy")
+    play.begin({}, sender="@other:here", message_type="m.dummy")
+    play.begin_abroad({}, message_type="m.dummy")
+    spoof = ("elsewhere", "1")
+    play.begin({}, sender="@s:there", message_type="m.dummy", edu=spoof)
     assert [None, None] == [each.handed for each in notices]
     play.hs.come_to_rest()
 
@@ -57,8 +54,7 @@ def test_one_statement_is_in_flight_and_one_gathers_what_comes_meanwhile() -> No
     """A duplicate is never answered by a statement that was sent before it came."""
     play = Play()
     play.send(NOTICE)
-    first = play.begin(NOTICE)
-    rest = [play.begin(NOTICE) for _ in range(10)]
+    first, *rest = [play.begin(NOTICE) for _ in range(11)]
     assert play.steps() == [CONFIRM]
     play.hs.take_step()
     assert first.left_out
@@ -74,15 +70,13 @@ def test_a_batch_for_both_queues_waits_for_both_and_is_written_once() -> None:
     play = Play()
     play.send(NOTICE)
     play.send_abroad(NOTICE)
-    local, remote = play.door.batches
-    both = Batch(SENDER, local.message_type, local.local, remote.edus)
-    play.door.begin(play.traffic, both)
+    both = play.begin_all({(RECIPIENT, "R"): NOTICE, (ABROAD, "A"): NOTICE})
     assert [CONFIRM] == play.steps()
     play.hs.answer(play.step(CONFIRM))
     assert both.handed is None
     play.hs.answer(play.step(CONFIRM_ABROAD))
 
-    assert both.left_out == {(RECIPIENT, "R"), ("@a:there", "A")}
+    assert both.left_out == both.said.keys()
     assert ([1], [2]) == (play.queued(), play.outbox())
 
 
@@ -98,7 +92,7 @@ def test_what_is_stored_after_its_answer_overtakes_nothing_that_came_before() ->
     play.hs.answer(play.step(CONFIRM))
 
     # The first one's row is gone, so the third one repeats nothing.
-    assert waiting == play.door.handed_on[2:]
+    assert waiting == play.handed_on[2:]
     play.hs.come_to_rest()
     assert 2 == len(play.queued())
 
@@ -124,7 +118,7 @@ def test_after_a_failure_everybody_passes_for_a_second() -> None:
     play = Play()
     play.send(NOTICE)
     failed = play.begin(NOTICE)
-    play.hs.take_step(error=lost())
+    play.hs.answer(play.step(CONFIRM), LostError())
     assert failed.handed is not None
     play.hs.pass_time(0.95)
     assert not play.begin(NOTICE).waited

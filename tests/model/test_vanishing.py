@@ -6,27 +6,21 @@ That no order of messages, statements and syncs makes a client worse off is play
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery.housekeeping import learning
-from tests.model.client import KEY_REQUEST, SECRET_REQUEST
-from tests.model.faults import lost
-from tests.model.play import CONFIRM, RECIPIENT, Play
+from tests.model.client import KEY_REQUEST, SECRET_REQUEST, Client
+from tests.model.door import LostError
+from tests.model.messages import request
+from tests.model.play import ABROAD, CONFIRM, RECIPIENT, Play
+from tests.model.test_rules import VANISH
 
-VANISH = RulesConfig(
-    key_requests="vanish",
-    secret_requests="vanish",  # noqa: S106 no password
-)
-CANCELLATION: dict[str, Any] = {
-    "action": "request_cancellation",
-    "requesting_device_id": "S1",
-    "request_id": "1",
-}
-REQUEST = {**CANCELLATION, "action": "request", "body": {"session_id": "session"}}
-OTHER = {**REQUEST, "body": {"session_id": "another"}}
+_, REQUEST = request(KEY_REQUEST, "request", "1", "session")
+_, OTHER = request(KEY_REQUEST, "request", "1", "another")
+_, CANCELLATION = request(KEY_REQUEST, "request_cancellation", "1", "")
 DELETE_VANISHED = "withheld_delete_vanished"
 
 
@@ -41,10 +35,10 @@ def send(on: Play, *contents: dict[str, Any], **more: Any) -> None:
         on.send(content, **{"message_type": KEY_REQUEST, **more})
 
 
-def begin(on: Play, *contents: dict[str, Any]) -> None:
+def begin(on: Play, *contents: dict[str, Any], to: str = "R") -> None:
     """Send them at once; the test takes the steps."""
     for content in contents:
-        on.begin(content, message_type=KEY_REQUEST)
+        on.begin(content, to, message_type=KEY_REQUEST)
 
 
 @pytest.mark.parametrize("message_type", [KEY_REQUEST, SECRET_REQUEST])
@@ -73,8 +67,7 @@ def test_where_it_cannot_be_known_who_was_asked_the_cancellation_stays() -> None
     send(on, REQUEST, CANCELLATION)
     assert [1, 2] == on.queued()
     on = play()
-    for content in (REQUEST, CANCELLATION):
-        on.send_abroad(content, message_type=KEY_REQUEST)
+    send(on, REQUEST, CANCELLATION, to_user=ABROAD)
     assert [2] == on.outbox()
 
 
@@ -116,7 +109,7 @@ def test_what_was_asked_by_a_message_for_all_that_came_unseen_is_taken_back(
 ) -> None:
     """The mailbox was opened and learned, or is read, while that was on its way."""
     on = play()
-    on.begin(REQUEST, "*", message_type=KEY_REQUEST)
+    begin(on, REQUEST, to="*")
     for_all = on.step("store")
     for_all.hangs = True
     begin(on, {**REQUEST, "request_id": "2"})
@@ -126,7 +119,6 @@ def test_what_was_asked_by_a_message_for_all_that_came_unseen_is_taken_back(
         on.hs.take_all_steps()
         on.hs.pass_time(1.0)
         assert on.knows()
-    for_all.hangs = False
     on.hs.answer(for_all)
     on.hs.take_all_steps()
     for step in on.hs.ours():
@@ -143,7 +135,7 @@ def test_where_a_statement_fails_the_cancellation_stays(fails: str) -> None:
     on = play()
     send(on, REQUEST)
     begin(on, CANCELLATION)
-    on.hs.answer(on.until(fails), lost())
+    on.hs.answer(on.until(fails), LostError())
     on.hs.come_to_rest()
     assert [2] == on.queued()
 
@@ -179,3 +171,64 @@ def test_an_id_that_is_used_again_after_a_start_is_not_recognised() -> None:
             on.load()
         send(on, REQUEST, CANCELLATION)
         assert left == on.queued()
+
+
+class Stage:
+    """A request, its cancellation and two syncs, taken one move at a time.
+
+    A move is the number of a sync, which begins or ends with it, or -1: what the
+    cancellation brings with it goes on.
+    """
+
+    def __init__(self, arrives: tuple[bool, bool]) -> None:
+        self.on = play()
+        send(self.on, {**REQUEST, "request_id": "other"}, REQUEST)
+        self.client, self.token = Client(), 0
+        self.syncs = {number: self._sync(each) for number, each in enumerate(arrives)}
+        begin(self.on, CANCELLATION)
+
+    def _sync(self, arrives: bool) -> Iterator[None]:
+        up_to, since = self.on.read(), self.token
+        yield
+        rows = self.on.hs.mailbox(RECIPIENT, "R", since, up_to)
+        if arrives and since == self.token:
+            self.client.give(rows.values())
+            self.token = up_to
+
+    def moves(self) -> list[int]:
+        """Return the moves there are."""
+        goes_on = self.on.hs.steps or self.on.hs.clock.getDelayedCalls()
+        return [*([-1] if goes_on else []), *self.syncs]
+
+    def take(self, move: int) -> None:
+        """Take one."""
+        hs = self.on.hs
+        if move < 0 and hs.steps:
+            hs.take_step()
+        elif move < 0:
+            hs.go_to(hs.soonest_s)
+        elif next(self.syncs[move], self) is self:
+            del self.syncs[move]
+
+
+@pytest.mark.parametrize("arrives", [(True, True), (False, True)])
+def test_no_interleaving_loses_a_cancellation(arrives: tuple[bool, bool]) -> None:
+    """Of a store, the tidying and two syncs: all there are."""
+    vanished = played = 0
+    waiting: list[list[int]] = [[]]
+    while waiting:
+        moves, stage = waiting.pop(), Stage(arrives)
+        for move in moves:
+            stage.take(move)
+        while can := stage.moves():
+            waiting += [[*moves, other] for other in can[1:]]
+            moves = [*moves, can[0]]
+            stage.take(can[0])
+        rest = stage.on.hs.mailbox(RECIPIENT, "R", stage.token)
+        stage.client.give(rest.values())
+        assert ["other"] == [request for *_, request in stage.client.asked]
+        played += 1
+        vanished += [1] == Play.made.pop().queued()
+
+    assert played > 900
+    assert played > vanished > 0

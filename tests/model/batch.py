@@ -1,0 +1,124 @@
+"""A batch that Synapse hands over, and what goes on of it to be stored."""
+
+from __future__ import annotations
+
+from typing import Any, Tuple
+
+import attrs
+from twisted.internet.defer import Deferred
+
+from synapse_withheld.rules.identifiers import server_of
+from tests.model.redundancy import is_notice
+from tests.model.tables import Edus, Local, Place
+
+# Origin and message ID of an inbound EDU.
+Inbound = Tuple[str, str]
+
+# What is said to each device, `*` as it is.
+Said = dict[Place, Any]
+
+
+@attrs.define(eq=False)
+class Batch:
+    """Messages of one sender and type, and what became of them.
+
+    Numbers of events tell what was before what.
+
+    Attributes:
+        local: What of it is for devices of this server, and `edus`, for others.
+        came: When it came; `handed`, when it was handed on, and `ended` likewise.
+        came_s: When it came, in seconds; `handed_s` likewise.
+        loaded: When the module was loaded that it came to.
+        waited: Whether it was not handed on in the turn in which it came.
+        left_out: For whom nothing was handed on.
+        stream_id: At which it was stored, 0 if not at all.
+        answer: What Synapse waits for.
+    """
+
+    sender: str
+    message_type: Any
+    said: Said
+    inbound: Inbound | None = None
+    local: dict[str, Any] = attrs.field(init=False, factory=dict)
+    edus: dict[str, Any] = attrs.field(init=False, factory=dict)
+    came: int = 0
+    handed: int | None = None
+    ended: int | None = None
+    came_s: float = 0.0
+    handed_s: float = 0.0
+    loaded: int = 0
+    waited: bool = False
+    left_out: set[Place] = attrs.Factory(set)
+    stream_id: int = 0
+    answer: Deferred[Any] = attrs.Factory(Deferred)
+
+    def __attrs_post_init__(self) -> None:
+        head = {"type": self.message_type, "sender": self.sender}
+        for (user_id, device_id), content in self.said.items():
+            server = server_of(user_id)
+            if server == "here":
+                message = {"content": content, **head}
+                self.local.setdefault(user_id, {})[device_id] = message
+            else:
+                edu = {"messages": {}, "message_id": str(id(self)), **head}
+                by_user = self.edus.setdefault(server, edu)["messages"]
+                by_user.setdefault(user_id, {})[device_id] = content
+        self.said = said_in(self.local, self.edus)
+
+    @property
+    def users(self) -> set[str]:
+        return {user_id for user_id, _ in self.said}
+
+    @property
+    def is_spoofed(self) -> bool:
+        """Say whether a server speaks for users of another one."""
+        return self.inbound is not None and self.inbound[0] != server_of(self.sender)
+
+    def message_for(self, place: Place) -> dict[str, Any] | None:
+        """Return the message that a device gets of it."""
+        if place in self.said:
+            content = self.said[place]
+        elif devices_in(self.said, place[0]) == ["*"]:
+            content = self.said[place[0], "*"]
+        else:
+            return None
+        return {"content": content, "type": self.message_type, "sender": self.sender}
+
+    def hand_on(self, local: Local, edus: Edus, wrong: list[str]) -> set[str]:
+        """Take what is handed on: all but notices, in its order.
+
+        Returns:
+            Whom it is for.
+        """
+        kept = said_in(local, edus)
+        self.left_out = self.said.keys() - kept.keys()
+        left = [place for place in self.said if place not in self.left_out]
+        if [(place, id(self.said[place])) for place in left] != [
+            (place, id(content)) for place, content in kept.items()
+        ]:
+            wrong.append(f"not what came: {kept} of {self}")
+        for place in self.left_out:
+            if not is_notice(self.message_type, self.said[place]):
+                wrong.append(f"no notice, and left out: {place} of {self}")
+            if devices_in(kept, place[0]) == ["*"]:
+                wrong.append(f"made for all devices of a user: {self}")
+        return {user_id for user_id, _ in kept}
+
+
+def said_in(local: Local, edus: Edus) -> Said:
+    """Return what messages and EDUs say."""
+    said = {
+        (user_id, device_id): message["content"]
+        for user_id, by_device in local.items()
+        for device_id, message in by_device.items()
+    }
+    for edu in edus.values():
+        for user_id, by_device in edu["messages"].items():
+            for device_id, content in by_device.items():
+                said[user_id, device_id] = content
+    return said
+
+
+def devices_in(said: Said, user_id: str) -> list[str]:
+    """Return the devices of a user to which something is said."""
+    return [device for user, device in said if user == user_id]
