@@ -9,10 +9,9 @@ from typing import Any, Collection, Dict, Iterable, Iterator, Mapping, Set
 
 import attrs
 
-from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.decision import COLLAPSE, Decision
-from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey
 from synapse_withheld.rules.notice import Notice
 
 # {user ID: {device ID: {"content", "type", "sender"}}}, as Synapse's store takes
@@ -23,8 +22,6 @@ LocalMessages = Dict[str, Dict[str, Dict[str, Any]]]
 # An EDU's content has "sender", "type", "message_id" and
 # "messages": {user ID: {device ID: content}}.
 Edus = Dict[str, Dict[str, Any]]
-
-WILDCARD = "*"
 
 
 class Watched(Dict[str, Any]):
@@ -115,17 +112,15 @@ class Candidate:
 
 @attrs.define(eq=False)
 class Unsorted:
-    """Messages of a batch that nobody looked at: there are too many.
+    """Messages of a batch that nobody looked at.
 
     Attributes:
-        messages: How many.
-        users: Whom they are for.
-        mailboxes: Those that they are for, as far as these are remembered.
+        messages: How many there are too many to look at.
+        named: The users that they are for, and which of their devices.
     """
 
     messages: int = 0
-    users: list[str] = attrs.Factory(list)
-    mailboxes: list[Mailbox] = attrs.Factory(list)
+    named: list[tuple[str, Collection[str]]] = attrs.Factory(list)
 
 
 @attrs.define(eq=False)
@@ -155,6 +150,11 @@ class Batch:
     unsorted: dict[str, Unsorted] = attrs.Factory(dict)
 
 
+def how_many(messages: Mapping[str, Collection[str]]) -> int:
+    """Return how many messages there are, given them or their devices by user."""
+    return sum(map(len, messages.values()))
+
+
 def users_of(local: LocalMessages, edus: Edus) -> set[str]:
     """Return the users that messages are for."""
     abroad = (user_id for edu in edus.values() for user_id in edu["messages"])
@@ -164,17 +164,6 @@ def users_of(local: LocalMessages, edus: Edus) -> set[str]:
 def decide(candidates: Iterable[Candidate], decision: Decision) -> None:
     for each in candidates:
         each.decision = decision
-
-
-def is_storable(identifier: str) -> bool:
-    """Say whether a database can be asked about an identifier at all."""
-    if "\0" in identifier:
-        return False
-    try:
-        identifier.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-    return True
 
 
 def may_be_taken_out(

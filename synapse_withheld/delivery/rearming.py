@@ -6,12 +6,13 @@ from typing import Iterable, NamedTuple
 
 import attrs
 
-from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
+from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.series import DIRECTIONS
 from synapse_withheld.rules.content import OLM_TYPE, read_olm
 from synapse_withheld.rules.identifiers import is_from
+from synapse_withheld.rules.mailbox import WILDCARD
 
 TO_RECIPIENT, TO_SENDER = DIRECTIONS
 

@@ -9,7 +9,6 @@ from typing import Any, Callable, Mapping
 import attrs
 
 from synapse_withheld.delivery.batch import (
-    WILDCARD,
     Batch,
     Candidate,
     ObservedBatch,
@@ -23,6 +22,7 @@ from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import WILDCARD, Superseded
 from synapse_withheld.rules.redundant import Row
 
 # Of what nobody looked at, it is not known which rule names it, if any does.
@@ -95,20 +95,22 @@ class Settler:
     ) -> None:
         queue, key = candidate.queue, candidate.mailbox
         memory, stored = self.memories[queue], self._stored(batch, queue)
+        superseded: list[Superseded] | None = []
         if stored.stream_id is None:
             memory.abandon(storing)
-            return
-        if stored.passed_over(key):
+        elif stored.passed_over(key):
             candidate.decision = decisions.UNKNOWN_DEVICE
             memory.abandon(storing)
             memory.forget(key)
-            return
-        superseded = memory.settle(storing, stored.stream_id, only_one_in_row=is_alone)
+        else:
+            stream_id = stored.stream_id
+            superseded = memory.settle(storing, stream_id, only_one_in_row=is_alone)
         if superseded is None:
             # Evicted, or opened by somebody else: what it holds is not known.
             memory.open(key, self.stream_token())
         elif superseded:
             self.housekeeper.tidy(queue, superseded, batch.who)
+        # Also where nothing was stored: who repeats an EDU may name others in it.
         mailbox = memory.peek(key)
         if mailbox is not None and not mailbox.learned:
             self.housekeeper.learn(queue, mailbox, batch.who)
@@ -132,10 +134,8 @@ class Settler:
         It is counted as of no rule.
         """
         for queue, unsorted in batch.unsorted.items():
-            for user_id in unsorted.users:
-                self.memories[queue].rearm_users(user_id, batch.sender)
-            for mailbox in unsorted.mailboxes:
-                mailbox.doubt()
+            for user_id, device_ids in unsorted.named:
+                self.memories[queue].doubt(user_id, device_ids, batch.sender)
             if unsorted.messages:
                 self._count(NO_RULE, queue, decisions.LIMIT, unsorted.messages)
 

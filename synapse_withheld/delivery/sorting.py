@@ -8,19 +8,18 @@ from typing import Any, Callable, Collection
 import attrs
 
 from synapse_withheld.delivery.batch import (
-    WILDCARD,
     Batch,
     Candidate,
     LocalMessages,
     Unsorted,
-    is_storable,
+    how_many,
 )
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.content import NO_OLM, WITHHELD_TYPES, code_of
-from synapse_withheld.rules.identifiers import is_from
-from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.identifiers import is_from, may_exist
+from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.ruleset import Ruleset
 
@@ -60,23 +59,23 @@ class Sorter:
             messages: All or a part of the batch.
             origin: The server it came from; `None` for a local client.
         """
-        if sum(map(len, messages.values())) > MOST_SORTED:
+        if how_many(messages) > MOST_SORTED:
             self._leave_unsorted(batch, messages, origin)
             return
         token = self.stream_token()
         batch.device_list_id = self.device_list_id()
         codes: Counter[str] = Counter()
         for user_id, by_device in messages.items():
-            user_is_storable = is_storable(user_id)
+            user_may_exist = may_exist(user_id)
             for device_id, message in by_device.items():
                 notice = self._read(message, origin, codes)
-                if notice is None or not user_is_storable:
+                if notice is None or not user_may_exist:
                     continue
                 if device_id == WILDCARD and not self.has_all_devices:
-                    continue
-                if device_id == WILDCARD and len(by_device) == 1:
+                    self._doubt(batch, user_id, by_device)
+                elif device_id == WILDCARD and len(by_device) == 1:
                     self._sort_for_all(batch, user_id, notice, message)
-                elif is_storable(device_id):
+                elif may_exist(device_id):
                     key = (user_id, device_id)
                     self.memory.open(key, token)
                     self._begin(batch, key, notice, message)
@@ -95,15 +94,8 @@ class Sorter:
     def _doubt(self, batch: Batch, user_id: str, device_ids: Collection[str]) -> None:
         """Believe nothing any more that the sender told some devices before."""
         unsorted = batch.unsorted.setdefault(self.queue, Unsorted())
-        unsorted.users.append(user_id)
-        self.memory.rearm_users(user_id, batch.sender)
-        if WILDCARD in device_ids:
-            device_ids = self.memory.devices_of(user_id)
-        for device_id in device_ids:
-            mailbox = self.memory.peek((user_id, device_id))
-            if mailbox is not None:
-                mailbox.doubt()
-                unsorted.mailboxes.append(mailbox)
+        unsorted.named.append((user_id, device_ids))
+        self.memory.doubt(user_id, device_ids, batch.sender)
 
     def _read(
         self, message: dict[str, Any], origin: str | None, codes: Counter[str]

@@ -8,7 +8,7 @@ page of one.
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Callable, Collection, Sequence
 
 from synapse_withheld.memory.belief import Belief, says_it, why_stored
 from synapse_withheld.memory.in_flight import InFlight
@@ -19,7 +19,7 @@ from synapse_withheld.memory.tables.mailboxes import Mailboxes
 from synapse_withheld.memory.tables.records import REARMED_ALREADY, Record
 from synapse_withheld.memory.vanishing import Vanishing
 from synapse_withheld.rules import decision
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 
@@ -126,21 +126,22 @@ class Memory(Mailboxes):
             when it began: what that holds is to be learned.
         """
         mailbox = self.get(storing.mailbox)
-        superseded = None
-        if mailbox is not None and mailbox is self._in_flight.opened(storing):
-            storing.stream_id = stream_id
-            storing.only_one_in_row = only_one_in_row
-            if self._in_flight.is_rearmed(storing):
-                storing.number = REARMED_ALREADY
-            superseded = settle(self, mailbox, storing)
-        elif mailbox is not None:
-            # Nothing is believed of a pair of which something unknown was stored.
-            mailbox.doubt()
-            for record in mailbox.of_pair(storing.notice):
-                record.number = REARMED_ALREADY
-        # Last, so that what passed meanwhile is not forgotten.
-        self.abandon(storing)
-        return superseded
+        try:
+            if mailbox is not None and mailbox is self._in_flight.opened(storing):
+                storing.stream_id = stream_id
+                storing.only_one_in_row = only_one_in_row
+                if self._in_flight.is_rearmed(storing):
+                    storing.number = REARMED_ALREADY
+                return settle(self, mailbox, storing)
+            if mailbox is not None:
+                # Nothing is believed of a pair of which something unknown was stored.
+                mailbox.doubt()
+                for record in mailbox.of_pair(storing.notice):
+                    record.number = REARMED_ALREADY
+            return None
+        finally:
+            # Last, so that what passed meanwhile is not forgotten.
+            self.abandon(storing)
 
     def abandon(self, storing: Record) -> None:
         """Note that a notice was not stored."""
@@ -181,6 +182,16 @@ class Memory(Mailboxes):
         # Before it is doubted, where not all of it finds room.
         mailbox.learned = last or mailbox.learned
         return learn(self, mailbox, rows, newest_id, self._who_of)
+
+    def doubt(self, user_id: str, device_ids: Collection[str], sender: str) -> None:
+        """Note that a sender told some devices of a user something that nobody saw."""
+        self.rearm_users(user_id, sender)
+        if WILDCARD in device_ids:
+            device_ids = self.devices_of(user_id)
+        for device_id in device_ids:
+            mailbox = self.peek((user_id, device_id))
+            if mailbox is not None:
+                mailbox.doubt()
 
     def clear(self) -> None:
         """Forget everything, as when something that happened was missed."""

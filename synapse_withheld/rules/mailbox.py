@@ -9,6 +9,9 @@ import attrs
 # (user ID, device ID) of the recipient.
 MailboxKey = Tuple[str, str]
 
+# In place of a device ID: all devices of the user.
+WILDCARD = "*"
+
 
 class Superseded(NamedTuple):
     """A queued row that a newer one of the same pair makes redundant."""

@@ -7,6 +7,7 @@ from typing import Any, Mapping
 import attrs
 
 from synapse_withheld.config import VANISH, Config
+from synapse_withheld.rules.content import MAX_ID_LENGTH
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Rule
 from synapse_withheld.rules.requests import (
@@ -77,6 +78,8 @@ class Ruleset:
 
     def read(self, sender: str, message_type: str, content: object) -> Notice | None:
         """Return what a rule makes of a message, `None` if no rule names it."""
+        if len(sender) > MAX_ID_LENGTH:
+            return None
         for rule in self._by_type.get(message_type, ()):
             notice = rule.read(sender, message_type, content)
             if notice is not None:

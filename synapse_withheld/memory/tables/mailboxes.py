@@ -110,7 +110,12 @@ class Mailboxes:
             self._lose(mailbox, beyond)
         of_who = self._of_who.get(record.who, [])
         if len(of_who) > self._limits.of_who:
-            self._lose(self._mailboxes[of_who[0].mailbox], of_who[0])
+            oldest = of_who[0]
+            crowded = self._mailboxes[oldest.mailbox]
+            self._lose(crowded, oldest)
+            if not len(crowded) and crowded is not mailbox:
+                # Whoever names many devices would keep it, and push out others'.
+                self.forget(crowded.key)
         while self.pairs > self._limits.max_pairs:
             self._forget_some()
 

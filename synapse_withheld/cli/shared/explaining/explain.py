@@ -11,13 +11,13 @@ from synapse_withheld.cli.shared.explaining import messages
 from synapse_withheld.cli.shared.explaining.mailboxes import Mailboxes
 from synapse_withheld.cli.shared.explaining.messages import Happening, Line, Message
 from synapse_withheld.config import Config
-from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
+from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.operators.wording import WHY
 from synapse_withheld.rules.content import OLM_TYPE, WITHHELD_TYPES, read_olm
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.wiring import wire

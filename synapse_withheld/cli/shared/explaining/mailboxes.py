@@ -10,9 +10,9 @@ from typing import Any, Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from synapse_withheld.delivery.batch import WILDCARD, LocalMessages, ObservedBatch
+from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
 from synapse_withheld.delivery.runtime import Runtime, at_once
-from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey
 
 # Synapse's tables, as far as the module's statements read them, and their indexes: as
 # in its schema 72 and the deltas since, on SQLite and on PostgreSQL.

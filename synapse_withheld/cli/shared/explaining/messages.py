@@ -8,7 +8,7 @@ from typing import Any, Iterable, Iterator, Union
 
 import attrs
 
-from synapse_withheld.delivery.batch import is_storable
+from synapse_withheld.rules.identifiers import is_storable
 
 # Where a line does not say for whom a message is, one mailbox takes all.
 RECIPIENT = "@recipient:example.org"

@@ -1,0 +1,93 @@
+"""Nobody's many names, mailboxes or messages push out or hold up what is of others."""
+
+from __future__ import annotations
+
+import pytest
+
+from synapse_withheld.config import RulesConfig
+from synapse_withheld.rules.identifiers import MAX_NAME_LENGTH
+from tests.model.play import (
+    NEW_KEY,
+    NOTICE,
+    SESSION,
+    Play,
+)
+
+STRANGER = "@e:there"
+
+
+def test_long_names_are_stored_and_not_remembered() -> None:
+    play = Play()
+    play.send_abroad(NOTICE, "A" * (MAX_NAME_LENGTH + 1))
+    play.send(NOTICE, "R", sender=f"@{'e' * 255}:there")
+    assert play.traffic.outbox.memory.pairs == play.memory.pairs == 0
+    assert len(play.traffic.outbox.memory) == 0
+    assert len(play.outbox()) == len(play.queued()) == 1
+
+
+def test_the_longest_name_that_there_is_is_remembered() -> None:
+    device = "A" * MAX_NAME_LENGTH
+    play = Play(devices=[device])
+    play.send(NOTICE, device)
+    assert play.send(NOTICE, device).left_out
+
+
+def test_a_repeated_edu_leaves_no_mailboxes_behind() -> None:
+    play = Play()
+    edu = ("there", "one")
+    for number in range(2):
+        invented = [f"invented {number} {device}" for device in range(5)]
+        play.send(NOTICE, invented, sender=STRANGER, edu=edu)
+    assert len(play.memory) == 0
+
+
+def test_mailboxes_that_lost_all_their_records_are_forgotten() -> None:
+    play = Play(max_pairs=1000)
+    for number in range(3):
+        invented = [f"invented {number} {device}" for device in range(200)]
+        play.send_abroad(NOTICE, invented)
+    memory = play.traffic.outbox.memory
+    assert len(memory) == memory.pairs == 100
+
+
+def test_a_duplicate_that_is_stored_for_a_large_batch_passes_none_that_waits() -> None:
+    play = Play()
+    other = {**NOTICE, "from_device": "S2"}
+    play.send(NOTICE)
+    play.send(other)
+    waits = play.begin(NOTICE)
+    play.begin(NEW_KEY, [f"D{number}" for number in range(300)], to_user="@q:here")
+    play.step("store").hangs = True
+    assert waits.handed is None
+    play.begin(other)
+    assert waits.handed is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(NOTICE, NEW_KEY, id="another key"),
+        pytest.param(SESSION, {**SESSION, "code": "m.blacklisted"}, id="another code"),
+    ],
+)
+def test_what_all_devices_abroad_were_told_is_the_last_word(
+    old: dict[str, str], new: dict[str, str]
+) -> None:
+    play = Play(rules=RulesConfig(withheld=True))
+    play.send_abroad(old)
+    play.send_abroad(new, "*")
+    assert not play.send_abroad(old).left_out
+
+
+def test_what_nobody_looked_at_is_in_doubt_in_a_mailbox_opened_meanwhile() -> None:
+    play = Play()
+    many = [f"D{number}" for number in range(300)]
+    play.begin(NEW_KEY, ["R", *many])
+    big = play.step("store")
+    big.hangs = True
+    play.begin(NOTICE, sender="@other:here")
+    play.hs.come_to_rest()
+    assert play.knows()
+    big.hangs = False
+    play.hs.come_to_rest()
+    assert not play.knows()
