@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Callable
 
 import attrs
@@ -24,6 +25,11 @@ class Failures:
 
     def note(self, stage: str, error: BaseException) -> None:
         """Count a failure; log it unless the same stage was logged lately."""
+        # Whoever calls this is about to store a message all the same.
+        with suppress(Exception):
+            self._note(stage, error)
+
+    def _note(self, stage: str, error: BaseException) -> None:
         self.metrics.failure(stage)
         now = self.seconds()
         if now - self._logged.get(stage, -LOG_EVERY_S) >= LOG_EVERY_S:

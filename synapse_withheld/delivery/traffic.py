@@ -94,9 +94,9 @@ class Traffic:
                 self.rearming.passed(olm, origin)
             elif isinstance(message_type, str) and message_type in self.types:
                 batch = self._sort(local, edus, origin)
-            self._release(local, edus, origin, batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self._doubt_everything("decide", error)
+        self._guard(lambda: self._release(local, edus, origin, batch))
         if batch is not None and batch.unsorted:
             return await self._store_with_unsorted(batch, write)
         if batch is not None and batch.candidates:
@@ -129,12 +129,12 @@ class Traffic:
                 abroad = as_messages(edus)
                 if abroad is not None:
                     self.outbox.sort(batch, abroad, origin)
+            if batch.candidates:
+                self.metrics.decided_in(self.runtime.seconds() - started_s)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             self.settler.forget_named(batch)
             batch.candidates.clear()
-        if batch.candidates:
-            self.metrics.decided_in(self.runtime.seconds() - started_s)
         return batch
 
     def _release(
@@ -146,9 +146,12 @@ class Traffic:
     ) -> None:
         """Let go what of the same sender waits, so that this does not overtake it."""
         room = self.confirmer.room
-        if not room or (batch is not None and _is_all_in_doubt(batch)):
-            return
         sender = _sender_of(local, edus)
+        if not room:
+            return
+        waits = batch is not None and _is_all_in_doubt(batch)
+        if waits and sender not in self._unsorted:
+            return
         if room.waits_for(sender) and is_from(sender, origin):
             self.confirmer.release(room.of(sender, users_of(local, edus)))
 
@@ -170,7 +173,7 @@ class Traffic:
                 await self.runtime.yieldable(answered)
         self._carry_out(batch)
         if waiting is not None:
-            # It was passed by nothing, and passes nothing.
+            # Nothing overtook it while it waited, and it overtakes nothing.
             self._guard(functools.partial(self.confirmer.release_before, waiting))
         try:
             result = await write(batch.local, batch.edus)
@@ -203,6 +206,7 @@ class Traffic:
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
             decide(doubtful, decisions.FAILED)
+            self._guard(lambda: self.confirmer.release_before(waiting))
             return None
         return waiting
 
@@ -215,11 +219,15 @@ class Traffic:
             self.settler.take_out(batch)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self.failures.note("decide", error)
-            self.settler.forget(batch)
+            self._guard(lambda: self.settler.forget(batch))
             batch.candidates.clear()
 
     def _settle(self, batch: Batch, doubtful: list[Candidate]) -> None:
-        self.settler.settle(batch)
+        try:
+            self.settler.settle(batch)
+        except Exception:
+            self.settler.forget(batch)
+            raise
         if self.enforces or not doubtful:
             self.settler.count(batch, batch.candidates)
             return

@@ -105,8 +105,8 @@ class Confirmer:
     def release_before(self, waiting: Waiting) -> None:
         """Let batches go that came before one of which something is stored now."""
         batch = waiting.batch
-        same = self.room.of(batch.sender, users_of(batch.local, batch.edus))
-        self.release([each for each in same if each.number < waiting.number])
+        users = users_of(batch.local, batch.edus)
+        self.release(self.room.of(batch.sender, users, before=waiting.number))
 
     async def _work(self) -> None:
         """Ask until nobody waits; must not raise."""
@@ -226,9 +226,9 @@ class Confirmer:
     def _let_go(self, up_to: float = inf) -> None:
         """Let those go that wait no longer: each stores what is left of it at once.
 
-        In the order in which they came, in which they were not answered. Until then
-        they stay in the room: one that ends at once may bring the next message of the
-        same sender with it, and that lets them go first.
+        In the order in which they came; answers come in another. Until then they stay
+        in the room: one that ends at once may bring the next message of the same sender
+        with it, and that lets them go first.
 
         Args:
             up_to: The number of the last one that goes now.
@@ -237,7 +237,10 @@ class Confirmer:
             _, waiting = heappop(self._over)
             self.room.leave(waiting)
             waited_s = self.runtime.seconds() - waiting.batch.came_s
-            self.metrics.confirmed_in(waited_s)
+            try:
+                self.metrics.confirmed_in(waited_s)
+            except Exception as error:  # noqa: BLE001 nothing of ours may go further
+                self.failures.note("record", error)
             with self.runtime.outside_any_log_context():
                 waiting.finish()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Callable, Collection, Deque, Dict, Iterable, Iterator, Set, Tuple
 
 import attrs
@@ -84,10 +85,21 @@ class WaitingRoom:
     def waits_for(self, sender: str) -> bool:
         return sender in self._by_sender
 
-    def of(self, sender: str, users: Iterable[str]) -> list[Waiting]:
-        """Return what of a sender waits and is for any of some users, oldest first."""
+    def of(
+        self, sender: str, users: Iterable[str], before: float = inf
+    ) -> list[Waiting]:
+        """Return what of a sender waits and is for any of some users, oldest first.
+
+        Only what has a lower number, if one is given.
+        """
         by_user = self._by_sender.get(sender, {})
-        found = {item for user_id in users for item in by_user.get(user_id, ())}
+        found: Set[Waiting] = set()
+        for user_id in users:
+            # They are in the order in which they came.
+            for item in by_user.get(user_id, ()):
+                if item.number >= before:
+                    break
+                found.add(item)
         return sorted(found, key=lambda item: item.number)
 
     def with_earlier(self, items: Iterable[Waiting]) -> list[Waiting]:
