@@ -26,6 +26,7 @@ from synapse_withheld.database.sql import (
     most_deleted,
     most_pages,
 )
+from synapse_withheld.rules.identifiers import is_storable
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Asker
 
@@ -88,9 +89,13 @@ class Database:
         return devices
 
     async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
-        """Return which devices do not exist any more, without a statement for none."""
+        """Return which devices do not exist any more, without a statement for none.
+
+        Those whose names no database takes count as there: anybody may send any.
+        """
         gone: set[Asker] = set()
-        for some in batches(askers, MOST_KEYS):
+        storable = (each for each in askers if all(map(is_storable, each)))
+        for some in batches(storable, MOST_KEYS):
             gone.update(await self._run(withheld_read_gone, some))
         return gone
 

@@ -106,7 +106,11 @@ def _kind(pattern: re.Pattern[str], text: str) -> Kind | None:
     if found is None:
         return None
     quoted = found[1]
-    message_type = quoted[1:-1] if "\\" not in quoted else json.loads(quoted)
+    try:
+        message_type = json.loads(quoted) if "\\" in quoted else quoted[1:-1]
+    except ValueError:
+        # It is cut in the middle.
+        return None
     return Kind(message_type[:MAX_ID_LENGTH])
 
 
