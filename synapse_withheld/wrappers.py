@@ -14,7 +14,9 @@ from synapse_withheld.delivery.batch import (
     LocalMessages,
     ObservedBatch,
     Watched,
+    how_many,
 )
+from synapse_withheld.delivery.sorting import MOST_SORTED
 from synapse_withheld.delivery.traffic import Traffic, Write
 
 logger = logging.getLogger(__name__)
@@ -37,8 +39,12 @@ def observing(original: Any) -> Any:
         # Runs again at each attempt of the transaction, and not at all where
         # Synapse finds that it has an EDU already.
         batch.stream_id = None
-        batch.watched = {user_id: Watched(each) for user_id, each in batch.items()}
-        original(txn, stream_id, batch.watched)
+        watched = None
+        # Of more nothing was sorted, and nobody asks about them.
+        if how_many(batch) <= MOST_SORTED:
+            watched = {user_id: Watched(each) for user_id, each in batch.items()}
+        batch.watched = watched
+        original(txn, stream_id, batch if watched is None else watched)
         batch.stream_id = stream_id
 
     return add_rows

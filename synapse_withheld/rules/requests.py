@@ -57,10 +57,8 @@ class Later:
     def _tell(self) -> object:
         source = self.source
         if source is not None:
-            if isinstance(source, str):
-                source = json.loads(source)["content"]
             # What cannot be told is equal to nothing.
-            self._told, self.source = _digest(source) or object(), None
+            self._told, self.source = _digest_of(source) or object(), None
         return self._told
 
 
@@ -190,6 +188,14 @@ def _expires_ts(content: dict[str, Any]) -> int | None:
     if not isinstance(timestamp, int) or isinstance(timestamp, bool):
         return None
     return timestamp + _HEEDED_FOR_MS if 0 <= timestamp <= _LATEST_TS else None
+
+
+def _digest_of(source: dict[str, Any] | str) -> str | None:
+    try:
+        content = json.loads(source)["content"] if isinstance(source, str) else source
+    except RecursionError:
+        return None
+    return _digest(content)
 
 
 def _digest(content: dict[str, Any]) -> str | None:
