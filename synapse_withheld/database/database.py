@@ -192,16 +192,12 @@ class Database:
         """Run a statement, under the name of its function.
 
         Raises:
-            ValueError: The driver refused a parameter: somebody's strange identifier,
-                not a sign that the database is in trouble.
             StatementError: It failed.
         """
         statement = Cancellable(function, self._connection_of)
         self._running.add(statement)
         try:
             return await self._run_statement(function.__name__, statement, *arguments)
-        except ValueError:
-            raise
         except Exception as error:
             raise StatementError(function.__name__) from error
         finally:

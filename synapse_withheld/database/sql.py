@@ -113,8 +113,8 @@ def rows_of_pages(
 ) -> tuple[str, list[Any]]:
     """Return SQL for the rows of pages, each with its page's number, and parameters.
 
-    `keys` are the columns that say whose rows they are. A place is whose rows a page
-    has, and the stream ID that they are below.
+    `keys` are the columns that say whose rows they are. A place has the values of
+    these columns, and the stream ID that the rows of its page are below.
     """
     columns = (*keys, "stream_id")
     here = ", ".join(columns)

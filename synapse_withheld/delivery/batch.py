@@ -27,9 +27,10 @@ Edus = Dict[str, Dict[str, Any]]
 class Watched(Dict[str, Any]):
     """The messages for the devices of one user, and which of them were looked at.
 
-    One that was not cannot have been stored: Synapse looks up which devices exist, and
-    takes nothing else. It is a `dict`, so that no Synapse stumbles over it. What was
-    read in a way that is not noted here is forgotten, and learned again.
+    One that was not cannot have been stored: Synapse finds out which devices exist, and
+    reads the messages for these alone. It is a `dict`, so that any version of Synapse
+    can use it. If one reads it in a way that is not noted here, the mailbox is
+    forgotten and learned again.
     """
 
     def __init__(self, messages: Mapping[str, Any]) -> None:
@@ -41,7 +42,7 @@ class Watched(Dict[str, Any]):
         return super().__getitem__(device_id)
 
     def __iter__(self) -> Iterator[str]:
-        # Its own, so that copies are made by `__getitem__`.
+        # Without this method `dict(watched)` would not go through `__getitem__`.
         return super().__iter__()
 
     def get(self, device_id: str, default: Any = None) -> Any:

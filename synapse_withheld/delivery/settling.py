@@ -25,7 +25,7 @@ from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import WILDCARD, Superseded
 from synapse_withheld.rules.redundant import Row
 
-# Of what nobody looked at, it is not known which rule names it, if any does.
+# Counted for messages that nobody looked at.
 NO_RULE = "none"
 
 # Made once: with arguments of one's own, `json.dumps` makes a new one each time.

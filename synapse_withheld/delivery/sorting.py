@@ -38,7 +38,7 @@ class Sorter:
             of other servers only they know, so it is left to them.
         stream_token: The position up to which readers see to-device messages.
         device_list_id: The position of the device list stream that all reached.
-        begun: How many notices ever were on their way.
+        begun: How many notices it ever sorted.
     """
 
     queue: str

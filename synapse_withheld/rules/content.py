@@ -106,9 +106,9 @@ def read_olm(content: object) -> tuple[str | None, Collection[str]] | None:
 
 
 def without_tracing(text: str) -> str | None:
-    """Return the text of a withheld message without what clients follow it by.
+    """Return the text of a withheld message without the ID that tells copies apart.
 
-    Wherever that is in it, the message says the same. `None` for other messages.
+    The message says the same without it. `None` for other messages.
     """
     if _WITHHELD not in text:
         return None

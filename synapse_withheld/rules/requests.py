@@ -32,7 +32,7 @@ _HEEDED_FOR_MS = (10 + 24 * 60) * 60 * 1000
 # What JSON numbers hold exactly.
 _LATEST_TS = 2**53
 
-# Made once, and nothing remembered of what it is in: requests are many.
+# Made once, and without a look for circles, which JSON cannot have: requests are many.
 _write = json.JSONEncoder(sort_keys=True, check_circular=False).encode
 
 
@@ -81,7 +81,7 @@ class CancellableRule(Rule):
         return attrs.evolve(self, later=True)
 
     def _key(self, content: dict[str, Any]) -> str | None:
-        # Whoever compares keys takes it for one.
+        # It compares like the text that it is told as.
         return cast("str", Later(content)) if self.later else _digest(content)
 
     def takes(self, notice: Notice, *, seen_arriving: bool) -> tuple[Slot, ...]:
@@ -125,7 +125,7 @@ class Requests(CancellableRule):
         request_id = content.get("request_id")
         if variant is None or not is_short(device_id) or not is_short(request_id):
             return None
-        key = self._key(content)
+        key = self._key(content) if variant == REQUEST else ANY
         if key is None:
             return None
         pair = Pair(sender, device_id, message_type, (request_id,))

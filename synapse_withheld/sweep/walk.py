@@ -238,9 +238,9 @@ def up_to_a_new_place(rows: list[R], limit: int, width: int = 3) -> list[R]:
 
 
 def _without_doubles(rows: list[Seen]) -> list[Seen]:
-    """Return rows, those without their notice that share a place with another.
+    """Return rows; those that share a place with another lose their notice.
 
-    A place names a row by habit alone; deleting it would delete both.
+    Nothing makes places unique. Deleting by such a place would delete both rows.
     """
     doubled = {
         row[:3]

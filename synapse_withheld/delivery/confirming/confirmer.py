@@ -126,7 +126,7 @@ class Confirmer:
         return next(iter([*others, *queues]), None)
 
     def _gather(self, queue: str) -> _Asked:
-        """Choose the rows to ask about; which row it is for each is decided now."""
+        """Choose the rows to ask about: those that are believed at this moment."""
         asked: _Asked = {}
         queued = self._queued[queue]
         looked_at = 0

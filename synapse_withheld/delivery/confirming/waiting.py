@@ -103,10 +103,10 @@ class WaitingRoom:
         return sorted(found, key=lambda item: item.number)
 
     def with_earlier(self, items: Iterable[Waiting]) -> list[Waiting]:
-        """Return items, and what they would overtake if they went alone, oldest first.
+        """Return items and all that they would overtake if they went alone.
 
-        That is what of the same sender came before one of them and is for a user of it,
-        and what that would overtake.
+        An item overtakes an earlier one of the same sender for one of the same users.
+        What is overtaken goes, too, and so may overtake others. The oldest come first.
         """
         found = set(items)
         latest = [(-item.number, item) for item in found]
