@@ -96,7 +96,7 @@ def test_what_nobody_decides_about_is_counted() -> None:
         limit=1200,
         spoofed_sender=1,
         already_received=1,
-        first=1,
+        repeated=1,
         unknown_device=1,
     )
     assert expected == counted(play) - before

@@ -152,9 +152,10 @@ def test_a_mailbox_evicted_while_its_notice_is_stored_is_learned(
     play = Play(max_pairs=1000)
     play.fill("R", [NOTICE])
     play.begin(NOTICE)
-    for part in range(3):
-        devices = [f"invented {part} {number}" for number in range(200)]
-        play.begin(NOTICE, devices, sender="@other:here")
+    # One by himself would push out nobody.
+    for part in range(11):
+        devices = [f"invented {part} {number}" for number in range(100)]
+        play.begin(NOTICE, devices, sender=f"@other{part}:here")
         for _ in range(2):
             play.hs.answer([step for step in play.hs.steps if not step.is_ours][-1])
     assert play.memory.get((RECIPIENT, "R")) is None
