@@ -136,18 +136,6 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
 # Redundant rows.
 
 
-def test_redundant_rows_are_deleted_once() -> None:
-    """And counted; their mailboxes are still known."""
-    play = Play()
-    count = counting(play, series.TIDIED, "queue")
-    play.fill("R", [NOTICE] * 2)
-    play.send(NOTICE)
-
-    assert {"inbox": 2} == count()
-    assert play.knows()
-    assert {} == keeper(play).tidying["inbox"]._newer
-
-
 def test_nothing_is_asked_where_nothing_is_to_be_done(asked: Asked) -> None:
     """As when a chore is done that has become ready too late."""
     driven(keeper(Play()).tidying["inbox"].do_some())
@@ -214,10 +202,7 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     store(play, NEW_KEY, "A")
     tidying = keeper(play).tidying["inbox"]
     for _ in range(MOST_TRIES):
-        assert (1, 1) == (
-            keeper(play).to_tidy or len(play.steps()),
-            len(tidying._newer),
-        )
+        assert 1 == len(tidying._newer)
         assert ["A"] == play.memory.devices_of(RECIPIENT)
         play.hs.answer(play.until(DELETE), lost())
 

@@ -66,19 +66,6 @@ TO_ALL[THIRD] = TO_ALL[US]
 @pytest.mark.parametrize(
     ("inbox", "outbox", "olm", "origin", "expected"),
     [
-        # What its sender told the device with its key, nobody else's and no other.
-        (
-            [
-                (US, "D", THIRD, "k1"),
-                (US, "D", THIRD, "k2"),
-                (US, "E", THIRD, "k1"),
-                (US, "D", THEM, "k1"),
-            ],
-            [(US, "D", THIRD, "k1")],
-            local(THIRD),
-            None,
-            {"to_recipient": 1},
-        ),
         # One that tells no key: only what it answers, since nobody knows between which
         # devices it is.
         (

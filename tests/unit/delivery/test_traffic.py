@@ -11,7 +11,6 @@ from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators import series
-from synapse_withheld.operators.heavy_hitters import Count
 from tests.model.play import (
     ABROAD,
     ENCRYPTED,
@@ -19,7 +18,6 @@ from tests.model.play import (
     NOTICE,
     OLM,
     RECIPIENT,
-    SENDER,
     WITHHELD,
     Play,
 )
@@ -124,14 +122,6 @@ def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> N
     play.traffic.note_read_of_user(RECIPIENT, 7)
 
     assert [7, 7, 3] == [mailbox.handed_out for mailbox in mailboxes]
-
-
-def test_what_is_for_other_servers_is_its_senders() -> None:
-    """As what is for devices of this one: in its share, and in its name."""
-    play = Play()
-    play.send_abroad(NOTICE)
-
-    assert [Count(("no_olm", SENDER), 1, 0)] == play.tally.senders.most(5)
 
 
 def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:

@@ -198,22 +198,12 @@ def test_rows_may_be_settled_in_another_order_than_they_were_stored() -> None:
         assert (expected, [6]) == (pairs(found), stream_ids(of))
 
 
-def test_what_is_settled_is_known_as_it_was_sorted() -> None:
-    """Its time, its device's, and whose room it takes."""
+def test_all_of_a_mailbox_is_of_one_object() -> None:
+    """That takes less room."""
     of = memory()
-    storing = of.begin((R1[0], R1[1]), no_olm(), "hs", 7, 1.5)
-    assert [] == of.settle(storing, 5)
+    store(of, no_olm(), 5, (R1[0], R1[1]))
 
     (record,) = records(of)
-    assert (5, "hs", 7, 1.5) == (
-        record.stream_id,
-        record.who,
-        record.device_list_id,
-        record.queued_s,
-    )
-    assert record.seen_arriving
-    assert record.only_one_in_row
-    # One object for all of a mailbox takes less room.
     assert record.mailbox is R1
 
 
