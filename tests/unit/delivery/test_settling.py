@@ -181,11 +181,11 @@ def test_what_nobody_looked_at_is_doubted_once_more(
     """It may have been learned too early; it is counted as of no rule."""
     monkeypatch.setattr(sorting, "MOST_SORTED", 1)
     play = known("A")
-    count = counting(play, series.DECISIONS, "rule", "reason")
+    count = counting(play, series.DECISIONS, "rule", "queue", "reason")
     play.begin(NOTICE, ["A", "x"])
     play.memory.open((RECIPIENT, "A"), 0).learned = True
     stored(play)
 
     assert not is_learned(play.memory, (RECIPIENT, "A"))
-    assert {"none limit": 2} == count()
+    assert {"none inbox limit": 2} == count()
     assert 3 == play.tally.history.of("deliver")[-1]

@@ -63,6 +63,7 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
 def test_each_withheld_message_counts_by_its_own_code() -> None:
     play = Play(rules=RulesConfig(withheld=True))
     count = counting(play, series.MESSAGES, "code", "source")
+    decisions = counting(play, series.DECISIONS, "rule", "queue", "reason")
     each = {"A": NOTICE, "B": SESSION, "C": {}}
     play.begin_all({(RECIPIENT, device): what for device, what in each.items()})
     play.begin(NOTICE, ["A", "B"], edu=("there", "1"))
@@ -73,14 +74,15 @@ def test_each_withheld_message_counts_by_its_own_code() -> None:
         "malformed local": 1,
         "m.no_olm federation": 2,
     } == count()
+    assert {"no_olm inbox spoofed_sender": 2} == decisions()
 
 
 def test_a_notice_for_all_of_whom_nothing_is_remembered_is_the_first() -> None:
     play = Play()
-    count = counting(play, series.DECISIONS, "queue", "reason")
+    count = counting(play, series.DECISIONS, "rule", "queue", "reason")
     play.send(NOTICE, "*")
 
-    assert {"inbox first": 1} == count()
+    assert {"no_olm inbox first": 1} == count()
     assert [Count(("no_olm", (RECIPIENT, "*")), 1, 0)] == play.tally.recipients.most(9)
 
 

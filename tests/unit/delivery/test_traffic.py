@@ -127,6 +127,7 @@ def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> N
 def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
     """One from another server answers what waits for that server."""
     play = Play()
+    play.send_abroad(NOTICE, "another", sender=RECIPIENT)
     play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "1"))
     play.begin_abroad(NOTICE, sender=RECIPIENT)
     play.hs.come_to_rest()
