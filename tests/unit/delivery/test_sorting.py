@@ -12,7 +12,7 @@ from synapse_withheld.operators import series
 from synapse_withheld.operators.heavy_hitters import Count
 from tests.model.door import remote_batch
 from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, WITHHELD, Play
-from tests.unit.delivery.played import counting
+from tests.unit.delivery.played import counting, said
 
 OTHER = "@q:here"
 MOST = 5
@@ -149,6 +149,8 @@ def test_what_nobody_looked_at_ends_the_belief_in_what_was_told_before(
     """Of its sender to its users, if that may send it: no server ends other belief."""
     play = known("A")
     play.begin(NOTICE, [*"ABCDEF"], edu=(origin, "1") if origin else None)
+    belief = play.memory.believe((RECIPIENT, "A"), said(), 0.0)
+    assert expected is (belief.record is not None)
     play.hs.come_to_rest()
 
     assert expected is play.begin(NOTICE, "A").waited
