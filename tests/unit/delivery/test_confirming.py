@@ -27,7 +27,7 @@ from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import RowState
 from tests.model.faults import lost
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
-from tests.unit.delivery.played import answer, known, said
+from tests.unit.delivery.played import answer, known, said, store
 
 SAID = said()
 MESSAGE = {"content": NOTICE, "type": WITHHELD, "sender": SENDER}
@@ -68,12 +68,6 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     monkeypatch.setattr(Database, "read_queued", note_asked)
     monkeypatch.setattr(Failures, "note", lambda _, at, __: seen.failed.append(at))
     return seen
-
-
-def release(play: Play) -> None:
-    """Let go what something of the sender for the recipient would overtake."""
-    confirmer = play.traffic.confirmer
-    confirmer.release(confirmer.room.of(SENDER, [RECIPIENT]))
 
 
 def test_how_long_each_batch_waited_is_counted() -> None:
@@ -307,66 +301,37 @@ def test_what_became_of_a_row_decides(
 def test_of_what_is_stored_the_first_belief_is_asked_about(seen: Seen) -> None:
     """In `observe`: its own row has taken the place; it overtakes nobody."""
     play = known("A", mode="observe")
-    play.begin(NOTICE, "A")
-    for step in ("store", "stored"):
-        play.hs.answer(play.step(step))
-    play.begin(NEW_KEY, "A")
-    for step in ("store", "stored"):
-        play.hs.answer(play.step(step))
+    store(play, NOTICE, "A")
+    store(play, NEW_KEY, "A")
     answer(play)
 
     assert [[("A", 1)]] == seen.asked
     assert [decisions.DUPLICATE] == seen.decided(0)
 
 
-# Who waits is let go one after the other: each may do anything when it is stored.
-
-
-def wait(play: Play, device: str, finish: Callable[[], None]) -> Waiting:
-    """Let a batch with a believed duplicate wait."""
-    place, now_s = (RECIPIENT, device), play.hs.clock.seconds()
-    belief = play.memory.believe(place, SAID, now_s)
-    candidates = [Candidate("inbox", place, SAID, {}, *belief)]
-    batch = Batch({RECIPIENT: {device: {}}}, {}, SENDER, SENDER, now_s)
-    waiting = Waiting(batch, candidates, finish, is_stored=False)
-    play.traffic.confirmer.add(waiting)
-    return waiting
-
-
 def test_what_is_stored_while_others_are_let_go_overtakes_none_of_them() -> None:
     """One that ends at once may bring the next of the same sender with it."""
     play, stored = known("A", "B"), list[str]()
+    confirmer = play.traffic.confirmer
+
+    def wait(device: str, finish: Callable[[], None]) -> None:
+        belief = play.memory.believe((RECIPIENT, device), SAID, 0.0)
+        doubtful = [Candidate("inbox", (RECIPIENT, device), SAID, {}, *belief)]
+        now_s = play.hs.clock.seconds()
+        batch = Batch({RECIPIENT: {device: {}}}, {}, SENDER, SENDER, now_s)
+        confirmer.add(Waiting(batch, doubtful, finish, is_stored=False))
+
+    def release() -> None:
+        confirmer.release(confirmer.room.of(SENDER, [RECIPIENT]))
 
     def store_and_bring_the_next() -> None:
         stored.append("first")
-        release(play)
+        release()
         stored.append("next")
 
-    first = wait(play, "A", store_and_bring_the_next)
-    wait(play, "B", lambda: stored.append("second"))
-    release(play)
+    wait("A", store_and_bring_the_next)
+    wait("B", lambda: stored.append("second"))
+    release()
 
     assert ["first", "second", "next"] == stored
-    assert [decisions.RELEASED] == [each.decision for each in first.doubtful]
-    assert not play.traffic.confirmer.room
-
-
-def test_one_that_lets_go_what_came_before_it_is_not_overtaken() -> None:
-    """It is stored after that, and before what came later."""
-    play, stored = known("A", "B", "C"), list[str]()
-    confirmer = play.traffic.confirmer
-
-    def store_after_all_before() -> None:
-        confirmer.release_before(second)
-        stored.append("second")
-
-    wait(play, "A", lambda: stored.append("first"))
-    second = wait(play, "B", store_after_all_before)
-    third = wait(play, "C", lambda: stored.append("third"))
-    confirmer._end(second)
-    confirmer._let_go()
-    assert ["first", "second"] == stored
-    assert not third.is_over
-    release(play)
-
-    assert ["first", "second", "third"] == stored
+    assert not confirmer.room
