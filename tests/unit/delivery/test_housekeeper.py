@@ -33,6 +33,7 @@ from tests.unit.delivery.played import (
     keeper,
     known,
     store,
+    until,
 )
 from tests.unit.rules.test_requests import CANCELLATION, KEY, REQUEST
 
@@ -82,7 +83,7 @@ def test_a_statement_that_does_not_come_back_is_cancelled(
     play.hs.clock.advance(0.02)
     cancel.assert_called_once_with()
     play.hs.answer(play.step(LEARN), lost())
-    play.hs.answer(play.until(LEARN))
+    play.hs.answer(until(play, LEARN))
     play.hs.clock.advance(2 * CANCEL_AFTER_S)
 
     cancel.assert_called_once_with()
@@ -204,7 +205,7 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     for _ in range(MOST_TRIES):
         assert 1 == len(tidying._newer)
         assert ["A"] == play.memory.devices_of(RECIPIENT)
-        play.hs.answer(play.until(DELETE), lost())
+        play.hs.answer(until(play, DELETE), lost())
 
     assert (0, {}) == (keeper(play).to_tidy, tidying._newer)
     assert [] == play.memory.devices_of(RECIPIENT)
@@ -232,7 +233,7 @@ def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
     count = counting(play, series.TIDIED, "queue")
     play.send(REQUEST, message_type=KEY)
     store(play, CANCELLATION, message_type=KEY)
-    play.hs.answer(play.until(DELETE))
+    play.hs.answer(until(play, DELETE))
     answer(play, lost() if fails else None)
     assert fails is not keeper(play).tidying["inbox"].is_ready
     play.hs.come_to_rest()
