@@ -247,7 +247,10 @@ def test_all_devices_of_a_user_are_learned(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_user_is_asked_about_once(asked: Asked) -> None:
-    """And again once there is an answer; an unknown one has no devices."""
+    """And again once there is an answer; then what is remembered is not learned again.
+
+    An unknown one has no devices.
+    """
     play = Play()
     keeper(play).turn.acquire()
     for user_id in (RECIPIENT, RECIPIENT, "@nobody:here"):
@@ -258,6 +261,8 @@ def test_a_user_is_asked_about_once(asked: Asked) -> None:
 
     expected = [[RECIPIENT, "@nobody:here"], [RECIPIENT]]
     assert expected == [[*about[0]] for name, about in asked if name == DEVICES]
+    assert 1 == [name for name, _ in asked].count(LEARN)
+    assert [] == play.failures
 
 
 def test_of_so_many_users_one_statement_asks(
