@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any, Callable, List, Tuple
+from typing import Any, Callable, Iterator, List, Tuple
 
 import pytest
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.operators.metrics import Metrics
+from tests.model.faults import was_asked_for
+from tests.model.play import Play
 
 _NUMBERS = count()
 
 # The name of each statement, and what it is about.
 Asked = List[Tuple[str, Tuple[Any, ...]]]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_else_fails() -> Iterator[None]:
+    """Hold that nothing failed in a play but what its test broke."""
+    Play.made.clear()
+    yield
+    failures = [each for play in Play.made for each in play.failures]
+    assert [] == [each for each in failures if not was_asked_for(each)]
 
 
 @pytest.fixture

@@ -163,7 +163,6 @@ def test_where_many_come_at_once_all_is_known_of_each() -> None:
         assert [(True, True, False)] * 4 == [
             (each.learned, each.is_whole, each.is_due) for each in mailboxes
         ]
-    assert [] == play.failures
 
 
 def test_what_does_not_fit_among_those_that_are_read_is_forgotten(
@@ -262,7 +261,6 @@ def test_a_user_is_asked_about_once(asked: Asked) -> None:
     expected = [[RECIPIENT, "@nobody:here"], [RECIPIENT]]
     assert expected == [[*about[0]] for name, about in asked if name == DEVICES]
     assert 1 == [name for name, _ in asked].count(LEARN)
-    assert [] == play.failures
 
 
 def test_of_so_many_users_one_statement_asks(

@@ -67,7 +67,6 @@ def test_a_request_without_messages_lets_nobody_go() -> None:
     play.begin(NOTICE, message_type=["m.dummy"], sender=ABROAD)
 
     assert waits.handed is None
-    assert [] == play.failures
 
 
 @pytest.mark.parametrize(
@@ -137,8 +136,6 @@ def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
     # And what was stored before.
     play.send(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "2"))
     assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
-    # Nor was all forgotten since it failed.
-    assert [] == play.failures
 
 
 def test_what_a_server_may_not_send_rearms_nothing() -> None:
