@@ -1,4 +1,4 @@
-"""Taking batches apart and putting them together."""
+"""Taking batches and EDUs apart, and putting them together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Any, Callable
 import pytest
 
 from synapse_withheld.delivery.batch import (
-    Edus,
     ObservedBatch,
     Watched,
-    is_storable,
     may_be_taken_out,
     users_of,
     without,
+)
+from synapse_withheld.delivery.edus import (
+    as_messages,
+    type_of,
+    users_sharing,
+    without_collapsed,
 )
 
 
@@ -25,11 +29,9 @@ def batch(**by_user: list[str]) -> dict[str, Any]:
     }
 
 
-def test_a_database_is_asked_only_about_identifiers_that_it_takes() -> None:
-    """The others are passed on before any statement names them."""
-    assert not is_storable("a\0")
-    assert not is_storable("\udfff")
-    assert is_storable("D\U0001f600")
+def edu(messages: dict[str, Any], **more: Any) -> dict[str, Any]:
+    about = {"sender": "@s:hs", "type": "t", "message_id": "id"}
+    return {**about, "messages": messages, **more}
 
 
 def test_what_is_left_keeps_its_order_and_its_messages() -> None:
@@ -44,7 +46,7 @@ def test_what_is_left_keeps_its_order_and_its_messages() -> None:
     assert left["a"]["1"] is messages["a"]["1"]
     assert left["c"] is messages["c"]
     # Nothing is known yet of how it is stored; Synapse passes over users without any.
-    assert without({"a": {}}, ()).stream_id is None
+    assert left.stream_id is None
     assert {"a": {}} == without({"a": {}}, ())
 
 
@@ -60,14 +62,8 @@ def test_only_what_was_looked_at_can_have_been_stored() -> None:
     assert stored["a"]["1"] is watched["a"]["1"] is watched["a"].get("1")
     assert "none" == watched["a"].get("3", "none")
     assert stored["b"]["*"] is watched["b"]["*"]
-    for key, passed_over in [
-        (("a", "1"), False),
-        (("a", "2"), True),
-        (("b", "1"), False),
-        (("b", "*"), False),
-        (("c", "*"), True),
-    ]:
-        assert passed_over is stored.passed_over(key)
+    keys = [("a", "1"), ("a", "2"), ("b", "1"), ("b", "*"), ("c", "*")]
+    assert [("a", "2"), ("c", "*")] == [key for key in keys if stored.passed_over(key)]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +94,58 @@ def test_a_wildcard_is_never_left_alone_that_was_not_alone() -> None:
         assert expected == may_be_taken_out(messages, taken_out)
 
 
-def test_a_batch_is_for_users_of_all_servers() -> None:
-    """Those of this one, and those that its EDUs name."""
-    edus: Edus = {"there": {"messages": {"@b:there": {"B": {}}}}}
+def test_edus_are_messages_of_one_sender_and_type() -> None:
+    """Each for the devices of the server that it goes to."""
+    edus = {
+        "one": edu({"@a:one": {"A": {"n": 1}, "B": {"n": 2}}}),
+        "two": edu({"@c:two": {"C": {"n": 3}}}),
+    }
 
-    assert {"a", "@b:there"} == users_of(batch(a=["1"]), edus)
+    def message(number: int) -> dict[str, Any]:
+        return {"content": {"n": number}, "type": "t", "sender": "@s:hs"}
+
+    assert as_messages(edus) == {
+        "@a:one": {"A": message(1), "B": message(2)},
+        "@c:two": {"C": message(3)},
+    }
+    assert {"d", "@a:one", "@c:two"} == users_of(batch(d=["1"]), edus)
+    # None where there is none, or where it is no EDU at all.
+    assert ["t", None, None] == [type_of(each) for each in (edus, {}, {"one": "none"})]
+
+
+@pytest.mark.parametrize(
+    "edus",
+    [
+        {"one": edu({}), "two": edu({}, sender="@other:hs")},
+        {"one": edu({}), "two": edu({}, type="other")},
+        {"one": edu({"@a:two": {"A": {}}})},
+        {"one": edu({"without a server": {"A": {}}})},
+    ],
+)
+def test_what_synapse_does_not_make_of_a_request_is_left_alone(edus: Any) -> None:
+    """Of several senders or types, or to a server that is not its users'."""
+    assert as_messages(edus) is None
+
+
+def test_what_is_left_of_edus_is_a_copy_where_anything_is_taken_out() -> None:
+    """Whoever sent them may send them again; users without devices say nothing."""
+    one, two = edu({"@a:one": {"A": {}, "B": {}}}), edu({"@c:two": {"C": {}}})
+
+    for edus in ({"one": one, "two": two}, {"two": two, "one": one}):
+        left = without_collapsed(edus, {("@a:one", "A")})
+        assert left == {"one": edu({"@a:one": {"B": {}}}), "two": two}
+    assert left["two"] is two
+    assert one == edu({"@a:one": {"A": {}, "B": {}}})
+    nothing = {"one": edu({"@a:one": {"A": {}}, "@b:one": {}})}
+    assert {} == without_collapsed(nothing, {("@a:one", "A")})
+
+
+def test_users_share_a_row_where_an_edu_has_more_than_one_message() -> None:
+    """Such a row is never deleted for one of them."""
+    edus = {
+        "one": edu({"@a:one": {"A": {}}, "@b:one": {"B": {}}}),
+        "two": edu({"@c:two": {"C": {}, "D": {}}}),
+        "three": edu({"@e:three": {"E": {}}, "@f:three": {}}),
+    }
+
+    assert users_sharing(edus) == {"@a:one", "@b:one", "@c:two"}

@@ -1,252 +1,243 @@
-"""Chores in the background: one statement at a time, with rests, in nobody's way."""
+"""Work in the background: one statement at a time, with rests, in nobody's way.
+
+And what redundant rows are deleted, when, and what becomes of their mailboxes.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Callable, cast
+from itertools import chain, repeat
+from unittest.mock import Mock
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
-from synapse_withheld.delivery.failures import Failures
+from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.config import RulesConfig
+from synapse_withheld.database.database import Database
+from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.housekeeping.housekeeper import (
     CANCEL_AFTER_S,
     LOOK_AGAIN_S,
     REST_S,
     REST_TIMES,
-    Housekeeper,
 )
-from synapse_withheld.delivery.runtime import at_once
+from synapse_withheld.delivery.shares import MOST_TRIES
 from synapse_withheld.operators import series
-from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.rules.mailbox import Superseded
+from tests.model.faults import lost
+from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.unit.delivery.conftest import Asked
+from tests.unit.delivery.played import (
+    answer,
+    counting,
+    having,
+    keeper,
+    known,
+    store,
+    until,
+)
+from tests.unit.rules.test_requests import CANCELLATION, KEY, REQUEST
 
-ROW = Superseded(("@r:here", "A"), 5, 6)
-
-
-@attrs.define
-class Chore:
-    """Work that is done when the test says so."""
-
-    left: int = 0
-    waits: bool = False
-    added: list[tuple[Any, ...]] = attrs.Factory(list)
-    begun: list[Deferred[None]] = attrs.Factory(list)
-
-    def __len__(self) -> int:
-        return self.left
-
-    @property
-    def is_ready(self) -> bool:
-        return self.left > 0 and not self.waits
-
-    def add(self, *what: Any) -> None:
-        self.added.append(what)
-        self.left += 1
-
-    async def do_some(self) -> None:
-        self.begun.append(Deferred())
-        await self.begun[-1]
-        self.left -= 1
-
-    def end(self) -> None:
-        self.begun[-1].callback(None)
-
-    def fail(self) -> None:
-        self.begun[-1].errback(RuntimeError())
+LEARN, DELETE = "withheld_read_mailboxes", "withheld_delete_superseded"
+R = (RECIPIENT, "R")
 
 
-@attrs.define
-class Around:
-    """A housekeeper, and what is around it."""
+def test_after_each_statement_there_is_a_rest() -> None:
+    play = Play()
+    play.fill("R", [NOTICE] * 2)
+    store(play, NOTICE)
+    play.hs.clock.advance(0.5)
+    play.hs.answer(play.step(LEARN))
+    play.hs.clock.advance(0.5 * REST_TIMES - 0.01)
+    assert [] == play.steps()
+    play.hs.clock.advance(0.02)
+    play.hs.answer(play.step(DELETE))
+    play.hs.clock.advance(0)
 
-    clock: Clock
-    learning: Chore
-    users: Chore
-    tidying: Chore
-    cancelled: list[None]
-    is_late: list[bool]
-    house: Housekeeper
-    metrics: Metrics
-
-    def failures(self) -> dict[str, float]:
-        counted = self.metrics.read(series.FAILURES)
-        return {labels["stage"]: value for labels, value in counted if value}
+    assert 0 == keeper(play).to_learn == keeper(play).to_tidy
+    assert [] == play.hs.clock.getDelayedCalls()
 
 
-@pytest.fixture
-def make(metrics: Metrics) -> Callable[..., Around]:
-    """Return what makes a housekeeper, with metrics of this test alone."""
+def test_after_a_failure_there_is_a_rest_too() -> None:
+    play = Play()
+    stages = counting(play, series.FAILURES, "stage")
+    store(play, NOTICE)
+    play.hs.answer(play.step(LEARN), lost())
+    assert {"tidy": 1} == stages()
+    play.hs.clock.advance(REST_S - 0.01)
+    assert [] == play.steps()
+    play.hs.clock.advance(0.02)
 
-    def made(*, enforces: bool = True) -> Around:
-        clock = Clock()
-
-        async def sleep(seconds: float) -> None:
-            waking: Deferred[None] = Deferred()
-            clock.callLater(seconds, waking.callback, None)
-            await waking
-
-        learning, users, tidying = Chore(), Chore(), Chore()
-        cancelled: list[None] = []
-        is_late = [False]
-        house = Housekeeper(
-            cast(Any, {"inbox": learning}),
-            cast(Any, users),
-            cast(Any, {"inbox": tidying}),
-            at_once(clock, sleep),
-            Failures(metrics, clock.seconds),
-            lambda: is_late[0],
-            lambda: cancelled.append(None),
-            enforces,
-        )
-        return Around(
-            clock, learning, users, tidying, cancelled, is_late, house, metrics
-        )
-
-    return made
-
-
-def test_what_is_handed_on_is_queued_and_begun(make: Callable[..., Around]) -> None:
-    """As it came; nothing begins while something else is out."""
-    around = make()
-    mailbox, row = cast(Any, object()), cast(Any, object())
-    around.house.learn("inbox", mailbox, "a", row)
-    around.house.learn_user("@r:here", "b", row)
-    around.house.tidy("inbox", [ROW], "c")
-
-    assert [(mailbox, "a", row)] == around.learning.added
-    assert [("@r:here", "b", row)] == around.users.added
-    assert [([ROW], "c")] == around.tidying.added
-    assert (2, 1) == (around.house.to_learn, around.house.to_tidy)
-    assert (1, 0, 0) == tuple(
-        len(each.begun) for each in (around.learning, around.users, around.tidying)
-    )
-
-
-def test_after_each_statement_there_is_a_rest(make: Callable[..., Around]) -> None:
-    around = make()
-    for _ in range(2):
-        around.house.tidy("inbox", [ROW], "c")
-    around.clock.advance(0.5)
-    around.tidying.end()
-    around.clock.advance(0.5 * REST_TIMES - 0.01)
-    assert 1 == len(around.tidying.begun)
-    around.clock.advance(0.01)
-    assert 2 == len(around.tidying.begun)
-    around.tidying.end()
-    around.clock.advance(0)
-
-    assert 0 == around.house.to_tidy
-    assert [] == around.clock.getDelayedCalls()
-    around.house.tidy("inbox", [ROW], "c")
-    assert 3 == len(around.tidying.begun)
-
-
-def test_after_a_failure_there_is_a_rest_too(make: Callable[..., Around]) -> None:
-    around = make()
-    around.house.tidy("inbox", [ROW], "c")
-    around.tidying.fail()
-    assert {"tidy": 1} == around.failures()
-    around.clock.advance(REST_S - 0.01)
-    assert 1 == len(around.tidying.begun)
-    around.clock.advance(0.01)
-
-    assert 2 == len(around.tidying.begun)
-    assert not around.house.turn.waiting
+    assert [LEARN] == play.steps()
+    assert not keeper(play).turn.waiting
 
 
 def test_a_statement_that_does_not_come_back_is_cancelled(
-    make: Callable[..., Around],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    around = make()
-    around.house.tidy("inbox", [ROW], "c")
-    around.clock.advance(CANCEL_AFTER_S - 0.01)
-    assert [] == around.cancelled
-    around.clock.advance(0.01)
-    assert [None] == around.cancelled
-    around.tidying.fail()
-    around.clock.advance(REST_S)
-    around.tidying.end()
-    around.clock.advance(2 * CANCEL_AFTER_S)
+    cancel = Mock()
+    monkeypatch.setattr(Database, "cancel", cancel)
+    play = Play()
+    store(play, NOTICE)
+    play.hs.clock.advance(CANCEL_AFTER_S - 0.01)
+    cancel.assert_not_called()
+    play.hs.clock.advance(0.02)
+    cancel.assert_called_once_with()
+    play.hs.answer(play.step(LEARN), lost())
+    play.hs.answer(until(play, LEARN))
+    play.hs.clock.advance(2 * CANCEL_AFTER_S)
 
-    assert [None] == around.cancelled
+    cancel.assert_called_once_with()
 
 
-def test_nothing_is_asked_while_confirmations_are_late(
-    make: Callable[..., Around],
-) -> None:
+def test_nothing_is_asked_while_confirmations_are_late() -> None:
     """It is looked at again and again, not all the time."""
-    around = make()
-    around.is_late[0] = True
-    around.house.tidy("inbox", [ROW], "c")
-    around.clock.advance(LOOK_AGAIN_S)
-    assert [] == around.tidying.begun
-    around.is_late[0] = False
-    around.clock.advance(LOOK_AGAIN_S)
+    play = Play()
+    play.traffic.confirmer.is_overdue = True
+    store(play, NOTICE)
+    play.hs.clock.advance(LOOK_AGAIN_S)
+    assert [] == play.steps()
+    play.traffic.confirmer.is_overdue = False
+    play.hs.clock.advance(LOOK_AGAIN_S)
 
-    assert 1 == len(around.tidying.begun)
-
-
-def test_what_is_not_ready_waits_and_holds_up_nothing(
-    make: Callable[..., Around],
-) -> None:
-    """As rows whose newer ones not all readers see."""
-    around = make()
-    around.tidying.waits = True
-    around.house.tidy("inbox", [ROW], "c")
-    assert [] == around.tidying.begun
-    around.house.learn_user("@r:here", "b", None)
-    around.clock.advance(LOOK_AGAIN_S)
-    assert (0, 1) == (len(around.tidying.begun), len(around.users.begun))
-    around.users.end()
-    around.tidying.waits = False
-    around.clock.advance(LOOK_AGAIN_S)
-
-    assert 1 == len(around.tidying.begun)
+    assert [LEARN] == play.steps()
 
 
-def test_the_sweep_takes_turns(make: Callable[..., Around]) -> None:
+def test_the_sweep_takes_turns() -> None:
     """While it asks, nothing else is asked; it may while there is a rest."""
-    around = make()
-    around.house.turn.acquire()
-    around.house.tidy("inbox", [ROW], "c")
-    assert [] == around.tidying.begun
-    around.house.turn.release()
-    assert 1 == len(around.tidying.begun)
-    assert around.house.turn.locked
-    around.tidying.end()
+    play = Play()
+    turn = keeper(play).turn
+    turn.acquire()
+    store(play, NOTICE)
+    assert [] == play.steps()
+    turn.release()
+    assert [LEARN] == play.steps()
+    assert turn.locked
+    play.hs.answer(play.step(LEARN))
 
-    assert not around.house.turn.locked
+    assert not turn.locked
 
 
-def test_whatever_fails_is_counted_and_work_begins_anew(
-    make: Callable[..., Around],
-) -> None:
+def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
     """With what is handed on next; it is the same background process to Synapse."""
-    around = make()
-    names: list[str] = []
-    processes: list[Deferred[Any]] = []
-    as_process = around.house.runtime.as_process
+    play = Play()
+    house, stages = keeper(play), counting(play, series.FAILURES, "stage")
+    house.gives_way = Mock(side_effect=chain([ZeroDivisionError], repeat(False)))
+    as_process = Mock(wraps=house.runtime.as_process)
+    house.runtime = attrs.evolve(house.runtime, as_process=as_process)
+    store(play, NOTICE)
+    assert ({"tidy": 1}, []) == (stages(), play.steps())
 
-    def noted(name: str, *work: Any) -> Deferred[Any]:
-        names.append(name)
-        processes.append(as_process(name, *work))
-        return processes[-1]
+    store(play, NEW_KEY)
+    assert 1 == len(play.steps())
+    assert 2 * ["withheld_housekeeping"] == [
+        call.args[0] for call in as_process.call_args_list
+    ]
 
-    def fail() -> bool:
-        raise RuntimeError
 
-    gives_way = around.house.gives_way
-    around.house.runtime = attrs.evolve(around.house.runtime, as_process=noted)
-    around.house.gives_way = fail
-    around.house.tidy("inbox", [ROW], "c")
-    assert {"tidy": 1} == around.failures()
-    assert [] == around.tidying.begun
-    # A process in the background must not raise.
-    assert [None] == [each.result for each in processes]
+# Redundant rows.
 
-    around.house.gives_way = gives_way
-    around.house.tidy("inbox", [ROW], "c")
-    assert 1 == len(around.tidying.begun)
-    assert 2 * ["withheld_housekeeping"] == names
+
+def test_nothing_is_asked_where_nothing_is_to_be_done(asked: Asked) -> None:
+    """As when a chore is done that has become ready too late."""
+    driven(keeper(Play()).tidying["inbox"].do_some())
+
+    assert [] == asked
+
+
+def test_a_row_that_waits_until_readers_see_the_newer_one_holds_up_no_other() -> None:
+    """Neither one whose newer row they see, nor what is to be learned."""
+    play = having("R2")
+    play.fill("R2", [NOTICE] * 2)
+    play.send(NOTICE)
+    play.begin({}, message_type="m.dummy")
+    play.hs.steps[0].hangs = True
+    play.begin(NEW_KEY)
+    play.hs.take_all_steps()
+    play.hs.pass_time(1)
+    play.begin({**NOTICE, "from_device": "another"}, "R2")
+    for _ in range(10):
+        play.hs.take_all_steps()
+        play.hs.pass_time(LOOK_AGAIN_S)
+    assert ([3, 5], [2, 6]) == (play.queued(), play.queued("R2"))
+
+    play.hs.steps[0].hangs = False
+    play.hs.come_to_rest()
+    assert [4, 5] == play.queued()
+
+
+def test_a_row_goes_for_the_newest_of_those_that_made_it_redundant(
+    asked: Asked,
+) -> None:
+    """What is in between may be gone by then; other mailboxes have rows of theirs."""
+    play = known("A", "B")
+    keeper(play).turn.acquire()
+    store(play, NEW_KEY, ["A", "B"])
+    store(play, NOTICE, "A")
+    store(play, NEW_KEY, "A")
+    keeper(play).turn.release()
+
+    assert DELETE == asked[-1][0]
+    assert [("A", 1, 4), ("B", 1, 2), ("A", 2, 4), ("A", 3, 4)] == [
+        (row.mailbox[1], row.stream_id, row.newer_stream_id) for row in asked[-1][1][1]
+    ]
+
+
+def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten() -> None:
+    """Where it is there, the older one was acknowledged in the meantime."""
+    play = known("A", "B")
+    count = counting(play, series.TIDIED, "queue")
+    keeper(play).turn.acquire()
+    store(play, NEW_KEY, ["A", "B"])
+    play.hs.rows("DELETE FROM device_inbox WHERE device_id = 'A' AND stream_id = 2")
+    play.hs.acknowledge(RECIPIENT, "B", 1)
+    keeper(play).turn.release()
+    play.hs.come_to_rest()
+
+    assert ["B"] == play.memory.devices_of(RECIPIENT)
+    assert {} == count()
+
+
+def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
+    """Its mailbox is forgotten then, and found again."""
+    play = known("A")
+    store(play, NEW_KEY, "A")
+    tidying = keeper(play).tidying["inbox"]
+    for _ in range(MOST_TRIES):
+        assert 1 == len(tidying._newer)
+        assert ["A"] == play.memory.devices_of(RECIPIENT)
+        play.hs.answer(until(play, DELETE), lost())
+
+    assert (0, {}) == (keeper(play).to_tidy, tidying._newer)
+    assert [] == play.memory.devices_of(RECIPIENT)
+
+
+def test_mailboxes_of_what_does_not_fit_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play = known("A", "B")
+    keeper(play).turn.acquire()
+    monkeypatch.setattr(shares, "MOST_OF_ONE", 1)
+    store(play, NEW_KEY, ["A", "B"])
+
+    assert ["A"] == play.memory.devices_of(RECIPIENT)
+    assert 1 == keeper(play).to_tidy == len(keeper(play).tidying["inbox"]._newer)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
+    fails: bool,
+) -> None:
+    """It stays where the question fails what became of that."""
+    vanish = RulesConfig(key_requests="vanish")
+    play = Play(sees_reads=True, rules=vanish)
+    count = counting(play, series.TIDIED, "queue")
+    play.send(REQUEST, message_type=KEY)
+    store(play, CANCELLATION, message_type=KEY)
+    play.hs.answer(until(play, DELETE))
+    answer(play, lost() if fails else None)
+    assert fails is not keeper(play).tidying["inbox"].is_ready
+    play.hs.come_to_rest()
+
+    assert ([2] if fails else []) == play.queued()
+    assert {"inbox": 1 if fails else 2} == count()
+    assert not play.memory.vanishing.awaits(R, 1)

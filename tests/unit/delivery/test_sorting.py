@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery import sorting
-from synapse_withheld.delivery.batch import WILDCARD, Batch, LocalMessages
-from synapse_withheld.delivery.sorting import Sorter
-from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
-from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.rules import decision as decisions
-from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.operators.heavy_hitters import Count
+from tests.model.door import remote_batch
+from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, WITHHELD, Play
+from tests.unit.delivery.played import counting, said
 
-SENDER, USER, OTHER = "@s:here", "@r:here", "@q:here"
-STREAM, DEVICE_LIST = 7, 5
-MOST = 3
-CONTENT = {
-    "algorithm": "m.megolm.v1.aes-sha2",
-    "code": "m.no_olm",
-    "sender_key": "key",
-    "from_device": "S1",
-}
-MESSAGE = {"content": CONTENT, "type": "m.room_key.withheld", "sender": SENDER}
-NO_NOTICE = {**MESSAGE, "content": {}}
+OTHER = "@q:here"
+MOST = 5
 
 
 @pytest.fixture(autouse=True)
@@ -32,217 +23,135 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sorting, "MOST_SORTED", MOST)
 
 
-def sorter(*, has_all_devices: bool = True) -> Sorter:
-    return Sorter(
-        "inbox",
-        has_all_devices,
-        Memory(Limits(1000), sees_reads=True, hold_s=None),
-        Ruleset.of(Config(rules=RulesConfig(withheld=True))),
-        Metrics("sorting"),
-        stream_token=lambda: STREAM,
-        device_list_id=lambda: DEVICE_LIST,
-        reader_never_acknowledges=lambda _: False,
+def known(devices: str) -> Play:
+    """Return a play in which a notice is queued for each device and another user's."""
+    play = Play()
+    for user_id, device in [*((RECIPIENT, each) for each in devices), (OTHER, "A")]:
+        play.hs.add_device(user_id, device)
+        play.send(NOTICE, device, to_user=user_id)
+    return play
+
+
+def learned(play: Play) -> str:
+    """Return the devices of which all that is queued is known."""
+    return "".join(
+        each for each in play.memory.devices_of(RECIPIENT) if play.knows(each)
     )
-
-
-def notices(**devices: list[str]) -> LocalMessages:
-    """Return a notice for some devices of users, whom their first letter names."""
-    return {
-        f"@{user}:here": dict.fromkeys(some, MESSAGE) for user, some in devices.items()
-    }
-
-
-def sort(some: Sorter, messages: LocalMessages, origin: str | None = None) -> Batch:
-    batch = Batch(messages, {}, SENDER, "room of the sender", 3.0)
-    some.sort(batch, messages, origin)
-    return batch
-
-
-def store(some: Sorter, *devices: str, user_id: str = USER) -> None:
-    """Let a notice be remembered of devices, all of whose rows are known."""
-    for stream_id, device in enumerate(devices, STREAM + 1):
-        (candidate,) = sort(some, {user_id: {device: MESSAGE}}).candidates
-        assert candidate.storing is not None
-        some.memory.settle(candidate.storing, stream_id)
-        some.memory.open((user_id, device), 0).learned = True
-
-
-def believed(some: Sorter, device: str, user_id: str = USER) -> bool:
-    """Say whether a device's notice is still believed to say it all."""
-    (candidate,) = sort(some, {user_id: {device: MESSAGE}}).candidates
-    assert candidate.storing is not None
-    some.memory.abandon(candidate.storing)
-    return candidate.collapses
-
-
-def learned(some: Sorter, *devices: str, user_id: str = USER) -> list[bool]:
-    """Say of each device whether all that is queued for it is known."""
-    mailboxes = [some.memory.peek((user_id, device)) for device in devices]
-    return [mailbox is not None and mailbox.learned for mailbox in mailboxes]
-
-
-def sorted_devices(batch: Batch) -> list[str]:
-    return [each.mailbox[1] for each in batch.candidates]
 
 
 def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
-    """In the room of who sent it, from where the streams are."""
-    some = sorter()
-    batch = sort(some, notices(r=["A"]))
+    """In the room of its sender, or of the server that could have made that up.
 
-    (candidate,) = batch.candidates
-    assert candidate.message is MESSAGE
-    assert candidate.decision is decisions.FIRST
-    assert candidate.wildcard is False
-    storing = candidate.storing
-    assert storing is not None
-    assert batch.who == storing.who
-    assert (DEVICE_LIST, 3.0) == (storing.device_list_id, storing.queued_s)
-    assert [storing] == list(some.memory._in_flight)
-    assert 1 == some.begun
-    mailbox = some.memory.peek((USER, "A"))
-    assert mailbox is not None
-    # What its device was handed before is not known.
-    assert STREAM == mailbox.handed_out
+    From where the streams are: what its device was handed before is not known.
+    """
+    play = Play()
+    play.fill("R", [{}])
+    play.hs.clock.advance(3)
+    play.begin(NOTICE)
+    play.begin(NOTICE, sender=ABROAD, edu=("there", "1"))
 
-
-def test_each_withheld_message_counts_by_its_own_code(metrics: Metrics) -> None:
-    some = sorter()
-    some.metrics = metrics
-    session = {"code": "m.unverified", "room_id": "!r", "session_id": "1"}
-    other = {**MESSAGE, "content": {**CONTENT, **session}}
-    batch = sort(some, {USER: {"A": MESSAGE, "B": other, "C": NO_NOTICE}})
-
-    assert ["A", "B"] == sorted_devices(batch)
-    sort(some, notices(r=["A", "B"]), "there")
-    assert {
-        ("m.no_olm", "local"): 1,
-        ("m.unverified", "local"): 1,
-        ("malformed", "local"): 1,
-        ("m.no_olm", "federation"): 2,
-    } == {
-        (labels["code"], labels["source"]): times
-        for labels, times in some.metrics.read(series.MESSAGES)
-    }
-    assert [("no_olm", "inbox", "spoofed_sender")] == [
-        (labels["rule"], labels["queue"], labels["reason"])
-        for labels, _ in some.metrics.read(series.DECISIONS)
+    device_list_id = play.hs.device_list_id()
+    assert [(SENDER, device_list_id, 3.0), ("there", device_list_id, 3.0)] == [
+        (each.who, each.device_list_id, each.queued_s)
+        for each in play.memory._in_flight
     ]
+    mailbox = play.memory.peek((RECIPIENT, "R"))
+    assert mailbox is not None
+    assert 1 == mailbox.handed_out
 
 
-def test_a_notice_for_all_is_in_flight_for_each_device_that_is_remembered() -> None:
-    some = sorter()
-    store(some, "A", "B")
-    batch = sort(some, notices(r=[WILDCARD]))
+def test_each_withheld_message_counts_by_its_own_code() -> None:
+    play = Play(rules=RulesConfig(withheld=True))
+    count = counting(play, series.MESSAGES, "code", "source")
+    decisions = counting(play, series.DECISIONS, "rule", "queue", "reason")
+    each = {"A": NOTICE, "B": SESSION, "C": {}}
+    play.begin_all({(RECIPIENT, device): what for device, what in each.items()})
+    play.begin(NOTICE, ["A", "B"], edu=("there", "1"))
 
-    assert ["A", "B"] == sorted_devices(batch)
-    for each in batch.candidates:
-        assert each.message is MESSAGE
-        assert each.wildcard is True
-        assert each.decision is decisions.WILDCARD
-        assert each.storing is not None
-    assert [USER] == [user_id for user_id, _ in batch.to_all]
-    assert {} == batch.unsorted
-    assert 4 == some.begun
-    # Of whom nothing is remembered, it is the first.
-    (first,) = sort(sorter(), notices(r=[WILDCARD])).candidates
-    assert ("inbox", (USER, WILDCARD)) == (first.queue, first.mailbox)
-    assert first.message is MESSAGE
+    assert {
+        "m.no_olm local": 1,
+        "m.unverified local": 1,
+        "malformed local": 1,
+        "m.no_olm federation": 2,
+    } == count()
+    assert {"no_olm inbox spoofed_sender": 2} == decisions()
 
 
-@pytest.mark.parametrize(
-    ("messages", "expected"),
-    [
-        ({USER + "\0": {"A": MESSAGE}, OTHER: {"B": MESSAGE}}, ["B"]),
-        ({USER: {"A": NO_NOTICE, "B": MESSAGE}}, ["B"]),
-        ({USER: {"B\0": MESSAGE, WILDCARD: MESSAGE, "C": MESSAGE}}, ["C"]),
-        # Which devices all are is told only where they are.
-        ({USER: {WILDCARD: MESSAGE}, OTHER: {"A": MESSAGE}}, ["A"]),
-    ],
-)
-def test_what_cannot_be_sorted_hides_nothing_behind_it(
-    messages: LocalMessages, expected: list[str]
-) -> None:
+def test_a_notice_for_all_of_whom_nothing_is_remembered_is_the_first() -> None:
+    play = Play()
+    count = counting(play, series.DECISIONS, "rule", "queue", "reason")
+    play.send(NOTICE, "*")
+
+    assert {"no_olm inbox first": 1} == count()
+    assert [Count(("no_olm", (RECIPIENT, "*")), 1, 0)] == play.tally.recipients.most(9)
+
+
+def test_what_cannot_be_sorted_hides_nothing_behind_it() -> None:
     """What is no notice, cannot be stored, or is for devices that others know."""
-    batch = sort(sorter(has_all_devices=False), messages)
+    play = known("A")
+    odd: dict[Any, Any] = {(RECIPIENT + "\0", "A"): NOTICE, (RECIPIENT, "no"): {}}
+    odd |= dict.fromkeys([(RECIPIENT, "\0"), (RECIPIENT, "\udfff")], NOTICE)
+    duplicate = play.begin_all({**odd, (RECIPIENT, "A"): NOTICE})
+    play.hs.take_all_steps()
+    assert {(RECIPIENT, "A")} == duplicate.left_out
 
-    assert expected == sorted_devices(batch)
-    assert [] == batch.to_all
+    play.send_abroad(NOTICE, "B", to_user="@b:there")
+    contents = {(ABROAD, "*"): NOTICE, ("@b:there", "B"): NOTICE}
+    batch = play.door.begin(play.traffic, remote_batch(SENDER, WITHHELD, contents))
+    play.hs.take_all_steps()
+    assert {("@b:there", "B")} == batch.left_out
 
 
-def test_a_notice_for_very_many_devices_leaves_the_others_in_doubt() -> None:
-    """They are doubted once more when it is stored; no message is counted twice."""
-    for beyond in (0, 2):
-        some = sorter()
-        devices = [f"D{number}" for number in range(MOST + beyond)]
-        store(some, *devices)
-        store(some, "A", user_id=OTHER)
-        batch = sort(some, notices(r=[WILDCARD]))
+@pytest.mark.parametrize("beyond", ["", "FG"])
+def test_a_notice_for_very_many_devices_leaves_the_others_in_doubt(beyond: str) -> None:
+    """No message is counted twice; what others are told is believed as before."""
+    play = known("ABCDE" + beyond)
+    count = counting(play, series.DECISIONS, "reason")
+    play.begin(NOTICE, "*")
+    assert "ABCDE" == learned(play)
+    play.hs.come_to_rest()
 
-        assert devices[:MOST] == sorted_devices(batch)
-        assert [True] * MOST == learned(some, *devices[:MOST])
-        assert bool(beyond) is bool(batch.unsorted)
-    assert [False, False] == learned(some, *devices[MOST:])
-    unsorted = batch.unsorted["inbox"]
-    assert (0, [USER]) == (unsorted.messages, unsorted.users)
-    assert devices[MOST:] == [mailbox.key[1] for mailbox in unsorted.mailboxes]
-    assert not believed(some, devices[-1])
-    assert believed(some, "A", OTHER)
+    assert {"wildcard": 5} == count()
+    for device in "ABCDE" + beyond:
+        assert play.begin(NOTICE, device).waited is not bool(beyond)
+    assert play.begin(NOTICE, "A", to_user=OTHER).waited
 
 
 def test_of_all_users_together_so_many_messages_are_looked_at() -> None:
-    batch = sort(sorter(), notices(r=["A", "B"], q=["A"]))
-    assert (MOST, {}) == (len(batch.candidates), batch.unsorted)
-    batch = sort(sorter(), notices(r=["A", "B"], q=["A", "B"]))
+    play = Play()
+    count = counting(play, series.DECISIONS, "reason")
+    places = [(user_id, device) for user_id in (RECIPIENT, OTHER) for device in "ABC"]
+    for most in (MOST, MOST + 1):
+        play.begin_all(dict.fromkeys(places[:most], NOTICE))
+        play.hs.come_to_rest()
 
-    unsorted = batch.unsorted["inbox"]
-    assert [] == batch.candidates
-    assert (4, [USER, OTHER], []) == (
-        unsorted.messages,
-        unsorted.users,
-        unsorted.mailboxes,
-    )
+    assert {"first": MOST, "limit": MOST + 1} == count()
 
 
-def test_what_nobody_looked_at_ends_the_belief_in_what_was_told_before() -> None:
-    """Of its sender to its users; what is known of others stays."""
-    some = sorter()
-    store(some, "A")
-    store(some, "A", user_id=OTHER)
-    batch = sort(some, notices(r=["A", "B", "C", "D"]))
-
-    assert not believed(some, "A")
-    assert believed(some, "A", OTHER)
-    (mailbox,) = batch.unsorted["inbox"].mailboxes
-    assert (USER, "A") == mailbox.key
-
-
-def test_only_mailboxes_that_it_names_are_doubted() -> None:
+@pytest.mark.parametrize(("named", "expected"), [("A", "B"), ("C", "AB"), ("*", "")])
+def test_only_mailboxes_that_it_names_are_doubted(named: str, expected: str) -> None:
     """What it names `*` for is for all of the user's, and of nobody else's."""
-    for named, expected in [
-        ("A", [False, True]),
-        ("C", [True, True]),
-        (WILDCARD, [False, False]),
-    ]:
-        some = sorter()
-        store(some, "A", "B")
-        store(some, "A", user_id=OTHER)
-        sort(some, notices(r=[named, "x", "y", "z"]))
+    play = known("AB")
+    play.begin(NOTICE, [named, *"uvwxy"])
+    mailbox = play.memory.peek((OTHER, "A"))
 
-        assert expected == learned(some, "A", "B")
-        assert [True] == learned(some, "A", user_id=OTHER)
+    assert expected == learned(play)
+    assert mailbox is not None
+    assert mailbox.learned
 
 
 @pytest.mark.parametrize(
     ("origin", "expected"), [(None, False), ("here", False), ("there", True)]
 )
-def test_what_nobody_looked_at_counts_where_its_sender_may_send_it(
+def test_what_nobody_looked_at_ends_the_belief_in_what_was_told_before(
     origin: str | None, expected: bool
 ) -> None:
-    """Or any server could end the belief in what others said."""
-    some = sorter()
-    store(some, "A")
-    batch = sort(some, notices(r=["A", "B", "C", "D"]), origin)
+    """Of its sender to its users, if that may send it: no server ends other belief."""
+    play = known("A")
+    play.begin(NOTICE, [*"ABCDEF"], edu=(origin, "1") if origin else None)
+    belief = play.memory.believe((RECIPIENT, "A"), said(), 0.0)
+    assert expected is (belief.record is not None)
+    play.hs.come_to_rest()
 
-    assert expected is believed(some, "A")
-    assert expected is ("inbox" not in batch.unsorted)
+    assert expected is play.begin(NOTICE, "A").waited
+    assert play.begin(NOTICE, "A", to_user=OTHER).waited

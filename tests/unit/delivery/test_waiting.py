@@ -6,39 +6,17 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from synapse_withheld.delivery.batch import Batch, Candidate
+from synapse_withheld.delivery.batch import Batch
 from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
-from synapse_withheld.rules import decision as decisions
-from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.rules.notice import Notice, Pair
 
 SENDER, OTHER = "@s:hs", "@t:hs"
-NOTICE = Notice(NoOlm(), Pair(SENDER, "device:S", "m.room_key.withheld"), "key", "")
-
-
-def waiting(*queues: str, users: str = "", sender: str = SENDER) -> Waiting:
-    """Return a batch with a believed duplicate for each of some queues."""
-    doubtful = [
-        Candidate(queue, ("@r:hs", "R"), NOTICE, {}, decisions.DUPLICATE)
-        for queue in queues
-    ]
-    batch = Batch({user: {"R": {}} for user in users}, {}, sender, "who", 0.0)
-    return Waiting(batch, doubtful, lambda: None, is_stored=False)
 
 
 def enter(room: WaitingRoom, users: str, sender: str = SENDER) -> Waiting:
-    item = waiting("inbox", users=users, sender=sender)
+    batch = Batch({user: {"R": {}} for user in users}, {}, sender, "who", 0.0)
+    item = Waiting(batch, [], lambda: None, is_stored=False)
     room.enter(item)
     return item
-
-
-def test_what_is_not_answered_is_kept_by_queue() -> None:
-    item = waiting("inbox", "outbox", "inbox")
-    first, second, third = item.doubtful
-
-    assert ("who", 3) == (item.who, item.left)
-    unanswered = {queue: list(some) for queue, some in item.unanswered.items()}
-    assert {"inbox": [first, third], "outbox": [second]} == unanswered
 
 
 def test_who_waits_is_told_apart_and_nothing_is_kept_of_who_left() -> None:

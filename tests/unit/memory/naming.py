@@ -9,14 +9,20 @@ from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.notice import ANY, Notice, Pair
 from synapse_withheld.rules.redundant import Row
-from synapse_withheld.rules.requests import CANCELLATION, REQUEST, KeyRequests
+from synapse_withheld.rules.requests import (
+    CANCELLATION,
+    REQUEST,
+    CancellableRule,
+    KeyRequests,
+)
 from synapse_withheld.rules.withheld import SessionWithheld
 
 R1: MailboxKey = ("@r:hs", "D1")
 R2: MailboxKey = ("@r:hs", "D2")
 SENDER, OTHER = "@s:hs", "@t:hs"
+KEYS = KeyRequests()
 
 
 def memory(limits: Limits | None = None, **changed: Any) -> Memory:
@@ -37,24 +43,25 @@ def scoped(key: str = "k1") -> Notice:
     return no_olm(key, "scoped")
 
 
-def withheld(
-    session: str = "1", code: str = "m.unverified", *, sender: str = SENDER
-) -> Notice:
+def withheld(session: str = "1", code: str = "m.unverified") -> Notice:
     scope = ("!room", session, "k1")
-    pair = Pair(sender, "device:A", "m.room_key.withheld", scope)
+    pair = Pair(SENDER, "device:A", "m.room_key.withheld", scope)
     return Notice(SessionWithheld(), pair, "k1", code)
 
 
 def request(
-    request_id: str = "1", content: str = "c", *, sender: str = SENDER
+    content: str = "c",
+    request_id: str = "1",
+    variant: str = REQUEST,
+    *,
+    rule: CancellableRule = KEYS,
 ) -> Notice:
-    pair = Pair(sender, "A", "m.room_key_request", (request_id,))
-    return Notice(KeyRequests(), pair, content, REQUEST)
-
-
-def cancellation(request_id: str = "1") -> Notice:
     pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
-    return Notice(KeyRequests(), pair, "cancelled", CANCELLATION)
+    return Notice(rule, pair, content, variant)
+
+
+def cancellation(request_id: str = "1", *, rule: CancellableRule = KEYS) -> Notice:
+    return request(ANY, request_id, CANCELLATION, rule=rule)
 
 
 def begin(of: Memory, notice: Notice, key: MailboxKey = R1) -> Record:

@@ -10,6 +10,7 @@ from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
+from synapse_withheld.rules.requests import VerificationRequests
 from tests.unit.memory.naming import (
     OTHER,
     R1,
@@ -30,6 +31,8 @@ from tests.unit.memory.naming import (
     withheld,
 )
 
+FOUND: MailboxKey = (R1[0], "found")
+
 
 def why(
     of: Memory, notice: Notice | None = None, now_s: float = 0.0, key: MailboxKey = R1
@@ -37,6 +40,9 @@ def why(
     decided, record = of.believe(key, notice or no_olm(), now_s)
     assert (record is not None) == (decided is decision.DUPLICATE)
     return decided
+
+
+VERIFY = VerificationRequests()
 
 
 @pytest.mark.parametrize(
@@ -48,63 +54,61 @@ def why(
         (no_olm(), scoped(), decision.DUPLICATE, False),
         (scoped(), scoped(), decision.DUPLICATE, True),
         (scoped(), no_olm(), decision.SCOPE, True),
+        (scoped(), no_olm("k2"), decision.NEW_KEY, True),
+        (scoped(), scoped("k2"), decision.NEW_KEY, True),
         (no_olm(), scoped("k2"), decision.NOT_REPEATED, False),
         (withheld(), withheld(), decision.DUPLICATE, True),
         (withheld(), withheld(code="m.blacklisted"), decision.NEW_CODE, True),
         (withheld(), no_olm(), decision.FIRST, False),
         (request(), request(), decision.REPEATED, True),
-        (request(), request(content="other"), decision.NOT_REPEATED, False),
+        (request(), request("other"), decision.NOT_REPEATED, False),
         (request(), cancellation(), decision.CANCELLED, True),
         (cancellation(), request(), decision.NOT_REPEATED, False),
         (cancellation(), cancellation(), decision.REPEATED, True),
+        # A client may show the reason of each.
+        (request(rule=VERIFY), cancellation(rule=VERIFY), decision.CANCELLED, True),
+        (
+            cancellation(rule=VERIFY),
+            cancellation(rule=VERIFY),
+            decision.NOT_REPEATED,
+            False,
+        ),
     ],
 )
 def test_what_is_queued_says_as_much_or_not_and_goes_or_stays(
     queued: Notice, notice: Notice, expected: Decision, goes: bool
 ) -> None:
-    """Where it was seen being stored; also where a mailbox is not learned yet."""
+    """Where it was seen being stored, also where a mailbox is not learned yet.
+
+    What was found in the database stands for nothing: nobody knows what passed since,
+    nor whether its sender sent it.
+    """
     of = memory()
-    of.open(R2, 0)
-    for key in (R1, R2):
-        store(of, queued, 5, key)
+    for key in (R1, R2, FOUND):
+        of.open(key, 0)
+        if key is FOUND:
+            learn(of, (5, queued), key=key)
+            if expected is decision.DUPLICATE:
+                expected = decision.REPEATED
+        else:
+            store(of, queued, 5, key)
         assert expected is why(of, notice, key=key)
 
         assert ([(5, 6)] if goes else []) == store(of, notice, 6, key)
         assert ([6] if goes else [5, 6]) == stream_ids(of, key)
 
 
-def test_of_several_rows_that_say_it_the_newest_is_believed() -> None:
-    """Here one that names nothing and one that names a session."""
+def test_the_newest_row_has_the_last_word() -> None:
+    """However it came there: an older one does not say what a reader sees last."""
     of = memory()
     store(of, no_olm(), 5)
     store(of, scoped(), 6)
-
     assert records(of) == [
         of.believe(R1, notice, 0.0).record for notice in (no_olm(), scoped())
     ]
-
-
-def test_what_was_found_in_the_database_is_not_believed() -> None:
-    """Nobody knows what passed since it was stored, nor whether its sender sent it.
-
-    So two keys stay until a newer one is seen arriving.
-    """
-    of = memory()
-    learn(of, (5, no_olm()))
-    assert decision.REPEATED is why(of)
-    assert [] == learn(of, (6, no_olm("k2")))
-    assert decision.NEW_KEY is why(of)
-
-    assert [(5, 7), (6, 7)] == store(of, no_olm("k3"), 7)
-
-
-def test_a_newer_row_with_another_key_has_the_last_word() -> None:
-    """However it came there: the older one does not say what a reader sees last."""
-    of = memory()
-    store(of, no_olm(), 5)
     learn(of, (7, no_olm("k2")))
 
-    assert [5, 7] == stream_ids(of)
+    assert [5, 6, 7] == stream_ids(of)
     assert decision.NEW_KEY is why(of)
 
 
@@ -194,31 +198,12 @@ def test_rows_may_be_settled_in_another_order_than_they_were_stored() -> None:
         assert (expected, [6]) == (pairs(found), stream_ids(of))
 
 
-def test_a_row_that_holds_more_is_left_alone() -> None:
-    """Nothing else in it may go; what is newer stands for it."""
+def test_all_of_a_mailbox_is_of_one_object() -> None:
+    """That takes less room."""
     of = memory()
-    store(of, no_olm(), 5, only_one_in_row=False)
-
-    assert [] == store(of, no_olm(), 6)
-    assert [(6, 7)] == store(of, no_olm(), 7)
-
-
-def test_what_is_settled_is_known_as_it_was_sorted() -> None:
-    """Its time, its device's, and whose room it takes."""
-    of = memory()
-    storing = of.begin((R1[0], R1[1]), no_olm(), "hs", 7, 1.5)
-    assert [] == of.settle(storing, 5)
+    store(of, no_olm(), 5, (R1[0], R1[1]))
 
     (record,) = records(of)
-    assert (5, "hs", 7, 1.5) == (
-        record.stream_id,
-        record.who,
-        record.device_list_id,
-        record.queued_s,
-    )
-    assert record.seen_arriving
-    assert record.only_one_in_row
-    # One object for all of a mailbox takes less room.
     assert record.mailbox is R1
 
 
@@ -263,14 +248,14 @@ def test_what_is_found_is_remembered_beside_what_is_known() -> None:
 def test_what_is_stale_goes_for_anything_newer_in_the_mailbox() -> None:
     """Also where the memory saw it being stored."""
     of = memory()
-    store(of, request("2"), 5)
-    rows = [Row(4, request(), stale=True), Row(5, request("2"), stale=True)]
+    store(of, request("c", "2"), 5)
+    rows = [Row(4, request(), stale=True), Row(5, request("c", "2"), stale=True)]
     superseded = of.learn(of.open(R1, 0), rows, 8, last=True)
 
     assert [Superseded(R1, 4, 8), Superseded(R1, 5, 8)] == superseded
     assert 0 == of.pairs
     # Also for what was stored since the mailbox was looked at.
-    store(of, request(content="other"), 9)
+    store(of, request("other"), 9)
     assert [(4, 9)] == pairs(of.learn(of.open(R1, 0), rows[:1], 4, last=True))
 
 
@@ -295,23 +280,17 @@ def test_a_mailbox_is_learned_with_its_last_page() -> None:
     assert ([8], True) == (stream_ids(of, R2), is_learned(of, R2))
 
 
-def test_a_user_has_the_devices_whose_mailboxes_are_remembered() -> None:
+def test_nothing_is_left_of_what_is_forgotten() -> None:
+    """But what is in flight: it is lost once it is stored."""
     of = memory()
     of.open(R2, 0)
     of.open(("@q:hs", "D1"), 0)
     assert ["D1", "D2"] == of.devices_of("@r:hs")
-    of.forget(R1)
-    of.forget(R1)
-
+    for _ in range(2):
+        of.forget(R1)
     assert ["D2"] == of.devices_of("@r:hs")
-    assert [] == of.devices_of("@nobody:hs")
-
-
-def test_nothing_is_left_of_what_is_forgotten() -> None:
-    """But what is in flight: it is lost once it is stored."""
-    of = memory()
-    store(of, no_olm(), 5)
-    storing = begin(of, no_olm())
+    store(of, no_olm(), 5, R2)
+    storing = begin(of, no_olm(), R2)
     of.clear()
     assert (0, 0, []) == (len(of), of.pairs, of.devices_of("@r:hs"))
     assert 1 == of.rearm_users(R1[0], SENDER)
@@ -337,8 +316,8 @@ def test_an_olm_message_to_the_device_rearms_its_pair() -> None:
     of = memory()
     of.open(R2, 0)
     store(of, no_olm(), 5)
-    store(of, request(content="k2"), 6)
-    begin(of, request(content="k2"))
+    store(of, request("k2"), 6)
+    begin(of, request("k2"))
     assert 0 == of.rearm_device(R1, SENDER, "k2")
     assert 0 == of.rearm_device(R1, OTHER, "k1")
     assert 0 == of.rearm_device(R2, SENDER, "k1")

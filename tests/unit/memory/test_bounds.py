@@ -49,9 +49,9 @@ def test_a_hundred_sessions_do_not_push_out_the_one_plain_notice() -> None:
 def test_a_sender_may_have_more_requests() -> None:
     of = memory()
     for number in range(MOST_REQUESTS_OF_SENDER):
-        store(of, request(str(number)), number + 1)
+        store(of, request("c", str(number)), number + 1)
     assert is_learned(of)
-    store(of, request("one more"), 9999)
+    store(of, request("c", "one more"), 9999)
 
     assert MOST_REQUESTS_OF_SENDER == of.pairs
     assert 2 == stream_ids(of)[0]

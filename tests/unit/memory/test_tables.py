@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.memory.tables.between import Between
 from synapse_withheld.memory.tables.mailbox import ByWho
 from synapse_withheld.memory.tables.records import (
     ByAge,
@@ -71,7 +70,7 @@ def test_what_one_sender_has_is_told_alike_of_few_and_of_many(number: int) -> No
     """By rule, the oldest first, and by key; requests are of no key."""
     told = [no_olm("k1", device=f"A{each}") for each in range(number)]
     others = [no_olm("k2", device=f"B{each}") for each in range(number)]
-    asked = [request(str(each), "k3") for each in range(number)]
+    asked = [request("k3", str(each)) for each in range(number)]
     some = [record(n, notice=each) for n, each in enumerate([*told, *others, *asked])]
     sender = Sender([some[0]])
     for each in some[1:]:
@@ -92,19 +91,3 @@ def test_what_one_sender_has_is_told_alike_of_few_and_of_many(number: int) -> No
     for each in some[number:]:
         sender.remove(each)
     assert {} == sender._rearmed
-
-
-def test_a_number_is_of_its_two_ends_as_long_as_anything_is_there() -> None:
-    """Or whoever sends Olm messages would fill the memory with them."""
-    between: Between[str] = Between()
-    for ends in ("ab", "ab", "ac"):
-        between.add(ends)
-    assert [2, 0] == [between.rearm(ends, 7) for ends in ("ab", "bc")]
-    between.add("bc")
-    assert [7, 0, 0] == [between.number(ends) for ends in ("ab", "ac", "bc")]
-    between.remove("ab")
-    assert 7 == between.number("ab")
-    between.remove("ab")
-
-    assert 0 == between.number("ab")
-    assert 2 == len(between)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import MOST_OF_PAIR
-from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
-from synapse_withheld.rules.requests import (
-    CANCELLATION,
-    REQUEST,
-    KeyRequests,
-)
+from synapse_withheld.rules.requests import KeyRequests
 from tests.unit.memory import naming
-from tests.unit.memory.naming import R1, SENDER, begin, records, store, stream_ids
+from tests.unit.memory.naming import R1, begin, records, store, stream_ids
 
 RULE = KeyRequests(vanishes=True)
+request = partial(naming.request, rule=RULE)
+cancellation = partial(naming.cancellation, rule=RULE)
 
 # Where the stream is when the mailbox is opened, and when a row is pushed out.
 OPENED, PUSHED_OUT = 10, 50
@@ -34,16 +34,6 @@ def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
 def read_to_the_end(of: Memory, *found: tuple[int, Notice]) -> None:
     naming.learn(of, *found)
     of.vanishing.note_whole(of.open(R1, OPENED))
-
-
-def request(content: str = "c", request_id: str = "1") -> Notice:
-    pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
-    return Notice(RULE, pair, content, REQUEST)
-
-
-def cancellation(request_id: str = "1") -> Notice:
-    pair = Pair(SENDER, "A", "m.room_key_request", (request_id,))
-    return Notice(RULE, pair, "cancelled", CANCELLATION)
 
 
 def play(of: Memory, script: str) -> list[int]:
@@ -79,61 +69,50 @@ def play(of: Memory, script: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("fact", "script", "expected"),
+    ("whole", "fact", "script", "expected"),
     [
-        ("it vanishes once its request went", "r11 c12 g11", [12]),
-        ("one of nothing stays", "c11 c12 g11", []),
-        ("all requests have to go", "r11a r12b c13 g12", []),
-        ("then it vanishes", "r11a r12b c13 g12 g11", [13]),
+        (True, "it vanishes once its request went", "r11 c12 g11", [12]),
+        (True, "one of nothing stays", "c11 c12 g11", []),
+        (True, "all requests have to go", "r11a r12b c13 g12", []),
+        (True, "then it vanishes", "r11a r12b c13 g12 g11", [13]),
         # It would be left, since what makes it redundant would be gone.
-        ("an older one has to go first", "r11 c12 c13 g11", []),
-        ("then the newer one vanishes", "r11 c12 c13 g11 g12", [13]),
+        (True, "an older one has to go first", "r11 c12 c13 g11", []),
+        (True, "then the newer one vanishes", "r11 c12 c13 g11 g12", [13]),
         # A deletion of the device dooms it: what has to do with that is left alone.
-        ("it stays where one request stays", "r11a r12b c13 k11 g12", []),
+        (True, "it stays where one request stays", "r11a r12b c13 k11 g12", []),
         # Whoever was handed a request needs to hear that it is taken back.
-        ("a read of the lowest counts", "r11 r12 c13 R11 g11 g12", []),
-        ("one of less does not", "r11 r12 c13 R10 g11 g12", [13]),
-        ("until it is gone", "r11 c12 R12 g11", []),
-        ("what was handed out, and repeated", "r11 R11 r12 g11 c13 g12", []),
-        ("or taken back and repeated", "r11 R11 c12 g11 r13 c14 g12 g13", []),
-        ("what was not handed out, and repeated, stays", "r11 c12 r13 g11", [12]),
-        ("and may be taken back", "r11 c12 r13 g11 c14 g13", [12, 14]),
+        (True, "a read of the lowest counts", "r11 r12 c13 R11 g11 g12", []),
+        (True, "one of less does not", "r11 r12 c13 R10 g11 g12", [13]),
+        (True, "until it is gone", "r11 c12 R12 g11", []),
+        (True, "what was handed out, and repeated", "r11 R11 r12 g11 c13 g12", []),
+        (True, "or taken back and repeated", "r11 R11 c12 g11 r13 c14 g12 g13", []),
+        (True, "what was not handed out, and repeated, stays", "r11 c12 r13 g11", [12]),
+        (True, "and may be taken back", "r11 c12 r13 g11 c14 g13", [12, 14]),
         # What is older may have been handed out by an earlier process.
-        ("what was found below the position counts", "f10 r12 g10 c13 g12", []),
-        ("above it does not", "f11 r12 g11 c13 g12", [13]),
-        ("nothing vanishes in doubt", "r11 c12 d g11", []),
-        ("until all is known again", "r11 c12 d g11 w", [12]),
-        ("and each doubt counts", "d w r11 c12 d g11", []),
+        (True, "what was found below the position counts", "f10 r12 g10 c13 g12", []),
+        (True, "above it does not", "f11 r12 g11 c13 g12", [13]),
+        (True, "nothing vanishes in doubt", "r11 c12 d g11", []),
+        (True, "until all is known again", "r11 c12 d g11 w", [12]),
+        (True, "and each doubt counts", "d w r11 c12 d g11", []),
+        # As where a mailbox is too large to be read to its end.
+        (False, "nothing vanishes", "r11 c12 g11", []),
+        (False, "until all is known", "r11 c12 g11 w", [12]),
+        (False, "unless there was more", "r11 c12 g11 f5b", []),
+        (False, "which may have been handed out", "r11 c12 g11 f5b g5", []),
+        (False, "a read until then counts", "r11 c12 g11 R12 w", []),
+        (False, "and so does what is to go", "r11 c12 g11 r13 c14 w", []),
+        (False, "until it is gone", "r11 c12 g11 r13 c14 w g12 g13", [14]),
     ],
 )
-def test_where_all_that_is_queued_is_known(
-    fact: str, script: str, expected: list[int]
+def test_a_cancellation_vanishes_once_no_request_can_be_handed_out(
+    whole: bool, fact: str, script: str, expected: list[int]
 ) -> None:
-    """Nothing is remembered of what vanishes, and it is to be deleted once."""
-    of = memory()
+    """Where all that is queued is known: then nothing is remembered of it."""
+    of = memory(whole=whole)
     assert expected == play(of, script), fact
 
     assert not set(expected) & set(stream_ids(of))
     assert 0 == len(of.vanishing)
-
-
-@pytest.mark.parametrize(
-    ("fact", "script", "expected"),
-    [
-        ("nothing vanishes", "r11 c12 g11", []),
-        ("until all is known", "r11 c12 g11 w", [12]),
-        ("unless there was more", "r11 c12 g11 f5b", []),
-        ("which may have been handed out", "r11 c12 g11 f5b g5", []),
-        ("a read until then counts", "r11 c12 g11 R12 w", []),
-        ("and so does what is to go", "r11 c12 g11 r13 c14 w", []),
-        ("until it is gone", "r11 c12 g11 r13 c14 w g12 g13", [14]),
-    ],
-)
-def test_where_not_all_that_is_queued_is_known(
-    fact: str, script: str, expected: list[int]
-) -> None:
-    """As where a mailbox is too large to be read to its end."""
-    assert expected == play(memory(whole=False), script), fact
 
 
 def test_where_no_request_went_nothing_vanishes_though_nothing_was_read() -> None:
@@ -178,20 +157,16 @@ def test_a_request_that_is_settled_after_its_cancellation_is_waited_for() -> Non
     assert [13] == play(of, "g12")
 
 
-def push_out(of: Memory) -> None:
+def test_a_pair_that_was_pushed_out_counts_as_handed_out() -> None:
+    """Its first request was, and is gone; what is found again looks unread."""
+    of = memory()
+    play(of, "r11 R11 r12 g11")
     for number in range(1000):
         store(of, request("c", f"other {number}"), 100 + number)
     assert 12 not in stream_ids(of)
     # So that there is room again.
     for record in records(of)[:10]:
         of.drop(R1, record)
-
-
-def test_a_pair_that_was_pushed_out_counts_as_handed_out() -> None:
-    """Its first request was, and is gone; what is found again looks unread."""
-    of = memory()
-    play(of, "r11 R11 r12 g11")
-    push_out(of)
     assert [] == play(of, "f12 c1200 g12")
     # What is asked for after that is not touched by it.
     store(of, request("c", "new"), 1201)
@@ -211,11 +186,8 @@ def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
 
 def test_where_nothing_vanishes_nothing_is_noted() -> None:
     """With `true`, and where no read is seen; though rows go and are pushed out."""
-
-    def lasting(content: str) -> Notice:
-        return naming.request("1", content)
-
-    for of, asked in [(memory(), lasting), (naming.memory(), request)]:
+    for of, rule in [(memory(), naming.KEYS), (naming.memory(), RULE)]:
+        asked = partial(naming.request, rule=rule)
         store(of, naming.no_olm(), 10)
         store(of, asked("c"), 11)
         store(of, asked("c"), 12)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from synapse_withheld.config import Config
 from synapse_withheld.rules.content import (
@@ -16,6 +14,7 @@ from synapse_withheld.rules.content import (
     read_olm,
     without_tracing,
 )
+from synapse_withheld.rules.identifiers import is_from, server_of
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
 
@@ -110,27 +109,6 @@ def test_the_first_value_to_follow_a_message_by_is_left_out_unless_escaped(
     assert text(left) == without_tracing(text(values))
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
-)
-KEYS = ["algorithm", "code", "sender_key", "from_device", "ciphertext", "action"]
-VALUES = ["m.no_olm", "m.megolm.v1.aes-sha2", "m.olm.v1", "request"]
-
-
-@given(
-    anything
-    | st.dictionaries(st.sampled_from(KEYS), anything | st.sampled_from(VALUES))
-)
-def test_no_content_raises(contents: object) -> None:
-    """Recognition takes whatever JSON can hold."""
-    read_olm(contents)
-    code_of(contents)
-    for message_type in [*RULES.types, "m.of_no_rule"]:
-        RULES.read("@s:hs", message_type, contents)
-
-
 # Python 3.12 and newer go down some ten thousand levels.
 deep: dict[str, Any] = {}
 for _ in range(100_000):
@@ -165,3 +143,21 @@ def test_a_malformed_request_is_not_named(message_type: str) -> None:
     assert RULES.read("@s:hs", message_type, well_formed) is not None
     for each in changed:
         assert RULES.read("@s:hs", message_type, each) is None
+
+
+@pytest.mark.parametrize(
+    ("user_id", "server"),
+    [
+        ("@a:here", "here"),
+        ("@a:here:8448", "here:8448"),
+        ("@a:[::1]:8448", "[::1]:8448"),
+        ("@a", ""),
+        ("", ""),
+    ],
+)
+def test_the_server_is_what_follows_the_first_colon(user_id: str, server: str) -> None:
+    """Ports and addresses have colons of their own; what a client sends is ours."""
+    assert server == server_of(user_id)
+    assert is_from(user_id, server)
+    assert is_from(user_id, None)
+    assert not is_from(user_id, "elsewhere")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -40,7 +41,12 @@ class Message:
     stale: bool = False
 
 
-# The reference.
+def makes_redundant(newer: Message, older: Message, merges: bool) -> bool:
+    said = [
+        {"sender": each.sender, "type": each.type, "content": each.content}
+        for each in (older, newer)
+    ]
+    return goes(*said, merge_scopes=merges, newer_seen=newer.seen)
 
 
 def reference(messages: list[Message], newest_id: int, *, merges: bool) -> set[int]:
@@ -52,17 +58,6 @@ def reference(messages: list[Message], newest_id: int, *, merges: bool) -> set[i
     }
 
 
-def makes_redundant(newer: Message, older: Message, merges: bool) -> bool:
-    said = [
-        {"sender": each.sender, "type": each.type, "content": each.content}
-        for each in (older, newer)
-    ]
-    return goes(*said, merge_scopes=merges, newer_seen=newer.seen)
-
-
-# What is asked.
-
-
 def rows_of(messages: list[Message], *, merges: bool = True) -> list[Row]:
     rows = []
     for number, each in enumerate(messages, 1):
@@ -70,18 +65,6 @@ def rows_of(messages: list[Message], *, merges: bool = True) -> list[Row]:
         assert notice is not None
         rows.append(Row(number, notice, each.seen, each.stale))
     return rows
-
-
-def gone(*messages: Message, merges: bool = True, more: int = 0) -> dict[int, int]:
-    """Return which of a mailbox's messages may go, and for which others.
-
-    Args:
-        messages: The oldest first; numbered from 1.
-        merges: Whether scopes are merged.
-        more: How many rows without a notice come after them.
-    """
-    rows = rows_of(list(messages), merges=merges)
-    return dict(redundant(rows, len(messages) + more))
 
 
 # Few of everything, so that they meet.
@@ -166,7 +149,11 @@ KINDS = st.one_of(
 def test_what_may_go_is_what_the_table_says(
     messages: list[Message], more: int, merges: bool
 ) -> None:
-    """Each row for a newer one that stays itself, and in the order of the rows."""
+    """Each row for a newer one that stays itself, and in the order of the rows.
+
+    So a second look finds nothing, whatever went in between, and who has only what
+    earlier ones left finds what is found at once.
+    """
     newest_id = len(messages) + more
     rows = rows_of(messages, merges=merges)
     found = redundant(rows, newest_id)
@@ -178,6 +165,7 @@ def test_what_may_go_is_what_the_table_says(
         assert older < newer <= newest_id
         assert newer not in expected
         if messages[older - 1].stale:
+            assert newest_id == newer
             continue
         # By way of others that go, at most.
         assert newer == newest_id or _leads_to(newer, older, messages, merges)
@@ -194,36 +182,6 @@ def _leads_to(newer: int, older: int, messages: list[Message], merges: bool) -> 
     return newer in reached
 
 
-@given(KINDS, st.integers(0, 1), st.booleans())
-def test_of_what_stays_nothing_may_go(
-    messages: list[Message], more: int, merges: bool
-) -> None:
-    """So that a second look finds nothing, whatever went in between."""
-    rows = rows_of(messages, merges=merges)
-    newest_id = len(messages) + more
-    may_go = {older for older, _ in redundant(rows, newest_id)}
-    stay = [row for row in rows if row.stream_id not in may_go]
-
-    assert [] == redundant(stay, newest_id)
-
-
-@given(KINDS, st.booleans())
-def test_settling_one_by_one_leaves_what_is_found_at_once(
-    messages: list[Message], merges: bool
-) -> None:
-    """Though whoever settles has only what earlier ones left."""
-    fresh = [attrs.evolve(each, stale=False) for each in messages]
-    rows = rows_of(fresh, merges=merges)
-    left: list[Row] = []
-    for row in rows:
-        left.append(row)
-        may_go = {older for older, _ in redundant(left, row.stream_id)}
-        left = [each for each in left if each.stream_id not in may_go]
-    may_go = {older for older, _ in redundant(rows, len(rows))}
-
-    assert left == [row for row in rows if row.stream_id not in may_go]
-
-
 @given(st.lists(MESSAGES, max_size=12), st.booleans())
 def test_no_slots_left_means_that_rows_stay(
     messages: list[Message], merges: bool
@@ -236,78 +194,32 @@ def test_no_slots_left_means_that_rows_stay(
         assert found <= everything
 
 
-def test_slots_of_all_that_was_seen_are_counted_together() -> None:
-    one, two, three = (key_request(body=body) for body in "123")
-    rows = rows_of([one, two, three, three, two, one])
-    walk = Backwards(6, most_slots=2)
-
-    expected = [None, None, None, None, 5, 6]
-    assert expected == [walk.judge(row) for row in rows[::-1]]
-
-
-def test_copies_take_no_more_slots() -> None:
-    """There is room for others beside any number of them."""
-    rows = rows_of([key_request(body="1")] * 2 + [key_request(body="2")] * 3)
-    walk = Backwards(5, most_slots=2)
-
-    assert [None, 5, 5, None, 2] == [walk.judge(row) for row in rows[::-1]]
+def requests(bodies: str) -> list[Row]:
+    """Return the rows of requests of one pair, each with its body."""
+    about = {"action": "request", "requesting_device_id": "D", "request_id": "1"}
+    return rows_of(
+        [Message("@s:hs", KEY_REQUEST, {**about, "body": body}) for body in bodies]
+    )
 
 
-def no_olm(key: str = "key1", *, seen: bool = False, **more: Any) -> Message:
-    content = {
-        "algorithm": "m.megolm.v1.aes-sha2",
-        "code": "m.no_olm",
-        "sender_key": key,
-        "from_device": "D",
-        **more,
-    }
-    said = {name: value for name, value in content.items() if value is not None}
-    return Message("@s:hs", WITHHELD, said, seen)
+@pytest.mark.parametrize(
+    ("bodies", "expected"),
+    [
+        # Of all that was seen together.
+        ("123321", [None, None, None, None, 5, 6]),
+        # Copies take no more: there is room for others beside any number of them.
+        ("11222", [None, 5, 5, None, 2]),
+    ],
+)
+def test_so_many_slots_are_taken(bodies: str, expected: list[int | None]) -> None:
+    walk = Backwards(len(bodies), most_slots=2)
 
-
-def key_request(action: str = "request", **more: Any) -> Message:
-    content = {"action": action, "requesting_device_id": "D", "request_id": "1"}
-    return Message("@s:hs", KEY_REQUEST, {**content, **more})
-
-
-def verification(kind: str = VERIFICATION_REQUEST, **more: Any) -> Message:
-    content = {"transaction_id": "1", "from_device": "D", **more}
-    return Message("@s:hs", kind, content)
-
-
-def stale(message: Message) -> Message:
-    return attrs.evolve(message, stale=True)
-
-
-TAKEN_BACK = key_request("request_cancellation")
-VERIFICATION_CANCELLED = verification(VERIFICATION_CANCEL)
-
-
-def test_nobody_makes_redundant_what_others_sent() -> None:
-    """Nor does the older type what is of the stable one."""
-    seen = no_olm(seen=True)
-
-    assert {} == gone(seen, attrs.evolve(seen, sender="@t:hs"))
-    assert {} == gone(seen, attrs.evolve(seen, type=OLDER_WITHHELD))
-    assert {} == gone(key_request(), attrs.evolve(TAKEN_BACK, type=SECRET_REQUEST))
-    cancelled = attrs.evolve(VERIFICATION_CANCELLED, sender="@r:hs")
-    assert {} == gone(verification(), cancelled)
-
-
-def test_what_is_stale_goes_for_anything_newer() -> None:
-    """But for that there has to be something; its cancellation stays."""
-    assert {} == gone(stale(verification()))
-    assert {1: 2} == gone(stale(verification()), more=1)
-    assert {1: 2} == gone(stale(key_request()), no_olm())
-    assert {1: 3} == gone(stale(verification()), VERIFICATION_CANCELLED, no_olm())
-    # The newest stays, and says the same.
-    assert {1: 2} == gone(stale(verification()), stale(verification()))
+    assert expected == [walk.judge(row) for row in requests(bodies)[::-1]]
 
 
 def test_a_row_costs_the_same_however_many_its_pair_has() -> None:
-    requests = [key_request(body=str(number)) for number in range(2000)]
-    walk = Backwards(len(requests))
-    rows = rows_of(requests)
+    rows = requests("".join(map(chr, range(1000, 3000))))
+    walk = Backwards(len(rows))
 
     for row in rows[::-1]:
         assert walk.judge(row) is None

@@ -16,29 +16,24 @@ from tests.harness.rules import EVERY_RULE
 from tests.unit.rules.test_redundant import MESSAGES, Message
 
 EVERYTHING = Ruleset.of(Config(rules=EVERY_RULE))
-NAMES = [each.name for each in attrs.fields(RulesConfig)]
 
 
 def test_every_name_of_the_configuration_is_a_rule() -> None:
-    assert NAMES == [rule.name for rule in EVERYTHING.rules]
+    """Of which one is on by default."""
+    names = [each.name for each in attrs.fields(RulesConfig)]
+
+    assert names == [rule.name for rule in EVERYTHING.rules]
+    assert (NoOlm(),) == Ruleset.of(Config()).rules
+    assert (NoOlm(merge_scopes=False),) == Ruleset.of(Config(merge_scopes=False)).rules
 
 
 @pytest.mark.parametrize("chosen", [True, "vanish"])
 @pytest.mark.parametrize("name", ["key_requests", "secret_requests"])
-def test_cancellations_vanish_where_that_is_chosen(
-    name: str, chosen: bool | str
-) -> None:
-    changed: dict[str, Any] = {name: chosen}
-    rules = attrs.evolve(EVERY_RULE, **changed)
+def test_cancellations_vanish_where_that_is_chosen(name: str, chosen: Any) -> None:
+    rules = Ruleset.of(Config(rules=attrs.evolve(EVERY_RULE, **{name: chosen}))).rules
 
-    assert ([name] if chosen == "vanish" else []) == [
-        rule.name for rule in Ruleset.of(Config(rules=rules)).rules if rule.vanishes
-    ]
-
-
-def test_by_default_there_is_one_rule() -> None:
-    assert (NoOlm(),) == Ruleset.of(Config()).rules
-    assert (NoOlm(merge_scopes=False),) == Ruleset.of(Config(merge_scopes=False)).rules
+    expected = [name] if chosen == "vanish" else []
+    assert expected == [rule.name for rule in rules if rule.vanishes]
 
 
 def test_where_types_say_enough_no_code_is_looked_for() -> None:

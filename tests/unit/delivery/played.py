@@ -1,0 +1,83 @@
+"""What tests share that play with the parts of a delivery put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Callable
+
+import prometheus_client
+
+from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
+from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.notice import Notice
+from tests.model.homeserver import Step
+from tests.model.play import CONFIRM, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
+
+
+def having(*devices: str, **config: Any) -> Play:
+    """Return a play in which the recipient has some more devices."""
+    play = Play(**config)
+    for device in devices:
+        play.hs.add_device(RECIPIENT, device)
+    return play
+
+
+def known(*devices: str, **config: Any) -> Play:
+    """Return a play in which a notice is queued for each device."""
+    play = having(*devices, **config)
+    play.send(NOTICE, [*devices])
+    return play
+
+
+def said(sender: str = SENDER) -> Notice:
+    """Return the notice that is sent, as it is recognised."""
+    found = NoOlm().read(sender, WITHHELD, NOTICE)
+    assert found is not None
+    return found
+
+
+def stored(play: Play) -> None:
+    """Let what is being stored be stored, and nothing else happen."""
+    for step in ("store", "stored"):
+        play.hs.answer(play.step(step))
+
+
+def store(play: Play, content: Any, to: str | list[str] = "R", **more: Any) -> None:
+    play.begin(content, to, **more)
+    stored(play)
+
+
+def until(play: Play, name: str) -> Step:
+    """Let happen what does until a statement waits, for some seconds; return that."""
+    for _ in range(1000):
+        if name in play.steps():
+            break
+        if play.hs.steps:
+            play.hs.take_step()
+        else:
+            play.hs.pass_time(0.01)
+    return play.step(name)
+
+
+def answer(play: Play, error: Exception | None = None) -> None:
+    """Answer the statement that confirms, or let it fail."""
+    play.hs.answer(play.step(CONFIRM), error)
+
+
+def keeper(play: Play) -> Housekeeper:
+    return play.traffic.settler.housekeeper
+
+
+def counting(
+    play: Play, metric: prometheus_client.Counter, *labels: str
+) -> Callable[[], dict[str, int]]:
+    """Return what tells how much was counted from now on, by some labels."""
+
+    def so_far() -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for found, times in play.traffic.metrics.read(metric):
+            counts[" ".join(found[each] for each in labels)] += int(times)
+        return counts
+
+    before = so_far()
+    return lambda: dict(so_far() - before)
