@@ -1,4 +1,4 @@
-"""The hand-run sweep: what it is told, what it connects to, what it says."""
+"""`sweep` and `survey` by hand: what they connect to, and why they do not begin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -31,12 +32,12 @@ from tests.harness.databases.backlog import notice
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
 SCOPED = [notice(session_id="a"), notice(session_id="b")]
 
-both_commands = pytest.mark.parametrize("command", ["sweep", "survey"])
+Capture = pytest.CaptureFixture[str]
 
 
-def assert_one_line(capsys: pytest.CaptureFixture[str], says: str) -> str:
+def assert_one_line(capture: Capture, says: str) -> str:
     """See that there is one line on standard error and nothing else; return it."""
-    out, err = capsys.readouterr()
+    out, err = capture.readouterr()
     assert ("", 1) == (out, len(err.splitlines())), err
     assert re.search(says, err), err
     return err
@@ -56,8 +57,8 @@ def nobody(tmp_path: Path) -> Iterator[None]:
     os.seteuid(0)
 
 
-def write(directory: Path, config: Any, name: str = "homeserver.yaml") -> str:
-    path = directory / name
+def write(directory: Path, config: Any) -> str:
+    path = directory / "homeserver.yaml"
     path.write_text(yaml.safe_dump(config))
     return str(path)
 
@@ -65,14 +66,16 @@ def write(directory: Path, config: Any, name: str = "homeserver.yaml") -> str:
 def make_database(directory: Path, texts: list[str], **module: Any) -> dict[str, Any]:
     """Fill one mailbox; return the configuration that names the database."""
     path = directory / "homeserver ?#.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(TABLES)
-    rows = [("@r:hs", "R", number, text) for number, text in enumerate(texts, 1)]
-    connection.executemany("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", rows)
-    connection.commit()
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(TABLES)
+        rows = [("@r:hs", "R", number, text) for number, text in enumerate(texts, 1)]
+        connection.executemany("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", rows)
     section = {"name": "sqlite3", "args": {"database": str(path)}}
-    return {"database": section, "modules": [{"module": MODULE, "config": module}]}
+    return {"database": section, **with_module(module)}
+
+
+def with_module(config: dict[str, Any]) -> dict[str, Any]:
+    return {"modules": [{"module": MODULE, "config": config}]}
 
 
 def file_of(config: dict[str, Any]) -> Path:
@@ -81,7 +84,7 @@ def file_of(config: dict[str, Any]) -> Path:
 
 @pytest.mark.parametrize("merges", [True, False])
 def test_the_rule_is_that_of_the_modules_configuration(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], merges: bool
+    tmp_path: Path, capsys: Capture, merges: bool
 ) -> None:
     """Scopes that the module keeps apart, the sweep keeps apart."""
     path = write(tmp_path, make_database(tmp_path, SCOPED, merge_scopes=merges))
@@ -89,24 +92,8 @@ def test_the_rule_is_that_of_the_modules_configuration(
     assert merges == json.loads(capsys.readouterr().out)["deleted"]
 
 
-@pytest.mark.parametrize(
-    ("module", "says"),
-    [
-        ({"mode": "observe"}, "'mode' is observe.* --dry-run .* --enforce "),
-        ({"rules": {"no_olm": False}}, "All 'rules' are false"),
-        ({"mod": "x"}, "'mod' is no known key"),
-    ],
-)
-def test_where_nothing_is_to_be_deleted_that_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], module: Any, says: str
-) -> None:
-    path = write(tmp_path, make_database(tmp_path, SCOPED, **module))
-    assert 2 == main(["sweep", "-c", path])
-    assert_one_line(capsys, says)
-
-
 def test_files_that_do_not_name_the_module_are_not_all(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: Capture
 ) -> None:
     """One that was not given may say `mode: observe`."""
     config = make_database(tmp_path, SCOPED)
@@ -127,10 +114,13 @@ def test_files_that_do_not_name_the_module_are_not_all(
         ({"database": {**SQLITE, "args": "db"}}, "'database: args' is str: make it"),
         ({"database": SQLITE}, "Cannot .* the database: there is no database db"),
         (None, "Cannot read the configuration: .*nowhere.yaml"),
+        (with_module({"mode": "observe"}), "'mode' is observe.* --dry-run .* --enforc"),
+        (with_module({"rules": {"no_olm": False}}), "All 'rules' are false"),
+        (with_module({"mod": "x"}), "'mod' is no known key"),
     ],
 )
-def test_a_wrong_configuration_is_answered_in_words(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], config: Any, says: str
+def test_why_nothing_is_deleted_is_said(
+    tmp_path: Path, capsys: Capture, config: Any, says: str
 ) -> None:
     """On standard error, with an exit code of its own, and no file is made."""
     path = "nowhere.yaml" if config is None else write(tmp_path, config)
@@ -139,17 +129,13 @@ def test_a_wrong_configuration_is_answered_in_words(
     assert not Path("db").exists()
 
 
-@both_commands
+@pytest.mark.parametrize("command", ["sweep", "survey"])
 @pytest.mark.parametrize(
     ("content", "says"),
     [(b"", "no such table: "), (b"something else" * 1000, "file is not a database")],
 )
 def test_what_is_no_database_of_synapse_is_told_in_one_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    command: str,
-    content: bytes,
-    says: str,
+    tmp_path: Path, capsys: Capture, command: str, content: bytes, says: str
 ) -> None:
     (tmp_path / "db").write_bytes(content)
     section = {"name": "sqlite3", "args": {"database": str(tmp_path / "db")}}
@@ -158,24 +144,34 @@ def test_what_is_no_database_of_synapse_is_told_in_one_line(
 
 
 @pytest.mark.usefixtures("nobody")
-def test_what_may_not_be_written_is_not_swept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+@pytest.mark.parametrize("directory_too", [True, False])
+def test_what_may_only_be_read_is_surveyed_and_not_swept(
+    tmp_path: Path, capsys: Capture, mode: str, directory_too: bool
 ) -> None:
-    """Though all of it may be read: a dry run goes on."""
-    config = make_database(tmp_path, [notice(), notice()])
+    """In the mode that Synapse uses as well, whose files cannot be made there."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    config = make_database(directory, SCOPED)
+    with closing(sqlite3.connect(file_of(config))) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
     file_of(config).chmod(0o444)
+    directory.chmod(0o555 if directory_too else 0o755)
     path = write(tmp_path, config)
-    assert 0 == main(["sweep", "-c", path, "--dry-run"])
-    capsys.readouterr()
+    for command in (["survey"], ["sweep", "--dry-run"]):
+        assert 0 == main([*command, "-c", path, "--json"])
+        assert json.loads(capsys.readouterr().out)["done"]
     assert 2 == main(["sweep", "-c", path])
-    says = "nothing may be deleted there: attempt to write a readonly database; run"
+    readonly = "attempt to write a readonly database"
+    says = f"nothing may be deleted there: {readonly}; run this|be read: {readonly}"
     assert_one_line(capsys, says)
+    directory.chmod(0o700)
 
 
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize("hidden", ["file", "directory"])
 def test_a_file_that_may_not_be_read_is_told_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], hidden: str
+    tmp_path: Path, capsys: Capture, hidden: str
 ) -> None:
     directory = tmp_path / "data"
     directory.mkdir()
@@ -189,10 +185,7 @@ def test_a_file_that_may_not_be_read_is_told_in_one_line(
 
 @pytest.mark.parametrize("has_driver", [True, False])
 def test_where_postgres_cannot_be_reached_that_is_told_in_one_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    has_driver: bool,
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, has_driver: bool
 ) -> None:
     """And no password; without the driver, what to do."""
     if not has_driver:
