@@ -16,7 +16,7 @@ from typing import Iterator
 import attrs
 import pytest
 
-from synapse_withheld.cli.__main__ import main, make_parser
+from synapse_withheld.cli.__main__ import make_parser
 from synapse_withheld.cli.commands import status, top
 from synapse_withheld.cli.shared.homeserver.address import Address, shown
 from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
@@ -27,6 +27,7 @@ from synapse_withheld.cli.shared.homeserver.metrics_page import (
     parse,
 )
 from tests.harness.homeservers.certificate import self_signed
+from tests.unit.cli.conftest import Run
 
 
 @pytest.mark.parametrize(
@@ -85,12 +86,10 @@ def test_nobody_sees_a_password(text: str, seen: str) -> None:
     ],
 )
 def test_no_mistake_in_a_command_shows_a_password(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
+    run: Run, arguments: list[str]
 ) -> None:
     """What is in the wrong place is quoted without it."""
-    with pytest.raises(SystemExit):
-        main(arguments)
-    said = capsys.readouterr()
+    said = run(*arguments)
     assert "s3cret" not in said.out + said.err
     assert "error: " in said.err
 
@@ -166,6 +165,16 @@ def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
             get(address)
 
 
+def test_status_says_which_process_did_not_load_the_module(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "fetch", lambda _: Page(()))
+    said = run("status", "http://h")
+    assert 1 == said.code
+    problem = "http://h/_synapse/metrics: this process did not load the module"
+    assert problem == said.err.strip()
+
+
 UNFINISHED = "# TYPE synapse_withheld_active gauge\nsynapse_withheld_active{ 1"
 
 
@@ -239,12 +248,10 @@ def test_the_address_of_the_page_is_that_of_the_writer(given: str, asked: str) -
 
 @pytest.mark.parametrize("content", [b"\xff", b"two words", b"one\nanother", b"\xc3"])
 def test_what_is_no_token_is_said_in_a_line(
-    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, content: bytes
 ) -> None:
     file = tmp_path / "token.txt"
     file.write_bytes(content)
-    assert 2 == main(["top", "http://h", "--token-file", str(file)])
-    said = capsys.readouterr()
-    assert ("", 1) == (said.out, len(said.err.splitlines()))
-    assert str(file) in said.err
-    assert "another" not in said.err
+    said = run("top", "http://h", "--token-file", str(file)).refusal
+    assert str(file) in said
+    assert "another" not in said

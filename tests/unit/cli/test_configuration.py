@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from synapse.config.server import parse_listener_def
 from synapse.util.module_loader import load_module
 
@@ -26,6 +25,7 @@ from synapse_withheld.cli.shared.homeserver.listeners import (
     metrics_addresses,
 )
 from synapse_withheld.config import Config
+from tests.unit.cli.conftest import write
 
 ENTRY = {"module": MODULE}
 METRICS: dict[str, Any] = {"type": "metrics", "port": 9000}
@@ -35,30 +35,33 @@ TELLING = {**HTTP, "resources": [{"names": ["client", "metrics"]}]}
 ON_SOCKET = {"type": "metrics", "path": "/s"}
 
 
-def write(directory: Path, name: str, config: Any) -> Path:
-    path = directory / name
-    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    return path
+def written(directory: Path, **configs: Any) -> list[Path]:
+    """Write files of configuration, by their names."""
+    return [
+        Path(write(directory, config, f"{name}.yaml"))
+        for name, config in configs.items()
+    ]
 
 
 def test_a_later_file_replaces_whole_keys(tmp_path: Path) -> None:
     """As in Synapse, lists are not joined; a directory stands for its files."""
-    write(tmp_path, "b.yaml", {"modules": []})
-    write(tmp_path, "a.yaml", {"modules": [ENTRY], "server_name": "a"})
-    write(tmp_path, "c.yaml", "# nothing")
-    write(tmp_path, "d.yaml", "- a")
-    write(tmp_path, "e.txt", "no: [yaml")
-    paths = [tmp_path / name for name in ("a.yaml", "b.yaml", "c.yaml", "d.yaml")]
+    b, a, *others = written(
+        tmp_path,
+        b={"modules": []},
+        a={"modules": [ENTRY], "server_name": "a"},
+        c="# nothing",
+        d="- a",
+    )
+    (tmp_path / "e.txt").write_text("no: [yaml")
     assert {"modules": [], "server_name": "a"} == read([tmp_path]).shared
-    assert read([tmp_path]) == read(paths)
+    assert read([tmp_path]) == read([a, b, *others])
 
 
 def test_a_worker_reads_its_own_file_on_top_of_the_shared_ones(tmp_path: Path) -> None:
     """Its file changes nothing for the others, wherever it stands."""
     shared = {"modules": [ENTRY], "server_name": "a"}
     own = {"worker_name": "w1", "modules": []}
-    files = [("w.yaml", own), ("s.yaml", shared)]
-    deployment = read([write(tmp_path, *each) for each in files])
+    deployment = read(written(tmp_path, w=own, s=shared))
     expected = [shared, {**shared, **own}, None]
     assert expected == [deployment.config_of(name) for name in ("master", "w1", "w2")]
 
@@ -77,7 +80,7 @@ def test_the_writer_is_the_one_that_synapse_takes(
     tmp_path: Path, writers: Any, writer: str | None
 ) -> None:
     """The main process, unless `stream_writers` names another; never two."""
-    deployment = read([write(tmp_path, "h.yaml", {"stream_writers": writers})])
+    deployment = read(written(tmp_path, h={"stream_writers": writers}))
     if writer:
         assert writer == deployment.writer
     else:
@@ -97,7 +100,7 @@ def test_a_file_that_synapse_cannot_read_is_named(
 ) -> None:
     """With the line and what to do, and without a secret beside the mistake."""
     with pytest.raises(ConfigProblemError, match=f"{says}.*correct the file") as raised:
-        read([write(tmp_path, "h.yaml", text)])
+        read(written(tmp_path, h=text))
     assert "hunter2" not in str(raised.value)
 
 
@@ -122,8 +125,8 @@ def test_a_wrong_entry_is_said_to_be_wrong(modules: object, problem: str) -> Non
 
 @pytest.mark.parametrize("config", [None, {}, [], False, "", {"mode": "observe"}])
 def test_a_config_is_read_as_synapse_reads_it(config: object) -> None:
-    """An empty one has no keys, whatever it is."""
-    entry = {"module": MODULE, "config": config}
+    """An empty one has no keys, whatever it is; and the class has two names."""
+    entry = {"module": "synapse_withheld.module.WithheldModule", "config": config}
     _, synapse = load_module(entry, ())
     assert synapse == module_config({"modules": [entry]})
     assert (synapse == Config()) is not bool(config)

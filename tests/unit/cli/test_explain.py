@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.explaining.messages import (
     Message,
     NotUnderstoodError,
@@ -22,6 +21,7 @@ from tests.harness.clients.messages import (
     make_message,
     make_notice,
 )
+from tests.unit.cli.conftest import Answer, Run
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
@@ -45,15 +45,15 @@ NOTICE = notice()
 
 
 @pytest.fixture
-def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Return what runs the command on a text: exit code, output and errors."""
+def explain(tmp_path: Path, run: Run) -> Run:
+    """Return what runs the command on a text."""
 
-    def run(text: str, *arguments: str) -> tuple[int, str, str]:
+    def command(text: str, *arguments: str) -> Answer:
         path = tmp_path / "messages.jsonl"
         path.write_text(text, encoding="utf-8")
-        return main(["explain", str(path), *arguments]), *capsys.readouterr()
+        return run("explain", str(path), *arguments)
 
-    return run
+    return command
 
 
 def told(out: str, *names: str) -> list[Any]:
@@ -118,7 +118,7 @@ def told(out: str, *names: str) -> list[Any]:
     ],
 )
 def test_what_happens_has_its_reason(
-    explain: Any, lines: list[Any], settings: list[str], reasons: str
+    explain: Run, lines: list[Any], settings: list[str], reasons: str
 ) -> None:
     """By the module's own code; `docs/command-line.md` shows the rest."""
     text = "\n".join(map(json.dumps, lines))
@@ -155,7 +155,7 @@ def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
 
 
 def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
-    explain: Any,
+    explain: Run,
 ) -> None:
     """And no key reaches a terminal as a control sequence."""
     code, *said = explain(SAMPLES.read_text())
@@ -170,7 +170,7 @@ def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
 
 
 def test_lines_that_are_not_understood_are_named_and_the_others_explained(
-    explain: Any,
+    explain: Run,
 ) -> None:
     text = json.dumps(NOTICE)
     lines = [text, "", "nonsense", text, json.dumps(RESTART), ""]
@@ -193,14 +193,11 @@ def test_lines_that_are_not_understood_are_named_and_the_others_explained(
     ],
 )
 def test_what_cannot_be_done_is_said(
-    settings: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    run: Run, settings: list[str], message: str
 ) -> None:
-    """On standard error, with its own exit code."""
     arguments = [f"--set={each}" for each in settings]
-    assert 2 == main(["explain", "/nowhere/messages.jsonl", *arguments])
-    out, err = capsys.readouterr()
-    assert message in err
-    assert out == ""
+    answer = run("explain", "/nowhere/messages.jsonl", *arguments)
+    assert message in answer.refusal
 
 
 EVENTS = [NOTICE, 5, NOTICE, notice(OTHER_KEY)]
@@ -208,20 +205,18 @@ EVENTS = [NOTICE, 5, NOTICE, notice(OTHER_KEY)]
 
 @pytest.mark.parametrize("document", [EVENTS, {"to_device": {"events": EVENTS}}])
 def test_what_synapse_answered_is_read_as_it_came(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    document: Any,
+    run: Run, monkeypatch: pytest.MonkeyPatch, document: Any
 ) -> None:
     """On many lines, with a byte order mark; messages count."""
     text = "\ufeff" + json.dumps(document, indent=2) + "\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    code, out, err = main(["explain", "-", "--json"]), *capsys.readouterr()
+    code, out, err = run("explain", "-", "--json")
     expected = [(1, "first"), (3, "duplicate"), (4, "new_key")]
     assert (1, expected) == (code, told(out, "line", "reason"))
     assert "Line 2 is not understood: it is not a JSON object" in err
 
 
-def test_a_file_may_have_several_answers_or_none(explain: Any) -> None:
+def test_a_file_may_have_several_answers_or_none(explain: Run) -> None:
     text = f"{json.dumps([NOTICE, NOTICE])}\n\n{json.dumps(NOTICE)}"
     assert [1, 1, 3] == told(explain(text, "--json")[1], "line")
     assert (0, "", "No messages; 0 queued.\n") == explain("[]", "--json")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli import __main__ as cli
+from synapse_withheld.cli.__main__ import commands
 from tests.harness.databases.backlog import notice
-from tests.unit.cli.test_walking import make_database, write
+from tests.unit.cli.conftest import Run, make_database, write
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = (sys.executable, "-m", "synapse_withheld.cli")
@@ -34,17 +34,12 @@ console()
 """
 
 
-@pytest.mark.parametrize("command", cli.commands())
-def test_every_command_has_help_with_an_example(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for arguments, says in (
-        ([], rf"^ +{command} "),
-        ([command], r"^examples?:(.|\n)*^exit codes?:"),
-    ):
-        with pytest.raises(SystemExit, match="0"):
-            cli.main([*arguments, "--help"])
-        assert re.search(says, capsys.readouterr().out, re.MULTILINE)
+@pytest.mark.parametrize("command", commands())
+def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
+    assert re.search(rf"^ +{command} ", run("--help").out, re.M)
+    code, said, _ = run(command, "--help")
+    assert 0 == code
+    assert re.search(r"^examples?:(.|\n)*^exit codes?:", said, re.M)
 
 
 DURATION = "must be a duration such as 1s"
@@ -80,18 +75,16 @@ DURATION = "must be a duration such as 1s"
     ids=lambda text: text[:40],
 )
 def test_what_is_wrong_with_an_argument_is_said(
-    arguments: str, says: str, capsys: pytest.CaptureFixture[str]
+    run: Run, arguments: str, says: str
 ) -> None:
     """The last line is a sentence, not the name of a function."""
-    with pytest.raises(SystemExit, match="2"):
-        cli.main(arguments.split())
-    out, err = capsys.readouterr()
-    assert (out, "usage: synapse-withheld" in err) == ("", True)
+    code, out, err = run(*arguments.split())
+    assert (code, out, "usage: synapse-withheld" in err) == (2, "", True)
     assert says in err.splitlines()[-1]
     assert not re.search(r"invalid \w+ value", err)
 
 
-def run(*command: str, stdout: int = subprocess.PIPE) -> Any:
+def process(*command: str, stdout: int = subprocess.PIPE) -> Any:
     return subprocess.run(  # noqa: S603 our own command
         command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
     )
@@ -105,7 +98,7 @@ def test_without_synapse_check_says_so_and_the_others_work(tmp_path: Path) -> No
     path = write(tmp_path, make_database(tmp_path, [notice(), notice()]))
 
     def without_synapse(*arguments: str) -> Any:
-        return run(sys.executable, "-c", WITHOUT_SYNAPSE, *arguments)
+        return process(sys.executable, "-c", WITHOUT_SYNAPSE, *arguments)
 
     result = without_synapse("check", "-c", path)
     assert result.returncode == 1
@@ -124,15 +117,15 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     """As with `head`: nothing is said."""
     path = tmp_path / "messages.jsonl"
     path.write_text('{"hours_passed": 1}\n' * 20_000)
-    process: Any = subprocess.Popen(  # noqa: S603 our own command
+    running: Any = subprocess.Popen(  # noqa: S603 our own command
         [*PROGRAM, "explain", str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    process.stdout.readline()
-    process.stdout.close()
-    assert (process.stderr.read(), process.wait()) == ("", 2)
+    running.stdout.readline()
+    running.stdout.close()
+    assert (running.stderr.read(), running.wait()) == ("", 2)
 
 
 @pytest.mark.parametrize("command", ["survey", "sweep"])
@@ -144,6 +137,6 @@ def test_a_reader_that_is_gone_is_no_fault_of_the_configuration(
     reader, writer = os.pipe()
     os.close(reader)
     python, *program = PROGRAM
-    process = run(python, "-u", *program, command, "-c", path, stdout=writer)
+    ended = process(python, "-u", *program, command, "-c", path, stdout=writer)
     os.close(writer)
-    assert (process.stderr, process.returncode) == ("", 2)
+    assert (ended.stderr, ended.returncode) == ("", 2)

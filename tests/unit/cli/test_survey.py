@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -19,14 +20,13 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.commands import survey
 from synapse_withheld.cli.shared.walking.aside import Aside, Rest
 from synapse_withheld.cli.shared.walking.bar import Bar, drawn
 from synapse_withheld.cli.shared.walking.database import DatabaseError
 from synapse_withheld.database.database import StatementError
 from tests.harness.databases.backlog import notice, other
-from tests.unit.cli.test_walking import assert_one_line, file_of, make_database, write
+from tests.unit.cli.conftest import Run, file_of, make_database, write
 
 TEXTS = [notice(), other(), notice()]
 
@@ -100,16 +100,14 @@ def two_mailboxes(directory: Path) -> dict[str, Any]:
     return config
 
 
-def test_an_error_in_the_second_process_is_told_once(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_in_the_second_process_is_told_once(tmp_path: Path, run: Run) -> None:
     """That alone reads outboxes."""
     config = two_mailboxes(tmp_path)
     table = "device_federation_outbox"
     with closing(sqlite3.connect(file_of(config))) as connection:
         connection.execute(f"ALTER TABLE {table} RENAME COLUMN messages_json TO gone")
-    assert 2 == main(["survey", "-c", write(tmp_path, config)])
-    assert_one_line(capfd, "^Cannot read the database: .*: no such column: messages_js")
+    said = run("survey", "-c", write(tmp_path, config)).refusal
+    assert re.match("Cannot read the database: .*: no such column: messages_js", said)
 
 
 def processes(group: int) -> list[str]:
@@ -155,16 +153,13 @@ def test_no_process_stays_behind(tmp_path: Path, asked: str) -> None:
 
 
 def test_names_move_no_cursor_and_without_devices_there_is_one_process(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(survey, "Aside", None)
     texts = [other().replace("test.plain", "\\u001b[2Jevil")]
-    assert 0 == main(["survey", "-c", write(tmp_path, make_database(tmp_path, texts))])
-    out = capsys.readouterr().out
-    assert "evil" in out
-    assert all(each.isprintable() for line in out.split("\n") for each in line)
+    said = run("survey", "-c", write(tmp_path, make_database(tmp_path, texts)))
+    assert "evil" in said.out
+    assert all(each.isprintable() for line in said.out.split("\n") for each in line)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

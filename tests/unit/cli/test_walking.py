@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
-import yaml
 
-from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
-    MODULE,
-    ConfigProblemError,
-)
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import ConfigProblemError
 from synapse_withheld.cli.shared.walking.database import (
     TRIES,
     Connection,
@@ -28,81 +21,38 @@ from synapse_withheld.cli.shared.walking.database import (
 )
 from synapse_withheld.cli.shared.walking.walk import driven
 from tests.harness.databases.backlog import notice
+from tests.unit.cli.conftest import (
+    Run,
+    file_of,
+    make_database,
+    with_module,
+    write,
+)
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
 SCOPED = [notice(session_id="a"), notice(session_id="b")]
 
-Capture = pytest.CaptureFixture[str]
-
-
-def assert_one_line(capture: Capture, says: str) -> str:
-    """See that there is one line on standard error and nothing else; return it."""
-    out, err = capture.readouterr()
-    assert ("", 1) == (out, len(err.splitlines())), err
-    assert re.search(says, err), err
-    return err
-
-
-@pytest.fixture
-def nobody(tmp_path: Path) -> Iterator[None]:
-    """Be a user whose rights end somewhere: root may read and write everything."""
-    if os.geteuid():
-        yield
-        return
-    os.chown(tmp_path, 65534, 65534)
-    for each in (tmp_path, *list(tmp_path.parents)[:3]):
-        each.chmod(each.stat().st_mode | 0o111)
-    os.seteuid(65534)
-    yield
-    os.seteuid(0)
-
-
-def write(directory: Path, config: Any) -> str:
-    path = directory / "homeserver.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return str(path)
-
-
-def make_database(directory: Path, texts: list[str], **module: Any) -> dict[str, Any]:
-    """Fill one mailbox; return the configuration that names the database."""
-    path = directory / "homeserver ?#.db"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(TABLES)
-        rows = [("@r:hs", "R", number, text) for number, text in enumerate(texts, 1)]
-        connection.executemany("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", rows)
-    section = {"name": "sqlite3", "args": {"database": str(path)}}
-    return {"database": section, **with_module(module)}
-
-
-def with_module(config: dict[str, Any]) -> dict[str, Any]:
-    return {"modules": [{"module": MODULE, "config": config}]}
-
-
-def file_of(config: dict[str, Any]) -> Path:
-    return Path(config["database"]["args"]["database"])
-
 
 @pytest.mark.parametrize("merges", [True, False])
 def test_the_rule_is_that_of_the_modules_configuration(
-    tmp_path: Path, capsys: Capture, merges: bool
+    tmp_path: Path, run: Run, merges: bool
 ) -> None:
     """Scopes that the module keeps apart, the sweep keeps apart."""
     path = write(tmp_path, make_database(tmp_path, SCOPED, merge_scopes=merges))
-    assert 0 == main(["sweep", "-c", path, "--json"])
-    assert merges == json.loads(capsys.readouterr().out)["deleted"]
+    assert merges == json.loads(run("sweep", "-c", path, "--json").out)["deleted"]
 
 
 def test_files_that_do_not_name_the_module_are_not_all(
-    tmp_path: Path, capsys: Capture
+    tmp_path: Path, run: Run
 ) -> None:
     """One that was not given may say `mode: observe`."""
     config = make_database(tmp_path, SCOPED)
     path = write(tmp_path, {"database": config["database"]})
-    assert 2 == main(["sweep", "-c", path])
-    assert_one_line(capsys, "do not name the module.* every file .* --enforce ")
+    says = "do not name the module.* every file .* --enforce "
+    assert re.search(says, run("sweep", "-c", path).refusal)
     for choice, deleted in (("--dry-run", 0), ("--enforce", 1)):
-        assert 0 == main(["sweep", "-c", path, "--json", choice])
-        assert deleted == json.loads(capsys.readouterr().out)["deleted"]
+        answer = run("sweep", "-c", path, "--json", choice)
+        assert deleted == json.loads(answer.out)["deleted"]
 
 
 @pytest.mark.parametrize(
@@ -120,12 +70,11 @@ def test_files_that_do_not_name_the_module_are_not_all(
     ],
 )
 def test_why_nothing_is_deleted_is_said(
-    tmp_path: Path, capsys: Capture, config: Any, says: str
+    tmp_path: Path, run: Run, config: Any, says: str
 ) -> None:
     """On standard error, with an exit code of its own, and no file is made."""
     path = "nowhere.yaml" if config is None else write(tmp_path, config)
-    assert 2 == main(["sweep", "-c", path])
-    assert_one_line(capsys, says)
+    assert re.search(says, run("sweep", "-c", path).refusal)
     assert not Path("db").exists()
 
 
@@ -135,19 +84,20 @@ def test_why_nothing_is_deleted_is_said(
     [(b"", "no such table: "), (b"something else" * 1000, "file is not a database")],
 )
 def test_what_is_no_database_of_synapse_is_told_in_one_line(
-    tmp_path: Path, capsys: Capture, command: str, content: bytes, says: str
+    tmp_path: Path, run: Run, command: str, content: bytes, says: str
 ) -> None:
     (tmp_path / "db").write_bytes(content)
     section = {"name": "sqlite3", "args": {"database": str(tmp_path / "db")}}
-    assert 2 == main([command, "-c", write(tmp_path, {"database": section})])
-    assert_one_line(capsys, f"not a database of Synapse, or not one .*: {says}")
+    answer = run(command, "-c", write(tmp_path, {"database": section}))
+    says = f"not a database of Synapse, or not one .*: {says}"
+    assert re.search(says, answer.refusal)
 
 
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
 @pytest.mark.parametrize("directory_too", [True, False])
 def test_what_may_only_be_read_is_surveyed_and_not_swept(
-    tmp_path: Path, capsys: Capture, mode: str, directory_too: bool
+    tmp_path: Path, run: Run, mode: str, directory_too: bool
 ) -> None:
     """In the mode that Synapse uses as well, whose files cannot be made there."""
     directory = tmp_path / "data"
@@ -159,43 +109,41 @@ def test_what_may_only_be_read_is_surveyed_and_not_swept(
     directory.chmod(0o555 if directory_too else 0o755)
     path = write(tmp_path, config)
     for command in (["survey"], ["sweep", "--dry-run"]):
-        assert 0 == main([*command, "-c", path, "--json"])
-        assert json.loads(capsys.readouterr().out)["done"]
-    assert 2 == main(["sweep", "-c", path])
+        assert json.loads(run(*command, "-c", path, "--json").out)["done"]
     readonly = "attempt to write a readonly database"
     says = f"nothing may be deleted there: {readonly}; run this|be read: {readonly}"
-    assert_one_line(capsys, says)
+    assert re.search(says, run("sweep", "-c", path).refusal)
     directory.chmod(0o700)
 
 
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize("hidden", ["file", "directory"])
 def test_a_file_that_may_not_be_read_is_told_in_one_line(
-    tmp_path: Path, capsys: Capture, hidden: str
+    tmp_path: Path, run: Run, hidden: str
 ) -> None:
     directory = tmp_path / "data"
     directory.mkdir()
     config = make_database(directory, [notice()])
     path = write(tmp_path, config)
     (file_of(config) if hidden == "file" else directory).chmod(0)
-    assert 2 == main(["sweep", "-c", path])
-    assert_one_line(capsys, "run this as the user that Synapse runs as")
+    says = "run this as the user that Synapse runs as"
+    assert says in run("sweep", "-c", path).refusal
     directory.chmod(0o700)
 
 
 @pytest.mark.parametrize("has_driver", [True, False])
 def test_where_postgres_cannot_be_reached_that_is_told_in_one_line(
-    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, has_driver: bool
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, has_driver: bool
 ) -> None:
     """And no password; without the driver, what to do."""
     if not has_driver:
         monkeypatch.setitem(sys.modules, "psycopg2", None)
     arguments = {"host": "/nowhere", "password": "sEcReT", "nonsense": 1}
     section = {"name": "psycopg2", "args": arguments}
-    assert 2 == main(["sweep", "-c", write(tmp_path, {"database": section})])
-    line = assert_one_line(capsys, "Cannot .* the database")
-    assert "sEcReT" not in line
-    assert has_driver != ("run this with the Python that Synapse runs with" in line)
+    said = run("sweep", "-c", write(tmp_path, {"database": section})).refusal
+    assert said.startswith("Cannot use the database: ")
+    assert "sEcReT" not in said
+    assert has_driver != ("run this with the Python that Synapse runs with" in said)
 
 
 @pytest.mark.parametrize(
