@@ -53,7 +53,7 @@ def test_it_rests_after_each_batch_and_tells_how_far_it_is() -> None:
 def test_after_a_failure_it_rests_and_after_many_in_a_row_it_gives_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It says so, and is not done; the next one tries again."""
+    """It says so, and is not done; the next one tries again, after each batch."""
     rows, sleep = mailbox(7), mock.AsyncMock()
     rows.failing = MOST_FAILURES + 1
     sweep = background(rows, sleep)
@@ -63,6 +63,12 @@ def test_after_a_failure_it_rests_and_after_many_in_a_row_it_gives_up(
     assert [mock.call(REST_AFTER_FAILURE_S)] * MOST_FAILURES == sleep.mock_calls
     assert (7, []) == (len(rows.table), sweep.metrics.sweep_at.mock_calls)
     assert "the sweep gave up" in caplog.text
+
+    def fail_again(seconds: float) -> None:
+        if seconds == PAUSE_S and len(rows.table) == 6:
+            rows.failing = MOST_FAILURES - 1
+
+    sleep.side_effect = fail_again
     driven(sweep.sweep_once())
     assert 1 == len(rows.table)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
-from typing import Any, Iterable
+from typing import Any, Callable
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
 from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.backlog import Place
-from synapse_withheld.database.survey import InboxRow, OutboxPlace, SurveyDatabase
+from synapse_withheld.database.sql import SQLITE
+from synapse_withheld.database.survey import OutboxPlace, SurveyDatabase
 from synapse_withheld.rules.content import code_of
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
@@ -23,7 +26,7 @@ from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, kin
 from synapse_withheld.sweep.survey import ALL_RULES, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.clients.messages import WITHHELD, make_notice
-from tests.harness.databases.backlog import FakeRows, notice, other, text_of
+from tests.harness.databases.backlog import notice, other, text_of
 
 ALL = Ruleset.of(Config(rules=ALL_RULES))
 
@@ -143,7 +146,7 @@ TEXTS = st.sampled_from(
         text_of("@s:hs", "m.key.verification.cancel", VERIFIED),
     ]
 )
-TABLES = st.dictionaries(
+INBOXES = st.dictionaries(
     st.builds(lambda key, number: (*key, number), MAILBOXES, st.integers(0, 9)),
     TEXTS,
     max_size=30,
@@ -154,41 +157,39 @@ OUTBOXES = st.dictionaries(
 OWNERS = st.dictionaries(MAILBOXES, st.booleans())
 
 
-class FakeQueues(FakeRows, SurveyDatabase):
-    """Both queues in memory, as a survey sees them."""
+def database_of(
+    inbox: dict[Place, str],
+    outbox: dict[OutboxPlace, str] | None = None,
+    owners: dict[MailboxKey, bool] | None = None,
+) -> SurveyDatabase:
+    """Put messages, and which devices are there or hidden, into a database."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(TABLES)
+    for sql, table in (
+        ("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", inbox),
+        ("INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, '')", outbox),
+        ("INSERT INTO devices VALUES (?, ?, ?)", owners),
+    ):
+        rows: dict[Any, Any] = dict(table or {})
+        connection.executemany(sql, [(*key, value) for key, value in rows.items()])
+    cursor: Any = connection.cursor()
 
-    def __init__(
-        self,
-        inbox: dict[Place, str],
-        outbox: dict[OutboxPlace, str],
-        owners: dict[MailboxKey, bool],
-    ) -> None:
-        super().__init__(inbox)
-        self.outbox = outbox
-        self.hidden = owners
+    async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(cursor, *arguments)
 
-    async def read_inbox(
-        self, before: Place | None, limit: int, down_to: str
-    ) -> list[InboxRow]:
-        rows = await self.read(before, limit)
-        return [
-            (*row[:3], row[3] or "", len(row[3] or ""))
-            for row in rows
-            if row[0] >= down_to
-        ]
+    async def walk(statement: Callable[..., Any], *arguments: Any) -> Any:
+        return statement(cursor, SQLITE, *arguments)
 
-    async def read_outbox(self, before: OutboxPlace | None, limit: int) -> Any:
-        places = sorted(self.outbox, reverse=True)
-        after = [each for each in places if before is None or each < before]
-        return [
-            (*each, self.outbox[each], len(self.outbox[each])) for each in after[:limit]
-        ]
-
-    async def owners(self, mailboxes: Iterable[MailboxKey]) -> dict[MailboxKey, bool]:
-        return {each: self.hidden[each] for each in mailboxes if each in self.hidden}
+    return SurveyDatabase(run, SQLITE, walk)
 
 
-@given(TABLES, st.booleans(), st.integers(1, 6))
+def surveyed(survey: Survey) -> Surveyed:
+    while not survey.found.done:
+        driven(survey.step())
+    return survey.end()
+
+
+@given(INBOXES, st.booleans(), st.integers(1, 6))
 def test_each_rule_removes_what_a_sweep_with_it_alone_would(
     inbox: dict[Place, str], merge_scopes: bool, batch_size: int
 ) -> None:
@@ -198,20 +199,17 @@ def test_each_rule_removes_what_a_sweep_with_it_alone_would(
         config = Config(merge_scopes=merge_scopes, rules=rules)
         return Options(batch_size, Ruleset.of(config), dry_run=True, now_ts=2**40)
 
-    survey = Survey(FakeQueues(inbox, {}, {}), options(ALL_RULES), 1)
-    while not survey.found.done:
-        driven(survey.step())
-    names = list(attrs.asdict(ALL_RULES))
-    for name in names:
+    database = database_of(inbox)
+    found = surveyed(Survey(database, options(ALL_RULES), 1)).swept.rules
+    for name in (names := attrs.asdict(ALL_RULES)):
         only = RulesConfig(**{each: each == name for each in names})
-        sweep = Sweep(FakeRows(inbox), options(only))
+        sweep = Sweep(database, options(only))
         while not sweep.progress.done:
             driven(sweep.step())
-        found = survey.found.swept.rules
         assert sweep.progress.rules.get(name) == found.get(name)
 
 
-@given(TABLES, OUTBOXES, OWNERS, MIDDLES, st.integers(1, 4), st.integers(1, 6))
+@given(INBOXES, OUTBOXES, OWNERS, MIDDLES, st.integers(1, 4), st.integers(1, 6))
 def test_parts_find_together_what_plain_counting_says(
     inbox: dict[Place, str],
     outbox: dict[OutboxPlace, str],
@@ -224,11 +222,8 @@ def test_parts_find_together_what_plain_counting_says(
     options = Options(batch_size, ALL, dry_run=True)
 
     def found(**part: Any) -> Surveyed:
-        database = FakeQueues(inbox, outbox, owners)
-        survey = Survey(database, options, limit, **part)
-        while not survey.found.done:
-            driven(survey.step())
-        return survey.end()
+        database = database_of(inbox, outbox, owners)
+        return surveyed(Survey(database, options, limit, **part))
 
     whole, both = found(), found(down_to=middle)
     both.follow(found(below=middle))
