@@ -62,6 +62,66 @@ class Connection(walking.Connection):
         sql = f"INSERT INTO {table} VALUES ({marks(len(row))})"  # noqa: S608 our own
         self.execute(sql, row)
 
+    def add_device(self, *keys: MailboxKey, hidden: bool = False) -> None:
+        for key in keys:
+            self.add("devices", *key, hidden)
+
+    def put(
+        self,
+        key: MailboxKey,
+        *stream_ids: int,
+        also: Sequence[MailboxKey] = (),
+        **more: Any,
+    ) -> None:
+        """Queue notices for a device; those in an outbox may be for others also."""
+        content = {"code": "m.no_olm", **more}
+        message: dict[str, Any] = {"type": WITHHELD, "sender": "@s:here"}
+        if is_remote(key):
+            messages: dict[str, dict[str, Any]] = {}
+            for user_id, device_id in (key, *also):
+                messages.setdefault(user_id, {})[device_id] = content
+            message["messages"] = messages
+        else:
+            message["content"] = content
+        for stream_id in stream_ids:
+            self.put_text(key, stream_id, json.dumps(message, separators=(",", ":")))
+
+    def put_text(self, key: MailboxKey, stream_id: int, text: str) -> None:
+        """Queue a row with any text for a device."""
+        if is_remote(key):
+            row = (server_of(key[0]), stream_id, 0, text, None)
+            self.add("device_federation_outbox", *row)
+        else:
+            self.add("device_inbox", *key, stream_id, text)
+
+    def left(self, key: MailboxKey) -> list[int]:
+        """Return the stream IDs of a mailbox or an outbox."""
+        sql = "SELECT stream_id FROM device_inbox WHERE user_id = ? AND device_id = ?"
+        whose: tuple[str, ...] = key
+        if is_remote(key):
+            sql = "SELECT stream_id FROM device_federation_outbox WHERE destination = ?"
+            whose = (server_of(key[0]),)
+        rows = self.rows(sql, *whose)
+        return sorted(stream_id for (stream_id,) in rows)
+
+    def doom(
+        self,
+        key: MailboxKey,
+        up_to: int,
+        status: str = "active",
+        action: str = DELETION,
+    ) -> None:
+        """Schedule the deletion of a device's messages."""
+        user_id, device_id = key
+        task = {"user_id": user_id, "device_id": device_id, "up_to_stream_id": up_to}
+        text = json.dumps(task, separators=(",", ":"))
+        name = f"{key} {status} {action}"
+        self.add("scheduled_tasks", name, action, status, device_id, text)
+
+
+def is_remote(key: MailboxKey) -> bool:
+    return server_of(key[0]) != "hs"
+
 
 def opened(section: dict[str, Any]) -> Any:
     """Open one more connection to a database."""
@@ -101,68 +161,3 @@ def database(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """Create the tables on each kind of database."""
     with connected(request.param, request) as connection:
         yield connection
-
-
-def is_remote(key: MailboxKey) -> bool:
-    return server_of(key[0]) != "hs"
-
-
-def add_device(database: Connection, *keys: MailboxKey, hidden: bool = False) -> None:
-    for key in keys:
-        database.add("devices", *key, hidden)
-
-
-def put(
-    database: Connection,
-    key: MailboxKey,
-    *stream_ids: int,
-    also: Sequence[MailboxKey] = (),
-    **more: Any,
-) -> None:
-    """Queue notices for a device; those in an outbox may be for others also."""
-    content = {"code": "m.no_olm", **more}
-    message: dict[str, Any] = {"type": WITHHELD, "sender": "@s:here"}
-    if is_remote(key):
-        messages: dict[str, dict[str, Any]] = {}
-        for user_id, device_id in (key, *also):
-            messages.setdefault(user_id, {})[device_id] = content
-        message["messages"] = messages
-    else:
-        message["content"] = content
-    for stream_id in stream_ids:
-        put_text(database, key, stream_id, json.dumps(message, separators=(",", ":")))
-
-
-def put_text(database: Connection, key: MailboxKey, stream_id: int, text: str) -> None:
-    """Queue a row with any text for a device."""
-    if is_remote(key):
-        row = (server_of(key[0]), stream_id, 0, text, None)
-        database.add("device_federation_outbox", *row)
-    else:
-        database.add("device_inbox", *key, stream_id, text)
-
-
-def left(database: Connection, key: MailboxKey) -> list[int]:
-    """Return the stream IDs of a mailbox or an outbox."""
-    table, condition, whose = (
-        ("device_federation_outbox", "destination = ?", (server_of(key[0]),))
-        if is_remote(key)
-        else ("device_inbox", "user_id = ? AND device_id = ?", key)
-    )
-    sql = f"SELECT stream_id FROM {table} WHERE {condition}"  # noqa: S608 our own names
-    return sorted(stream_id for (stream_id,) in database.rows(sql, *whose))
-
-
-def doom(
-    database: Connection,
-    key: MailboxKey,
-    up_to: int,
-    status: str = "active",
-    action: str = DELETION,
-) -> None:
-    """Schedule the deletion of a device's messages."""
-    user_id, device_id = key
-    params = {"user_id": user_id, "device_id": device_id, "up_to_stream_id": up_to}
-    text = json.dumps(params, separators=(",", ":"))
-    name = f"{key} {status} {action}"
-    database.add("scheduled_tasks", name, action, status, device_id, text)

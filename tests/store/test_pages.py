@@ -23,11 +23,7 @@ from tests.store.conftest import (
     Connection,
     Q,
     R,
-    add_device,
-    doom,
     is_remote,
-    put,
-    put_text,
 )
 
 UNAVAILABLE = "m.unavailable"
@@ -77,12 +73,12 @@ def test_of_existing_devices_the_notices_are_told(database: Connection) -> None:
 
     A hidden device is a cross-signing key.
     """
-    add_device(database, R, Q)
-    add_device(database, HIDDEN, hidden=True)
-    put(database, HIDDEN, 6)
-    put(database, R, 3, 1, 2)
-    put(database, R, 4, code=UNAVAILABLE)
-    put(database, GONE, 5)
+    database.add_device(R, Q)
+    database.add_device(HIDDEN, hidden=True)
+    database.put(HIDDEN, 6)
+    database.put(R, 3, 1, 2)
+    database.put(R, 4, code=UNAVAILABLE)
+    database.put(GONE, 5)
 
     told = newest(database, R, Q, GONE, HIDDEN)
 
@@ -94,10 +90,10 @@ def test_of_an_outbox_what_waits_for_a_device_alone_is_told(
     database: Connection,
 ) -> None:
     """Newest first; not what shares an EDU, is for others or is no notice."""
-    put(database, REMOTE, 1, 3, 2)
-    put(database, REMOTE, 4, also=[REMOTE_2])
-    put(database, ELSEWHERE, 5)
-    put(database, REMOTE, 6, code=UNAVAILABLE)
+    database.put(REMOTE, 1, 3, 2)
+    database.put(REMOTE, 4, also=[REMOTE_2])
+    database.put(ELSEWHERE, 5)
+    database.put(REMOTE, 6, code=UNAVAILABLE)
 
     told = newest(database, REMOTE, REMOTE_2)
 
@@ -108,9 +104,9 @@ def test_of_an_outbox_what_waits_for_a_device_alone_is_told(
 def test_what_is_doomed_is_left_out(database: Connection) -> None:
     """Up to the position that the task names, and for that user only."""
     for key in (R, NAMESAKE):
-        add_device(database, key)
-        put(database, key, 5, 6)
-    doom(database, R, 5)
+        database.add_device(key)
+        database.put(key, 5, 6)
+    database.doom(R, 5)
 
     told = newest(database, R, NAMESAKE)
 
@@ -129,11 +125,11 @@ def test_a_row_that_cannot_be_read_is_passed_over(
     database: Connection, key: MailboxKey, texts: list[str]
 ) -> None:
     """Too long, too deep for the parser, or whatever wrote it."""
-    add_device(database, R)
-    put(database, key, 1, reason="x" * 3000)
-    put(database, key, 2)
+    database.add_device(R)
+    database.put(key, 1, reason="x" * 3000)
+    database.put(key, 2)
     for stream_id, text in enumerate(texts, 3):
-        put_text(database, key, stream_id, text)
+        database.put_text(key, stream_id, text)
 
     assert [2] == ids(newest(database, key)[key])
 
@@ -142,8 +138,8 @@ def test_a_row_that_cannot_be_read_is_passed_over(
 def test_a_page_has_a_thousand_rows(database: Connection, key: MailboxKey) -> None:
     """However many mailboxes are read: what lies deeper would stay for good."""
     others: list[MailboxKey] = [(f"@u{n}{key[0]}", "D") for n in range(9)]
-    add_device(database, R)
-    put(database, key, *range(1, 1011))
+    database.add_device(R)
+    database.put(key, *range(1, 1011))
 
     page = newest(database, key, *others)[key]
 
@@ -169,8 +165,8 @@ def test_pages_have_every_row_once_unless_its_stream_id_occurs_twice(
 
     A stream ID is what a row is deleted by.
     """
-    add_device(database, R)
-    put(database, key, *stream_ids)
+    database.add_device(R)
+    database.put(key, *stream_ids)
 
     alone = [each for each, times in Counter(stream_ids).items() if times == 1]
     assert alone[::-1] == walked(database, key)
@@ -181,9 +177,9 @@ def test_what_is_no_notice_may_have_the_stream_id_too(
     database: Connection, key: MailboxKey
 ) -> None:
     """Deleting the notice would take it along."""
-    add_device(database, R)
-    put(database, key, 1, 2)
-    put(database, REMOTE_2 if is_remote(key) else R, 2, code=UNAVAILABLE)
+    database.add_device(R)
+    database.put(key, 1, 2)
+    database.put(REMOTE_2 if is_remote(key) else R, 2, code=UNAVAILABLE)
 
     assert [1] == walked(database, key)
 
@@ -191,8 +187,8 @@ def test_what_is_no_notice_may_have_the_stream_id_too(
 @pytest.mark.usefixtures("short")
 def test_mailboxes_of_one_server_share_a_page(database: Connection) -> None:
     """One that was read further gets nothing twice, and is not sent back."""
-    put(database, REMOTE, 1, 3, 5, 7)
-    put(database, REMOTE_2, 2, 4, 6)
+    database.put(REMOTE, 1, 3, 5, 7)
+    database.put(REMOTE_2, 2, 4, 6)
 
     for below, expected in (
         (ABOVE_ALL, {REMOTE: ([7], 6), REMOTE_2: ([], 5)}),

@@ -7,19 +7,7 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.database.deletions import (
-    withheld_delete_superseded,
-    withheld_delete_vanished,
-)
-from synapse_withheld.database.devices import (
-    withheld_read_devices,
-    withheld_read_gone,
-)
-from synapse_withheld.database.inbox import withheld_read_ends, withheld_read_queued
-from synapse_withheld.database.outbox import (
-    withheld_delete_superseded_edus,
-    withheld_read_queued_edus,
-)
+from synapse_withheld.database import deletions, devices, inbox, outbox
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import (
     DELETION,
@@ -31,10 +19,6 @@ from tests.store.conftest import (
     Connection,
     Q,
     R,
-    add_device,
-    doom,
-    left,
-    put,
 )
 
 
@@ -45,9 +29,9 @@ def change_device(database: Connection, key: MailboxKey, *stream_ids: int) -> No
 
 def test_a_row_is_told_with_how_its_device_stands(database: Connection) -> None:
     """Remembered or not, the device's last change, whether its reader acknowledges."""
-    add_device(database, R, Q)
-    put(database, R, 5)
-    put(database, Q, 5)
+    database.add_device(R, Q)
+    database.put(R, 5)
+    database.put(Q, 5)
     change_device(database, R, 7, 9)
     database.add("dehydrated_devices", *Q)
 
@@ -55,13 +39,13 @@ def test_a_row_is_told_with_how_its_device_stands(database: Connection) -> None:
         (R, 5): RowState(queued=True, device_list_id=9, never_acknowledged=False),
         (Q, 5): RowState(queued=True, device_list_id=0, never_acknowledged=True),
         (R, 6): RowState(queued=False, device_list_id=9, never_acknowledged=False),
-    } == withheld_read_queued(database, [(R, 5), (Q, 5), (R, 6)])
+    } == inbox.withheld_read_queued(database, [(R, 5), (Q, 5), (R, 6)])
 
 
 def test_a_queued_edu_is_told_from_a_sent_one(database: Connection) -> None:
     """A change of the device matters for what was sent."""
-    put(database, REMOTE, 5)
-    put(database, ELSEWHERE, 5)
+    database.put(REMOTE, 5)
+    database.put(ELSEWHERE, 5)
     change_device(database, REMOTE, 7, 9)
 
     asked = [(REMOTE, 5), (REMOTE, 6), (ELSEWHERE, 5), (ELSEWHERE, 4)]
@@ -70,7 +54,7 @@ def test_a_queued_edu_is_told_from_a_sent_one(database: Connection) -> None:
         (REMOTE, 6): RowState(queued=False, device_list_id=9),
         (ELSEWHERE, 5): RowState(queued=True),
         (ELSEWHERE, 4): RowState(queued=False),
-    } == withheld_read_queued_edus(database, asked)
+    } == outbox.withheld_read_queued_edus(database, asked)
 
 
 @pytest.mark.parametrize(
@@ -89,33 +73,33 @@ def test_of_which_rows_anything_is_told(
     database: Connection, device: str | None, task: Any, told: bool
 ) -> None:
     """Their device is there, and no deletion dooms them."""
-    put(database, R, 5)
+    database.put(R, 5)
     if device is not None:
-        add_device(database, R, hidden=device == "hidden")
+        database.add_device(R, hidden=device == "hidden")
     if task is not None:
-        doom(database, R, *task)
+        database.doom(R, *task)
 
-    assert told == bool(withheld_read_queued(database, [(R, 5)]))
+    assert told == bool(inbox.withheld_read_queued(database, [(R, 5)]))
 
 
 @pytest.mark.parametrize(
     ("key", "other", "delete"),
     [
-        (R, Q, withheld_delete_superseded),
-        (REMOTE, ELSEWHERE, withheld_delete_superseded_edus),
+        (R, Q, deletions.withheld_delete_superseded),
+        (REMOTE, ELSEWHERE, outbox.withheld_delete_superseded_edus),
     ],
 )
 def test_only_rows_with_a_newer_row_are_deleted(
     database: Connection, key: MailboxKey, other: MailboxKey, delete: Any
 ) -> None:
     """I3: the deletion itself looks for it there, and a chain goes at once."""
-    put(database, key, 1, 2, 3, 4, 5)
-    put(database, other, 1, 9)
+    database.put(key, 1, 2, 3, 4, 5)
+    database.put(other, 1, 9)
     pairs = [(1, 2), (2, 3), (4, 9), (5, 5)]
     rows = [Superseded(key, older, newer) for older, newer in pairs]
 
     assert 2 == delete(database, database.driver, rows)
-    assert ([3, 4, 5], [1, 9]) == (left(database, key), left(database, other))
+    assert ([3, 4, 5], [1, 9]) == (database.left(key), database.left(other))
 
 
 def test_nothing_goes_under_a_deletion_of_its_device(database: Connection) -> None:
@@ -123,16 +107,18 @@ def test_nothing_goes_under_a_deletion_of_its_device(database: Connection) -> No
 
     What vanishes goes without a newer row, and by exact key.
     """
-    put(database, R, 1, 2)
-    put(database, NAMESAKE, 1, 2)
-    doom(database, R, 1)
+    database.put(R, 1, 2)
+    database.put(NAMESAKE, 1, 2)
+    database.doom(R, 1)
 
     superseded = [Superseded(key, 1, 2) for key in (R, NAMESAKE)]
-    assert 1 == withheld_delete_superseded(database, database.driver, superseded)
-    assert ([1, 2], [2]) == (left(database, R), left(database, NAMESAKE))
+    assert 1 == deletions.withheld_delete_superseded(
+        database, database.driver, superseded
+    )
+    assert ([1, 2], [2]) == (database.left(R), database.left(NAMESAKE))
     vanished = [(R, 2), (NAMESAKE, 2), (NAMESAKE, 3)]
-    assert 1 == withheld_delete_vanished(database, database.driver, vanished)
-    assert ([1, 2], []) == (left(database, R), left(database, NAMESAKE))
+    assert 1 == deletions.withheld_delete_vanished(database, database.driver, vanished)
+    assert ([1, 2], []) == (database.left(R), database.left(NAMESAKE))
 
 
 def test_the_ends_of_each_mailbox_are_told(database: Connection) -> None:
@@ -141,8 +127,8 @@ def test_the_ends_of_each_mailbox_are_told(database: Connection) -> None:
     An empty one is told from one without a device, or of a hidden one.
     """
     empty = ("@r:hs", "EMPTY")
-    add_device(database, R, Q, empty)
-    add_device(database, HIDDEN, hidden=True)
+    database.add_device(R, Q, empty)
+    database.add_device(HIDDEN, hidden=True)
     for key, stream_ids in (
         (R, (3, 5, 9)),
         (Q, (7,)),
@@ -150,18 +136,18 @@ def test_the_ends_of_each_mailbox_are_told(database: Connection) -> None:
         (("@r:hs", "S"), (11,)),
         (HIDDEN, (4,)),
     ):
-        put(database, key, *stream_ids)
+        database.put(key, *stream_ids)
 
-    told = withheld_read_ends(database, [R, Q, empty, HIDDEN, GONE])
+    told = inbox.withheld_read_ends(database, [R, Q, empty, HIDDEN, GONE])
     assert {R: (3, 9), Q: (7, 7), empty: (0, 0)} == told
 
 
 def test_devices_are_those_that_messages_reach(database: Connection) -> None:
     """Hidden ones are cross-signing keys."""
-    add_device(database, R, Q)
-    add_device(database, HIDDEN, hidden=True)
+    database.add_device(R, Q)
+    database.add_device(HIDDEN, hidden=True)
 
-    assert [R] == withheld_read_devices(database, ["@r:hs", "@nobody:hs"])
+    assert [R] == devices.withheld_read_devices(database, ["@r:hs", "@nobody:hs"])
 
 
 def test_of_this_servers_users_every_device_that_is_not_there_is_gone(
@@ -169,12 +155,14 @@ def test_of_this_servers_users_every_device_that_is_not_there_is_gone(
 ) -> None:
     """A hidden one is there, too; of a user whom nobody knows nothing is known."""
     database.add("users", "@r:hs")
-    add_device(database, R)
-    add_device(database, HIDDEN, hidden=True)
+    database.add_device(R)
+    database.add_device(HIDDEN, hidden=True)
     # A namesake of somebody else's device is no device of this user's.
-    add_device(database, ("@q:hs", "GONE"))
+    database.add_device(("@q:hs", "GONE"))
 
-    assert [GONE] == withheld_read_gone(database, [R, HIDDEN, GONE, ("@x:hs", "X")])
+    assert [GONE] == devices.withheld_read_gone(
+        database, [R, HIDDEN, GONE, ("@x:hs", "X")]
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,4 +185,4 @@ def test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone(
         database.add("device_lists_remote_cache", *key, "{}")
 
     is_gone = announced and tracked and not stale and not listed
-    assert [REMOTE] * is_gone == withheld_read_gone(database, [REMOTE, other])
+    assert [REMOTE] * is_gone == devices.withheld_read_gone(database, [REMOTE, other])

@@ -38,11 +38,6 @@ from tests.store.conftest import (
     Connection,
     Q,
     R,
-    add_device,
-    doom,
-    left,
-    put,
-    put_text,
 )
 
 MAILBOXES = [(f"@ü{user}:hs", f"D{device}") for user in range(4) for device in "AB"]
@@ -57,7 +52,7 @@ def fill(database: Connection) -> Table:
         for number in range(1, 401)
     }
     for (*key, stream_id), text in rows.items():
-        put_text(database, (key[0], key[1]), stream_id, text)
+        database.put_text((key[0], key[1]), stream_id, text)
     return rows
 
 
@@ -66,8 +61,8 @@ def test_rows_are_read_against_the_index_and_in_bounded_batches(
     database: Connection, statement: Any
 ) -> None:
     """Mailbox by mailbox, each from its newest row."""
-    put(database, Q, 2)
-    put(database, R, 1, 3)
+    database.put(Q, 2)
+    database.put(R, 1, 3)
 
     def read(*asked: Any) -> list[Any]:
         return [row[:3] for row in statement(database, database.driver, *asked)]
@@ -83,7 +78,7 @@ def test_what_is_too_long_for_a_notice_is_not_read(database: Connection) -> None
     most = MOST_OF_ROW - len(notice(reason=""))
     texts = [notice(reason="x" * most), notice(reason="\N{SNOWMAN}"), "x" * 9000]
     for stream_id, text in enumerate(texts):
-        put_text(database, R, stream_id, text)
+        database.put_text(R, stream_id, text)
     rows = withheld_read_backlog(database, database.driver, None, 3)
     assert [None, *texts[1::-1]] == [text for *_, text in rows]
 
@@ -96,8 +91,8 @@ def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
         (R, R, withheld_survey_inbox),
         (REMOTE, ("there",), withheld_survey_outbox),
     ):
-        put_text(database, key, 2, fits)
-        put_text(database, key, 1, longer)
+        database.put_text(key, 2, fits)
+        database.put_text(key, 1, longer)
         expected = [(*place, 2, fits, WHOLE), (*place, 1, ends, WHOLE + 2)]
         walk: Any = statement
         assert expected == walk(database, database.driver, None, 9)
@@ -105,15 +100,15 @@ def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
 
 def test_doomed_is_what_an_unfinished_deletion_names(database: Connection) -> None:
     """Neither a namesake of another user nor what was finished."""
-    doom(database, R, 5, "scheduled")
-    doom(database, Q, 5, "complete")
+    database.doom(R, 5, "scheduled")
+    database.doom(Q, 5, "complete")
     assert {R} == withheld_read_doomed(database, [R, Q, NAMESAKE])
 
 
 def test_the_number_of_rows_is_estimated(database: Connection) -> None:
     """Near enough for a progress bar, without counting."""
     assert 0 == withheld_read_newest(database)
-    put(database, R, *range(1, 401))
+    database.put(R, *range(1, 401))
     database.execute("ANALYZE")
     assert 400 == withheld_estimate_backlog(database, database.driver)
     assert 400 == withheld_read_newest(database)
@@ -123,12 +118,12 @@ def test_as_many_as_a_batch_has_go_in_few_statements(database: Connection) -> No
     """Each row with a newer one of its own takes the most parameters."""
     most = most_deleted(database.driver)
     covered = [Superseded(R, 2 * n + 1, 2 * n + 2) for n in range(most + 1)]
-    put(database, R, *range(1, 2 * len(covered) + 1))
+    database.put(R, *range(1, 2 * len(covered) + 1))
     database.executed.clear()
     asked = Database(database.run, database.driver)
     assert most + 1 == driven(asked.delete(covered))
     counts = [len(parameters) for _, parameters in database.executed]
-    assert [row.newer_stream_id for row in covered] == left(database, R)
+    assert [row.newer_stream_id for row in covered] == database.left(R)
     assert 2 == len(counts)
     # An old SQLite takes 999.
     assert not database.is_sqlite or max(counts) < 1000
@@ -143,9 +138,9 @@ def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
     queues = SurveyDatabase(database.run, database.driver, walk)
     survey = Survey(queues, Options(batch_size=1, dry_run=True), 3)
     for key, stream_id in ((R, 1), (R, 2), (Q, 3)):
-        put_text(database, key, stream_id, notice())
+        database.put_text(key, stream_id, notice())
     driven(survey.step())
-    put_text(database, Q, 4, notice())
+    database.put_text(Q, 4, notice())
     while not survey.found.done:
         driven(survey.step())
     found = survey.end()
@@ -161,10 +156,10 @@ def test_two_processes_say_what_one_and_plain_counting_say(
     """The real command, with users on both sides of the middle."""
     table = fill(database)
     hidden, gone = MAILBOXES[1], MAILBOXES[3::2]
-    add_device(database, *MAILBOXES[::2])
-    add_device(database, hidden, hidden=True)
+    database.add_device(*MAILBOXES[::2])
+    database.add_device(hidden, hidden=True)
     for server, stream_ids in (("b.test", [1]), ("ä.test", [1, 2, 2, 3])):
-        put(database, (f"@r:{server}", "R"), *stream_ids)
+        database.put((f"@r:{server}", "R"), *stream_ids)
     middle = withheld_survey_middle(database)
     assert middle is not None
     assert min(table)[0] < middle <= max(table)[0]
