@@ -1,79 +1,159 @@
-"""Synapse's tables on both databases, as far as the statements touch them."""
+"""Synapse's tables on both databases, and what the tests put there."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Iterator, Sequence
 
 import pytest
 
 from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
+from synapse_withheld.cli.shared.walking import database as walking
+from synapse_withheld.database.sql import marks
+from synapse_withheld.rules.identifiers import server_of
+from synapse_withheld.rules.mailbox import MailboxKey
+from tests.harness.clients.messages import WITHHELD
 
-if TYPE_CHECKING:
-    from tests.harness.databases.postgres import PostgresServer
+# Of this server, whose messages are in mailboxes.
+R: MailboxKey = ("@r:hs", "R")
+Q: MailboxKey = ("@q:hs", "Q")
+GONE: MailboxKey = ("@r:hs", "GONE")
+HIDDEN: MailboxKey = ("@r:hs", "HIDDEN")
+# A device of the same name as another user's.
+NAMESAKE: MailboxKey = ("@other:hs", "R")
+# Of other servers, for which there are outboxes.
+REMOTE: MailboxKey = ("@r:there", "R")
+REMOTE_2: MailboxKey = ("@r:there", "R2")
+ELSEWHERE: MailboxKey = ("@q:elsewhere", "Q")
+
+DELETION = "delete_device_messages"
 
 
-class Connection:
-    """A connection that takes `?` and commits by itself, as Synapse gives them."""
+class Connection(walking.Connection):
+    """A connection that takes `?`, commits by itself, and knows what it ran.
 
-    def __init__(self, connection: Any, name: str) -> None:
-        self.name = name
-        self.driver = "sqlite3" if name == "sqlite" else "psycopg2"
+    Attributes:
+        raw: The driver's own.
+        section: Synapse's `database:` section.
+        executed: Each statement with its parameters.
+    """
+
+    def __init__(self, raw: Any, section: dict[str, Any]) -> None:
+        super().__init__(raw, section["name"])
+        self.raw = raw
+        self.section = section
         self.executed: list[tuple[str, Sequence[Any]]] = []
-        self.rowcount = -1
-        self._cursor = connection.cursor()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.driver == "sqlite3"
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
-        """Run a statement."""
         self.executed.append((sql, parameters))
-        self._cursor.execute(self._own(sql), tuple(parameters))
-        self.rowcount = self._cursor.rowcount
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return the rows."""
-        rows: list[tuple[Any, ...]] = self._cursor.fetchall()
-        return rows
+        super().execute(sql, parameters)
 
     def rows(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement and return its rows."""
         self.execute(sql, parameters)
         return self.fetchall()
 
-    def _own(self, sql: str) -> str:
-        return sql if self.name == "sqlite" else sql.replace("?", "%s")
+    def add(self, table: str, *row: Any) -> None:
+        sql = f"INSERT INTO {table} VALUES ({marks(len(row))})"  # noqa: S608 our own
+        self.execute(sql, row)
+
+    def add_device(self, *keys: MailboxKey, hidden: bool = False) -> None:
+        for key in keys:
+            self.add("devices", *key, hidden)
+
+    def put(
+        self,
+        key: MailboxKey,
+        *stream_ids: int,
+        also: Sequence[MailboxKey] = (),
+        **more: Any,
+    ) -> None:
+        """Queue notices for a device; those in an outbox may be for others also."""
+        content = {"code": "m.no_olm", **more}
+        message: dict[str, Any] = {"type": WITHHELD, "sender": "@s:here"}
+        if is_remote(key):
+            messages: dict[str, dict[str, Any]] = {}
+            for user_id, device_id in (key, *also):
+                messages.setdefault(user_id, {})[device_id] = content
+            message["messages"] = messages
+        else:
+            message["content"] = content
+        for stream_id in stream_ids:
+            self.put_text(key, stream_id, json.dumps(message, separators=(",", ":")))
+
+    def put_text(self, key: MailboxKey, stream_id: int, text: str) -> None:
+        """Queue a row with any text for a device."""
+        if is_remote(key):
+            row = (server_of(key[0]), stream_id, 0, text, None)
+            self.add("device_federation_outbox", *row)
+        else:
+            self.add("device_inbox", *key, stream_id, text)
+
+    def left(self, key: MailboxKey) -> list[int]:
+        """Return the stream IDs of a mailbox or an outbox."""
+        sql = "SELECT stream_id FROM device_inbox WHERE user_id = ? AND device_id = ?"
+        whose: tuple[str, ...] = key
+        if is_remote(key):
+            sql = "SELECT stream_id FROM device_federation_outbox WHERE destination = ?"
+            whose = (server_of(key[0]),)
+        rows = self.rows(sql, *whose)
+        return sorted(stream_id for (stream_id,) in rows)
+
+    def doom(
+        self,
+        key: MailboxKey,
+        up_to: int,
+        status: str = "active",
+        action: str = DELETION,
+    ) -> None:
+        """Schedule the deletion of a device's messages."""
+        user_id, device_id = key
+        task = {"user_id": user_id, "device_id": device_id, "up_to_stream_id": up_to}
+        text = json.dumps(task, separators=(",", ":"))
+        name = f"{key} {status} {action}"
+        self.add("scheduled_tasks", name, action, status, device_id, text)
+
+
+def is_remote(key: MailboxKey) -> bool:
+    return server_of(key[0]) != "hs"
+
+
+def opened(section: dict[str, Any]) -> Any:
+    """Open one more connection to a database."""
+    arguments = section["args"]
+    if section["name"] == "sqlite3":
+        path = arguments["database"]
+        raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # Nothing has to survive a crash.
+        raw.execute("PRAGMA synchronous = OFF")
+        return raw
+    import psycopg2  # noqa: PLC0415 without it there is no such section
+
+    # Those are of Synapse's pool of connections.
+    own = {key: arguments[key] for key in arguments if not key.startswith("cp_")}
+    connection = psycopg2.connect(**own)
+    connection.autocommit = True
+    return connection
 
 
 @contextmanager
 def connected(kind: str, request: pytest.FixtureRequest) -> Iterator[Connection]:
     """Create the tables in a new database, `sqlite` or `postgres`."""
-    with stored(kind, request) as (database, _):
-        yield database
-
-
-@contextmanager
-def stored(
-    kind: str, request: pytest.FixtureRequest, directory: Path | None = None
-) -> Iterator[tuple[Connection, dict[str, Any]]]:
-    """Do the same, SQLite in a directory; tell Synapse's `database:` section too."""
-    connection: Any
     if kind == "sqlite":
-        path = str(directory / "homeserver.db") if directory else ":memory:"
+        directory = request.getfixturevalue("tmp_path_factory").mktemp("sqlite")
+        path = str(directory / "homeserver.db")
         section: dict[str, Any] = {"name": "sqlite3", "args": {"database": path}}
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.executescript(TABLES)
     else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        import psycopg2  # noqa: PLC0415 without it the line above skips
-
-        section = server.database()
-        name = dict(section["args"])["dbname"]
-        connection = psycopg2.connect(**server.arguments(name))
-        connection.autocommit = True
-        connection.cursor().execute(TABLES)
-    yield Connection(connection, kind), section
-    connection.close()
+        section = request.getfixturevalue("postgres").database()
+    with closing(opened(section)) as raw:
+        create = raw.executescript if kind == "sqlite" else raw.cursor().execute
+        create(TABLES)
+        yield Connection(raw, section)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

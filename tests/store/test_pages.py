@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,61 +13,59 @@ from synapse_withheld.database.outbox import withheld_read_outboxes
 from synapse_withheld.database.sql import ABOVE_ALL, Page, most_pages
 from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.rules.mailbox import MailboxKey
-from tests.store.conftest import Connection
-from tests.store.test_outbox_statements import R2 as REMOTE_2
-from tests.store.test_outbox_statements import Q as ELSEWHERE
-from tests.store.test_outbox_statements import R as REMOTE
-from tests.store.test_outbox_statements import add_edu
-from tests.store.test_statements import (
+from tests.store.conftest import (
+    ELSEWHERE,
     GONE,
-    NOTICE,
+    HIDDEN,
+    NAMESAKE,
+    REMOTE,
+    REMOTE_2,
+    Connection,
     Q,
     R,
-    add_device,
-    add_row,
-    add_task,
+    is_remote,
 )
 
-OTHER: MailboxKey = ("@other:hs", "R")
-HIDDEN: MailboxKey = ("@r:hs", "HIDDEN")
-UNAVAILABLE = {"code": "m.unavailable"}
+UNAVAILABLE = "m.unavailable"
+NOTICE = {
+    "sender": "@s:here",
+    "type": "m.room_key.withheld",
+    "content": {"code": "m.no_olm"},
+}
+
+in_each_queue = pytest.mark.parametrize("key", [R, REMOTE], ids=["inbox", "outbox"])
 
 
 @pytest.fixture
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a page have three rows."""
     monkeypatch.setattr(sql, "ROWS_OF_PAGE", 3)
 
 
-def mailboxes(
-    database: Connection, *keys: MailboxKey, below: int = ABOVE_ALL
-) -> dict[MailboxKey, Page]:
-    """Read a page of each mailbox."""
-    return withheld_read_mailboxes(database, dict.fromkeys(keys, below), [NO_OLM])
+def pages(database: Connection, below: dict[MailboxKey, int]) -> dict[Any, Page]:
+    """Read a page of each mailbox or outbox."""
+    remote = any(map(is_remote, below))
+    read = withheld_read_outboxes if remote else withheld_read_mailboxes
+    return read(database, below, [NO_OLM])
 
 
-def outboxes(
-    database: Connection, *keys: MailboxKey, below: int = ABOVE_ALL
-) -> dict[MailboxKey, Page]:
-    """Read a page of each outbox."""
-    return withheld_read_outboxes(database, dict.fromkeys(keys, below), [NO_OLM])
+def newest(database: Connection, *keys: MailboxKey) -> dict[Any, Page]:
+    return pages(database, dict.fromkeys(keys, ABOVE_ALL))
 
 
 def ids(page: Page) -> list[int]:
-    """Return the stream IDs of the messages."""
     return [stream_id for stream_id, _ in page.messages]
 
 
-def walked(database: Connection, key: MailboxKey) -> list[list[int]]:
-    """Return the stream IDs of the messages page by page, to the end."""
-    read = mailboxes if key == R else outboxes
-    pages: list[list[int]] = []
+def walked(database: Connection, key: MailboxKey) -> list[int]:
+    """Return the stream IDs of the messages of all pages."""
+    found: list[int] = []
     below: int | None = ABOVE_ALL
     while below is not None:
-        page = read(database, key, below=below)[key]
-        pages.append(ids(page))
+        page = pages(database, {key: below})[key]
+        found += ids(page)
         below = page.below
-    return pages
+    return found
 
 
 def test_of_existing_devices_the_notices_are_told(database: Connection) -> None:
@@ -75,167 +73,129 @@ def test_of_existing_devices_the_notices_are_told(database: Connection) -> None:
 
     A hidden device is a cross-signing key.
     """
-    add_device(database, R)
-    add_device(database, Q)
-    add_device(database, HIDDEN, hidden=True)
-    add_row(database, HIDDEN, 6)
-    for stream_id in (3, 1, 2):
-        add_row(database, R, stream_id)
-    add_row(database, R, 4, content=UNAVAILABLE)
-    add_row(database, GONE, 5)
+    database.add_device(R, Q)
+    database.add_device(HIDDEN, hidden=True)
+    database.put(HIDDEN, 6)
+    database.put(R, 3, 1, 2)
+    database.put(R, 4, code=UNAVAILABLE)
+    database.put(GONE, 5)
 
-    pages = mailboxes(database, R, Q, GONE, HIDDEN)
+    told = newest(database, R, Q, GONE, HIDDEN)
 
-    assert {R, Q} == pages.keys()
-    assert ([3, 2, 1], 4, None) == (ids(pages[R]), pages[R].newest_id, pages[R].below)
-    assert pages[R].messages[0][1] == NOTICE
-    assert Page([], 0, None) == pages[Q]
-
-
-def test_what_is_doomed_is_left_out(database: Connection) -> None:
-    """Up to the position that the task names, and for that user only."""
-    for key in (R, OTHER):
-        add_device(database, key)
-        add_row(database, key, 5)
-        add_row(database, key, 6)
-    add_task(database, R, 5)
-
-    pages = mailboxes(database, R, OTHER)
-
-    assert {R: [6], OTHER: [6, 5]} == {key: ids(page) for key, page in pages.items()}
-
-
-def test_a_row_that_cannot_be_parsed_is_passed_over(database: Connection) -> None:
-    """Too long, or too deep for the parser."""
-    add_device(database, R)
-    add_row(database, R, 1, reason="x" * 3000)
-    text = '{"content":{"code":"m.no_olm","x":' + "[" * 1900 + "]" * 10
-    database.execute("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", (*R, 2, text))
-    add_row(database, R, 3)
-
-    assert [3] == ids(mailboxes(database, R)[R])
-
-
-@pytest.mark.parametrize("key", [R, REMOTE])
-def test_a_page_has_a_thousand_rows(database: Connection, key: MailboxKey) -> None:
-    """However many mailboxes are read: what lies deeper would stay for good."""
-    others: list[MailboxKey] = [(f"@u{n}{key[0]}", "D") for n in range(9)]
-    add_device(database, R)
-    for stream_id in range(1, 1011):
-        add = add_row if key == R else add_edu
-        add(database, *_row(key, stream_id))
-
-    pages = (mailboxes if key == R else outboxes)(database, key, *others)
-
-    # The lowest is left to the next page, which may have more of it.
-    assert list(range(1010, 11, -1)) == ids(pages[key])
-    assert (1010, 12) == (pages[key].newest_id, pages[key].below)
-
-
-def _row(key: MailboxKey, stream_id: int) -> tuple[Any, ...]:
-    return (key, stream_id) if key == R else (stream_id, key)
-
-
-def _add(database: Connection, key: MailboxKey, *stream_ids: int) -> None:
-    add_device(database, R)
-    for stream_id in stream_ids:
-        (add_row if key == R else add_edu)(database, *_row(key, stream_id))
-
-
-@pytest.mark.usefixtures("_short")
-@pytest.mark.parametrize("key", [R, REMOTE])
-@pytest.mark.parametrize("count", range(9))
-def test_pages_have_every_row_once(
-    database: Connection, key: MailboxKey, count: int
-) -> None:
-    """Newest first, and it ends, however many there are."""
-    stream_ids = list(range(10, 10 * count + 10, 10))
-    _add(database, key, *stream_ids)
-
-    pages = walked(database, key)
-
-    assert stream_ids[::-1] == list(itertools.chain(*pages))
-    assert len(pages) == 1 + max(0, count - 1) // 2
-
-
-@pytest.mark.usefixtures("_short")
-@pytest.mark.parametrize("key", [R, REMOTE])
-@pytest.mark.parametrize("twice", range(1, 7))
-@pytest.mark.parametrize("times", [2, 3, 4, 5])
-def test_a_stream_id_that_occurs_twice_is_left_alone(
-    database: Connection, key: MailboxKey, twice: int, times: int
-) -> None:
-    """Wherever a page ends: it is what a row is deleted by."""
-    stream_ids = [1, 2, 3, 4, 5, 6]
-    _add(database, key, *stream_ids, *[twice] * (times - 1))
-
-    stream_ids.remove(twice)
-    assert stream_ids[::-1] == list(itertools.chain(*walked(database, key)))
-
-
-@pytest.mark.parametrize("key", [R, REMOTE])
-def test_what_is_no_notice_may_have_the_stream_id_too(
-    database: Connection, key: MailboxKey
-) -> None:
-    """Deleting the notice would take it along."""
-    _add(database, key, 1, 2)
-    if key == R:
-        add_row(database, R, 2, content=UNAVAILABLE)
-    else:
-        add_edu(database, 2, REMOTE_2, **UNAVAILABLE)
-
-    assert [[1]] == walked(database, key)
+    expected = Page([(stream_id, NOTICE) for stream_id in (3, 2, 1)], 4, None)
+    assert {R: expected, Q: Page([], 0, None)} == told
 
 
 def test_of_an_outbox_what_waits_for_a_device_alone_is_told(
     database: Connection,
 ) -> None:
     """Newest first; not what shares an EDU, is for others or is no notice."""
-    _add(database, REMOTE, 1, 3, 2)
-    add_edu(database, 4, REMOTE, REMOTE_2)
-    add_edu(database, 5, ELSEWHERE)
-    add_edu(database, 6, REMOTE, code="m.unavailable")
-    add_edu(database, 7, REMOTE, reason="x" * 3000)
+    database.put(REMOTE, 1, 3, 2)
+    database.put(REMOTE, 4, also=[REMOTE_2])
+    database.put(ELSEWHERE, 5)
+    database.put(REMOTE, 6, code=UNAVAILABLE)
 
-    pages = outboxes(database, REMOTE, REMOTE_2)
+    told = newest(database, REMOTE, REMOTE_2)
 
-    assert {REMOTE, REMOTE_2} == pages.keys()
-    assert Page([], 7, None) == pages[REMOTE_2]
-    assert [3, 2, 1] == ids(pages[REMOTE])
-    expected = {
-        "sender": "@s:here",
-        "type": "m.room_key.withheld",
-        "content": {"code": "m.no_olm"},
-    }
-    assert expected == pages[REMOTE].messages[0][1]
+    expected = Page([(stream_id, NOTICE) for stream_id in (3, 2, 1)], 6, None)
+    assert {REMOTE: expected, REMOTE_2: Page([], 6, None)} == told
 
 
-def test_an_edu_that_cannot_be_read_is_passed_over(database: Connection) -> None:
-    """Whatever wrote it."""
-    statement = "INSERT INTO device_federation_outbox VALUES (?, ?, ?, ?, NULL)"
-    texts = ("[]", '{"messages": []}', '{"messages": {"@r:there": []}}', "{", "{}")
-    for stream_id, text in enumerate(texts, 1):
-        row = ("there", stream_id, 0, text.replace("}", ', "m.no_olm": 1}', 1))
-        database.execute(statement, row)
-    _add(database, REMOTE, 9)
+def test_what_is_doomed_is_left_out(database: Connection) -> None:
+    """Up to the position that the task names, and for that user only."""
+    for key in (R, NAMESAKE):
+        database.add_device(key)
+        database.put(key, 5, 6)
+    database.doom(R, 5)
 
-    assert [9] == ids(outboxes(database, REMOTE)[REMOTE])
+    told = newest(database, R, NAMESAKE)
+
+    assert {R: [6], NAMESAKE: [6, 5]} == {key: ids(page) for key, page in told.items()}
 
 
-@pytest.mark.usefixtures("_short")
+TOO_DEEP = '{"content":{"code":"m.no_olm","x":' + "[" * 1900 + "]" * 10
+NO_OBJECTS = ['["m.no_olm"]', '{"m.no_olm":', TOO_DEEP]
+NO_EDUS = ['{"messages":"m.no_olm"}', '{"messages":{"@r:there":"m.no_olm"}}']
+
+
+@pytest.mark.parametrize(
+    ("key", "texts"), [(R, NO_OBJECTS), (REMOTE, [*NO_OBJECTS, *NO_EDUS])]
+)
+def test_a_row_that_cannot_be_read_is_passed_over(
+    database: Connection, key: MailboxKey, texts: list[str]
+) -> None:
+    """Too long, too deep for the parser, or whatever wrote it."""
+    database.add_device(R)
+    database.put(key, 1, reason="x" * 3000)
+    database.put(key, 2)
+    for stream_id, text in enumerate(texts, 3):
+        database.put_text(key, stream_id, text)
+
+    assert [2] == ids(newest(database, key)[key])
+
+
+@in_each_queue
+def test_a_page_has_a_thousand_rows(database: Connection, key: MailboxKey) -> None:
+    """However many mailboxes are read: what lies deeper would stay for good."""
+    others: list[MailboxKey] = [(f"@u{n}{key[0]}", "D") for n in range(9)]
+    database.add_device(R)
+    database.put(key, *range(1, 1011))
+
+    page = newest(database, key, *others)[key]
+
+    # The lowest is left to the next page, which may have more of it.
+    assert list(range(1010, 11, -1)) == ids(page)
+    assert (1010, 12) == (page.newest_id, page.below)
+
+
+@pytest.mark.usefixtures("short")
+@in_each_queue
+@pytest.mark.parametrize(
+    "stream_ids",
+    [
+        *(list(range(10, 10 * count + 10, 10)) for count in range(9)),
+        *([*range(1, 7), *[n] * more] for n in range(1, 7) for more in range(1, 5)),
+    ],
+    ids=str,
+)
+def test_pages_have_every_row_once_unless_its_stream_id_occurs_twice(
+    database: Connection, key: MailboxKey, stream_ids: list[int]
+) -> None:
+    """Newest first, wherever a page ends; such rows are left alone.
+
+    A stream ID is what a row is deleted by.
+    """
+    database.add_device(R)
+    database.put(key, *stream_ids)
+
+    alone = [each for each, times in Counter(stream_ids).items() if times == 1]
+    assert alone[::-1] == walked(database, key)
+
+
+@in_each_queue
+def test_what_is_no_notice_may_have_the_stream_id_too(
+    database: Connection, key: MailboxKey
+) -> None:
+    """Deleting the notice would take it along."""
+    database.add_device(R)
+    database.put(key, 1, 2)
+    database.put(REMOTE_2 if is_remote(key) else R, 2, code=UNAVAILABLE)
+
+    assert [1] == walked(database, key)
+
+
+@pytest.mark.usefixtures("short")
 def test_mailboxes_of_one_server_share_a_page(database: Connection) -> None:
     """One that was read further gets nothing twice, and is not sent back."""
-    for stream_id in range(1, 8):
-        add_edu(database, stream_id, REMOTE if stream_id % 2 else REMOTE_2)
+    database.put(REMOTE, 1, 3, 5, 7)
+    database.put(REMOTE_2, 2, 4, 6)
 
-    below = {REMOTE: ABOVE_ALL, REMOTE_2: 5}
-    pages = withheld_read_outboxes(database, below, [NO_OLM])
-    assert ([7], 6) == (ids(pages[REMOTE]), pages[REMOTE].below)
-    assert ([], 5) == (ids(pages[REMOTE_2]), pages[REMOTE_2].below)
-    below = {REMOTE: 6, REMOTE_2: 5}
-    pages = withheld_read_outboxes(database, below, [NO_OLM])
-    assert ([5], 4) == (ids(pages[REMOTE]), pages[REMOTE].below)
-    assert ([4], 4) == (ids(pages[REMOTE_2]), pages[REMOTE_2].below)
+    for below, expected in (
+        (ABOVE_ALL, {REMOTE: ([7], 6), REMOTE_2: ([], 5)}),
+        (6, {REMOTE: ([5], 4), REMOTE_2: ([4], 4)}),
+    ):
+        told = pages(database, {REMOTE: below, REMOTE_2: 5})
+        assert expected == {key: (ids(page), page.below) for key, page in told.items()}
 
 
 def test_as_many_pages_as_a_statement_may_read_fit_into_it(

@@ -1,4 +1,4 @@
-"""What `check` makes of what it sees."""
+"""What `check` makes of what it sees; of a real Synapse in the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
-SHARED = {"modules": [{"module": MODULE}]}
+URL = Address.of("http://[::1]/")
+NOTHING, OBSERVE = {"rules": {"no_olm": False}}, {"mode": "observe"}
+VANISH = {"rules": {"key_requests": "vanish"}}
 
 
 def page(active: float = 1, failures: float = 0, **info: str) -> Page:
@@ -32,10 +34,11 @@ def page(active: float = 1, failures: float = 0, **info: str) -> Page:
     )
 
 
-def states(*found: Finding) -> list[str]:
-    """Return the state of each; what is not right must come with what to do."""
-    assert all(bool(each.do) == (each.state in {WRONG, NOTE}) for each in found)
-    return [each.state for each in found]
+def configured(config: Any, writer: str = "master", *, redis: bool = False) -> Finding:
+    shared = {"modules": [{"module": MODULE, "config": config}]}
+    with_redis = {**shared, "redis": {"enabled": redis}}
+    deployment = Deployment(with_redis, {"w1": {"modules": []}})
+    return findings.configured(deployment, writer)[0]
 
 
 def test_the_tested_versions_are_those_of_the_readme() -> None:
@@ -45,100 +48,49 @@ def test_the_tested_versions_are_those_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "state"),
+    ("finding", "state", "says"),
     [
-        ("1.139.2", RIGHT),
-        ("1.139.9", NOTE),
-        ("1.97.0", NOTE),
-        ("1.163.3", NOTE),
-        ("unknown", NOTE),
-        (None, WRONG),
-    ],
-)
-def test_a_version_that_was_not_tested_is_noted(
-    version: str | None, state: str
-) -> None:
-    """Whether the module acts on it, `active` says."""
-    assert states(findings.tested(version)) == [state]
-
-
-def test_the_writer_needs_the_module_in_what_it_reads() -> None:
-    """A worker's own `modules` replaces the shared one."""
-    deployment = Deployment(SHARED, {"w1": {"modules": []}})
-    found = [findings.configured(deployment, each) for each in ("master", "w1", "w2")]
-    assert states(*(finding for finding, _ in found)) == [RIGHT, WRONG, RIGHT]
-    assert [config for _, config in found] == [Config(), None, Config()]
-
-
-@pytest.mark.parametrize(
-    ("config", "redis", "notes"),
-    [
-        (
-            {"session_hold": "24h", "rules": {"no_olm": False}},
-            False,
-            ["all rules are off", "does nothing without 'repeat: session'"],
+        (findings.tested("1.139.2"), RIGHT, ""),
+        # Whether the module acts on it, `active` says.
+        (findings.tested("1.139.9"), NOTE, "not with this one"),
+        (findings.tested("1.97.0"), NOTE, "not with this one"),
+        (findings.tested("unknown"), NOTE, "not with this one"),
+        (findings.tested(None), WRONG, "not installed here"),
+        # A worker's own `modules` replaces the shared one.
+        (configured(None), RIGHT, "mode: enforce, repeat: queued"),
+        (configured(None, "w2"), RIGHT, "mode: enforce, repeat: queued"),
+        (configured(None, "w1"), WRONG, "not under 'modules'"),
+        # Synapse starts with it, and it does something else than it seems to.
+        (configured(NOTHING), NOTE, "all rules are off"),
+        (configured({"session_hold": "24h"}), NOTE, "nothing without 'repeat: sess"),
+        (configured({**NOTHING, "session_hold": "24h"}), NOTE, "are off, .*; 'sess"),
+        (configured(VANISH), RIGHT, ""),
+        (configured(VANISH, redis=True), NOTE, "works as 'true' with workers"),
+        # It is there where it is served; 503 is of one who cannot ask who asks.
+        (findings.page_answers(URL, 200, Config()), RIGHT, "answers at http"),
+        (findings.page_answers(URL, 404, Config()), WRONG, "did not load the module"),
+        (findings.page_answers(URL, 404, Config(pages=False)), UNKNOWN, "without"),
+        (findings.page_answers(URL, 503, Config(pages=False)), WRONG, "answers 503"),
+        # A restart may have been forgotten; or the listener is something else's.
+        (findings.loaded(page(), Config()), RIGHT, "mode: enforce"),
+        (findings.loaded(Page(()), Config()), WRONG, "did not load the module"),
+        (findings.loaded(page(version="0"), None), WRONG, f"version 0, not {VERSION}"),
+        (findings.loaded(page(mode="observe"), Config()), WRONG, "observe, not enforc"),
+        (findings.loaded(page(), Config(repeat="session")), WRONG, "not session"),
+        # What failed may be of long ago, and lost nothing.
+        *zip(findings.acting(page(), "w"), [RIGHT, RIGHT], ["0 collapsed", "0"]),
+        *zip(
+            findings.acting(page(failures=2, mode="observe"), "w"),
+            [NOTE, NOTE],
+            ["0 would have collapsed", r"2 .*\(tidy: 2\); no message was lost"],
         ),
-        ({"rules": {"key_requests": "vanish"}}, True, ["works as 'true'"]),
-        ({"rules": {"key_requests": "vanish"}}, False, []),
+        (findings.acting(page(active=0), "w")[0], WRONG, "stores every message as"),
     ],
 )
-def test_what_is_hardly_meant_is_noted(
-    config: dict[str, Any], redis: bool, notes: list[str]
+def test_each_finding_has_its_state_and_its_words(
+    finding: Finding, state: str, says: str
 ) -> None:
-    """Synapse starts with it, and it does something else than it seems to."""
-    modules = [{"module": MODULE, "config": config}]
-    shared = {"modules": modules, "redis": {"enabled": redis}}
-    finding, found = findings.configured(Deployment(shared, {}), "master")
-    assert [NOTE if notes else RIGHT] == states(finding)
-    assert all(each in finding.found for each in notes)
-    assert len(notes) == finding.found.count(";")
-    assert found is not None
-
-
-def test_the_page_tells_that_the_module_is_loaded() -> None:
-    """Where it is to serve one; 503 is of a Synapse that cannot be asked who asks."""
-    address = Address.of("http://[::1]/")
-    for status, pages, state in (
-        (200, True, RIGHT),
-        (404, True, WRONG),
-        (404, False, UNKNOWN),
-        (503, False, WRONG),
-    ):
-        found = findings.page_answers(address, status, Config(pages=pages))
-        assert [state] == states(found)
-
-
-@pytest.mark.parametrize(
-    ("running", "config", "state"),
-    [
-        (page(), Config(), RIGHT),
-        (Page(()), Config(), WRONG),
-        (page(mode="observe"), Config(), WRONG),
-        (page(), Config(repeat="session"), WRONG),
-    ],
-)
-def test_what_runs_is_compared_with_what_is_configured(
-    running: Page, config: Config | None, state: str
-) -> None:
-    """A restart may have been forgotten; or the listener is that of something else."""
-    found = findings.loaded(running, config)
-    assert states(found) == [state]
-    assert ("did not load the module" in found.found) is (running == Page(()))
-
-
-@pytest.mark.parametrize(
-    ("running", "expected", "says"),
-    [
-        (page(), [RIGHT, RIGHT], "0 collapsed"),
-        (page(mode="observe"), [NOTE, RIGHT], "0 would have collapsed"),
-        (page(failures=2), [RIGHT, NOTE], "(tidy: 2); no message was lost"),
-        (page(active=0, failures=2), [WRONG, NOTE], "stores every message as usual"),
-    ],
-)
-def test_a_process_acts_if_it_says_so(
-    running: Page, expected: list[str], says: str
-) -> None:
-    """What failed meanwhile is noted: it may be of long ago, and lost nothing."""
-    found = findings.acting(running, "master")
-    assert states(*found) == expected
-    assert says in "".join(each.found for each in found)
+    """What is not right comes with what to do."""
+    assert state == finding.state
+    assert re.search(says, finding.found)
+    assert bool(finding.do) == (state in {WRONG, NOTE})

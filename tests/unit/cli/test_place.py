@@ -15,46 +15,25 @@ from synapse_withheld.cli.shared.walking.place import Place, UnreadablePlaceErro
 from synapse_withheld.sweep.walk import Progress
 
 WORK = Work("db on local:", ("no_olm",), merge_scopes=True, dry_run=False)
-NOTED = {
-    "database": "db on local:",
-    "rules": ["no_olm"],
-    "merge_scopes": True,
-    "dry_run": False,
-    "user_id": "@u:hs",
-    "device_id": "D",
-}
+MAILBOX = {"user_id": "@u:hs", "device_id": "D"}
+NOTED = {**attrs.asdict(WORK), "rules": ["no_olm"], **MAILBOX}
+NO_PLACE = "does not say where a sweep was"
 
 
 @pytest.mark.parametrize(
-    ("other", "says"),
+    ("text", "work", "says"),
     [
-        ({"database": "db2 on local:"}, 'another database: "db on local:", not "db2'),
-        ({"rules": ("no_olm", "withheld")}, 'other rules: .* "withheld"'),
-        ({"merge_scopes": False}, "another 'merge_scopes': true, not false"),
-        ({"dry_run": True}, "of a sweep without --dry-run"),
-    ],
-)
-def test_a_place_of_another_sweep_is_refused(
-    tmp_path: Path, other: dict[str, Any], says: str
-) -> None:
-    """What that passed over is not what this one would; the file stays."""
-    file = tmp_path / "place"
-    before = json.dumps(NOTED).encode()
-    file.write_bytes(before)
-    with pytest.raises(UnreadablePlaceError, match=says):
-        Place(file, attrs.evolve(WORK, **other))
-    assert before == file.read_bytes()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[]",
-        "\xff",
-        "[" * 100_000,
-        json.dumps({"user_id": "@u:hs", "device_id": "D", "dry_run": False}),
+        # What another sweep passed over is not what this one would.
+        (NOTED, {"database": "db2"}, 'another database: "db on local:", not "db2'),
+        (NOTED, {"rules": ("no_olm", "withheld")}, 'other rules: .* "withheld"'),
+        (NOTED, {"merge_scopes": False}, "another 'merge_scopes': true, not false"),
+        (NOTED, {"dry_run": True}, "of a sweep without --dry-run"),
+        ("[]", {}, NO_PLACE),
+        ("\xff", {}, NO_PLACE),
+        ("[" * 100_000, {}, NO_PLACE),
+        ({**MAILBOX, "dry_run": False}, {}, NO_PLACE),
         *(
-            json.dumps({**NOTED, **wrong})
+            ({**NOTED, **wrong}, {}, NO_PLACE)
             for wrong in (
                 {"user_id": 5},
                 {"user_id": "@a\0:hs"},
@@ -65,13 +44,16 @@ def test_a_place_of_another_sweep_is_refused(
         ),
     ],
 )
-def test_a_file_with_something_else_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_no_place_of_such_a_sweep_is_refused_and_stays(
+    tmp_path: Path, text: Any, work: dict[str, Any], says: str
+) -> None:
     file = tmp_path / "place"
-    file.write_text(text, encoding="latin-1")
+    before = text if isinstance(text, str) else json.dumps(text)
+    file.write_text(before, encoding="latin-1")
     for _ in range(2):
-        with pytest.raises(UnreadablePlaceError, match="does not say where a sweep"):
-            Place(file, WORK)
-    assert text == file.read_text(encoding="latin-1")
+        with pytest.raises(UnreadablePlaceError, match=f"{says}.*; name another file"):
+            Place(file, attrs.evolve(WORK, **work))
+    assert before == file.read_text(encoding="latin-1")
 
 
 def test_a_file_is_locked_as_long_as_it_is_there(tmp_path: Path) -> None:

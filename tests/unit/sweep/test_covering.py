@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Sequence
+from typing import Any
 
 import attrs
 import pytest
@@ -26,12 +26,11 @@ R = ("@r:hs", "R")
 RULES = Ruleset.of(Config(rules=EVERY_RULE))
 
 
-def found(*texts: str | None, now_ts: int = 0) -> list[Found]:
+def found(
+    *texts: str | None, walk: Covering | None = None, now_ts: int = 0
+) -> list[Found]:
     """Return what is found in a mailbox with these texts, the oldest first."""
-    return judged(Covering(RULES.telling_later()), texts, now_ts)
-
-
-def judged(walk: Covering, texts: Sequence[str | None], now_ts: int = 0) -> list[Found]:
+    walk = walk or Covering(RULES.telling_later())
     rows = [walk.seen(*R, *each) for each in enumerate(texts, 1)]
     return list(walk.judge(rows[::-1], Staleness(now_ts)))
 
@@ -42,45 +41,36 @@ def stay(*texts: str | None) -> list[int]:
     return [number for number in range(1, len(texts) + 1) if number not in gone]
 
 
-def verification(transaction: str, kind: str = "request", **more: object) -> str:
-    """Return the text of a request to verify, or of what takes it back."""
-    content = {"transaction_id": transaction, "from_device": "S", **more}
-    return text_of("@s:hs", f"m.key.verification.{kind}", content)
+FITS = notice(reason="x" * (MOST_OF_ROW - len(notice(reason=""))))
+ESCAPED = notice().replace("m.room_key", "m.room\\u005fkey")
 
 
-def test_what_the_statement_leaves_out_makes_nothing_redundant() -> None:
-    assert [1, 3] == stay(None, notice(), notice())
-
-
-def test_what_is_too_long_for_a_notice_is_none() -> None:
-    """As a first reading has it; what just fits is one."""
-    fits = notice(reason="x" * (MOST_OF_ROW - len(notice(reason=""))))
-    longer = notice(reason="x" * (len(fits) - len(notice(reason="")) + 1))
-
-    assert (MOST_OF_ROW, [2]) == (len(fits), stay(fits, fits))
-    assert [1, 2] == stay(longer, longer)
-
-
-def test_the_size_of_a_row_is_in_bytes() -> None:
-    """Synapse escapes no letter, and a database may have stored any."""
-    texts = [notice(reason=reason).replace("\\u00e9", "é") for reason in ("e", "é")]
-    assert [len(texts[1]) + 1, len(texts[0])] == [each.size for each in found(*texts)]
-
-
-def test_each_mailbox_is_judged_by_itself() -> None:
-    """Of another user, or another device, with the same texts."""
-    mailboxes = [R, ("@r:hs", "Q"), ("@q:hs", "R")]
-    walk = Covering(RULES.telling_later())
-    rows = [walk.seen(*each, n, notice()) for each in mailboxes for n in (3, 2, 1)]
-    told = [each.redundant for each in walk.judge(rows, Staleness())]
-
-    newer = [(each, [None, (2, 3), (1, 3)]) for each in mailboxes]
-    expected = [row and Superseded(each, *row) for each, rows in newer for row in rows]
-    assert expected == told
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        # What the statement leaves out, and what is no message.
+        ([None, notice(), notice()], [1, 3]),
+        ([notice(), '{"m.no_olm":', notice()], [2, 3]),
+        ([notice(), '["m.no_olm"]', notice()], [2, 3]),
+        # What is too long for a notice is none, as a first reading has it.
+        ([FITS, FITS], [2]),
+        ([FITS.replace("x", "xx", 1)] * 2, [1, 2]),
+        # Only texts with a mark are read; Synapse escapes no letter.
+        ([ESCAPED, ESCAPED], [1, 2]),
+    ],
+)
+def test_only_what_may_be_a_notice_is_read(
+    texts: list[str | None], expected: list[int]
+) -> None:
+    """What is none makes nothing redundant."""
+    assert json.loads(ESCAPED) == json.loads(notice())
+    assert MOST_OF_ROW == len(FITS)
+    assert expected == stay(*texts)
 
 
 SCOPED = notice(room_id="!room:hs")
-STALE = verification("1", timestamp=0)
+VERIFIED = {"transaction_id": "1", "from_device": "S", "timestamp": 0}
+STALE = text_of("@s:hs", "m.key.verification.request", VERIFIED)
 
 
 @pytest.mark.parametrize("older", [SCOPED, STALE])
@@ -101,7 +91,7 @@ def test_the_texts_that_are_remembered_are_bounded(
     monkeypatch.setattr(covering, "MOST_TEXTS", 1)
     walk = Covering(RULES.telling_later())
 
-    assert expected == judged(walk, texts)
+    assert expected == found(*texts, walk=walk)
     assert 1 == len(walk._known)
 
 
@@ -118,7 +108,10 @@ def test_a_text_is_read_once_however_clients_follow_it(
         return recognise(rules, message)
 
     monkeypatch.setattr(Ruleset, "recognise", note)
-    texts = [traced(notice(), f"{number}{between}{number}") for number in range(9)]
+    before, at, after = notice().partition('"sender_key"')
+    texts = [
+        f'{before}"org.matrix.msgid":"{n}{between}{n}",{at}{after}' for n in range(9)
+    ]
 
     assert [9] == stay(*texts)
     # Of what has a quotation mark in it, nothing is left out.
@@ -138,15 +131,6 @@ def test_of_every_rule_what_the_table_says_is_found(
     # Rows that are no notices make none redundant.
     count = len(stay(*texts[:at], other(), *texts[at:]))
     assert len(texts) + 1 - len(expected) == count
-
-
-def test_only_texts_with_a_mark_are_read() -> None:
-    """A sweep and a survey pass over the same ones; Synapse escapes no letter."""
-    text = notice()
-    escaped = text.replace("m.room_key", "m.room\\u005fkey")
-
-    assert json.loads(text) == json.loads(escaped)
-    assert ([2], [1, 2]) == (stay(text, text), stay(escaped, escaped))
 
 
 TRACED = st.sampled_from(["a", '"', "\\", '\\"', ",", "{", "é", ',"sender_key":"x"'])
@@ -176,8 +160,3 @@ def test_a_text_is_recognised_as_if_it_were_the_only_one(
                 assert again.key == told.key
                 if expected.rule.about_keys:
                     assert expected.key == told.key
-
-
-def traced(text: str, tracing: str) -> str:
-    """Return a text with what clients follow it by."""
-    return text.replace('"sender_key"', f'"org.matrix.msgid":"{tracing}","sender_key"')

@@ -26,29 +26,18 @@ R, Q = ("@r:hs", "R"), ("@q:hs", "Q")
 SCOPE = {"room_id": "!room:hs", "session_id": "session"}
 
 
-def swept(texts: list[str]) -> list[int]:
-    """Sweep one mailbox and return which of its rows stay, from 1 on."""
-    rows = FakeRows({(*R, number): text for number, text in enumerate(texts, 1)})
-    finish(Sweep(rows, Options()))
-    return sorted(stream_id for _, _, stream_id in rows.table)
-
-
 def finish(sweep: Sweep) -> Progress:
     while not sweep.progress.done:
         driven(sweep.step())
     return sweep.progress
 
 
-@pytest.mark.parametrize("odd", ['{"m.no_olm":', '["m.no_olm"]'])
-def test_what_is_no_message_is_in_nobodys_way(odd: str) -> None:
-    assert [2, 3] == swept([notice(), odd, notice()])
-
-
 def test_progress_counts_what_was_seen_and_done() -> None:
     """Bytes are those of the rows that are gone."""
-    texts = [notice(reason="é"), notice(), other(), notice()]
+    # Synapse escapes no letter.
+    texts = [notice(reason="~").replace("~", "é"), notice(), other(), notice()]
     rows = FakeRows({(*R, number): text for number, text in enumerate(texts, 1)})
-    size = sum(len(text.encode()) for text in texts[:2])
+    size = len(texts[0]) + 1 + len(texts[1])
     counts = Counts(notices=3, redundant=2, deleted=2, bytes=size)
     expected = Progress(rows=4, rules={"no_olm": counts}, mailbox=R, done=True)
     assert expected == finish(Sweep(rows, Options()))
@@ -75,10 +64,10 @@ def test_pairs_beyond_the_limit_are_left_alone(monkeypatch: pytest.MonkeyPatch) 
     """The newest are remembered; the next mailbox has room again."""
     monkeypatch.setattr(covering, "MOST_SLOTS", 2)
     texts = [notice(device=f"D{number % 3}", reason=f"{number}") for number in range(6)]
-    assert [1, 4, 5, 6] == swept(texts)
-    keys = (Q, R)
-    rows = FakeRows({(*key, n): text for key in keys for n, text in enumerate(texts)})
+    places = [(*key, number) for key in (Q, R) for number in range(6)]
+    rows = FakeRows(dict(zip(places, texts * 2)))
     assert 4 == finish(Sweep(rows, Options())).total.deleted
+    assert {(*key, n) for key in (Q, R) for n in (0, 3, 4, 5)} == rows.table.keys()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])

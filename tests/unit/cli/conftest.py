@@ -1,0 +1,86 @@
+"""The command line in this process, and databases for it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Callable, Iterator, NamedTuple
+
+import pytest
+import yaml
+
+from synapse_withheld.cli.__main__ import main
+from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
+from synapse_withheld.cli.shared.homeserver.homeserver_yaml import MODULE
+
+
+class Answer(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def refusal(self) -> str:
+        """Return what is said in one line, where nothing was done."""
+        assert (2, "", 1) == (self.code, self.out, len(self.err.splitlines())), self.err
+        return self.err
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a command; processes that it starts are heard, too."""
+
+    def command(*arguments: str) -> Answer:
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Answer(code, *capfd.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Iterator[None]:
+    """Be a user whose rights end somewhere: root may read and write everything."""
+    if os.geteuid():
+        yield
+        return
+    os.chown(tmp_path, 65534, 65534)
+    for each in (tmp_path, *list(tmp_path.parents)[:3]):
+        each.chmod(each.stat().st_mode | 0o111)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def write(directory: Path, config: Any, name: str = "homeserver.yaml") -> str:
+    path = directory / name
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    return str(path)
+
+
+def with_module(config: Any) -> dict[str, Any]:
+    return {"modules": [{"module": MODULE, "config": config}]}
+
+
+def make_database(directory: Path, texts: list[str], **module: Any) -> dict[str, Any]:
+    """Fill one mailbox; return the configuration that names the database."""
+    path = directory / "homeserver ?#.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(TABLES)
+        rows = [("@r:hs", "R", number, text) for number, text in enumerate(texts, 1)]
+        connection.executemany("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", rows)
+    section = {"name": "sqlite3", "args": {"database": str(path)}}
+    return {"database": section, **with_module(module)}
+
+
+def file_of(config: dict[str, Any]) -> Path:
+    return Path(config["database"]["args"]["database"])

@@ -1,0 +1,205 @@
+"""The metrics, and the page, the dashboard and the rules that are about them.
+
+A real Prometheus is asked all of it in the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from synapse_withheld.operators import series
+from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import CODES, SERVER_NAME_LABEL, STAGES
+from synapse_withheld.operators.share import is_repeat
+from synapse_withheld.operators.wording import WHAT_FAILED, WHY
+from synapse_withheld.rules import decision
+from synapse_withheld.rules.content import NO_OLM, SESSION_CODES, code_of
+from tests.harness.metrics import dashboards
+
+METRICS = [
+    each for each in vars(series).values() if isinstance(each, MetricWrapperBase)
+]
+PAGE = (dashboards.DOCS / "metrics.md").read_text()
+# Those of Synapse's own dashboard: the newest ones have `server_name`, those for
+# Synapse before 1.135 `instance`.
+VARIABLES = {"datasource", "bucket_size", "server_name", "instance", "job", "index"}
+# What Prometheus adds, or its operator; `le` is of every histogram.
+ADDED = {"server_name", "instance", "job", "index", "le"}
+ALERTS = [rule for rule in dashboards.rules() if "alert" in rule]
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the cells of the table under a heading, without backticks."""
+    rows = re.search(r"(\|.*\n)+", PAGE.split(heading, 1)[1])
+    assert rows is not None
+    return [
+        [cell.strip().replace("`", "") for cell in line.split("|")[1:-1]]
+        for line in rows[0].splitlines()[2:]
+    ]
+
+
+def metric_line(metric: Any) -> list[str]:
+    described = next(iter(metric.describe()))
+    suffix = "_total" if described.type == "counter" else ""
+    labels = [name for name in metric._labelnames if name != SERVER_NAME_LABEL]
+    return [described.name + suffix, described.type, ", ".join(labels)]
+
+
+@pytest.mark.parametrize(
+    ("heading", "in_code"),
+    [
+        ("# Metrics", list(map(metric_line, METRICS))),
+        (
+            "## Decisions",
+            [[each.action, each.reason, WHY[each]] for each in decision.ALL],
+        ),
+        ("## Failures", [[stage, WHAT_FAILED[stage]] for stage in STAGES]),
+    ],
+)
+def test_the_page_and_the_code_say_the_same(
+    heading: str, in_code: list[list[str]]
+) -> None:
+    """Metrics with their types and labels, decisions, stages in the same words."""
+    width = len(in_code[0])
+    assert in_code == [row[:width] for row in table(heading)]
+
+
+def test_there_are_words_for_nothing_else() -> None:
+    """And no two decisions share them."""
+    assert len(decision.ALL) == len(WHY) == len(set(WHY.values()))
+    assert len(STAGES) == len(WHAT_FAILED)
+
+
+def test_a_rate_sees_the_first_burst() -> None:
+    """Every decision that may be made is counted from zero, in each queue."""
+    metrics = Metrics("zero.test")
+    metrics.begin(["no_olm", "withheld"], ["inbox", "outbox"])
+    told = [labels for labels, _ in metrics.read(series.DECISIONS)]
+    if not SERVER_NAME_LABEL:
+        told = [each for each in told if each["rule"] in ("no_olm", "withheld")]
+    assert len(told) == 2 * 2 * len(decision.ALL)
+    assert len(metrics.read(series.MESSAGES)) == len(CODES) * 2
+    for metric in (series.COLLAPSED_BYTES, series.TIDIED, series.REARMED):
+        assert len(metrics.read(metric)) == 2
+
+
+def test_every_code_of_a_message_is_known() -> None:
+    contents: list[Any] = [
+        *({"code": code} for code in (*SESSION_CODES, NO_OLM, "made up", 1)),
+        {"code": NO_OLM, "algorithm": "m.megolm.v1.aes-sha2", "sender_key": "key"},
+    ]
+    assert set(map(code_of, contents)) == set(CODES)
+
+
+def test_no_label_holds_an_identifier() -> None:
+    allowed = {SERVER_NAME_LABEL, "code", "source", "decision", "queue", "reason"}
+    allowed |= {"rule", "direction", "stage", "version", "mode", "repeat", "work"}
+    assert {name for metric in METRICS for name in metric._labelnames} <= allowed
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [text for _, text in dashboards.expressions()],
+    ids=[name for name, _ in dashboards.expressions()],
+)
+def test_what_is_asked_for_has_its_labels(expression: str) -> None:
+    """One that is renamed would leave a legend without names."""
+    rows = table("# Metrics")
+    labels_of = {name: set(labels.split(", ")) for name, _, labels, *_ in rows}
+    asked = dashboards.metrics_in(expression) or labels_of
+    matched = re.findall(r"(\w+)(?:=~|!~|!=|=)\"", expression)
+    grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", expression)
+    labels = {*matched, *(each for group in grouped for each in group.split(", "))}
+    assert labels <= ADDED.union(*(labels_of[name] for name in asked))
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    shown = [dashboards.metrics_in(text) for _, text in dashboards.panel_queries()]
+    assert {name for name, *_ in table("# Metrics")} <= set().union(*shown)
+
+
+def test_a_panel_shows_the_chosen_processes() -> None:
+    """Each selector has all four variables of Synapse's own dashboard, and no other.
+
+    So that links between the two keep what is chosen.
+    """
+    assert {each["name"] for each in dashboards.variables()} == VARIABLES
+    for title, expression in dashboards.panel_queries():
+        assert set(re.findall(r"\$(\w+)", expression)) <= VARIABLES, title
+        for selector in dashboards.selectors_in(expression):
+            for name in ("server_name", "instance", "job", "index"):
+                assert f'{name}=~"${name}"' in selector, title
+
+
+def test_panels_neither_overlap_nor_share_an_id() -> None:
+    """Grafana would move them, or show one in the place of another."""
+    panels = dashboards.dashboard()["panels"]
+    cells = [
+        (x, y)
+        for grid in (panel["gridPos"] for panel in panels)
+        for x in range(grid["x"], grid["x"] + grid["w"])
+        for y in range(grid["y"], grid["y"] + grid["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_every_alert_has_a_section_and_a_test() -> None:
+    names = {rule["alert"] for rule in ALERTS}
+    text = (dashboards.DOCS / "dashboards.md").read_text()
+    assert set(re.findall(r"^### (Withheld\w+)$", text, re.M)) == names
+    assert all(name in dashboards.RULE_TESTS.read_text() for name in names)
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda each: str(each["alert"]))
+def test_an_alert_says_that_nothing_is_lost_and_leads_to_its_section(
+    alert: dict[str, Any],
+) -> None:
+    """Whoever is woken reads that first, whether it can wait, and where to look."""
+    # One slow statement wakes nobody.
+    assert "for" in alert
+    told = alert["annotations"]
+    assert told["description"].startswith("Nothing is lost: ")
+    assert "It can wait" in told["description"]
+    assert re.search(r"Look (which|for)", told["description"])
+    path, _, section = told["runbook_url"].partition("#")
+    assert (path, section) == ("docs/dashboards.md", alert["alert"].lower())
+
+
+def divisors() -> list[str]:
+    """Return what the rules and the dashboard divide by, where they show the share."""
+    name = "server_name_queue:synapse_withheld_repeats:increase1h"
+    recorded = [
+        rule["expr"] for rule in dashboards.rules() if rule.get("record") == name
+    ]
+    shown = [
+        expression.split(" / ")[1]
+        for _, expression in dashboards.panel_queries()
+        if "collapse|supersede" in expression
+    ]
+    assert (1, 2) == (len(recorded), len(shown))
+    return recorded + shown
+
+
+def is_in(expression: str, labels: dict[str, str]) -> bool:
+    """Say whether an expression adds up a series, given those of its labels."""
+    return any(
+        all(
+            (re.fullmatch(value, labels[name]) is not None) == (how != "!~")
+            for name, how, value in re.findall(r'(\w+)(=~|!~|=)"([^"]*)"', selector)
+            if name in labels
+        )
+        for selector in re.findall(r"decisions_total\{(.*?)\}", expression)
+    )
+
+
+@pytest.mark.parametrize("rule", ["no_olm", "withheld", "key_requests"])
+def test_prometheus_has_the_same_definition_of_the_share(rule: str) -> None:
+    for each in decision.ALL:
+        labels = {"rule": rule, "decision": each.action, "reason": each.reason}
+        found = {is_in(expression, labels) for expression in divisors()}
+        assert {is_repeat(rule, each)} == found
