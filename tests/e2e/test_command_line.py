@@ -148,17 +148,3 @@ async def test_status_refreshes_until_it_is_interrupted(place: Homeserver) -> No
     finally:
         process.kill()
     assert (seen, process.returncode, talk) == ([50, 50], 0, "")
-
-
-@in_reactor
-async def test_the_commands_say_that_the_module_is_left_out(stock: Homeserver) -> None:
-    """Neither in the files nor in the process."""
-    arguments = ("check", "--json", "-c", "homeserver.yaml")
-    result = command_line(*arguments, directory=stock.log_path.parent)
-    findings = json.loads(result.stdout)["findings"]
-    missing = {each["question"]: each for each in findings if each["state"] == "wrong"}
-    assert (result.returncode, [*missing]) == (1, ["config", "loaded"])
-    assert "under 'modules:'" in missing["config"]["do"]
-    code, _, said = status(stock, stock.metrics_url)
-    assert code == 1
-    assert "this process did not load the module" in said
