@@ -28,7 +28,7 @@ from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
 from tests.harness.homeservers.stage import NewDatabase, Two, everything_tidied
 from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually, until
+from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 
 
@@ -162,34 +162,6 @@ async def test_a_server_that_was_away_gets_one_notice_per_pair(
     await outward.return_of_the_other()
 
     assert outward.received() == expected
-
-
-@on_both_databases
-@in_reactor
-async def test_what_says_something_new_takes_the_place_of_what_waits(
-    outward: Outward,
-) -> None:
-    """A new key, or after an Olm message to the device or from the user."""
-    await outward.send(outward.notice())
-    newer = outward.notice(sender_key=make_key("newer"))
-    await outward.send(newer)
-    await eventually(outward.outbox, [{"A": newer}])
-
-    olm = make_olm_lookalike(newer["sender_key"])
-    await outward.send(olm, kind=ENCRYPTED)
-    again = {**newer, "reason": "after one to the device"}
-    await outward.send(again)
-    await eventually(outward.outbox, [{"A": olm}, {"A": again}])
-
-    answer = make_olm_lookalike(make_key("theirs"), newer["sender_key"])
-    device = {outward.sender.user_id: {"SENDERDEV": answer}}
-    await outward.remote.send_edu(
-        outward.homeserver, outward.recipient, ENCRYPTED, device
-    )
-    await until(outward.sender.sync, lambda body: "to_device" in body)
-    last = {**newer, "reason": "after one of the user"}
-    await outward.send(last)
-    await eventually(outward.outbox, [{"A": olm}, {"A": last}])
 
 
 @on_both_databases

@@ -14,7 +14,6 @@ from tests.harness.clients.messages import (
     PLAIN,
     WITHHELD,
     make_key,
-    make_message,
     make_notice,
     make_olm_lookalike,
 )
@@ -23,8 +22,8 @@ from tests.harness.homeservers.stage import (
     Shelf,
     Stage,
     Two,
-    log_in,
     new_name,
+    send,
     two_on,
 )
 from tests.harness.metrics.samples import counted
@@ -115,45 +114,30 @@ async def test_of_what_is_sent_only_what_is_new_stays(
     assert decided == expected
 
 
-# Who sends a real Olm message to which device, and whether it re-arms the pair.
-OLM = {
-    "a session was established": ("sender", "recipient", "AWAY", True),
-    "to all devices": ("sender", "recipient", "*", True),
-    # The answer to a notice, as the specification has it.
-    "back to the sender": ("recipient", "sender", "SENDERDEV", True),
-    "to another device of the recipient": ("sender", "recipient", "OTHER", False),
-    # Whatever keys it names.
-    "of somebody else": ("somebody", "recipient", "AWAY", False),
-}
-
-
 @on_both_databases
-@pytest.mark.parametrize("olm", OLM.values(), ids=OLM)
 @in_reactor
-async def test_which_olm_messages_rearm(
-    two: Two, olm: tuple[str, str, str, bool]
-) -> None:
-    """The next notice is delivered and is the only one at the end, or collapses."""
-    author, to, device_id, rearms = olm
+async def test_real_olm_messages_between_the_two_ends_rearm(two: Two) -> None:
+    """In either direction: the next notice takes the place of the queued one."""
     somebody = await two.homeserver.register(new_name("somebody"))
-    clients = {"sender": two.sender, "recipient": two.recipient, "somebody": somebody}
-    keys = {name: await clients[name].upload_keys() for name in ("sender", "recipient")}
-    keys["somebody"] = keys["sender"]
-    await log_in(two.recipient, "OTHER")
-    first = await two.send(keys["sender"].notice(reason="first"))
-    content = keys[author].establish(keys[to]).encrypt("a room key")
-    contents = {clients[to].user_id: {device_id: content}}
-    assert await clients[author].send_to_device(ENCRYPTED, contents) == 200
-    is_for_it = to == "recipient" and device_id != "OTHER"
-    queued = make_message(clients[author].user_id, content, ENCRYPTED)
-    others = [queued] if is_for_it else []
-    async with counted(two.homeserver) as decided:
-        following = await two.send(keys["sender"].notice(reason="next"))
-        left = [*others, following] if rearms else [first, *others]
-        await eventually(two.mailbox, left)
-        await two.send(keys["sender"].notice(reason="once more"))
-        assert two.mailbox() == left
-    assert decided == ({"supersede": 1, "collapse": 1} if rearms else {"collapse": 2})
+    sender = await two.sender.upload_keys()
+    recipient = await two.recipient.upload_keys()
+    room_key = sender.establish(recipient).encrypt("a room key")
+    answer = recipient.establish(sender).encrypt("m.dummy")
+    notice = await two.send(sender.notice())
+    passed = []
+    for author, to, content, rearms in (
+        (two.sender, two.recipient, room_key, True),
+        (two.recipient, two.sender, answer, True),
+        # Whatever keys it names.
+        (somebody, two.recipient, room_key, False),
+    ):
+        passed.append(await send(author, to, content, ENCRYPTED))
+        async with counted(two.homeserver) as decided:
+            await two.send(sender.notice())
+            await two.send(sender.notice())
+        expected = {"supersede": 1, "collapse": 1} if rearms else {"collapse": 2}
+        assert decided == expected
+    await eventually(two.mailbox, [passed[0], notice, passed[2]])
 
 
 @in_reactor
