@@ -66,8 +66,8 @@ CASES: dict[str, Case] = {
         [1, 2],
         {"deliver": 1, "supersede": 1, "collapse": 1},
     ),
-    # They never reach a statement, which PostgreSQL would refuse.
-    "a key with half a character in it collapses": (
+    # They never reach a statement.
+    "a key and a device that PostgreSQL would refuse collapse": (
         {},
         [notice(sender_key=KEY[:40] + "\0", from_device="a\0b")] * 3,
         [0],
