@@ -178,6 +178,7 @@ async def test_edus_of_one_transaction_are_stored_in_the_order_in_which_they_cam
             left, mine = sorted(left, key=str), sorted(mine, key=str)
         assert left == mine
     assert await failures(homeserver) == 0
+    assert total(await homeserver.metrics(), DECISIONS, reason="released") > 0
 
 
 # Who warns, and of what: the time and the request before, names and numbers differ.
