@@ -13,7 +13,7 @@ DIST_INSTALLED = $(VENV)/.installed-dist
 REQUIREMENTS = pyproject.toml $(wildcard tests/requirements/*.txt)
 ARGS ?=
 
-.PHONY: demo test lint types bench mutants fuzz compat suite disasters soak pictures format dist clean
+.PHONY: demo test lint types bench mutants fuzz compat suite soak pictures format dist clean
 
 demo: $(DEMO_INSTALLED)
 	$(BIN)/python -m tests.demo $(ARGS)
@@ -34,9 +34,6 @@ mutants: $(MUTANTS_INSTALLED)
 # EXAMPLES=100000 for a longer look.
 fuzz: $(INSTALLED)
 	EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
-
-disasters: $(INSTALLED)
-	$(BIN)/python -m pytest tests/e2e/test_disasters.py -rP $(ARGS)
 
 # ARGS="--minutes 60"; --seed lives an earlier life again.
 soak: $(INSTALLED)

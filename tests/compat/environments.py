@@ -39,17 +39,14 @@ FAST: tuple[str, ...] = ("tests/unit", "tests/model")
 # Start, collapse, re-arm, restart, both directions of federation, a page: a test each.
 SHORT: tuple[str, ...] = (
     (
-        "tests/e2e/test_collapse.py::test_of_what_is_sent_only_what_is_new_stays"
+        "tests/e2e/test_rule.py::test_of_what_is_sent_only_what_is_new_stays"
         "[a repeat collapses-sqlite]"
     ),
-    (
-        "tests/e2e/test_rearm.py::test_which_olm_messages_rearm"
-        "[a session was established-sqlite]"
-    ),
-    "tests/e2e/test_restart.py::test_backlog_from_before_a_restart_collapses[sqlite]",
+    "tests/e2e/test_rule.py::test_real_olm_messages_between_the_two_ends_rearm[sqlite]",
+    "tests/e2e/test_old_rows.py::test_backlog_from_before_a_restart_collapses[sqlite]",
     "tests/e2e/test_federation.py::test_rule_holds_for_notices_from_elsewhere[sqlite]",
     (
-        "tests/e2e/test_outbox.py"
+        "tests/e2e/test_federation.py"
         "::test_a_server_that_was_away_gets_one_notice_per_pair[sqlite]"
     ),
     "tests/e2e/test_pages.py::test_an_admin_is_told_the_status",

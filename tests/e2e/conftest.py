@@ -33,6 +33,17 @@ on_both_databases = pytest.mark.parametrize(
 )
 on_postgres = pytest.mark.parametrize("new_database", ["postgres"], indirect=True)
 
+# Most switches otherwise than by default, so that few Synapses have to start.
+SWITCHED = {
+    "pages": False,
+    "merge_scopes": False,
+    "rules": {
+        "withheld": True,
+        "key_requests": "vanish",
+        "secret_requests": True,
+    },
+}
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:
@@ -69,31 +80,19 @@ def shelf(new_directory: Callable[[], Path]) -> Iterator[Shelf]:
     pytest_twisted.blockon(Deferred.fromCoroutine(shelf.end()))
 
 
-@async_fixture()
-async def homeserver(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    """Return a Synapse with the module as it is by default; others use it too."""
-    return await shelf.homeserver(new_database, {})
+def shared(module: dict[str, Any] | None) -> Any:
+    """Make a fixture of a Synapse with a configuration; other files use it too."""
+
+    @async_fixture()
+    async def on_shelf(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
+        return await shelf.homeserver(new_database, module)
+
+    return on_shelf
 
 
-@async_fixture()
-async def stock(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    return await shelf.homeserver(new_database, None)
-
-
-@async_fixture()
-async def observing(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
-    return await shelf.homeserver(new_database, {"mode": "observe"})
-
-
-@pytest.fixture(scope="module")
-def own_postgres(
-    postgres: PostgresServer,
-    new_directory: Callable[[], Path],
-) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL for one module: others' Synapses would not like a restart."""
-    server = type(postgres)(new_directory() / "postgres", durable=False)
-    yield server
-    server.stop()
+stock = shared(None)
+homeserver = shared({})
+switched = shared(SWITCHED)
 
 
 async def _stage(

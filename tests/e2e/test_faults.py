@@ -1,26 +1,39 @@
-"""Our own statements fail while messages flow: nothing is lost, all answers are 200."""
+"""Our own statements fail or hang: nothing is lost, and nobody waits for them."""
 
 from __future__ import annotations
 
-from typing import Any, AsyncIterator
+import time
+from typing import Any, AsyncIterator, Awaitable, Callable
 
 import attrs
 import pytest
 
-from synapse_withheld.delivery.shares import MOST_TRIES
-from tests.e2e.conftest import on_both_databases, on_postgres
+from tests.e2e.conftest import on_postgres
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
-from tests.harness.clients.outward import outward_from
+from tests.harness.clients.outward import Outward, outward_from
 from tests.harness.homeservers.homeserver import Homeserver
 from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
-from tests.harness.metrics.samples import ACTIVE, DECISIONS, failures, total
+from tests.harness.homeservers.stage import (
+    Stage,
+    Two,
+    everything_tidied,
+    nothing_to_do,
+    two_on,
+)
+from tests.harness.metrics.samples import (
+    ACTIVE,
+    DECISIONS,
+    FAILURES,
+    failures,
+    total,
+)
 from tests.harness.modules.faults import OURS, Faults
-from tests.harness.polling import eventually, until
+from tests.harness.polling import eventually, pause, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
 from tests.harness.together import together
 
 MOST_REST_S = 2.0
+PEOPLE, ROUNDS = 3, 4
 
 
 @attrs.frozen
@@ -30,18 +43,14 @@ class Faulty:
     homeserver: Homeserver
     faults: Faults
 
-    async def active(self) -> float:
-        return total(await self.homeserver.metrics(), ACTIVE)
-
-    async def failures(self) -> int:
-        return await failures(self.homeserver)
+    async def noticed(self) -> float:
+        """Return how often something failed, or was not waited for any longer."""
+        metrics = await self.homeserver.metrics()
+        return total(metrics, FAILURES) + total(metrics, DECISIONS, reason="overdue")
 
     async def heal(self) -> None:
         self.faults.clear()
-        await until(self.active, lambda active: active == 1)
-
-    async def delivered(self, reason: str) -> float:
-        return total(await self.homeserver.metrics(), DECISIONS, reason=reason)
+        await until(self.homeserver.metrics, lambda found: total(found, ACTIVE) == 1)
 
 
 @async_yield_fixture(scope="module")
@@ -60,10 +69,10 @@ async def healthy(faulty: Faulty) -> AsyncIterator[Faulty]:
     faulty.faults.clear()
 
 
-async def flow(two: Two, rounds: int) -> None:
+async def flow(two: Two) -> None:
     """Send notices and other messages in turn; check that nothing is lost."""
     others = []
-    for number in range(rounds):
+    for number in range(ROUNDS):
         # Twice the same, then a new key: all that can be decided.
         key = make_key(f"{two.sender_key} {number // 2}")
         newest = await two.send(two.notice(sender_key=key))
@@ -74,18 +83,45 @@ async def flow(two: Two, rounds: int) -> None:
     assert newest in queued
 
 
-async def check_flow(faulty: Faulty, pairs: int, rounds: int) -> list[Two]:
-    people = [await two_on(faulty.homeserver) for _ in range(pairs)]
-    await together(*(flow(two, rounds) for two in people))
-    return people
+async def flow_abroad(outward: Outward) -> dict[str, Any]:
+    """Send the same to another server, which is away; return the newest notice."""
+    for number in range(ROUNDS):
+        key = make_key(f"{outward.sender_key} {number // 2}")
+        newest = outward.notice(sender_key=key)
+        await outward.send(newest)
+        await outward.send({"number": number}, kind=PLAIN)
+    return newest
 
 
-async def check_heals(faulty: Faulty, people: list[Two]) -> None:
-    """With the faults gone, the next notice leaves one, without another failure."""
-    await faulty.heal()
+@pytest.mark.parametrize(
+    ("new_database", "fault", "only"),
+    [
+        ("postgres", "error", "withheld_delete_superseded"),
+        ("postgres", "error", "withheld_read_queued"),
+        ("postgres", "error", OURS),
+        # SQLite has no connection that anybody else could close.
+        ("postgres", "close", OURS),
+        ("postgres", "hang", OURS),
+        ("sqlite", "hang", OURS),
+    ],
+    indirect=["new_database"],
+)
+@in_reactor
+async def test_statements_that_fail_or_hang_lose_nothing(
+    healthy: Faulty, remote: RemoteServer, fault: str, only: str
+) -> None:
+    """Notices are delivered meanwhile; afterwards the next of each pair leaves one."""
+    homeserver, before = healthy.homeserver, await healthy.noticed()
+    people = [await two_on(homeserver) for _ in range(PEOPLE)]
+    outward = await outward_from(homeserver, remote)
+    healthy.faults.set(fault, only=only, seconds=1.5)
+    newest_abroad, *_ = await together(flow_abroad(outward), *map(flow, people))
+    await until(healthy.noticed, lambda now: now > before)
+
+    await healthy.heal()
     # What was begun under the faults ends first.
-    await everything_tidied(faulty.homeserver)
-    failed = await faulty.failures()
+    await everything_tidied(homeserver)
+    failed = await failures(homeserver)
     for two in people:
         newest = await two.send(two.notice(sender_key="healed"))
 
@@ -93,66 +129,81 @@ async def check_heals(faulty: Faulty, people: list[Two]) -> None:
             return [each for each in two.mailbox() if each["type"] == WITHHELD]
 
         await eventually(notices, [newest])
-    assert await faulty.failures() == failed
-
-
-# What fails how, how often that is counted at least, of how many people and rounds.
-FAILING = {
-    # Each deletion is tried a few times, and then its mailbox is forgotten.
-    "deletions": ("error", "withheld_delete_superseded", MOST_TRIES, 2, 4),
-    "everything": ("error", OURS, 1, 6, 6),
-    "confirmations": ("error", "withheld_read_queued", 1, 6, 6),
-    # SQLite has no connection that anybody else could close.
-    "connections": ("close", OURS, 1, 4, 6),
-}
-
-
-@on_postgres
-@pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING)
-@in_reactor
-async def test_failing_statements_lose_nothing(
-    healthy: Faulty, failing: tuple[str, str, int, int, int]
-) -> None:
-    """Without an answer of the database notices are delivered, and it is left alone."""
-    fault, only, counted, pairs, rounds = failing
-    failed = await healthy.failures()
-    healthy.faults.set(fault, only=only)
-    people = await check_flow(healthy, pairs, rounds)
-    await until(healthy.failures, lambda now: now >= failed + counted)
-    await check_heals(healthy, people)
-
-
-@on_both_databases
-@in_reactor
-async def test_hanging_statements_lose_nothing(healthy: Faulty) -> None:
-    """A message waits for our statement only so long."""
-    overdue = await healthy.delivered("overdue")
-    healthy.faults.set("hang", seconds=2.5)
-    people = await check_flow(healthy, pairs=1, rounds=3)
-    assert await healthy.delivered("overdue") > overdue
-    await check_heals(healthy, people)
-
-
-@on_postgres
-@in_reactor
-async def test_failing_statements_about_the_outbox_lose_nothing(
-    healthy: Faulty, remote: RemoteServer
-) -> None:
-    """All is sent in order when the other server is back, the newest key included."""
-    outward = await outward_from(healthy.homeserver, remote)
-    failed = await healthy.failures()
-    healthy.faults.set("error")
-    others = [{"number": number} for number in range(6)]
-    for other in others:
-        key = make_key(f"{outward.sender_key} {other['number'] // 2}")
-        await outward.send(outward.notice(sender_key=key))
-        await outward.send(other, kind=PLAIN)
-    await until(healthy.failures, lambda now: now > failed)
-    await healthy.heal()
-
     await outward.return_of_the_other()
-
     received = [each["A"] for each in outward.received()]
-    assert [each for each in received if "number" in each] == others
-    newest = outward.notice(sender_key=make_key(f"{outward.sender_key} 2"))
-    assert newest in received
+    others = [each["number"] for each in received if "number" in each]
+    assert (others, newest_abroad in received) == ([*range(ROUNDS)], True)
+    assert await failures(homeserver) == failed
+
+
+# Stock Synapse's sending and syncing never touches them.
+TABLES = "scheduled_tasks, device_lists_stream, dehydrated_devices"
+# Longer than a statement of ours may hang before it is cancelled, in seconds.
+LOCKED_S = 6.0
+# Far below that, and far above what a loaded machine needs.
+AT_ONCE_S = LOCKED_S / 2
+EVERY_S = 0.1
+# Of Synapse's threads.
+MOST_OF_OURS = 2
+WAITING_THREADS = """
+    SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND wait_event_type = 'Lock' AND wait_event = 'relation'
+"""
+
+
+@on_postgres
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+@in_reactor
+async def test_nobody_waits_for_a_table_that_only_we_read(
+    own_stage: Stage, mode: str
+) -> None:
+    """A duplicate waits for a second at most, and is stored; others do not wait."""
+    homeserver = await own_stage.start({"mode": mode})
+    assert f"(mode: {mode}, " in homeserver.log_path.read_text()
+    repeating, others = await two_on(homeserver), await two_on(homeserver)
+    await repeating.send(repeating.notice())
+    await nothing_to_do(homeserver)
+    is_over = False
+
+    async def lock() -> int:
+        """Lock the tables; return how many threads waited for them at most."""
+        nonlocal is_over
+        most_waiting = 0
+        with homeserver.connected() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE")
+            for _ in range(int(LOCKED_S / EVERY_S)):
+                await pause(EVERY_S)
+                ((waiting,),) = homeserver.query(WAITING_THREADS)
+                most_waiting = max(most_waiting, waiting)
+        await pause(0.5)
+        is_over = True
+        return most_waiting
+
+    async def again(do: Callable[[int], Awaitable[Any]]) -> tuple[int, float]:
+        """Do something until it is over; return how often, and the longest time."""
+        times, longest_s = 0, 0.0
+        while not is_over:
+            began_s = time.monotonic()
+            await do(times)
+            longest_s = max(longest_s, time.monotonic() - began_s)
+            times += 1
+            await pause(EVERY_S)
+        return times, longest_s
+
+    most_waiting, *done = await together(
+        lock(),
+        again(lambda number: repeating.send(repeating.notice(number=number))),
+        again(lambda number: others.send({"number": number}, PLAIN)),
+        again(lambda _: others.sender.drain()),
+    )
+    assert max(longest_s for _, longest_s in done) < AT_ONCE_S
+    assert 0 < most_waiting <= MOST_OF_OURS
+    metrics = await homeserver.metrics()
+    for reason in ("overdue", "resting"):
+        assert total(metrics, DECISIONS, reason=reason) > 0
+    (repeated, _), (sent, _), _ = done
+    queued = [others.queued({"number": number}, PLAIN) for number in range(sent)]
+    assert others.mailbox() == queued
+    left = 1 if mode == "enforce" else repeated + 1
+    await eventually(lambda: len(repeating.mailbox()), left)

@@ -24,13 +24,18 @@ OUTSIDE = [("after", LOCAL), ("before", ROWS)]
 Neighbours = Dict[str, Neighbour]
 
 
-def neighbours_at(site: Site) -> Neighbours:
-    return {name: Neighbour(site.directory, name) for name in ("before", "after")}
-
-
 @async_fixture(scope="module")
 async def site(stage: Stage) -> Site:
     return stage.site()
+
+
+@pytest.fixture
+def neighbours(site: Site) -> Neighbours:
+    """Return the neighbours, which look on, whatever they did in the test before."""
+    neighbours = {name: Neighbour(site.directory, name) for name in ("before", "after")}
+    for each in neighbours.values():
+        each.behave()
+    return neighbours
 
 
 @async_fixture(scope="module")
@@ -39,18 +44,11 @@ async def homeserver(stage: Stage, site: Site) -> Homeserver:
 
     In this file it takes the place of the one that other files share.
     """
-    before, after = (each.module() for each in neighbours_at(site).values())
+    before, after = (
+        Neighbour(site.directory, name).module() for name in ("before", "after")
+    )
     ours = {"module": MODULE, "config": {}}
     return await stage.start(None, {"modules": [before, ours, after]}, site)
-
-
-@pytest.fixture
-def neighbours(site: Site) -> Neighbours:
-    """Return the neighbours, which look on, whatever they did in the test before."""
-    neighbours = neighbours_at(site)
-    for each in neighbours.values():
-        each.behave()
-    return neighbours
 
 
 async def check_rule(two: Two) -> list[dict[str, Any]]:
@@ -104,8 +102,7 @@ async def test_copies_passed_on_between_ours_are_all_stored(
                 ({"number": number}, PLAIN),
             )
         ]
-    assert two.mailbox() == sent
-    assert decided == {"deliver": 3}
+    assert (two.mailbox(), decided) == (sent, {"deliver": 3})
     assert await failures(two.homeserver) == failed
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import email
-import re
 import sys
 import tarfile
 import zipfile
@@ -14,6 +12,7 @@ import pytest
 
 from synapse_withheld.version import VERSION
 from tests.compat.environments import OLDEST, environment, packages_of
+from tests.e2e.test_docs import DEBIAN, PIP
 from tests.harness.homeservers.homeserver import Homeserver, running
 from tests.harness.packages import (
     OWN_PACKAGES,
@@ -27,7 +26,6 @@ from tests.harness.reactor import in_reactor
 
 ROOT = Path(__file__).parents[2]
 NAME = f"synapse_withheld-{VERSION}"
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 
 
 @pytest.fixture(scope="module")
@@ -67,28 +65,6 @@ def test_the_wheel_holds_the_module_and_the_command(built: Built) -> None:
     assert f"{NAME}-py3-none-any.whl" == built.wheel.name
 
 
-def test_the_metadata_says_whose_it_is_and_what_for(built: Built) -> None:
-    """No address: where the project will live is not decided.
-
-    And nothing of development: what tests need is in `tests/requirements`.
-    """
-    with zipfile.ZipFile(built.wheel) as wheel:
-        text = wheel.read(f"{NAME}.dist-info/METADATA").decode()
-    metadata = email.message_from_string(text)
-    classifiers = metadata.get_all("Classifier", [])
-    pythons = [each.rpartition(" ")[2] for each in classifiers if ":: 3." in each]
-    assert list(PYTHONS) == pythons
-    assert f">={PYTHONS[0]}" == metadata["Requires-Python"]
-    assert "Apache-2.0" == metadata["License-Expression"]
-    assert metadata["Author"]
-    for name in ("Author-email", "Home-page", "Project-URL", "Provides-Extra"):
-        assert metadata[name] is None
-    needed = [
-        re.split(r"[^\w-]", each)[0] for each in metadata.get_all("Requires-Dist", [])
-    ]
-    assert ["attrs", "prometheus-client", "pyyaml", "twisted"] == needed
-
-
 def test_the_sdist_holds_the_checkout(unpacked: Path) -> None:
     """And nothing that only lies about in it."""
     top = {each.name for each in unpacked.iterdir()}
@@ -107,46 +83,54 @@ def test_the_sdist_can_be_tested(unpacked: Path) -> None:
     run(*pytest_here, "tests/unit", "tests/model", directory=unpacked)
 
 
-def test_nobody_is_told_to_install_a_name() -> None:
-    """No index has it: it is installed from a checkout or a wheel."""
-    name = re.compile(r"pip install (-\S+ )*synapse[-_]withheld(?![-\w.*]*\.whl)")
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-    sources = [ROOT / each for each in files_of(ROOT)]
-    for path in (*pages, *sources):
-        text = " ".join(path.read_text().split())
-        assert name.search(text) is None, path
+# Debian's package has a pip of its own; it is the same program.
+COMMANDS = sorted({each.replace(DEBIAN, "") for each in PIP})
+(UNINSTALL,) = (each for each in COMMANDS if "uninstall" in each)
 
 
-async def _acts(built: Built, packages: Path, directory: Path) -> str:
-    """Install the wheel beside a Synapse, run it, and return what `check` says."""
-    own = environment_beside(packages, directory / "environment")
+@pytest.fixture(scope="module")
+def beside_synapse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment_beside(OWN_PACKAGES, tmp_path_factory.mktemp("environment"))
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each != UNINSTALL])
+def test_a_command_of_a_page_installs_and_another_uninstalls(
+    beside_synapse: Path, built: Built, command: str
+) -> None:
+    """In an environment with Synapse, from a checkout or beside the wheel."""
+    programs = f"{beside_synapse}/bin/"
+    directory = built.wheel.parent if ".whl" in command else ROOT
+    run("sh", "-c", programs + command, directory=directory)
+    installed = where(beside_synapse)
+    assert installed.startswith(str(beside_synapse))
+    assert (Path(installed).parent / "operators/pages/page.html").is_file()
+    run("sh", "-c", programs + UNINSTALL, directory=ROOT)
+    assert where(beside_synapse) == ""
+
+
+@pytest.mark.parametrize(
+    "synapse",
+    [version("matrix-synapse"), pytest.param(OLDEST, marks=pytest.mark.minutes)],
+)
+@in_reactor
+async def test_the_wheel_acts_beside_synapse(
+    built: Built, tmp_path: Path, synapse: str
+) -> None:
+    """Without an index: Synapse has brought all that it needs."""
+    packages = OWN_PACKAGES
+    if synapse == OLDEST:
+        oldest = environment(OLDEST, ".".join(map(str, sys.version_info[:2])))
+        assert oldest is not None, f"Synapse {OLDEST} could not be installed"
+        packages = packages_of(oldest)
+    own = environment_beside(packages, tmp_path / "environment")
     programs = own / "bin"
     # Whatever else it needed would be missing.
     run(str(programs / "pip"), "install", "--no-index", str(built.wheel))
     assert where(own).startswith(str(own))
-    python = str(programs / "python")
-    homeserver = Homeserver(directory / "homeserver", module={}, python=python)
+    homeserver = Homeserver(
+        tmp_path / "homeserver", module={}, python=str(programs / "python")
+    )
     async with running(homeserver):
         check = [str(programs / "synapse-withheld"), "check", "-c", "homeserver.yaml"]
-        return run(*check, directory=homeserver.log_path.parent)
-
-
-@in_reactor
-async def test_the_wheel_acts_beside_the_newest_synapse(
-    built: Built, tmp_path: Path
-) -> None:
-    """Without an index: Synapse has brought all that it needs."""
-    said = await _acts(built, OWN_PACKAGES, tmp_path)
-    assert f"synapse   {version('matrix-synapse')};" in said
-
-
-@pytest.mark.minutes
-@in_reactor
-async def test_the_wheel_acts_beside_the_oldest_synapse(
-    built: Built, tmp_path: Path
-) -> None:
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    oldest = environment(OLDEST, python)
-    assert oldest is not None, f"Synapse {OLDEST} could not be installed"
-    said = await _acts(built, packages_of(oldest), tmp_path)
-    assert f"synapse   {OLDEST};" in said
+        said = run(*check, directory=homeserver.log_path.parent)
+    assert f"synapse   {synapse};" in said

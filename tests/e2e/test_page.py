@@ -1,10 +1,9 @@
-"""The page of server admins, in a real browser."""
+"""The page of server admins beside a real Synapse, in a real browser."""
 
 from __future__ import annotations
 
 import re
 from functools import partial
-from typing import AsyncIterator
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -12,16 +11,14 @@ from selenium.webdriver.common.keys import Keys
 from tests.e2e.test_pages import PATH, Site
 from tests.harness.browsers.chromium import DESKTOP, Chromium, show, wait
 from tests.harness.homeservers.stage import Stage, new_name, send, two_on
-from tests.harness.reactor import async_yield_fixture, in_reactor
-
-BODY_CONTRAST = 4.5  # at least, for text of ordinary size (WCAG 2.2, level AA)
+from tests.harness.reactor import async_fixture, in_reactor
 
 # Names that would be run, if they were ever taken for HTML.
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 
-@async_yield_fixture(scope="module")
-async def site(stage: Stage) -> AsyncIterator[Site]:
+@async_fixture(scope="module")
+async def site(stage: Stage) -> Site:
     """Run a Synapse after some traffic, some of it for a device with a nasty name."""
     homeserver = await stage.start({"sweep": True})
     admin = await homeserver.register("admin", admin=True)
@@ -30,21 +27,16 @@ async def site(stage: Stage) -> AsyncIterator[Site]:
         await two.send(two.notice())
     nasty = await homeserver.register(new_name("nasty"), device_id=HOSTILE)
     await send(two.sender, nasty, two.notice())
-    yield Site(homeserver, admin, two)
+    return Site(homeserver, admin, two)
 
 
 @pytest.fixture
 def browser(chromium: Chromium, site: Site) -> Chromium:
     chromium.resize(DESKTOP)
-    chromium.prefer("light")
     # What an earlier page complained about is not this one's.
     chromium.complaints()
     chromium.driver.get(f"{site.homeserver.base_url}{PATH}")
     return chromium
-
-
-def says(browser: Chromium, text: str) -> bool:
-    return text in browser.find("#message").text
 
 
 @in_reactor
@@ -65,15 +57,7 @@ async def test_it_shows_the_numbers_of_the_json(site: Site, browser: Chromium) -
     assert browser.find("#swept").text.startswith("Done. ")
     whys = [row["why"] for row in told["reasons"]]
     assert browser.texts("#reasons tbody td:nth-child(4)") == whys
-    assert browser.complaints() == []
-
-
-@in_reactor
-async def test_the_chart_has_every_minute_and_every_decision(
-    site: Site, browser: Chromium
-) -> None:
-    """As bars, and in words for those who cannot see them."""
-    show(browser, site.admin.access_token)
+    # Every minute and every decision, and in words for those who cannot see them.
     titles = browser.run(
         "return [...document.querySelectorAll('#chart .column title')]"
         ".map((each) => each.textContent)"
@@ -85,6 +69,7 @@ async def test_the_chart_has_every_minute_and_every_decision(
     assert (len(titles), counted) == (60, [29, 2, 0])
     label = browser.find("#chart svg").get_attribute("aria-label") or ""
     assert "29 collapsed: a queued one says all of it" in label
+    assert browser.complaints() == []
 
 
 @in_reactor
@@ -118,6 +103,10 @@ async def test_the_token_is_nowhere_but_in_memory(
     assert not browser.find("#numbers").is_displayed()
 
 
+def says(browser: Chromium, text: str) -> bool:
+    return text in browser.find("#message").text
+
+
 @in_reactor
 async def test_a_wrong_token_is_called_that(site: Site, browser: Chromium) -> None:
     """Each with its reason, and the form is there for another."""
@@ -131,52 +120,3 @@ async def test_a_wrong_token_is_called_that(site: Site, browser: Chromium) -> No
         assert browser.find("#ask").is_displayed()
     show(browser, site.admin.access_token)
     assert not browser.find("#message").is_displayed()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@in_reactor
-async def test_text_is_readable_in_both_schemes(
-    site: Site, browser: Chromium, scheme: str
-) -> None:
-    """Whatever its color, against what is behind it."""
-    browser.prefer(scheme)
-    show(browser, site.admin.access_token)
-    pairs = browser.run(
-        """
-        const opaque = (node) => {
-          const color = getComputedStyle(node).backgroundColor;
-          return color === "rgba(0, 0, 0, 0)" ? opaque(node.parentElement) : color;
-        };
-        const holdsText = (node) => [...node.childNodes].some(
-            (child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
-        return [...document.querySelectorAll("main *")]
-          .filter((each) => !(each instanceof SVGElement))
-          .filter((each) => each.checkVisibility() && holdsText(each))
-          .map((each) => [getComputedStyle(each).color, opaque(each)]);
-        """
-    )
-    assert len(pairs) > 20
-    worst = min(contrast(*map(rgb, pair)) for pair in pairs)
-    assert worst >= BODY_CONTRAST
-    page = rgb(browser.run("return getComputedStyle(document.body).backgroundColor"))
-    assert (luminance(page) < 0.2) == (scheme == "dark")
-
-
-def rgb(color: str) -> tuple[float, ...]:
-    """Return the parts of a color as CSS tells it, each from 0 to 1."""
-    return tuple(int(part) / 255 for part in re.findall(r"\d+", color)[:3])
-
-
-def luminance(color: tuple[float, ...]) -> float:
-    """Return the relative luminance of a color (WCAG 2.2)."""
-    parts = [
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
-        for part in color
-    ]
-    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-
-def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Return the contrast ratio of two colors (WCAG 2.2)."""
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
+from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 
-import attrs
+import pytest
 from twisted.internet.threads import deferToThread
 
-from tests.harness.clients.matrix import Client, MatrixError
+from tests.harness.clients.matrix import MatrixError
 from tests.harness.clients.messages import (
     ENCRYPTED,
     WITHHELD,
@@ -25,9 +25,8 @@ from tests.harness.clients.persistent import (
     numbers_from,
     storm,
 )
-from tests.harness.databases.mailbox import mailbox
 from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import new_name, send
+from tests.harness.homeservers.stage import Two, new_name, two_on
 from tests.harness.homeservers.workers import (
     PAGE,
     RECEIVER,
@@ -55,6 +54,16 @@ program("redis-server")
 MESSAGES = 60
 
 
+@pytest.fixture(scope="module")
+def own_postgres(
+    postgres: PostgresServer, new_directory: Callable[[], Path]
+) -> Iterator[PostgresServer]:
+    """Run another PostgreSQL: others' Synapses would not like a restart."""
+    server = type(postgres)(new_directory() / "postgres", durable=False)
+    yield server
+    server.stop()
+
+
 @async_yield_fixture(scope="module")
 async def deployment(
     new_directory: Callable[[], Path],
@@ -68,48 +77,30 @@ async def deployment(
         await made.stop()
 
 
-@attrs.frozen
-class Pair:
-    """A sender at the writer, and a recipient who reads at the sync worker."""
-
-    deployment: Deployment
-    sender: Client
-    recipient: Client
-
-    def notice(self) -> dict[str, Any]:
-        return make_notice(make_key(self.sender.user_id), self.sender.device_id)
-
-    async def send(self, content: dict[str, Any], kind: str = WITHHELD) -> Any:
-        return await send(self.sender, self.recipient, content, kind)
-
-    def mailbox(self) -> list[dict[str, Any]]:
-        return mailbox(self.deployment.main, self.recipient)
-
-    async def collapsed(self) -> float:
-        metrics = await module_metrics(self.deployment.workers[WRITER].metrics_url)
-        return total(metrics, DECISIONS, decision="collapse")
-
-
 @async_fixture()
-async def pair(deployment: Deployment) -> Pair:
-    sender = await deployment.main.register(new_name("sender"))
-    recipient = await deployment.main.register(new_name("recipient"))
-    return Pair(
-        deployment, deployment.at(WRITER, sender), deployment.at(SYNC, recipient)
-    )
+async def two(deployment: Deployment) -> Two:
+    """Return a sender at the writer, and a recipient who reads at the sync worker."""
+    two = await two_on(deployment.main)
+    two.sender.base_url = deployment.workers[WRITER].base_url
+    two.recipient.base_url = deployment.workers[SYNC].base_url
+    return two
+
+
+async def collapsed(deployment: Deployment) -> float:
+    metrics = await module_metrics(deployment.workers[WRITER].metrics_url)
+    return total(metrics, DECISIONS, decision="collapse")
 
 
 @in_reactor
 async def test_it_acts_in_the_writer_alone_and_one_sweeps(
     deployment: Deployment,
 ) -> None:
-    """Each other process says why it does not, and tells nothing of a sweep."""
+    """Each other process says why it does not; the page is the writer's."""
     synapses: dict[str, Any] = {"main": deployment.main, **deployment.workers}
     for name, each in synapses.items():
         metrics = await module_metrics(each.metrics_url)
         assert total(metrics, ACTIVE) == float(name == WRITER)
         assert any("_sweep_" in series for series in metrics) == (name == "main")
-        log = each.log_path.read_text()
         process = "master" if name == "main" else name
         said = (
             "acts on to-device messages"
@@ -117,78 +108,70 @@ async def test_it_acts_in_the_writer_alone_and_one_sweeps(
             else f"does not act in this process: it is {process}, "
             f"and to-device messages are written by {WRITER}"
         )
-        assert said in log
+        assert said in each.log_path.read_text()
+
+    admin = await deployment.main.register(new_name("admin"), admin=True)
+    path = "/_synapse/client/withheld/v1/status"
+    assert (await deployment.at(SYNC, admin).request("GET", path))[0] == 404
+    found = await deployment.at(WRITER, admin).succeed("GET", path)
+    assert found["process"] == WRITER
 
 
 @in_reactor
-async def test_the_rule_holds_from_the_writer_to_the_reader(pair: Pair) -> None:
+async def test_the_rule_holds_from_the_writer_to_the_reader(
+    deployment: Deployment, two: Two
+) -> None:
     """Duplicates collapse until the other worker's reader has acknowledged."""
-    before = await pair.collapsed()
+    before = await collapsed(deployment)
     for _ in range(5):
-        notice = await pair.send(pair.notice())
-    await eventually(pair.mailbox, [notice])
+        notice = await two.send(two.notice())
+    await eventually(two.mailbox, [notice])
 
-    answer = await until(pair.recipient.sync, lambda each: "to_device" in each)
+    answer = await until(two.recipient.sync, lambda each: "to_device" in each)
     assert answer["to_device"]["events"] == [notice]
     # Acknowledged at the sync worker; the writer learns of it from the database.
-    await pair.recipient.sync(answer["next_batch"])
-    await pair.send(pair.notice())
-    assert pair.mailbox() == [notice]
+    await two.recipient.sync(answer["next_batch"])
+    await two.send(two.notice())
+    assert two.mailbox() == [notice]
     # On a machine that is too slow for the module's patience some supersede.
-    assert 0 < await pair.collapsed() - before <= 4
+    assert 0 < await collapsed(deployment) - before <= 4
 
     # After an Olm message it is stored, and the one before it goes.
-    olm = make_olm_lookalike(make_key(pair.sender.user_id))
-    encrypted = await pair.send(olm, ENCRYPTED)
-    await pair.send(pair.notice())
-    await eventually(pair.mailbox, [encrypted, notice])
+    encrypted = await two.send(make_olm_lookalike(two.sender_key), ENCRYPTED)
+    await two.send(two.notice())
+    await eventually(two.mailbox, [encrypted, notice])
 
 
 @in_reactor
-async def test_what_comes_by_federation_collapses_in_the_writer(
-    pair: Pair, remote: RemoteServer
+async def test_what_comes_from_and_waits_for_another_server_collapses(
+    deployment: Deployment, two: Two, remote: RemoteServer
 ) -> None:
-    receiver = pair.deployment.workers[RECEIVER]
+    """In the writer: the federation sender has one EDU to send for each pair."""
+    receiver = deployment.workers[RECEIVER]
     sender = remote.user("away")
     content = make_notice(make_key(sender), "THERE")
-    messages = {pair.recipient.user_id: {pair.recipient.device_id: content}}
-    before = await pair.collapsed()
+    messages = {two.recipient.user_id: {two.recipient.device_id: content}}
+    before = await collapsed(deployment)
     for _ in range(4):
         status, _ = await remote.send_edu(receiver, sender, WITHHELD, messages)
         assert status == 200
-    await until(pair.collapsed, lambda number: number - before == 3)
-    assert pair.mailbox() == [make_message(sender, content)]
+    await until(lambda: collapsed(deployment), lambda number: number - before == 3)
+    assert two.mailbox() == [make_message(sender, content)]
 
-
-@in_reactor
-async def test_what_waits_for_another_server_collapses(
-    pair: Pair, remote: RemoteServer
-) -> None:
-    """The federation sender has one EDU to send for each pair."""
     remote.refuses = True
-    messages = {remote.user("recipient"): {"THERE": pair.notice()}}
+    messages = {sender: {"THERE": two.notice()}}
     for _ in range(4):
-        assert await pair.sender.send_to_device(WITHHELD, messages) == 200
+        assert await two.sender.send_to_device(WITHHELD, messages) == 200
     remote.refuses = False
 
     async def received() -> int:
         # Whoever is heard of is tried again.
-        receiver = pair.deployment.workers[RECEIVER]
         await remote.send_edu(receiver, remote.user("herald"), "m.dummy", {})
         return len(remote.to_device())
 
     await until(received, bool)
     await pause(0.5)
     assert [edu["messages"] for edu in remote.to_device()] == [messages]
-
-
-@in_reactor
-async def test_the_pages_are_the_writers(deployment: Deployment) -> None:
-    admin = await deployment.main.register(new_name("admin"), admin=True)
-    path = "/_synapse/client/withheld/v1/status"
-    assert (await deployment.at(SYNC, admin).request("GET", path))[0] == 404
-    found = await deployment.at(WRITER, admin).succeed("GET", path)
-    assert found["process"] == WRITER
 
 
 @in_reactor
