@@ -26,9 +26,9 @@ from tests.model.redundancy import (
 from tests.model.reference import Reference
 
 KEY = "QeAhSkZ61rtR5oJ"
-HERE = ["@a:here", "@a:here", "@b:here", "@:here", "@\0:here", "@\ud800:here"]
+HERE = ["@a:here", "@b:here", "@:here", "@\0:here", "@\ud800:here"]
 NAMES = [*HERE, "@c:there", "@c:there", "@d:other", "", "@:", "*", "\0:there"]
-DEVICES = ["A", "B", "*", "", "\0", "\udfff", "\u202e", f"key:{KEY}", "D" * 300]
+DEVICES = ["", "\0", "\udfff", "\u202e", f"key:{KEY}", "D" * 300]
 TYPES = [
     *(*WITHHELD, ENCRYPTED, *REQUESTS, VERIFICATION_REQUEST, VERIFICATION_CANCEL),
     *("m.room_key.withheld\0", ""),
@@ -82,10 +82,12 @@ def _requests_of(origin: str | None) -> st.SearchStrategy[Request]:
     # A client is a user of this server, as is whom another server's messages are for.
     senders, users = (HERE, NAMES) if origin is None else (NAMES, HERE)
     types = TYPES if origin is None else TYPES_OF_SERVERS
-    places = st.tuples(st.sampled_from(users), st.sampled_from(DEVICES))
+    devices = st.sampled_from(["A", "B", "*"]) | st.sampled_from(DEVICES)
+    places = st.tuples(st.just(HERE[0]) | st.sampled_from(users), devices)
+    usual = HERE[0] if origin is None else f"@c:{origin}"
     return st.tuples(
         st.just(origin),
-        st.sampled_from(senders),
+        st.just(usual) | st.sampled_from(senders),
         st.just(WITHHELD[0]) | st.sampled_from(types),
         st.dictionaries(places, contents, max_size=5),
     )
@@ -105,7 +107,11 @@ def sequences(draw: st.DrawFn) -> list[Request]:
         if happens == "new":
             made.append(draw(requests))
         elif happens == "olm":
-            made.append((origin, sender, ENCRYPTED, dict.fromkeys(said, OLM)))
+            to_all = draw(st.booleans())
+            places = [
+                (user, "*") if to_all else (user, device) for user, device in said
+            ]
+            made.append((origin, sender, ENCRYPTED, dict.fromkeys(places, OLM)))
         elif happens == "again":
             made.append((origin, sender, message_type, said))
         else:

@@ -72,7 +72,6 @@ class ModelHomeserver(Tables):
     # What the module asks.
 
     def runtime(self) -> Runtime:
-        """Return how things run here: at once, until they wait for a step."""
         return at_once(
             self.clock, lambda seconds: deferLater(self.clock, seconds, lambda: None)
         )
@@ -90,8 +89,6 @@ class ModelHomeserver(Tables):
     async def run_statement(
         self, name: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """Run one of the module's statements, when the test takes the step."""
-
         def run() -> Any:
             return function(self.database.cursor(), *arguments)
 
@@ -129,7 +126,6 @@ class ModelHomeserver(Tables):
         return stream_id
 
     async def read(self, user_id: str, device_id: str, after: int, up_to: int) -> Rows:
-        """Read a page of a mailbox, when the test takes the step."""
         rows: Rows = await self._step(
             "read", lambda: self.mailbox(user_id, device_id, after, up_to)
         )
@@ -247,13 +243,11 @@ class ModelHomeserver(Tables):
 
 
 def message_of(edu: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """Return the message for a device that an EDU holds."""
     user_id, device_id = place
     content = edu["messages"][user_id][device_id]
     return {"content": content, "type": edu["type"], "sender": edu["sender"]}
 
 
 def _observe(messages: Any, stream_id: int | None) -> None:
-    """Note at which stream ID rows were written, where that is observed."""
     if hasattr(messages, "stream_id"):
         messages.stream_id = stream_id

@@ -114,12 +114,12 @@ class Machine(RuleBasedStateMachine):
         inbound = ("elsewhere", str(len(self.play.batches)))
         self.send(SENDERS[1], message[0], {DEVICES[0]: message[1]}, inbound)
 
-    @rule()
-    def repeat_edu(self) -> None:
-        """Let the last EDU come again, which may be on its way still."""
-        genuine = [each for each in self.play.batches if not each.is_spoofed]
-        for last in [each for each in genuine if each.inbound][-1:]:
-            self.send(last.sender, last.message_type, last.said, last.inbound)
+    @rule(which=st.integers(1, 3), same_edu=st.booleans())
+    def repeat(self, which: int, same_edu: bool) -> None:
+        """Say once more what was said lately, or let its EDU come again."""
+        for last in self.play.batches[-which:][:1]:
+            edu = last.inbound if same_edu else None
+            self.send(last.sender, last.message_type, last.said, edu)
 
     def send(self, sender: str, kind: str, contents: Said, edu: Any = None) -> Batch:
         """Send messages, from wherever the sender is."""

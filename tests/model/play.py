@@ -94,6 +94,16 @@ class Play(Door):
         assert batch.ended is not None
         return batch
 
+    def begin_each(self, *messages: tuple[str, Any], **more: Any) -> None:
+        """Begin requests of several types; the test takes their steps."""
+        for message_type, content in messages:
+            self.begin(content, message_type=message_type, **more)
+
+    def send_each(self, *messages: tuple[str, Any], **more: Any) -> None:
+        """Make requests of several types, one after the other."""
+        for message_type, content in messages:
+            self.send(content, message_type=message_type, **more)
+
     def send_abroad(self, content: Any, to: Any = "A", **more: Any) -> Batch:
         return self.send(content, to, to_user=ABROAD, **more)
 

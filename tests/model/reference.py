@@ -7,7 +7,7 @@ I2 is held in `door.py`.
 from __future__ import annotations
 
 import itertools
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import attrs
 
@@ -82,8 +82,13 @@ class Reference:
 
     def check_may_wait(self, batch: Batch) -> None:
         """I2: a batch waits only where it holds what may be a duplicate."""
-        named = [place for place in batch.said if place[1] != "*"]
-        assert any(self._may_be_duplicate(batch, place) for place in named), batch
+        assert any(
+            place[1] != "*"
+            and is_notice(batch.message_type, content)
+            and not self._has_other_in_flight(batch, place)
+            and self._rows_for(batch, place, batch.came)
+            for place, content in batch.said.items()
+        ), batch
 
     def check(self) -> None:
         """I2 and I3 in the end, when nothing waits for anything.
@@ -95,11 +100,8 @@ class Reference:
             # I4: no failure of ours becomes one of Synapse's.
             assert batch.ended is not None, batch
             for place in batch.left_out:
-                assert any(
-                    self._stands(row, batch, place, batch.handed or 0)
-                    and self._is_there(row, batch, place)
-                    for row in self._rows_before(batch, place, batch.handed or 0)
-                ), (place, batch)
+                rows = self._rows_for(batch, place, batch.handed or 0)
+                assert any(self._is_there(row, batch, place) for row in rows), batch
         for place, stored in self.play.hs.stored.items():
             expected = {
                 stream_id: decode(text)
@@ -127,7 +129,6 @@ class Reference:
                 assert not redundant, (older, newer, rows)
 
     def spoofed(self) -> set[int]:
-        """Return what a server said of users of others."""
         return {each.stream_id for each in self.play.batches if each.is_spoofed}
 
     def _goes(self, older: Any, newer: Any, *, seen: bool) -> bool:
@@ -152,34 +153,25 @@ class Reference:
 
     # Collapsing.
 
-    def _may_be_duplicate(self, batch: Batch, place: Place) -> bool:
-        return (
-            is_notice(batch.message_type, batch.said[place])
-            and not self._has_other_in_flight(batch, place)
-            and any(
-                self._stands(row, batch, place, batch.came)
-                for row in self._rows_before(batch, place, batch.came)
-            )
-        )
+    def _rows_for(self, batch: Batch, place: Place, at: int) -> list[Batch]:
+        """Return those before a batch that say what it does, at a moment.
 
-    def _rows_before(self, batch: Batch, place: Place, at: int) -> Iterator[Batch]:
-        """Return the batches of which a row was settled for a device before.
-
-        Of a device that does not exist, too, while a batch waits: nobody knows yet.
+        Of a device that does not exist, too: nobody knows yet while a batch waits.
         """
         user_id, device_id = place
         is_here = server_of(user_id) == "here"
         exists = not is_here or device_id in self.play.hs.devices(user_id)
         stored = self.play.hs.stored.get(place, {})
-        for earlier in self.play.batches:
-            if (
-                earlier is not batch
-                and earlier.loaded == batch.loaded
-                and earlier.ended is not None
-                and earlier.ended < at
-                and (earlier.stream_id in stored or not exists)
-            ):
-                yield earlier
+        return [
+            earlier
+            for earlier in self.play.batches
+            if earlier.loaded == batch.loaded
+            and earlier is not batch
+            and earlier.ended is not None
+            and earlier.ended < at
+            and (earlier.stream_id in stored or not exists)
+            and self._stands(earlier, batch, place, at)
+        ]
 
     def _stands(self, row: Batch, batch: Batch, place: Place, at: int) -> bool:
         """Say whether a row says what a batch does, and nothing happened since."""
@@ -224,19 +216,16 @@ class Reference:
 
     def _has_other_in_flight(self, batch: Batch, place: Place) -> bool:
         """Say whether anything of the pair is on its way that says something else."""
-        new = batch.message_for(place)
-        assert new is not None
-        merge = self.play.config.merge_scopes
-        for other in self.play.batches:
-            under_way = batch.loaded == other.loaded and other.came < batch.came
-            under_way &= other.ended is None or other.ended > batch.came
-            message = other.message_for(place) if under_way else None
-            if message is None or other.is_spoofed:
-                continue
-            pairs = {pair_of(each, merge_scopes=merge) for each in (message, new)}
-            if len(pairs) == 1 and not says_the_same(message, new, merge_scopes=merge):
-                return True
-        return False
+        new, merge = batch.message_for(place), self.play.config.merge_scopes
+        return new is not None and any(
+            other.loaded == batch.loaded
+            and other.came < batch.came < (other.ended or batch.came + 1)
+            and not other.is_spoofed
+            and (message := other.message_for(place)) is not None
+            and pair_of(message, merge_scopes=merge) == pair_of(new, merge_scopes=merge)
+            and not says_the_same(message, new, merge_scopes=merge)
+            for other in self.play.batches
+        )
 
 
 def _passed_between(olm: Batch, row: Batch, at: int) -> bool:

@@ -6,7 +6,7 @@ that no client misses what goes, in `test_rules.py`.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable
 
 import pytest
 
@@ -65,12 +65,6 @@ EACH = pytest.mark.parametrize(
 )
 
 
-def send(play: Play, *messages: Message, **more: Any) -> None:
-    """Send messages one after the other."""
-    for message_type, content in messages:
-        play.send(content, message_type=message_type, **more)
-
-
 @EACH
 def test_what_a_rule_names_goes_where_the_rule_is_on(
     rules: RulesConfig, messages: list[Message], left: list[int]
@@ -83,7 +77,7 @@ def test_what_a_rule_names_goes_where_the_rule_is_on(
         ({"rules": rules, "mode": "observe"}, all_of_them),
     ):
         play = Play(**config)
-        send(play, *messages)
+        play.send_each(*messages)
         assert expected == play.queued()
 
 
@@ -94,8 +88,8 @@ def test_what_waits_for_another_server_goes_too(
     """As far as its EDU holds nothing else."""
     for devices, expected in ((["A"], left), (["A", "B"], [1, *left])):
         play = Play(rules=rules)
-        send(play, messages[0], to=devices, to_user=ABROAD)
-        send(play, *messages[1:], to="A", to_user=ABROAD)
+        play.send_each(messages[0], to=devices, to_user=ABROAD)
+        play.send_each(*messages[1:], to="A", to_user=ABROAD)
         assert expected == play.outbox()
 
 
@@ -125,10 +119,10 @@ def test_what_a_device_asked_for_that_is_gone_goes_at_the_first_touch(
     for device in ["S1", "S2"] if is_there else ["S2"]:
         play.hs.add_device(SENDER, device)
     of_other = (KEY, {**asked()[1], "requesting_device_id": "S2"})
-    send(play, asked(which="1"), of_other, asked(which="2"), taken_back(which="3"))
+    play.send_each(asked(which="1"), of_other, asked(which="2"), taken_back(which="3"))
     assert [1, 2, 3, 4] == play.queued()
     play.load()
-    send(play, (KEY, {**of_other[1], "request_id": "new"}))
+    play.send_each((KEY, {**of_other[1], "request_id": "new"}))
 
     assert ([1, 2, 3, 4, 5] if is_there else [2, 4, 5]) == play.queued()
 
@@ -136,11 +130,11 @@ def test_what_a_device_asked_for_that_is_gone_goes_at_the_first_touch(
 def test_what_has_expired_goes_when_its_mailbox_is_learned() -> None:
     """A cancellation stays: it may close what a lone `start` opened."""
     play = Play(rules=VERIFICATIONS)
-    send(play, *[verification(VERIFY, each, timestamp=0) for each in ("0", "1")])
+    play.send_each(*[verification(VERIFY, each, timestamp=0) for each in ("0", "1")])
     play.fill("R", [verification(VERIFY_CANCEL, "1")[1]], type=VERIFY_CANCEL)
     play.hs.clock.advance(2 * DAY_S)
     play.load()
-    send(play, verification(VERIFY, "new"))
+    play.send_each(verification(VERIFY, "new"))
 
     assert [3, 4] == play.queued()
 

@@ -10,7 +10,9 @@ from twisted.python.failure import Failure
 
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery import settling
+from tests.model.client import KEY_REQUEST, TRACING
 from tests.model.door import LostError
+from tests.model.messages import request
 from tests.model.play import (
     CONFIRM,
     ENCRYPTED,
@@ -60,11 +62,11 @@ def test_a_failed_write_is_passed_on_and_its_mailboxes_are_forgotten(
     """Nobody knows whether its rows are there; others are remembered as before."""
     play = Play(devices=["R", "R2", "R3"])
     play.send(NOTICE, ["R", "R3"])
-    request = play.begin(NOTICE if after_a_wait else NEW_KEY, ["R", "R2"])
+    batch = play.begin(NOTICE if after_a_wait else NEW_KEY, ["R", "R2"])
     if after_a_wait:
         play.hs.answer(play.step(CONFIRM))
     play.hs.answer(play.step("store"), LostError())
-    request.answer.addErrback(Failure.trap, LostError)
+    batch.answer.addErrback(Failure.trap, LostError)
 
     assert [False, True] == [play.knows(device) for device in ("R", "R3")]
     play.send(NOTICE, ["R", "R2"])
@@ -75,7 +77,7 @@ def test_a_failed_write_is_passed_on_and_its_mailboxes_are_forgotten(
 def test_whatever_fails_the_batch_is_stored_and_its_mailbox_learned_again(
     monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    """The request succeeds; the next notice finds what was left."""
+    """The batch succeeds; the next notice finds what was left."""
     play = Play()
     play.send(NOTICE)
     part: object = play.memory if broken == "settle" else play.traffic.inbox
@@ -93,25 +95,21 @@ def test_poisoned_device_ids_reach_no_statement() -> None:
     """They are passed on, and the others in their batch are still decided about."""
     play = Play()
     play.send(NOTICE)
-    request = play.begin(NOTICE, ["R", "\0", "\ud800"])
+    batch = play.begin(NOTICE, ["R", "\0", "\ud800"])
     assert [CONFIRM] == play.steps()
     play.hs.take_step()
 
-    assert {(RECIPIENT, "R")} == request.left_out
+    assert {(RECIPIENT, "R")} == batch.left_out
 
 
 def test_a_cancellation_takes_all_copies_of_its_request() -> None:
     """Those that only tracing tells apart, too, before a restart and after."""
     play = Play(rules=RulesConfig(key_requests=True))
-    request = {"requesting_device_id": "S1", "request_id": "1", "action": "request"}
-    for number in range(5):
-        traced = {**request, "org.matrix.msgid": str(number)}
-        play.fill("R", [traced], type="m.room_key_request")
-    for number in range(3):
-        traced = {**request, "org.matrix.msgid": f"seen {number}"}
-        play.begin(traced, message_type="m.room_key_request")
-    cancellation = {**request, "action": "request_cancellation"}
-    play.send(cancellation, message_type="m.room_key_request")
+    _, asked = request(KEY_REQUEST, "request", "1", "session")
+    traced = [{**asked, TRACING: str(number)} for number in range(8)]
+    play.fill("R", traced[:5], type=KEY_REQUEST)
+    play.begin_each(*[(KEY_REQUEST, each) for each in traced[5:]])
+    play.send_each(request(KEY_REQUEST, "request_cancellation", "1", ""))
 
     assert [9] == play.queued()
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from synapse_withheld.config import RulesConfig
+from tests.model.messages import request
 from tests.model.play import (
     CONFIRM,
     ENCRYPTED,
@@ -18,6 +19,7 @@ from tests.model.play import (
     SENDER,
     Play,
 )
+from tests.model.redundancy import ACTIONS
 
 FROM_THERE: dict[str, Any] = {"sender": "@s:there", "edu": ("there", "1")}
 
@@ -184,9 +186,8 @@ def test_of_request_cancel_request_cancel_the_last_stays(at_once: bool) -> None:
     """One after the other, or all on their way at the same time."""
     play = Play(rules=RulesConfig(key_requests=True))
     left: list[list[int]] = []
-    for action in ["request", "request_cancellation"] * 2:
-        request = {"requesting_device_id": "S1", "request_id": "1", "action": action}
-        play.begin(request, message_type="m.room_key_request")
+    for action in ACTIONS * 2:
+        play.begin_each(request("m.room_key_request", action, "1", "session"))
         if not at_once:
             play.hs.come_to_rest()
             left.append(play.queued())

@@ -18,9 +18,9 @@ from tests.model.messages import request
 from tests.model.play import ABROAD, CONFIRM, RECIPIENT, Play
 from tests.model.test_rules import VANISH
 
-_, REQUEST = request(KEY_REQUEST, "request", "1", "session")
-_, OTHER = request(KEY_REQUEST, "request", "1", "another")
-_, CANCELLATION = request(KEY_REQUEST, "request_cancellation", "1", "")
+REQUEST = request(KEY_REQUEST, "request", "1", "session")
+OTHER = request(KEY_REQUEST, "request", "1", "another")
+CANCELLATION = request(KEY_REQUEST, "request_cancellation", "1", "")
 DELETE_VANISHED = "withheld_delete_vanished"
 
 
@@ -29,29 +29,17 @@ def play(**config: Any) -> Play:
     return Play(**{"rules": VANISH, "sees_reads": True, **config})
 
 
-def send(on: Play, *contents: dict[str, Any], **more: Any) -> None:
-    """Send requests and cancellations one after the other."""
-    for content in contents:
-        on.send(content, **{"message_type": KEY_REQUEST, **more})
-
-
-def begin(on: Play, *contents: dict[str, Any], to: str = "R") -> None:
-    """Send them at once; the test takes the steps."""
-    for content in contents:
-        on.begin(content, to, message_type=KEY_REQUEST)
-
-
 @pytest.mark.parametrize("message_type", [KEY_REQUEST, SECRET_REQUEST])
 @pytest.mark.parametrize("read", ["", "handed out", "acknowledged"])
 def test_what_nobody_was_handed_vanishes(message_type: str, read: str) -> None:
     """Whoever was asked hears of it, whether the answer of the sync arrived or not."""
     on = play()
-    send(on, REQUEST, message_type=message_type)
+    on.send_each(request(message_type, "request", "1", "session"))
     if read:
         up_to = on.read()
     if read == "acknowledged":
         on.hs.acknowledge(RECIPIENT, "R", up_to)
-    send(on, CANCELLATION, message_type=message_type)
+    on.send_each(request(message_type, "request_cancellation", "1", ""))
 
     assert ([2] if read else []) == on.queued()
     assert bool(read) == bool(on.memory.pairs)
@@ -60,23 +48,23 @@ def test_what_nobody_was_handed_vanishes(message_type: str, read: str) -> None:
 def test_where_it_cannot_be_known_who_was_asked_the_cancellation_stays() -> None:
     """As with `true`, in observe, and for other servers."""
     for on in (play(rules=RulesConfig(key_requests=True)), play(sees_reads=False)):
-        send(on, REQUEST, CANCELLATION)
+        on.send_each(REQUEST, CANCELLATION)
         assert [2] == on.queued()
         assert 0 == len(on.memory.vanishing)
     on = play(mode="observe")
-    send(on, REQUEST, CANCELLATION)
+    on.send_each(REQUEST, CANCELLATION)
     assert [1, 2] == on.queued()
     on = play()
-    send(on, REQUEST, CANCELLATION, to_user=ABROAD)
+    on.send_each(REQUEST, CANCELLATION, to_user=ABROAD)
     assert [2] == on.outbox()
 
 
 def test_a_request_from_before_the_start_is_taken_back() -> None:
     """However late it is found: nobody knows whether it was handed out."""
     on = play()
-    send(on, REQUEST)
+    on.send_each(REQUEST)
     on.load()
-    begin(on, OTHER, CANCELLATION)
+    on.begin_each(OTHER, CANCELLATION)
     learn = on.until("withheld_read_mailboxes")
     learn.hangs = True
     on.hs.take_all_steps()
@@ -94,9 +82,9 @@ def test_in_a_mailbox_that_is_not_read_to_its_end_the_cancellation_stays(
     """A request may lie deeper than that."""
     monkeypatch.setattr(learning, "MOST_PAGES", 1)
     on = play()
-    on.fill("R", [REQUEST], type=KEY_REQUEST)
+    on.fill("R", [REQUEST[1]], type=KEY_REQUEST)
     on.fill("R", [{"n": number} for number in range(1200)], type="m.dummy")
-    send(on, OTHER, CANCELLATION)
+    on.send_each(OTHER, CANCELLATION)
 
     assert [1, 1203] == [each for each in on.queued() if each in {1, 1202, 1203}]
     # Nor is it found, but by a sweep.
@@ -109,10 +97,10 @@ def test_what_was_asked_by_a_message_for_all_that_came_unseen_is_taken_back(
 ) -> None:
     """The mailbox was opened and learned, or is read, while that was on its way."""
     on = play()
-    begin(on, REQUEST, to="*")
+    on.begin_each(REQUEST, to="*")
     for_all = on.step("store")
     for_all.hangs = True
-    begin(on, {**REQUEST, "request_id": "2"})
+    on.begin_each(request(KEY_REQUEST, "request", "2", "session"))
     if while_read:
         on.until("withheld_read_gone").hangs = True
     else:
@@ -123,7 +111,7 @@ def test_what_was_asked_by_a_message_for_all_that_came_unseen_is_taken_back(
     on.hs.take_all_steps()
     for step in on.hs.ours():
         step.hangs = False
-    begin(on, OTHER, CANCELLATION)
+    on.begin_each(OTHER, CANCELLATION)
     on.hs.come_to_rest()
 
     assert {"2"} == {each["request_id"] for each in on.contents()}
@@ -133,27 +121,27 @@ def test_what_was_asked_by_a_message_for_all_that_came_unseen_is_taken_back(
 def test_where_a_statement_fails_the_cancellation_stays(fails: str) -> None:
     """It is not deleted twice, as nobody knows what became of it."""
     on = play()
-    send(on, REQUEST)
-    begin(on, CANCELLATION)
+    on.send_each(REQUEST)
+    on.begin_each(CANCELLATION)
     on.hs.answer(on.until(fails), LostError())
     on.hs.come_to_rest()
     assert [2] == on.queued()
 
-    send(on, REQUEST, CANCELLATION)
+    on.send_each(REQUEST, CANCELLATION)
     assert [] == [each for each in on.queued() if each > 4]
 
 
 def test_a_deletion_that_comes_between_keeps_the_cancellation() -> None:
     """Rows are deleted by it, or stay."""
     on = play()
-    send(on, REQUEST)
+    on.send_each(REQUEST)
     on.hs.doom(RECIPIENT, "R", 1)
-    send(on, CANCELLATION)
+    on.send_each(CANCELLATION)
     assert [1, 2] == on.queued()
 
     on = play()
-    send(on, REQUEST)
-    begin(on, CANCELLATION)
+    on.send_each(REQUEST)
+    on.begin_each(CANCELLATION)
     on.until(DELETE_VANISHED)
     on.hs.doom(RECIPIENT, "R", 2)
     on.hs.come_to_rest()
@@ -165,11 +153,11 @@ def test_an_id_that_is_used_again_after_a_start_is_not_recognised() -> None:
     """The one play in which a device does not hear of it: nobody can know."""
     for left, starts in ([3], False), ([], True):
         on = play()
-        send(on, REQUEST)
+        on.send_each(REQUEST)
         on.sync()
         if starts:
             on.load()
-        send(on, REQUEST, CANCELLATION)
+        on.send_each(REQUEST, CANCELLATION)
         assert left == on.queued()
 
 
@@ -182,10 +170,10 @@ class Stage:
 
     def __init__(self, arrives: tuple[bool, bool]) -> None:
         self.on = play()
-        send(self.on, {**REQUEST, "request_id": "other"}, REQUEST)
+        self.on.send_each(request(KEY_REQUEST, "request", "other", "session"), REQUEST)
         self.client, self.token = Client(), 0
         self.syncs = {number: self._sync(each) for number, each in enumerate(arrives)}
-        begin(self.on, CANCELLATION)
+        self.on.begin_each(CANCELLATION)
 
     def _sync(self, arrives: bool) -> Iterator[None]:
         up_to, since = self.on.read(), self.token
