@@ -14,6 +14,7 @@ from synapse_withheld.rules.notice import Asker
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options
 from tests.harness.clients.messages import PLAIN, WITHHELD, make_message, make_notice
+from tests.model.redundancy import goes
 
 # Rows by their place: their texts.
 Table = Mapping[Tuple[str, str, int], str]
@@ -37,12 +38,14 @@ def must_stay(
 ) -> set[Place]:
     """Return what is to stay, told plainly: each row is held against each later one."""
     told = {place: json.loads(text) for place, text in rows.items()}
+    (rule,) = options.rules.rules
+    assert isinstance(rule, NoOlm)
 
     def covered(place: Place) -> bool:
         return any(
             other[:2] == place[:2]
             and other[2] > place[2]
-            and _says_all_of(told[other], told[place], options)
+            and _covers(told[other], told[place], merge_scopes=rule.merge_scopes)
             for other in rows
         )
 
@@ -54,23 +57,11 @@ def ruleset(*, merge_scopes: bool = True) -> Ruleset:
     return Ruleset((NoOlm(merge_scopes),))
 
 
-def _says_all_of(later: Any, earlier: Any, options: Options) -> bool:
-    after, before = later["content"], earlier["content"]
-    if (later["sender"], later["type"]) != (earlier["sender"], earlier["type"]):
-        return False
-    if not after.get("code") == before.get("code") == "m.no_olm":
-        return False
-    if after.get("from_device") != before.get("from_device"):
-        return False
+def _covers(later: Any, earlier: Any, *, merge_scopes: bool) -> bool:
     # Nobody saw the later one arrive: who knows whether its sender sent it.
-    if after["sender_key"] != before["sender_key"]:
-        return False
-    scopes = [(each.get("room_id"), each.get("session_id")) for each in (after, before)]
-    (rule,) = options.rules.rules
-    assert isinstance(rule, NoOlm)
-    if rule.merge_scopes:
-        return scopes[0] == (None, None) or scopes[1] != (None, None)
-    return scopes[0] == scopes[1]
+    return earlier["content"].get("code") == "m.no_olm" and goes(
+        earlier, later, merge_scopes=merge_scopes, newer_seen=False
+    )
 
 
 class FakeRows(Database):
@@ -79,20 +70,16 @@ class FakeRows(Database):
     Attributes:
         table: The rows.
         doomed_mailboxes: Those whose devices are being deleted.
-        gone_devices: Those that do not exist any more.
         hidden_from: From which position on readers do not see the stream yet.
         failing: How often deletions fail from now on.
-        most_read: How many rows were read at once at most.
         doubles: Rows at places that others have too.
     """
 
     def __init__(self, table: Table) -> None:
         self.table = dict(table)
         self.doomed_mailboxes: set[MailboxKey] = set()
-        self.gone_devices: set[Asker] = set()
         self.hidden_from = 10**9
         self.failing = 0
-        self.most_read = 0
         self.doubles: dict[Place, str] = {}
 
     async def settled(self) -> int:
@@ -105,14 +92,14 @@ class FakeRows(Database):
             if before is None or each < before
         ]
         read = sorted(places, reverse=True)[:limit]
-        self.most_read = max(self.most_read, len(read))
         return [
             (*each, (self.doubles if each == after else self.table)[each])
             for each, after in zip(read, [None, *read])
         ]
 
     async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
-        return self.gone_devices & set(askers)
+        del askers  # all their devices exist
+        return set()
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         return self.doomed_mailboxes & set(mailboxes)

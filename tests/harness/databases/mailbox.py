@@ -12,14 +12,7 @@ if TYPE_CHECKING:
 
 def stored(homeserver: Homeserver, user_id: str, device_id: str) -> list[str]:
     """Return the JSON text of a mailbox's rows, in their order."""
-    rows = homeserver.query(
-        """
-        SELECT message_json FROM device_inbox
-        WHERE user_id = ? AND device_id = ? ORDER BY stream_id
-        """,
-        (user_id, device_id),
-    )
-    return [text for (text,) in rows]
+    return [text for _, text in _rows(homeserver, user_id, device_id)]
 
 
 def rows_of(homeserver: Homeserver, recipient: Client) -> tuple[str, ...]:
@@ -39,11 +32,15 @@ def mailbox(homeserver: Homeserver, recipient: Client) -> list[dict[str, Any]]:
 
 def stream_ids(homeserver: Homeserver, recipient: Client) -> list[int]:
     """Return the stream IDs of the rows queued for a client's device."""
-    rows = homeserver.query(
+    rows = _rows(homeserver, recipient.user_id, recipient.device_id)
+    return [stream_id for stream_id, _ in rows]
+
+
+def _rows(homeserver: Homeserver, *mailbox: str) -> list[tuple[Any, ...]]:
+    return homeserver.query(
         """
-        SELECT stream_id FROM device_inbox
+        SELECT stream_id, message_json FROM device_inbox
         WHERE user_id = ? AND device_id = ? ORDER BY stream_id
         """,
-        (recipient.user_id, recipient.device_id),
+        mailbox,
     )
-    return [stream_id for (stream_id,) in rows]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from itertools import count
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import treq
 from signedjson.key import encode_verify_key_base64, generate_signing_key
@@ -22,15 +22,6 @@ from tests.harness.homeservers.certificate import self_signed
 from tests.harness.homeservers.listening import Listener, answer, answer_late
 
 _DAY_MS = 86_400_000
-
-
-class Addressed(Protocol):
-    """What a remote server needs to know of a homeserver."""
-
-    server_name: str
-
-    @property
-    def base_url(self) -> str: ...
 
 
 class RemoteServer:
@@ -92,7 +83,7 @@ class RemoteServer:
 
     async def send_edu(
         self,
-        homeserver: Addressed,
+        homeserver: Any,
         sender: str,
         message_type: str,
         messages: dict[str, dict[str, dict[str, Any]]],
@@ -101,7 +92,7 @@ class RemoteServer:
         """Send one EDU of to-device messages, in a transaction of its own.
 
         Args:
-            homeserver: The server to send it to.
+            homeserver: The server to send it to, or one of its workers.
             sender: The user ID it claims, of this server or not.
             message_type: The type of the messages.
             messages: Contents by user ID and device ID.
@@ -119,7 +110,7 @@ class RemoteServer:
         return await self.send_edus(homeserver, [content])
 
     async def send_edus(
-        self, homeserver: Addressed, contents: list[dict[str, Any]]
+        self, homeserver: Any, contents: list[dict[str, Any]]
     ) -> tuple[int, Any]:
         """Send EDUs of to-device messages in one transaction, at most 100."""
         path = f"/_matrix/federation/v1/send/{next(self._transactions)}"
@@ -139,7 +130,8 @@ class RemoteServer:
             "destination": homeserver.server_name,
             "content": transaction,
         }
-        signature = self._sign(request)["signatures"][self.server_name][self._key_id]
+        signed: Any = sign_json(request, self.server_name, self._key)
+        signature = signed["signatures"][self.server_name][self._key_id]
         authorization = (
             f'X-Matrix origin="{self.server_name}",'
             f'destination="{homeserver.server_name}",'
@@ -162,17 +154,12 @@ class RemoteServer:
             return self.take(request)
         return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
 
-    def _sign(self, document: dict[str, Any]) -> dict[str, Any]:
-        signed: dict[str, Any] = sign_json(document, self.server_name, self._key)
-        return signed
-
-    def _keys(self) -> dict[str, Any]:
+    def _keys(self) -> Any:
         verify_key = encode_verify_key_base64(verify_key_of(self._key))
-        return self._sign(
-            {
-                "server_name": self.server_name,
-                "valid_until_ts": int(time.time() * 1000) + _DAY_MS,
-                "verify_keys": {self._key_id: {"key": verify_key}},
-                "old_verify_keys": {},
-            }
-        )
+        told = {
+            "server_name": self.server_name,
+            "valid_until_ts": int(time.time() * 1000) + _DAY_MS,
+            "verify_keys": {self._key_id: {"key": verify_key}},
+            "old_verify_keys": {},
+        }
+        return sign_json(told, self.server_name, self._key)

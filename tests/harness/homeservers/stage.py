@@ -47,7 +47,7 @@ class Stage:
 
     new_directory: Callable[[], Path]
     new_database: NewDatabase
-    _started: list[Homeserver] = attrs.field(factory=list, init=False)
+    _started: list[Homeserver] = attrs.Factory(list)
 
     def site(self) -> Site:
         return Site(self.new_directory(), self.new_database())
@@ -77,10 +77,7 @@ class Shelf:
     """Homeservers that several files of tests use, one for each configuration."""
 
     new_directory: Callable[[], Path]
-    _there: dict[tuple[NewDatabase, str], Homeserver] = attrs.field(
-        factory=dict, init=False
-    )
-    _stages: list[Stage] = attrs.field(factory=list, init=False)
+    _there: dict[tuple[NewDatabase, str], Homeserver] = attrs.Factory(dict)
 
     async def homeserver(
         self, new_database: NewDatabase, module: dict[str, Any] | None
@@ -89,7 +86,6 @@ class Shelf:
         key = (new_database, repr(module))
         if key not in self._there:
             stage = Stage(self.new_directory, new_database)
-            self._stages.append(stage)
             self._there[key] = await stage.start(module)
         homeserver = self._there[key]
         if not homeserver.runs:
@@ -98,7 +94,7 @@ class Shelf:
         return homeserver
 
     async def end(self) -> None:
-        await together(*(stage.end() for stage in self._stages))
+        await together(*(each.stop() for each in self._there.values()))
 
 
 @attrs.frozen

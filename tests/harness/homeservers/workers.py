@@ -13,7 +13,7 @@ import yaml
 
 from tests.harness.clients.matrix import Client
 from tests.harness.homeservers import settings
-from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.homeservers.homeserver import READY_WITHIN_S, Homeserver
 from tests.harness.metrics.samples import ACTIVE, scrape
 from tests.harness.polling import until
 from tests.harness.processes.process import Process, ready, tail
@@ -24,8 +24,6 @@ PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
 SHARED, WRITER, SYNC = "homeserver", "to_device", "sync"
 SENDER, RECEIVER = "federation_sender", "federation_receiver"
 WORKERS = (WRITER, SYNC, SENDER, RECEIVER)
-
-READY_WITHIN_S = 60.0
 
 
 def described() -> dict[str, dict[str, Any]]:
@@ -50,54 +48,46 @@ def move(config: Any, ports: dict[int, int]) -> Any:
     return moved
 
 
-@attrs.define(eq=False)
 class Worker:
     """One process beside the main one."""
 
-    name: str
-    directory: Path
-    config: dict[str, Any]
-    server_name: str = settings.SERVER_NAME
-    _process: Process = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._process = Process(self.directory, self.directory / f"{self.name}.output")
-
-    @property
-    def log_path(self) -> Path:
-        return self.directory / f"{self.name}.log"
+    def __init__(self, name: str, directory: Path, config: dict[str, Any]) -> None:
+        self.server_name = settings.SERVER_NAME
+        self.log_path = directory / f"{name}.log"
+        self._config = config
+        self._file = directory / f"{name}.yaml"
+        self._process = Process(directory, directory / f"{name}.output")
 
     @property
     def metrics_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self._port('metrics')}/_synapse/metrics"
+        return f"{self._url('metrics')}/_synapse/metrics"
 
     @property
     def base_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self._port('http')}"
+        return self._url("http")
 
     async def start(self) -> None:
-        log_config = self.directory / f"log-{self.name}"
+        log_config = self._file.with_suffix(".log.d")
         settings.write_log_config(log_config, self.log_path)
-        config = {**self.config, "worker_log_config": str(log_config / "log.yaml")}
-        file = self.directory / f"{self.name}.yaml"
-        file.write_text(yaml.safe_dump(config))
-        shared = self.directory / f"{SHARED}.yaml"
-        command = [sys.executable, "-m", config["worker_app"], "-c", str(shared)]
-        self._process.start(*command, "-c", str(file))
+        config = {**self._config, "worker_log_config": str(log_config / "log.yaml")}
+        self._file.write_text(yaml.safe_dump(config))
+        shared = str(self._file.with_name(f"{SHARED}.yaml"))
+        command = [sys.executable, "-m", config["worker_app"], "-c", shared]
+        self._process.start(*command, "-c", str(self._file))
         if not await ready(self._process, self.metrics_url, READY_WITHIN_S):
             log = tail(self._process.output, self.log_path)
-            raise AssertionError(f"{self.name} did not start:\n{log}")
+            raise AssertionError(f"{self._file} did not start:\n{log}")
 
     async def kill(self) -> None:
         self._process.kill()
 
-    def _port(self, kind: str) -> int:
-        listeners = self.config["worker_listeners"]
-        (first, *_) = [each["port"] for each in listeners if each["type"] == kind]
-        return int(first)
+    def _url(self, kind: str) -> str:
+        listeners = self._config["worker_listeners"]
+        (port, *_) = [each["port"] for each in listeners if each["type"] == kind]
+        return f"http://{settings.LOOPBACK}:{port}"
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Redis:
     """One Redis that keeps nothing."""
 
@@ -114,7 +104,7 @@ class Redis:
         self._process.kill()
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class Deployment:
     """All processes of one homeserver.
 
@@ -137,8 +127,7 @@ class Deployment:
         files = {name: move(config, ports) for name, config in described().items()}
         shared = files.pop(SHARED)
         # The main process has its own listeners for clients and metrics.
-        own = [_port_of(shared, "client"), _port_of(shared, "metrics")]
-        listeners = [each for each in shared["listeners"] if each["port"] not in own]
+        listeners = [each for each in shared["listeners"] if "replication" in str(each)]
         (module,) = shared["modules"]
         shared = {
             **shared,
@@ -168,7 +157,7 @@ class Deployment:
     def with_its_ports(self, command: str) -> str:
         """Return a command of the page with the ports that are used here."""
         own = urlsplit(self.main.metrics_url).port
-        ports = {**self._ports, _port_of(described()[SHARED], "metrics"): own}
+        ports = {**self._ports, 9000: own}
         return re.sub(
             r"(?<=127\.0\.0\.1:)\d+", lambda found: str(ports[int(found[0])]), command
         )
@@ -181,13 +170,3 @@ class Deployment:
 async def module_metrics(url: str) -> dict[str, float]:
     """Return what a metrics listener tells, once it tells of the module."""
     return await until(lambda: scrape(url), lambda found: ACTIVE in found)
-
-
-def _port_of(config: dict[str, Any], name: str) -> int:
-    for listener in config["listeners"]:
-        names = [
-            each for part in listener.get("resources", ()) for each in part["names"]
-        ]
-        if name in (*names, listener["type"]):
-            return int(listener["port"])
-    raise AssertionError(name)

@@ -9,15 +9,15 @@ and `{"clock_s": 86400}` is how wrong the clock is.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Awaitable, Callable
 
 from tests.harness.modules.json_file import JsonFile
-
-DISASTERS_MODULE = "tests.harness.modules.disasters.DisastersModule"
 
 _TRAFFIC = "synapse_withheld.delivery.traffic Traffic"
 _DATABASE = "synapse_withheld.database.database Database"
@@ -46,40 +46,32 @@ POINTS = {
 PASSES = 3
 
 
-class Disasters:
+class Disasters(JsonFile):
     """The file through which a test says what happens."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = JsonFile(path)
+        super().__init__(path)
         self._busy = JsonFile(path.with_suffix(".busy"))
         self._passed = 0
 
-    def set(self, **disaster: Any) -> None:
-        self._file.write(disaster)
-
-    def clear(self) -> None:
-        self._file.clear()
-
-    def get(self) -> dict[str, Any]:
-        return self._file.read() or {}
+    set, get = JsonFile.write, JsonFile.read
 
     def times_busy(self) -> int:
-        return int((self._busy.read() or {}).get("times", 0))
+        return int(self._busy.read().get("times", 0))
 
     def module(self) -> dict[str, Any]:
-        return {"module": DISASTERS_MODULE, "config": {"file": str(self.path)}}
+        config = {"file": str(self.path)}
+        return {"module": f"{__name__}.DisastersModule", "config": config}
 
-    def be_busy(self) -> None:
+    async def be_busy(self) -> None:
         """Keep the reactor of Synapse's process busy, if that is asked for."""
-        disaster = self.get()
-        if "busy_s" in disaster:
-            time.sleep(disaster["busy_s"])
-            self._busy.write({"times": self.times_busy() + 1})
+        if seconds := self.read().get("busy_s"):
+            time.sleep(seconds)
+            self._busy.write(times=self.times_busy() + 1)
 
     def meet(self, point: str) -> None:
         """Do in Synapse's process what is to happen at a point, after a few passes."""
-        disaster = self.get()
+        disaster = self.read()
         if point not in {disaster.get("kill_at"), disaster.get("raise_at")}:
             return
         self._passed += 1
@@ -98,8 +90,7 @@ class DisastersModule:
 
     def __init__(self, config: Disasters, api: Any) -> None:
         """Begin to keep the reactor busy, if that is asked for."""
-        self._disasters = config
-        api.looping_background_call(self._be_busy, 20, desc="disasters")
+        api.looping_background_call(config.be_busy, 20, desc="disasters")
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Disasters:
@@ -108,39 +99,30 @@ class DisastersModule:
         for point in POINTS:
             _wrap(disasters, point)
         right = time.time
-        time.time = lambda: right() + disasters.get().get("clock_s", 0)
+        time.time = lambda: right() + disasters.read().get("clock_s", 0)
         return disasters
-
-    async def _be_busy(self) -> None:
-        self._disasters.be_busy()
 
 
 def _wrap(disasters: Disasters, point: str) -> None:
-    # Only Synapse's process has all of them.
-    from importlib import import_module  # noqa: PLC0415 beside what it is for
-
     place, when = POINTS[point]
     module, owner, name = place.split()
     there = getattr(import_module(module), owner)
     original: Callable[..., Any] = getattr(there, name)
 
+    async def meet_after(result: Awaitable[Any]) -> Any:
+        done = await result
+        disasters.meet(point)
+        return done
+
     @functools.wraps(original)
-    def plain(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
             disasters.meet(point)
+            return original(*args, **kwargs)
         result = original(*args, **kwargs)
-        if when == "after":
-            disasters.meet(point)
+        if inspect.isawaitable(result):
+            return meet_after(result)
+        disasters.meet(point)
         return result
 
-    @functools.wraps(original)
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        if when == "before":
-            disasters.meet(point)
-        result = await original(*args, **kwargs)
-        if when == "after":
-            disasters.meet(point)
-        return result
-
-    is_async = original.__code__.co_flags & 0x80  # of a coroutine function
-    setattr(there, name, awaited if is_async else plain)
+    setattr(there, name, wrapper)

@@ -14,22 +14,14 @@ from typing import Any, Callable
 
 from tests.harness.modules.json_file import JsonFile
 
-FAULTS_MODULE = "tests.harness.modules.faults.FaultsModule"
 OURS = "withheld_"
 
 
-class Faults:
+class Faults(JsonFile):
     """The file through which a test says what fails."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = JsonFile(path)
-
     def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
-        self._file.write({"fault": fault, "only": only, "seconds": seconds})
-
-    def clear(self) -> None:
-        self._file.clear()
+        self.write(fault=fault, only=only, seconds=seconds)
 
     def module(self, most_rest_s: float) -> dict[str, Any]:
         """Return the entry for `modules:` in `homeserver.yaml`.
@@ -39,12 +31,12 @@ class Faults:
                 failed, in seconds.
         """
         config = {"file": str(self.path), "most_rest_s": most_rest_s}
-        return {"module": FAULTS_MODULE, "config": config}
+        return {"module": f"{__name__}.FaultsModule", "config": config}
 
     def meet(self, description: str, txn: Any) -> None:
         """Do in the database thread what a statement is to meet."""
-        fault = self._file.read()
-        if fault is None or not description.startswith(fault["only"]):
+        fault = self.read()
+        if not fault or not description.startswith(fault["only"]):
             return
         if fault["fault"] == "error":
             txn.execute("SELECT missing FROM withheld_no_such_table", ())
@@ -71,21 +63,17 @@ class FaultsModule:
 
         confirmer.MOST_REST_S = config["most_rest_s"]
         faults = Faults(Path(config["file"]))
-        original = DatabasePool.runInteraction
+        original: Any = DatabasePool.runInteraction
 
-        async def run_interaction(
-            self: DatabasePool,
-            desc: str,
-            func: Callable[..., Any],
-            *args: Any,
-            **kw: Any,
+        def run_interaction(
+            pool: Any, desc: str, func: Callable[..., Any], *args: Any, **named: Any
         ) -> Any:
-            def faulty(txn: Any, *inner: Any, **named: Any) -> Any:
+            def faulty(txn: Any, *inner: Any, **more: Any) -> Any:
                 faults.meet(desc, txn)
-                return func(txn, *inner, **named)
+                return func(txn, *inner, **more)
 
             ours = faulty if desc.startswith(OURS) else func
-            return await original(self, desc, ours, *args, **kw)
+            return original(pool, desc, ours, *args, **named)
 
         DatabasePool.runInteraction = run_interaction  # type: ignore[method-assign]
         return faults

@@ -6,16 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import attrs
 
-
-@attrs.frozen
 class JsonFile:
     """A JSON object that may be there, and can change at any time."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
-    def write(self, content: dict[str, Any]) -> None:
+    def write(self, **content: Any) -> None:
         """Write it in one step, so that Synapse never reads half of it."""
         temporary = self.path.with_suffix(".new")
         temporary.write_text(json.dumps(content))
@@ -24,10 +22,10 @@ class JsonFile:
     def clear(self) -> None:
         self.path.unlink(missing_ok=True)
 
-    def read(self) -> dict[str, Any] | None:
-        """Return what it says, `None` if it is not there."""
+    def read(self) -> dict[str, Any]:
+        """Return what it says: nothing if it is not there."""
         try:
             content: dict[str, Any] = json.loads(self.path.read_text())
         except FileNotFoundError:
-            return None
+            return {}
         return content

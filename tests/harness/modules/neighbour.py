@@ -16,39 +16,40 @@ from typing import Any, Callable
 
 from tests.harness.modules.json_file import JsonFile
 
-NEIGHBOUR_MODULE = "tests.harness.modules.neighbour.NeighbourModule"
-
 FROM_REMOTE = "add_messages_from_remote_to_device_inbox"
 LOCAL = "add_local_messages_from_client_to_device_inbox"
 REMOTE = "add_remote_messages_from_client_to_device_inbox"
-TOGETHER = "add_messages_to_device_inbox"  # LOCAL and REMOTE, before 1.155
 ROWS = "_add_messages_to_local_device_inbox_txn"
+
+# Which of them a method stands for: its last arguments are what they are given.
+WRAPPED = {
+    **{name: [name] for name in (FROM_REMOTE, LOCAL, REMOTE, ROWS)},
+    # Before 1.155.
+    "add_messages_to_device_inbox": [LOCAL, REMOTE],
+}
 
 
 class Neighbour:
     """The files in a directory through which a test and a neighbour speak."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        self._directory = directory
-        self._name = name
+        self._config = {"directory": str(directory), "name": name}
         self._behaviour = JsonFile(directory / f"{name}.json")
         self._log = directory / f"{name}.log"
 
     def module(self) -> dict[str, Any]:
-        config = {"directory": str(self._directory), "name": self._name}
-        return {"module": NEIGHBOUR_MODULE, "config": config}
+        return {"module": f"{__name__}.NeighbourModule", "config": self._config}
 
     def behave(self, **behaviour: str) -> None:
         """Behave in some way from now on; in none, only look on."""
-        self._behaviour.write(behaviour)
+        self._behaviour.write(**behaviour)
 
     def saw(self, method: str, recipient: str) -> list[Any]:
         """Return what a method was given for a user, in order, as it was given."""
         lines = self._log.read_text().splitlines() if self._log.exists() else []
-        calls = [json.loads(line) for line in lines]
         return [
             messages
-            for called, given in calls
+            for called, given in map(json.loads, lines)
             for messages in found(given, recipient)
             if called == method
         ]
@@ -60,7 +61,7 @@ class Neighbour:
 
         with self._log.open("a") as log:
             log.write(json.dumps([method, given]) + "\n")
-        behaviour = self._behaviour.read() or {}
+        behaviour = self._behaviour.read()
         if behaviour.get("at") != method:
             return given
         if behaviour.get("refuse") in found(given, "type"):
@@ -74,13 +75,11 @@ class NeighbourModule:
     def __init__(self, config: Neighbour, api: Any) -> None:
         """Wrap those of the methods that this version of Synapse has."""
         store = api._hs.get_datastores().main
-        for name in (FROM_REMOTE, LOCAL, REMOTE):
-            if hasattr(store, name):
-                setattr(store, name, _looking_on(config, name, getattr(store, name)))
-        if hasattr(store, TOGETHER):
-            together = _looking_on_both(config, getattr(store, TOGETHER))
-            setattr(store, TOGETHER, together)
-        setattr(store, ROWS, _looking_on_rows(config, getattr(store, ROWS)))
+        for method, names in WRAPPED.items():
+            if hasattr(store, method):
+                setattr(
+                    store, method, _looking_on(config, getattr(store, method), names)
+                )
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Neighbour:
@@ -95,30 +94,10 @@ def found(given: Any, key: str) -> list[Any]:
 
 
 def _looking_on(
-    neighbour: Neighbour, name: str, original: Callable[..., Any]
+    neighbour: Neighbour, original: Callable[..., Any], names: list[str]
 ) -> Callable[..., Any]:
-    async def method(*arguments: Any) -> Any:
-        *others, messages = arguments
-        return await original(*others, neighbour.pass_on(name, messages))
-
-    return method
-
-
-def _looking_on_both(
-    neighbour: Neighbour, original: Callable[..., Any]
-) -> Callable[..., Any]:
-    async def method(local: dict[str, Any], remote: dict[str, Any]) -> Any:
-        return await original(
-            neighbour.pass_on(LOCAL, local), neighbour.pass_on(REMOTE, remote)
-        )
-
-    return method
-
-
-def _looking_on_rows(
-    neighbour: Neighbour, original: Callable[..., Any]
-) -> Callable[..., Any]:
-    def method(txn: Any, stream_id: int, messages: dict[str, Any]) -> None:
-        original(txn, stream_id, neighbour.pass_on(ROWS, messages))
+    def method(*arguments: Any) -> Any:
+        others, given = arguments[: -len(names)], arguments[-len(names) :]
+        return original(*others, *map(neighbour.pass_on, names, given))
 
     return method
