@@ -24,10 +24,10 @@ from tests.demo.notices import compare_notices
 from tests.demo.output import Progress, aligned
 from tests.demo.requests import compare_requests
 from tests.demo.traffic import REPEATS
-from tests.harness.clients.messages import WITHHELD, make_notice
-from tests.harness.homeservers.homeserver import HomeserverError
-from tests.harness.processes.process import tail
-from tests.harness.running import INTERRUPTED, run
+from tests.harness.messages import WITHHELD, make_notice
+from tests.harness.process import tail
+from tests.harness.servers.homeserver import HomeserverError
+from tests.harness.waiting import INTERRUPTED, run
 
 HELD, DID_NOT_HOLD, NOT_SHOWN = 0, 1, 2
 

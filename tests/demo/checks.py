@@ -21,8 +21,8 @@ from typing import (
 import attrs
 
 from tests.demo.traffic import Send, user_id
-from tests.harness.clients.messages import OLDER_WITHHELD, WITHHELD
-from tests.harness.metrics.samples import ACTIVE, FAILURES, total
+from tests.harness.messages import OLDER_WITHHELD, WITHHELD
+from tests.harness.samples import ACTIVE, FAILURES, total
 
 # Sender, what tells its device (`from_device`, or the key where there is none), type.
 Pair = Tuple[str, str, str]

@@ -22,7 +22,7 @@ from tests.demo.traffic import (
     TABLET,
     Send,
 )
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     OLDER_WITHHELD,
     WITHHELD,

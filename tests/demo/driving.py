@@ -11,12 +11,10 @@ from twisted.internet.defer import CancelledError
 from tests.demo.checks import Check
 from tests.demo.output import Progress
 from tests.demo.traffic import AWAY, RECIPIENT, Send, Traffic, device_id
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import ENCRYPTED
-from tests.harness.databases.mailbox import rows_of
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.polling import become
-from tests.harness.together import together
+from tests.harness.client import Client
+from tests.harness.messages import ENCRYPTED
+from tests.harness.servers.homeserver import Homeserver, rows_of
+from tests.harness.waiting import become, together
 
 OK = 200
 

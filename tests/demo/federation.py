@@ -15,10 +15,9 @@ from tests.demo.driving import Measured, Outcome
 from tests.demo.link import Link, alone, link
 from tests.demo.output import Progress, side_by_side
 from tests.demo.traffic import AWAY
-from tests.harness.homeservers.federating import federating
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.metrics.samples import FAILURES, total
-from tests.harness.together import together
+from tests.harness.samples import FAILURES, total
+from tests.harness.servers.homeserver import Homeserver, federating, running
+from tests.harness.waiting import together
 
 # Where the module is: on the server of the senders, on that of the recipient.
 PLACEMENTS = {

@@ -13,10 +13,10 @@ from tests.demo.crossing import NEIGHBOUR, OTHER, SENDERS
 from tests.demo.driving import TIDY_WITHIN_S, Cast, Measured
 from tests.demo.output import Progress
 from tests.demo.traffic import AWAY, RECIPIENT, TABLET, Send, device_id
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import make_message
-from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
-from tests.harness.polling import become
+from tests.harness.client import Client
+from tests.harness.messages import make_message
+from tests.harness.servers.homeserver import Homeserver, HomeserverError
+from tests.harness.waiting import become
 
 # Far beyond what a loaded machine needs: the end of hope, not a measurement.
 DELIVERED_WITHIN_S = 30.0

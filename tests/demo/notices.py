@@ -11,9 +11,9 @@ from tests.demo import checks
 from tests.demo.driving import Measured, Outcome, drive
 from tests.demo.output import Progress, side_by_side
 from tests.demo.traffic import SENDERS, TABLET, Send, make_traffic, user_id
-from tests.harness.clients.messages import make_message
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.metrics.samples import ACTIVE, FAILURES, TIDIED, total
+from tests.harness.messages import make_message
+from tests.harness.samples import ACTIVE, FAILURES, TIDIED, total
+from tests.harness.servers.homeserver import Homeserver, running
 
 DECISION = re.compile(
     r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'

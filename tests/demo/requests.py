@@ -29,10 +29,9 @@ from tests.demo.traffic import (
     room_key,
     user_id,
 )
-from tests.harness.clients.messages import MEGOLM
-from tests.harness.clients.olm import OlmDevice
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.messages import MEGOLM, OlmDevice
+from tests.harness.servers.homeserver import Homeserver, running
+from tests.harness.servers.settings import SERVER_NAME
 
 KEY_REQUEST = "m.room_key_request"
 ASKERS = ("desktop", "laptop", "phone", "browser")

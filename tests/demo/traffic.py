@@ -15,9 +15,15 @@ from typing import Any, Iterator, Mapping, Sequence
 import attrs
 from vodozemac import GroupSession
 
-from tests.harness.clients.messages import ENCRYPTED, MEGOLM, OLDER_WITHHELD, WITHHELD
-from tests.harness.clients.olm import OlmDevice, OlmSession
-from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.messages import (
+    ENCRYPTED,
+    MEGOLM,
+    OLDER_WITHHELD,
+    WITHHELD,
+    OlmDevice,
+    OlmSession,
+)
+from tests.harness.servers.settings import SERVER_NAME
 
 SEED = 20
 ROUNDS = 25

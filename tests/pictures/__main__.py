@@ -20,25 +20,24 @@ from urllib.parse import urlsplit
 from twisted.internet.threads import deferToThread
 
 from synapse_withheld.operators.pages.asking import PATH
-from tests.harness.browsers.chromium import Chromium, wait
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import (
+from tests.harness import dashboards
+from tests.harness.backlog import notice, other
+from tests.harness.browser import Chromium, wait
+from tests.harness.client import Client
+from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.clients.outward import Outward, outward_from
-from tests.harness.databases.backlog import notice, other
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.settings import SERVER_NAME
-from tests.harness.homeservers.stage import send
-from tests.harness.metrics import dashboards
-from tests.harness.metrics.prometheus import Prometheus
-from tests.harness.polling import pause
-from tests.harness.running import run
+from tests.harness.senders import Outward, outward_from
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.prometheus import Prometheus
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.settings import SERVER_NAME
+from tests.harness.servers.stage import send
+from tests.harness.waiting import pause, run
 from tests.pictures import dashboard
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
