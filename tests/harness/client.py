@@ -110,10 +110,8 @@ class Client:
 
     async def sync(self, since: str | None = None, timeout_ms: int = 0) -> Any:
         # A filter that differs keeps Synapse from answering out of its cache.
-        params = {
-            "timeout": str(timeout_ms),
-            "filter": _SMALL_FILTER % (next(self._transactions) + 1),
-        }
+        differs = _SMALL_FILTER % (next(self._transactions) + 1)
+        params = {"timeout": str(timeout_ms), "filter": differs}
         if since is not None:
             params["since"] = since
         return await self.succeed("GET", f"{_CLIENT}/sync", None, params)
@@ -184,11 +182,11 @@ class SlidingSync:
         answer = await self._ask()
         self._pos = answer["pos"]
         self._since = answer["extensions"]["to_device"]["next_batch"]
-        return self._events(answer)
+        return _to_device(answer)
 
     async def look(self) -> Messages:
         """Ask, and forget the answer, as if it were lost on its way."""
-        return self._events(await self._ask())
+        return _to_device(await self._ask())
 
     def begin_again(self) -> None:
         """Begin a new connection, from what was acknowledged."""
@@ -199,19 +197,16 @@ class SlidingSync:
         if self._since is not None:
             to_device["since"] = self._since
         position = {} if self._pos is None else {"pos": self._pos}
-        status, body = await self.client.request(
-            "POST",
-            _SLIDING_SYNC,
-            {"conn_id": "test", "extensions": {"to_device": to_device}},
-            position,
-        )
-        assert status == 200, body
-        return body
+        body = {"conn_id": "test", "extensions": {"to_device": to_device}}
+        path = _SLIDING_SYNC
+        status, answer = await self.client.request("POST", path, body, position)
+        assert status == 200, answer
+        return answer
 
-    @staticmethod
-    def _events(answer: Any) -> Messages:
-        events: Messages = answer["extensions"]["to_device"]["events"]
-        return events
+
+def _to_device(answer: Any) -> Messages:
+    events: Messages = answer["extensions"]["to_device"]["events"]
+    return events
 
 
 def dehydrated(olm: OlmDevice, device_id: str) -> dict[str, Any]:

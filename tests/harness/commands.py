@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 import attrs
 import pytest
@@ -40,7 +40,7 @@ def program(name: str) -> str:
 # What pages write for the addresses of a homeserver's listeners.
 METRICS, CLIENTS = "127.0.0.1:9000", "127.0.0.1:8008"
 
-_CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 class Example(NamedTuple):
@@ -93,26 +93,18 @@ def address_of(url: str) -> str:
 
 def examples(page: str) -> list[Example]:
     """Return the commands of a page: what follows `$` in its `console` blocks."""
-    found = []
-    for block in _CONSOLE.findall(page):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            found.append(Example(command, output))
-    return found
+    return [
+        Example(command, output)
+        for kind, block in _BLOCK.findall(page)
+        if kind == "console"
+        for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.M)
+    ]
 
 
-def blocks(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Give the language of each block of code on a page, and its lines."""
-    language: str | None = None
-    lines: list[str] = []
-    for line in map(str.strip, text.splitlines()):
-        if not line.startswith("```"):
-            lines.append(line)
-        elif language is None:
-            language, lines = line[3:], []
-        else:
-            yield language, lines
-            language = None
+def blocks(text: str) -> list[tuple[str, list[str]]]:
+    """Return the language of each block of code on a page, and its lines."""
+    found = _BLOCK.findall(text)
+    return [(kind, [*map(str.strip, block.splitlines())]) for kind, block in found]
 
 
 def shell_lines(page: str) -> list[str]:

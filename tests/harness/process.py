@@ -10,7 +10,7 @@ import attrs
 import treq
 from twisted.internet.defer import CancelledError
 
-from tests.harness.waiting import cancellable, pause
+from tests.harness.waiting import become, cancellable, pause
 
 ENDS_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.1
@@ -54,16 +54,10 @@ class Process:
 
     async def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, by force where it does not end in time."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        for _ in range(int(ENDS_WITHIN_S / LOOK_EVERY_S)):
-            if process.poll() is not None:
-                return
-            await pause(LOOK_EVERY_S)
-        process.kill()
-        process.wait()
+        if self._process is not None:
+            self._process.send_signal(how)
+            await become(lambda: not self.runs, ENDS_WITHIN_S)
+        self.kill()
 
     def kill(self) -> None:
         process, self._process = self._process, None

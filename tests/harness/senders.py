@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, AsyncIterator, Callable
 
 import attrs
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import ensureDeferred
 
 from tests.harness.client import Client
 from tests.harness.messages import (
@@ -22,7 +22,7 @@ from tests.harness.messages import (
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import new_name
-from tests.harness.waiting import eventually, pause, until
+from tests.harness.waiting import eventually, pause, together, until
 
 
 @attrs.define
@@ -92,7 +92,7 @@ class Persistent:
 
     client: Client
     recipient: Client
-    told: list[int] = attrs.field(factory=list)
+    told: list[int] = attrs.Factory(list)
     sent: int = 0
     tries: int = 0
 
@@ -138,14 +138,8 @@ class Persistent:
 async def storm(senders: list[Persistent], at_least: int) -> AsyncIterator[None]:
     """Let all of them send while something happens, and each at least so many."""
     is_over = False
-    sent = gatherResults(
-        [
-            Deferred.fromCoroutine(
-                each.send(lambda number: is_over and number >= at_least)
-            )
-            for each in senders
-        ]
-    )
+    enough = lambda number: is_over and number >= at_least  # noqa: E731
+    sent = ensureDeferred(together(*(each.send(enough) for each in senders)))
     try:
         await eventually(lambda: all(len(each.told) > 5 for each in senders), True)
         yield

@@ -16,14 +16,16 @@ from twisted.internet.defer import (
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-# Twisted decides at run time what kind it is.
-reactor: Any = installed_reactor
-
 T = TypeVar("T")
 
 # Far beyond what a loaded machine needs: the end of hope, not a measurement.
 PATIENCE_S = 30.0
 LOOK_AGAIN_S = 0.05
+
+FAILED, INTERRUPTED = 2, 130
+
+# Twisted decides at run time what kind it is.
+reactor: Any = installed_reactor
 
 
 def pause(seconds: float = LOOK_AGAIN_S) -> Deferred[None]:
@@ -42,10 +44,7 @@ async def become(look: Callable[[], bool], within_s: float) -> bool:
 
 async def eventually(look: Callable[[], T], expected: T) -> None:
     """Look until what is seen is what is expected."""
-    for _ in range(int(PATIENCE_S / LOOK_AGAIN_S)):
-        if look() == expected:
-            return
-        await pause()
+    await become(lambda: look() == expected, PATIENCE_S)
     assert look() == expected
 
 
@@ -94,9 +93,6 @@ def cancellable(coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
     return outer
 
 
-FAILED, INTERRUPTED = 2, 130
-
-
 def run(function: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run an async function; return the exit code that it returns.
 
@@ -123,11 +119,9 @@ def run(function: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
     def fail(failure: Any) -> None:
         # What is cancelled can fail in another way, such as a broken connection.
-        if interrupted or failure.check(CancelledError):
-            codes.append(INTERRUPTED)
-            return
-        failure.printTraceback(sys.stderr)
-        codes.append(FAILED)
+        if not interrupted and not failure.check(CancelledError):
+            failure.printTraceback(sys.stderr)
+            codes.append(FAILED)
 
     reactor.callLater(0, begin)
     reactor.run()

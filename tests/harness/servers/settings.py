@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 import secrets
 import socket
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from OpenSSL.crypto import FILETYPE_PEM
+from twisted.internet.ssl import KeyPair
 
 REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
 
@@ -27,6 +24,19 @@ SERVER_NAME = "withheld.test"
 _APPENDED = ("listeners", "modules")
 
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
+_NO_LIMITS = {
+    "rc_message": _UNLIMITED,
+    "rc_registration": _UNLIMITED,
+    "rc_login": dict.fromkeys(("address", "account", "failed_attempts"), _UNLIMITED),
+    "rc_key_requests": _UNLIMITED,
+    "rc_federation": {
+        "window_size": 1000,
+        "sleep_limit": 100_000,
+        "sleep_delay": 1,
+        "reject_limit": 100_000,
+        "concurrent": 1000,
+    },
+}
 
 
 def free(count: int) -> list[int]:
@@ -80,7 +90,7 @@ def homeserver(
         },
         "ip_range_blacklist": [],
         "federation_ip_range_blacklist": [],
-        **_no_limits(),
+        **_NO_LIMITS,
     }
 
 
@@ -131,25 +141,6 @@ def write_signing_key(directory: Path) -> None:
         path.write_text(f"ed25519 a_test {seed}\n")
 
 
-def _no_limits() -> dict[str, Any]:
-    federation = {
-        "window_size": 1000,
-        "sleep_limit": 100_000,
-        "sleep_delay": 1,
-        "reject_limit": 100_000,
-        "concurrent": 1000,
-    }
-    return {
-        "rc_message": _UNLIMITED,
-        "rc_registration": _UNLIMITED,
-        "rc_login": dict.fromkeys(
-            ("address", "account", "failed_attempts"), _UNLIMITED
-        ),
-        "rc_key_requests": _UNLIMITED,
-        "rc_federation": federation,
-    }
-
-
 @attrs.frozen
 class Certificate:
     """A certificate and its private key, each as PEM."""
@@ -167,22 +158,7 @@ class Certificate:
 
 
 def self_signed() -> Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    form = serialization.PrivateFormat.PKCS8
-    return Certificate(
-        certificate.public_bytes(pem),
-        key.private_bytes(pem, form, serialization.NoEncryption()),
-    )
+    # They have no types.
+    pair = cast("Any", KeyPair).generate()
+    certificate = pair.selfSignedCert(1, CN="localhost")
+    return Certificate(certificate.dump(FILETYPE_PEM), pair.dump(FILETYPE_PEM))
