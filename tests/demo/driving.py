@@ -8,7 +8,6 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 import attrs
 from twisted.internet.defer import CancelledError
 
-from tests.demo.checks import Check
 from tests.demo.output import Progress
 from tests.demo.traffic import AWAY, RECIPIENT, Send, Traffic, device_id
 from tests.harness.client import Client
@@ -102,21 +101,6 @@ class Cast:
         return Measured(
             mailboxes, self.failed, metrics, *await _catch_up(self.devices[0])
         )
-
-
-@attrs.frozen
-class Outcome:
-    """What a demonstration showed.
-
-    Attributes:
-        table: Lines of cells, the first the header.
-        checks: What has to hold.
-        casts: Who took part, on homeservers that still run: the last has the module.
-    """
-
-    table: Sequence[Sequence[str]]
-    checks: Sequence[Check]
-    casts: Sequence[Cast]
 
 
 async def drive(
