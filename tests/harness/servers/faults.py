@@ -10,7 +10,7 @@ import signal
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, cast
 
 
 class JsonFile:
@@ -98,7 +98,7 @@ class FaultsModule:
             ours = faulty if desc.startswith(OURS) else func
             return original(pool, desc, ours, *args, **named)
 
-        DatabasePool.runInteraction = run_interaction  # type: ignore[method-assign]
+        cast("Any", DatabasePool).runInteraction = run_interaction
         return faults
 
 
