@@ -7,26 +7,25 @@ from typing import Any, Dict, List, Tuple
 import pytest
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import (
+from tests.harness.client import Client
+from tests.harness.messages import (
     OLDER_WITHHELD,
     PLAIN,
     WITHHELD,
     make_key,
     make_notice,
 )
-from tests.harness.databases.mailbox import mailbox, mailbox_of
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import (
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import Homeserver, mailbox, mailbox_of
+from tests.harness.servers.stage import (
     NewDatabase,
     Shelf,
     Two,
     log_in,
     two_on,
 )
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
-from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.waiting import eventually
 
 KEY, OTHER_KEY = make_key("of the device"), make_key("of another device")
 ROOM = "!room1:withheld.test"

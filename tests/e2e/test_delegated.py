@@ -7,12 +7,12 @@ from typing import AsyncIterator
 import pytest
 from twisted.internet.threads import deferToThread
 
-from tests.harness.clients.matrix import Client
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.introspection import Introspection
-from tests.harness.homeservers.stage import Stage
-from tests.harness.processes.commands import command_line
+from tests.harness.client import Client
+from tests.harness.commands import command_line
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.listening import Introspection
+from tests.harness.servers.stage import Stage
 
 # With delegated authentication it does not list guests, and says so.
 ADMIN_API = "/_synapse/admin/v2/users?guests=false"

@@ -12,10 +12,18 @@ import pytest
 import yaml
 
 from synapse_withheld.config import Config, parse
-from tests.harness.metrics.dashboards import RULES
-from tests.harness.packages import OWN_PACKAGES, build, environment_beside, run, where
-from tests.harness.processes.commands import blocks, in_shell, shell_lines
-from tests.harness.processes.programs import program
+from tests.harness.commands import (
+    OWN_PACKAGES,
+    blocks,
+    build,
+    environment_beside,
+    in_shell,
+    program,
+    run,
+    shell_lines,
+    where,
+)
+from tests.harness.dashboards import RULES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,11 +6,13 @@ from itertools import count
 from typing import Any, Dict, List
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_key, make_notice
-from tests.harness.databases.mailbox import mailbox_of
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import (
+from tests.harness.messages import PLAIN, WITHHELD, make_key, make_notice
+from tests.harness.reactor import in_reactor
+from tests.harness.samples import failures
+from tests.harness.servers.homeserver import Homeserver, mailbox_of
+from tests.harness.servers.neighbour import FROM_REMOTE, Neighbour
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import (
     MODULE,
     NewDatabase,
     Stage,
@@ -18,10 +20,7 @@ from tests.harness.homeservers.stage import (
     log_in,
     sqlite,
 )
-from tests.harness.metrics.samples import failures
-from tests.harness.modules.neighbour import FROM_REMOTE, Neighbour
-from tests.harness.polling import eventually
-from tests.harness.reactor import in_reactor
+from tests.harness.waiting import eventually
 
 # A transaction has at most 100 EDUs.
 TRANSACTIONS, PAIRS = 3, 50

@@ -9,16 +9,15 @@ import pytest
 
 from synapse_withheld.delivery.shares import MOST_TRIES
 from tests.e2e.conftest import on_both_databases, on_postgres
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
-from tests.harness.clients.outward import outward_from
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
-from tests.harness.metrics.samples import ACTIVE, DECISIONS, failures, total
-from tests.harness.modules.faults import OURS, Faults
-from tests.harness.polling import eventually, until
+from tests.harness.messages import PLAIN, WITHHELD, make_key
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.together import together
+from tests.harness.samples import ACTIVE, DECISIONS, failures, total
+from tests.harness.senders import outward_from
+from tests.harness.servers.faults import OURS, Faults
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.waiting import eventually, together, until
 
 MOST_REST_S = 2.0
 

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
@@ -18,12 +18,12 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.databases.mailbox import stream_ids
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import Two, everything_tidied
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import stream_ids
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import Two, everything_tidied
+from tests.harness.waiting import eventually
 
 # Synapse itself drops them since then.
 SPOOFS_DROPPED = [int(part) for part in findall(r"\d+", version("matrix-synapse"))][

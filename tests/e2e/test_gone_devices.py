@@ -11,22 +11,26 @@ import pytest
 
 from tests.e2e.conftest import on_both_databases
 from tests.e2e.test_sweep import sweep
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import PLAIN
-from tests.harness.databases.mailbox import mailbox, rows_of, stream_ids
-from tests.harness.homeservers.federating import federating
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.homeservers.stage import (
+from tests.harness.client import Client
+from tests.harness.messages import PLAIN
+from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import (
+    Homeserver,
+    federating,
+    mailbox,
+    rows_of,
+    running,
+    stream_ids,
+)
+from tests.harness.servers.stage import (
     Two,
     everything_tidied,
     log_in,
     new_name,
     send,
 )
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
-from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.together import together
+from tests.harness.waiting import eventually, together
 
 KEY_REQUEST = "m.room_key_request"
 CLIENT = "/_matrix/client/v3"

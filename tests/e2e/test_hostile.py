@@ -9,12 +9,13 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, Awaitable, Callable
 
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import WITHHELD, make_key, make_notice
-from tests.harness.databases.mailbox import stream_ids
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import (
+from tests.harness.client import Client
+from tests.harness.messages import WITHHELD, make_key, make_notice
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import DECISIONS, failures, total
+from tests.harness.servers.homeserver import Homeserver, stream_ids
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import (
     Stage,
     everything_tidied,
     new_name,
@@ -22,10 +23,7 @@ from tests.harness.homeservers.stage import (
     send,
     to_do,
 )
-from tests.harness.metrics.samples import DECISIONS, failures, total
-from tests.harness.polling import eventually, pause
-from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.together import together
+from tests.harness.waiting import eventually, pause, together
 
 # How many notices an honest sender repeats, and how many of them collapse at least.
 REPEATED, COLLAPSE = 12, 8

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable
 import attrs
 import pytest
 
-from tests.harness.clients.messages import PLAIN
-from tests.harness.homeservers.stage import Stage, Two, nothing_to_do, two_on
-from tests.harness.metrics.samples import DECISIONS, total
-from tests.harness.polling import eventually, pause
+from tests.harness.messages import PLAIN
 from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.together import together
+from tests.harness.samples import DECISIONS, total
+from tests.harness.servers.stage import Stage, Two, nothing_to_do, two_on
+from tests.harness.waiting import eventually, pause, together
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.databases.postgres import PostgresServer
-    from tests.harness.homeservers.homeserver import Homeserver
+    from tests.harness.servers.homeserver import Homeserver
+    from tests.harness.servers.postgres import PostgresServer
 
 TABLES = "scheduled_tasks, device_lists_stream, dehydrated_devices"
 # Longer than a statement of ours may hang before it is cancelled, in seconds.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.harness.clients.messages import ENCRYPTED, make_olm_lookalike
-from tests.harness.homeservers.homeserver import Homeserver, HomeserverError
-from tests.harness.homeservers.stage import Stage, everything_tidied, two_on
-from tests.harness.metrics.samples import DECISIONS, TIDIED, counted, failures, total
-from tests.harness.processes.commands import command_line
+from tests.harness.commands import command_line
+from tests.harness.messages import ENCRYPTED, make_olm_lookalike
 from tests.harness.reactor import in_reactor
+from tests.harness.samples import DECISIONS, TIDIED, counted, failures, total
+from tests.harness.servers.homeserver import Homeserver, HomeserverError
+from tests.harness.servers.stage import Stage, everything_tidied, two_on
 
 EVERY_RULE_ON = dict.fromkeys(
     ("withheld", "key_requests", "secret_requests", "verification_requests"), True

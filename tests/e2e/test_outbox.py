@@ -7,19 +7,19 @@ from typing import AsyncIterator
 import pytest
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     make_key,
     make_olm_lookalike,
 )
-from tests.harness.clients.outward import Outward, outward_from
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import NewDatabase, Shelf
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually, until
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.senders import Outward, outward_from
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import NewDatabase, Shelf
+from tests.harness.waiting import eventually, until
 
 pytestmark = on_both_databases
 

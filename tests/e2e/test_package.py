@@ -14,8 +14,7 @@ import pytest
 
 from synapse_withheld.version import VERSION
 from tests.compat.environments import OLDEST, environment, packages_of
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.packages import (
+from tests.harness.commands import (
     OWN_PACKAGES,
     Built,
     build,
@@ -24,6 +23,7 @@ from tests.harness.packages import (
     where,
 )
 from tests.harness.reactor import in_reactor
+from tests.harness.servers.homeserver import Homeserver, running
 
 ROOT = Path(__file__).parents[2]
 NAME = f"synapse_withheld-{VERSION}"

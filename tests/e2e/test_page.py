@@ -10,9 +10,9 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.test_pages import PATH, Site
-from tests.harness.browsers.chromium import DESKTOP, Chromium, show, wait
-from tests.harness.homeservers.stage import Stage, new_name, send, two_on
+from tests.harness.browser import DESKTOP, Chromium, show, wait
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.servers.stage import Stage, new_name, send, two_on
 
 BODY_CONTRAST = 4.5  # at least, for text of ordinary size (WCAG 2.2, level AA)
 

@@ -9,26 +9,26 @@ from typing import Any, AsyncIterator
 import attrs
 import pytest
 
-from tests.harness.clients.messages import (
-    ENCRYPTED,
-    PLAIN,
-    WITHHELD,
-    make_key,
-    make_olm_lookalike,
-)
-from tests.harness.clients.olm import OlmDevice
-from tests.harness.clients.readers import (
+from tests.harness.client import (
     DEHYDRATED,
     Messages,
     SlidingSync,
     dehydrated,
 )
-from tests.harness.homeservers.bridge import Bridge
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, Two
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
+from tests.harness.messages import (
+    ENCRYPTED,
+    PLAIN,
+    WITHHELD,
+    OlmDevice,
+    make_key,
+    make_olm_lookalike,
+)
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.listening import Bridge
+from tests.harness.servers.stage import Stage, Two
+from tests.harness.waiting import eventually
 
 DUMMY = "m.dummy"
 DEVICE = "DEHYDRATED"

@@ -8,13 +8,12 @@ import attrs
 import pytest
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import ENCRYPTED, make_message
-from tests.harness.clients.olm import OlmDevice
-from tests.harness.homeservers.stage import Two, log_in, new_name
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
+from tests.harness.client import Client
+from tests.harness.messages import ENCRYPTED, OlmDevice, make_message
 from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.stage import Two, log_in, new_name
+from tests.harness.waiting import eventually
 
 
 @attrs.frozen

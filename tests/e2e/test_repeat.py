@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     make_olm_lookalike,
 )
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, Two, two_on
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually, pause
 from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.stage import Stage, Two, two_on
+from tests.harness.waiting import eventually, pause
 
 
 @in_reactor

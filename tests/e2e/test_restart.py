@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import PLAIN, WITHHELD
-from tests.harness.databases.backlog import text_of
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, Two, two_on
-from tests.harness.metrics.samples import counted, failures
-from tests.harness.polling import eventually
+from tests.harness.backlog import text_of
+from tests.harness.messages import PLAIN, WITHHELD
 from tests.harness.reactor import in_reactor
+from tests.harness.samples import counted, failures
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.stage import Stage, Two, two_on
+from tests.harness.waiting import eventually
 
 
 @on_both_databases

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.harness.clients.messages import WITHHELD, make_key
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import (
+from tests.harness.messages import WITHHELD, make_key
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.stage import (
     NewDatabase,
     Shelf,
     Stage,
@@ -17,9 +19,7 @@ from tests.harness.homeservers.stage import (
     everything_tidied,
     two_on,
 )
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
-from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.waiting import eventually
 from tests.model.client import (
     KEY_REQUEST,
     SECRET_REQUEST,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import two_on
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
 from tests.harness.reactor import in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.stage import two_on
+from tests.harness.waiting import eventually
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "no_olm.jsonl"
 LINES = [json.loads(line) for line in SAMPLES.read_text().splitlines()]

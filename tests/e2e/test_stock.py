@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,
@@ -15,11 +15,10 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.databases.mailbox import stored
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Two, everything_tidied, log_in, new_name
-from tests.harness.metrics.samples import counted, total
 from tests.harness.reactor import in_reactor
+from tests.harness.samples import counted, total
+from tests.harness.servers.homeserver import Homeserver, stored
+from tests.harness.servers.stage import Two, everything_tidied, log_in, new_name
 
 KEY = make_key("beside stock")
 ODD = {"ü\u2028": [1.5, None, True, {"z": 1, "a": {}}], "": "\n\x7f", "n": 2**53}

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import on_postgres
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,
     make_key,
     make_olm_lookalike,
 )
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.settings import write_log_config
-from tests.harness.homeservers.stage import Stage, Two, everything_tidied, two_on
-from tests.harness.metrics.samples import DECISIONS, TIDIED, failures, total
 from tests.harness.reactor import in_reactor
-from tests.harness.together import together
+from tests.harness.samples import DECISIONS, TIDIED, failures, total
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.settings import write_log_config
+from tests.harness.servers.stage import Stage, Two, everything_tidied, two_on
+from tests.harness.waiting import together
 
 CONNECTIONS, MESSAGES_EACH = 32, 25
 

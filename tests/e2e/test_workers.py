@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 import attrs
 from twisted.internet.threads import deferToThread
 
-from tests.harness.clients.matrix import Client, MatrixError
-from tests.harness.clients.messages import (
+from tests.harness.client import Client, MatrixError
+from tests.harness.commands import in_shell, program, shell_lines
+from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
@@ -19,16 +20,18 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.clients.persistent import (
+from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.samples import ACTIVE, DECISIONS, total
+from tests.harness.senders import (
     Persistent,
     notices_from,
     numbers_from,
     storm,
 )
-from tests.harness.databases.mailbox import mailbox
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import new_name, send
-from tests.harness.homeservers.workers import (
+from tests.harness.servers.homeserver import mailbox
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import new_name, send
+from tests.harness.servers.workers import (
     PAGE,
     RECEIVER,
     SHARED,
@@ -38,16 +41,12 @@ from tests.harness.homeservers.workers import (
     Deployment,
     module_metrics,
 )
-from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
-from tests.harness.polling import eventually, pause, until
-from tests.harness.processes.commands import in_shell, shell_lines
-from tests.harness.processes.programs import program
-from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.waiting import eventually, pause, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.servers.postgres import PostgresServer
 
 # Or the whole file is skipped.
 program("redis-server")

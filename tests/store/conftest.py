@@ -12,7 +12,7 @@ import pytest
 from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
 
 if TYPE_CHECKING:
-    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.servers.postgres import PostgresServer
 
 
 class Connection:

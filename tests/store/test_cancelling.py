@@ -17,7 +17,7 @@ from synapse_withheld.database.database import Database, StatementError
 from tests.store.conftest import Connection
 
 if TYPE_CHECKING:
-    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.servers.postgres import PostgresServer
 
 # Tests wait less, in seconds; what hangs would do so for good.
 SOON_S = 10.0

@@ -27,8 +27,8 @@ from synapse_withheld.sweep.inventory import Sums
 from synapse_withheld.sweep.kinds import Kind
 from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.clients.messages import WITHHELD, make_notice
-from tests.harness.databases.backlog import Table, notice, other, text_of
+from tests.harness.backlog import Table, notice, other, text_of
+from tests.harness.messages import WITHHELD, make_notice
 from tests.store.conftest import Connection, stored
 from tests.store.test_statements import Q, R, add_device, add_task
 from tests.store.test_sweep import backlog_of, fill, finish, left

@@ -17,7 +17,7 @@ from synapse_withheld.database.database import Database
 from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.sweep.walk import Sweep
-from tests.harness.databases.backlog import Table, notice, other
+from tests.harness.backlog import Table, notice, other
 from tests.store.conftest import Connection
 from tests.store.test_statements import Q, R, add_task
 

@@ -21,7 +21,7 @@ from synapse_withheld.cli.shared.explaining.messages import (
     understood,
 )
 from synapse_withheld.config import Config
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,

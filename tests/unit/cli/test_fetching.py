@@ -17,7 +17,7 @@ import pytest
 
 from synapse_withheld.cli.shared.homeserver.address import Address
 from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
-from tests.harness.homeservers.certificate import self_signed
+from tests.harness.servers.settings import self_signed
 
 
 class Echo(BaseHTTPRequestHandler):

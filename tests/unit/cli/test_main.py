@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from synapse_withheld.cli import __main__ as cli
-from tests.harness.databases.backlog import notice
+from tests.harness.backlog import notice
 from tests.unit.cli.test_sweep import make_database
 
 ROOT = Path(__file__).parents[3]

@@ -22,7 +22,7 @@ import pytest
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.commands import survey
 from synapse_withheld.cli.shared.walking.bar import Bar, drawn
-from tests.harness.databases.backlog import notice, other
+from tests.harness.backlog import notice, other
 from tests.unit.cli.test_sweep import (  # noqa: F401 a fixture
     assert_one_line,
     file_of,

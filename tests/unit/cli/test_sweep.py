@@ -26,7 +26,7 @@ from synapse_withheld.cli.shared.walking.database import (
     database_section,
 )
 from synapse_withheld.cli.shared.walking.walk import driven
-from tests.harness.databases.backlog import notice
+from tests.harness.backlog import notice
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
 SCOPED = [notice(session_id="a"), notice(session_id="b")]

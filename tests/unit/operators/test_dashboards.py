@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.metrics import dashboards
+from tests.harness import dashboards
 
 # Those of Synapse's own dashboard: the newest ones have `server_name`, those for
 # Synapse before 1.135 `instance`.

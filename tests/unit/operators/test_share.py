@@ -16,7 +16,7 @@ from synapse_withheld.rules.decision import (
     READ,
     REPEATED,
 )
-from tests.harness.metrics import dashboards
+from tests.harness import dashboards
 
 
 def test_it_is_that_of_what_was_repeated() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from synapse_withheld.operators.heavy_hitters import Count
 from synapse_withheld.operators.tally import CAPACITY, Tally
 from synapse_withheld.rules.content import MAX_ID_LENGTH
-from tests.harness.clients.messages import make_key, make_notice
+from tests.harness.messages import make_key, make_notice
 from tests.model.play import RECIPIENT, Play
 
 NOTICE = make_notice(sender_key=make_key("s"), from_device="S")

@@ -14,8 +14,8 @@ from synapse_withheld.rules.content import code_of
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, kind_shown
 from synapse_withheld.sweep.survey import ALL_RULES
-from tests.harness.clients.messages import WITHHELD, make_notice
-from tests.harness.databases.backlog import notice, other, text_of
+from tests.harness.backlog import notice, other, text_of
+from tests.harness.messages import WITHHELD, make_notice
 
 ALL = Ruleset.of(Config(rules=ALL_RULES))
 

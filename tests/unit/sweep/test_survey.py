@@ -15,7 +15,7 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.survey import ALL_RULES, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options
-from tests.harness.databases.backlog import FakeRows, notice, other, text_of
+from tests.harness.backlog import FakeRows, notice, other, text_of
 
 USERS = st.sampled_from(["@a:hs", "@b:hs", "@c:hs", "@é:hs"])
 # Not every middle has a mailbox, and there may be none on one side.
