@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Iterator
 import pytest
 
 if TYPE_CHECKING:
-    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.servers.postgres import PostgresServer
 
 # Whoever runs the tests in the background may ignore SIGINT, and every command that
 # they start would inherit that: none of them could be interrupted.
@@ -22,7 +22,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     """Run PostgreSQL; without one skip, but never where nothing may be skipped."""
     try:
         # It may be the driver that is missing.
-        from tests.harness.databases.postgres import PostgresServer  # noqa: PLC0415
+        from tests.harness.servers.postgres import PostgresServer  # noqa: PLC0415
 
         server = PostgresServer(tmp_path_factory.mktemp("postgres"), durable=False)
     except Exception as error:  # noqa: BLE001 whatever it is, there is no server

@@ -22,7 +22,7 @@ from tests.bench.report import Findings, Table, Target, failed, render, summary
 from tests.bench.requests import day, depth, ordinary, storm
 from tests.bench.sizes import FULL, QUICK, Sizes
 from tests.bench.sweep import survey, sweep
-from tests.harness.running import run
+from tests.harness.waiting import run
 
 # What is timed in this process comes before anything else runs on its account.
 PARTS = {

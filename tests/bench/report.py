@@ -6,7 +6,7 @@ from typing import Sequence
 
 import attrs
 
-from tests.demo.output.table import aligned
+from tests.demo.output import aligned
 
 MET, NOT_MET = "met", "NOT MET"
 

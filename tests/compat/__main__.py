@@ -11,13 +11,12 @@ docs/compatibility.md, and leaves out what passed there in an earlier short run;
 from __future__ import annotations
 
 import argparse
-import functools
 import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
-from typing import Callable
 
 from tests.compat import page
 from tests.compat.environments import (
@@ -25,31 +24,27 @@ from tests.compat.environments import (
     FAST,
     NEWEST,
     OLDEST,
+    SHORT,
     Run,
     run,
-    run_short,
 )
-from tests.compat.facts import Facts, of_wheel
-from tests.compat.shapes import (
-    is_final,
-    key,
-    record,
-    recorded,
-    versions_with_a_new_shape,
-)
+from tests.compat.shapes import key, record, recorded, shapes_in
 
 PYTHONS: tuple[str, ...] = ("3.11", "3.13")
 # All that the module is for.
 ALL_PYTHONS: tuple[str, ...] = ("3.9", "3.10", "3.11", "3.12", "3.13")
 
 
+def pip(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pip", *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    return done.stdout
+
+
 def released() -> list[str]:
     """Return the versions of Synapse that the registry has, oldest first."""
-    command = [sys.executable, "-m", "pip", "index", "versions", "--pre"]
-    done = subprocess.run(  # noqa: S603 pip
-        [*command, "matrix-synapse"], capture_output=True, text=True, check=True
-    )
-    (line,) = [each for each in done.stdout.splitlines() if "Available" in each]
+    said = pip("index", "versions", "--pre", "matrix-synapse").splitlines()
+    (line,) = [each for each in said if "Available" in each]
     # Not the few that were none, such as 1.9.0.dev2.
     versions = re.findall(r"(?<= )[\d.]+(?:rc\d+)?(?=,|$)", line)
     return sorted((each for each in versions if key(each) >= key(OLDEST)), key=key)
@@ -57,23 +52,20 @@ def released() -> list[str]:
 
 def chosen(versions: list[str]) -> list[str]:
     """Return the versions to test, oldest first."""
-    final = [each for each in versions if is_final(each)]
-    wanted = {final[0], final[-1], *versions_with_a_new_shape(recorded())}
-    if versions[-1] not in final:
-        wanted.add(versions[-1])
-    return sorted(wanted, key=key)
+    final = [each for each in versions if "rc" not in each]
+    changed = {since for by_version in recorded().values() for since in by_version}
+    return sorted({final[0], final[-1], versions[-1], *changed}, key=key)
 
 
 def look_at_all(versions: list[str]) -> None:
     """Write down the shapes of all versions."""
-    found: dict[str, dict[str, Facts]] = {}
+    found: dict[str, dict[str, str]] = {}
     for version in versions:
         with tempfile.TemporaryDirectory() as directory:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            command += ["--only-binary", ":all:", "--dest", directory]
-            subprocess.run([*command, f"matrix-synapse=={version}"], check=True)  # noqa: S603 pip
+            options = ["--quiet", "--no-deps", "--only-binary=:all:", "-d", directory]
+            pip("download", *options, f"matrix-synapse=={version}")
             (wheel,) = Path(directory).glob("*.whl")
-            found[version] = of_wheel(wheel)
+            found[version] = shapes_in(zipfile.Path(wheel))
     record(found)
 
 
@@ -90,40 +82,38 @@ def main() -> int:
     parser.add_argument("--only", default="", help="which tests, as for pytest's -k")
     arguments = parser.parse_args()
     if arguments.record:
-        look_at_all([each for each in released() if is_final(each)])
+        look_at_all([each for each in released() if "rc" not in each])
         return 0
-    more = ["-k", arguments.only] if arguments.only else []
-    play: Callable[[str, str], Run] = functools.partial(run, tests=[*END_TO_END, *more])
-    table, pythons, versions = page.RUNS, PYTHONS, arguments.versions
+    tests, table, pythons, versions = END_TO_END, page.RUNS, PYTHONS, arguments.versions
     if arguments.short:
         known = page.passed(page.PAGE.read_text()) if arguments.page else []
-        table, pythons, play = page.RELEASES, PYTHONS[:1], run_short
+        tests, table, pythons = SHORT, page.RELEASES, PYTHONS[:1]
         newest_first = versions or released()[::-1]
         versions = [each for each in newest_first if each not in known]
     elif arguments.fast:
-        table, pythons, versions = page.FAST, ALL_PYTHONS, versions or [NEWEST]
-        play = functools.partial(run, tests=[*FAST, *more])
+        tests, table, pythons = FAST, page.FAST, ALL_PYTHONS
+        versions = versions or [NEWEST]
     elif not versions:
         versions = chosen(released())
+    if arguments.only:
+        tests = (*tests, "-k", arguments.only)
     runs = []
     for version in versions:
         for python in arguments.python or pythons:
-            done = play(version, python)
-            runs.append(done)
-            print(page.line(done), flush=True)  # noqa: T201 data
-            if arguments.page and done.outcome in {"passed", "failed"}:
-                page.write(done, table)
-    if arguments.short:
-        return int(any(each.outcome != "passed" for each in runs))
-    return int(any(_counts(each, arguments.python) for each in runs))
+            runs.append(run(version, python, tests, shares=arguments.short))
+            print(page.line(runs[-1]), flush=True)  # noqa: T201 data
+            if arguments.page and runs[-1].outcome in {"passed", "failed"}:
+                page.write(runs[-1], table)
+    return int(any(_counts(each, arguments) for each in runs))
 
 
-def _counts(done: Run, asked_for: list[str] | None) -> bool:
+def _counts(done: Run, arguments: argparse.Namespace) -> bool:
     """Say whether a run is one that has to pass, and did not."""
-    if done.outcome == "passed" or "rc" in done.synapse:
+    if done.outcome == "passed":
         return False
     # Nobody has every Python; but who names one means it.
-    return not done.outcome.startswith("no python") or asked_for is not None
+    is_there = not done.outcome.startswith("no python") or arguments.python is not None
+    return arguments.short or (is_there and "rc" not in done.synapse)
 
 
 if __name__ == "__main__":

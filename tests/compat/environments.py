@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Sequence
 
@@ -68,94 +66,62 @@ class Run:
     counts: str = ""
 
 
-def run(synapse: str, python: str, tests: list[str]) -> Run:
+def run(
+    synapse: str, python: str, tests: Sequence[str], *, shares: bool = False
+) -> Run:
     """Install a version of Synapse, if it is not there yet, and run tests on it.
 
     Args:
         synapse: A version, or `NEWEST`.
         python: Such as 3.11.
         tests: What pytest runs.
+        shares: Whether it takes the place of another version, which is quicker.
     """
     if not _runs(f"python{python}"):
         return Run(synapse, python, f"no python{python} here")
-    directory = environment(synapse, python)
+    directory = environment(synapse, python, shares=shares)
     if directory is None:
         return Run(synapse, python, "not installed")
-    return _tests(Run(_version(directory), python, ""), directory, tests)
-
-
-def run_short(synapse: str, python: str) -> Run:
-    """Install a version of Synapse over the packages of another, and run `SHORT`."""
-    other = OLDER_TWISTED if _wants_older_twisted(synapse) else NEWEST
-    base = environment(other, python) if _runs(f"python{python}") else None
-    if base is None:
-        return Run(synapse, python, f"no python{python} here")
-    pip = [str(base / "bin" / "python"), "-m", "pip"]
-    with tempfile.TemporaryDirectory() as directory:
-        install = [*pip, "install", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        install += ["--target", directory, f"matrix-synapse=={synapse}"]
-        if subprocess.run(install, check=False).returncode:  # noqa: S603 ours
-            return Run(synapse, python, "not installed")
-        over = {**os.environ, "PYTHONPATH": directory}
-        check = subprocess.run(  # noqa: S603 ours
-            [*pip, "check"], env=over, capture_output=True, text=True, check=False
-        )
-        if "matrix-synapse" not in check.stdout:
-            return _tests(Run(synapse, python, ""), base, SHORT, over)
-    print(check.stdout, file=sys.stderr)  # noqa: T201 talk
-    return run(synapse, python, [*SHORT])
-
-
-def _tests(
-    run: Run, directory: Path, tests: Sequence[str], env: dict[str, str] | None = None
-) -> Run:
-    own = str(directory / "bin" / "python")
-    command = [own, "-m", "pytest", "-q", "--show-capture=no", *tests]
-    lines = []
+    command = [str(directory / "bin" / "python"), "-m", "pytest", "-q"]
+    lines = [""]
     with subprocess.Popen(  # noqa: S603 our own command
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=env
+        [*command, "--show-capture=no", *tests],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 talk
-    counts = re.sub(r" in .*|=+", "", lines[-1]).strip() if lines else ""
-    outcome = "failed" if process.returncode else "passed"
-    return attrs.evolve(run, outcome=outcome, counts=counts)
+    counts = re.sub(r" in .*|=+", "", lines[-1]).strip()
+    (found,) = packages_of(directory).glob("matrix_synapse-*.dist-info")
+    version = found.name.removesuffix(".dist-info").partition("-")[2]
+    return Run(version, python, "failed" if process.returncode else "passed", counts)
 
 
-def environment(synapse: str, python: str) -> Path | None:
+def environment(synapse: str, python: str, *, shares: bool = False) -> Path | None:
     """Return an environment with a Synapse, and with this checkout's module and tests.
 
     It is made where it is not there yet; `None` where that cannot be done.
     """
-    directory = ENVIRONMENTS / f"{python}-{synapse}"
-    done = directory / ".installed"
-    if done.exists():
-        return directory
-    directory.mkdir(parents=True, exist_ok=True)
+    is_older = synapse != NEWEST and key(synapse) <= key(OLDER_TWISTED)
+    name = ("older" if is_older else "newer") if shares else synapse
+    directory = ENVIRONMENTS / f"{python}-{name}"
     own = str(directory / "bin" / "python")
-    pinned = "" if synapse == NEWEST else f"=={synapse}"
     install = [own, "-m", "pip", "install", "--quiet", *CONSTRAINTS]
-    install += ["-r", "tests/requirements/test.txt", f"matrix-synapse[redis]{pinned}"]
-    if "rc" in synapse:
-        install.append("--pre")
-    if _wants_older_twisted(synapse):
+    install += ["-r", "tests/requirements/test.txt"]
+    install += ["matrix-synapse[redis]" + ("" if synapse == NEWEST else f"=={synapse}")]
+    if is_older:
         install += OLDER
     # An old Python's own pip tries for hours what fits together.
-    upgrade = [own, "-m", "pip", "install", "--quiet", "--upgrade", "pip"]
-    make = [f"python{python}", "-m", "venv", str(directory)]
-    for command in (make, upgrade, install):
+    make = [f"python{python}", "-m", "venv", "--upgrade-deps", str(directory)]
+    for command in (install,) if Path(own).exists() else (make, install):
         if subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 ours
             return None
     # The tests are those of this checkout, and so is the module.
     (packages_of(directory) / "checkout.pth").write_text(f"{ROOT}\n")
-    done.touch()
     return directory
-
-
-def _wants_older_twisted(synapse: str) -> bool:
-    return synapse != NEWEST and key(synapse) <= key(OLDER_TWISTED)
 
 
 def _runs(interpreter: str) -> bool:
@@ -165,11 +131,6 @@ def _runs(interpreter: str) -> bool:
     except FileNotFoundError:
         return False
     return done.returncode == 0
-
-
-def _version(directory: Path) -> str:
-    (found,) = packages_of(directory).glob("matrix_synapse-*.dist-info")
-    return found.name.removesuffix(".dist-info").partition("-")[2]
 
 
 def packages_of(directory: Path) -> Path:

@@ -1,20 +1,53 @@
-"""The shapes that the wrapped methods had, by the version that brought each."""
+"""The shapes that the wrapped methods had, by the version that brought each.
+
+No text of Synapse's is kept: of each method a hash, without comments, annotations and
+its docstring, and its parameters.
+"""
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import json
-import re
+import zipfile
+from collections import deque
 from pathlib import Path
-from typing import Dict, List, Mapping
+from typing import Dict, Iterator, Mapping, Union
 
-import attrs
+_STORE = "synapse/storage/databases/main/"
 
-from tests.compat.facts import Facts, names
+_AUTH = "synapse/api/auth/"
+
+# The file and the methods, of which a version may have some only.
+METHODS = {
+    _STORE + "deviceinbox.py": (
+        "add_messages_to_device_inbox",
+        "add_local_messages_from_client_to_device_inbox",
+        "add_remote_messages_from_client_to_device_inbox",
+        "add_messages_from_remote_to_device_inbox",
+        "_add_messages_to_local_device_inbox_txn",
+        "get_messages_for_device",
+        "get_messages_for_user_devices",
+        "get_to_device_stream_token",
+        "delete_messages_for_device_between",
+    ),
+    _STORE + "devices.py": ("get_device_stream_token",),
+    _STORE + "appservice.py": ("get_app_services",),
+    "synapse/appservice/__init__.py": ("is_interested_in_user",),
+    "synapse/storage/database.py": ("runInteraction",),
+    "synapse/util/caches/stream_change_cache.py": ("entity_has_changed",),
+    # Each for a way to say who somebody is.
+    _AUTH + "internal.py": ("is_server_admin",),
+    _AUTH + "msc3861_delegated.py": ("is_server_admin",),
+    _AUTH + "mas.py": ("is_server_admin",),
+}
 
 FILE = Path(__file__).with_name("shapes.json")
 
-# A method's facts by the version since which they hold; `None` where it is not there.
-Shapes = Dict[str, Dict[str, "Facts | None"]]
+Method = Union[ast.FunctionDef, ast.AsyncFunctionDef]
+
+# A method's shape by the version since which it has it; `None` where it is not there.
+Shapes = Dict[str, Dict[str, "str | None"]]
 
 
 def key(version: str) -> tuple[int, ...]:
@@ -25,63 +58,82 @@ def key(version: str) -> tuple[int, ...]:
 
 
 def recorded() -> Shapes:
-    told = json.loads(FILE.read_text())
-    return {
-        method: {
-            since: None if facts is None else Facts(**facts)
-            for since, facts in by_version.items()
-        }
-        for method, by_version in told.items()
-    }
-
-
-def record(found: Mapping[str, Mapping[str, Facts]]) -> None:
-    """Write down the facts of all versions: each as far as it is new."""
-    shapes: Shapes = {name: {} for name in names()}
-    for version in sorted(found, key=key):
-        for name, by_version in shapes.items():
-            facts = found[version].get(name)
-            if not by_version or list(by_version.values())[-1] != facts:
-                by_version[version] = facts
-    told = {
-        name: {
-            since: None if facts is None else attrs.asdict(facts)
-            for since, facts in by_version.items()
-        }
-        for name, by_version in shapes.items()
-    }
-    FILE.write_text(json.dumps(told, indent=1) + "\n")
-
-
-def versions_with_a_new_shape(shapes: Shapes) -> List[str]:
-    """Return the versions at which some method changed, oldest first."""
-    found = {since for by_version in shapes.values() for since in by_version}
-    return sorted(found, key=key)
-
-
-def expected(shapes: Shapes, version: str) -> dict[str, Facts | None]:
-    """Return what a version should have: as the newest that is not newer."""
-    found: dict[str, Facts | None] = {}
-    for name, by_version in shapes.items():
-        known = [each for each in by_version if key(each) <= key(version)]
-        found[name] = by_version[known[-1]] if known else None
-    return found
-
-
-def differences(
-    expected_facts: Mapping[str, Facts | None], found: Mapping[str, Facts]
-) -> list[str]:
-    """Say in which methods a Synapse differs from what is expected of it."""
-    told = []
-    for name, facts in expected_facts.items():
-        other = found.get(name)
-        if facts is None or other is None:
-            if facts is not other:
-                told.append(f"{name}: it is {'new' if other else 'gone'}")
-        elif facts != other:
-            told.append(f"{name}: {facts.difference(other)}")
+    told: Shapes = json.loads(FILE.read_text())
     return told
 
 
-def is_final(version: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d+)*", version) is not None
+def record(found: Mapping[str, Mapping[str, str]]) -> None:
+    """Write down the shapes of all versions: each as far as it is new."""
+    shapes: Shapes = {
+        _called(file, each): {} for file, names in METHODS.items() for each in names
+    }
+    for version in sorted(found, key=key):
+        for name, by_version in shapes.items():
+            shape = found[version].get(name)
+            if not by_version or [*by_version.values()][-1] != shape:
+                by_version[version] = shape
+    FILE.write_text(json.dumps(shapes, indent=1) + "\n")
+
+
+def expected(version: str) -> dict[str, str]:
+    """Return what a version should have: as the newest that is not newer."""
+    found = {}
+    for name, by_version in recorded().items():
+        known = [each for each in by_version if key(each) <= key(version)]
+        if known and (shape := by_version[known[-1]]) is not None:
+            found[name] = shape
+    return found
+
+
+def shapes_in(packages: Path | zipfile.Path) -> dict[str, str]:
+    """Return the shapes of the methods of the Synapse in a directory or a wheel."""
+    found = {}
+    for name, methods in METHODS.items():
+        file = packages / name
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        for node in ast.walk(ast.parse(text)):
+            if (
+                isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+                and node.name in methods
+                and not any(
+                    "abstract" in ast.dump(each) for each in node.decorator_list
+                )
+            ):
+                found[_called(name, node.name)] = shape_of(node)
+    return found
+
+
+def shape_of(method: Method) -> str:
+    text = hashlib.sha256(" ".join(_words(method)).encode()).hexdigest()[:16]
+    _, *names = [each.arg for each in method.args.args + method.args.kwonlyargs]
+    return f"{text} {', '.join(names)}".strip()
+
+
+def _called(file: str, method: str) -> str:
+    """Return what a method is called here: several files may have one of a name."""
+    return f"{file.removeprefix(_AUTH)}: {method}" if _AUTH in file else method
+
+
+def _words(method: Method) -> Iterator[str]:
+    """Give what tells two bodies apart, in a form that no version of Python changes."""
+    has_docstring = ast.get_docstring(method) is not None
+    nodes: deque[ast.AST] = deque([ast.Module(method.body[has_docstring:], [])])
+    while nodes:
+        node = nodes.popleft()
+        if isinstance(node, ast.AnnAssign):
+            if node.value is None:
+                continue
+            node = ast.Assign([node.target], node.value)
+        # Types change without consequence.
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        yield type(node).__name__
+        for field in ("id", "attr", "arg", "name"):
+            if isinstance(value := getattr(node, field, None), str):
+                yield value
+        if isinstance(node, ast.Constant):
+            value = node.value
+            yield repr(" ".join(value.split()) if isinstance(value, str) else value)
+        nodes.extend(ast.iter_child_nodes(node))

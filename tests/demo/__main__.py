@@ -7,31 +7,34 @@ could not be shown, 130 if it was interrupted before its end.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Sequence
+from typing import Iterator
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from tests.demo.demonstration import Outcome, compare, two_homeservers
-from tests.demo.federation.servers import federate
-from tests.demo.output.keeping import invitation
-from tests.demo.output.progress import Progress
+from tests.demo.driving import Cast
+from tests.demo.federation import federate
+from tests.demo.notices import compare_notices
+from tests.demo.output import Progress, aligned
 from tests.demo.requests import compare_requests
-from tests.harness.homeservers.homeserver import HomeserverError
-from tests.harness.processes.process import tail
-from tests.harness.running import INTERRUPTED, run
+from tests.demo.traffic import REPEATS
+from tests.harness.messages import WITHHELD, make_notice
+from tests.harness.process import tail
+from tests.harness.servers.homeserver import HomeserverError
+from tests.harness.waiting import INTERRUPTED, run
 
 HELD, DID_NOT_HOLD, NOT_SHOWN = 0, 1, 2
 
 LOG_LINES = 20
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.demo",
         description="Drive Synapses with the same traffic, some with the module. The "
@@ -48,41 +51,57 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--markdown", action="store_true", help="print the table as Markdown"
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args()
 
 
 async def demonstrate(
     directory: Path, options: argparse.Namespace, progress: Progress
 ) -> int:
     started = perf_counter()
-
-    def told(outcome: Outcome) -> int:
+    demonstration = compare_notices
+    if options.federation:
+        demonstration = federate
+    if options.requests:
+        demonstration = compare_requests
+    async with demonstration(directory, progress) as outcome:
         for check in outcome.checks:
             progress.say(f"  {check.verdict}")
         progress.say(f"Done in {perf_counter() - started:.0f} s.")
-        print(outcome.table, flush=True)
-        held = all(check.holds for check in outcome.checks)
-        return HELD if held else DID_NOT_HOLD
-
-    markdown: bool = options.markdown
-    if options.federation:
-        return told(await federate(directory, progress, markdown=markdown))
-    if options.requests:
-        return told(await compare_requests(directory, progress, markdown=markdown))
-    progress.say("Starting a stock Synapse and one with the module.")
-    async with two_homeservers(directory) as (stock, module):
-        outcome = await compare(stock, module, progress, markdown=markdown)
-        code = told(outcome)
-        if options.keep and outcome.cast:
-            await stock.stop()
-            for line in invitation(module, outcome.cast):
+        print(aligned(outcome.table, markdown=options.markdown), flush=True)
+        if options.keep:
+            stock, module = outcome.casts
+            await stock.homeserver.stop()
+            for line in invitation(module):
                 progress.say(line)
-            progress.say("It runs until Ctrl-C, which stops it and deletes its data.")
             # To be interrupted is how this is meant to end.
             with suppress(CancelledError):
                 await Deferred()
             progress.say("Stopping.")
-        return code
+    return HELD if all(check.holds for check in outcome.checks) else DID_NOT_HOLD
+
+
+def invitation(cast: Cast) -> Iterator[str]:
+    """Say how to use the homeserver that runs on."""
+    homeserver, sender, away = cast.homeserver, cast.people[REPEATS], cast.devices[0]
+    notice = make_notice("any_key", sender.device_id)
+    body = json.dumps({"messages": {away.user_id: {away.device_id: notice}}})
+    path = f"/_matrix/client/v3/sendToDevice/{WITHHELD}/"
+    yield ""
+    yield f"Client API  {homeserver.base_url}"
+    yield f"Metrics     {homeserver.metrics_url}"
+    yield f"Sender      {sender.user_id}  access token {sender.access_token}"
+    yield f"Recipient   {away.user_id}  access token {away.access_token}"
+    yield f"Process ID  {homeserver.pid}"
+    yield f"Settings    {homeserver.log_path.with_name('homeserver.yaml')}"
+    yield ""
+    yield "Send a notice (run it again: the second one collapses):"
+    yield f"  curl -X PUT -H 'Authorization: Bearer {sender.access_token}' \\"
+    yield f"    -d '{body}' \\"
+    yield f"    {homeserver.base_url}{path}$RANDOM"
+    yield "See what was decided:"
+    yield f"  curl -s {homeserver.metrics_url} | grep ^synapse_withheld"
+    yield ""
+    yield "It runs until Ctrl-C, which stops it and deletes its data."
 
 
 async def show(directory: Path, options: argparse.Namespace, progress: Progress) -> int:
@@ -105,6 +124,6 @@ async def show(directory: Path, options: argparse.Namespace, progress: Progress)
 
 
 if __name__ == "__main__":
-    options, progress = parse(sys.argv[1:]), Progress(sys.stderr)
+    options = parse()
     with tempfile.TemporaryDirectory(prefix="withheld-demo-") as directory:
-        sys.exit(run(lambda: show(Path(directory), options, progress)))
+        sys.exit(run(lambda: show(Path(directory), options, Progress())))

@@ -8,15 +8,12 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 import attrs
 from twisted.internet.defer import CancelledError
 
-from tests.demo.output.progress import Progress
+from tests.demo.output import Progress
 from tests.demo.traffic import AWAY, RECIPIENT, Send, Traffic, device_id
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import ENCRYPTED
-from tests.harness.clients.olm import OlmDevice
-from tests.harness.databases.mailbox import rows_of
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.polling import become
-from tests.harness.together import together
+from tests.harness.client import Client
+from tests.harness.messages import ENCRYPTED
+from tests.harness.servers.homeserver import Homeserver, rows_of
+from tests.harness.waiting import become, together
 
 OK = 200
 
@@ -28,30 +25,6 @@ IsTidy = Callable[[Sequence[str]], bool]
 
 
 @attrs.frozen
-class Cast:
-    """Who takes part, on one homeserver: senders by name, the recipient's devices."""
-
-    senders: Mapping[str, Client]
-    away: Client
-    others: Sequence[Client]
-
-
-@attrs.frozen
-class Catchup:
-    """What the recipient got when it came back.
-
-    Attributes:
-        messages: All to-device messages, in order.
-        syncs: How many syncs it took to have the last Olm message.
-        seconds: How long these took.
-    """
-
-    messages: tuple[dict[str, Any], ...]
-    syncs: int
-    seconds: float
-
-
-@attrs.frozen
 class Measured:
     """What was measured on one homeserver.
 
@@ -60,101 +33,131 @@ class Measured:
             devices, at rest and before it came back.
         failed: How many requests failed.
         metrics: All samples, before it came back.
-        catchup: How the device that was away caught up.
+        synced: The messages that the device that was away got when it came back.
+        syncs: How many syncs it took to have the last Olm message.
+        seconds: How long these took.
+        waited: EDUs that waited for the homeserver while it was away.
     """
 
     mailboxes: Mapping[str, tuple[str, ...]]
     failed: int
     metrics: Mapping[str, float]
-    catchup: Catchup
+    synced: Sequence[dict[str, Any]]
+    syncs: int
+    seconds: float
+    waited: Sequence[str] = ()
+
+    @property
+    def rows(self) -> list[str]:
+        return [text for texts in self.mailboxes.values() for text in texts]
 
 
-async def register(
-    homeserver: Homeserver,
-    recipient: OlmDevice,
-    users: Iterable[str],
-    own: Mapping[str, str],
-) -> Cast:
-    """Register users, and log in devices of the recipient's own by their names."""
-    away = await homeserver.register(RECIPIENT, device_id=AWAY)
-    await away.upload_keys(recipient)
-    others = {
-        name: await Client.login(homeserver.base_url, away.user_id, device_id=device)
-        for name, device in own.items()
-    }
-    senders = {
-        name: await homeserver.register(name, device_id=device_id(name))
-        for name in users
-    }
-    return Cast({**others, **senders}, away, [*others.values()])
+@attrs.define(eq=False)
+class Cast:
+    """Who takes part, on one homeserver.
+
+    Attributes:
+        people: Their clients by name, the recipient's too.
+        devices: The recipient's devices, of which the first is away.
+        sent: Is called after each request.
+        failed: How many requests were not answered 200.
+    """
+
+    homeserver: Homeserver
+    people: Mapping[str, Client]
+    devices: Sequence[Client]
+    sent: Callable[[], None]
+    failed: int = attrs.field(default=0, init=False)
+
+    async def play(self, traffic: Traffic) -> None:
+        for stage in traffic.stages:
+            await together(*map(self.send, stage))
+
+    async def send(self, sends: Iterable[Send]) -> None:
+        """Make requests, one after the other."""
+        for send in sends:
+            messages = {self.people[send.to].user_id: dict(send.messages)}
+            client = self.people[send.sender]
+            try:
+                status = await client.send_to_device(send.message_type, messages)
+            except CancelledError:
+                raise
+            except Exception:  # noqa: BLE001 no answer, whatever the cause, is a failure
+                status = 0
+            self.failed += status != OK
+            self.sent()
+
+    def mailboxes(self) -> dict[str, tuple[str, ...]]:
+        return {each.device_id: rows_of(self.homeserver, each) for each in self.devices}
+
+    async def settled(self, is_tidy: IsTidy) -> None:
+        """Wait until the module has tidied the mailboxes, or should have."""
+        await become(
+            lambda: all(map(is_tidy, self.mailboxes().values())), TIDY_WITHIN_S
+        )
+
+    async def measure(self) -> Measured:
+        mailboxes, metrics = self.mailboxes(), await self.homeserver.metrics()
+        return Measured(
+            mailboxes, self.failed, metrics, *await _catch_up(self.devices[0])
+        )
 
 
 async def drive(
     homeservers: Mapping[Homeserver, IsTidy],
-    casts: Sequence[Cast],
     traffic: Traffic,
     progress: Progress,
-) -> list[Measured]:
-    """Send everything to each homeserver, and measure what is left."""
-    progress.total = len(casts) * (len(traffic.notices) + len(traffic.room_keys))
-    failed = await together(*(play(traffic, cast, progress.sent) for cast in casts))
-    progress.say("Letting the device that was away catch up on each.")
-    for (homeserver, is_tidy), cast in zip(homeservers.items(), casts):
-        await _settle(homeserver, cast, is_tidy)
-    # One after the other: they are timed.
-    return [
-        await _measure(homeserver, cast, failures)
-        for homeserver, cast, failures in zip(homeservers, casts, failed)
-    ]
+    *,
+    users: Iterable[str],
+    own: Mapping[str, str],
+) -> tuple[list[Cast], list[Measured]]:
+    """Send everything to each homeserver, and measure what is left.
 
-
-async def play(traffic: Traffic, cast: Cast, sent: Callable[[], None]) -> int:
-    """Send everything, calling `sent` each time; return how many requests failed.
-
-    Senders send at the same time, each its own notices one after the other. Room
-    keys are sent between, so that their order is the same on every homeserver.
+    Args:
+        homeservers: Each, and how it is told that its module's work is done.
+        traffic: What is sent.
+        progress: Where to say how far this is.
+        users: Who is to be registered besides the recipient.
+        own: The recipient's devices besides the one that is away, by name.
     """
-    failed = 0
-    for each in traffic.rounds:
-        lanes = [_send_all(lane, cast, sent) for lane in each.lanes]
-        failed += sum(await together(*lanes))
-        failed += await _send_all(each.room_keys, cast, sent)
-    return failed
-
-
-async def _send_all(sends: Iterable[Send], cast: Cast, sent: Callable[[], None]) -> int:
-    failed = 0
-    for send in sends:
-        messages = {cast.away.user_id: {send.device_id: send.content}}
-        client = cast.senders[send.sender]
-        try:
-            status = await client.send_to_device(send.message_type, messages)
-        except CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 no answer, whatever the cause, is a failure
-            status = 0
-        failed += status != OK
-        sent()
-    return failed
-
-
-async def _settle(homeserver: Homeserver, cast: Cast, is_tidy: IsTidy) -> None:
-    """Wait until the module has tidied the mailboxes, or should have."""
-    clients = (cast.away, *cast.others)
-    await become(
-        lambda: all(is_tidy(rows_of(homeserver, each)) for each in clients),
-        TIDY_WITHIN_S,
+    progress.total = len(homeservers) * len(traffic.sends)
+    casts = await together(
+        *(_cast(each, traffic, progress, users, own) for each in homeservers)
     )
+    notices = len(traffic.sends) - len(traffic.room_keys)
+    progress.say(
+        f"Sending {notices:,} messages and {len(traffic.room_keys)} room keys to each."
+    )
+    await together(*(cast.play(traffic) for cast in casts))
+    progress.say("Letting the device that was away catch up on each.")
+    for cast, is_tidy in zip(casts, homeservers.values()):
+        await cast.settled(is_tidy)
+    # One after the other: they are timed.
+    return casts, [await cast.measure() for cast in casts]
 
 
-async def _measure(homeserver: Homeserver, cast: Cast, failed: int) -> Measured:
-    clients = (cast.away, *cast.others)
-    mailboxes = {each.device_id: rows_of(homeserver, each) for each in clients}
-    metrics = await homeserver.metrics()
-    return Measured(mailboxes, failed, metrics, await catch_up(cast.away))
+async def _cast(
+    homeserver: Homeserver,
+    traffic: Traffic,
+    progress: Progress,
+    users: Iterable[str],
+    own: Mapping[str, str],
+) -> Cast:
+    away = await homeserver.register(RECIPIENT, device_id=AWAY)
+    await away.upload_keys(traffic.recipient)
+    others = {
+        name: await Client.login(homeserver.base_url, away.user_id, device_id=device)
+        for name, device in own.items()
+    }
+    people = {
+        name: await homeserver.register(name, device_id=device_id(name))
+        for name in users
+    }
+    people = {RECIPIENT: away, **others, **people}
+    return Cast(homeserver, people, [away, *others.values()], progress.sent)
 
 
-async def catch_up(client: Client) -> Catchup:
+async def _catch_up(client: Client) -> tuple[list[dict[str, Any]], int, float]:
     """Sync until nothing comes any more."""
     messages: list[dict[str, Any]] = []
     since: str | None = None
@@ -168,5 +171,5 @@ async def catch_up(client: Client) -> Catchup:
         if any(message["type"] == ENCRYPTED for message in new):
             last_key = (syncs, perf_counter() - started)
         if not new:
-            return Catchup(tuple(messages), *last_key)
+            return messages, *last_key
         messages += new

@@ -9,32 +9,28 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any, AsyncIterator, Iterable, Iterator, Sequence
 
-from tests.demo import checks
-from tests.demo.checks import Check
-from tests.demo.demonstration import Outcome, as_delivered
-from tests.demo.driving import IsTidy, Measured, drive, register
-from tests.demo.output.progress import Progress
-from tests.demo.output.table import NOTHING, aligned, make_rows
+from tests.demo.checks import Check, Outcome, as_on_stock
+from tests.demo.driving import IsTidy, drive
+from tests.demo.notices import told
+from tests.demo.output import Progress, side_by_side
 from tests.demo.traffic import (
     AWAY,
     FRIEND,
     RECIPIENT,
     SEED,
-    Round,
     Send,
     Traffic,
     device_id,
     room_key,
     user_id,
 )
-from tests.harness.clients.messages import MEGOLM
-from tests.harness.clients.olm import OlmDevice
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.homeservers.settings import SERVER_NAME
-from tests.harness.together import together
+from tests.harness.messages import MEGOLM, OlmDevice
+from tests.harness.servers.homeserver import Homeserver, running
+from tests.harness.servers.settings import SERVER_NAME
 
 KEY_REQUEST = "m.room_key_request"
 ASKERS = ("desktop", "laptop", "phone", "browser")
@@ -47,25 +43,24 @@ KEPT_EVERY = 5
 ROOM_KEYS = 20
 
 
-def make_plan(sessions: int) -> Traffic:
+def make_requests() -> Traffic:
     """Make the messages: each device asks for so many sessions; then room keys."""
-    chance = random.Random(SEED)  # noqa: S311 variety, not secrecy
+    rng = random.Random(SEED)  # noqa: S311 variety, not secrecy
     recipient = OlmDevice(user_id(RECIPIENT), AWAY)
-    friend = OlmDevice(user_id(FRIEND), device_id(FRIEND))
-    session = friend.establish(recipient)
-    lanes = tuple(tuple(_asked_by(name, sessions)) for name in ASKERS)
-    room_keys = tuple(room_key(FRIEND, session, chance) for _ in range(ROOM_KEYS))
-    return Traffic((Round(lanes, room_keys),), recipient)
+    session = OlmDevice(user_id(FRIEND), device_id(FRIEND)).establish(recipient)
+    lanes = [[*_asked_by(name)] for name in ASKERS]
+    room_keys = [room_key(FRIEND, session, rng) for _ in range(ROOM_KEYS)]
+    return Traffic([lanes, [room_keys]], recipient)
 
 
-def _asked_by(name: str, sessions: int) -> Iterator[Send]:
+def _asked_by(name: str) -> Iterator[Send]:
     """Return what one device asks for, again after each start, and takes back."""
     for time in range(TIMES):
-        for number in range(sessions):
+        for number in range(SESSIONS):
             is_last = time == TIMES - 1
             takes_back = is_last and number % KEPT_EVERY != 0
             make = _cancellation if takes_back else _request
-            yield Send(name, KEY_REQUEST, AWAY, make(name, number))
+            yield Send(name, KEY_REQUEST, {AWAY: make(name, number)})
 
 
 def _request(name: str, number: int) -> dict[str, Any]:
@@ -104,53 +99,37 @@ KINDS: dict[str, tuple[dict[str, Any] | None, IsTidy]] = {
 }
 
 
+@asynccontextmanager
 async def compare_requests(
-    directory: Path, progress: Progress, *, markdown: bool, sessions: int = SESSIONS
-) -> Outcome:
+    directory: Path, progress: Progress
+) -> AsyncIterator[Outcome]:
     """Drive a stock Synapse and two with the rule, and compare what is left."""
     progress.say("Starting a stock Synapse and two with the module.")
-    plan, own = make_plan(sessions), {name: device_id(name) for name in ASKERS}
+    traffic, own = make_requests(), {name: device_id(name) for name in ASKERS}
     homeservers = {
         Homeserver(directory / name, module=module): is_tidy
         for name, (module, is_tidy) in KINDS.items()
     }
     async with running(*homeservers):
-        casts = await together(
-            *(register(each, plan.recipient, [FRIEND], own) for each in homeservers)
+        casts, found = await drive(
+            homeservers, traffic, progress, users=[FRIEND], own=own
         )
-        count = len(plan.notices) + len(plan.room_keys)
-        progress.say(f"Sending {count:,} messages to each.")
-        measured = await drive(homeservers, casts, plan, progress)
-    return Outcome(
-        aligned(_table(*measured), markdown=markdown),
-        _check(plan, dict(zip(KINDS, measured))),
-    )
-
-
-def _table(stock: Measured, *modules: Measured) -> list[tuple[str, ...]]:
-    rows: dict[str, list[str]] = {}
-    for number, module in enumerate(modules, start=1):
-        for label, on_stock, with_module in make_rows(stock, module):
-            row = rows.setdefault(label, [on_stock, *[NOTHING] * len(modules)])
-            row[number] = with_module
-    return [("", *KINDS), *((label, *row) for label, row in rows.items())]
-
-
-def _check(plan: Traffic, measured: Mapping[str, Measured]) -> tuple[Check, ...]:
-    delivered = {name: each.catchup.messages for name, each in measured.items()}
-    asked, *others = map(_asked_in_the_end, delivered.values())
-    wrong = [len(each) for each in others if each != asked]
-    room_keys = as_delivered(plan.room_keys)
-    _, *modules = measured.values()
-    return (
-        Check(
-            "in the end the device is asked for the same as on stock",
-            f"{len(asked)} and {wrong}" if wrong else "",
-        ),
-        checks.same_delivery(room_keys, delivered, of_rule=[KEY_REQUEST]),
-        checks.no_failed_sends({name: each.failed for name, each in measured.items()}),
-        *(checks.module_acted(module.metrics) for module in modules),
-    )
+        measured = dict(zip(KINDS, found))
+        asked, *others = [_asked_in_the_end(each.synced) for each in found]
+        wrong = [len(each) for each in others if each != asked]
+        yield Outcome(
+            side_by_side({name: told(each) for name, each in measured.items()}),
+            [
+                Check(
+                    "in the end the device is asked for the same as on stock",
+                    f"{len(asked)} and {wrong}" if wrong else "",
+                ),
+                *as_on_stock(
+                    measured, {"stock": 0, "true": 1, "vanish": 1}, [KEY_REQUEST]
+                ),
+            ],
+            casts,
+        )
 
 
 def _asked_in_the_end(messages: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -15,9 +15,15 @@ from typing import Any, Iterator, Mapping, Sequence
 import attrs
 from vodozemac import GroupSession
 
-from tests.harness.clients.messages import ENCRYPTED, MEGOLM, OLDER_WITHHELD, WITHHELD
-from tests.harness.clients.olm import OlmDevice, OlmSession
-from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.messages import (
+    ENCRYPTED,
+    MEGOLM,
+    OLDER_WITHHELD,
+    WITHHELD,
+    OlmDevice,
+    OlmSession,
+)
+from tests.harness.servers.settings import SERVER_NAME
 
 SEED = 20
 ROUNDS = 25
@@ -47,41 +53,34 @@ REARMED_EVERY = 3
 
 @attrs.frozen
 class Send:
-    """One request: a message from a user's device to the recipient.
-
-    Attributes:
-        sender: The localpart of the sending user.
-        device_id: Which device of the recipient; `*` for all.
-    """
+    """One request: a message to each of some devices of a user; `*` are all of them."""
 
     sender: str
     message_type: str
-    device_id: str
-    content: dict[str, Any]
-
-
-@attrs.frozen
-class Round:
-    """Notices of all senders at once, each sender's in order; then room keys."""
-
-    lanes: tuple[tuple[Send, ...], ...]
-    room_keys: tuple[Send, ...]
+    messages: Mapping[str, dict[str, Any]]
+    to: str = RECIPIENT
 
 
 @attrs.frozen
 class Traffic:
-    """All that is sent, and the recipient's device that it is for."""
+    """All that is sent.
 
-    rounds: tuple[Round, ...]
+    Attributes:
+        stages: One after the other. The lanes of one are sent at the same time, the
+            requests of a lane in order.
+        recipient: The device that is away.
+    """
+
+    stages: Sequence[Sequence[Sequence[Send]]]
     recipient: OlmDevice
 
     @property
-    def notices(self) -> list[Send]:
-        return [send for each in self.rounds for lane in each.lanes for send in lane]
+    def sends(self) -> list[Send]:
+        return [send for stage in self.stages for lane in stage for send in lane]
 
     @property
     def room_keys(self) -> list[Send]:
-        return [send for each in self.rounds for send in each.room_keys]
+        return [send for send in self.sends if send.message_type == ENCRYPTED]
 
 
 def user_id(localpart: str) -> str:
@@ -105,38 +104,35 @@ def make_traffic() -> Traffic:
     sessions = {
         name: devices[name].establish(recipient) for name in (*FRIENDS, REARMED)
     }
+    stages: list[list[list[Send]]] = []
     # Each round's share of all notices; the shares add up.
     ends = [NOTICES * number // ROUNDS for number in range(ROUNDS + 1)]
-    rounds = tuple(
-        _round(number, ends[number + 1] - ends[number], sources, sessions, rng)
-        for number in range(ROUNDS)
-    )
-    return Traffic(rounds, recipient)
+    for number in range(ROUNDS):
+        counts = _share(ends[number + 1] - ends[number], len(sources), rng)
+        stages.append(
+            [
+                [*itertools.islice(source, count)]
+                for source, count in zip(sources, counts)
+            ]
+        )
+        # Its next notice is news; the storm of the others is not.
+        has_session = number % REARMED_EVERY == REARMED_EVERY - 1
+        senders = (*FRIENDS, REARMED) if has_session else FRIENDS
+        stages.append([[room_key(name, sessions[name], rng) for name in senders]])
+    return Traffic(stages, recipient)
 
 
-def _round(
-    number: int,
-    notices: int,
-    sources: Sequence[Iterator[Send]],
-    sessions: Mapping[str, OlmSession],
-    rng: random.Random,
-) -> Round:
-    lanes = tuple(
-        tuple(itertools.islice(source, count))
-        for source, count in zip(sources, _share(notices, len(sources), rng))
-    )
-    # Its next notice is news; the storm of the others is not.
-    has_session = number % REARMED_EVERY == REARMED_EVERY - 1
-    senders = (*FRIENDS, REARMED) if has_session else FRIENDS
-    keys = tuple(room_key(name, sessions[name], rng) for name in senders)
-    return Round(lanes, keys)
+def _share(total: int, senders: int, rng: random.Random) -> tuple[int, ...]:
+    """Split a number among senders, unevenly, with at least one each."""
+    cuts = sorted(rng.sample(range(1, total), senders - 1))
+    return tuple(end - start for start, end in zip([0, *cuts], [*cuts, total]))
 
 
 def _sources(
     devices: Mapping[str, OlmDevice], rng: random.Random
 ) -> list[Iterator[Send]]:
     def repeated(name: str, to: str = AWAY) -> Iterator[Send]:
-        return itertools.repeat(Send(name, WITHHELD, to, devices[name].notice()))
+        return itertools.repeat(Send(name, WITHHELD, {to: devices[name].notice()}))
 
     return [
         repeated(REPEATS),
@@ -148,25 +144,18 @@ def _sources(
     ]
 
 
-def _share(total: int, senders: int, rng: random.Random) -> tuple[int, ...]:
-    """Split a number among senders, unevenly, with at least one each."""
-    cuts = sorted(rng.sample(range(1, total), senders - 1))
-    return tuple(end - start for start, end in zip([0, *cuts], [*cuts, total]))
-
-
 def _loses_keys(device: OlmDevice) -> Iterator[Send]:
     while True:
         # A lost crypto store is a new account on the same device.
         notice = OlmDevice(device.user_id, device.device_id).notice()
         for _ in range(PER_KEY):
-            yield Send(LOSES_KEYS, WITHHELD, AWAY, notice)
+            yield Send(LOSES_KEYS, WITHHELD, {AWAY: notice})
 
 
 def _per_session(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
     while True:
-        room_id = f"!room{rng.randrange(ROOMS):02}:{SERVER_NAME}"
-        notice = device.notice(room_id=room_id, session_id=GroupSession().session_id)
-        yield Send(PER_SESSION, WITHHELD, AWAY, notice)
+        scope = {"room_id": _room(rng), "session_id": GroupSession().session_id}
+        yield Send(PER_SESSION, WITHHELD, {AWAY: device.notice(**scope)})
 
 
 def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
@@ -175,7 +164,7 @@ def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
         for message_type in (WITHHELD, OLDER_WITHHELD):
             msgid = f"{rng.getrandbits(128):032x}"
             notice = device.notice(from_device=None, **{"org.matrix.msgid": msgid})
-            yield Send(LEGACY, message_type, AWAY, notice)
+            yield Send(LEGACY, message_type, {AWAY: notice})
 
 
 def room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
@@ -184,11 +173,15 @@ def room_key(sender: str, session: OlmSession, rng: random.Random) -> Send:
         "type": "m.room_key",
         "content": {
             "algorithm": MEGOLM,
-            "room_id": f"!room{rng.randrange(ROOMS):02}:{SERVER_NAME}",
+            "room_id": _room(rng),
             "session_id": megolm.session_id,
             "session_key": megolm.session_key.to_base64(),
         },
         "sender": session.sender.user_id,
         "recipient": session.recipient.user_id,
     }
-    return Send(sender, ENCRYPTED, AWAY, session.encrypt(json.dumps(payload)))
+    return Send(sender, ENCRYPTED, {AWAY: session.encrypt(json.dumps(payload))})
+
+
+def _room(rng: random.Random) -> str:
+    return f"!room{rng.randrange(ROOMS):02}:{SERVER_NAME}"

@@ -3,4 +3,4 @@
 import pytest
 
 # So that a failure in there shows what was seen; before anything imports it.
-pytest.register_assert_rewrite("tests.harness.polling")
+pytest.register_assert_rewrite("tests.harness.waiting")

@@ -8,10 +8,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from tests.harness.browsers.chromium import Chromium
-from tests.harness.homeservers.homeserver import RUNNING, Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import (
+from tests.harness.browser import Chromium
+from tests.harness.reactor import async_fixture, async_yield_fixture
+from tests.harness.servers.homeserver import RUNNING, Homeserver
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import (
     NewDatabase,
     Shelf,
     Stage,
@@ -19,12 +20,11 @@ from tests.harness.homeservers.stage import (
     sqlite,
     two_on,
 )
-from tests.harness.reactor import async_fixture, async_yield_fixture
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.servers.postgres import PostgresServer
 
 
 # For what depends on the database; statements have tests of their own on both.

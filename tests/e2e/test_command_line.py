@@ -17,17 +17,7 @@ from synapse_withheld import __version__
 from synapse_withheld.cli.__main__ import commands
 from synapse_withheld.synapse_internals import synapse_version
 from tests.e2e.test_docs import OWN
-from tests.harness.clients.messages import (
-    ENCRYPTED,
-    make_key,
-    make_notice,
-    make_olm_lookalike,
-)
-from tests.harness.databases.mailbox import rows_of
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, send
-from tests.harness.polling import PATIENCE_S
-from tests.harness.processes.commands import (
+from tests.harness.commands import (
     METRICS,
     Example,
     address_of,
@@ -36,7 +26,11 @@ from tests.harness.processes.commands import (
     examples,
     in_shell,
 )
+from tests.harness.messages import ENCRYPTED, make_key, make_notice, make_olm_lookalike
 from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.servers.homeserver import Homeserver, rows_of
+from tests.harness.servers.stage import Stage, send
+from tests.harness.waiting import PATIENCE_S
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
 # As the page names it.

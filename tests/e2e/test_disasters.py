@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Callable
 import attrs
 import pytest
 
-from tests.harness.clients.persistent import (
+from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.samples import failures
+from tests.harness.senders import (
     Persistent,
     notices_from,
     numbers_from,
     storm,
 )
-from tests.harness.databases.mailbox import mailbox
-from tests.harness.homeservers.stage import Stage, new_name
-from tests.harness.metrics.samples import failures
-from tests.harness.modules.disasters import POINTS, Disasters
-from tests.harness.polling import eventually, pause, until
-from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.servers.faults import POINTS, Disasters
+from tests.harness.servers.homeserver import mailbox
+from tests.harness.servers.stage import Stage, new_name
+from tests.harness.waiting import eventually, pause, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.databases.postgres import PostgresServer
-    from tests.harness.homeservers.homeserver import Homeserver
+    from tests.harness.servers.homeserver import Homeserver
+    from tests.harness.servers.postgres import PostgresServer
 
 SENDERS, MESSAGES = 3, 45
 # Of what happens in memory alone, one of each step is enough. While it is "storing",

@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from synapse_withheld.config import Config, parse
-from tests.harness.metrics.dashboards import RULES
-from tests.harness.processes.commands import blocks, in_shell, shell_lines
-from tests.harness.processes.programs import program
+from tests.harness.commands import blocks, in_shell, program, shell_lines
+from tests.harness.dashboards import RULES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,28 +9,21 @@ import attrs
 import pytest
 
 from tests.e2e.conftest import on_postgres
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
-from tests.harness.clients.outward import Outward, outward_from
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import (
+from tests.harness.messages import PLAIN, WITHHELD, make_key
+from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
+from tests.harness.senders import Outward, outward_from
+from tests.harness.servers.faults import OURS, Faults
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import (
     Stage,
     Two,
     everything_tidied,
     nothing_to_do,
     two_on,
 )
-from tests.harness.metrics.samples import (
-    ACTIVE,
-    DECISIONS,
-    FAILURES,
-    failures,
-    total,
-)
-from tests.harness.modules.faults import OURS, Faults
-from tests.harness.polling import eventually, pause, until
-from tests.harness.reactor import async_yield_fixture, in_reactor
-from tests.harness.together import together
+from tests.harness.waiting import eventually, pause, together, until
 
 MOST_REST_S = 2.0
 PEOPLE, ROUNDS = 3, 4

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, AsyncIterator, Callable
 
 import attrs
 
-from tests.demo.federation.checks import check
-from tests.demo.federation.servers import cross, quartet
-from tests.demo.federation.traffic import make_crossing
-from tests.demo.output.progress import Progress
+from tests.demo.federation import federate
+from tests.demo.output import Progress
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,
@@ -22,14 +19,13 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.clients.outward import Outward, outward_from
-from tests.harness.databases.mailbox import stream_ids
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import NewDatabase, Two, everything_tidied
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.senders import Outward, outward_from
+from tests.harness.servers.homeserver import Homeserver, stream_ids
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import Two, everything_tidied
+from tests.harness.waiting import eventually
 
 
 @attrs.frozen
@@ -200,15 +196,11 @@ async def test_after_a_crash_the_newest_stays(outward: Outward) -> None:
     assert outward.outbox() == expected
 
 
-# More than Synapse puts into one transaction.
-CROSSING = make_crossing(rounds=14)
-
-
 @in_reactor
 async def test_of_two_servers_with_the_module_each_gets_what_the_model_says(
-    new_directory: Callable[[], Path], new_database: NewDatabase
+    new_directory: Callable[[], Path],
 ) -> None:
     """On either, both or none; every other message byte for byte as without it."""
-    async with quartet(new_directory(), new_database) as four:
-        outcomes = await cross(four, CROSSING, Progress(io.StringIO()))
-    assert [each.verdict for each in check(CROSSING, outcomes) if not each.holds] == []
+    async with federate(new_directory(), Progress()) as outcome:
+        failed = [each.verdict for each in outcome.checks if not each.holds]
+    assert failed == []

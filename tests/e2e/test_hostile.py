@@ -8,18 +8,19 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable
 
 from tests.e2e.conftest import on_postgres
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import (
+from tests.harness.client import Client
+from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.databases.mailbox import stream_ids
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import (
+from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import DECISIONS, failures, total
+from tests.harness.servers.homeserver import Homeserver, stream_ids
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import (
     Stage,
     everything_tidied,
     new_name,
@@ -27,10 +28,7 @@ from tests.harness.homeservers.stage import (
     send,
     two_on,
 )
-from tests.harness.metrics.samples import DECISIONS, failures, total
-from tests.harness.polling import eventually, pause
-from tests.harness.reactor import async_fixture, in_reactor
-from tests.harness.together import together
+from tests.harness.waiting import eventually, pause, together
 
 # How many notices an honest sender repeats, and how many of them collapse at least.
 REPEATED, COLLAPSE = 12, 8

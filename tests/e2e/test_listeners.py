@@ -23,13 +23,12 @@ import yaml
 
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.homeserver.token import TOKEN
-from tests.harness.clients.matrix import Client
-from tests.harness.homeservers.certificate import self_signed
-from tests.harness.homeservers.homeserver import READY_WITHIN_S, Homeserver
-from tests.harness.homeservers.settings import free
-from tests.harness.homeservers.stage import Stage, two_on
-from tests.harness.processes.process import Process, ready
+from tests.harness.client import Client
+from tests.harness.process import Process, ready
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.servers.homeserver import READY_WITHIN_S, Homeserver
+from tests.harness.servers.settings import free, self_signed
+from tests.harness.servers.stage import Stage, two_on
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SYNAPSE = ("-m", "synapse.app.homeserver")

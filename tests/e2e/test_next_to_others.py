@@ -9,13 +9,13 @@ from typing import Any, Dict
 
 import pytest
 
-from tests.harness.clients.messages import PLAIN, WITHHELD, make_key
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import MODULE, Site, Stage, Two
-from tests.harness.metrics.samples import counted, failures
-from tests.harness.modules.neighbour import LOCAL, ROWS, Neighbour
-from tests.harness.polling import eventually
+from tests.harness.messages import PLAIN, WITHHELD, make_key
 from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.samples import counted, failures
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.neighbour import LOCAL, ROWS, Neighbour
+from tests.harness.servers.stage import MODULE, Site, Stage, Two
+from tests.harness.waiting import eventually
 
 # Between our wrappers of a method and of the one that writes rows, or outside both.
 BETWEEN = [("before", LOCAL), ("after", ROWS)]

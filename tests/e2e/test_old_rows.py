@@ -7,24 +7,22 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from tests.e2e.conftest import on_both_databases
 from tests.e2e.test_sweep import sweep
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import PLAIN, WITHHELD
-from tests.harness.databases.backlog import text_of
-from tests.harness.databases.mailbox import mailbox, mailbox_of, rows_of, stream_ids
-from tests.harness.homeservers.federating import federating
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.homeservers.stage import (
-    Stage,
-    Two,
-    log_in,
-    new_name,
-    send,
-    two_on,
-)
-from tests.harness.metrics.samples import counted, failures
-from tests.harness.polling import eventually
+from tests.harness.backlog import text_of
+from tests.harness.client import Client
+from tests.harness.messages import PLAIN, WITHHELD
 from tests.harness.reactor import in_reactor
-from tests.harness.together import together
+from tests.harness.samples import counted, failures
+from tests.harness.servers.homeserver import (
+    Homeserver,
+    federating,
+    mailbox,
+    mailbox_of,
+    rows_of,
+    running,
+    stream_ids,
+)
+from tests.harness.servers.stage import Stage, Two, log_in, new_name, send, two_on
+from tests.harness.waiting import eventually, together
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,7 @@ import pytest
 from synapse_withheld.version import VERSION
 from tests.compat.environments import OLDEST, environment, packages_of
 from tests.e2e.test_docs import DEBIAN, PIP
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.packages import (
+from tests.harness.commands import (
     OWN_PACKAGES,
     Built,
     build,
@@ -23,6 +22,7 @@ from tests.harness.packages import (
     where,
 )
 from tests.harness.reactor import in_reactor
+from tests.harness.servers.homeserver import Homeserver, running
 
 ROOT = Path(__file__).parents[2]
 NAME = f"synapse_withheld-{VERSION}"

@@ -9,9 +9,9 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.test_pages import PATH, Site
-from tests.harness.browsers.chromium import DESKTOP, Chromium, show, wait
-from tests.harness.homeservers.stage import Stage, new_name, send, two_on
+from tests.harness.browser import DESKTOP, Chromium, show, wait
 from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.servers.stage import Stage, new_name, send, two_on
 
 # Names that would be run, if they were ever taken for HTML.
 HOSTILE = '<img src=x onerror="document.title=1">'

@@ -10,15 +10,19 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
-from tests.harness.browsers.chromium import (
+from tests.harness.browser import (
     DESKTOP,
+    HANGS,
+    NOW_TS,
     PHONE,
     Chromium,
+    PageServer,
     is_read,
     show,
+    status,
+    top,
     wait,
 )
-from tests.harness.browsers.page_server import HANGS, NOW_TS, PageServer, status, top
 
 BOTH = ["v1/status", "v1/top?limit=10"]
 TOKEN = "syt_token"  # noqa: S105 of nobody

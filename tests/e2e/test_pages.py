@@ -18,14 +18,14 @@ from openapi_spec_validator import validate
 from twisted.internet.threads import deferToThread
 
 from synapse_withheld import __version__
-from tests.harness.clients.matrix import Client
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.introspection import Introspection
-from tests.harness.homeservers.stage import Stage, Two, two_on
-from tests.harness.metrics.samples import total
-from tests.harness.polling import until
-from tests.harness.processes.commands import command_line
+from tests.harness.client import Client
+from tests.harness.commands import command_line
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.samples import total
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.listening import Introspection
+from tests.harness.servers.stage import Stage, Two, two_on
+from tests.harness.waiting import until
 
 PATH = "/_synapse/client/withheld/"
 INVENTED = "syt_invented"  # an access token that nobody has

@@ -11,17 +11,17 @@ import attrs
 import pytest
 
 from synapse_withheld.operators.series import SERVER_NAME_LABEL
-from tests.harness.clients.messages import ENCRYPTED, make_key, make_olm_lookalike
-from tests.harness.clients.outward import Outward, outward_from
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.settings import SERVER_NAME
-from tests.harness.homeservers.stage import Stage, Two, two_on
-from tests.harness.metrics import dashboards
-from tests.harness.metrics.prometheus import Prometheus, promtool
-from tests.harness.metrics.samples import DECISIONS, TIDIED, total
-from tests.harness.polling import until
-from tests.harness.processes.programs import program
+from tests.harness import dashboards
+from tests.harness.commands import program
+from tests.harness.messages import ENCRYPTED, make_key, make_olm_lookalike
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.samples import DECISIONS, TIDIED, total
+from tests.harness.senders import Outward, outward_from
+from tests.harness.servers.prometheus import Prometheus, promtool
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.settings import SERVER_NAME
+from tests.harness.servers.stage import Stage, Two, two_on
+from tests.harness.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,20 +9,14 @@ from typing import AsyncIterator
 import attrs
 import pytest
 
-from tests.harness.clients.messages import PLAIN, WITHHELD
-from tests.harness.clients.olm import OlmDevice
-from tests.harness.clients.readers import (
-    DEHYDRATED,
-    Messages,
-    SlidingSync,
-    dehydrated,
-)
-from tests.harness.homeservers.bridge import Bridge
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import Stage, Two
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
+from tests.harness.client import DEHYDRATED, Messages, SlidingSync, dehydrated
+from tests.harness.messages import PLAIN, WITHHELD, OlmDevice
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.listening import Bridge
+from tests.harness.servers.stage import Stage, Two
+from tests.harness.waiting import eventually
 
 DEVICE = "DEHYDRATED"
 

@@ -11,11 +11,11 @@ import pytest
 import treq
 from twisted.web.http_headers import Headers
 
-from tests.harness.homeservers.listening import Listener
-from tests.harness.homeservers.settings import LOOPBACK, free
-from tests.harness.processes.process import Process, ready, tail
-from tests.harness.processes.programs import program
+from tests.harness.commands import program
+from tests.harness.process import Process, ready, tail
 from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.servers.listening import Listener
+from tests.harness.servers.settings import LOOPBACK, free
 
 # Or the whole file is skipped.
 program("nginx")

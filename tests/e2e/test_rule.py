@@ -9,7 +9,7 @@ from typing import Any, Dict, Sequence, Tuple
 import pytest
 
 from tests.e2e.conftest import SWITCHED, on_both_databases
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,
@@ -17,7 +17,9 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.homeservers.stage import (
+from tests.harness.reactor import in_reactor
+from tests.harness.samples import counted
+from tests.harness.servers.stage import (
     NewDatabase,
     Shelf,
     Stage,
@@ -26,9 +28,7 @@ from tests.harness.homeservers.stage import (
     send,
     two_on,
 )
-from tests.harness.metrics.samples import counted
-from tests.harness.polling import eventually
-from tests.harness.reactor import in_reactor
+from tests.harness.waiting import eventually
 
 KEY, OTHER_KEY = make_key("of the device"), make_key("of another device")
 

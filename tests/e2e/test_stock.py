@@ -6,7 +6,7 @@ import re
 from typing import Any, Iterator, Tuple
 
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,
@@ -14,11 +14,13 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.databases.mailbox import mailbox_of, stored
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.settings import write_log_config
-from tests.harness.homeservers.stage import (
+from tests.harness.reactor import in_reactor
+from tests.harness.samples import DECISIONS, TIDIED, failures, total
+from tests.harness.servers.homeserver import Homeserver, mailbox_of, stored
+from tests.harness.servers.neighbour import FROM_REMOTE, Neighbour
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.settings import write_log_config
+from tests.harness.servers.stage import (
     MODULE,
     NewDatabase,
     Stage,
@@ -29,11 +31,7 @@ from tests.harness.homeservers.stage import (
     sqlite,
     two_on,
 )
-from tests.harness.metrics.samples import DECISIONS, TIDIED, failures, total
-from tests.harness.modules.neighbour import FROM_REMOTE, Neighbour
-from tests.harness.polling import eventually
-from tests.harness.reactor import in_reactor
-from tests.harness.together import together
+from tests.harness.waiting import eventually, together
 
 KEY = make_key("beside stock")
 ODD = {"ü\u2028": [1.5, None, True, {"z": 1, "a": {}}], "": "\n\x7f", "n": 2**53}

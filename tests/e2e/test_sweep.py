@@ -11,26 +11,20 @@ from typing import Any
 
 from synapse_withheld.sweep.walk import Options
 from tests.e2e.conftest import on_both_databases
-from tests.harness.clients.messages import (
+from tests.harness.backlog import Table, must_stay
+from tests.harness.commands import command_line
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     make_key,
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.databases.backlog import Table, must_stay
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.stage import (
-    Site,
-    Stage,
-    Two,
-    everything_tidied,
-    two_on,
-)
-from tests.harness.metrics.samples import failures, total
-from tests.harness.polling import eventually, until
-from tests.harness.processes.commands import command_line
 from tests.harness.reactor import in_reactor
+from tests.harness.samples import failures, total
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.stage import Site, Stage, Two, everything_tidied, two_on
+from tests.harness.waiting import eventually, until
 
 DEVICES = 3
 COPIES = 10

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 import pytest
 from twisted.internet.threads import deferToThread
 
-from tests.harness.clients.matrix import MatrixError
-from tests.harness.clients.messages import (
+from tests.harness.client import MatrixError
+from tests.harness.commands import in_shell, program, shell_lines
+from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,
@@ -19,15 +20,12 @@ from tests.harness.clients.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.clients.persistent import (
-    Persistent,
-    notices_from,
-    numbers_from,
-    storm,
-)
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.homeservers.stage import Two, new_name, two_on
-from tests.harness.homeservers.workers import (
+from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.samples import ACTIVE, DECISIONS, total
+from tests.harness.senders import Persistent, notices_from, numbers_from, storm
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import Two, new_name, two_on
+from tests.harness.servers.workers import (
     PAGE,
     RECEIVER,
     SHARED,
@@ -37,16 +35,12 @@ from tests.harness.homeservers.workers import (
     Deployment,
     module_metrics,
 )
-from tests.harness.metrics.samples import ACTIVE, DECISIONS, total
-from tests.harness.polling import eventually, pause, until
-from tests.harness.processes.commands import in_shell, shell_lines
-from tests.harness.processes.programs import program
-from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.waiting import eventually, pause, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.harness.databases.postgres import PostgresServer
+    from tests.harness.servers.postgres import PostgresServer
 
 # Or the whole file is skipped.
 program("redis-server")

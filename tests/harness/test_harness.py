@@ -14,11 +14,11 @@ from jsonschema import Draft202012Validator
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from tests.harness import polling
-from tests.harness.browsers.page_server import status, top
-from tests.harness.processes.programs import PACKAGES, program
+from tests.harness import waiting
+from tests.harness.browser import status, top
+from tests.harness.commands import PACKAGES, program
 from tests.harness.reactor import in_reactor
-from tests.harness.together import cancellable, together
+from tests.harness.waiting import cancellable, together
 
 ROOT = Path(__file__).parents[2]
 OPENAPI = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
@@ -37,15 +37,15 @@ WAITS = """
 async def test_what_never_becomes_true_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(polling, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(waiting, "PATIENCE_S", 0.1)
     with pytest.raises(AssertionError):
-        await polling.eventually(lambda: 1, 2)
+        await waiting.eventually(lambda: 1, 2)
 
     async def look() -> int:
         return 5
 
     with pytest.raises(AssertionError, match="5"):
-        await polling.until(look, lambda _: False)
+        await waiting.until(look, lambda _: False)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -112,8 +112,8 @@ def test_what_runs_ends_with_its_code_and_cleans_up_if_it_is_interrupted(
     program = (
         "import sys\n"
         "from twisted.internet.defer import Deferred\n"
-        "from tests.harness.polling import pause\n"
-        "from tests.harness.running import run\n"
+        "from tests.harness.waiting import pause\n"
+        "from tests.harness.waiting import run\n"
         f"async def main():\n{body}\nsys.exit(run(main))"
     )
     with subprocess.Popen(  # noqa: S603 our own command

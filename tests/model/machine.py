@@ -19,12 +19,7 @@ from hypothesis.stateful import (
 )
 from twisted.internet.defer import ensureDeferred
 
-from tests.harness.clients.messages import (
-    ENCRYPTED,
-    WITHHELD,
-    make_notice,
-    make_olm_lookalike,
-)
+from tests.harness.messages import ENCRYPTED, WITHHELD, make_notice, make_olm_lookalike
 from tests.model.batch import Batch, Said
 from tests.model.messages import Message, keys, notices, others, scopes
 from tests.model.play import ABROAD, RECIPIENT, Play

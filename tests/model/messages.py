@@ -6,7 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     MEGOLM,
     OLDER_WITHHELD,

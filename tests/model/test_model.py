@@ -7,7 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis.stateful import initialize, rule
 
-from tests.harness.clients.messages import WITHHELD, make_notice
+from tests.harness.messages import WITHHELD, make_notice
 from tests.model.door import LostError
 from tests.model.machine import (
     DEVICES,

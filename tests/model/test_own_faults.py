@@ -1,4 +1,4 @@
-"""Whatever of the module raises, messages are stored, in order, and the rest goes on."""
+"""Whatever of the module raises, messages are stored, in order, and it goes on."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Any, List, Tuple
 
 import matplotlib as mpl
 
-from tests.harness.metrics import dashboards
-from tests.harness.metrics.prometheus import Prometheus
+from tests.harness import dashboards
+from tests.harness.servers.prometheus import Prometheus
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

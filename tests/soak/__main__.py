@@ -16,11 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import Iterable
 
-from tests.harness.databases.postgres import PostgresServer
-from tests.harness.homeservers.stage import nothing_to_do
-from tests.harness.polling import pause
-from tests.harness.running import run
-from tests.harness.together import together
+from tests.harness.servers.postgres import PostgresServer
+from tests.harness.servers.stage import nothing_to_do
+from tests.harness.waiting import pause, run, together
 from tests.soak.comparing import Comparison
 from tests.soak.ending import finish, rows
 from tests.soak.faults import Faults

@@ -13,7 +13,7 @@ from typing import Any, Hashable, Iterable
 
 import attrs
 
-from tests.harness.clients.messages import ENCRYPTED
+from tests.harness.messages import ENCRYPTED
 from tests.model.client import SECRET_REQUEST, TIMEOUT_MS
 from tests.model.redundancy import (
     REQUESTS,

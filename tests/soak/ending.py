@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import make_message
-from tests.harness.polling import pause
+from tests.harness.client import Client
+from tests.harness.messages import make_message
+from tests.harness.waiting import pause
 from tests.soak.history import END, History
 from tests.soak.lane import Lane
 from tests.soak.patience import TRY_AGAIN_S, TRY_FOR_S

@@ -10,7 +10,7 @@ from typing import Awaitable, Callable, Iterator
 import attrs
 from twisted.internet.threads import deferToThread
 
-from tests.harness.databases.postgres import PostgresServer
+from tests.harness.servers.postgres import PostgresServer
 from tests.soak.lane import Lane
 
 Fault = Callable[[], Awaitable[object]]

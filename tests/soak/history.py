@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import attrs
 
-from tests.harness.clients.messages import OLDER_WITHHELD
+from tests.harness.messages import OLDER_WITHHELD
 from tests.model.client import WITHHELD, Client
 from tests.soak.people import number_of
 

@@ -9,14 +9,17 @@ from typing import Any
 import attrs
 from twisted.internet.defer import DeferredLock
 
-from tests.harness.clients.matrix import Client, MatrixError
-from tests.harness.clients.readers import DEHYDRATED, SlidingSync, dehydrated
-from tests.harness.databases.mailbox import mailbox_of
-from tests.harness.homeservers.bridge import Bridge
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.polling import become
-from tests.harness.together import together
+from tests.harness.client import (
+    DEHYDRATED,
+    Client,
+    MatrixError,
+    SlidingSync,
+    dehydrated,
+)
+from tests.harness.servers.homeserver import Homeserver, mailbox_of
+from tests.harness.servers.listening import Bridge
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.waiting import become, together
 from tests.soak.history import History, Messages
 from tests.soak.patience import Patience
 from tests.soak.people import OTHER_SERVER, Device, Reads, User

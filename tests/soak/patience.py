@@ -10,8 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
-from tests.harness.polling import pause
-from tests.harness.together import cancellable
+from tests.harness.waiting import cancellable, pause
 
 T = TypeVar("T")
 

@@ -7,10 +7,15 @@ from typing import Any
 
 import attrs
 
-from tests.harness.clients.messages import MEGOLM, OLDER_WITHHELD, WITHHELD
-from tests.harness.clients.olm import OlmDevice, OlmSession
-from tests.harness.homeservers.bridge import ID as BRIDGE
-from tests.harness.homeservers.settings import SERVER_NAME
+from tests.harness.messages import (
+    MEGOLM,
+    OLDER_WITHHELD,
+    WITHHELD,
+    OlmDevice,
+    OlmSession,
+)
+from tests.harness.servers.listening import BRIDGE
+from tests.harness.servers.settings import SERVER_NAME
 from tests.model.client import TRACING
 
 # The other server's name in the life; each homeserver has another one of its own.

@@ -6,8 +6,7 @@ from typing import Any, Callable
 
 import attrs
 
-from tests.harness.clients.matrix import Client, MatrixError
-from tests.harness.clients.readers import DEHYDRATED, SlidingSync
+from tests.harness.client import DEHYDRATED, Client, MatrixError, SlidingSync
 from tests.soak.history import Messages
 
 PAGE = 100

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import attrs
 
-from tests.harness.homeservers.homeserver import Homeserver
-from tests.harness.metrics.samples import FAILURES, HOUSEKEEPING, total
+from tests.harness.samples import FAILURES, HOUSEKEEPING, total
+from tests.harness.servers.homeserver import Homeserver
 
 # A transaction that has been open for so long has been forgotten.
 OPEN_FOR_S = 5

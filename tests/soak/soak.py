@@ -9,8 +9,7 @@ import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from tests.harness.polling import pause
-from tests.harness.together import together
+from tests.harness.waiting import pause, together
 from tests.soak.faults import Faults
 from tests.soak.lane import Lane
 from tests.soak.life import Life, Step

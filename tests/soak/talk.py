@@ -8,7 +8,7 @@ from typing import Any, Callable
 
 import attrs
 
-from tests.harness.clients.messages import ENCRYPTED, OLDER_WITHHELD, PLAIN
+from tests.harness.messages import ENCRYPTED, OLDER_WITHHELD, PLAIN
 from tests.model.client import KEY_REQUEST, SECRET_REQUEST
 from tests.soak.people import ROOMS, Device, Sends, User
 

@@ -6,7 +6,7 @@ from typing import Any, Callable, cast
 
 import pytest
 
-from tests.harness.clients.messages import ENCRYPTED, PLAIN, WITHHELD, make_message
+from tests.harness.messages import ENCRYPTED, PLAIN, WITHHELD, make_message
 from tests.model.client import TRACING
 from tests.soak.comparing import Comparison
 from tests.soak.history import History

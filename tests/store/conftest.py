@@ -14,7 +14,7 @@ from synapse_withheld.cli.shared.walking import database as walking
 from synapse_withheld.database.sql import marks
 from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.mailbox import MailboxKey
-from tests.harness.clients.messages import WITHHELD
+from tests.harness.messages import WITHHELD
 
 # Of this server, whose messages are in mailboxes.
 R: MailboxKey = ("@r:hs", "R")

@@ -31,7 +31,7 @@ from synapse_withheld.database.survey import (
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.sweep.survey import Survey
 from synapse_withheld.sweep.walk import Options
-from tests.harness.databases.backlog import Table, notice, other
+from tests.harness.backlog import Table, notice, other
 from tests.store.conftest import (
     NAMESAKE,
     REMOTE,

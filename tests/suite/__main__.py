@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from synapse_withheld.synapse_internals import synapse_version
-from tests.harness.databases.postgres import PostgresServer
+from tests.harness.servers.postgres import PostgresServer
 
 HERE = Path(__file__).parent
 # What has to do with to-device messages, and with those who carry or read them.

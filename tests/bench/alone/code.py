@@ -17,7 +17,7 @@ from tests.bench.alone.inbox import module_before
 from tests.bench.instruments.people import SENDER_KEY, content
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import (
+from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
     WITHHELD,

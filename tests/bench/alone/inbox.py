@@ -14,7 +14,7 @@ from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.wiring import wire
-from tests.harness.clients.messages import make_key, make_message, make_notice
+from tests.harness.messages import make_key, make_message, make_notice
 
 
 class Inbox(Mailboxes):

@@ -17,7 +17,7 @@ from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import WITHHELD
+from tests.harness.messages import WITHHELD
 
 TYPICAL = 10
 MOST_BYTES = 500

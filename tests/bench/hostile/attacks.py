@@ -11,9 +11,9 @@ from synapse_withheld.delivery.sorting import MOST_SORTED
 from tests.bench.instruments.lanes import Lane
 from tests.bench.instruments.people import SENDER_DEVICE, SENDER_KEY, content
 from tests.bench.sizes import Sizes
-from tests.harness.clients.matrix import Client
-from tests.harness.clients.messages import ENCRYPTED, WITHHELD, make_notice
-from tests.harness.homeservers.remote import RemoteServer
+from tests.harness.client import Client
+from tests.harness.messages import ENCRYPTED, WITHHELD, make_notice
+from tests.harness.servers.remote import RemoteServer
 
 OK = 200
 

@@ -19,9 +19,9 @@ from tests.bench.instruments.lanes import Lane, Lanes, on_both_databases
 from tests.bench.instruments.taken import ENDS_WITHIN_S, become_quiet, cpu_s
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
-from tests.harness.homeservers.remote import RemoteServer
-from tests.harness.polling import pause
-from tests.harness.processes.process import Process
+from tests.harness.process import Process
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.waiting import pause
 
 VERSIONS = "/_matrix/client/versions"
 

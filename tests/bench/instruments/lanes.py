@@ -10,12 +10,12 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Tuple
 import attrs
 
 from tests.bench.report import Findings
-from tests.harness.clients.matrix import Client
-from tests.harness.databases.postgres import PostgresServer
-from tests.harness.homeservers.homeserver import Homeserver, running
-from tests.harness.metrics.samples import HOUSEKEEPING
-from tests.harness.polling import pause
+from tests.harness.client import Client
 from tests.harness.rules import EVERY_RULE
+from tests.harness.samples import HOUSEKEEPING
+from tests.harness.servers.homeserver import Homeserver, running
+from tests.harness.servers.postgres import PostgresServer
+from tests.harness.waiting import pause
 
 STOCK, MODULE = "stock", "module"
 

@@ -8,8 +8,8 @@ from typing import Any, Iterable
 import attrs
 
 from tests.bench.instruments.lanes import Lane
-from tests.harness.clients.matrix import Client, MatrixError
-from tests.harness.clients.messages import (
+from tests.harness.client import Client, MatrixError
+from tests.harness.messages import (
     ENCRYPTED,
     WITHHELD,
     make_key,

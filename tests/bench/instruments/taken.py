@@ -9,8 +9,8 @@ import attrs
 
 from tests.bench.instruments.lanes import Lane
 from tests.bench.instruments.probe import clock_of
-from tests.harness.metrics.samples import total
-from tests.harness.polling import pause
+from tests.harness.samples import total
+from tests.harness.waiting import pause
 
 # What is done after the answer (deleting superseded rows, waking readers) is done
 # within so many seconds.

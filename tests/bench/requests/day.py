@@ -21,8 +21,8 @@ from tests.bench.instruments.people import People
 from tests.bench.instruments.taken import Taken
 from tests.bench.report import Findings, Table
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import WITHHELD, make_key
-from tests.harness.databases.backlog import notice
+from tests.harness.backlog import notice
+from tests.harness.messages import WITHHELD, make_key
 
 SCALE = 1000  # simulated is one in so many
 

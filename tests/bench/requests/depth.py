@@ -15,8 +15,8 @@ from tests.bench.instruments.people import People
 from tests.bench.instruments.taken import Taken
 from tests.bench.report import Findings, Table, Target
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import WITHHELD
-from tests.harness.databases.backlog import other
+from tests.harness.backlog import other
+from tests.harness.messages import WITHHELD
 
 NOTICES = 40
 

@@ -10,7 +10,7 @@ from tests.bench.instruments.people import AWAY, People
 from tests.bench.instruments.taken import Taken
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import ENCRYPTED, PLAIN, WITHHELD
+from tests.harness.messages import ENCRYPTED, PLAIN, WITHHELD
 
 # Many are as many as a client tells with one request.
 KINDS = tuple((kind, many) for kind in (ENCRYPTED, PLAIN) for many in (1, 250))

@@ -19,7 +19,7 @@ from tests.bench.instruments.people import People
 from tests.bench.instruments.taken import Taken
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
-from tests.harness.clients.messages import WITHHELD
+from tests.harness.messages import WITHHELD
 
 CONNECTIONS = (1, 8, 32)
 

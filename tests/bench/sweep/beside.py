@@ -8,8 +8,8 @@ from statistics import median, quantiles
 from tests.bench.report import Findings, Table, Target, ratio
 from tests.bench.sizes import Sizes
 from tests.bench.sweep.place import Place
-from tests.harness.clients.matrix import Client
-from tests.harness.polling import eventually
+from tests.harness.client import Client
+from tests.harness.waiting import eventually
 
 SYNCS = 200
 

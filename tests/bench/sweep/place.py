@@ -14,9 +14,9 @@ from typing import Any, AsyncIterator, Awaitable, Callable, Iterator
 import attrs
 
 from tests.bench.report import Target
-from tests.harness.databases.backlog import notice, other
-from tests.harness.databases.postgres import PostgresServer
-from tests.harness.homeservers.homeserver import Homeserver
+from tests.harness.backlog import notice, other
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.postgres import PostgresServer
 
 MAILBOX = 1000  # rows
 # At most so much more memory for any number of rows.

@@ -26,7 +26,7 @@ from synapse_withheld.cli.shared.homeserver.metrics_page import (
     as_metrics,
     parse,
 )
-from tests.harness.homeservers.certificate import self_signed
+from tests.harness.servers.settings import self_signed
 from tests.unit.cli.conftest import Run
 
 

@@ -15,12 +15,7 @@ from synapse_withheld.cli.shared.explaining.messages import (
     read_json,
     understood,
 )
-from tests.harness.clients.messages import (
-    WITHHELD,
-    make_key,
-    make_message,
-    make_notice,
-)
+from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
 from tests.unit.cli.conftest import Answer, Run
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from synapse_withheld.cli.__main__ import commands
-from tests.harness.databases.backlog import notice
+from tests.harness.backlog import notice
 from tests.unit.cli.conftest import Run, make_database, write
 
 ROOT = Path(__file__).parents[3]

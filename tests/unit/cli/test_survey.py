@@ -26,7 +26,7 @@ from synapse_withheld.cli.shared.walking.aside import Aside, Rest
 from synapse_withheld.cli.shared.walking.bar import Bar, drawn
 from synapse_withheld.cli.shared.walking.database import DatabaseError
 from synapse_withheld.database.database import StatementError
-from tests.harness.databases.backlog import notice, other
+from tests.harness.backlog import notice, other
 from tests.unit.cli.conftest import Run, file_of, make_database, write
 
 TEXTS = [notice(), other(), notice()]

@@ -20,7 +20,7 @@ from synapse_withheld.cli.shared.walking.database import (
     database_section,
 )
 from synapse_withheld.cli.shared.walking.walk import driven
-from tests.harness.databases.backlog import notice
+from tests.harness.backlog import notice
 from tests.unit.cli.conftest import (
     Run,
     file_of,

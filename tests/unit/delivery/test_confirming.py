@@ -25,7 +25,7 @@ from synapse_withheld.memory.memory import Memory, Record
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import RowState
-from tests.model.faults import lost
+from tests.model.door import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
 from tests.unit.delivery.played import answer, known, said, store
 
@@ -147,7 +147,7 @@ def test_after_a_failed_statement_there_is_a_rest(seen: Seen) -> None:
     """Who was asked about failed, others pass; doubled up to a bound."""
     play = known("A", "B")
     notices = [play.begin(NOTICE, device) for device in "AB"]
-    answer(play, lost())
+    answer(play, LostError())
     assert [[decisions.FAILED], [decisions.RESTING]] == [*map(seen.decided, range(2))]
     assert all(each.handed for each in notices)
 
@@ -160,12 +160,12 @@ def test_after_a_failed_statement_there_is_a_rest(seen: Seen) -> None:
     for rest_s in (REST_S, 2 * REST_S, 4 * REST_S, 8 * REST_S, *[MOST_REST_S] * 2):
         rests(rest_s)
         play.begin(NOTICE, "A")
-        answer(play, lost())
+        answer(play, LostError())
     rests(MOST_REST_S)
     play.begin(NOTICE, "A")
     answer(play)
     play.begin(NOTICE, "A")
-    answer(play, lost())
+    answer(play, LostError())
     rests(REST_S)
     assert 8 * ["statement"] == seen.failed
 

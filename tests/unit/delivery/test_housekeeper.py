@@ -23,7 +23,7 @@ from synapse_withheld.delivery.housekeeping.housekeeper import (
 )
 from synapse_withheld.delivery.shares import MOST_TRIES
 from synapse_withheld.operators import series
-from tests.model.faults import lost
+from tests.model.door import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.unit.delivery.conftest import Asked
 from tests.unit.delivery.played import (
@@ -61,7 +61,7 @@ def test_after_a_failure_there_is_a_rest_too() -> None:
     play = Play()
     stages = counting(play, series.FAILURES, "stage")
     store(play, NOTICE)
-    play.hs.answer(play.step(LEARN), lost())
+    play.hs.answer(play.step(LEARN), LostError())
     assert {"tidy": 1} == stages()
     play.hs.clock.advance(REST_S - 0.01)
     assert [] == play.steps()
@@ -82,7 +82,7 @@ def test_a_statement_that_does_not_come_back_is_cancelled(
     cancel.assert_not_called()
     play.hs.clock.advance(0.02)
     cancel.assert_called_once_with()
-    play.hs.answer(play.step(LEARN), lost())
+    play.hs.answer(play.step(LEARN), LostError())
     play.hs.answer(until(play, LEARN))
     play.hs.clock.advance(2 * CANCEL_AFTER_S)
 
@@ -205,7 +205,7 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     for _ in range(MOST_TRIES):
         assert 1 == len(tidying._newer)
         assert ["A"] == play.memory.devices_of(RECIPIENT)
-        play.hs.answer(until(play, DELETE), lost())
+        play.hs.answer(until(play, DELETE), LostError())
 
     assert (0, {}) == (keeper(play).to_tidy, tidying._newer)
     assert [] == play.memory.devices_of(RECIPIENT)
@@ -234,7 +234,7 @@ def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
     play.send(REQUEST, message_type=KEY)
     store(play, CANCELLATION, message_type=KEY)
     play.hs.answer(until(play, DELETE))
-    answer(play, lost() if fails else None)
+    answer(play, LostError() if fails else None)
     assert fails is not keeper(play).tidying["inbox"].is_ready
     play.hs.come_to_rest()
 

@@ -14,7 +14,7 @@ from synapse_withheld.delivery.housekeeping.tidying import Tidying
 from synapse_withheld.delivery.shares import MOST_TRIES, Work
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row
-from tests.model.faults import lost
+from tests.model.door import LostError
 from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.unit.delivery.conftest import Asked
 from tests.unit.delivery.played import having, keeper, said, store, until
@@ -128,7 +128,7 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(
     store(play, NOTICE, [*devices])
     for _ in range(MOST_TRIES):
         assert [*devices] == play.memory.devices_of(RECIPIENT)
-        play.hs.answer(until(play, statement), lost())
+        play.hs.answer(until(play, statement), LostError())
     play.hs.come_to_rest()
 
     assert [*devices[:-1]] == play.memory.devices_of(RECIPIENT)
@@ -143,7 +143,7 @@ def test_a_page_that_was_read_ends_the_count_of_failures() -> None:
     store(play, NOTICE)
     for _ in range(3):
         for _ in range(MOST_TRIES - 1):
-            play.hs.answer(until(play, LEARN), lost())
+            play.hs.answer(until(play, LEARN), LostError())
         play.hs.answer(until(play, LEARN))
 
     assert play.knows()
@@ -299,7 +299,7 @@ def test_of_whom_asking_fails_it_is_given_up_in_the_end() -> None:
     play = Play()
     store(play, NOTICE, "*")
     for _ in range(MOST_TRIES):
-        play.hs.answer(until(play, DEVICES), lost())
+        play.hs.answer(until(play, DEVICES), LostError())
     play.hs.come_to_rest()
     assert (0, 0) == (len(play.memory), keeper(play).to_learn)
 

@@ -6,12 +6,13 @@ from typing import Any, Tuple
 
 import pytest
 
-from synapse_withheld.delivery.batch import WILDCARD, Edus, LocalMessages
+from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.delivery.rearming import OlmPassed, Rearming, olm_messages
 from synapse_withheld.memory.memory import Limits, Memory
 from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.content import OLM_TYPE
+from synapse_withheld.rules.mailbox import WILDCARD
 from tests.unit.memory.naming import no_olm, store
 
 US, THEM, THIRD = "@u:here", "@t:there", "@x:here"

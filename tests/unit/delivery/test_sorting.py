@@ -10,8 +10,7 @@ from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery import sorting
 from synapse_withheld.operators import series
 from synapse_withheld.operators.heavy_hitters import Count
-from tests.model.door import remote_batch
-from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, WITHHELD, Play
+from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, Play
 from tests.unit.delivery.played import counting, said
 
 OTHER = "@q:here"
@@ -97,7 +96,7 @@ def test_what_cannot_be_sorted_hides_nothing_behind_it() -> None:
 
     play.send_abroad(NOTICE, "B", to_user="@b:there")
     contents = {(ABROAD, "*"): NOTICE, ("@b:there", "B"): NOTICE}
-    batch = play.door.begin(play.traffic, remote_batch(SENDER, WITHHELD, contents))
+    batch = play.begin_all(contents)
     play.hs.take_all_steps()
     assert {("@b:there", "B")} == batch.left_out
 

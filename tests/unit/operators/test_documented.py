@@ -18,7 +18,7 @@ from synapse_withheld.operators.share import is_repeat
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.content import NO_OLM, SESSION_CODES, code_of
-from tests.harness.metrics import dashboards
+from tests.harness import dashboards
 
 METRICS = [
     each for each in vars(series).values() if isinstance(each, MetricWrapperBase)

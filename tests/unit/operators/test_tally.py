@@ -19,7 +19,7 @@ from synapse_withheld.rules.decision import (
     READ,
     REPEATED,
 )
-from tests.harness.clients.messages import make_key, make_notice
+from tests.harness.messages import make_key, make_notice
 from tests.model.play import RECIPIENT, Play
 
 NOTICE = make_notice(sender_key=make_key("s"), from_device="S")

@@ -11,7 +11,7 @@ from hypothesis import given
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.ruleset import Ruleset
-from tests.harness.clients.messages import WITHHELD, make_notice
+from tests.harness.messages import WITHHELD, make_notice
 from tests.harness.rules import EVERY_RULE
 from tests.unit.rules.test_redundant import MESSAGES, Message
 

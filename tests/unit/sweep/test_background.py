@@ -17,7 +17,7 @@ from synapse_withheld.sweep.background import (
     BackgroundSweep,
 )
 from synapse_withheld.sweep.walk import PAUSE_S, Options, Sweep
-from tests.harness.databases.backlog import FakeRows, notice
+from tests.harness.backlog import FakeRows, notice
 
 DAY_S = 86_400
 

@@ -18,7 +18,7 @@ from synapse_withheld.rules.redundant import Staleness
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.covering import Covering, Found
-from tests.harness.databases.backlog import notice, other, text_of
+from tests.harness.backlog import notice, other, text_of
 from tests.harness.rules import EVERY_RULE
 from tests.unit.rules.test_redundant import MESSAGES, Message, reference
 

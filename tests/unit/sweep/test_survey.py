@@ -25,8 +25,8 @@ from synapse_withheld.sweep.inventory import MOST_KINDS, OTHERS, Inventory, Long
 from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, kind_shown
 from synapse_withheld.sweep.survey import ALL_RULES, Survey, Surveyed
 from synapse_withheld.sweep.walk import Options, Sweep
-from tests.harness.clients.messages import WITHHELD, make_notice
-from tests.harness.databases.backlog import notice, other, text_of
+from tests.harness.backlog import notice, other, text_of
+from tests.harness.messages import WITHHELD, make_notice
 
 ALL = Ruleset.of(Config(rules=ALL_RULES))
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.walk import Counts, Options, Progress, Sweep
-from tests.harness.clients.messages import OLDER_WITHHELD, WITHHELD, make_notice
-from tests.harness.databases.backlog import (
+from tests.harness.backlog import (
     FakeRows,
     must_stay,
     notice,
@@ -21,6 +20,7 @@ from tests.harness.databases.backlog import (
     ruleset,
     text_of,
 )
+from tests.harness.messages import OLDER_WITHHELD, WITHHELD, make_notice
 
 R, Q = ("@r:hs", "R"), ("@q:hs", "Q")
 SCOPE = {"room_id": "!room:hs", "session_id": "session"}

@@ -1,1 +1,0 @@
-"""Two servers that federate, one of them away: the module on either, both or none."""

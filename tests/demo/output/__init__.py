@@ -1,1 +1,0 @@
-"""What those who watch a demonstration read."""

@@ -1,1 +1,0 @@
-"""A browser, and the page of server admins without a Synapse behind it."""

@@ -1,1 +1,0 @@
-"""Devices that send and read to-device messages, and what they send."""

@@ -1,1 +1,0 @@
-"""What Prometheus and Grafana make of a Synapse's metrics."""

@@ -1,1 +1,0 @@
-"""Modules that tests load into Synapse beside ours, to get in its way."""

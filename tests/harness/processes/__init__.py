@@ -1,1 +1,0 @@
-"""Processes that tests start, the programs they need, and the command line."""

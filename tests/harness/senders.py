@@ -1,0 +1,167 @@
+"""Senders to another server, and those who try again until they are answered."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, AsyncIterator, Callable
+
+import attrs
+from twisted.internet.defer import ensureDeferred
+
+from tests.harness.client import Client
+from tests.harness.messages import (
+    ENCRYPTED,
+    PLAIN,
+    WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import new_name
+from tests.harness.waiting import eventually, pause, together, until
+
+
+@attrs.define
+class Outward:
+    """A sender here, and a user with two devices on another server."""
+
+    homeserver: Homeserver
+    remote: RemoteServer
+    sender: Client
+    recipient: str
+    sender_key: str
+
+    def notice(self, **more: Any) -> dict[str, Any]:
+        values = {"sender_key": self.sender_key, "from_device": "SENDERDEV", **more}
+        return make_notice(**values)
+
+    async def send(
+        self, content: dict[str, Any], *device_ids: str, kind: str = WITHHELD
+    ) -> None:
+        messages = {self.recipient: dict.fromkeys(device_ids or ("A",), content)}
+        assert await self.sender.send_to_device(kind, messages) == 200
+
+    def outbox(self) -> list[dict[str, Any]]:
+        rows = self.homeserver.query(
+            "SELECT messages_json FROM device_federation_outbox "
+            "WHERE destination = ? ORDER BY stream_id",
+            (self.remote.server_name,),
+        )
+        return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
+
+    def received(self) -> list[dict[str, Any]]:
+        return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
+
+    async def return_of_the_other(self) -> None:
+        """Let the other server take transactions again, and say so by sending one."""
+        self.remote.refuses = False
+
+        async def waits() -> list[dict[str, Any]]:
+            herald = self.remote.user("herald")
+            await self.remote.send_edu(self.homeserver, herald, PLAIN, {})
+            return self.outbox()
+
+        await until(waits, lambda waiting: waiting == [])
+
+
+async def outward_from(homeserver: Homeserver, remote: RemoteServer) -> Outward:
+    """Register a sender, whose recipient's server is away."""
+    remote.refuses = True
+    name = new_name("outward")
+    sender = await homeserver.register(name, device_id="SENDERDEV")
+    return Outward(homeserver, remote, sender, remote.user("recipient"), make_key(name))
+
+
+GIVE_UP_AFTER = 600
+LOOK_AGAIN_S = 0.1
+
+
+@attrs.define
+class Persistent:
+    """One sender's device: notices, plain messages, and now and then one that re-arms.
+
+    Attributes:
+        told: The numbers of the plain and Olm messages that it was told are sent.
+        sent: How many messages it was told are sent.
+        tries: How many requests that took.
+    """
+
+    client: Client
+    recipient: Client
+    told: list[int] = attrs.Factory(list)
+    sent: int = 0
+    tries: int = 0
+
+    async def send(self, is_over: Callable[[int], bool]) -> None:
+        """Send messages, each until it is answered, until so many are enough."""
+        for number in count():
+            if is_over(number):
+                return
+            message_type, content = self._message(number)
+            await self._until_sent(message_type, content, f"txn-{number}")
+            self.sent += 1
+            if message_type != WITHHELD:
+                self.told.append(number)
+
+    def _message(self, number: int) -> tuple[str, dict[str, Any]]:
+        key = make_key(self.client.user_id)
+        if number % 3:
+            return WITHHELD, make_notice(key, self.client.device_id)
+        if number % 15 == 0:
+            olm = make_olm_lookalike(key, make_key("recipient"))
+            return ENCRYPTED, {**olm, "number": number}
+        return PLAIN, {"number": number}
+
+    async def _until_sent(
+        self, message_type: str, content: dict[str, Any], txn_id: str
+    ) -> None:
+        messages = {self.recipient.user_id: {self.recipient.device_id: content}}
+        for _ in range(GIVE_UP_AFTER):
+            self.tries += 1
+            try:
+                status = await self.client.send_to_device(
+                    message_type, messages, txn_id
+                )
+            except Exception:  # noqa: BLE001 refused, reset: it is not there
+                status = 0
+            if status == 200:
+                return
+            await pause(LOOK_AGAIN_S)
+        raise AssertionError(f"never answered: {txn_id}")
+
+
+@asynccontextmanager
+async def storm(senders: list[Persistent], at_least: int) -> AsyncIterator[None]:
+    """Let all of them send while something happens, and each at least so many."""
+    is_over = False
+    enough = lambda number: is_over and number >= at_least  # noqa: E731
+    sent = ensureDeferred(together(*(each.send(enough) for each in senders)))
+    try:
+        await eventually(lambda: all(len(each.told) > 5 for each in senders), True)
+        yield
+    except BaseException:
+        sent.addErrback(lambda _: None).cancel()
+        raise
+    is_over = True
+    await sent
+
+
+def numbers_from(sender: Persistent, read: list[dict[str, Any]]) -> list[int]:
+    """Return the numbers of a sender's plain and Olm messages, in order of arrival.
+
+    One that arrived twice, since it had to be sent twice, counts once: Synapse
+    forgets transactions when it is killed.
+    """
+    user_id = sender.client.user_id
+    own = [each for each in read if each["sender"] == user_id]
+    found = [each["content"]["number"] for each in own if each["type"] != WITHHELD]
+    return list(dict.fromkeys(found))
+
+
+def notices_from(sender: Persistent, read: list[dict[str, Any]]) -> int:
+    types = [each["type"] for each in read if each["sender"] == sender.client.user_id]
+    return types.count(WITHHELD)

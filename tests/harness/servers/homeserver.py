@@ -1,0 +1,234 @@
+"""Run a Synapse process of one's own: directory, ports, log, database."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import sys
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, AsyncIterator, Iterator
+
+import yaml
+
+from tests.harness.client import Client, register
+from tests.harness.process import Process, ready, tail
+from tests.harness.samples import scrape
+from tests.harness.servers import settings
+from tests.harness.servers.settings import self_signed
+from tests.harness.waiting import together
+
+READY_WITHIN_S = 60.0
+START_TRIES = 3
+
+# Every homeserver that runs now, so that a failed test can show its log.
+RUNNING: set[Homeserver] = set()
+
+
+class HomeserverError(Exception):
+    """A Synapse did not start; the message ends with the end of its log."""
+
+
+class Homeserver:
+    """One Synapse process.
+
+    Attributes:
+        server_name: The name in its user IDs.
+        log_path: Where it logs.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        module: dict[str, Any] | None = None,
+        database: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
+        server_name: str = settings.SERVER_NAME,
+        python: str = sys.executable,
+    ) -> None:
+        """Say what to start: stock Synapse without `module`, on SQLite if nothing else.
+
+        Of `config`, modules and listeners are appended; other keys replace.
+        """
+        self.server_name = server_name
+        self.log_path = directory / "homeserver.log"
+        self._directory = directory
+        self._python = python
+        self._module = module
+        self._database = database or settings.sqlite(directory)
+        self._more = config or {}
+        self._ports = settings.free(2)
+        self._process = Process(directory, directory / "output.log")
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{settings.LOOPBACK}:{self._ports[0]}"
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://{settings.LOOPBACK}:{self._ports[1]}/_synapse/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Say whether it was started and has not ended, by itself or here."""
+        return self._process.runs
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        RUNNING.add(self)
+        for attempt in range(1, START_TRIES + 1):
+            self._write_config()
+            config = str(self._directory / "homeserver.yaml")
+            self._process.start(
+                self._python, "-m", "synapse.app.homeserver", "-c", config
+            )
+            versions = f"{self.base_url}/_matrix/client/versions"
+            if await ready(self._process, versions, READY_WITHIN_S):
+                return
+            await self.kill()
+            # Somebody else may have taken a port since it was found free.
+            if attempt == START_TRIES or "in use" not in self.log_tail():
+                break
+            self._ports = settings.free(2)
+        raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
+
+    async def stop(self) -> None:
+        """End it in an orderly way, or by force where it does not end."""
+        RUNNING.discard(self)
+        await self._process.end()
+
+    async def kill(self) -> None:
+        """End it by force, as a power cut would."""
+        await self._process.end(signal.SIGKILL)
+
+    async def restart(self) -> None:
+        """Stop it and start it again with the same data and ports."""
+        await self.stop()
+        await self.start()
+
+    def log_tail(self, lines: int = 60) -> str:
+        return tail(self._process.output, self.log_path, lines=lines)
+
+    async def metrics(self) -> dict[str, float]:
+        return await scrape(self.metrics_url)
+
+    @contextmanager
+    def connected(self) -> Iterator[Any]:
+        """Give a cursor of its database, each of whose statements is committed."""
+        arguments = self._database["args"]
+        connection: Any
+        if self._database["name"] == "sqlite3":
+            path = arguments["database"]
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+        else:
+            # Of the tests' requirements: the demonstration does without PostgreSQL.
+            import psycopg2  # noqa: PLC0415 only where it is needed
+
+            own = {key: arguments[key] for key in arguments if key[:3] != "cp_"}
+            connection = psycopg2.connect(**own)
+            connection.autocommit = True
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()
+
+    def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Run a statement straight on its database, committed at once.
+
+        Args:
+            sql: With `?` for parameters on either database.
+            parameters: As many values.
+        """
+        if self._database["name"] != "sqlite3":
+            sql = sql.replace("?", "%s")
+        with self.connected() as cursor:
+            cursor.execute(sql, tuple(parameters))
+            return cursor.fetchall() if cursor.description else []
+
+    async def register(
+        self, username: str, *, device_id: str | None = None, admin: bool = False
+    ) -> Client:
+        secret = settings.REGISTRATION_SECRET
+        user_id = await register(self.base_url, secret, username, admin=admin)
+        return await Client.login(self.base_url, user_id, device_id)
+
+    def _write_config(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        config = settings.homeserver(
+            self._directory, self.server_name, self._ports, self._database
+        )
+        if self._module is not None:
+            entry = {"module": "synapse_withheld.WithheldModule"}
+            config["modules"] = [{**entry, "config": self._module}]
+        settings.extend(config, self._more)
+        (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
+        settings.write_log_config(self._directory, self.log_path)
+        settings.write_signing_key(self._directory)
+
+
+@asynccontextmanager
+async def running(*homeservers: Homeserver) -> AsyncIterator[None]:
+    """Start homeservers at the same time; stop them in the end."""
+    try:
+        # All starts end before any stop, so that nothing starts behind our back.
+        await together(*(each.start() for each in homeservers))
+        yield
+    finally:
+        await together(*(each.stop() for each in homeservers))
+
+
+def federating(directory: Path, module: dict[str, Any] | None = None) -> Homeserver:
+    """Return a Synapse that other servers reach over TLS; nothing runs yet.
+
+    Its name is its address with the port: so nobody asks outside where it is.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    [port] = settings.free(1)
+    config = {
+        "listeners": [{**settings.listener(port, "http", ["federation"]), "tls": True}],
+        **self_signed().configuration(directory),
+    }
+    name = f"{settings.LOOPBACK}:{port}"
+    return Homeserver(directory, module=module, config=config, server_name=name)
+
+
+def stored(homeserver: Homeserver, user_id: str, device_id: str) -> list[str]:
+    """Return the JSON text of a mailbox's rows, in their order."""
+    return [text for _, text in _rows(homeserver, user_id, device_id)]
+
+
+def rows_of(homeserver: Homeserver, recipient: Client) -> tuple[str, ...]:
+    """Return the JSON text of what is queued for a client's device, in its order."""
+    return tuple(stored(homeserver, recipient.user_id, recipient.device_id))
+
+
+def mailbox_of(
+    homeserver: Homeserver, user_id: str, device_id: str
+) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in stored(homeserver, user_id, device_id)]
+
+
+def mailbox(homeserver: Homeserver, recipient: Client) -> list[dict[str, Any]]:
+    return mailbox_of(homeserver, recipient.user_id, recipient.device_id)
+
+
+def stream_ids(homeserver: Homeserver, recipient: Client) -> list[int]:
+    """Return the stream IDs of the rows queued for a client's device."""
+    rows = _rows(homeserver, recipient.user_id, recipient.device_id)
+    return [stream_id for stream_id, _ in rows]
+
+
+def _rows(homeserver: Homeserver, *mailbox: str) -> list[tuple[Any, ...]]:
+    return homeserver.query(
+        """
+        SELECT stream_id, message_json FROM device_inbox
+        WHERE user_id = ? AND device_id = ? ORDER BY stream_id
+        """,
+        mailbox,
+    )

@@ -1,0 +1,165 @@
+"""A remote homeserver, played by the test.
+
+It answers Synapse over HTTPS with a certificate of its own making, proves who it
+is with a signing key that Synapse fetches from it, and sends signed transactions.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import count
+from typing import Any, cast
+
+import treq
+from signedjson.key import encode_verify_key_base64, generate_signing_key
+from signedjson.key import get_verify_key as verify_key_of
+from signedjson.sign import sign_json
+from twisted.web.http_headers import Headers
+from twisted.web.server import NOT_DONE_YET, Request
+
+from tests.harness.servers.listening import Listener, answer, answer_late
+from tests.harness.servers.settings import self_signed
+
+_DAY_MS = 86_400_000
+
+
+class RemoteServer:
+    """A homeserver on a free loopback port, named after it.
+
+    Attributes:
+        server_name: `127.0.0.1:PORT`, once started.
+        received: The EDUs that Synapse sent, in order of arrival.
+        refuses: Whether it answers transactions with an error, as if it were down.
+        holds: Whether it keeps their EDUs but the answers back, until `answer`.
+    """
+
+    def __init__(self) -> None:
+        self.server_name = ""
+        self.received: list[dict[str, Any]] = []
+        self.refuses = False
+        self.holds = False
+        self._held: list[Request] = []
+        self._key = generate_signing_key("test")
+        self._key_id = f"{self._key.alg}:{self._key.version}"
+        self._transactions = count(time.time_ns())
+        self._listener = Listener()
+
+    async def start(self) -> None:
+        self._listener.start(self._answer, self_signed())
+        self.server_name = self._listener.address
+
+    async def stop(self) -> None:
+        await self._listener.stop()
+
+    def answer(self) -> None:
+        """Give the answers that were held back, and hold no more."""
+        self.holds = False
+        held, self._held = self._held, []
+        for request in held:
+            answer_late(request, 200, {"pdus": {}})
+
+    def to_device(self) -> list[dict[str, Any]]:
+        """Return the contents of the EDUs with to-device messages, in order."""
+        return [
+            edu["content"]
+            for edu in self.received
+            if edu["edu_type"] == "m.direct_to_device"
+        ]
+
+    def take(self, request: Request) -> Any:
+        """Take a transaction, and return what Twisted is to answer."""
+        if self.refuses:
+            return answer(request, 503, {"errcode": "M_UNKNOWN", "error": "Down"})
+        transaction = json.load(cast("Any", request.content))
+        self.received += transaction.get("edus", [])
+        if self.holds:
+            self._held.append(request)
+            return NOT_DONE_YET
+        return answer(request, 200, {"pdus": {}})
+
+    def user(self, localpart: str) -> str:
+        return f"@{localpart}:{self.server_name}"
+
+    async def send_edu(
+        self,
+        homeserver: Any,
+        sender: str,
+        message_type: str,
+        messages: dict[str, dict[str, dict[str, Any]]],
+        message_id: str | None = None,
+    ) -> tuple[int, Any]:
+        """Send one EDU of to-device messages, in a transaction of its own.
+
+        Args:
+            homeserver: The server to send it to, or one of its workers.
+            sender: The user ID it claims, of this server or not.
+            message_type: The type of the messages.
+            messages: Contents by user ID and device ID.
+            message_id: To repeat an earlier EDU; by default a new one.
+
+        Returns:
+            The status and the answer; the EDU need not be processed yet.
+        """
+        content = {
+            "sender": sender,
+            "type": message_type,
+            "message_id": message_id or f"message-{next(self._transactions)}",
+            "messages": messages,
+        }
+        return await self.send_edus(homeserver, [content])
+
+    async def send_edus(
+        self, homeserver: Any, contents: list[dict[str, Any]]
+    ) -> tuple[int, Any]:
+        """Send EDUs of to-device messages in one transaction, at most 100."""
+        path = f"/_matrix/federation/v1/send/{next(self._transactions)}"
+        edus = [
+            {"edu_type": "m.direct_to_device", "content": each} for each in contents
+        ]
+        transaction = {
+            "origin": self.server_name,
+            "origin_server_ts": int(time.time() * 1000),
+            "pdus": [],
+            "edus": edus,
+        }
+        request = {
+            "method": "PUT",
+            "uri": path,
+            "origin": self.server_name,
+            "destination": homeserver.server_name,
+            "content": transaction,
+        }
+        signed: Any = sign_json(request, self.server_name, self._key)
+        signature = signed["signatures"][self.server_name][self._key_id]
+        authorization = (
+            f'X-Matrix origin="{self.server_name}",'
+            f'destination="{homeserver.server_name}",'
+            f'key="{self._key_id}",sig="{signature}"'
+        )
+        response = await treq.put(
+            homeserver.base_url + path,
+            json=transaction,
+            headers=Headers({"Authorization": [authorization]}),
+            persistent=False,
+        )
+        return response.code, await treq.json_content(response)
+
+    def _answer(self, request: Request) -> Any:
+        """Tell the keys, and take transactions; know no user, room or device."""
+        path = request.path.decode()
+        if path.startswith("/_matrix/key/v2/server"):
+            return answer(request, 200, self._keys())
+        if path.startswith("/_matrix/federation/v1/send/"):
+            return self.take(request)
+        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
+
+    def _keys(self) -> Any:
+        verify_key = encode_verify_key_base64(verify_key_of(self._key))
+        told = {
+            "server_name": self.server_name,
+            "valid_until_ts": int(time.time() * 1000) + _DAY_MS,
+            "verify_keys": {self._key_id: {"key": verify_key}},
+            "old_verify_keys": {},
+        }
+        return sign_json(told, self.server_name, self._key)

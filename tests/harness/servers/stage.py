@@ -1,0 +1,168 @@
+"""Start homeservers for tests, and stop exactly those again."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Any, Callable
+
+import attrs
+
+from tests.harness.client import Client
+from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
+from tests.harness.samples import HOUSEKEEPING, total
+from tests.harness.servers.homeserver import Homeserver, mailbox
+from tests.harness.waiting import eventually, together, until
+
+MODULE = "synapse_withheld.WithheldModule"
+
+NewDatabase = Callable[[], "dict[str, Any] | None"]
+
+_NAMES = count()
+
+
+def sqlite() -> None:
+    """Make an empty database: the harness's own SQLite needs nothing."""
+
+
+@attrs.frozen
+class Site:
+    """Where a homeserver keeps its data."""
+
+    directory: Path
+    database: dict[str, Any] | None
+
+
+@attrs.define
+class Stage:
+    """Homeservers on one kind of database.
+
+    Attributes:
+        new_directory: Makes an empty directory.
+        new_database: Makes an empty database and returns its section of
+            `homeserver.yaml`; `None` for the harness's own SQLite.
+    """
+
+    new_directory: Callable[[], Path]
+    new_database: NewDatabase
+    _started: list[Homeserver] = attrs.Factory(list)
+
+    def site(self) -> Site:
+        return Site(self.new_directory(), self.new_database())
+
+    async def start(
+        self,
+        module: dict[str, Any] | None,
+        config: dict[str, Any] | None = None,
+        site: Site | None = None,
+    ) -> Homeserver:
+        """Start a homeserver; `end` stops it."""
+        site = site or self.site()
+        homeserver = Homeserver(
+            site.directory, module=module, database=site.database, config=config
+        )
+        self._started.append(homeserver)
+        await homeserver.start()
+        return homeserver
+
+    async def end(self) -> None:
+        while self._started:
+            await self._started.pop().stop()
+
+
+@attrs.define
+class Shelf:
+    """Homeservers that several files of tests use, one for each configuration."""
+
+    new_directory: Callable[[], Path]
+    _there: dict[tuple[NewDatabase, str], Homeserver] = attrs.Factory(dict)
+
+    async def homeserver(
+        self, new_database: NewDatabase, module: dict[str, Any] | None
+    ) -> Homeserver:
+        """Return the one that is configured so; start it, if it is not there yet."""
+        key = (new_database, repr(module))
+        if key not in self._there:
+            stage = Stage(self.new_directory, new_database)
+            self._there[key] = await stage.start(module)
+        homeserver = self._there[key]
+        if not homeserver.runs:
+            # A test that failed has left it so, which is nobody else's fault.
+            await homeserver.start()
+        return homeserver
+
+    async def end(self) -> None:
+        await together(*(each.stop() for each in self._there.values()))
+
+
+@attrs.frozen
+class Two:
+    """A sender and a recipient, known to nobody else, and the sender's key."""
+
+    homeserver: Homeserver
+    sender: Client
+    recipient: Client
+    sender_key: str
+
+    def notice(self, **more: Any) -> dict[str, Any]:
+        own = {"sender_key": self.sender_key, "from_device": self.sender.device_id}
+        return make_notice(**{**own, **more})
+
+    def queued(self, content: dict[str, Any], kind: str = WITHHELD) -> dict[str, Any]:
+        return make_message(self.sender.user_id, content, kind)
+
+    async def send(
+        self, content: dict[str, Any], kind: str = WITHHELD
+    ) -> dict[str, Any]:
+        """Send a message from sender to recipient; return it as it is queued."""
+        return await send(self.sender, self.recipient, content, kind)
+
+    def mailbox(self) -> list[dict[str, Any]]:
+        return mailbox(self.homeserver, self.recipient)
+
+
+async def send(
+    sender: Client, recipient: Client, content: dict[str, Any], kind: str = WITHHELD
+) -> dict[str, Any]:
+    """Send a to-device message to one device; return it as stock Synapse queues it."""
+    contents = {recipient.user_id: {recipient.device_id: content}}
+    assert await sender.send_to_device(kind, contents) == 200
+    return make_message(sender.user_id, content, kind)
+
+
+async def log_in(client: Client, device_id: str) -> Client:
+    """Log a user in on another device, or again on a device logged out before."""
+    return await Client.login(client.base_url, client.user_id, device_id=device_id)
+
+
+async def two_on(homeserver: Homeserver) -> Two:
+    number = next(_NAMES)
+    sender = await homeserver.register(f"sender{number}", device_id="SENDERDEV")
+    recipient = await homeserver.register(f"recipient{number}", device_id="AWAY")
+    return Two(homeserver, sender, recipient, make_key(f"sender{number}"))
+
+
+async def everything_tidied(homeserver: Homeserver) -> None:
+    """Wait until all rows that are superseded so far have been deleted.
+
+    When nothing is queued, at most one statement is out: it is over when two people's
+    own row is gone.
+    """
+    await nothing_to_do(homeserver)
+    two = await two_on(homeserver)
+    await two.send(two.notice())
+    newest = await two.send(two.notice(sender_key=make_key("newest")))
+    await eventually(two.mailbox, [newest])
+    await nothing_to_do(homeserver)
+
+
+async def to_do(homeserver: Homeserver) -> int:
+    return int(total(await homeserver.metrics(), HOUSEKEEPING))
+
+
+async def nothing_to_do(homeserver: Homeserver) -> None:
+    await until(lambda: to_do(homeserver), lambda left: left == 0)
+
+
+def new_name(stem: str) -> str:
+    return f"{stem}{next(_NAMES)}"
