@@ -134,7 +134,8 @@ def test_where_nobody_can_be_asked_no_pages_are_served(
     auth: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says why, in one line, and the module acts."""
-    found, served = api(Apart()), []
+    found = api(Apart())
+    served: list[str] = []
     if auth is not None:
         found._hs.get_auth = lambda: auth
     found.register_web_resource = lambda path, _: served.append(path)

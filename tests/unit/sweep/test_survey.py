@@ -165,13 +165,13 @@ def database_of(
     """Put messages, and which devices are there or hidden, into a database."""
     connection = sqlite3.connect(":memory:")
     connection.executescript(TABLES)
-    for sql, table in (
-        ("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", inbox),
-        ("INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, '')", outbox),
-        ("INSERT INTO devices VALUES (?, ?, ?)", owners),
-    ):
-        rows: dict[Any, Any] = dict(table or {})
-        connection.executemany(sql, [(*key, value) for key, value in rows.items()])
+    tables: dict[str, Any] = {
+        "INSERT INTO device_inbox VALUES (?, ?, ?, ?)": inbox,
+        "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, '')": outbox,
+        "INSERT INTO devices VALUES (?, ?, ?)": owners,
+    }
+    for sql, rows in tables.items():
+        connection.executemany(sql, [(*key, rows[key]) for key in rows or ()])
     cursor: Any = connection.cursor()
 
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
