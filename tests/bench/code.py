@@ -64,7 +64,6 @@ _STREAM_IDS = count(1)
 
 
 async def measure(_: Path, sizes: Sizes) -> Findings:
-    """Time ordinary messages, with an empty and with a full memory."""
     rows, targets = [], []
     for pairs in (0, sizes.pairs):
         inbox = Inbox(Config(rules=EVERY_RULE))
@@ -107,7 +106,6 @@ def _added_us(inbox: Inbox, batch: LocalMessages, repeats: int) -> float:
 
 
 async def measure_memory(_: Path, sizes: Sizes) -> Findings:
-    """Weigh full memories and time calls, for mailboxes of different depth."""
     return [*_weights(Limits(sizes.pairs)), *_times(sizes)]
 
 

@@ -53,7 +53,6 @@ class Day(NamedTuple):
 
 
 def simulate(seed: int = 1) -> Day:
-    """Play a thousandth of a day."""
     chance = random.Random(seed)  # noqa: S311 variety, not secrecy
     events = sorted(_events(chance), key=lambda event: event[0])
     inbox, stock = Inbox(Config()), Counter[MailboxKey]()
@@ -99,7 +98,6 @@ def _around(chance: random.Random, mean: float) -> int:
 
 
 async def measure(directory: Path, sizes: Sizes) -> Findings:
-    """Measure what a notice costs, simulate a day, and multiply."""
     async with two_lanes(directory) as lanes:
         stored, collapsed = [await _cost(lane, sizes.notices) for lane in lanes]
     say("Simulating a day.")

@@ -47,7 +47,6 @@ _MANY_HOW = (
 
 
 async def measure(directory: Path, sizes: Sizes) -> Findings:
-    """Measure mailboxes of different depth, a large table, then many senders."""
     depths = sizes.depths
     rows: list[tuple[str, ...]] = []
     asked: list[float] = []

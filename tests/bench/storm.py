@@ -72,7 +72,6 @@ async def measure(directory: Path, sizes: Sizes) -> Findings:
 
 
 async def _on(lanes: Lanes, sizes: Sizes) -> Findings:
-    """Time storms on two Synapses, in turns."""
     stock, module = lanes
     two, others = [await two_on(lane.homeserver) for lane in lanes]
     kinds: dict[str, tuple[Lane, Two, Mapping[str, Any]]] = {

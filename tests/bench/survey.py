@@ -88,7 +88,6 @@ def _measure(lane: Lane, sizes: Sizes) -> Findings:
 
 
 def _plain(lane: Lane) -> float:
-    """Return how long the statement takes, in seconds."""
     started = time.perf_counter()
     lane.homeserver.query(_PLAIN)
     return time.perf_counter() - started

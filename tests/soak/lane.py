@@ -82,12 +82,11 @@ class Lane:
 
     async def die(self, end: Callable[[], Awaitable[None]]) -> None:
         """End the homeserver in some way, and start it again."""
-        self.patience.trouble()
-        died = time.monotonic()
-        await end()
-        await self.homeserver.start()
-        self.deaths.append((died, time.monotonic()))
-        self.patience.settle()
+        with self.patience.troubled():
+            died = time.monotonic()
+            await end()
+            await self.homeserver.start()
+            self.deaths.append((died, time.monotonic()))
 
     async def settle(self, people: list[User]) -> None:
         for user in people:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Coroutine, TypeVar
+from contextlib import contextmanager
+from typing import Any, Callable, Coroutine, Iterator, TypeVar
 
 import attrs
 from twisted.internet import reactor
@@ -35,12 +36,11 @@ class Patience:
     failed: list[str] = attrs.Factory(list)
     troubled_until: float = 0.0
 
-    def trouble(self) -> None:
-        """Note that something befalls the homeserver."""
+    @contextmanager
+    def troubled(self) -> Iterator[None]:
+        """Let requests fail for as long as something befalls the homeserver."""
         self.troubled_until = float("inf")
-
-    def settle(self) -> None:
-        """Note that it is over."""
+        yield
         self.troubled_until = time.monotonic() + UNSETTLED_FOR_S
 
     async def insist(

@@ -52,7 +52,6 @@ class FromStart:
     device_id: str
 
     async def ask(self, *, keep: bool) -> Messages:  # noqa: ARG002 it never is
-        """Return all messages."""
         messages: Messages = []
         since: dict[str, str] = {}
         path = f"{DEHYDRATED}/{self.device_id}/events"

@@ -129,11 +129,9 @@ class Soak:
             yield from kinds
 
     async def _restart_database(self) -> None:
-        for lane in self.lanes:
-            lane.patience.trouble()
-        await deferToThread(self.postgres.restart)
-        for lane in self.lanes:
-            lane.patience.settle()
+        stock, module = self.lanes
+        with stock.patience.troubled(), module.patience.troubled():
+            await deferToThread(self.postgres.restart)
 
     async def _look(self) -> None:
         """Look what the homeservers hold, and tell it now and then."""
