@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 from synapse_withheld.config import Config
 from synapse_withheld.rules.mailbox import MailboxKey
@@ -42,17 +41,13 @@ _COSTS = (
 )
 
 
-class Day(NamedTuple):
-    """What a day has, of the simulated part."""
-
-    notices: int
-    stored: int  # of these, with the module
-    superseded: int
-    left_on_stock: int
-    left: int
+# What is counted.
+KEPT = "rows not written"
+LEFT = ("rows left at the end, stock", "rows left at the end, module")
 
 
-def simulate(seed: int = 1) -> Day:
+def simulate(seed: int = 1) -> dict[str, int]:
+    """Play a thousandth of a day; return what happened how often."""
     chance = random.Random(seed)  # noqa: S311 variety, not secrecy
     events = sorted(_events(chance), key=lambda event: event[0])
     inbox, stock = Inbox(Config()), Counter[MailboxKey]()
@@ -70,8 +65,13 @@ def simulate(seed: int = 1) -> Day:
             inbox.add_device(key)
             inbox.send(notice_for(key, sender))
     left = inbox.count()
-    superseded = inbox.stored - read - left
-    return Day(notices, inbox.stored, superseded, sum(stock.values()), left)
+    return {
+        "notices": notices,
+        "of these stored with the module": inbox.stored,
+        KEPT: notices - inbox.stored,
+        "superseded rows deleted": inbox.stored - read - left,
+        **dict(zip(LEFT, (sum(stock.values()), left))),
+    }
 
 
 def _events(chance: random.Random) -> list[tuple[float, str, str, MailboxKey]]:
@@ -102,17 +102,12 @@ async def measure(directory: Path, sizes: Sizes) -> Findings:
         stored, collapsed = [await _cost(lane, sizes.notices) for lane in lanes]
     say("Simulating a day.")
     day = simulate()
-    kept = day.notices - day.stored
-    fewer_bytes = (day.left_on_stock - day.left) * len(notice())
-    fewer_wal = kept * (stored.wal_bytes - collapsed.wal_bytes)
-    fewer_cpu_s = kept * (stored.cpu_s - collapsed.cpu_s)
+    left_on_stock, left = (day[name] for name in LEFT)
+    fewer_bytes = (left_on_stock - left) * len(notice())
+    fewer_wal = day[KEPT] * (stored.wal_bytes - collapsed.wal_bytes)
+    fewer_cpu_s = day[KEPT] * (stored.cpu_s - collapsed.cpu_s)
     rows = [
-        ("notices", f"{day.notices * SCALE:,}"),
-        ("of these stored with the module", f"{day.stored * SCALE:,}"),
-        ("rows not written", f"{kept * SCALE:,}"),
-        ("superseded rows deleted", f"{day.superseded * SCALE:,}"),
-        ("rows left at the end, stock", f"{day.left_on_stock * SCALE:,}"),
-        ("rows left at the end, module", f"{day.left * SCALE:,}"),
+        *((name, f"{count * SCALE:,}") for name, count in day.items()),
         ("bytes of JSON left fewer", f"{fewer_bytes * SCALE / 1e9:.1f} GB"),
         ("bytes of WAL fewer", f"{fewer_wal * SCALE / 1e9:.1f} GB"),
         ("CPU hours fewer", f"{fewer_cpu_s * SCALE / 3600:.1f}"),
