@@ -81,9 +81,10 @@ class Bystander:
                 self.lane, lambda since: len(self.answers(since)) * self.each_s
             )
             # Where the machine has much else to do, its rests are long.
-            before_that = cpu_s(self.lane)
+            then, before_that = time.monotonic(), cpu_s(self.lane)
             left = await to_do(self.lane.homeserver)
             looking_s += cpu_s(self.lane) - before_that
+            looking_s -= len(self.answers(then)) * self.each_s
         told = self.answers(began)
         taken_s = cpu_s(self.lane) - before - len(told) * self.each_s - looking_s
         wait_s, busy_s = (max(answer[which] for answer in told) for which in (1, 2))
