@@ -8,27 +8,21 @@ was interrupted. Timings never fail the run.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Sequence
 
-import attrs
-
-from tests.bench.alone import code, memory
-from tests.bench.hostile import hostile
-from tests.bench.report import Findings, Table, Target, failed, render, summary
-from tests.bench.requests import day, depth, ordinary, storm
+from tests.bench import code, day, depth, hostile, storm, survey, sweep
+from tests.bench.report import Target, say, summary
 from tests.bench.sizes import FULL, QUICK, Sizes
-from tests.bench.sweep import survey, sweep
 from tests.harness.waiting import run
 
 # What is timed in this process comes before anything else runs on its account.
 PARTS = {
     "code": code.measure,
-    "memory": memory.measure,
-    "ordinary": ordinary.measure,
+    "memory": code.measure_memory,
     "storm": storm.measure,
     "hostile": hostile.measure,
     "day": day.measure,
@@ -36,16 +30,23 @@ PARTS = {
     "sweep": sweep.measure,
     "survey": survey.measure,
 }
-MET, NOT_MET = 0, 1
 
 
-@attrs.frozen
-class Options:
-    parts: tuple[str, ...]
-    sizes: Sizes
+async def bench(parts: Sequence[str], sizes: Sizes) -> int:
+    targets: list[Target] = []
+    with tempfile.TemporaryDirectory(prefix="withheld-bench-") as directory:
+        for part in parts:
+            say(f"Measuring: {part}.")
+            for found in await PARTS[part](Path(directory) / part, sizes):
+                if isinstance(found, Target):
+                    targets.append(found)
+                else:
+                    print(found, flush=True)  # noqa: T201 data
+    print(summary(targets), flush=True)  # noqa: T201 data
+    return int(any(each.binding and not each.met for each in targets))
 
 
-def parse(arguments: Sequence[str]) -> Options:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="Compare what the module costs and saves with stock Synapse.",
@@ -60,35 +61,7 @@ def parse(arguments: Sequence[str]) -> Options:
         action="append",
         help=f"measure one part, may be repeated: {', '.join(PARTS)}",
     )
-    parsed = parser.parse_args(arguments)
-    parts = tuple(part for part in PARTS if part in (parsed.only or PARTS))
-    return Options(parts, QUICK if parsed.quick else FULL)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 that is what it is for
-
-
-async def bench(options: Options) -> int:
-    started = time.monotonic()
-    targets: list[Target] = []
-    with tempfile.TemporaryDirectory(prefix="withheld-bench-") as directory:
-        for part in options.parts:
-            say(f"Measuring: {part}.")
-            place = Path(directory) / part
-            findings: Findings = await PARTS[part](place, options.sizes, say)
-            targets += findings.targets
-            for table in findings.tables:
-                _show(table)
-    _show(summary(targets))
-    say(f"Done in {time.monotonic() - started:.0f} s.")
-    return NOT_MET if failed(targets) else MET
-
-
-def _show(table: Table) -> None:
-    print(render(table) + "\n", flush=True)  # noqa: T201 data goes to standard output
-
-
-if __name__ == "__main__":
-    chosen = parse(sys.argv[1:])
-    sys.exit(run(lambda: bench(chosen)))
+    options = parser.parse_args()
+    chosen = [part for part in PARTS if part in (options.only or PARTS)]
+    sizes = QUICK if options.quick else FULL
+    sys.exit(run(functools.partial(bench, chosen, sizes)))

@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen
 class Sizes:
-    requests: int = 50  # counted of each kind
+    notices: int = 250  # of which the cost is taken
     pairs: int = 200_000  # in the memory
     repeats: int = 60  # of each timing of code
     rounds: int = 5  # of each storm
@@ -23,14 +23,13 @@ class Sizes:
     users: int = 100_000  # that a hostile request makes up
     duplicates: int = 20_000  # devices that it makes up, or repeats a notice to
     attacks: int = 3  # of each kind
-    quick: bool = False  # whether the numbers mean nothing
 
 
 FULL = Sizes()
 
 # Enough to see that everything runs, not for numbers.
 QUICK = Sizes(
-    requests=5,
+    notices=25,
     pairs=10_000,
     repeats=10,
     rounds=1,
@@ -43,5 +42,4 @@ QUICK = Sizes(
     users=2_000,
     duplicates=2_000,
     attacks=1,
-    quick=True,
 )

@@ -8,36 +8,33 @@ from __future__ import annotations
 
 import argparse
 import functools
-import random
 import secrets
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from random import Random
 from typing import Iterable
 
 from tests.harness.servers.postgres import PostgresServer
 from tests.harness.servers.stage import nothing_to_do
 from tests.harness.waiting import pause, run, together
 from tests.soak.comparing import Comparison
-from tests.soak.ending import finish, rows
-from tests.soak.faults import Faults
+from tests.soak.ending import finish
 from tests.soak.lane import Lane
 from tests.soak.life import Life
 from tests.soak.people import make_people
 from tests.soak.resources import MAY_GROW, Held
 from tests.soak.soak import Soak, say
 
-MODULE = {
-    "rules": {
-        "no_olm": True,
-        "withheld": True,
-        "key_requests": True,
-        # Each is made once: one that is made again after a restart may be taken back
-        # unheard, as `docs/rules.md` says.
-        "secret_requests": "vanish",
-        "verification_requests": True,
-    }
+RULES = {
+    "no_olm": True,
+    "withheld": True,
+    "key_requests": True,
+    # Each is made once: one that is made again after a restart may be taken back
+    # unheard, as `docs/rules.md` says.
+    "secret_requests": "vanish",
+    "verification_requests": True,
 }
 HERE, ABROAD, BRIDGED = 40, 8, 2
 # The last deletion may still be under way when nothing waits any more.
@@ -48,17 +45,15 @@ SHOWN = 20
 async def soak(seconds: float, seed: int, directory: Path) -> int:
     people = make_people(HERE, ABROAD, BRIDGED)
     postgres = PostgresServer(directory / "postgres")
-    stock = await Lane.make("stock", directory / "stock", None, postgres.database())
-    module = await Lane.make(
-        "module", directory / "module", MODULE, postgres.database()
+    lanes = (
+        await Lane.make("stock", directory, None, postgres.database()),
+        await Lane.make("module", directory, {"rules": RULES}, postgres.database()),
     )
-    lanes = stock, module
     try:
         await together(*(lane.homeserver.start() for lane in lanes))
         await together(*(lane.settle(people) for lane in lanes))
-        faults = Faults(lanes, postgres, random.Random(seed))  # noqa: S311 variety
-        whole = Soak(seconds, Life(seed, people), lanes, faults)
         say(f"seed {seed}: {len(people)} people live for {seconds / 60:g} minutes")
+        whole = Soak(seconds, Life(seed, people), lanes, postgres, Random(seed))  # noqa: S311
         await whole.live()
         return await outcome(whole)
     finally:
@@ -73,18 +68,15 @@ async def outcome(whole: Soak) -> int:
     await pause(LAST_WORK_S)
     comparison = Comparison(whole.life, stock, module)
     comparison.find_untidied()
-    left = [rows(lane) for lane in whole.lanes]
+    left = [lane.rows() for lane in whole.lanes]
     await together(*(finish(lane, whole.life.people) for lane in whole.lanes))
     await whole.read_all()
     comparison.compare()
-    held = [
-        Held.between(whole.samples[lane.name], whole.mark_s, whole.quiet_until_s)
-        for lane in whole.lanes
-    ]
+    held = [Held(whole.samples[lane.name], *whole.quiet_s) for lane in whole.lanes]
     problems = [*comparison.problems, *held[1].problems(held[0])]
     tell(whole, comparison, left, held)
     for problem in problems[:SHOWN]:
-        say(f"WRONG: {problem}")
+        say(f"WRONG: {problem:.1000}")
     if len(problems) > SHOWN:
         say(f"WRONG: {len(problems) - SHOWN} more")
     return int(bool(problems))
@@ -96,7 +88,7 @@ def tell(
     lanes = whole.lanes
     rows: dict[str, Iterable[object]] = {
         "": (lane.name for lane in lanes),
-        "messages given": (lane.given for lane in lanes),
+        "messages given": (lane.given() for lane in lanes),
         "rows that waited in the end": left,
         "answer to a request, median": (lane.answered_within(0.5) for lane in lanes),
         "99 of 100 within": (lane.answered_within(0.99) for lane in lanes),
@@ -107,8 +99,8 @@ def tell(
         rows[f"missing: {why or 'LOST'}"] = 0, count
     for name, (stock, module) in rows.items():
         print(f"{name:<36}{stock!s:>16}{module!s:>16}")  # noqa: T201 data
-    requests = len(whole.life.sent)
-    print(f"{whole.steps:,} steps, {requests:,} requests, {whole.met} faults")  # noqa: T201
+    lived = f"{whole.steps:,} steps, {len(whole.life.sent):,} requests"
+    print(f"{lived}, {whole.met} faults")  # noqa: T201 data
 
 
 if __name__ == "__main__":

@@ -14,15 +14,8 @@ from typing import Any, Hashable, Iterable
 import attrs
 
 from tests.harness.messages import ENCRYPTED
+from tests.model import redundancy
 from tests.model.client import SECRET_REQUEST, TIMEOUT_MS
-from tests.model.redundancy import (
-    REQUESTS,
-    VERIFICATION_REQUEST,
-    goes,
-    is_notice,
-    pair_of,
-    says_the_same,
-)
 from tests.soak.history import History
 from tests.soak.lane import Lane
 from tests.soak.life import Life
@@ -67,13 +60,12 @@ class Comparison:
                     self._olm[between].append((number, said))
 
     def compare(self) -> None:
-        for lane in (self.stock, self.module):
-            self.problems += [
-                f"{lane.name}: {failed}" for failed in lane.patience.failed
-            ]
+        lanes = self.stock, self.module
+        for lane in lanes:
+            failed = lane.patience.failed
+            self.problems += [f"{lane.name}: {each}" for each in failed]
         for place in sorted({*self.stock.histories, *self.module.histories}):
-            stock = self.stock.histories.get(place, History(0))
-            module = self.module.histories.get(place, History(0))
+            stock, module = (lane.histories.get(place, History(0)) for lane in lanes)
             _Device(self, place, stock, module).compare()
 
     def find_untidied(self) -> None:
@@ -83,11 +75,8 @@ class Comparison:
         """
         asked, settled = self.module.asked, self.module.patience.troubled_until
         for device in self.life.devices:
-            left = [
-                each
-                for each in self.module.waiting(device)
-                if asked[number_of(each)][0] > settled
-            ]
+            waiting = self.module.waiting(device)
+            left = [each for each in waiting if asked[number_of(each)][0] > settled]
             for older, newer in itertools.combinations(left, 2):
                 if _goes(older, newer):
                     self.problems.append(f"{device.place}: {older} beside {newer}")
@@ -135,24 +124,25 @@ class _Device:
             self._pairs[_pair(message)].append(number)
 
     def compare(self) -> None:
-        lanes = self.everything.stock, self.everything.module
         stock, module = self.stock.given, self.module.given
-        for lane, history in zip(lanes, (self.stock, self.module)):
+        everything = self.everything
+        for lane, history in (
+            (everything.stock, self.stock),
+            (everything.module, self.module),
+        ):
             self._report(f"twice on {lane.name}", history.twice - lane.patience.cut_off)
             self._report(f"out of order on {lane.name}", history.unordered)
         self._report("only with the module", module.keys() - stock.keys())
         both = module.keys() & stock.keys()
         self._report("changed", (n for n in both if module[n] != stock[n]))
         missing = sorted(stock.keys() - module.keys())
-        self.everything.missing.update(self._why_missing(each) for each in missing)
+        everything.missing.update(self._why_missing(each) for each in missing)
         self._report("lost", (n for n in missing if not self._why_missing(n)))
         now_ts = int(time.time() * 1000)
-        told = self.stock.known(now_ts, self._is_stale)
-        known = self.module.known(now_ts, self._is_stale)
-        for before, after in zip(told.knows, known.knows):
+        known = self.stock.known(now_ts, self._is_stale)
+        for before, after in zip(known, self.module.known(now_ts, self._is_stale)):
             if before != after:
-                differs = _otherwise(before, after)
-                self._add(f"the client knows otherwise: {differs}")
+                self._add(f"the client knows otherwise: {before} and {after}")
 
     def _report(self, what: str, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -177,10 +167,8 @@ class _Device:
 
     def _is_superseded(self, number: int) -> bool:
         """Say whether a newer message stood for it when it was to be read."""
-        older, bound = (
-            self.stock.given[number],
-            self.module.read_after(number, self._readable_s(number)),
-        )
+        older = self.stock.given[number]
+        bound = self.module.read_after(number, self._readable_s(number))
         return any(
             number < newer < bound
             and _goes(older, self.stock.given[newer])
@@ -191,10 +179,12 @@ class _Device:
     def _is_collapsed(self, number: int) -> bool:
         """Say whether an older notice said the same, and nobody had read it."""
         new = self.stock.given[number]
-        return is_notice(new["type"], new["content"]) and any(
+        return redundancy.is_notice(new["type"], new["content"]) and any(
             older < number
             and older in self.module.given
-            and says_the_same(self.stock.given[older], new, merge_scopes=True)
+            and redundancy.says_the_same(
+                self.stock.given[older], new, merge_scopes=True
+            )
             and not self._was_read(older, number)
             and self.everything.may_collapse(self.place, new, older)
             for older in self._pairs[_pair(new)]
@@ -207,19 +197,18 @@ class _Device:
         """Say whether a read began between two messages; abroad, if one was taken."""
         came = self.module.came.get(older)
         if came is not None:
-            asked, _ = self.everything.module.asked[newer]
-            return came + ON_THE_WAY_S < asked
+            return came + ON_THE_WAY_S < self.everything.module.asked[newer][0]
         return self.module.reads_between(older, newer, self._readable_s(older))
 
     def _is_stale(self, number: int) -> bool:
         """Say whether nobody heeds a request any more."""
         message = self.stock.given.get(number) or self.module.given[number]
         content, asker = message["content"], ""
-        if message["type"] == VERIFICATION_REQUEST:
+        if message["type"] == redundancy.VERIFICATION_REQUEST:
             if content["timestamp"] + DAY_MS + TIMEOUT_MS < time.time() * 1000:
                 return True
             asker = content["from_device"]
-        elif message["type"] in REQUESTS and content["action"] == "request":
+        elif message["type"] in redundancy.REQUESTS and content["action"] == "request":
             asker = content["requesting_device_id"]
         gone = self.everything.life.gone.get((message["sender"], asker), ())
         return any(number < each for each in gone)
@@ -239,15 +228,8 @@ class _Device:
 
 
 def _goes(older: Message, newer: Message) -> bool:
-    return goes(older, newer, merge_scopes=True, newer_seen=True)
+    return redundancy.goes(older, newer, merge_scopes=True, newer_seen=True)
 
 
 def _pair(message: Message) -> Hashable:
-    return pair_of(message, merge_scopes=True)
-
-
-def _otherwise(before: Any, after: Any) -> str:
-    if not isinstance(before, dict):
-        return f"{before - after} and {after - before}"
-    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return ", ".join(f"{key}: {before.get(key)}, {after.get(key)}" for key in keys)
+    return redundancy.pair_of(message, merge_scopes=True)

@@ -11,17 +11,11 @@ from tests.soak.patience import TRY_AGAIN_S, TRY_FOR_S
 from tests.soak.people import OTHER_SERVER, Device, User, number_of
 
 
-def rows(lane: Lane) -> int:
-    ((count,),) = lane.homeserver.query("SELECT COUNT(*) FROM device_inbox")
-    return int(count)
-
-
 async def finish(lane: Lane, people: list[User]) -> None:
     """Let all that waits for the other server and for services arrive."""
     lane.other.refuses = False
     for _ in range(int(TRY_FOR_S / TRY_AGAIN_S)):
-        sql = "SELECT COUNT(*) FROM device_federation_outbox"
-        if lane.homeserver.query(sql) == [(0,)]:
+        if lane.rows("device_federation_outbox") == 0:
             break
         # Synapse takes notice of who is back once it hears of them.
         herald = lane.other.user("herald")

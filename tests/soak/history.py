@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, Callable
 
 import attrs
 
+from tests.harness.client import Messages
 from tests.harness.messages import OLDER_WITHHELD
 from tests.model.client import WITHHELD, Client
 from tests.soak.people import number_of
-
-Messages = list[dict[str, Any]]
 
 # The number of what happens when the life is over.
 END = 10**12
@@ -38,28 +38,36 @@ class History:
     twice: set[int] = attrs.Factory(set)
     unordered: set[int] = attrs.Factory(set)
     came: dict[int, float] = attrs.Factory(dict)
-    _newest: int = 0
 
     def read(self, step: int, messages: Messages, *, again: bool) -> None:
         """Note that it was given all there was, some of it perhaps again."""
+        newest = max(self.given, default=0)
         for message in messages:
             number = number_of(message)
             # Synapse deletes what was for an earlier device with its ID, but later.
             if number < self.born:
                 continue
             if number not in self.given:
-                if number < self._newest:
+                if number < newest:
                     self.unordered.add(number)
-                self._newest = max(self._newest, number)
-                self.given[number] = _shared(number, message)
+                newest = max(newest, number)
+                # Its keys may be in another order each time.
+                self.given[number] = _message(json.dumps(message, sort_keys=True))
             elif not again:
                 self.twice.add(number)
         self.done.append(step)
 
     def read_after(self, number: int, readable_s: float) -> int:
         """Return the first step after another in which it read all there was."""
-        later = (step for step in self.done if step > number)
-        return next((s for s in later if self._begun_at(s) > readable_s), END)
+        return next(
+            (
+                step
+                for step in self.done
+                # What waited for a device that went was looked at in the database.
+                if step > number and self.begun.get(step, float("inf")) > readable_s
+            ),
+            END,
+        )
 
     def reads_between(self, older: int, newer: int, readable_s: float) -> bool:
         """Say whether it began to read between two steps."""
@@ -67,29 +75,21 @@ class History:
             older < step < newer and at > readable_s for step, at in self.begun.items()
         )
 
-    def _begun_at(self, step: int) -> float:
-        # What waited for a device that went was looked at in the database.
-        return self.begun.get(step, float("inf"))
-
-    def known(self, now_ts: int, ignored: Callable[[int], bool]) -> Knowing:
+    def known(self, now_ts: int, ignored: Callable[[int], bool]) -> tuple[Any, ...]:
         """Return what its client knows, but for messages that nobody heeds."""
         client = Knowing()
         client.give(
             message for number, message in self.given.items() if not ignored(number)
         )
         client.forget(now_ts, ())
-        return client
+        return client.knows
 
 
-_SHARED: dict[int, dict[str, Any]] = {}
-
-
-def _shared(number: int, message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message as others were given it: all of them take much memory."""
-    # Its keys may be in another order each time.
-    message = json.loads(json.dumps(message, sort_keys=True))
-    shared = _SHARED.setdefault(number, message)
-    return shared if shared == message else message
+@functools.cache
+def _message(text: str) -> dict[str, Any]:
+    """Return the same message to all who are given it: they take much memory."""
+    message: dict[str, Any] = json.loads(text)
+    return message
 
 
 class Knowing(Client):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Awaitable, Callable
 
 import attrs
 from twisted.internet.defer import DeferredLock
@@ -13,6 +14,7 @@ from tests.harness.client import (
     DEHYDRATED,
     Client,
     MatrixError,
+    Messages,
     SlidingSync,
     dehydrated,
 )
@@ -20,10 +22,10 @@ from tests.harness.servers.homeserver import Homeserver, mailbox_of
 from tests.harness.servers.listening import Bridge
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.waiting import become, together
-from tests.soak.history import History, Messages
+from tests.soak.history import History
 from tests.soak.patience import Patience
 from tests.soak.people import OTHER_SERVER, Device, Reads, User
-from tests.soak.reading import PAGE, FromStart, Sliding, Syncing, good
+from tests.soak.reading import PAGE, FromStart, Reader, Sliding, Syncing
 from tests.soak.talk import Said
 
 STORED_WITHIN_S = 5.0
@@ -61,40 +63,34 @@ class Lane:
     asked: dict[int, tuple[float, float]] = attrs.Factory(dict)
     deaths: list[tuple[float, float]] = attrs.Factory(list)
     _clients: dict[Device, Client] = attrs.Factory(dict)
-    _readers: dict[Device, Syncing | Sliding | FromStart] = attrs.Factory(dict)
+    _readers: dict[Device, Reader] = attrs.Factory(dict)
     _edus: DeferredLock = attrs.Factory(DeferredLock)
 
     @classmethod
     async def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
         """Start what is beside a homeserver, which is not started yet."""
-        directory.mkdir()
-        other, bridge = Other(), Bridge(directory)
+        files = directory / name
+        files.mkdir()
+        other, bridge = Other(), Bridge(files)
         await together(other.start(), bridge.start())
         config = bridge.configuration()
         config["experimental_features"].update(
             msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True
         )
-        homeserver = Homeserver(
-            directory, module=module, database=database, config=config
-        )
+        homeserver = Homeserver(files, module=module, database=database, config=config)
         return cls(name, homeserver, other, bridge)
-
-    @property
-    def given(self) -> int:
-        return sum(len(each.given) for each in self.histories.values())
-
-    def answered_within(self, share: float) -> str:
-        """Return within which time a share of requests was answered at once."""
-        took = sorted(
-            end - began
-            for number, (began, end) in self.asked.items()
-            if number not in self.patience.cut_off
-        )
-        return f"{took[int(len(took) * share)]:.3f} s"
 
     async def stop(self) -> None:
         await self.homeserver.stop()
         await together(self.other.stop(), self.bridge.stop())
+
+    async def die(self, end: Callable[[], Awaitable[None]]) -> None:
+        """End the homeserver in some way, and start it again."""
+        with self.patience.troubled():
+            died = time.monotonic()
+            await end()
+            await self.homeserver.start()
+            self.deaths.append((died, time.monotonic()))
 
     async def settle(self, people: list[User]) -> None:
         for user in people:
@@ -136,11 +132,8 @@ class Lane:
         if status != 200:
             raise MatrixError(f"EDU: {status}")
         sql = "SELECT 1 FROM device_federation_inbox WHERE message_id = ?"
-
-        def is_stored() -> bool:
-            return bool(self.homeserver.query(sql, (message_id,)))
-
-        if not await become(is_stored, STORED_WITHIN_S):
+        query = functools.partial(self.homeserver.query, sql, (message_id,))
+        if not await become(lambda: query() != [], STORED_WITHIN_S):
             raise MatrixError("EDU: it is not stored")
 
     async def read(
@@ -160,18 +153,19 @@ class Lane:
         history.read(number, self.as_in_life(got), again=from_start)
 
     async def log_in(self, number: int, device: Device) -> None:
-        where, user_id = self.homeserver.base_url, device.user.user_id
-
         async def log_in() -> Client:
-            client = await Client.login(where, user_id, device_id=device.device_id)
+            client = await Client.login(
+                self.homeserver.base_url, device.user.user_id, device.device_id
+            )
             await self._upload(client, device)
             return client
 
-        client = await self.patience.insist(number, log_in)
-        self._clients[device] = client
-        self._readers[device] = Syncing(client, number)
-        if device.reads is Reads.SLIDING:
-            self._readers[device] = Sliding(SlidingSync(client, PAGE))
+        self._clients[device] = client = await self.patience.insist(number, log_in)
+        self._readers[device] = (
+            Sliding(SlidingSync(client, PAGE))
+            if device.reads is Reads.SLIDING
+            else Syncing(client, number)
+        )
         self.histories[device.place] = History(device.born)
 
     async def log_out(self, number: int, device: Device) -> None:
@@ -203,7 +197,7 @@ class Lane:
             # One that takes its own place would delete itself.
             _, body = await client.request("GET", DEHYDRATED)
             if body.get("device_id") != device.device_id:
-                await good(client, "PUT", DEHYDRATED, submission)
+                await client.succeed("PUT", DEHYDRATED, submission)
 
         await self.patience.insist(number, dehydrate)
         self.histories[device.place] = History(device.born)
@@ -230,7 +224,7 @@ class Lane:
     async def _upload(self, client: Client, device: Device) -> None:
         """Upload device keys; nobody claims one-time keys."""
         keys = {"device_keys": device.olm.keys()["device_keys"]}
-        await good(client, "POST", "/_matrix/client/v3/keys/upload", keys)
+        await client.succeed("POST", "/_matrix/client/v3/keys/upload", keys)
 
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)
@@ -241,3 +235,19 @@ class Lane:
             {**each, "sender": each["sender"].replace(other, OTHER_SERVER)}
             for each in messages
         ]
+
+    def rows(self, table: str = "device_inbox") -> int:
+        sql = f"SELECT COUNT(*) FROM {table}"  # noqa: S608 it is one of ours
+        return int(self.homeserver.query(sql)[0][0])
+
+    def given(self) -> int:
+        return sum(len(each.given) for each in self.histories.values())
+
+    def answered_within(self, share: float) -> str:
+        """Return within which time a share of requests was answered at once."""
+        took = sorted(
+            end - began
+            for number, (began, end) in self.asked.items()
+            if number not in self.patience.cut_off
+        )
+        return f"{took[int(len(took) * share)]:.3f} s"

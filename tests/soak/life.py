@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterator
+from typing import Any, Callable, Coroutine, Iterator
 
 import attrs
 
 from tests.model.client import TRACING
+from tests.soak.lane import Lane
 from tests.soak.people import Device, Reads, Sends, User
 from tests.soak.talk import Said, Talk
-
-if TYPE_CHECKING:
-    from tests.soak.lane import Lane
 
 TALKS, TALK_ENDS = 12, 0.03
 MOST_DEVICES = 5
@@ -20,14 +18,14 @@ MOST_DEVICES = 5
 # its messages in the background.
 UNUSED_FOR = 200
 
-Act = Callable[["Lane"], Coroutine[Any, Any, None]]
+Act = Callable[[Lane], Coroutine[Any, Any, None]]
 
 
 @attrs.frozen(eq=False)
 class Step:
     """What somebody does; its users do and are sent nothing else meanwhile."""
 
-    users: frozenset[User]
+    users: tuple[User, ...]
     act: Act
 
 
@@ -73,9 +71,6 @@ class Life:
             self._number += 1
             yield self._reading(device, loses=False, acknowledges=True)
 
-    def _step(self, act: Act, *users: User) -> Step:
-        return Step(frozenset(users), act)
-
     def _talk(self) -> Step | None:
         if len(self._talks) < TALKS:
             self._talks.append(self._new_talk())
@@ -92,7 +87,7 @@ class Life:
                 by_device[device_id] = {**content, TRACING: str(number)}
         self.sent[number] = said
         users = said.sender.user, *said.messages
-        return self._step(lambda lane: lane.send(number, said), *users)
+        return Step(users, lambda lane: lane.send(number, said))
 
     def _new_talk(self) -> Talk:
         to = self._chance.choice(self.people)
@@ -116,8 +111,8 @@ class Life:
 
     def _reading(self, device: Device, *, loses: bool, acknowledges: bool) -> Step:
         number = self._number
-        return self._step(
-            lambda lane: lane.read(number, device, loses, acknowledges), device.user
+        return Step(
+            (device.user,), lambda lane: lane.read(number, device, loses, acknowledges)
         )
 
     def _log_in(self) -> Step | None:
@@ -133,7 +128,7 @@ class Life:
         device = Device(user, device_id, sends, reads, number, rarely)
         user.devices.append(device)
         self.devices.append(device)
-        return self._step(lambda lane: lane.log_in(number, device), user)
+        return Step((user,), lambda lane: lane.log_in(number, device))
 
     def _log_out(self) -> Step | None:
         user, number = self._chance.choice(self._here), self._number
@@ -142,13 +137,13 @@ class Life:
         device = user.devices.pop(self._chance.randrange(len(user.devices)))
         user.left.append((device.device_id, number))
         self._note_gone(device)
-        return self._step(lambda lane: lane.log_out(number, device), user)
+        return Step((user,), lambda lane: lane.log_out(number, device))
 
     def _lose_store(self) -> Step:
         user, number = self._chance.choice(self._here), self._number
         device = self._chance.choice(user.devices)
         device.lose_store()
-        return self._step(lambda lane: lane.lose_store(number, device), user)
+        return Step((user,), lambda lane: lane.lose_store(number, device))
 
     def _dehydrate(self) -> Step:
         user, number = self._chance.choice(self._here), self._number
@@ -158,11 +153,11 @@ class Life:
         device = Device(user, device_id, Sends.RUST, Reads.DEHYDRATED, number, 4)
         user.dehydrated = device
         self.devices.append(device)
-        return self._step(lambda lane: lane.dehydrate(number, device, earlier), user)
+        return Step((user,), lambda lane: lane.dehydrate(number, device, earlier))
 
     def _go_away(self) -> Step:
         self._is_away = is_away = not self._is_away
-        return self._step(lambda lane: lane.go_away(is_away))
+        return Step((), lambda lane: lane.go_away(is_away))
 
     def _note_gone(self, device: Device) -> None:
         name = device.user.user_id, device.device_id

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Awaitable, Callable, TypeVar, cast
+from contextlib import contextmanager
+from typing import Any, Callable, Coroutine, Iterator, TypeVar
 
 import attrs
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError
-from twisted.python.failure import Failure
+from twisted.internet.defer import CancelledError, Deferred
 
 from tests.harness.waiting import cancellable, pause
 
@@ -19,7 +19,6 @@ TRY_AGAIN_S, ANSWERED_WITHIN_S = 0.2, 30.0
 TRY_FOR_S, TRY_QUIETLY_FOR_S = 180.0, 5.0
 # After a restart of the database each of Synapse's connections may fail once.
 UNSETTLED_FOR_S = 15.0
-_NO_ANSWER = object()
 
 
 @attrs.define(eq=False)
@@ -36,37 +35,35 @@ class Patience:
     failed: list[str] = attrs.Factory(list)
     troubled_until: float = 0.0
 
-    def trouble(self) -> None:
-        """Note that something befalls the homeserver."""
+    @contextmanager
+    def troubled(self) -> Iterator[None]:
+        """Let requests fail for as long as something befalls the homeserver."""
         self.troubled_until = float("inf")
-
-    def settle(self) -> None:
-        """Note that it is over."""
+        yield
         self.troubled_until = time.monotonic() + UNSETTLED_FOR_S
 
-    async def insist(self, number: int, ask: Callable[[], Awaitable[T]]) -> T:
+    async def insist(
+        self, number: int, ask: Callable[[], Coroutine[Deferred[Any], Any, T]]
+    ) -> T:
         """Ask until there is an answer.
 
         Raises:
             Exception: There is none for long.
         """
         began = time.monotonic()
+        clock: Any = reactor
         while True:
-            running = cancellable(cast("Any", ask()))
-            running.addTimeout(ANSWERED_WITHIN_S, cast("Any", reactor))
-            running.addErrback(self._note, number, began)
-            answer = await running
-            if answer is not _NO_ANSWER:
-                return cast("T", answer)
+            try:
+                running = cancellable(ask())
+                return await running.addTimeout(ANSWERED_WITHIN_S, clock)
+            except CancelledError:
+                raise
+            except Exception as error:
+                is_troubled = time.monotonic() < self.troubled_until
+                if not is_troubled:
+                    self.failed.append(f"step {number}: {error!r}")
+                try_for_s = TRY_FOR_S if is_troubled else TRY_QUIETLY_FOR_S
+                if time.monotonic() - began > try_for_s:
+                    raise
+            self.cut_off.add(number)
             await pause(TRY_AGAIN_S)
-
-    def _note(self, failure: Failure, number: int, began: float) -> object:
-        is_troubled = time.monotonic() < self.troubled_until
-        if not is_troubled:
-            self.failed.append(f"step {number}: {failure.value!r}")
-        try_for_s = TRY_FOR_S if is_troubled else TRY_QUIETLY_FOR_S
-        is_cancelled = isinstance(failure.value, CancelledError)
-        if is_cancelled or time.monotonic() - began > try_for_s:
-            failure.raiseException()
-        self.cut_off.add(number)
-        return _NO_ANSWER

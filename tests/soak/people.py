@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from typing import Any
 
 import attrs
 
-from tests.harness.messages import (
-    MEGOLM,
-    OLDER_WITHHELD,
-    WITHHELD,
-    OlmDevice,
-    OlmSession,
-)
+from tests.harness.messages import OLDER_WITHHELD, WITHHELD, OlmDevice, OlmSession
 from tests.harness.servers.listening import BRIDGE
 from tests.harness.servers.settings import SERVER_NAME
 from tests.model.client import TRACING
@@ -118,31 +113,19 @@ class Device:
         """Return what it sends where it has no Olm session."""
         is_scoped = self.sends in {Sends.ANDROID, Sends.HYDROGEN}
         named = self.device_id if self.sends in {Sends.RUST, Sends.ANDROID} else None
-        return self.olm.notice(
-            from_device=named, **(self._scope(room) if is_scoped else {})
-        )
+        scope = self.session(room) if is_scoped else {}
+        return self.olm.notice(from_device=named, **scope)
 
-    def withheld(self, room: int, code: str) -> dict[str, Any]:
-        """Return what it sends where it withholds a session."""
-        return {**self.notice(room), **self._scope(room), "code": code, "reason": code}
-
-    def key_request(self, request_id: str, room: int) -> dict[str, Any]:
-        body = {"algorithm": MEGOLM, "sender_key": "whoever", **self._scope(room)}
-        return self.request(request_id, "request", body=body)
-
-    def request(self, request_id: str, action: str, **more: Any) -> dict[str, Any]:
-        asker = {"requesting_device_id": self.device_id, "request_id": request_id}
-        return {"action": action, **asker, **more}
+    def session(self, room: int) -> dict[str, Any]:
+        """Return the name of the Megolm session that it uses in a room."""
+        session = self._rotations[room] % SESSIONS
+        session_id = f"{self.olm.curve25519[:8]} {room} {session}"
+        return {"room_id": f"!{room}:{SERVER_NAME}", "session_id": session_id}
 
     def encrypted_for(self, other: Device) -> dict[str, Any]:
         if other.olm not in self._sessions:
             self._sessions[other.olm] = self.olm.establish(other.olm)
         return self._sessions[other.olm].encrypt("a room key")
-
-    def _scope(self, room: int) -> dict[str, Any]:
-        session = self._rotations[room] % SESSIONS
-        session_id = f"{self.olm.curve25519[:8]} {room} {session}"
-        return {"room_id": f"!{room}:{SERVER_NAME}", "session_id": session_id}
 
 
 def number_of(message: dict[str, Any]) -> int:
@@ -155,14 +138,12 @@ def make_people(here: int, abroad: int, bridged: int) -> list[User]:
     people = [User(f"user{number}") for number in range(here)]
     people += [User(f"other{number}", OTHER_SERVER) for number in range(abroad)]
     people += [User(f"{BRIDGE}{number}") for number in range(bridged)]
-    kinds, devices = list(Sends), 0
+    kinds = itertools.cycle(Sends)
     for user in people:
         ways = [Reads.SYNC, Reads.SLIDING, Reads.SYNC]
         if not user.is_here:
             ways = [Reads.ABROAD] * 2 if user.is_abroad else [Reads.SERVICE]
-        for number, reads in enumerate(ways):
-            sends, rarely = kinds[devices % len(kinds)], (1, 4, 30)[number]
-            device = Device(user, f"DEVICE{number}", sends, reads, rarely=rarely)
-            user.devices.append(device)
-            devices += 1
+        for number, (reads, rarely) in enumerate(zip(ways, (1, 4, 30))):
+            device_id, sends = f"DEVICE{number}", next(kinds)
+            user.devices.append(Device(user, device_id, sends, reads, rarely=rarely))
     return people

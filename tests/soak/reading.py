@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable, Union
 
 import attrs
 
-from tests.harness.client import DEHYDRATED, Client, MatrixError, SlidingSync
-from tests.soak.history import Messages
+from tests.harness.client import DEHYDRATED, Client, MatrixError, Messages, SlidingSync
 
 PAGE = 100
 
@@ -52,25 +51,15 @@ class FromStart:
     device_id: str
 
     async def ask(self, *, keep: bool) -> Messages:  # noqa: ARG002 it never is
-        """Return all messages."""
         messages: Messages = []
         since: dict[str, str] = {}
+        path = f"{DEHYDRATED}/{self.device_id}/events"
         while True:
-            path = f"{DEHYDRATED}/{self.device_id}/events"
-            body = await good(self.client(), "GET", path, params=since)
+            body = await self.client().succeed("GET", path, None, since)
             messages += body["events"]
             if not body["events"] or "next_batch" not in body:
                 return messages
             since = {"from": body["next_batch"]}
 
 
-async def good(client: Client, method: str, path: str, *what: Any, **how: Any) -> Any:
-    """Make a request that has to be answered 200; return the answer.
-
-    Raises:
-        MatrixError: It was answered otherwise.
-    """
-    status, body = await client.request(method, path, *what, **how)
-    if status != 200:
-        raise MatrixError(f"{method} {path}: {status} {body}")
-    return body
+Reader = Union[Syncing, Sliding, FromStart]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 import attrs
 
-from tests.harness.messages import ENCRYPTED, OLDER_WITHHELD, PLAIN
+from tests.harness.messages import ENCRYPTED, MEGOLM, OLDER_WITHHELD, PLAIN
 from tests.model.client import KEY_REQUEST, SECRET_REQUEST
 from tests.soak.people import ROOMS, Device, Sends, User
 
@@ -39,8 +39,9 @@ class Talk:
     to: User
     others: list[User]
     chance: random.Random
-    _asked: dict[str, tuple[str, Content]] = attrs.Factory(dict)
+    _keys: dict[str, Content] = attrs.Factory(dict)
     _taken_back: dict[str, Content] = attrs.Factory(dict)
+    _secrets: list[str] = attrs.Factory(list)
     _verifying: dict[str, Content] = attrs.Factory(dict)
 
     def say(self, number: int) -> Said | None:
@@ -69,7 +70,8 @@ class Talk:
 
     def _withheld(self, _: int) -> Said:
         room, code = self.chance.randrange(ROOMS), self.chance.choice(CODES)
-        content = self.sender.withheld(room, code)
+        about = {**self.sender.session(room), "code": code, "reason": code}
+        content = {**self.sender.notice(room), **about}
         return self._say(self.sender.withheld_type, content)
 
     def _olm(self, _: int) -> Said | None:
@@ -83,37 +85,36 @@ class Talk:
 
     def _key_request(self, number: int) -> Said:
         """Ask, ask again, take it back, or ask again for what was taken back."""
-        chance = self.chance.random()
-        asked = [each for each, (kind, _) in self._asked.items() if kind == KEY_REQUEST]
+        chance, request_id = self.chance.random(), f"key{number}"
         if self._taken_back and chance < 0.2:
             request_id = self.chance.choice(list(self._taken_back))
-            self._asked[request_id] = KEY_REQUEST, self._taken_back.pop(request_id)
-        elif asked and chance < 0.5:
-            request_id = self.chance.choice(asked)
-        elif asked and chance < 0.75:
-            request_id = self.chance.choice(asked)
-            self._taken_back[request_id] = self._asked[request_id][1]
-            return self._take_back(request_id)
+            self._keys[request_id] = self._taken_back.pop(request_id)
+        elif self._keys and chance < 0.75:
+            request_id = self.chance.choice(list(self._keys))
+            if chance >= 0.5:
+                self._taken_back[request_id] = self._keys.pop(request_id)
+                return self._take_back(KEY_REQUEST, request_id)
         else:
-            request_id, room = f"key{number}", self.chance.randrange(ROOMS)
-            content = self.sender.key_request(request_id, room)
-            self._asked[request_id] = KEY_REQUEST, content
-        return self._say(*self._asked[request_id])
+            session = self.sender.session(self.chance.randrange(ROOMS))
+            body = {"algorithm": MEGOLM, "sender_key": "whoever", **session}
+            self._keys[request_id] = self._request(request_id, "request", body=body)
+        return self._say(KEY_REQUEST, self._keys[request_id])
 
     def _secret_request(self, number: int) -> Said:
         """Ask, or take back: each is asked for once, as the specification has it."""
-        asked = [each for each, (kind, _) in self._asked.items() if kind != KEY_REQUEST]
-        if asked and self._happens(0.5):
-            return self._take_back(self.chance.choice(asked))
-        request_id = f"secret{number}"
-        content = self.sender.request(request_id, "request", name="m.megolm_backup.v1")
-        self._asked[request_id] = SECRET_REQUEST, content
+        if self._secrets and self._happens(0.5):
+            return self._take_back(SECRET_REQUEST, self._secrets.pop())
+        self._secrets.append(f"secret{number}")
+        content = self._request(f"secret{number}", "request", name="m.megolm_backup.v1")
         return self._say(SECRET_REQUEST, content, all_of=True)
 
-    def _take_back(self, request_id: str) -> Said:
-        kind, _ = self._asked.pop(request_id)
-        content = self.sender.request(request_id, CANCELLATION)
-        return self._say(kind, content, all_of=True)
+    def _take_back(self, message_type: str, request_id: str) -> Said:
+        content = self._request(request_id, CANCELLATION)
+        return self._say(message_type, content, all_of=True)
+
+    def _request(self, request_id: str, action: str, **more: Any) -> Content:
+        asker = {"requesting_device_id": self.sender.device_id}
+        return {"action": action, "request_id": request_id, **asker, **more}
 
     def _verification(self, number: int) -> Said:
         """Begin one, ask again, go on, or end it from either side."""
@@ -156,7 +157,7 @@ class Talk:
         message_type: str,
         content: Content,
         *,
-        to: list[User] | None = None,
+        to: Sequence[User] = (),
         all_of: bool = False,
     ) -> Said:
         """Send to all devices of users, one by one or as `*`, or to one of them."""

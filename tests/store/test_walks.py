@@ -11,6 +11,7 @@ import pytest
 
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.config import Config
 from synapse_withheld.database.backlog import (
     NEWEST_OF_MAILBOX,
     withheld_estimate_backlog,
@@ -29,8 +30,10 @@ from synapse_withheld.database.survey import (
     withheld_survey_outbox,
 )
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.sweep.survey import Survey
-from synapse_withheld.sweep.walk import Options
+from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.sweep.kinds import UNREADABLE
+from synapse_withheld.sweep.survey import ALL_RULES, Survey
+from synapse_withheld.sweep.walk import Options, Sweep
 from tests.harness.backlog import Table, notice, other
 from tests.store.conftest import (
     NAMESAKE,
@@ -129,14 +132,45 @@ def test_as_many_as_a_batch_has_go_in_few_statements(database: Connection) -> No
     assert not database.is_sqlite or max(counts) < 1000
 
 
-def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
-    """It is counted; the rules are told of what was there when the survey began."""
+@pytest.mark.parametrize("device", ["\0", "\ud800", "D"])
+def test_a_request_from_a_device_of_any_name_is_swept(
+    database: Connection, device: str
+) -> None:
+    content = {"transaction_id": "T", "from_device": device}
+    message = {"type": "m.key.verification.request", "sender": "@s:hs"}
+    database.put_text(R, 1, json.dumps({**message, "content": content}))
+    rules = Ruleset.of(Config(rules=ALL_RULES))
+    sweep = Sweep(Database(database.run, database.driver), Options(rules=rules))
+    driven(sweep.step())
+    assert 1 == sweep.progress.total.notices
+
+
+@pytest.mark.parametrize("odd", ['"' + "a" * 9_000, "\\" * 9_000, "\ud800" * 9_000])
+def test_a_message_of_any_type_is_surveyed(database: Connection, odd: str) -> None:
+    """Of a long row beginning and end are read, and the type may be cut."""
+    message = {"content": {}, "type": odd, "sender": "@s:hs"}
+    database.put_text(R, 1, json.dumps(message, separators=(",", ":")))
+    survey = survey_of(database)
+    while not survey.found.done:
+        driven(survey.step())
+    ((kind, sums),) = survey.end().inbox.kinds.most_frequent()
+    assert kind == UNREADABLE or odd.startswith(kind.type)
+    assert 1 == sums.rows
+
+
+def survey_of(database: Connection) -> Survey:
+    """Return a survey that has not begun, of a row at a time."""
 
     async def walk(statement: Any, *arguments: Any) -> Any:
         return statement(database, database.driver, *arguments)
 
     queues = SurveyDatabase(database.run, database.driver, walk)
-    survey = Survey(queues, Options(batch_size=1, dry_run=True), 3)
+    return Survey(queues, Options(batch_size=1, dry_run=True), 3)
+
+
+def test_what_comes_meanwhile_goes_by_no_rule(database: Connection) -> None:
+    """It is counted; the rules are told of what was there when the survey began."""
+    survey = survey_of(database)
     for key, stream_id in ((R, 1), (R, 2), (Q, 3)):
         database.put_text(key, stream_id, notice())
     driven(survey.step())

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tests.harness.servers.postgres import PostgresServer
 
 HERE = Path(__file__).parent
 # What has to do with to-device messages, and with those who carry or read them.
-SUITES: tuple[str, ...] = (
+SUITES = [
     "appservice",
     "federation",
     "handlers.test_appservice",
@@ -45,7 +46,7 @@ SUITES: tuple[str, ...] = (
     "storage.test_appservice",
     "storage.test_devices",
     "storage.test_end_to_end_keys",
-)
+]
 
 
 def distribution(directory: Path) -> Path:
@@ -89,28 +90,22 @@ def compared(source: Path, directory: Path, names: list[str], jobs: int) -> int:
             with (tests / "__init__.py").open("a") as file:
                 file.write("\nimport tests.with_module\n")
         found.append(outcomes(tests, names, jobs))
-        print(f"{kind}: {_counts(found[-1])}", flush=True)  # noqa: T201 data
+        counts = dict(Counter(found[-1].values()))
+        print(f"{kind}: {len(found[-1])} tests, {counts}", flush=True)  # noqa: T201 data
     counted = Path(os.environ["HOMESERVERS"])
     acting = counted.read_text().count("1") if counted.exists() else 0
     print(f"homeservers in which the module acted: {acting}")  # noqa: T201 data
     stock, module = found
-    different = [
-        f"{name}: {stock.get(name)}, with the module {module.get(name)}"
-        for name in sorted({*stock, *module})
-        if stock.get(name) != module.get(name)
-    ]
-    for line in different:
-        print(line)  # noqa: T201 data
-    return int(bool(different) or not stock or not acting)
+    differs = False
+    for name in sorted({*stock, *module}):
+        was, became = stock.get(name), module.get(name)
+        if was != became:
+            differs = True
+            print(f"{name}: {was}, with the module {became}")  # noqa: T201 data
+    return int(differs or not stock or not acting)
 
 
-def _counts(found: dict[str, str]) -> str:
-    kinds = sorted({*found.values()})
-    each = [f"{[*found.values()].count(kind)} {kind}" for kind in kinds]
-    return f"{len(found)} tests: {', '.join(each)}"
-
-
-def _use_postgres(directory: Path) -> PostgresServer:
+def use_postgres(directory: Path) -> PostgresServer:
     # Each test makes a database and drops it, and nobody keeps any.
     server = PostgresServer(directory / "postgres", durable=False)
     arguments = server.arguments("postgres")
@@ -120,11 +115,11 @@ def _use_postgres(directory: Path) -> PostgresServer:
     return server
 
 
-def main() -> int:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m tests.suite", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="as federation")
+    parser.add_argument("names", nargs="*", default=SUITES, help="as federation")
     parser.add_argument("--postgres", action="store_true", help="not on SQLite")
     parser.add_argument("--source", type=Path, help="a checkout of the same version")
     parser.add_argument("--jobs", type=int, default=2)
@@ -135,11 +130,7 @@ def main() -> int:
         directory.chmod(0o755)
         os.environ["HOMESERVERS"] = str(directory / "homeservers")
         if arguments.postgres:
-            stack.callback(_use_postgres(directory).stop)
+            stack.callback(use_postgres(directory).stop)
         source = arguments.source or distribution(directory)
-        names = arguments.names or list(SUITES)
-        return compared(source, directory, names, arguments.jobs)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        code = compared(source, directory, arguments.names, arguments.jobs)
+    sys.exit(code)

@@ -31,7 +31,6 @@ class CountedModule(WithheldModule):
 
 
 def read_config(self: Any, config: Any, **more: Any) -> None:
-    """Add the module to those of a configuration."""
     _read_config(self, config, **more)
     self.loaded_modules.append((CountedModule, CONFIG))
 

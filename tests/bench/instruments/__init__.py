@@ -1,1 +1,1 @@
-"""Who sends what in a measurement, and how it is counted."""
+"""What is measured, and how."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Callable
 
 import attrs
 
-from tests.bench.instruments.lanes import Lane
-from tests.bench.instruments.probe import clock_of
+from tests.bench.instruments.asking import clock_of
+from tests.bench.instruments.synapses import Lane
 from tests.harness.samples import total
 from tests.harness.waiting import pause
 
@@ -56,7 +57,7 @@ class Taken:
             if name.startswith(_TRANSACTIONS) and _OF_MODULE in name
         )
         wal_bytes = 0
-        if not lane.on_sqlite:
+        if lane.database:
             ((wal_bytes,),) = lane.homeserver.query(_WAL)
         queries = total(metrics, _QUERIES)
         return cls(cpu_s(lane), float(wal_bytes), queries, sum(of_module))
@@ -69,10 +70,16 @@ class Taken:
 
 def cpu_s(lane: Lane) -> float:
     """Return the seconds of processor time of a Synapse and of its PostgreSQL."""
+    assert lane.homeserver.pid is not None
     pids = [lane.homeserver.pid]
-    if not lane.on_sqlite:
+    if lane.database:
         pids += [pid for (pid,) in lane.homeserver.query(_BACKENDS)]
-    return sum(_of(pid) for pid in pids)
+    taken_s = 0.0
+    for pid in pids:
+        # A connection may have ended.
+        with suppress(OSError):
+            taken_s += time.clock_gettime(clock_of(pid))
+    return taken_s
 
 
 async def become_quiet(
@@ -91,11 +98,3 @@ async def become_quiet(
         taken_s = cpu_s(lane) - before - of_others(then)
         if taken_s <= QUIET * (time.monotonic() - then):
             return
-
-
-def _of(pid: int | None) -> float:
-    """Return the seconds that all threads of a process have taken."""
-    try:
-        return 0.0 if pid is None else time.clock_gettime(clock_of(pid))
-    except OSError:
-        return 0.0  # it has ended

@@ -79,7 +79,7 @@ def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:
     rows.failing = 1
     held: list[bool] = []
     sleep = mock.AsyncMock(side_effect=lambda _: held.append(sweep.turn.locked))
-    sweep = background(rows, sleep)
+    sweep: Any = background(rows, sleep)
     sweep.turn.acquire()
     process = ensureDeferred(sweep.sweep_once())
     assert (7, False) == (len(rows.table), process.called)

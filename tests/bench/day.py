@@ -8,21 +8,19 @@ collapses, is measured on two Synapses.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
-from typing import Callable
-
-import attrs
 
 from synapse_withheld.config import Config
 from synapse_withheld.rules.mailbox import MailboxKey
-from tests.bench.alone.inbox import Inbox, module_before, notice_for
-from tests.bench.instruments.lanes import Lane, two_lanes
-from tests.bench.instruments.people import People
+from tests.bench.instruments.inbox import Inbox, notice_for
+from tests.bench.instruments.synapses import Lane, two_lanes
 from tests.bench.instruments.taken import Taken
-from tests.bench.report import Findings, Table
+from tests.bench.report import Findings, Table, say
 from tests.bench.sizes import Sizes
 from tests.harness.backlog import notice
-from tests.harness.messages import WITHHELD, make_key
+from tests.harness.messages import make_key
+from tests.harness.servers.stage import two_on
 
 SCALE = 1000  # simulated is one in so many
 
@@ -39,48 +37,41 @@ DAY_S = 86_400.0
 _COSTS = (
     "Measured: a notice that stock stores takes {:,.0f} bytes of WAL and {:.2f} ms of "
     "CPU (Synapse's process and PostgreSQL's), one that collapses {:,.0f} bytes and "
-    "{:.2f} ms, on this machine."
+    "{:.2f} ms, on this machine. One in {:,} is simulated."
 )
 
 
-@attrs.frozen
-class Day:
-    """What a day has, of the simulated part.
-
-    Attributes:
-        notices: How many are sent.
-        stored: How many of these the module stores.
-        superseded: How many rows it deletes as well.
-        left: Rows in the mailboxes at the end: stock, and with the module.
-    """
-
-    notices: int
-    stored: int
-    superseded: int
-    left: tuple[int, int]
+# What is counted.
+KEPT = "rows not written"
+LEFT = ("rows left at the end, stock", "rows left at the end, module")
 
 
-def simulate(seed: int = 1) -> Day:
-    """Play a thousandth of a day."""
+def simulate(seed: int = 1) -> dict[str, int]:
+    """Play a thousandth of a day; return what happened how often."""
     chance = random.Random(seed)  # noqa: S311 variety, not secrecy
     events = sorted(_events(chance), key=lambda event: event[0])
-    inbox, stock = Inbox(), dict[MailboxKey, int]()
-    through = module_before(inbox, Config(), "day")
+    inbox, stock = Inbox(Config()), Counter[MailboxKey]()
+    memory = inbox.traffic.inbox.memory
     notices = read = 0
     for _, kind, sender, key in events:
         if kind == "sync":
             stock[key] = 0
             read += inbox.acknowledge(key)
         elif kind == "olm":
-            through.inbox.memory.rearm_device(key, sender, make_key(sender))
+            memory.rearm_device(key, sender, make_key(sender))
         else:
             notices += 1
-            stock[key] = stock.get(key, 0) + 1
+            stock[key] += 1
             inbox.add_device(key)
-            inbox.send(notice_for(key, sender), through)
+            inbox.send(notice_for(key, sender))
     left = inbox.count()
-    superseded = inbox.stored - read - left
-    return Day(notices, inbox.stored, superseded, (sum(stock.values()), left))
+    return {
+        "notices": notices,
+        "of these stored with the module": inbox.stored,
+        KEPT: notices - inbox.stored,
+        "superseded rows deleted": inbox.stored - read - left,
+        **dict(zip(LEFT, (sum(stock.values()), left))),
+    }
 
 
 def _events(chance: random.Random) -> list[tuple[float, str, str, MailboxKey]]:
@@ -106,26 +97,17 @@ def _around(chance: random.Random, mean: float) -> int:
     return round(chance.expovariate(1 / mean))
 
 
-async def measure(
-    directory: Path, sizes: Sizes, say: Callable[[str], None]
-) -> Findings:
-    """Measure what a notice costs, simulate a day, and multiply."""
-    say("Measuring the cost of a notice.")
+async def measure(directory: Path, sizes: Sizes) -> Findings:
     async with two_lanes(directory) as lanes:
-        stored, collapsed = [await _cost(lane, 5 * sizes.requests) for lane in lanes]
+        stored, collapsed = [await _cost(lane, sizes.notices) for lane in lanes]
     say("Simulating a day.")
     day = simulate()
-    kept = day.notices - day.stored
-    fewer_bytes = (day.left[0] - day.left[1]) * len(notice())
-    fewer_wal = kept * (stored.wal_bytes - collapsed.wal_bytes)
-    fewer_cpu_s = kept * (stored.cpu_s - collapsed.cpu_s)
+    left_on_stock, left = (day[name] for name in LEFT)
+    fewer_bytes = (left_on_stock - left) * len(notice())
+    fewer_wal = day[KEPT] * (stored.wal_bytes - collapsed.wal_bytes)
+    fewer_cpu_s = day[KEPT] * (stored.cpu_s - collapsed.cpu_s)
     rows = [
-        ("notices", f"{day.notices * SCALE:,}"),
-        ("of these stored with the module", f"{day.stored * SCALE:,}"),
-        ("rows not written", f"{kept * SCALE:,}"),
-        ("superseded rows deleted", f"{day.superseded * SCALE:,}"),
-        ("rows left at the end, stock", f"{day.left[0] * SCALE:,}"),
-        ("rows left at the end, module", f"{day.left[1] * SCALE:,}"),
+        *((name, f"{count * SCALE:,}") for name, count in day.items()),
         ("bytes of JSON left fewer", f"{fewer_bytes * SCALE / 1e9:.1f} GB"),
         ("bytes of WAL fewer", f"{fewer_wal * SCALE / 1e9:.1f} GB"),
         ("CPU hours fewer", f"{fewer_cpu_s * SCALE / 3600:.1f}"),
@@ -134,15 +116,14 @@ async def measure(
         x for each in (stored, collapsed) for x in (each.wal_bytes, 1000 * each.cpu_s)
     ]
     title = "A day of a server of matrix.org's size"
-    notes = [_COSTS.format(*told), f"One in {SCALE:,} is simulated."]
-    return Findings([Table(title, ("", "a day"), rows, notes)])
+    return [Table(title, ("", "a day"), rows, _COSTS.format(*told, SCALE))]
 
 
 async def _cost(lane: Lane, notices: int) -> Taken:
-    people = await People.on(lane)
+    two = await two_on(lane.homeserver)
     for _ in range(notices // 10):
-        await people.send(WITHHELD)
+        await two.send(two.notice())
     before = await Taken.by(lane)
     for _ in range(notices):
-        await people.send(WITHHELD)
+        await two.send(two.notice())
     return (await Taken.by(lane)).each(before, notices)

@@ -9,7 +9,6 @@ from twisted.internet.defer import ensureDeferred
 from synapse_withheld.cli.shared.explaining.mailboxes import Mailboxes
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
-from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.mailbox import MailboxKey
@@ -18,15 +17,20 @@ from tests.harness.messages import make_key, make_message, make_notice
 
 
 class Inbox(Mailboxes):
-    """Mailboxes that count what is stored, and the statements of the module."""
+    """Mailboxes that count what is stored, and the statements of the module.
+
+    Attributes:
+        traffic: What batches go through, where they do not go straight to the store.
+    """
 
     # As with workers.
     sees_reads = False
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.statements = 0
-        self.stored = 0
+        self.statements = self.stored = 0
+        tally = Tally(self.runtime().seconds)
+        self.traffic = wire(config, self, Metrics("bench"), tally)
 
     async def run_statement(
         self, description: str, function: Callable[..., Any], *arguments: Any
@@ -38,24 +42,16 @@ class Inbox(Mailboxes):
         self.stored += 1
         await super().store(messages)
 
-    def send(self, batch: LocalMessages, through: Traffic | None) -> None:
-        """Store a batch, straight or through the module, and come to rest."""
-        if through is None:
-            ensureDeferred(self.store(batch))
-            return
+    def send(self, batch: LocalMessages) -> None:
+        """Store a batch through the module, and come to rest."""
 
         async def write(kept: LocalMessages, _: Edus) -> None:
             # Of nothing Synapse's code for writing is not entered.
             if kept:
                 await self.store(kept)
 
-        ensureDeferred(through.store(batch, {}, write))
+        ensureDeferred(self.traffic.store(batch, {}, write))
         self.come_to_rest()
-
-
-def module_before(inbox: Mailboxes, config: Config, name: str) -> Traffic:
-    """Return what all batches go through that are for some mailboxes."""
-    return wire(config, inbox, Metrics(name), Tally(inbox.runtime().seconds))
 
 
 def notice_for(mailbox: MailboxKey, sender: str) -> LocalMessages:

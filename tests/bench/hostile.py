@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import AsyncIterator, Callable
-from urllib.parse import urlsplit
+from typing import AsyncIterator, NamedTuple
 
 import attrs
 
-from tests.bench.hostile.attacks import Attack, Scene, attacks
-from tests.bench.instruments import probe
-from tests.bench.instruments.lanes import Lane, Lanes, on_both_databases
+from tests.bench.attacks import Attack, Scene, attacks
+from tests.bench.instruments import asking
+from tests.bench.instruments.synapses import Lane, Lanes, on_both_databases
 from tests.bench.instruments.taken import ENDS_WITHIN_S, become_quiet, cpu_s
-from tests.bench.report import Findings, Table, Target, ratio
+from tests.bench.report import Findings, Table, Target, ratio, say
 from tests.bench.sizes import Sizes
 from tests.harness.process import Process
 from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.stage import to_do
 from tests.harness.waiting import pause
 
 VERSIONS = "/_matrix/client/versions"
+# Between an answer to somebody else and the next request.
+GAP_S = 0.01
 
 # What may come on top of so many times stock's.
 MOST_TIMES, BEYOND_S = 1.5, 0.005
@@ -37,7 +40,7 @@ _HEADER = (
 )
 _HOW = (
     "Meanwhile somebody else asks for `/_matrix/client/versions`, every "
-    f"{1000 * probe.GAP_S:.0f} ms; 'wait' is the longest that an answer took, 'busy' "
+    f"{1000 * GAP_S:.0f} ms; 'wait' is the longest that an answer took, 'busy' "
     "the most processor time that Synapse took during one: that says more where others "
     "run on the machine. Of several requests in a row it is the median of each one's "
     "longest. Processor: of Synapse and its database, until what comes after the "
@@ -45,20 +48,12 @@ _HOW = (
 )
 
 
-@attrs.frozen
-class Cost:
+class Cost(NamedTuple):
     """The processor, the longest wait of somebody else, the most taken during one."""
 
     cpu_s: float
     wait_s: float
     busy_s: float
-
-    def is_bearable(self, stock: Cost) -> bool:
-        """Say whether it is within the target, given what stock takes."""
-        return (
-            self.cpu_s <= MOST_TIMES * stock.cpu_s + BEYOND_S
-            and self.busy_s <= MOST_TIMES * stock.busy_s + BEYOND_S
-        )
 
 
 @attrs.define
@@ -66,22 +61,20 @@ class Bystander:
     """Somebody else, whose requests are answered or wait.
 
     Attributes:
-        output: Where their waits are written.
-        each_s: What an answer to them costs, in seconds of processor.
+        output: Where the answers are written.
+        each_s: What an answer costs, in seconds of processor.
     """
 
     lane: Lane
     output: Path
     each_s: float = 0.0
 
-    def waits(self, since: float, until: float = inf) -> list[tuple[float, float]]:
-        """Return how long each answer took, and Synapse worked meanwhile."""
-        lines = [line.split() for line in self.output.read_text().splitlines()]
-        told = [tuple(map(float, line)) for line in lines if len(line) == 3]
+    def answers(self, since: float, until: float = inf) -> list[asking.Answer]:
+        told = asking.answers(self.output.read_text())
         return [
-            (took, worked)
-            for started, took, worked in told
-            if started + took >= since and started < until
+            each
+            for each in told
+            if each.started + each.took >= since and each.started < until
         ]
 
     async def taken(self, attack: Attack, scene: Scene) -> Cost:
@@ -91,102 +84,105 @@ class Bystander:
         for _ in range(attack.times):
             starts.append(time.monotonic())
             await attack.strike(scene)
-        looking_s, left = 0.0, 1.0
+        looking_s, left = 0.0, 1
         while left and time.monotonic() < began + ENDS_WITHIN_S:
             await become_quiet(
-                self.lane, lambda since: len(self.waits(since)) * self.each_s
+                self.lane, lambda since: len(self.answers(since)) * self.each_s
             )
             # Where the machine has much else to do, its rests are long.
-            before_that = cpu_s(self.lane)
-            left = await self.lane.to_learn()
+            then, before_that = time.monotonic(), cpu_s(self.lane)
+            left = await to_do(self.lane.homeserver)
             looking_s += cpu_s(self.lane) - before_that
-        others_s = len(self.waits(began)) * self.each_s
-        taken_s = cpu_s(self.lane) - before - others_s - looking_s
-        each = [self.waits(*span) for span in zip(starts, [*starts[1:], inf])]
-        longest = [tuple(map(max, zip(*waits))) for waits in each if waits]
-        wait_s, busy_s = map(median, zip(*longest))
+            looking_s -= len(self.answers(then)) * self.each_s
+        told = self.answers(began)
+        taken_s = cpu_s(self.lane) - before - len(told) * self.each_s - looking_s
+        spans = [self.answers(*span) for span in zip(starts, [*starts[1:], inf])]
+        wait_s, busy_s = (
+            median(max(each[which] for each in span) for span in spans if span)
+            for which in (1, 2)
+        )
         return Cost(max(0.0, taken_s) / attack.times, wait_s, busy_s)
 
 
-async def measure(
-    directory: Path, sizes: Sizes, say: Callable[[str], None]
-) -> Findings:
-    return await on_both_databases(directory, lambda lanes: _on(lanes, sizes, say))
+async def measure(directory: Path, sizes: Sizes) -> Findings:
+    return await on_both_databases(directory, lambda lanes: _on(lanes, sizes))
 
 
-async def _on(lanes: Lanes, sizes: Sizes, say: Callable[[str], None]) -> Findings:
-    database = lanes[0].database
+async def _on(lanes: Lanes, sizes: Sizes) -> Findings:
+    database, rows, targets = lanes[0].driver, [], []
     remote = RemoteServer()
     await remote.start()
     try:
         scenes = [await Scene.on(lane, sizes, remote) for lane in lanes]
-        costs = [await _costs(each, scenes, sizes, say) for each in attacks(sizes)]
+        for attack in attacks(sizes):
+            costs = await _costs(attack, scenes, sizes)
+            rows.append(_row(attack.name, *costs))
+            targets.append(_target(f"hostile, {database}: {attack.name}", *costs))
     finally:
         await remote.stop()
-    named = [(each.name, *cost) for each, cost in zip(attacks(sizes), costs)]
     rounds = f"The least of {sizes.attacks} rounds, in turns. {_HOW}"
-    title = f"Hostile requests on {database}"
-    table = Table(title, _HEADER, [_line(*each) for each in named], [rounds])
-    return Findings([table], [_target(database, *each) for each in named])
+    return [Table(f"Hostile requests on {database}", _HEADER, rows, rounds), *targets]
 
 
 async def _costs(
-    attack: Attack, scenes: list[Scene], sizes: Sizes, say: Callable[[str], None]
+    attack: Attack, scenes: list[Scene], sizes: Sizes
 ) -> tuple[Cost, Cost]:
-    found: dict[str, list[Cost]] = {scene.lane.name: [] for scene in scenes}
+    found: tuple[list[Cost], list[Cost]] = [], []
     for scene in scenes:
         if attack.prepare is not None:
             await attack.prepare(scene)
             await become_quiet(scene.lane)
     for _ in range(sizes.attacks):
-        for scene in scenes:
+        for scene, costs in zip(scenes, found):
             async with _bystander(scene.lane) as bystander:
                 cost = await bystander.taken(attack, scene)
-            found[scene.lane.name].append(cost)
+            costs.append(cost)
             say(f"  {attack.name}, {scene.lane.name}: {1000 * cost.cpu_s:.0f} ms")
-    stock, module = (
-        Cost(*map(min, zip(*map(attrs.astuple, some)))) for some in found.values()
-    )
+    stock, module = (Cost(*map(min, zip(*each))) for each in found)
     return stock, module
 
 
 @asynccontextmanager
 async def _bystander(lane: Lane) -> AsyncIterator[Bystander]:
     """Let somebody else ask something simple for as long as this lasts."""
-    address = urlsplit(lane.homeserver.base_url)
+    order = lane.order(
+        method="GET",
+        path=VERSIONS,
+        headers={},
+        body="",
+        connections=1,
+        seconds=10 * ENDS_WITHIN_S,
+        most=10**9,
+        gap=GAP_S,
+    )
     directory = lane.directory / "bystander"
     process = Process(directory, directory / "output")
-    where = (address.hostname, address.port, VERSIONS, lane.homeserver.pid)
-    process.start(sys.executable, str(Path(probe.__file__)), *map(str, where))
+    process.start(sys.executable, str(Path(asking.__file__)), json.dumps(order))
     try:
         bystander = Bystander(lane, process.output)
         await pause(STARTED_WITHIN_S)
         before, began = cpu_s(lane), time.monotonic()
         await pause(IDLE_S)
         taken_s = cpu_s(lane) - before
-        bystander.each_s = taken_s / max(1, len(bystander.waits(began)))
+        bystander.each_s = taken_s / max(1, len(bystander.answers(began)))
         yield bystander
     finally:
         await process.end()
 
 
-def _line(name: str, stock: Cost, module: Cost) -> tuple[str, ...]:
-    both = stock, module
-    return (
-        name,
-        *(f"{1000 * each.cpu_s:,.0f}" for each in both),
-        ratio(module.cpu_s, stock.cpu_s),
-        *(f"{1000 * each.wait_s:,.0f}" for each in both),
-        *(f"{1000 * each.busy_s:,.0f}" for each in both),
-        ratio(module.busy_s, stock.busy_s),
-    )
+def _row(name: str, stock: Cost, module: Cost) -> tuple[str, ...]:
+    both = zip(stock, module)
+    cpu, wait, busy = ([f"{1000 * each:,.0f}" for each in pair] for pair in both)
+    more_cpu = ratio(module.cpu_s, stock.cpu_s)
+    more_busy = ratio(module.busy_s, stock.busy_s)
+    return (name, *cpu, more_cpu, *wait, *busy, more_busy)
 
 
-def _target(database: str, name: str, stock: Cost, module: Cost) -> Target:
+def _target(name: str, stock: Cost, module: Cost) -> Target:
     return Target(
-        f"hostile, {database}: {name}",
+        name,
         f"≤ {MOST_TIMES} of stock, beyond {1000 * BEYOND_S:.0f} ms; busy alike",
         f"{ratio(module.cpu_s, stock.cpu_s)}; {ratio(module.busy_s, stock.busy_s)}",
-        module.is_bearable(stock),
-        binding=False,
+        module.cpu_s <= MOST_TIMES * stock.cpu_s + BEYOND_S
+        and module.busy_s <= MOST_TIMES * stock.busy_s + BEYOND_S,
     )

@@ -1,1 +1,0 @@
-"""The module's own code, on mailboxes in memory instead of a Synapse."""

@@ -1,1 +1,0 @@
-"""What somebody can send to hurt others, and what that costs them."""

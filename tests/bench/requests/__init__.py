@@ -1,1 +1,0 @@
-"""What requests cost a Synapse with the module and one without."""

@@ -1,1 +1,0 @@
-"""The sweep of a database that is full."""
