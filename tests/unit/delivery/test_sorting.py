@@ -94,7 +94,7 @@ def test_what_cannot_be_sorted_hides_nothing_behind_it() -> None:
     play.hs.take_all_steps()
     assert {(RECIPIENT, "A")} == duplicate.left_out
 
-    play.send_abroad(NOTICE, "B", to_user="@b:there")
+    play.send(NOTICE, "B", to_user="@b:there")
     contents = {(ABROAD, "*"): NOTICE, ("@b:there", "B"): NOTICE}
     batch = play.begin_all(contents)
     play.hs.take_all_steps()
