@@ -86,19 +86,13 @@ def test_a_notice_for_all_of_whom_nothing_is_remembered_is_the_first() -> None:
 
 
 def test_what_cannot_be_sorted_hides_nothing_behind_it() -> None:
-    """What is no notice, cannot be stored, or is for devices that others know."""
+    """What is no notice, or cannot be stored."""
     play = known("A")
     odd: dict[Any, Any] = {(RECIPIENT + "\0", "A"): NOTICE, (RECIPIENT, "no"): {}}
     odd |= dict.fromkeys([(RECIPIENT, "\0"), (RECIPIENT, "\udfff")], NOTICE)
     duplicate = play.begin_all({**odd, (RECIPIENT, "A"): NOTICE})
     play.hs.take_all_steps()
     assert {(RECIPIENT, "A")} == duplicate.left_out
-
-    play.send(NOTICE, "B", to_user="@b:there")
-    contents = {(ABROAD, "*"): NOTICE, ("@b:there", "B"): NOTICE}
-    batch = play.begin_all(contents)
-    play.hs.take_all_steps()
-    assert {("@b:there", "B")} == batch.left_out
 
 
 @pytest.mark.parametrize("beyond", ["", "FG"])
