@@ -12,7 +12,6 @@ from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
-from synapse_withheld.database.cancelling import CancelledStatementError
 from synapse_withheld.database.database import Database
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
@@ -21,6 +20,7 @@ from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options, Sweep
 from synapse_withheld.wiring import wire
 from tests.model.batch import Batch, Inbound, Said
+from tests.model.faults import was_asked_for
 from tests.model.homeserver import ModelHomeserver
 
 # One thread of the database confirms, one keeps house.
@@ -28,16 +28,6 @@ MOST_STATEMENTS = 2
 
 # The longest that a batch may wait, in seconds; timers may be a little late.
 LONGEST_WAIT_S = 1.0 + 1e-6
-
-
-class LostError(Exception):
-    """The connection was lost, as a test asked for."""
-
-
-def was_asked_for(error: BaseException) -> bool:
-    """Say whether a failure is one that a test asked for."""
-    asked_for = (LostError, CancelledStatementError, ZeroDivisionError)
-    return isinstance(error.__cause__ or error, asked_for)
 
 
 class Door:

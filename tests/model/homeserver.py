@@ -132,11 +132,10 @@ class ModelHomeserver(Tables):
         return rows
 
     def put(self, place: Place, message: Mapping[str, Any]) -> int:
-        """Store a message that no module sees, as before a start; return its ID."""
-        stream_id = self.next_stream_id
-        self._insert_row(place, stream_id, message)
+        """Store a message that no module sees, as before a start."""
         self.next_stream_id += 1
-        return stream_id
+        self._insert_row(place, self.next_stream_id - 1, message)
+        return self.next_stream_id - 1
 
     def _insert(self, stream_id: int, local: Local, edus: Edus) -> None:
         for place, message in self.expand(local).items():

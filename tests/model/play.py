@@ -82,10 +82,10 @@ class Play(Door):
         return self.begin_all(contents, message_type, sender=sender, edu=edu)
 
     def begin_abroad(
-        self, content: Any, to: str | list[str] = "A", **more: Any
+        self, content: Any, to: Any = "A", to_user: str = ABROAD, **more: Any
     ) -> Batch:
         """Begin a request for devices on another server."""
-        return self.begin(content, to, to_user=ABROAD, **more)
+        return self.begin(content, to, to_user=to_user, **more)
 
     def send(self, *args: Any, **kwargs: Any) -> Batch:
         """Make a request and let everything come to rest."""
@@ -104,8 +104,10 @@ class Play(Door):
         for message_type, content in messages:
             self.send(content, message_type=message_type, **more)
 
-    def send_abroad(self, content: Any, to: Any = "A", **more: Any) -> Batch:
-        return self.send(content, to, to_user=ABROAD, **more)
+    def send_abroad(
+        self, content: Any, to: Any = "A", to_user: str = ABROAD, **more: Any
+    ) -> Batch:
+        return self.send(content, to, to_user=to_user, **more)
 
     # Readers.
 

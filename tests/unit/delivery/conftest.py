@@ -9,7 +9,7 @@ import pytest
 
 from synapse_withheld.database.database import Database
 from synapse_withheld.operators.metrics import Metrics
-from tests.model.door import was_asked_for
+from tests.model.faults import was_asked_for
 from tests.model.play import Play
 
 _NUMBERS = count()

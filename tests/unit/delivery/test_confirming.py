@@ -25,7 +25,7 @@ from synapse_withheld.memory.memory import Memory, Record
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import RowState
-from tests.model.door import LostError
+from tests.model.faults import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
 from tests.unit.delivery.played import answer, known, said, store
 

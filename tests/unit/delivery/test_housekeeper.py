@@ -23,7 +23,7 @@ from synapse_withheld.delivery.housekeeping.housekeeper import (
 )
 from synapse_withheld.delivery.shares import MOST_TRIES
 from synapse_withheld.operators import series
-from tests.model.door import LostError
+from tests.model.faults import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.unit.delivery.conftest import Asked
 from tests.unit.delivery.played import (

@@ -14,7 +14,7 @@ from synapse_withheld.delivery.housekeeping.tidying import Tidying
 from synapse_withheld.delivery.shares import MOST_TRIES, Work
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row
-from tests.model.door import LostError
+from tests.model.faults import LostError
 from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.unit.delivery.conftest import Asked
 from tests.unit.delivery.played import having, keeper, said, store, until
