@@ -144,7 +144,7 @@ def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
     paths[0].write_bytes(own.certificate)
     paths[1].write_bytes(own.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*paths[:2])
+    context.load_cert_chain(paths[0], paths[1])
     with serving(context) as host:
         unknown = Address.of(f"https://{host}/")
         address = attrs.evolve(unknown, certificate=str(paths[2]))
