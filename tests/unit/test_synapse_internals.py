@@ -222,7 +222,7 @@ def test_a_read_is_noted_when_it_begins_however_it_is_called() -> None:
     traffic, store = Traffic(), Apart()
     store.called = traffic.reads
     intercepted(store, traffic)
-    named: Any = {"user_id": "@a:hs", "device_id": "A", "from_stream_id": 5}
+    named: dict[str, Any] = {"user_id": "@a:hs", "device_id": "A", "from_stream_id": 5}
     for read in (
         store.get_messages_for_device("@a:hs", "A", 5, 9),
         store.get_messages_for_device("@a:hs", "A", 5, 9, 7),

@@ -78,8 +78,9 @@ def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:
     rows = mailbox(7)
     rows.failing = 1
     held: list[bool] = []
-    sleep = mock.AsyncMock(side_effect=lambda _: held.append(sweep.turn.locked))
-    sweep: Any = background(rows, sleep)
+    sleep = mock.AsyncMock()
+    sweep = background(rows, sleep)
+    sleep.side_effect = lambda _: held.append(sweep.turn.locked)
     sweep.turn.acquire()
     process = ensureDeferred(sweep.sweep_once())
     assert (7, False) == (len(rows.table), process.called)
