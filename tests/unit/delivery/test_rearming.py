@@ -50,14 +50,6 @@ def test_the_olm_messages_of_a_batch_are_told_from_others() -> None:
     ] == olm_messages(messages, edus, None)
 
 
-@pytest.mark.parametrize(("origin", "expected"), [(None, 1), ("there", 1), ("else", 0)])
-def test_what_a_server_may_not_send_passes_between_nobody(
-    origin: str | None, expected: int
-) -> None:
-    """Or it could have everybody's notices stored again."""
-    assert expected == len(olm_messages(local(THEM), {}, origin))
-
-
 # To which user and device, by whom, with which key.
 Told = Tuple[str, str, str, str]
 TO_ALL = local(THIRD, device=WILDCARD)

@@ -9,16 +9,17 @@ from unittest.mock import Mock, call
 import pytest
 
 from synapse_withheld.delivery import sorting
-from synapse_withheld.delivery.batch import ObservedBatch
+from synapse_withheld.delivery.batch import Batch, Candidate, ObservedBatch
 from synapse_withheld.delivery.confirming import confirmer
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
 from synapse_withheld.delivery.settling import stored_size
 from synapse_withheld.operators import series
 from synapse_withheld.operators.heavy_hitters import Count
+from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row
 from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
-from tests.unit.delivery.played import answer, counting, known, stored
+from tests.unit.delivery.played import answer, counting, known, said, stored
 from tests.unit.memory.naming import is_learned
 
 OTHER = "@q:here"
@@ -71,7 +72,8 @@ def test_a_mailbox_that_was_forgotten_meanwhile_is_opened_and_learned() -> None:
 
 def test_what_was_passed_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no such device: it has no mailbox, and nothing came for it."""
-    monkeypatch.setattr(ObservedBatch, "passed_over", lambda _, key: key != R)
+    gone = {(RECIPIENT, "gone"), (RECIPIENT, "*")}
+    monkeypatch.setattr(ObservedBatch, "passed_over", lambda _, key: key in gone)
     learn_user = Mock()
     monkeypatch.setattr(Housekeeper, "learn_user", learn_user)
     play = Play()
@@ -165,6 +167,21 @@ def test_the_bytes_of_all_that_collapsed_are_counted() -> None:
     assert {"inbox": 2 * two + one, "outbox": one} == count()
     assert [Count(("no_olm", SENDER), 8, 0)] == play.tally.senders.most(9)
     assert 4 == play.tally.history.of("collapse")[-1]
+
+
+def test_what_was_not_stored_was_received_before() -> None:
+    """Each queue has rows of its own."""
+    play = Play()
+    count = counting(play, series.DECISIONS, "queue", "reason")
+    batch = Batch({}, {}, SENDER, SENDER, 0.0)
+    batch.local.stream_id = 7
+    candidates = [
+        Candidate(queue, R, said(), {}, decisions.FIRST)
+        for queue in ("inbox", "outbox")
+    ]
+    play.traffic.settler.count(batch, candidates)
+
+    assert {"inbox first": 1, "outbox already_received": 1} == count()
 
 
 def test_what_cannot_be_encoded_takes_no_bytes() -> None:

@@ -110,6 +110,7 @@ def test_the_newest_row_has_the_last_word() -> None:
 
     assert [5, 6, 7] == stream_ids(of)
     assert decision.NEW_KEY is why(of)
+    assert decision.REPEATED is why(of, scoped())
 
 
 def test_nothing_is_believed_while_something_else_of_the_pair_is_in_flight() -> None:
