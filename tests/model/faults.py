@@ -9,10 +9,6 @@ class LostError(Exception):
     """The connection was lost, as a test asked for."""
 
 
-def lost() -> LostError:
-    return LostError("as asked for")
-
-
 def was_asked_for(error: BaseException) -> bool:
     """Say whether a failure is a fault that a test asked for."""
     asked_for = (LostError, CancelledStatementError, ZeroDivisionError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from synapse_withheld.operators import series
-from tests.model.faults import lost
+from tests.model.faults import LostError
 from tests.model.play import (
     CONFIRM,
     ENCRYPTED,
@@ -43,7 +43,7 @@ def test_why_a_believed_duplicate_was_stored_is_counted() -> None:
 
     play.begin(NOTICE)
     play.begin(NOTICE)
-    play.hs.answer(play.step(CONFIRM), lost())
+    play.hs.answer(play.step(CONFIRM), LostError())
     play.send(NOTICE)
     play.hs.pass_time(1)
     play.hs.acknowledge(RECIPIENT, "R", play.hs.stream_token())

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery import settling
 from tests.model.client import KEY_REQUEST, TRACING
-from tests.model.faults import LostError, lost
+from tests.model.faults import LostError
 from tests.model.messages import request
 from tests.model.play import (
     CONFIRM,
@@ -65,7 +65,7 @@ def test_a_failed_write_is_passed_on_and_its_mailboxes_are_forgotten(
     batch = play.begin(NOTICE if after_a_wait else NEW_KEY, ["R", "R2"])
     if after_a_wait:
         play.hs.answer(play.step(CONFIRM))
-    play.hs.answer(play.step("store"), lost())
+    play.hs.answer(play.step("store"), LostError())
     batch.answer.addErrback(Failure.trap, LostError)
 
     assert [False, True] == [play.knows(device) for device in ("R", "R3")]

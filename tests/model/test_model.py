@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 from hypothesis.stateful import initialize, rule
 
 from tests.harness.messages import WITHHELD, make_notice
-from tests.model.faults import lost
+from tests.model.faults import LostError
 from tests.model.machine import (
     DEVICES,
     DEVICES_ABROAD,
@@ -37,7 +37,7 @@ class Faulty(Machine):
     def fail(self, which: int, carried_out: bool) -> None:
         """Let a statement of the module fail, before or after it was carried out."""
         for step in self.hs.ours()[which : which + 1]:
-            self.hs.answer(step, lost(), carried_out=carried_out)
+            self.hs.answer(step, LostError(), carried_out=carried_out)
 
     @rule(which=st.integers(0, 1))
     def hang(self, which: int) -> None:

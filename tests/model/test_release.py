@@ -7,7 +7,7 @@ go what waits, and that who waits does so for one statement, and not for long.
 from __future__ import annotations
 
 from synapse_withheld.config import RulesConfig
-from tests.model.faults import lost
+from tests.model.faults import LostError
 from tests.model.play import (
     ABROAD,
     CONFIRM,
@@ -118,7 +118,7 @@ def test_after_a_failure_everybody_passes_for_a_second() -> None:
     play = Play()
     play.send(NOTICE)
     failed = play.begin(NOTICE)
-    play.hs.answer(play.step(CONFIRM), lost())
+    play.hs.answer(play.step(CONFIRM), LostError())
     assert failed.handed is not None
     play.hs.pass_time(0.95)
     assert not play.begin(NOTICE).waited

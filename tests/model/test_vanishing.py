@@ -13,7 +13,7 @@ import pytest
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery.housekeeping import learning
 from tests.model.client import KEY_REQUEST, SECRET_REQUEST, Client
-from tests.model.faults import lost
+from tests.model.faults import LostError
 from tests.model.messages import request
 from tests.model.play import ABROAD, CONFIRM, RECIPIENT, Play
 from tests.model.test_rules import VANISH
@@ -123,7 +123,7 @@ def test_where_a_statement_fails_the_cancellation_stays(fails: str) -> None:
     on = play()
     on.send_each(REQUEST)
     on.begin_each(CANCELLATION)
-    on.hs.answer(on.until(fails), lost())
+    on.hs.answer(on.until(fails), LostError())
     on.hs.come_to_rest()
     assert [2] == on.queued()
 
