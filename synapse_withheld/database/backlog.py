@@ -19,9 +19,6 @@ Place = Tuple[str, str, int]
 # The place of a row and its text, if that is not too long for a notice.
 BacklogRow = Tuple[str, str, int, Optional[str]]
 
-# Above every stream ID.
-NEWEST_OF_MAILBOX = 2**63 - 1
-
 # Bytes of UTF-8.
 MOST_OF_CHARACTER = 4
 

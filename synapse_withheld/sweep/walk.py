@@ -11,8 +11,9 @@ from typing import Any, Iterable, Mapping, Sequence, Tuple, TypeVar
 import attrs
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.backlog import NEWEST_OF_MAILBOX, Place
+from synapse_withheld.database.backlog import Place
 from synapse_withheld.database.database import Database
+from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Staleness, askers_of
@@ -162,7 +163,7 @@ class Sweep:
 
     def _begin_mailbox(self) -> None:
         start = self.progress.mailbox
-        self.before: Place | None = start and (*start, NEWEST_OF_MAILBOX)
+        self.before: Place | None = start and (*start, ABOVE_ALL)
         self._covering = Covering(self._options.rules.telling_later())
 
     async def _look_at(self, read: list[Seen], up_to: int) -> Progress:

@@ -13,14 +13,13 @@ from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.database.backlog import (
-    NEWEST_OF_MAILBOX,
     withheld_estimate_backlog,
     withheld_read_backlog,
     withheld_read_doomed,
     withheld_read_newest,
 )
 from synapse_withheld.database.database import Database
-from synapse_withheld.database.sql import MOST_OF_ROW, most_deleted
+from synapse_withheld.database.sql import ABOVE_ALL, MOST_OF_ROW, most_deleted
 from synapse_withheld.database.survey import (
     END,
     WHOLE,
@@ -71,7 +70,7 @@ def test_rows_are_read_against_the_index_and_in_bounded_batches(
         return [row[:3] for row in statement(database, database.driver, *asked)]
 
     assert [(*R, 3), (*R, 1)] == read(None, 2)
-    assert [(*R, 3), (*R, 1)] == read((*R, NEWEST_OF_MAILBOX), 2)
+    assert [(*R, 3), (*R, 1)] == read((*R, ABOVE_ALL), 2)
     assert [(*Q, 2)] == read((*R, 1), 2)
     assert [] == read((*Q, 2), 2)
 
