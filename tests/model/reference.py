@@ -221,6 +221,8 @@ class Reference:
             other.loaded == batch.loaded
             and other.came < batch.came < (other.ended or batch.came + 1)
             and not other.is_spoofed
+            # What collapsed of an EDU is over, though its ID is still being stored.
+            and place not in other.left_out
             and (message := other.message_for(place)) is not None
             and pair_of(message, merge_scopes=merge) == pair_of(new, merge_scopes=merge)
             and not says_the_same(message, new, merge_scopes=merge)
