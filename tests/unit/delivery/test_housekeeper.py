@@ -214,13 +214,17 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
 def test_mailboxes_of_what_does_not_fit_are_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Of one; what others made redundant has room of its own."""
     play = known("A", "B")
+    play.hs.add_device(RECIPIENT, "C")
+    play.send(NOTICE, "C", sender="@t:here")
     keeper(play).turn.acquire()
     monkeypatch.setattr(shares, "MOST_OF_ONE", 1)
     store(play, NEW_KEY, ["A", "B"])
+    store(play, NEW_KEY, "C", sender="@t:here")
 
-    assert ["A"] == play.memory.devices_of(RECIPIENT)
-    assert 1 == keeper(play).to_tidy == len(keeper(play).tidying["inbox"]._newer)
+    assert ["A", "C"] == play.memory.devices_of(RECIPIENT)
+    assert 2 == keeper(play).to_tidy == len(keeper(play).tidying["inbox"]._newer)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -8,8 +8,10 @@ import pytest
 
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery import sorting
+from synapse_withheld.delivery.batch import Batch
 from synapse_withheld.operators import series
 from synapse_withheld.operators.heavy_hitters import Count
+from tests.harness.messages import make_message
 from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, Play
 from tests.unit.delivery.played import counting, said
 
@@ -57,6 +59,7 @@ def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
     mailbox = play.memory.peek((RECIPIENT, "R"))
     assert mailbox is not None
     assert 1 == mailbox.handed_out
+    assert 2 == play.traffic.inbox.begun
 
 
 def test_each_withheld_message_counts_by_its_own_code() -> None:
@@ -83,6 +86,17 @@ def test_a_notice_for_all_of_whom_nothing_is_remembered_is_the_first() -> None:
 
     assert {"no_olm inbox first": 1} == count()
     assert [Count(("no_olm", (RECIPIENT, "*")), 1, 0)] == play.tally.recipients.most(9)
+
+
+def test_a_notice_for_all_is_one_message_for_each() -> None:
+    """Whether any of their mailboxes is remembered or not."""
+    message = make_message(SENDER, NOTICE)
+    for play, devices in ((known("AB"), ["A", "B"]), (Play(), ["*"])):
+        batch = Batch({RECIPIENT: {"*": message}}, {}, SENDER, SENDER, 0.0)
+        play.traffic.inbox.sort(batch, batch.local, None)
+
+        assert devices == [each.mailbox[1] for each in batch.candidates]
+        assert all(each.message is message for each in batch.candidates)
 
 
 def test_what_cannot_be_sorted_hides_nothing_behind_it() -> None:
