@@ -102,6 +102,19 @@ def test_poisoned_device_ids_reach_no_statement() -> None:
     assert {(RECIPIENT, "R")} == batch.left_out
 
 
+def test_who_asks_under_a_poisoned_name_keeps_no_mailbox_from_being_learned() -> None:
+    """No statement asks whether such a device is gone, and the sweep stops at none."""
+    play = Play(devices=["R", "R2"], rules=RulesConfig(key_requests=True))
+    _, asked = request(KEY_REQUEST, "request", "1", "session")
+    poisoned = [{**asked, "requesting_device_id": each} for each in ("\0", "\ud83d")]
+    play.fill("R", poisoned, type=KEY_REQUEST)
+    play.send_each((KEY_REQUEST, asked), to=["R", "R2"])
+
+    assert play.knows()
+    assert play.knows("R2")
+    assert [] == play.failures
+
+
 def test_a_cancellation_takes_all_copies_of_its_request() -> None:
     """Those that only tracing tells apart, too, before a restart and after."""
     play = Play(rules=RulesConfig(key_requests=True))
