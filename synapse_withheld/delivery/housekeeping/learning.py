@@ -137,9 +137,7 @@ class Learning:
         item.newest_id = max(item.newest_id, page.newest_id)
         is_whole = page.below is None
         is_last = is_whole or item.pages >= MOST_PAGES
-        superseded = self._learn(item, rows, is_last=is_last, is_whole=is_whole)
-        if superseded:
-            self.tidy(superseded, item.who)
+        self._learn(item, rows, is_last=is_last, is_whole=is_whole)
         if page.below is None or is_last:
             item.mailbox.is_due = False
             return
@@ -168,14 +166,15 @@ class Learning:
 
     def _learn(
         self, item: _Unlearned, rows: list[Row], *, is_last: bool, is_whole: bool
-    ) -> list[Superseded]:
+    ) -> None:
         """Remember what was found, and that it is all, unless that was doubted."""
         mailbox, doubts = item.mailbox, item.doubts
         is_last = is_last and mailbox.doubts == doubts
         superseded = self.memory.learn(mailbox, rows, item.newest_id, last=is_last)
         if is_whole and mailbox.doubts == doubts:
             self.memory.vanishing.note_whole(mailbox)
-        return superseded
+        if superseded:
+            self.tidy(superseded, item.who)
 
     def _take(self, work: Work[_Unlearned], most: int) -> list[_Unlearned]:
         """Take mailboxes, without those that were forgotten meanwhile."""
