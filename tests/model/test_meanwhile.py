@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.model.play import NOTICE, Play
+import pytest
+
+from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
 
 LOOK_OVER, LEARN = "withheld_read_ends", "withheld_read_mailboxes"
 OTHER = {**NOTICE, "from_device": "another"}
@@ -23,3 +25,65 @@ def test_what_is_stored_while_a_crowd_is_looked_over_makes_older_copies_go() -> 
 
     assert [2] == play.queued(MANY[-1])
     assert play.knows(MANY[-1])
+
+
+def test_what_is_told_while_something_for_all_is_stored_is_believed_no_more() -> None:
+    """It may be older, in a mailbox that was opened meanwhile."""
+    play = Play()
+    play.begin(NEW_KEY, "*")
+    play.step("store").hangs = True
+    play.begin(NOTICE)
+    play.hs.take_all_steps()
+    play.step("store").hangs = False
+    play.hs.take_all_steps()
+
+    assert not play.begin(NOTICE).waited
+
+
+@pytest.mark.parametrize("while_read", [False, True])
+def test_what_is_stored_for_all_while_a_mailbox_is_learned_leaves_no_copies(
+    while_read: bool,
+) -> None:
+    """The mailbox was opened meanwhile; all copies but the newest go."""
+    play = Play()
+    play.fill("R", [NOTICE] * 2)
+    play.begin(NOTICE, "*")
+    play.step("store").hangs = True
+    play.begin(OTHER, sender="@other:here")
+    if while_read:
+        learning = play.until(LEARN)
+        learning.carry_out()
+        learning.hangs = True
+    else:
+        play.hs.take_all_steps()
+        play.hs.pass_time(1)
+        assert play.knows()
+    play.step("store").hangs = False
+    play.hs.take_all_steps()
+    play.hs.pass_time(0.01)
+    for step in play.hs.steps:
+        step.hangs = False
+    play.hs.come_to_rest()
+
+    assert [3, 4] == play.queued()
+    assert play.knows()
+
+
+def test_what_is_stored_into_a_mailbox_opened_meanwhile_leaves_no_copies() -> None:
+    """It was forgotten and opened again, and is read as the row comes."""
+    play = Play()
+    play.begin(NOTICE)
+    play.step("store").hangs = True
+    play.memory.forget((RECIPIENT, "R"))
+    play.fill("R", [NOTICE])
+    play.begin(OTHER, sender="@other:here")
+    learning = play.until(LEARN)
+    learning.carry_out()
+    learning.hangs = True
+    play.step("store").hangs = False
+    play.hs.take_all_steps()
+    learning.hangs = False
+    play.hs.come_to_rest()
+
+    assert [2, 3] == play.queued()
+    assert play.knows()

@@ -79,13 +79,14 @@ class Learning:
 
     def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
         """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
-        if mailbox.is_due:
+        is_due, mailbox.due_at = mailbox.is_due, mailbox.doubts
+        if is_due:
             return
         are_many = len(self) >= self.database.most_pages
         is_crowd = are_many and self.queue.read_ends is not None
         work = self._crowd if is_crowd else self._mailboxes
-        mailbox.is_due = work.queue(_Unlearned(who, mailbox, row))
-        if not mailbox.is_due:
+        if not work.queue(_Unlearned(who, mailbox, row)):
+            mailbox.due_at = None
             self.memory.forget(mailbox.key)
 
     async def do_some(self) -> None:
@@ -139,7 +140,7 @@ class Learning:
         is_last = is_whole or item.pages >= MOST_PAGES
         self._learn(item, rows, is_last=is_last, is_whole=is_whole)
         if page.below is None or is_last:
-            item.mailbox.is_due = False
+            self._end(item)
             return
         item.below, item.failures = page.below, 0
         # Others come first.
@@ -159,8 +160,8 @@ class Learning:
                 self._give_up(item)
             elif (rows := _all_of(item, *ends[item.key])) is not None:
                 item.newest_id = ends[item.key][1]
-                item.mailbox.is_due = False
                 self._learn(item, rows, is_last=True, is_whole=True)
+                self._end(item)
             elif not self._mailboxes.queue(item):
                 self._give_up(item)
 
@@ -175,6 +176,12 @@ class Learning:
             self.memory.vanishing.note_whole(mailbox)
         if superseded:
             self.tidy(superseded, item.who)
+
+    def _end(self, item: _Unlearned) -> None:
+        """Be done with a mailbox, unless it was doubted and queued again meanwhile."""
+        due_at, item.mailbox.due_at = item.mailbox.due_at, None
+        if due_at is not None and due_at > item.doubts:
+            self.add(item.mailbox, item.who)
 
     def _take(self, work: Work[_Unlearned], most: int) -> list[_Unlearned]:
         """Take mailboxes, without those that were forgotten meanwhile."""
