@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from synapse_withheld.memory.memory import Mailbox
+from tests.model.faults import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
 
 LOOK_OVER, LEARN = "withheld_read_ends", "withheld_read_mailboxes"
@@ -87,3 +91,24 @@ def test_what_is_stored_into_a_mailbox_opened_meanwhile_leaves_no_copies() -> No
 
     assert [2, 3] == play.queued()
     assert play.knows()
+
+
+@pytest.mark.parametrize("devices", [MANY[:2], MANY])
+def test_where_learning_one_fails_the_others_are_learned_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, devices: list[str]
+) -> None:
+    """It is forgotten: of what it holds not all may be remembered."""
+    play = Play(devices=devices)
+    learn, fails = play.memory.learn, {devices[0]: True}
+
+    def fail(mailbox: Mailbox, *args: Any, **kwargs: Any) -> Any:
+        if fails.pop(mailbox.key[1], False):
+            raise LostError
+        return learn(mailbox, *args, **kwargs)
+
+    monkeypatch.setattr(play.memory, "learn", fail)
+    play.send(NOTICE, devices)
+    assert [False] + [True] * len(devices[1:]) == [play.knows(each) for each in devices]
+
+    play.send(NOTICE, devices)
+    assert all(play.knows(each) for each in devices)
