@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from synapse_withheld.delivery import shares
 from synapse_withheld.memory.memory import Mailbox
 from tests.model.faults import LostError
-from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.model.play import CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
 
 LOOK_OVER, LEARN = "withheld_read_ends", "withheld_read_mailboxes"
 OTHER = {**NOTICE, "from_device": "another"}
@@ -91,6 +92,32 @@ def test_what_is_stored_into_a_mailbox_opened_meanwhile_leaves_no_copies() -> No
 
     assert [2, 3] == play.queued()
     assert play.knows()
+
+
+@pytest.mark.parametrize("crowded", ["learning", "tidying"])
+def test_whoever_has_a_full_share_has_nothing_of_others_forgotten(
+    monkeypatch: pytest.MonkeyPatch, crowded: str
+) -> None:
+    """Their duplicates are found as before, and what did not fit is found later."""
+    monkeypatch.setattr(shares, "MOST_OF_ONE", 5)
+    play = Play(devices=MANY)
+    play.send(NOTICE, MANY, sender="@honest:here")
+    for some in PARTS:
+        play.send(NOTICE, some)
+    for device in MANY if crowded == "learning" else ():
+        mailbox = play.memory.peek((RECIPIENT, device))
+        assert mailbox is not None
+        mailbox.doubt()
+    play.begin(NEW_KEY, MANY)
+    play.hs.take_all_steps()
+    duplicate = play.begin(NOTICE, MANY, sender="@honest:here")
+    play.hs.answer(play.step(CONFIRM))
+    play.hs.come_to_rest()
+
+    assert len(MANY) == len(duplicate.left_out)
+    for some in PARTS:
+        play.send({**NOTICE, "sender_key": "newer"}, some)
+    assert {2} == {len(play.queued(device)) for device in MANY}
 
 
 @pytest.mark.parametrize("devices", [MANY[:2], MANY])

@@ -78,7 +78,7 @@ class Learning:
         return bool(self)
 
     def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
-        """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
+        """Queue a mailbox on somebody's behalf, if there is room."""
         is_due, mailbox.due_at = mailbox.is_due, mailbox.doubts
         if is_due:
             return
@@ -86,8 +86,7 @@ class Learning:
         is_crowd = are_many and self.queue.read_ends is not None
         work = self._crowd if is_crowd else self._mailboxes
         if not work.queue(_Unlearned(who, mailbox, row)):
-            mailbox.due_at = None
-            self.memory.forget(mailbox.key)
+            self._leave(mailbox)
 
     async def do_some(self) -> None:
         # In turns, so that a crowd that never ends holds up nobody.
@@ -187,7 +186,7 @@ class Learning:
             self._learn(item, rows, is_last=True, is_whole=True)
             self._end(item)
         elif not self._mailboxes.queue(item):
-            self._give_up(item)
+            self._leave(item.mailbox)
 
     def _learn(
         self, item: _Unlearned, rows: list[Row], *, is_last: bool, is_whole: bool
@@ -223,6 +222,15 @@ class Learning:
         """Let others have their turn: a page of nothing but notices takes a while."""
         if len(notices) > MOST_AT_ONCE:
             await self.sleep(0)
+
+    def _leave(self, mailbox: Mailbox) -> None:
+        """Leave a mailbox unlearned: a later notice has it queued again.
+
+        What others have in it is believed as before. What holds nothing takes no room.
+        """
+        mailbox.due_at = None
+        if not len(mailbox):
+            self.memory.forget(mailbox.key)
 
     def _give_up(self, item: _Unlearned) -> None:
         self.memory.forget(item.key)

@@ -45,13 +45,13 @@ class Tidying:
         )
 
     def add(self, rows: Iterable[Superseded], who: str) -> None:
-        """Queue rows; mailboxes of what does not fit are forgotten."""
+        """Queue rows, as far as there is room."""
         self._seen_up_to = 0
         for row in rows:
             if self._rows.queue(_Redundant(who, row)):
                 self._newer[row.mailbox, row.stream_id] = row.newer_stream_id
             else:
-                self.memory.forget(row.mailbox)
+                self._leave(row)
 
     async def do_some(self) -> None:
         """Delete as many rows as one statement can."""
@@ -85,6 +85,16 @@ class Tidying:
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
+
+    def _leave(self, row: Superseded) -> None:
+        """Leave a row where it is: a later notice has its mailbox learned.
+
+        What others have in it is believed as before.
+        """
+        self.memory.vanishing.went(row.mailbox, row.stream_id, is_gone=False)
+        mailbox = self.memory.peek(row.mailbox)
+        if mailbox is not None:
+            mailbox.doubt()
 
     def _give_up(self, each: _Redundant) -> None:
         self._end(each.row)

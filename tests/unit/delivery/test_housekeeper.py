@@ -211,7 +211,7 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     assert [] == play.memory.devices_of(RECIPIENT)
 
 
-def test_mailboxes_of_what_does_not_fit_are_forgotten(
+def test_mailboxes_of_what_does_not_fit_are_doubted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     play = known("A", "B")
@@ -219,8 +219,25 @@ def test_mailboxes_of_what_does_not_fit_are_forgotten(
     monkeypatch.setattr(shares, "MOST_OF_ONE", 1)
     store(play, NEW_KEY, ["A", "B"])
 
-    assert ["A"] == play.memory.devices_of(RECIPIENT)
+    assert (True, False) == (play.knows("A"), play.knows("B"))
     assert 1 == keeper(play).to_tidy == len(keeper(play).tidying["inbox"]._newer)
+
+
+def test_a_cancellation_stays_whose_request_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is kept of it; the request goes with a later notice."""
+    vanish = RulesConfig(key_requests="vanish")
+    play = Play(sees_reads=True, rules=vanish)
+    play.send(REQUEST, message_type=KEY)
+    with monkeypatch.context() as full:
+        full.setattr(shares, "MOST_OF_ONE", 0)
+        play.send(CANCELLATION, message_type=KEY)
+    assert [1, 2] == play.queued()
+    assert not play.memory.vanishing.awaits(R, 1)
+    play.send({**REQUEST, "request_id": "2"}, message_type=KEY)
+
+    assert [2, 3] == play.queued()
 
 
 @pytest.mark.parametrize("fails", [False, True])
