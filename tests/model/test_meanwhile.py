@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from synapse_withheld.delivery import shares
+from synapse_withheld.delivery.housekeeping import tidying
 from synapse_withheld.memory.memory import Mailbox
+from synapse_withheld.rules.mailbox import Superseded
 from tests.model.faults import LostError
 from tests.model.play import CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
 
@@ -139,3 +141,20 @@ def test_where_learning_one_fails_the_others_are_learned_all_the_same(
 
     play.send(NOTICE, devices)
     assert all(play.knows(each) for each in devices)
+
+
+def test_a_row_goes_for_what_made_the_newer_one_redundant_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That went first, in the share of somebody who has less to be tidied."""
+    monkeypatch.setattr(tidying, "MOST_DELETED", 1)
+    play = Play()
+    play.fill("R", [OTHER] * 3 + [NOTICE] * 3)
+    rows = [Superseded((RECIPIENT, "R"), older, older + 1) for older in (1, 2, 4, 5)]
+    housekeeper = play.traffic.settler.housekeeper
+    housekeeper.tidy("inbox", rows[:3], "@other:here")
+    housekeeper.tidy("inbox", rows[3:], "@s:here")
+    play.hs.come_to_rest()
+
+    assert [3, 6] == play.queued()
+    assert 0 == len(housekeeper.tidying["inbox"]._named)
