@@ -173,13 +173,23 @@ def test_a_deletion_that_comes_between_keeps_the_cancellation() -> None:
 
 
 def test_an_id_that_is_used_again_after_a_start_is_not_recognised() -> None:
-    """The one play in which a device does not hear of it: nobody can know."""
+    """The device does not hear that it is taken back: nobody can know."""
     for left, starts in ([3], False), ([], True):
         on = play()
         on.send_each(REQUEST)
         on.sync()
         if starts:
             on.load()
+        on.send_each(REQUEST, CANCELLATION)
+        assert left == on.queued()
+
+
+def test_a_long_request_from_before_the_start_is_not_taken_back() -> None:
+    """Of rows so long not enough is read to know what they are; no client sends it."""
+    for padding, left in (0, [3]), (2048, [1]):
+        on = play()
+        long = {**REQUEST[1], "padding": "x" * padding}
+        on.fill("R", [long], type=KEY_REQUEST)
         on.send_each(REQUEST, CANCELLATION)
         assert left == on.queued()
 
