@@ -146,6 +146,7 @@ class Settler:
         for candidate in batch.candidates:
             self._abandon(candidate)
             self.memories[candidate.queue].forget(candidate.mailbox)
+        self._doubt_others(batch)
 
     def forget_named(self, batch: Batch) -> None:
         """Forget all mailboxes that a batch names: what is for them was not sorted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.python.failure import Failure
 
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.housekeeping import tidying
@@ -32,6 +33,23 @@ def test_what_is_stored_while_a_crowd_is_looked_over_makes_older_copies_go() -> 
 
     assert [2] == play.queued(MANY[-1])
     assert play.knows(MANY[-1])
+
+
+def test_what_may_have_been_stored_for_all_meanwhile_leaves_no_copies() -> None:
+    """It was, but the answer was lost: the mailbox was read before it was there."""
+    play = Play()
+    for_all = play.begin(NOTICE, "*")
+    for_all.answer.addErrback(Failure.trap, LostError)
+    play.step("store").hangs = True
+    play.begin(NOTICE)
+    play.hs.take_all_steps()
+    play.hs.pass_time(1)
+    assert play.knows()
+    play.hs.answer(play.step("store"), LostError(), carried_out=True)
+    play.hs.come_to_rest()
+
+    assert [2] == play.queued()
+    assert play.knows()
 
 
 def test_what_is_told_while_something_for_all_is_stored_is_believed_no_more() -> None:
