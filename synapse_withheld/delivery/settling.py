@@ -118,7 +118,8 @@ class Settler:
     def _doubt_others(self, batch: Batch) -> None:
         """Doubt mailboxes that were opened while something for all was stored.
 
-        They may have been learned before it was there.
+        They may have been learned before it was there, and what its sender told them
+        meanwhile may be older.
         """
         memory = self.memories[self.inbox]
         begun = {each.mailbox for each in batch.candidates if each.wildcard}
@@ -126,7 +127,8 @@ class Settler:
             for device_id in memory.devices_of(user_id):
                 mailbox = memory.peek((user_id, device_id))
                 if mailbox is not None and mailbox.key not in begun:
-                    mailbox.doubt()
+                    memory.doubt(user_id, [device_id], batch.sender)
+                    self.housekeeper.learn(self.inbox, mailbox, batch.who)
 
     def _settle_unsorted(self, batch: Batch) -> None:
         """Doubt once more what nobody looked at: it may have been learned too early.
@@ -144,6 +146,7 @@ class Settler:
         for candidate in batch.candidates:
             self._abandon(candidate)
             self.memories[candidate.queue].forget(candidate.mailbox)
+        self._doubt_others(batch)
 
     def forget_named(self, batch: Batch) -> None:
         """Forget all mailboxes that a batch names: what is for them was not sorted."""

@@ -6,6 +6,7 @@ from the mailbox, and no read that could hand out any of them ever began.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import List, Tuple
 
 import attrs
@@ -16,11 +17,15 @@ from synapse_withheld.memory.tables.mailbox import Mailbox
 from synapse_withheld.memory.tables.mailboxes import Mailboxes
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.notice import Notice
-from synapse_withheld.rules.requests import CANCELLATION
+from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.redundant import Row
+from synapse_withheld.rules.requests import CANCELLATION, REQUEST
 
 # A mailbox, and the stream ID of a row in it.
 Place = Tuple[MailboxKey, int]
+
+# How many requests to all devices of a user are remembered beside the mailboxes.
+MOST_FOR_ALL = 10_000
 
 
 @attrs.define(eq=False)
@@ -30,6 +35,11 @@ class Vanishing:
     _mailboxes: Mailboxes
     _in_flight: InFlight
     _places: List[Place] = attrs.field(factory=list, init=False)
+    # By user: the first row, which a device may have been handed by the time that its
+    # mailbox is opened.
+    _for_all: OrderedDict[Tuple[str, Pair], int] = attrs.field(
+        factory=OrderedDict, init=False
+    )
 
     def __len__(self) -> int:
         return len(self._places)
@@ -55,6 +65,13 @@ class Vanishing:
         if notice is not None:
             self._decide(mailbox, asked, notice)
 
+    def note_for_all(self, user_id: str, row: Row) -> None:
+        """Note what was stored for all devices of a user."""
+        if row.notice.rule.vanishes and row.notice.variant == REQUEST:
+            self._for_all.setdefault((user_id, row.notice.pair), row.stream_id)
+            if len(self._for_all) > MOST_FOR_ALL:
+                self._for_all.popitem(last=False)
+
     def note_whole(self, mailbox: Mailbox) -> None:
         """Note that all that is queued in a mailbox is known, to its oldest row."""
         mailbox.note_whole()
@@ -73,8 +90,10 @@ class Vanishing:
             asked.forget(pair)
             return
         handed_out = max(mailbox.handed_out, asked.unsure_up_to)
+        lowest = asked.lowest.get(pair, 0)
+        lowest = min(lowest, self._for_all.get((mailbox.key[0], pair), lowest))
         cancellation = _cancellation_among(of_pair)
-        if cancellation is None or asked.lowest.get(pair, 0) <= handed_out:
+        if cancellation is None or lowest <= handed_out:
             return
         if self._in_flight.any_of_pair(mailbox.key, notice):
             # It may come before the cancellation.

@@ -7,12 +7,14 @@ in which a threaded database could answer can be played.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Callable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
+from synapse_withheld.database.cancelling import CancelledStatementError
 from synapse_withheld.delivery.runtime import Runtime, at_once
 from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
 
@@ -36,6 +38,12 @@ class Step:
     @property
     def is_ours(self) -> bool:
         return self.name.startswith("withheld_")
+
+    def carry_out(self) -> None:
+        """Run it now, and have it answered later."""
+        with suppress(CancelledStatementError):
+            result = self.run()
+            self.run = lambda: result
 
 
 class ModelHomeserver(Tables):

@@ -132,6 +132,12 @@ class Machine(RuleBasedStateMachine):
         if not all(step.hangs for step in self.hs.steps):
             self.hs.take_step(which)
 
+    @rule(which=st.integers(0, 1))
+    def carry_out(self, which: int) -> None:
+        """Carry out a statement of the module that is answered later."""
+        for step in self.hs.ours()[which : which + 1]:
+            step.carry_out()
+
     @rule()
     def answer_all(self) -> None:
         self.hs.take_all_steps()

@@ -82,17 +82,18 @@ class AllRules(RuleBasedStateMachine):
         self.devices: dict[str, tuple[str, int]] = {}
         self.gone: set[tuple[str, str]] = set()
         # Up to where a device was handed out each request; of which of them the memory
-        # may not know that any more, and of which nobody can know it.
+        # may not know that any more, and of which nobody can know it. In `unknown`, up
+        # to which row of each mailbox it knows nothing but what it finds.
         self.handed: dict[Asked, int] = {}
         self.forgotten: set[Asked] = set()
         self.exempt: set[Asked] = set()
-        self.watch()
         self.hs.register(SENDERS[0])
         for sender in SENDERS:
             self._log_in(sender)
             self.announce(sender)
         for sender, message in found:
             self.hs.put(DEVICES[0], self._said(sender, "R", message))
+        self.watch()
 
     @rule(sender=senders, to=targets, message=messages)
     def send(self, sender: str, to: str, message: Message) -> None:
@@ -113,7 +114,9 @@ class AllRules(RuleBasedStateMachine):
         kind=kinds,
         about=rarely,
         happens=st.lists(
-            st.sampled_from([*ACTIONS, *ACTIONS, "sync", "lose", "read", "answer"]),
+            st.sampled_from(
+                [*ACTIONS, *ACTIONS, "all", "sync", "lose", "read", "answer"]
+            ),
             min_size=2,
             max_size=7,
         ),
@@ -125,11 +128,21 @@ class AllRules(RuleBasedStateMachine):
         for each in happens:
             if each in ACTIONS:
                 self.send(sender, device[1], request(kind, each, "1", about))
+            elif each == "all":
+                self.ask_all(sender, device, request(kind, "request", "1", about))
             elif each == "answer":
                 self.answer(0)
             else:
                 limit = 100 if each == "read" else None
                 self.sync(device, arrives=each != "lose", limit=limit)
+
+    def ask_all(self, sender: str, device: Place, message: Message) -> None:
+        """Ask all devices, of which one polls: it reads and acknowledges at once."""
+        self.send(sender, "*", message)
+        while self.under_way[sender].ended is None:
+            self.answer(0)
+        for _ in range(2):
+            self.sync(device, arrives=True, limit=None)
 
     @rule(
         device=devices,
@@ -159,6 +172,12 @@ class AllRules(RuleBasedStateMachine):
     def answer(self, which: int) -> None:
         """Let the database answer one of the waiting statements, or time pass."""
         self.hs.go_on(which)
+
+    @rule(which=st.integers(0, 1))
+    def carry_out(self, which: int) -> None:
+        """Carry out a statement of the module that is answered later."""
+        for step in self.hs.ours()[which : which + 1]:
+            step.carry_out()
 
     @rule()
     def rest(self) -> None:
@@ -205,13 +224,15 @@ class AllRules(RuleBasedStateMachine):
         mailbox = self.play.memory.peek(device)
         for asked, at in asked_in(device, rows).items():
             self.handed[asked] = max(at, self.handed.get(asked, 0))
-            if mailbox is None or not mailbox.learned:
+            is_learned = mailbox is not None and mailbox.learned
+            if at <= self.unknown[device] and not is_learned:
                 self.forgotten.add(asked)
 
     def watch(self) -> None:
         """Note what a new memory forgets; it knows nothing yet."""
         memory: Any = self.play.memory
         self.forgotten = {*self.handed}
+        self.unknown = dict.fromkeys(DEVICES, self.hs.next_stream_id - 1)
 
         def tell(name: str, device_of: Callable[..., Place]) -> None:
             forget = getattr(memory, name)
@@ -219,6 +240,7 @@ class AllRules(RuleBasedStateMachine):
             def forget_and_tell(*about: Any) -> None:
                 device = device_of(*about)
                 self.forgotten |= {each for each in self.handed if each[0] == device}
+                self.unknown[device] = self.hs.next_stream_id - 1
                 forget(*about)
 
             setattr(memory, name, forget_and_tell)

@@ -117,6 +117,29 @@ def test_what_was_asked_by_a_message_for_all_that_came_unseen_is_taken_back(
     assert {"2"} == {each["request_id"] for each in on.contents()}
 
 
+@pytest.mark.parametrize("opened", ["by what was sent to all", "by name"])
+def test_what_all_devices_were_asked_and_one_was_handed_is_taken_back(
+    opened: str,
+) -> None:
+    """It was read and acknowledged before anybody looked at the mailbox."""
+    on = play()
+    on.begin_each(request(KEY_REQUEST, "request", "2", "session"), REQUEST, to="*")
+    for name in ("store", "stored") * 2:
+        on.hs.answer(next(each for each in on.hs.steps if each.name == name))
+    on.sync()
+    if opened == "by name":
+        on.step("withheld_read_devices").hangs = True
+        on.begin_each(REQUEST, CANCELLATION)
+        on.hs.take_all_steps()
+        on.hs.pass_time(1)
+        on.step("withheld_read_devices").hangs = False
+    on.hs.come_to_rest()
+    if opened == "by what was sent to all":
+        on.send_each(REQUEST, CANCELLATION)
+
+    assert [4] == on.queued()
+
+
 @pytest.mark.parametrize("fails", [DELETE_VANISHED, CONFIRM])
 def test_where_a_statement_fails_the_cancellation_stays(fails: str) -> None:
     """It is not deleted twice, as nobody knows what became of it."""
@@ -150,13 +173,23 @@ def test_a_deletion_that_comes_between_keeps_the_cancellation() -> None:
 
 
 def test_an_id_that_is_used_again_after_a_start_is_not_recognised() -> None:
-    """The one play in which a device does not hear of it: nobody can know."""
+    """The device does not hear that it is taken back: nobody can know."""
     for left, starts in ([3], False), ([], True):
         on = play()
         on.send_each(REQUEST)
         on.sync()
         if starts:
             on.load()
+        on.send_each(REQUEST, CANCELLATION)
+        assert left == on.queued()
+
+
+def test_a_long_request_from_before_the_start_is_not_taken_back() -> None:
+    """Of rows so long not enough is read to know what they are; no client sends it."""
+    for padding, left in (0, [3]), (2048, [1]):
+        on = play()
+        long = {**REQUEST[1], "padding": "x" * padding}
+        on.fill("R", [long], type=KEY_REQUEST)
         on.send_each(REQUEST, CANCELLATION)
         assert left == on.queued()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Mapping
+from typing import Any, Awaitable, Callable, Mapping, TypeVar
 
 import attrs
 
@@ -25,8 +25,8 @@ MOST_AT_ONCE = 100
 # How many records are looked through for the only row of a mailbox.
 FEW = 10
 
-# What was read of mailboxes, with the notices in it.
-_Found = Mapping[MailboxKey, "tuple[Page, list[Row]]"]
+# What was read of a mailbox: a page with the notices in it, or its two ends.
+Found = TypeVar("Found")
 
 
 @attrs.define(eq=False)
@@ -78,15 +78,15 @@ class Learning:
         return bool(self)
 
     def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
-        """Queue a mailbox on somebody's behalf; one that does not fit is forgotten."""
-        if mailbox.is_due:
+        """Queue a mailbox on somebody's behalf, if there is room."""
+        is_due, mailbox.due_at = mailbox.is_due, mailbox.doubts
+        if is_due:
             return
         are_many = len(self) >= self.database.most_pages
         is_crowd = are_many and self.queue.read_ends is not None
         work = self._crowd if is_crowd else self._mailboxes
-        mailbox.is_due = work.queue(_Unlearned(who, mailbox, row))
-        if not mailbox.is_due:
-            self.memory.forget(mailbox.key)
+        if not work.queue(_Unlearned(who, mailbox, row)):
+            self._leave(mailbox)
 
     async def do_some(self) -> None:
         # In turns, so that a crowd that never ends holds up nobody.
@@ -102,16 +102,12 @@ class Learning:
             return
         wanted = {each.key: each.below for each in taken}
         found = await self._mailboxes.asking(taken, self._find(wanted), self._give_up)
-        for each in taken:
-            if each.key not in found:
-                # There is no such device.
-                self._give_up(each)
-                continue
-            page, rows = found[each.key]
-            self._learn_page(each, page, rows)
-            await self._breathe(rows)
+        await self._learn_each(self._mailboxes, taken, found, self._learn_page)
 
-    async def _find(self, wanted: Mapping[MailboxKey, int]) -> _Found:
+    async def _find(
+        self, wanted: Mapping[MailboxKey, int]
+    ) -> Mapping[MailboxKey, tuple[Page, list[Row]]]:
+        """Read pages, with the notices in them."""
         pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
         notices = {key: await self._recognise(page) for key, page in pages.items()}
         gone = await self.database.gone(
@@ -132,20 +128,46 @@ class Learning:
         await self._breathe(notices)
         return notices
 
-    def _learn_page(self, item: _Unlearned, page: Page, rows: list[Row]) -> None:
+    async def _learn_each(
+        self,
+        work: Work[_Unlearned],
+        taken: list[_Unlearned],
+        found: Mapping[MailboxKey, Found],
+        learn: Callable[[_Unlearned, Found], Awaitable[None]],
+    ) -> None:
+        """Learn mailboxes from what was found in them.
+
+        Where one cannot be, the others are tried again.
+        """
+        while taken:
+            item = taken.pop(0)
+            try:
+                if item.key in found:
+                    await learn(item, found[item.key])
+                else:
+                    # There is no such device.
+                    self.memory.forget(item.key)
+            except Exception:
+                self.memory.forget(item.key)
+                work.put_all_back(taken)
+                raise
+
+    async def _learn_page(
+        self, item: _Unlearned, found: tuple[Page, list[Row]]
+    ) -> None:
+        page, rows = found
         item.pages += 1
         item.newest_id = max(item.newest_id, page.newest_id)
         is_whole = page.below is None
         is_last = is_whole or item.pages >= MOST_PAGES
-        superseded = self._learn(item, rows, is_last=is_last, is_whole=is_whole)
-        if superseded:
-            self.tidy(superseded, item.who)
+        self._learn(item, rows, is_last=is_last, is_whole=is_whole)
         if page.below is None or is_last:
-            item.mailbox.is_due = False
-            return
-        item.below, item.failures = page.below, 0
-        # Others come first.
-        self._mailboxes.add(item)
+            self._end(item)
+        else:
+            item.below, item.failures = page.below, 0
+            # Others come first.
+            self._mailboxes.add(item)
+        await self._breathe(rows)
 
     async def _look_over(self) -> None:
         """Learn of as many mailboxes as one statement may whether they hold more."""
@@ -155,27 +177,34 @@ class Learning:
         keys = [each.key for each in taken]
         answer = self.database.read_ends(self.queue, keys)
         ends = await self._crowd.asking(taken, answer, self._give_up)
-        for item in taken:
-            if item.key not in ends:
-                # There is no such device.
-                self._give_up(item)
-            elif (rows := _all_of(item, *ends[item.key])) is not None:
-                item.newest_id = ends[item.key][1]
-                item.mailbox.is_due = False
-                self._learn(item, rows, is_last=True, is_whole=True)
-            elif not self._mailboxes.queue(item):
-                self._give_up(item)
+        await self._learn_each(self._crowd, taken, ends, self._learn_ends)
+
+    async def _learn_ends(self, item: _Unlearned, ends: tuple[int, int]) -> None:
+        rows = _all_of(item, *ends)
+        if rows is not None:
+            item.newest_id = ends[1]
+            self._learn(item, rows, is_last=True, is_whole=True)
+            self._end(item)
+        elif not self._mailboxes.queue(item):
+            self._leave(item.mailbox)
 
     def _learn(
         self, item: _Unlearned, rows: list[Row], *, is_last: bool, is_whole: bool
-    ) -> list[Superseded]:
+    ) -> None:
         """Remember what was found, and that it is all, unless that was doubted."""
         mailbox, doubts = item.mailbox, item.doubts
         is_last = is_last and mailbox.doubts == doubts
         superseded = self.memory.learn(mailbox, rows, item.newest_id, last=is_last)
         if is_whole and mailbox.doubts == doubts:
             self.memory.vanishing.note_whole(mailbox)
-        return superseded
+        if superseded:
+            self.tidy(superseded, item.who)
+
+    def _end(self, item: _Unlearned) -> None:
+        """Be done with a mailbox, unless it was doubted and queued again meanwhile."""
+        due_at, item.mailbox.due_at = item.mailbox.due_at, None
+        if due_at is not None and due_at > item.doubts:
+            self.add(item.mailbox, item.who)
 
     def _take(self, work: Work[_Unlearned], most: int) -> list[_Unlearned]:
         """Take mailboxes, without those that were forgotten meanwhile."""
@@ -193,6 +222,15 @@ class Learning:
         """Let others have their turn: a page of nothing but notices takes a while."""
         if len(notices) > MOST_AT_ONCE:
             await self.sleep(0)
+
+    def _leave(self, mailbox: Mailbox) -> None:
+        """Leave a mailbox unlearned: a later notice has it queued again.
+
+        What others have in it is believed as before. What holds nothing takes no room.
+        """
+        mailbox.due_at = None
+        if not len(mailbox):
+            self.memory.forget(mailbox.key)
 
     def _give_up(self, item: _Unlearned) -> None:
         self.memory.forget(item.key)

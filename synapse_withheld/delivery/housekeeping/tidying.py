@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Callable, Iterable, Mapping, Sequence
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -13,12 +14,36 @@ from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.rules.mailbox import RowState, Superseded
+from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
+
+
+@attrs.define(eq=False)
+class _Row:
+    """A row, and the newer one that makes it redundant, if one does."""
+
+    stream_id: int
+    newer: _Row | None = None
+
+    def newest(self) -> _Row:
+        """Return what makes it redundant, if its newer row is redundant by now."""
+        passed, row = [], self
+        while row.newer is not None:
+            passed.append(row)
+            row = row.newer
+        # Others begin on the same way, which may be long.
+        for each in passed:
+            each.newer = row
+        return row
 
 
 @attrs.define(eq=False)
 class _Redundant(Piece):
-    row: Superseded
+    mailbox: MailboxKey
+    row: _Row
+
+    def superseded(self) -> Superseded:
+        newest = self.row.newest()
+        return Superseded(self.mailbox, self.row.stream_id, newest.stream_id)
 
 
 @attrs.define(eq=False)
@@ -31,7 +56,10 @@ class Tidying:
     metrics: Metrics
     stream_token: Callable[[], int]
     _rows: Work[_Redundant] = attrs.field(factory=Work, init=False)
-    _newer: dict[Place, int] = attrs.field(factory=dict, init=False)
+    # As long as anything that is queued goes for them, be it by way of others.
+    _named: WeakValueDictionary[Place, _Row] = attrs.field(
+        factory=WeakValueDictionary, init=False
+    )
     _seen_up_to: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
@@ -45,13 +73,14 @@ class Tidying:
         )
 
     def add(self, rows: Iterable[Superseded], who: str) -> None:
-        """Queue rows; mailboxes of what does not fit are forgotten."""
+        """Queue rows, as far as there is room."""
         self._seen_up_to = 0
         for row in rows:
-            if self._rows.queue(_Redundant(who, row)):
-                self._newer[row.mailbox, row.stream_id] = row.newer_stream_id
+            item = _Redundant(who, row.mailbox, self._row(row.mailbox, row.stream_id))
+            if self._rows.queue(item):
+                item.row.newer = self._row(row.mailbox, row.newer_stream_id)
             else:
-                self.memory.forget(row.mailbox)
+                self._leave(row)
 
     async def do_some(self) -> None:
         """Delete as many rows as one statement can."""
@@ -64,11 +93,9 @@ class Tidying:
         taken = self._take()
         if not taken:
             return
-        rows = [each.row for each in taken]
+        rows = [each.superseded() for each in taken]
         deleting = self.database.delete(rows, self.queue)
         deleted = await self._rows.asking(taken, deleting, self._give_up)
-        for row in rows:
-            self._end(row)
         self.metrics.tidied(self.queue.name, deleted)
         await self._look_into(rows, deleted)
 
@@ -78,32 +105,31 @@ class Tidying:
         taken: list[_Redundant] = []
         too_new: list[_Redundant] = []
         for each in self._rows.take_some(MOST_DELETED):
-            newer_id = self._newest_of(each.row)
-            each.row = each.row._replace(newer_stream_id=newer_id)
+            newer_id = each.row.newest().stream_id
             (taken if newer_id <= seen_up_to else too_new).append(each)
         self._rows.put_all_back(too_new)
         if not taken:
             self._seen_up_to = seen_up_to
         return taken
 
+    def _leave(self, row: Superseded) -> None:
+        """Leave a row where it is: a later notice has its mailbox learned.
+
+        What others have in it is believed as before.
+        """
+        self.memory.vanishing.went(row.mailbox, row.stream_id, is_gone=False)
+        mailbox = self.memory.peek(row.mailbox)
+        if mailbox is not None:
+            mailbox.doubt()
+
     def _give_up(self, each: _Redundant) -> None:
-        self._end(each.row)
-        self.memory.forget(each.row.mailbox)
+        self.memory.forget(each.mailbox)
 
-    def _end(self, row: Superseded) -> None:
-        self._newer.pop((row.mailbox, row.stream_id), None)
-
-    def _newest_of(self, row: Superseded) -> int:
-        """Return what makes a row redundant, if its newer row is redundant by now."""
-        passed = []
-        newer_id = row.newer_stream_id
-        while (still_newer := self._newer.get((row.mailbox, newer_id))) is not None:
-            passed.append(newer_id)
-            newer_id = still_newer
-        # Others begin on the same way, which may be long.
-        for stream_id in passed:
-            self._newer[row.mailbox, stream_id] = newer_id
-        return newer_id
+    def _row(self, key: MailboxKey, stream_id: int) -> _Row:
+        row = self._named.get((key, stream_id))
+        if row is None:
+            row = self._named[key, stream_id] = _Row(stream_id)
+        return row
 
     async def _look_into(self, rows: Sequence[Superseded], deleted: int) -> None:
         """Find out what became of rows, as far as it matters.

@@ -50,6 +50,9 @@ class LearningOfUsers:
 
     def add(self, user_id: str, who: str, row: Row | None) -> None:
         """Queue a user on somebody's behalf, if there is room."""
+        if row is not None:
+            # By the time that mailboxes are opened, devices may have been handed it.
+            self.memory.vanishing.note_for_all(user_id, row)
         user = _User(who, user_id, row)
         if user_id not in self._queued and self._users.queue(user):
             self._queued.add(user_id)

@@ -11,8 +11,8 @@ from synapse_withheld.rules.notice import Rule
 MOST_OF_SENDER = 100
 MOST_REQUESTS_OF_SENDER = 1_000
 
-# One pair. More than two are only of who asks for many things under one ID, or of keys
-# that were found in the database.
+# One pair. More than two are only of who asks for many things under one ID, of who
+# cancels a verification again and again, or of keys that were found in the database.
 MOST_OF_PAIR = 10
 
 

@@ -84,7 +84,8 @@ class Mailbox:
         learned: Whether what was queued before it was opened is known, and nothing
             that is queued was forgotten since.
         doubts: How often something was stored unseen or forgotten.
-        is_due: Whether it is queued to be learned.
+        due_at: How often it had been doubted when somebody last wanted it learned;
+            `None` where it is not queued for that.
         asked: What was asked for that may vanish with its cancellation; mostly nothing.
     """
 
@@ -92,7 +93,7 @@ class Mailbox:
     handed_out: int
     learned: bool = False
     doubts: int = attrs.field(default=0, init=False)
-    is_due: bool = attrs.field(default=False, init=False)
+    due_at: int | None = attrs.field(default=None, init=False)
     asked: Asked | None = attrs.field(default=None, init=False)
     # How many doubts there were when all of it was known; -1 for never.
     _whole_at: int = attrs.field(default=-1, init=False)
@@ -106,6 +107,10 @@ class Mailbox:
 
     def __iter__(self) -> Iterator[Record]:
         return chain.from_iterable(each.records for each in self._senders.values())
+
+    @property
+    def is_due(self) -> bool:
+        return self.due_at is not None
 
     def doubt(self) -> None:
         """Have it learned anew: something may be queued that nobody knows of."""

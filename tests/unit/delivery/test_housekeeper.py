@@ -201,17 +201,16 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     """Its mailbox is forgotten then, and found again."""
     play = known("A")
     store(play, NEW_KEY, "A")
-    tidying = keeper(play).tidying["inbox"]
     for _ in range(MOST_TRIES):
-        assert 1 == len(tidying._newer)
+        assert 2 == len(keeper(play).tidying["inbox"]._named)
         assert ["A"] == play.memory.devices_of(RECIPIENT)
         play.hs.answer(until(play, DELETE), LostError())
 
-    assert (0, {}) == (keeper(play).to_tidy, tidying._newer)
+    assert 0 == keeper(play).to_tidy
     assert [] == play.memory.devices_of(RECIPIENT)
 
 
-def test_mailboxes_of_what_does_not_fit_are_forgotten(
+def test_mailboxes_of_what_does_not_fit_are_doubted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of one; what others made redundant has room of its own."""
@@ -223,8 +222,26 @@ def test_mailboxes_of_what_does_not_fit_are_forgotten(
     store(play, NEW_KEY, ["A", "B"])
     store(play, NEW_KEY, "C", sender="@t:here")
 
-    assert ["A", "C"] == play.memory.devices_of(RECIPIENT)
-    assert 2 == keeper(play).to_tidy == len(keeper(play).tidying["inbox"]._newer)
+    assert [True, False, True] == [play.knows(each) for each in "ABC"]
+    assert 2 == keeper(play).to_tidy
+    assert 4 == len(keeper(play).tidying["inbox"]._named)
+
+
+def test_a_cancellation_stays_whose_request_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is kept of it; the request goes with a later notice."""
+    vanish = RulesConfig(key_requests="vanish")
+    play = Play(sees_reads=True, rules=vanish)
+    play.send(REQUEST, message_type=KEY)
+    with monkeypatch.context() as full:
+        full.setattr(shares, "MOST_OF_ONE", 0)
+        play.send(CANCELLATION, message_type=KEY)
+    assert [1, 2] == play.queued()
+    assert not play.memory.vanishing.awaits(R, 1)
+    play.send({**REQUEST, "request_id": "2"}, message_type=KEY)
+
+    assert [2, 3] == play.queued()
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -15,7 +15,7 @@ from synapse_withheld.delivery.shares import MOST_TRIES, Work
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row
 from tests.model.faults import LostError
-from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, SENDER, Play
 from tests.unit.delivery.conftest import Asked
 from tests.unit.delivery.played import having, keeper, said, store, until
 from tests.unit.memory import naming
@@ -104,7 +104,7 @@ def test_what_was_forgotten_meanwhile_is_not_asked_about(asked: Asked) -> None:
     assert play.knows("B")
 
 
-def test_a_mailbox_is_queued_once_and_one_that_does_not_fit_is_forgotten(
+def test_a_mailbox_is_queued_once_and_an_empty_one_that_does_not_fit_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shares, "MOST_OF_ONE", 1)
@@ -113,9 +113,10 @@ def test_a_mailbox_is_queued_once_and_one_that_does_not_fit_is_forgotten(
     store(play, NOTICE, "A")
     store(play, NEW_KEY, "A")
     store(play, NOTICE, "B")
+    keeper(play).learn("inbox", play.memory.open((RECIPIENT, "D"), 0), SENDER)
     store(play, NOTICE, "C", sender="@t:here")
 
-    assert ["A", "C"] == play.memory.devices_of(RECIPIENT)
+    assert [*"ABC"] == play.memory.devices_of(RECIPIENT)
     assert 2 == keeper(play).to_learn
 
 
@@ -165,7 +166,7 @@ def test_where_many_come_at_once_all_is_known_of_each() -> None:
         ]
 
 
-def test_what_does_not_fit_among_those_that_are_read_is_forgotten(
+def test_what_does_not_fit_among_those_that_are_read_is_left_unlearned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     play = having(*"ABCD")
@@ -175,7 +176,8 @@ def test_what_does_not_fit_among_those_that_are_read_is_forgotten(
     monkeypatch.setattr(Work, "queue", lambda *_: False)
     play.hs.come_to_rest()
 
-    assert [*"ABC"] == play.memory.devices_of(RECIPIENT)
+    assert [True, True, True, False] == [play.knows(each) for each in "ABCD"]
+    assert 0 == keeper(play).to_learn
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from synapse_withheld.memory import vanishing
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import MOST_OF_PAIR
 from synapse_withheld.rules.notice import Notice
@@ -182,6 +183,32 @@ def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
     gone = " ".join(f"g{each}" for each in range(61, 61 + MOST_OF_PAIR))
 
     assert [] == play(of, f"c90 {gone}")
+
+
+@pytest.mark.parametrize(
+    ("asked_of_all", "expected"),
+    [
+        ([], [12]),
+        # Its device may have been handed it.
+        ([Row(10, request())], []),
+        # It was not, or it was another one, or nothing was asked.
+        ([Row(11, request())], [12]),
+        ([Row(10, request(request_id="2"))], [12]),
+        ([Row(10, cancellation())], [12]),
+        # The first one counts, as long as there is room.
+        ([Row(10, request()), Row(11, request())], []),
+        ([Row(10, request()), Row(11, request(request_id="2"))], [12]),
+    ],
+)
+def test_what_all_devices_were_asked_before_the_mailbox_was_opened_counts(
+    monkeypatch: pytest.MonkeyPatch, asked_of_all: list[Row], expected: list[int]
+) -> None:
+    monkeypatch.setattr(vanishing, "MOST_FOR_ALL", 1)
+    of = memory()
+    for row in asked_of_all:
+        of.vanishing.note_for_all(R1[0], row)
+
+    assert expected == play(of, "r11 c12 g11")
 
 
 def test_where_nothing_vanishes_nothing_is_noted() -> None:
