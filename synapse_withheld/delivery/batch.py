@@ -136,7 +136,7 @@ class Batch:
         came_s: When, in seconds of a clock that never goes back.
         device_list_id: The position of the device list stream at that time.
         candidates: The notices in it.
-        to_all: Users of whom it names all devices, and the notice for them.
+        to_all: Notices for all devices of a user.
         unsorted: What nobody looked at, by queue.
     """
 
@@ -147,7 +147,7 @@ class Batch:
     came_s: float
     device_list_id: int = 0
     candidates: list[Candidate] = attrs.Factory(list)
-    to_all: list[tuple[str, Notice]] = attrs.Factory(list)
+    to_all: list[Candidate] = attrs.Factory(list)
     unsorted: dict[str, Unsorted] = attrs.Factory(dict)
 
 

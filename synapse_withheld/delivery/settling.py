@@ -84,10 +84,11 @@ class Settler:
                 self._settle(batch, candidate, storing, is_alone=is_alone)
         self._doubt_others(batch)
         stream_id = batch.local.stream_id
-        for user_id, notice in batch.to_all:
-            if not batch.local.passed_over((user_id, WILDCARD)):
-                row = None if stream_id is None else Row(stream_id, notice)
-                self.housekeeper.learn_user(user_id, batch.who, row)
+        for each in batch.to_all:
+            if not batch.local.passed_over(each.mailbox):
+                row = None if stream_id is None else Row(stream_id, each.notice)
+                self.housekeeper.learn_user(each.mailbox[0], batch.who, row)
+            self._abandon(each)
         self._settle_unsorted(batch)
 
     def _settle(
@@ -123,7 +124,8 @@ class Settler:
         """
         memory = self.memories[self.inbox]
         begun = {each.mailbox for each in batch.candidates if each.wildcard}
-        for user_id, _ in batch.to_all:
+        for each in batch.to_all:
+            user_id = each.mailbox[0]
             for device_id in memory.devices_of(user_id):
                 mailbox = memory.peek((user_id, device_id))
                 if mailbox is not None and mailbox.key not in begun:
@@ -146,6 +148,8 @@ class Settler:
         for candidate in batch.candidates:
             self._abandon(candidate)
             self.memories[candidate.queue].forget(candidate.mailbox)
+        for each in batch.to_all:
+            self._abandon(each)
         self._doubt_others(batch)
 
     def forget_named(self, batch: Batch) -> None:

@@ -14,7 +14,7 @@ from synapse_withheld.delivery.batch import (
     Unsorted,
     how_many,
 )
-from synapse_withheld.memory.memory import Memory
+from synapse_withheld.memory.memory import Memory, Record
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.content import NO_OLM, WITHHELD_TYPES, code_of
@@ -119,17 +119,19 @@ class Sorter:
 
         It is stored whatever they hold: others are not remembered.
         """
-        batch.to_all.append((user_id, notice))
+        key = (user_id, WILDCARD)
+        everybody = Candidate(self.queue, key, notice, message, decisions.FIRST)
+        batch.to_all.append(everybody)
+        if notice.rule.vanishes:
+            # No cancellation may vanish before it is known where this was stored.
+            everybody.storing = self._storing(batch, key, notice)
         remembered = self.memory.devices_of(user_id)
         for device_id in remembered[:MOST_SORTED]:
             self._begin(batch, (user_id, device_id), notice, message, wildcard=True)
         if len(remembered) > MOST_SORTED:
             self._doubt(batch, user_id, remembered[MOST_SORTED:])
         if not remembered:
-            key = (user_id, WILDCARD)
-            batch.candidates.append(
-                Candidate(self.queue, key, notice, message, decisions.FIRST)
-            )
+            batch.candidates.append(attrs.evolve(everybody, storing=None))
 
     def _begin(
         self,
@@ -147,10 +149,15 @@ class Sorter:
                 decision, record = decisions.WILDCARD, None
             elif self.reader_never_acknowledges(key[0]):
                 decision, record = decisions.NEVER_ACKNOWLEDGED, None
-        storing = self.memory.begin(key, notice, batch.who, batch.device_list_id, now_s)
+        storing = self._storing(batch, key, notice)
         self.begun += 1
         batch.candidates.append(
             Candidate(
                 self.queue, key, notice, message, decision, record, storing, wildcard
             )
+        )
+
+    def _storing(self, batch: Batch, key: MailboxKey, notice: Notice) -> Record:
+        return self.memory.begin(
+            key, notice, batch.who, batch.device_list_id, batch.came_s
         )

@@ -16,7 +16,7 @@ from synapse_withheld.memory.tables.asked import Asked
 from synapse_withheld.memory.tables.mailbox import Mailbox
 from synapse_withheld.memory.tables.mailboxes import Mailboxes
 from synapse_withheld.memory.tables.records import Record
-from synapse_withheld.rules.mailbox import MailboxKey
+from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import CANCELLATION, REQUEST
@@ -95,9 +95,10 @@ class Vanishing:
         cancellation = _cancellation_among(of_pair)
         if cancellation is None or lowest <= handed_out:
             return
-        if self._in_flight.any_of_pair(mailbox.key, notice):
-            # It may come before the cancellation.
-            return
+        for key in (mailbox.key, (mailbox.key[0], WILDCARD)):
+            if self._in_flight.any_of_pair(key, notice):
+                # It may come before the cancellation.
+                return
         if not mailbox.is_whole:
             # A request that nobody knows of may be queued.
             asked.undecided[pair] = notice

@@ -127,10 +127,10 @@ class ModelHomeserver(Tables):
 
         try:
             await self._step("store", insert)
-            # Others see the rows before whoever stored them goes on.
-            await self._step("stored", lambda: None)
         finally:
             self._in_flight.discard(stream_id)
+        # Readers see the rows before whoever stored them goes on.
+        await self._step("stored", lambda: None)
         return stream_id
 
     async def read(self, user_id: str, device_id: str, after: int, up_to: int) -> Rows:

@@ -140,6 +140,21 @@ def test_what_all_devices_were_asked_and_one_was_handed_is_taken_back(
     assert [4] == on.queued()
 
 
+def test_while_a_message_for_all_is_stored_no_cancellation_vanishes() -> None:
+    """Readers may see it before it is known at which position it is."""
+    on = play()
+    on.begin(REQUEST[1], "*", message_type=KEY_REQUEST)
+    for_all = on.step("store")
+    for_all.hangs = True
+    on.begin_each(REQUEST, CANCELLATION)
+    on.hs.take_all_steps()
+    for_all.hangs = False
+    on.hs.answer(for_all)
+    on.step("stored").hangs = True
+    on.hs.come_to_rest()
+    assert [1, 3] == on.queued()
+
+
 @pytest.mark.parametrize("fails", [DELETE_VANISHED, CONFIRM])
 def test_where_a_statement_fails_the_cancellation_stays(fails: str) -> None:
     """It is not deleted twice, as nobody knows what became of it."""
