@@ -82,14 +82,16 @@ class Settler:
             if storing is not None:
                 is_alone = candidate.mailbox[0] not in sharing
                 self._settle(batch, candidate, storing, is_alone=is_alone)
-        self._doubt_others(batch)
+        self._doubt_again(batch)
         stream_id = batch.local.stream_id
         for each in batch.to_all:
             if not batch.local.passed_over(each.mailbox):
                 row = None if stream_id is None else Row(stream_id, each.notice)
                 self.housekeeper.learn_user(each.mailbox[0], batch.who, row)
             self._abandon(each)
-        self._settle_unsorted(batch)
+        for queue, unsorted in batch.unsorted.items():
+            if unsorted.messages:
+                self._count(NO_RULE, queue, decisions.LIMIT, unsorted.messages)
 
     def _settle(
         self, batch: Batch, candidate: Candidate, storing: Record, *, is_alone: bool
@@ -116,12 +118,16 @@ class Settler:
         if mailbox is not None and not mailbox.learned:
             self.housekeeper.learn(queue, mailbox, batch.who)
 
-    def _doubt_others(self, batch: Batch) -> None:
-        """Doubt mailboxes that were opened while something for all was stored.
+    def _doubt_again(self, batch: Batch) -> None:
+        """Doubt mailboxes that were opened while something was stored unseen.
 
         They may have been learned before it was there, and what its sender told them
-        meanwhile may be older.
+        meanwhile may be older. So it is with what nobody looked at, and in mailboxes
+        that a message for all devices found unopened.
         """
+        for queue, unsorted in batch.unsorted.items():
+            for user_id, device_ids in unsorted.named:
+                self.memories[queue].doubt(user_id, device_ids, batch.sender)
         memory = self.memories[self.inbox]
         begun = {each.mailbox for each in batch.candidates if each.wildcard}
         for each in batch.to_all:
@@ -132,17 +138,6 @@ class Settler:
                     memory.doubt(user_id, [device_id], batch.sender)
                     self.housekeeper.learn(self.inbox, mailbox, batch.who)
 
-    def _settle_unsorted(self, batch: Batch) -> None:
-        """Doubt once more what nobody looked at: it may have been learned too early.
-
-        It is counted as of no rule.
-        """
-        for queue, unsorted in batch.unsorted.items():
-            for user_id, device_ids in unsorted.named:
-                self.memories[queue].doubt(user_id, device_ids, batch.sender)
-            if unsorted.messages:
-                self._count(NO_RULE, queue, decisions.LIMIT, unsorted.messages)
-
     def forget(self, batch: Batch) -> None:
         """Forget the mailboxes of a batch: whether it was stored is not known."""
         for candidate in batch.candidates:
@@ -150,7 +145,7 @@ class Settler:
             self.memories[candidate.queue].forget(candidate.mailbox)
         for each in batch.to_all:
             self._abandon(each)
-        self._doubt_others(batch)
+        self._doubt_again(batch)
 
     def forget_named(self, batch: Batch) -> None:
         """Forget all mailboxes that a batch names: what is for them was not sorted."""

@@ -91,22 +91,21 @@ class Recorder(Database):
 
 def _rates(lane: Lane, rows: int) -> Findings:
     """Sweep, beside what the same connection can do at most."""
-    lines, walks, works = [], [], []
+    lines, works = [], []
     for share in SHARES:
         connection = connect({"database": lane.database}, writes=True)
         try:
             read, dry_run, delete, sweep = _times(lane, connection, rows, share)
         finally:
             connection.close()
-        walks.append(read / dry_run)
         works.append((read + delete) / sweep)
-        ratios = (read / sweep, works[-1], walks[-1])
+        ratios = (read / sweep, works[-1], read / dry_run)
         cells = (f"{rows / sweep:,.0f}", *(f"{each:.2f}" for each in ratios))
         lines.append((f"{share}%", *cells))
-    # None of the second column: what is deleted costs the database what it costs.
+    # None of the others: where rows go the database takes most of the time, and its own
+    # rests are longer than all of a dry run.
     return [
         Table("Rate of the sweep", _RATES_HEADER, lines, _RATES.format(rows)),
-        Target.least("sweep, dry run: of the rate of reading", min(walks), ENOUGH),
         Target.least("sweep: of reading and deleting", min(works), ENOUGH),
     ]
 

@@ -33,6 +33,10 @@ CONFIRM = "withheld_read_queued"
 CONFIRM_ABROAD = "withheld_read_queued_edus"
 
 
+# After so many steps nothing else is to come.
+MOST_STEPS = 1000
+
+
 class Play(Door):
     """A homeserver with the module, and requests to it.
 
@@ -165,8 +169,10 @@ class Play(Door):
         return step
 
     def until(self, name: str) -> Step:
-        """Go on until a step of a name waits; return that."""
-        while name not in self.steps():
+        """Go on until a step of a name waits, or for long; return that step."""
+        for _ in range(MOST_STEPS):
+            if name in self.steps():
+                break
             self.hs.go_on()
         return self.step(name)
 

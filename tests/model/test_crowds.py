@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from twisted.python.failure import Failure
 
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.rules.identifiers import MAX_NAME_LENGTH
+from tests.model.faults import LostError
 from tests.model.play import (
     NEW_KEY,
     NOTICE,
@@ -79,15 +81,21 @@ def test_what_all_devices_abroad_were_told_is_the_last_word(
     assert not play.send_abroad(old).left_out
 
 
-def test_what_nobody_looked_at_is_in_doubt_in_a_mailbox_opened_meanwhile() -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_nobody_looked_at_is_in_doubt_in_a_mailbox_opened_meanwhile(
+    *, fails: bool
+) -> None:
+    """Also where it is not known whether it was stored."""
     play = Play()
-    many = [f"D{number}" for number in range(300)]
-    play.begin(NEW_KEY, ["R", *many])
+    batch = play.begin(NEW_KEY, ["R", *(f"D{number}" for number in range(300))])
     big = play.step("store")
     big.hangs = True
     play.begin(NOTICE, sender="@other:here")
     play.hs.come_to_rest()
     assert play.knows()
     big.hangs = False
+    if fails:
+        play.hs.answer(big, LostError(), carried_out=True)
+        batch.answer.addErrback(Failure.trap, LostError)
     play.hs.come_to_rest()
     assert not play.knows()

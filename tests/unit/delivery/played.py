@@ -10,7 +10,6 @@ import prometheus_client
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice
-from tests.model.homeserver import Step
 from tests.model.play import CONFIRM, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
 
 
@@ -45,18 +44,6 @@ def stored(play: Play) -> None:
 def store(play: Play, content: Any, to: str | list[str] = "R", **more: Any) -> None:
     play.begin(content, to, **more)
     stored(play)
-
-
-def until(play: Play, name: str) -> Step:
-    """Let happen what does until a statement waits, for some seconds; return that."""
-    for _ in range(1000):
-        if name in play.steps():
-            break
-        if play.hs.steps:
-            play.hs.take_step()
-        else:
-            play.hs.pass_time(0.01)
-    return play.step(name)
 
 
 def answer(play: Play, error: Exception | None = None) -> None:

@@ -33,7 +33,6 @@ from tests.unit.delivery.played import (
     keeper,
     known,
     store,
-    until,
 )
 from tests.unit.rules.test_requests import CANCELLATION, KEY, REQUEST
 
@@ -83,7 +82,7 @@ def test_a_statement_that_does_not_come_back_is_cancelled(
     play.hs.clock.advance(0.02)
     cancel.assert_called_once_with()
     play.hs.answer(play.step(LEARN), LostError())
-    play.hs.answer(until(play, LEARN))
+    play.hs.answer(play.until(LEARN))
     play.hs.clock.advance(2 * CANCEL_AFTER_S)
 
     cancel.assert_called_once_with()
@@ -204,7 +203,7 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
     for _ in range(MOST_TRIES):
         assert 2 == len(keeper(play).tidying["inbox"]._named)
         assert ["A"] == play.memory.devices_of(RECIPIENT)
-        play.hs.answer(until(play, DELETE), LostError())
+        play.hs.answer(play.until(DELETE), LostError())
 
     assert 0 == keeper(play).to_tidy
     assert [] == play.memory.devices_of(RECIPIENT)
@@ -254,7 +253,7 @@ def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
     count = counting(play, series.TIDIED, "queue")
     play.send(REQUEST, message_type=KEY)
     store(play, CANCELLATION, message_type=KEY)
-    play.hs.answer(until(play, DELETE))
+    play.hs.answer(play.until(DELETE))
     answer(play, LostError() if fails else None)
     assert fails is not keeper(play).tidying["inbox"].is_ready
     play.hs.come_to_rest()

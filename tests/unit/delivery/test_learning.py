@@ -17,7 +17,7 @@ from synapse_withheld.rules.redundant import Row
 from tests.model.faults import LostError
 from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, SENDER, Play
 from tests.unit.delivery.conftest import Asked
-from tests.unit.delivery.played import having, keeper, said, store, until
+from tests.unit.delivery.played import having, keeper, said, store
 from tests.unit.memory import naming
 
 LEARN, LOOK_OVER = "withheld_read_mailboxes", "withheld_read_ends"
@@ -66,8 +66,8 @@ def test_what_is_doubted_while_it_is_read_is_not_known(
     store(play, NOTICE)
     if page == 1:
         mailbox.doubt()
-    play.hs.answer(until(play, LEARN))
-    until(play, LEARN)
+    play.hs.answer(play.until(LEARN))
+    play.until(LEARN)
     if page == 2:
         mailbox.doubt()
     play.hs.come_to_rest()
@@ -80,7 +80,7 @@ def test_what_is_doubted_while_it_is_read_is_not_known(
 def test_what_is_doubted_while_it_is_looked_over_is_not_known() -> None:
     play = having(*"ABCD")
     play.begin(NOTICE, [*"ABCD"])
-    until(play, LOOK_OVER)
+    play.until(LOOK_OVER)
     mailbox = play.memory.open((RECIPIENT, "D"), 0)
     mailbox.doubt()
     play.hs.come_to_rest()
@@ -129,7 +129,7 @@ def test_what_fails_is_tried_again_and_given_up_in_the_end(
     store(play, NOTICE, [*devices])
     for _ in range(MOST_TRIES):
         assert [*devices] == play.memory.devices_of(RECIPIENT)
-        play.hs.answer(until(play, statement), LostError())
+        play.hs.answer(play.until(statement), LostError())
     play.hs.come_to_rest()
 
     assert [*devices[:-1]] == play.memory.devices_of(RECIPIENT)
@@ -144,8 +144,8 @@ def test_a_page_that_was_read_ends_the_count_of_failures() -> None:
     store(play, NOTICE)
     for _ in range(3):
         for _ in range(MOST_TRIES - 1):
-            play.hs.answer(until(play, LEARN), LostError())
-        play.hs.answer(until(play, LEARN))
+            play.hs.answer(play.until(LEARN), LostError())
+        play.hs.answer(play.until(LEARN))
 
     assert play.knows()
 
@@ -172,7 +172,7 @@ def test_what_does_not_fit_among_those_that_are_read_is_left_unlearned(
     play = having(*"ABCD")
     play.fill("D", [NEW_KEY])
     play.begin(NOTICE, [*"ABCD"])
-    until(play, LOOK_OVER)
+    play.until(LOOK_OVER)
     monkeypatch.setattr(Work, "queue", lambda *_: False)
     play.hs.come_to_rest()
 
@@ -301,7 +301,7 @@ def test_of_whom_asking_fails_it_is_given_up_in_the_end() -> None:
     play = Play()
     store(play, NOTICE, "*")
     for _ in range(MOST_TRIES):
-        play.hs.answer(until(play, DEVICES), LostError())
+        play.hs.answer(play.until(DEVICES), LostError())
     play.hs.come_to_rest()
     assert (0, 0) == (len(play.memory), keeper(play).to_learn)
 
