@@ -106,7 +106,8 @@ class Confirmer:
         """Let batches go that came before one of which something is stored now."""
         batch = waiting.batch
         users = users_of(batch.local, batch.edus)
-        self.release(self.room.of(batch.sender, users, before=waiting.number))
+        # What could not enter the room has no number, and came last.
+        self.release(self.room.of(batch.sender, users, waiting.number or inf))
 
     async def _work(self) -> None:
         """Ask until nobody waits; must not raise."""
