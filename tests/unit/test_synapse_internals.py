@@ -167,7 +167,7 @@ LEFT: Any = {"@a:hs": {"A": {}}}
         ({}, None, 1, [{}]),
     ],
 )
-def test_finding_9_what_is_left_is_stored_and_only_its_users_are_woken(
+def test_what_is_left_is_stored_and_only_its_users_are_woken(
     sent: Any, kept: Any, answer: int, called: Any
 ) -> None:
     """Synapse wakes the users that are left in the dict it passed."""
