@@ -16,6 +16,7 @@ from twisted.internet.task import Clock, deferLater
 
 from synapse_withheld.database.cancelling import CancelledStatementError
 from synapse_withheld.delivery.runtime import Runtime, at_once
+from synapse_withheld.wrappers import observing
 from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
 
 # How long everything may take to come to rest, in seconds.
@@ -146,9 +147,7 @@ class ModelHomeserver(Tables):
         return self.next_stream_id - 1
 
     def _insert(self, stream_id: int, local: Local, edus: Edus) -> None:
-        for place, message in self.expand(local).items():
-            self._insert_row(place, stream_id, message)
-        _observe(local, stream_id)
+        observing(self._insert_rows)(None, stream_id, local)
         for destination, edu in edus.items():
             sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
             self.rows(sql, destination, stream_id, compact(edu))
@@ -157,6 +156,10 @@ class ModelHomeserver(Tables):
                     message = message_of(edu, (user_id, device_id))
                     self._note((user_id, device_id), stream_id, compact(message))
         _observe(edus, stream_id)
+
+    def _insert_rows(self, _: None, stream_id: int, local: Local) -> None:
+        for place, message in self.expand(local).items():
+            self._insert_row(place, stream_id, message)
 
     def _insert_row(
         self, place: Place, stream_id: int, message: Mapping[str, Any]

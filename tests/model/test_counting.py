@@ -106,7 +106,7 @@ def test_what_nobody_decides_about_is_counted() -> None:
 
 def test_in_observe_what_would_collapse_is_counted() -> None:
     """Though all of it is stored; what is not answered counts as delivered."""
-    play = Play(mode="observe")
+    play = Play(mode="observe", devices=("R", "R2"))
     play.send(NOTICE)
     before = counted(play)
     play.send(NOTICE, ["R", "R2"])

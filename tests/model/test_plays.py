@@ -156,7 +156,9 @@ def test_a_mailbox_evicted_while_its_notice_is_stored_is_learned(
     play.begin(NOTICE)
     # One by himself would push out nobody.
     for part in range(11):
-        devices = [f"invented {part} {number}" for number in range(100)]
+        devices = [f"{part} {number}" for number in range(100)]
+        for device in devices:
+            play.hs.add_device(RECIPIENT, device)
         play.begin(NOTICE, devices, sender=f"@other{part}:here")
         for _ in range(2):
             play.hs.answer([step for step in play.hs.steps if not step.is_ours][-1])
