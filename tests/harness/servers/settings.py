@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import secrets
 import socket
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import attrs
 import yaml
-from OpenSSL.crypto import FILETYPE_PEM
-from twisted.internet.ssl import KeyPair
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
 
@@ -158,7 +161,22 @@ class Certificate:
 
 
 def self_signed() -> Certificate:
-    # They have no types.
-    pair = cast("Any", KeyPair).generate()
-    certificate = pair.selfSignedCert(1, CN="localhost")
-    return Certificate(certificate.dump(FILETYPE_PEM), pair.dump(FILETYPE_PEM))
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form = serialization.PrivateFormat.PKCS8
+    return Certificate(
+        certificate.public_bytes(pem),
+        key.private_bytes(pem, form, serialization.NoEncryption()),
+    )

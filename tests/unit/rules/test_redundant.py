@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import event, given
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from synapse_withheld.config import Config
@@ -107,6 +107,12 @@ VERIFICATION_CONTENTS = _maybe(
 )
 SENDERS = st.sampled_from(["@s:hs"] * 5 + ["@t:hs"])
 
+ASKED = Message(
+    "@s:hs",
+    KEY_REQUEST,
+    {"action": "request", "requesting_device_id": "D", "request_id": "1"},
+)
+
 
 def _messages(
     types: list[str],
@@ -145,6 +151,8 @@ KINDS = st.one_of(
 )
 
 
+# What goes for a stale one, goes for what that goes for.
+@example(messages=[ASKED, attrs.evolve(ASKED, stale=True)], more=1, merges=True)
 @given(KINDS, st.integers(0, 1), st.booleans())
 def test_what_may_go_is_what_the_table_says(
     messages: list[Message], more: int, merges: bool
