@@ -6,6 +6,7 @@ import pytest
 from twisted.python.failure import Failure
 
 from synapse_withheld.config import RulesConfig
+from synapse_withheld.rules.content import MAX_ID_LENGTH
 from synapse_withheld.rules.identifiers import MAX_NAME_LENGTH
 from tests.model.faults import LostError
 from tests.model.play import (
@@ -27,11 +28,12 @@ def test_long_names_are_stored_and_not_remembered() -> None:
     assert len(play.outbox()) == len(play.queued()) == 1
 
 
-def test_the_longest_name_that_there_is_is_remembered() -> None:
-    device = "A" * MAX_NAME_LENGTH
+def test_the_longest_names_that_there_are_are_remembered() -> None:
+    device, sender = "A" * MAX_NAME_LENGTH, f"@{'e' * 248}:there"
+    assert len(sender) == MAX_ID_LENGTH
     play = Play(devices=[device])
-    play.send(NOTICE, device)
-    assert play.send(NOTICE, device).left_out
+    play.send(NOTICE, device, sender=sender)
+    assert play.send(NOTICE, device, sender=sender).left_out
 
 
 def test_a_repeated_edu_leaves_no_mailboxes_behind() -> None:

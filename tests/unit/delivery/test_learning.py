@@ -39,7 +39,7 @@ def test_of_what_is_redundant_its_owners_share_is_tidied(
     add.assert_called_once_with([Superseded(R, 1, 3), Superseded(R, 2, 3)], "there")
 
 
-def test_so_many_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_pages_are_read(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is older stays, and is delivered: not all is known then."""
     monkeypatch.setattr(learning, "MOST_PAGES", 2)
     play = Play()
@@ -48,6 +48,7 @@ def test_so_many_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     play.send(NOTICE)
 
     assert 2 == play.contents().count(NOTICE)
+    assert 2 == [name for name, _ in asked].count(LEARN)
     mailbox = play.memory.peek(R)
     assert mailbox is not None
     assert (True, False, False) == (mailbox.learned, mailbox.is_whole, mailbox.is_due)
