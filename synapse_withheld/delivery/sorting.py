@@ -129,7 +129,7 @@ class Sorter:
         for device_id in remembered[:MOST_SORTED]:
             self._begin(batch, (user_id, device_id), notice, message, wildcard=True)
         if len(remembered) > MOST_SORTED:
-            self._doubt(batch, user_id, remembered[MOST_SORTED:])
+            self._doubt(batch, user_id, dict.fromkeys(remembered[MOST_SORTED:]))
         if not remembered:
             batch.candidates.append(attrs.evolve(everybody, storing=None))
 

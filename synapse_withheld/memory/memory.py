@@ -186,8 +186,12 @@ class Memory(Mailboxes):
     def doubt(self, user_id: str, device_ids: Collection[str], sender: str) -> None:
         """Note that a sender told some devices of a user something that nobody saw."""
         self.rearm_users(user_id, sender)
+        remembered = self.devices_of(user_id)
         if WILDCARD in device_ids:
-            device_ids = self.devices_of(user_id)
+            device_ids = remembered
+        elif len(remembered) < len(device_ids):
+            # Many may be made up.
+            device_ids = [each for each in remembered if each in device_ids]
         for device_id in device_ids:
             mailbox = self.peek((user_id, device_id))
             if mailbox is not None:
