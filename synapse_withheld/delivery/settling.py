@@ -132,10 +132,14 @@ class Settler:
         begun = {each.mailbox for each in batch.candidates if each.wildcard}
         for each in batch.to_all:
             user_id = each.mailbox[0]
-            for device_id in memory.devices_of(user_id):
-                mailbox = memory.peek((user_id, device_id))
-                if mailbox is not None and mailbox.key not in begun:
-                    memory.doubt(user_id, [device_id], batch.sender)
+            keys = [(user_id, device_id) for device_id in memory.devices_of(user_id)]
+            others = [key for key in keys if key not in begun]
+            if others:
+                devices = [device_id for _, device_id in others]
+                memory.doubt(user_id, devices, batch.sender)
+            for key in others:
+                mailbox = memory.peek(key)
+                if mailbox is not None:
                     self.housekeeper.learn(self.inbox, mailbox, batch.who)
 
     def forget(self, batch: Batch) -> None:

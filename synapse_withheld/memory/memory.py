@@ -186,7 +186,7 @@ class Memory(Mailboxes):
     def doubt(self, user_id: str, device_ids: Collection[str], sender: str) -> None:
         """Note that a sender told some devices of a user something that nobody saw."""
         self.rearm_users(user_id, sender)
-        remembered = self.devices_of(user_id)
+        remembered = self._devices.get(user_id, {})
         if WILDCARD in device_ids:
             device_ids = remembered
         elif len(remembered) < len(device_ids):

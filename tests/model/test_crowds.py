@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 from twisted.python.failure import Failure
 
@@ -101,3 +103,18 @@ def test_what_nobody_looked_at_is_in_doubt_in_a_mailbox_opened_meanwhile(
         batch.answer.addErrback(Failure.trap, LostError)
     play.hs.come_to_rest()
     assert not play.knows()
+
+
+def test_a_message_for_all_has_all_others_doubted_in_one_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When it is sorted, and once it is stored: not for each device by itself."""
+    devices = [f"D{number}" for number in range(300)]
+    play = Play(devices=devices)
+    play.send(NOTICE, devices[:150])
+    play.send(NOTICE, devices[150:])
+    doubt = mock.Mock(wraps=play.memory.doubt)
+    monkeypatch.setattr(play.memory, "doubt", doubt)
+    play.send(NOTICE, "*")
+    assert doubt.call_count == 3
+    assert all(play.queued(device) == [3] for device in devices)
