@@ -38,13 +38,11 @@ def observing(original: Any) -> Any:
             return
         # Runs again at each attempt of the transaction, and not at all where
         # Synapse finds that it has an EDU already.
-        batch.stream_id = None
-        watched = None
+        batch.stream_id = batch.watched = None
         # Of more nothing was sorted, and nobody asks about them.
         if how_many(batch) <= MOST_SORTED:
-            watched = {user_id: Watched(each) for user_id, each in batch.items()}
-        batch.watched = watched
-        original(txn, stream_id, batch if watched is None else watched)
+            batch.watched = {user_id: Watched(each) for user_id, each in batch.items()}
+        original(txn, stream_id, batch if batch.watched is None else batch.watched)
         batch.stream_id = stream_id
 
     return add_rows

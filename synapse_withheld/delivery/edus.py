@@ -11,6 +11,7 @@ from synapse_withheld.delivery.batch import (
     Edus,
     LocalMessages,
     ObservedBatch,
+    how_many,
     without,
 )
 from synapse_withheld.rules.identifiers import server_of
@@ -74,6 +75,6 @@ def users_sharing(edus: Edus) -> set[str]:
     return {
         user_id
         for edu in edus.values()
-        if sum(map(len, edu["messages"].values())) > 1
+        if how_many(edu["messages"]) > 1
         for user_id in edu["messages"]
     }

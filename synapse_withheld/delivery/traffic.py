@@ -18,6 +18,7 @@ from synapse_withheld.delivery.batch import (
     Edus,
     LocalMessages,
     decide,
+    how_many,
     users_of,
 )
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
@@ -146,9 +147,9 @@ class Traffic:
     ) -> None:
         """Let go what of the same sender waits, so that this does not overtake it."""
         room = self.confirmer.room
-        sender = _sender_of(local, edus)
         if not room:
             return
+        sender = _sender_of(local, edus)
         waits = batch is not None and _is_all_in_doubt(batch)
         if waits and sender not in self._unsorted:
             return
@@ -254,11 +255,8 @@ class Traffic:
 
 def _is_all_in_doubt(batch: Batch) -> bool:
     """Say whether a batch is nothing but believed duplicates."""
-    messages = sum(map(len, batch.local.values())) + sum(
-        len(by_device)
-        for edu in batch.edus.values()
-        for by_device in edu["messages"].values()
-    )
+    abroad = sum(how_many(edu["messages"]) for edu in batch.edus.values())
+    messages = how_many(batch.local) + abroad
     return messages == sum(each.collapses for each in batch.candidates)
 
 

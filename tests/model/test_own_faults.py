@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from operator import attrgetter
 from typing import Any
 
 import pytest
 
-from synapse_withheld.operators import series
 from tests.model.play import ENCRYPTED, NEW_KEY, NOTICE, OLM, Play
 
 THIRD_KEY = {**NOTICE, "sender_key": "third"}
@@ -89,18 +87,3 @@ def test_a_duplicate_that_cannot_wait_passes_none_that_does(
     with monkeypatch.context() as patch:
         break_down(patch, play, "confirmer.add")
         assert [waits, play.begin(other)] == play.handed_on[2:]
-
-
-def test_a_wait_that_cannot_be_counted_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    play = Play()
-    play.send(NOTICE)
-    read = play.traffic.metrics.read
-    before = Counter({str(labels): times for labels, times in read(series.FAILURES)})
-    break_down(monkeypatch, play, "metrics.confirmed_in")
-    play.send(NOTICE)
-    after = Counter({str(labels): times for labels, times in read(series.FAILURES)})
-    (counted,) = after - before
-    assert "record" in counted
-    assert [ZeroDivisionError] == [type(each) for each in play.failures]

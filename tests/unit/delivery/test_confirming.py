@@ -22,12 +22,13 @@ from synapse_withheld.delivery.confirming.confirmer import (
 from synapse_withheld.delivery.confirming.waiting import Waiting
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.memory.memory import Memory, Record
+from synapse_withheld.operators import series
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import RowState
 from tests.model.faults import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
-from tests.unit.delivery.played import answer, known, said, store
+from tests.unit.delivery.played import answer, counting, known, said, store
 
 SAID = said()
 MESSAGE = {"content": NOTICE, "type": WITHHELD, "sender": SENDER}
@@ -335,3 +336,15 @@ def test_what_is_stored_while_others_are_let_go_overtakes_none_of_them() -> None
 
     assert ["first", "second", "next"] == stored
     assert not confirmer.room
+
+
+def test_a_wait_that_cannot_be_counted_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    play = Play()
+    play.send(NOTICE)
+    count = counting(play, series.FAILURES, "stage")
+    monkeypatch.setattr(play.traffic.metrics, "confirmed_in", lambda _: 1 // 0)
+    play.send(NOTICE)
+    assert {"record": 1} == count()
+    assert [ZeroDivisionError] == [type(each) for each in play.failures]
