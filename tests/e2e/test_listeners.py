@@ -27,7 +27,7 @@ from tests.harness.client import Client
 from tests.harness.process import Process, ready
 from tests.harness.reactor import async_yield_fixture, in_reactor
 from tests.harness.servers.homeserver import READY_WITHIN_S, Homeserver
-from tests.harness.servers.settings import free, self_signed
+from tests.harness.servers.settings import reserve, self_signed
 from tests.harness.servers.stage import Stage, two_on
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -123,7 +123,7 @@ async def place(stage: Stage) -> AsyncIterator[Place]:
     site = stage.site()
     site.directory.mkdir(exist_ok=True)
     listeners = {"generated": {**GENERATED}, **FORMS}
-    for name, port in zip(listeners, free(len(listeners))):
+    for name, port in zip(listeners, reserve(len(listeners))):
         if "path" not in listeners[name]:
             listeners[name] = {**listeners[name], "port": port}
     certificate = self_signed().configuration(site.directory)
@@ -234,7 +234,7 @@ async def test_what_synapse_generates_is_all_right(tmp_path: Path) -> None:
     assert {**GENERATED, "port": 8008} == listener
     block = re.search(r"^```yaml\n(modules:.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert block is not None
-    (listener["port"],) = free(1)
+    (listener["port"],) = reserve(1)
     file.write_text(yaml.safe_dump({**config, **yaml.safe_load(block[1])}))
     process = Process(tmp_path, tmp_path / "output.log")
     process.start(sys.executable, *SYNAPSE, "-c", "homeserver.yaml")

@@ -15,7 +15,7 @@ from tests.harness.commands import program
 from tests.harness.process import Process, ready, tail
 from tests.harness.reactor import async_yield_fixture, in_reactor
 from tests.harness.servers.listening import Listener
-from tests.harness.servers.settings import LOOPBACK, free
+from tests.harness.servers.settings import LOOPBACK, reserve
 
 # Or the whole file is skipped.
 program("nginx")
@@ -65,7 +65,7 @@ async def proxy(
     listening = {port: Listener() for port in (MAIN, WRITER, SYNC, RECEIVER)}
     for port, each in listening.items():
         each.start(partial(told_at, port))
-    first, second, own = free(3)
+    first, second, own = reserve(3)
     workers, inside = (
         re.findall(r"^```nginx\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
         for page in (WORKERS, INSTALL)

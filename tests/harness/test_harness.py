@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.harness import waiting
 from tests.harness.browser import status, top
 from tests.harness.commands import PACKAGES, program
 from tests.harness.reactor import in_reactor
+from tests.harness.servers.settings import LOOPBACK, reserve
 from tests.harness.waiting import cancellable, together
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +61,17 @@ def test_a_missing_program_skips_but_fails_where_nothing_may_be_skipped(
     monkeypatch.setenv("CI", ci)
     with pytest.raises(outcome, match=f"no {name}: apt-get install {PACKAGES[name]}"):
         program(name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ports are reserved on Linux")
+def test_a_reserved_port_is_given_to_nobody_but_who_names_it() -> None:
+    [port] = reserve(1)
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((LOOPBACK, port))
+    for _ in range(2):
+        # As servers do, and again after an end.
+        with socket.create_server((LOOPBACK, port)):
+            pass
 
 
 @pytest.mark.parametrize(("name", "answer"), [("Status", status()), ("Top", top())])

@@ -20,7 +20,6 @@ from tests.harness.servers.settings import self_signed
 from tests.harness.waiting import together
 
 READY_WITHIN_S = 60.0
-START_TRIES = 3
 
 # Every homeserver that runs now, so that a failed test can show its log.
 RUNNING: set[Homeserver] = set()
@@ -59,7 +58,7 @@ class Homeserver:
         self._module = module
         self._database = database or settings.sqlite(directory)
         self._more = config or {}
-        self._ports = settings.free(2)
+        self._ports = settings.reserve(2)
         self._process = Process(directory, directory / "output.log")
 
     @property
@@ -82,21 +81,13 @@ class Homeserver:
     async def start(self) -> None:
         """Start it and wait until it answers."""
         RUNNING.add(self)
-        for attempt in range(1, START_TRIES + 1):
-            self._write_config()
-            config = str(self._directory / "homeserver.yaml")
-            self._process.start(
-                self._python, "-m", "synapse.app.homeserver", "-c", config
-            )
-            versions = f"{self.base_url}/_matrix/client/versions"
-            if await ready(self._process, versions, READY_WITHIN_S):
-                return
+        self._write_config()
+        config = str(self._directory / "homeserver.yaml")
+        self._process.start(self._python, "-m", "synapse.app.homeserver", "-c", config)
+        versions = f"{self.base_url}/_matrix/client/versions"
+        if not await ready(self._process, versions, READY_WITHIN_S):
             await self.kill()
-            # Somebody else may have taken a port since it was found free.
-            if attempt == START_TRIES or "in use" not in self.log_tail():
-                break
-            self._ports = settings.free(2)
-        raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
+            raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
 
     async def stop(self) -> None:
         """End it in an orderly way, or by force where it does not end."""
@@ -189,7 +180,7 @@ def federating(directory: Path, module: dict[str, Any] | None = None) -> Homeser
     Its name is its address with the port: so nobody asks outside where it is.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    [port] = settings.free(1)
+    [port] = settings.reserve(1)
     config = {
         "listeners": [{**settings.listener(port, "http", ["federation"]), "tls": True}],
         **self_signed().configuration(directory),

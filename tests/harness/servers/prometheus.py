@@ -12,7 +12,7 @@ import yaml
 
 from tests.harness.commands import program
 from tests.harness.process import Process, ready, tail
-from tests.harness.servers.settings import LOOPBACK, free
+from tests.harness.servers.settings import LOOPBACK, reserve
 
 READY_WITHIN_S = 30.0
 
@@ -63,7 +63,7 @@ class Prometheus:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "rules.yml").write_text(self.rules)
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(config))
-        (self._port,) = free(1)
+        (self._port,) = reserve(1)
         self._process.start(
             program("prometheus"),
             "--config.file=prometheus.yml",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import socket
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,25 @@ _NO_LIMITS = {
 }
 
 
-def free(count: int) -> list[int]:
+# Bound, but not listening: Linux gives their ports to nobody who asks for a free one,
+# while whoever names one and sets SO_REUSEADDR, as servers do, can listen there.
+_reserved: list[socket.socket] = []
+
+
+def reserve(count: int) -> list[int]:
+    """Return ports that nobody else is given while this process runs."""
     sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind((LOOPBACK, 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    if sys.platform == "linux":
+        _reserved.extend(sockets)
+    else:
+        # Elsewhere nobody could listen there.
         for each in sockets:
             each.close()
+    return ports
 
 
 def sqlite(directory: Path) -> dict[str, Any]:

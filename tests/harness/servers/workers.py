@@ -40,7 +40,7 @@ def move(config: Any, ports: dict[int, int]) -> Any:
     moved = {key: move(value, ports) for key, value in config.items()}
     if isinstance(port := config.get("port"), int):
         if port not in ports:
-            (ports[port],) = settings.free(1)
+            (ports[port],) = settings.reserve(1)
         moved["port"] = ports[port]
     if "type" in config:
         moved["bind_addresses"] = [settings.LOOPBACK]
