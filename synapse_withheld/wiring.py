@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
@@ -21,6 +23,9 @@ from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.ruleset import Ruleset
+
+# When a statement that does not come back is cancelled, in seconds.
+CANCEL_AFTER_S = 5.0
 
 _QUEUES = {queue.name: queue for queue in (INBOX, OUTBOX)}
 
@@ -116,8 +121,9 @@ def _database(synapse: Homeserver) -> Database:
     return Database(
         synapse.run_statement,
         synapse.database_driver,
-        stream_token=synapse.stream_token,
         connection_of=synapse.connection_of,
+        watchdog=functools.partial(synapse.runtime().call_later, CANCEL_AFTER_S),
+        stream_token=synapse.stream_token,
     )
 
 
@@ -161,7 +167,6 @@ def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background need
         runtime,
         failures,
         lambda: confirmer.is_overdue,
-        database.cancel,
         config.enforces,
     )
     return housekeeper

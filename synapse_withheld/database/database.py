@@ -47,6 +47,7 @@ class Database:
         driver: str,
         *,
         connection_of: ConnectionOf = lambda _: None,
+        watchdog: Callable[[Callable[[], None]], Any] | None = None,
         stream_token: Callable[[], int] | None = None,
     ) -> None:
         """Keep what runs a statement.
@@ -58,6 +59,8 @@ class Database:
             driver: As Synapse names it: `sqlite3` or `psycopg2`.
             connection_of: Tells which connection of the driver a transaction runs on,
                 so that a statement can be cancelled.
+            watchdog: Calls what cancels a statement once that has been out for too
+                long; returns Twisted's delayed call. Without it none is cancelled.
             stream_token: Tells the position up to which readers see the stream of
                 to-device messages; by default the table is asked.
         """
@@ -65,20 +68,12 @@ class Database:
         self._driver = driver
         self._stream_token = stream_token
         self._connection_of = connection_of
+        self._watchdog = watchdog
         self._newest: int | None = None
-        self._running: set[Cancellable] = set()
 
     @property
     def most_pages(self) -> int:
         return most_pages(self._driver)
-
-    def cancel(self) -> None:
-        """Cancel what was asked of this object and is not answered yet.
-
-        Whoever waits for it gets a `StatementError` once it has ended.
-        """
-        for statement in self._running:
-            statement.cancel()
 
     async def read_devices(self, user_ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the devices of each user that to-device messages can reach."""
@@ -192,13 +187,14 @@ class Database:
         """Run a statement, under the name of its function.
 
         Raises:
-            StatementError: It failed.
+            StatementError: It failed, or was cancelled because it did not come back.
         """
         statement = Cancellable(function, self._connection_of)
-        self._running.add(statement)
+        timer = None if self._watchdog is None else self._watchdog(statement.cancel)
         try:
             return await self._run_statement(function.__name__, statement, *arguments)
         except Exception as error:
             raise StatementError(function.__name__) from error
         finally:
-            self._running.discard(statement)
+            if timer is not None and timer.active():
+                timer.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Callable
 
@@ -21,6 +22,10 @@ logger = logging.getLogger(__name__)
 # seconds.
 MOST_FAILURES = 5
 REST_AFTER_FAILURE_S = 60.0
+
+# When a statement is cancelled, in seconds: one that waits for a slow disk comes back,
+# one that hangs would keep Synapse from ending.
+CANCEL_AFTER_S = 60.0
 
 
 def start(
@@ -44,6 +49,8 @@ def start(
     backlog = Database(
         synapse.run_statement,
         synapse.database_driver,
+        connection_of=synapse.connection_of,
+        watchdog=functools.partial(runtime.call_later, CANCEL_AFTER_S),
         stream_token=synapse.stream_token,
     )
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from contextlib import closing
 from typing import Any, Callable, Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -53,14 +54,20 @@ def test_a_hanging_statement_ends_and_its_connection_lives(
 
         return await asyncio.to_thread(in_thread)
 
-    asking = Database(run, "", connection_of=lambda _: database.raw)
+    cancels: list[Callable[[], None]] = []
+
+    def watchdog(cancel: Callable[[], None]) -> Mock:
+        cancels.append(cancel)
+        return Mock()
+
+    asking = Database(run, "", connection_of=lambda _: database.raw, watchdog=watchdog)
 
     async def main() -> None:
         asked = asyncio.create_task(asking.read_devices(["@r:hs"]))
         while not started.is_set():
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
-        asking.cancel()
+        cancels.pop()()
         with pytest.raises(StatementError) as failure:
             await asyncio.wait_for(asked, SOON_S)
         assert isinstance(failure.value.__cause__, CancelledStatementError)

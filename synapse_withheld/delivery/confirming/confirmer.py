@@ -30,10 +30,8 @@ from synapse_withheld.rules.mailbox import MailboxKey, RowState
 # How long a batch waits at most, in seconds from when it came.
 MOST_WAIT_S = 1.0
 
-# How long a statement may be out before everybody who waits is let go, in seconds;
-# after so many times as long it is cancelled.
+# How long a statement may be out before everybody who waits is let go, in seconds.
 PATIENCE_S = 0.5
-CANCEL_AFTER = 10
 
 # How long to rest after a failed statement, in seconds: doubled with each failure in a
 # row. After a restart of PostgreSQL each pooled connection fails once.
@@ -163,10 +161,7 @@ class Confirmer:
             return
         self._last_asked = queue
         asked_s = self.runtime.seconds()
-        timers = [
-            self.runtime.call_later(PATIENCE_S, self._be_overdue),
-            self.runtime.call_later(PATIENCE_S * CANCEL_AFTER, self.database.cancel),
-        ]
+        timer = self.runtime.call_later(PATIENCE_S, self._be_overdue)
         try:
             states = await self.database.read_queued(self.queues[queue], asked)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
@@ -175,9 +170,8 @@ class Confirmer:
             return
         finally:
             self.is_overdue = False
-            for timer in timers:
-                if timer.active():
-                    timer.cancel()
+            if timer.active():
+                timer.cancel()
         self._rest_s = REST_S
         for key, some in asked.items():
             for waiting, candidate, record in some:

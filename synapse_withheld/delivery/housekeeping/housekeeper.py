@@ -25,9 +25,6 @@ from synapse_withheld.rules.redundant import Row
 REST_TIMES = 4
 REST_S = 1.0
 
-# When a statement that does not come back is cancelled, in seconds.
-CANCEL_AFTER_S = 5.0
-
 # How long to wait until readers see more of the stream, or until the confirmations
 # come again, in seconds.
 LOOK_AGAIN_S = 0.05
@@ -52,7 +49,6 @@ class Housekeeper:
 
     Attributes:
         gives_way: Says whether confirmations are overdue: then nothing is asked.
-        cancel: Cancels what was asked on behalf of this.
         enforces: Whether anything is deleted at all.
         turn: Who asks the database at the moment: the sweep takes turns with this.
     """
@@ -63,7 +59,6 @@ class Housekeeper:
     runtime: Runtime
     failures: Failures
     gives_way: Callable[[], bool]
-    cancel: Callable[[], None]
     enforces: bool
     turn: DeferredLock = attrs.field(factory=DeferredLock)
     _working: bool = attrs.field(default=False, init=False)
@@ -124,7 +119,6 @@ class Housekeeper:
             return
         await self.runtime.yieldable(self.turn.acquire())
         started_s = self.runtime.seconds()
-        timer = self.runtime.call_later(CANCEL_AFTER_S, self.cancel)
         try:
             await chore.do_some()
             rest_s = REST_TIMES * (self.runtime.seconds() - started_s)
@@ -132,8 +126,6 @@ class Housekeeper:
             self.failures.note("tidy", error)
             rest_s = REST_S
         finally:
-            if timer.active():
-                timer.cancel()
             with self.runtime.outside_any_log_context():
                 self.turn.release()
         await self.runtime.sleep(rest_s)

@@ -8,11 +8,11 @@ from unittest.mock import Mock
 import attrs
 import pytest
 
+from synapse_withheld.database.cancelling import Cancellable
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.batch import Batch, Candidate
 from synapse_withheld.delivery.confirming import confirmer as confirming
 from synapse_withheld.delivery.confirming.confirmer import (
-    CANCEL_AFTER,
     MOST_REST_S,
     MOST_WAIT_S,
     PATIENCE_S,
@@ -26,6 +26,7 @@ from synapse_withheld.operators import series
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import RowState
+from synapse_withheld.wiring import CANCEL_AFTER_S
 from tests.model.faults import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
 from tests.unit.delivery.played import answer, counting, known, said, store
@@ -176,7 +177,7 @@ def test_while_a_statement_is_overdue_everybody_passes(
 ) -> None:
     """Who waits is let go; it is cancelled in the end, and asked again after it."""
     cancel = Mock()
-    monkeypatch.setattr(Database, "cancel", cancel)
+    monkeypatch.setattr(Cancellable, "cancel", cancel)
     play = known("A", "B")
     notices = [play.begin(NOTICE, device) for device in "AB"]
     play.hs.clock.advance(PATIENCE_S - 0.01)
@@ -185,7 +186,7 @@ def test_while_a_statement_is_overdue_everybody_passes(
     assert [decisions.OVERDUE] == seen.decided(0) == seen.decided(1)
     assert all(each.handed for each in notices)
     assert decisions.OVERDUE is play.traffic.confirmer.passes
-    play.hs.clock.advance(PATIENCE_S * (CANCEL_AFTER - 1) - 0.02)
+    play.hs.clock.advance(CANCEL_AFTER_S - PATIENCE_S - 0.02)
     cancel.assert_not_called()
     play.hs.clock.advance(0.02)
     cancel.assert_called_once()

@@ -13,16 +13,16 @@ import pytest
 
 from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import RulesConfig
-from synapse_withheld.database.database import Database
+from synapse_withheld.database.cancelling import Cancellable
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.housekeeping.housekeeper import (
-    CANCEL_AFTER_S,
     LOOK_AGAIN_S,
     REST_S,
     REST_TIMES,
 )
 from synapse_withheld.delivery.shares import MOST_TRIES
 from synapse_withheld.operators import series
+from synapse_withheld.wiring import CANCEL_AFTER_S
 from tests.model.faults import LostError
 from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.unit.delivery.conftest import Asked
@@ -74,7 +74,7 @@ def test_a_statement_that_does_not_come_back_is_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cancel = Mock()
-    monkeypatch.setattr(Database, "cancel", cancel)
+    monkeypatch.setattr(Cancellable, "cancel", cancel)
     play = Play()
     store(play, NOTICE)
     play.hs.clock.advance(CANCEL_AFTER_S - 0.01)

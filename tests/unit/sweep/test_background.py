@@ -9,15 +9,20 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
+from synapse_withheld import WithheldModule
 from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.database.cancelling import Cancellable
 from synapse_withheld.delivery.runtime import at_once
 from synapse_withheld.sweep.background import (
+    CANCEL_AFTER_S,
     MOST_FAILURES,
     REST_AFTER_FAILURE_S,
     BackgroundSweep,
+    start,
 )
 from synapse_withheld.sweep.walk import PAUSE_S, Options, Sweep
 from tests.harness.backlog import FakeRows, notice
+from tests.model.homeserver import ModelHomeserver
 
 DAY_S = 86_400
 
@@ -71,6 +76,20 @@ def test_after_a_failure_it_rests_and_after_many_in_a_row_it_gives_up(
     sleep.side_effect = fail_again
     driven(sweep.sweep_once())
     assert 1 == len(rows.table)
+
+
+def test_a_statement_that_does_not_come_back_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would keep a database thread, and Synapse from ending."""
+    cancel = mock.Mock()
+    monkeypatch.setattr(Cancellable, "cancel", cancel)
+    homeserver = ModelHomeserver()
+    start(WithheldModule.parse_config({"sweep": True}), homeserver, mock.Mock())
+    homeserver.clock.advance(CANCEL_AFTER_S - 1)
+    cancel.assert_not_called()
+    homeserver.clock.advance(2)
+    cancel.assert_called_once_with()
 
 
 def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:
