@@ -1,82 +1,203 @@
-"""Any sequence of events keeps the invariants, however the module is configured."""
+"""Any sequence of events, in any order of answers, keeps the invariants.
+
+However the module is configured, and with statements that are answered late, fail or
+never come back. What it stores is compared with `tests/model/reference.py`; a sequence
+that fails is a play, in the words of `telling.py` and some more.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis.stateful import initialize, rule
+import pytest
+from hypothesis import event, given
+from twisted.internet.defer import ensureDeferred
 
-from tests.harness.messages import WITHHELD, make_notice
+from tests.model.cases import cases
 from tests.model.faults import LostError
-from tests.model.machine import (
-    DEVICES,
-    DEVICES_ABROAD,
-    SENDERS,
-    Machine,
-    cases,
-    settings_of_module,
-)
-
-TestCalm = Machine.TestCase
-TestCalm.settings = cases()
+from tests.model.play import RECIPIENT, Play
+from tests.model.reference import Reference
+from tests.model.telling import Telling, places_of
 
 
-class Faulty(Machine):
-    """With late answers, statements that fail or hang, and at times a crowded memory.
+class Events(Telling):
+    """A play at random, held against the reference."""
 
-    What is left behind then, the next notice for each mailbox tidies.
-    """
+    def __init__(self, play: Play, *, faults: bool) -> None:
+        super().__init__(play, pytest.MonkeyPatch())
+        self.faults = faults
+        self.reference = Reference(play)
+        # Up to where each device was handed out its messages, and another server.
+        self.answered: dict[str, int] = {}
 
-    @initialize(setting=settings_of_module, max_pairs=st.sampled_from([30, 1000]))
-    def start(self, setting: dict[str, Any], max_pairs: int) -> None:
-        """Load the module, where there is little room or enough."""
-        super().start({**setting, "max_pairs": max_pairs})
+    def begin(self, *words: str) -> None:
+        super().begin(*words)
+        batch = self.play.batches[-1]
+        assert self.play.config.enforces or not (batch.waited or batch.left_out)
+        if batch.waited:
+            self.reference.check_may_wait(batch)
 
-    @rule(which=st.integers(0, 1), carried_out=st.booleans())
-    def fail(self, which: int, carried_out: bool) -> None:
-        """Let a statement of the module fail, before or after it was carried out."""
-        for step in self.hs.ours()[which : which + 1]:
-            self.hs.answer(step, LostError(), carried_out=carried_out)
+    def go_on(self, which: str) -> None:
+        self.hs.go_on(int(which))
 
-    @rule(which=st.integers(0, 1))
-    def hang(self, which: int) -> None:
-        """Let one hang until it is answered late."""
-        for step in self.hs.ours()[which : which + 1]:
-            step.hangs = True
-
-    @rule()
-    def answer_late(self) -> None:
-        """Let what hangs go on."""
-        for step in self.hs.steps:
-            step.hangs = False
-
-    @rule(seconds=st.sampled_from([1.5, 6.0]))
-    def wait_long(self, seconds: float) -> None:
-        """Let patience end, and rests."""
-        self.hs.pass_time(seconds)
-
-    @rule()
     def rest(self) -> None:
         """Let everything come to rest, whatever was lost on the way."""
-        self.answer_late()
-        self.hs.come_to_rest()
+        self.free()
+        super().rest()
+        if not self.faults:
+            self.reference.check_at_rest()
 
-    def teardown(self) -> None:
-        """Go on without faults: another sender's notice has each learned.
+    def rest_and_wait(self, seconds: str) -> None:
+        """Let holds run out; not while something waits, which would try patience."""
+        self.rest()
+        self.wait(seconds)
 
-        In the same process: what it takes for learned has nothing left in it.
+    def restart(self) -> None:
+        self.rest()
+        super().restart()
+
+    def upset(self, how: str, which: str) -> None:
+        """Carry out a statement of ours that is answered later, or let it fail."""
+        step = [*self.hs.ours(), None, None][int(which)]
+        if step is not None and how == "early":
+            step.carry_out()
+        elif step is not None and self.faults:
+            step.hangs = how == "hangs"
+            if not step.hangs:
+                self.hs.answer(step, LostError(), carried_out=how == "lost")
+
+    def read(self, device: str = "R") -> None:
+        """Begin to answer a sync; whether it arrives, an acknowledgement tells."""
+        token = self.play.read(device)
+        reads = self.reference.reads.setdefault((RECIPIENT, device), [])
+        reads.append((self.play.tick(), token))
+        ensureDeferred(self._hand_out(device, token))
+
+    async def _hand_out(self, device: str, token: int) -> None:
+        await self.hs.read(RECIPIENT, device, self.answered.get(device, 0), token)
+        self.answered[device] = max(token, self.answered.get(device, 0))
+
+    def sync_again(self, device: str) -> None:
+        """Sync with the last token, which deletes what it covers."""
+        token = self.answered.get(device, 0)
+        self.reference.deliver(lambda: self.hs.acknowledge(RECIPIENT, device, token))
+
+    def send_on(self) -> None:
+        """Send what is in the outbox; whether it arrives, the answer tells."""
+        self.answered["outbox"] = self.hs.stream_token()
+
+    def arrive(self) -> None:
+        """Let the other server answer, which deletes what was sent."""
+        token = self.answered.get("outbox", 0)
+        self.reference.deliver(lambda: self.hs.delete_sent("there", token))
+
+    def change(self, device: str) -> None:
+        """Let a device upload keys, or be made again."""
+        super().change(device)
+        changes = self.reference.changes.setdefault(places_of(device)[0], [])
+        changes.append(self.play.tick())
+
+    def end(self) -> None:
+        """Come to rest, and compare; a sweep finds nothing but for spoofs.
+
+        What faults leave behind, the next notice for each mailbox tidies, in the same
+        process: what it takes for learned has nothing left in it.
         """
-        if hasattr(self, "play"):
-            self.rest()
-            self.hs.pass_time(20)
-            probe = make_notice("key-1", "PROBE")
-            for device in [*DEVICES, *DEVICES_ABROAD]:
-                self.send(SENDERS[0], WITHHELD, {device: probe})
-                self.hs.come_to_rest()
+        self.rest()
+        if self.faults:
+            self.wait("20")
+            for device in ("R", "R2", "there/A1", "there/A2"):
+                self.send("notice.key-1.PROBE", "to", device)
             self.reference.check_at_rest(anything_lost=True)
-        super().teardown()
+        self.reference.check()
+        for stream_id in self.reference.spoofed():
+            self.hs.rows("DELETE FROM device_inbox WHERE stream_id = ?", stream_id)
+        self.play.end()
 
 
-TestFaulty = Faulty.TestCase
-TestFaulty.settings = cases()
+keys = st.sampled_from(["key-1", "key-1", "key-2"])
+# One is called like a key: the two never meet.
+notices = st.builds(
+    "notice.{}.{}.{}.{}".format,
+    keys,
+    st.sampled_from(["S1", "S1", "S1", "", "key-1"]),
+    st.sampled_from(["", "", "", "session-1", "session-2"]),
+    st.sampled_from(["", "", "older"]),
+)
+messages = notices | notices | keys.map("olm.{}".format) | st.just("text")
+senders = st.sampled_from(["@s:here", "@t:there"])
+devices = st.sampled_from(["R", "R2"])
+targets = devices | devices | st.sampled_from(["*", "GONE"])
+abroad = st.sampled_from(["there/A1", "there/A2", "there/A1,there/A2", "R,there/A1"])
+inbound = st.sampled_from(["there/1", "there/2", "elsewhere/1", "elsewhere/2"])
+
+
+def again(sender: str, device: str, notice: str, happens: list[str]) -> str:
+    """Return a play in which a notice is repeated, with this and that in between."""
+    between = {
+        "again": f"begin {notice} to {device} by {sender}",
+        "olm": f"begin olm.{notice.split('.')[1]} to {device} by {sender}",
+        "read": f"read {device}",
+        "taken": f"read {device}; steps; sync-again {device}",
+    }
+    return "; ".join(between.get(each, each) for each in ["again", *happens])
+
+
+moments = st.sampled_from(["again", "again", "olm", "read", "taken", "rest", "steps"])
+some = st.sampled_from("01")
+moves = st.one_of(
+    # What a sequence that fails does not need becomes the first of them.
+    st.sampled_from(["free", "steps", "rest", "restart", "send-on", "arrive"]),
+    st.builds("begin {} to {} by {}".format, messages, targets, senders),
+    st.builds("begin {} to {}".format, messages, abroad),
+    st.builds("begin {} by @t:there in {}".format, messages, inbound),
+    # What is said to one need not be said to the other.
+    st.builds("begin {} + {} to R2 by {}".format, notices, notices, senders),
+    st.sampled_from(["@s:here/*", "@t:there/*"]).map(
+        "begin olm to {} by @r:here".format
+    ),
+    st.just("begin olm to @s:here/S1 by @a:there"),
+    *[st.builds(again, senders, devices, notices, st.lists(moments, min_size=2))] * 4,
+    st.sampled_from("01234567").map("go-on {}".format),
+    st.builds(
+        "upset {} {}".format, st.sampled_from(["early", "hangs", "fails", "lost"]), some
+    ),
+    st.sampled_from(["0", "0.1", "0.6", "1.5", "6"]).map("wait {}".format),
+    st.sampled_from(["1440", "3960"]).map("rest-and-wait {}".format),
+    devices.map("read {}".format),
+    devices.map("sync-again {}".format),
+    (devices | st.sampled_from(["there/A1", "there/A2"])).map("change {}".format),
+)
+
+# How the module is configured, and what it sees where it runs.
+settings_of_module = st.fixed_dictionaries(
+    {
+        "merge_scopes": st.sampled_from([True, True, False]),
+        "repeat": st.sampled_from(["queued", "queued", "session"]),
+        "session_hold_ms": st.just(3_600_000),
+        "sees_reads": st.booleans(),
+        "mode": st.sampled_from(["enforce"] * 7 + ["observe"]),
+    }
+)
+
+
+@cases(examples=1000)
+@given(
+    setting=settings_of_module,
+    faults=st.booleans(),
+    max_pairs=st.sampled_from([30, 1000]),
+    told=st.lists(moves, min_size=20, max_size=60),
+)
+def test_any_sequence_of_events_keeps_the_invariants(
+    setting: dict[str, Any], faults: bool, max_pairs: int, told: list[str]
+) -> None:
+    """With faults, there may be little room in the memory."""
+    play = Play(devices=["R", "R2"], max_pairs=max_pairs if faults else 1000, **setting)
+    Play.made.pop()
+    events = Events(play, faults=faults)
+    for move in told:
+        events.tell(move)
+        play.check()
+    events.end()
+    event(f"collapsed: {any(batch.left_out for batch in play.batches)}")

@@ -10,24 +10,26 @@ it. No memory can know that it was: the device may keep what was asked first.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 import attrs
 import hypothesis.strategies as st
 from hypothesis import event
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from twisted.internet.defer import ensureDeferred
 
 from tests.harness.rules import EVERY_RULE
 from tests.model.batch import Batch
-from tests.model.client import KEY_REQUEST, SECRET_REQUEST, TRACING, WITHHELD, Client
-from tests.model.machine import DEVICES, SENDERS, cases, devices, senders
-from tests.model.messages import Message, kinds, messages, rarely, request, sent_by
+from tests.model.cases import cases
+from tests.model.client import (
+    KEY_REQUEST,
+    SECRET_REQUEST,
+    TRACING,
+    VERIFICATION_REQUEST,
+    WITHHELD,
+    Client,
+)
+from tests.model.messages import Message, kinds, messages, rarely, request
 from tests.model.play import RECIPIENT, Play
 from tests.model.redundancy import ACTIONS, goes
 from tests.model.tables import Place, Rows
@@ -42,7 +44,14 @@ VANISH = attrs.evolve(
 # A device, and what it is asked for, as it names that.
 Asked = tuple[Place, tuple[str, ...]]
 
+DEVICES: list[Place] = [(RECIPIENT, "R"), (RECIPIENT, "R2")]
+SENDERS = ["@s:here", "@t:there"]
+
+senders = st.sampled_from(SENDERS)
+devices = st.sampled_from(DEVICES)
 targets = st.sampled_from(["R", "R", "R2", "*"])
+# What happens while something is asked and taken back.
+MOMENTS = [*ACTIONS, *ACTIONS, "all", "sync", "lose", "read", "answer"]
 
 
 class AllRules(RuleBasedStateMachine):
@@ -51,23 +60,15 @@ class AllRules(RuleBasedStateMachine):
     @initialize(
         sees_reads=st.booleans(),
         vanishes=st.booleans(),
-        has_room=st.booleans(),
         found=st.lists(st.tuples(senders, messages), max_size=10),
     )
     def start(
-        self,
-        sees_reads: bool,
-        vanishes: bool,
-        has_room: bool,
-        found: list[tuple[str, Message]],
+        self, sees_reads: bool, vanishes: bool, found: list[tuple[str, Message]]
     ) -> None:
         """Make the devices, of which one has messages already, and load the module."""
-        self.play = Play(
-            devices=["R", "R2"],
-            sees_reads=sees_reads or vanishes,
-            rules=VANISH if vanishes else EVERY_RULE,
-            max_pairs=1000 if has_room or not vanishes else 300,
-        )
+        rules = VANISH if vanishes else EVERY_RULE
+        sees_reads = sees_reads or vanishes
+        self.play = Play(devices=["R", "R2"], sees_reads=sees_reads, rules=rules)
         Play.made.pop()
         self.hs = self.play.hs
         self.vanishes = vanishes
@@ -81,12 +82,11 @@ class AllRules(RuleBasedStateMachine):
         self.messages = 0
         self.devices: dict[str, tuple[str, int]] = {}
         self.gone: set[tuple[str, str]] = set()
-        # Up to where a device was handed out each request; of which of them the memory
-        # may not know that any more, and of which nobody can know it. In `unknown`, up
-        # to which row of each mailbox it knows nothing but what it finds.
+        # Up to where a device was handed out each request, and of which nobody can know
+        # it any more. Of rows up to `unknown` the memory knows only what it finds.
         self.handed: dict[Asked, int] = {}
-        self.forgotten: set[Asked] = set()
         self.exempt: set[Asked] = set()
+        self.unknown = dict.fromkeys(DEVICES, 0)
         self.hs.register(SENDERS[0])
         for sender in SENDERS:
             self._log_in(sender)
@@ -98,28 +98,18 @@ class AllRules(RuleBasedStateMachine):
     @rule(sender=senders, to=targets, message=messages)
     def send(self, sender: str, to: str, message: Message) -> None:
         """Send a message; a sender waits for the answer to the one before."""
-        earlier = self.under_way.get(sender)
-        while earlier is not None and earlier.ended is None:
-            self.answer(0)
-        said = self._said(sender, to, message)
-        batch = self.play.begin(
-            said["content"], to, message_type=said["type"], sender=sender
-        )
+        self.wait_for(sender)
+        kind, said = message[0], self._said(sender, to, message)["content"]
+        batch = self.play.begin(said, to, message_type=kind, sender=sender)
         self.under_way[sender] = batch
-        assert not batch.waited or said["type"] == WITHHELD
+        assert not batch.waited or kind == WITHHELD
 
     @rule(
         sender=senders,
         device=devices,
         kind=kinds,
         about=rarely,
-        happens=st.lists(
-            st.sampled_from(
-                [*ACTIONS, *ACTIONS, "all", "sync", "lose", "read", "answer"]
-            ),
-            min_size=2,
-            max_size=7,
-        ),
+        happens=st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=7),
     )
     def ask(
         self, sender: str, device: Place, kind: str, about: str, happens: list[str]
@@ -129,20 +119,21 @@ class AllRules(RuleBasedStateMachine):
             if each in ACTIONS:
                 self.send(sender, device[1], request(kind, each, "1", about))
             elif each == "all":
-                self.ask_all(sender, device, request(kind, "request", "1", about))
+                # The device polls: it reads and acknowledges at once.
+                self.send(sender, "*", request(kind, "request", "1", about))
+                self.wait_for(sender)
+                for _ in range(2):
+                    self.sync(device, arrives=True, limit=None)
             elif each == "answer":
                 self.answer(0)
             else:
                 limit = 100 if each == "read" else None
                 self.sync(device, arrives=each != "lose", limit=limit)
 
-    def ask_all(self, sender: str, device: Place, message: Message) -> None:
-        """Ask all devices, of which one polls: it reads and acknowledges at once."""
-        self.send(sender, "*", message)
-        while self.under_way[sender].ended is None:
+    def wait_for(self, sender: str) -> None:
+        """Let the database answer until a sender has its answer."""
+        while sender in self.under_way and self.under_way[sender].ended is None:
             self.answer(0)
-        for _ in range(2):
-            self.sync(device, arrives=True, limit=None)
 
     @rule(
         device=devices,
@@ -152,14 +143,15 @@ class AllRules(RuleBasedStateMachine):
     def sync(self, device: Place, arrives: bool, limit: int | None) -> None:
         """Begin to answer a sync with a page, or answer it with all at once."""
         since = self.tokens[device]
-        self.hs.acknowledge(*device, since)
+        self.acknowledge(device, since)
         token = self.play.read(device[1])
 
         async def answer() -> None:
             rows = [*(await self.hs.read(*device, since, token)).items()]
             page = dict(rows[:limit])
             up_to = [*page][-1] if len(page) < len(rows) else token
-            self.note_handed_out(device, page)
+            for asked, at in asked_in(device, page).items():
+                self.handed[asked] = max(at, self.handed.get(asked, 0))
             if arrives and self.tokens[device] == since:
                 self.clients[device].give(page.values())
                 self.tokens[device] = up_to
@@ -167,6 +159,13 @@ class AllRules(RuleBasedStateMachine):
         ensureDeferred(answer())
         if limit is None:
             self.hs.answer(self.hs.steps[-1])
+
+    def acknowledge(self, device: Place, token: int) -> None:
+        """Delete what arrived; what was not found by then, nobody will know of."""
+        if not self.play.knows(device[1]):
+            up_to = min(token, self.unknown[device])
+            self.exempt |= {*asked_in(device, self.hs.mailbox(*device, up_to=up_to))}
+        self.hs.acknowledge(*device, token)
 
     @rule(which=st.integers(0, 7))
     def answer(self, which: int) -> None:
@@ -213,63 +212,55 @@ class AllRules(RuleBasedStateMachine):
         self.play.load()
         self.watch()
 
+    @invariant()
+    def nothing_waits_or_overtakes(self) -> None:
+        """I2, and I4."""
+        self.play.check()
+
     @rule(device=devices)
     def evict(self, device: Place) -> None:
         """Forget a mailbox, as when others need the room."""
         if not self.is_tidy:
             self.play.memory.forget(device)
 
-    def note_handed_out(self, device: Place, rows: Rows) -> None:
-        """Note what a device was given, and what of that nobody remembers."""
-        mailbox = self.play.memory.peek(device)
-        for asked, at in asked_in(device, rows).items():
-            self.handed[asked] = max(at, self.handed.get(asked, 0))
-            is_learned = mailbox is not None and mailbox.learned
-            if at <= self.unknown[device] and not is_learned:
-                self.forgotten.add(asked)
-
     def watch(self) -> None:
         """Note what a new memory forgets; it knows nothing yet."""
         memory: Any = self.play.memory
-        self.forgotten = {*self.handed}
-        self.unknown = dict.fromkeys(DEVICES, self.hs.next_stream_id - 1)
+        forget = memory.forget
 
-        def tell(name: str, device_of: Callable[..., Place]) -> None:
-            forget = getattr(memory, name)
+        def forget_and_note(device: Place) -> None:
+            self.note_forgotten(device)
+            forget(device)
 
-            def forget_and_tell(*about: Any) -> None:
-                device = device_of(*about)
-                self.forgotten |= {each for each in self.handed if each[0] == device}
-                self.unknown[device] = self.hs.next_stream_id - 1
-                forget(*about)
+        memory.forget = forget_and_note
+        for device in DEVICES:
+            self.note_forgotten(device)
 
-            setattr(memory, name, forget_and_tell)
-
-        tell("forget", lambda device: device)
-        tell("_lose", lambda mailbox, _: mailbox.key)
-
-    @invariant()
-    def note_exempt(self) -> None:
-        """Note what nobody can know any more."""
-        for asked in [*self.forgotten] if self.vanishes else []:
-            device, up_to = asked[0], min(self.handed[asked], self.hs.stream_token())
-            mailbox = self.play.memory.peek(device)
-            if asked not in asked_in(device, self.hs.mailbox(*device, up_to=up_to)):
+    def note_forgotten(self, device: Place) -> None:
+        self.unknown[device] = self.hs.next_stream_id - 1
+        for asked, at in self.handed.items():
+            still = asked_in(device, self.hs.mailbox(*device, up_to=at))
+            if asked[0] == device and asked not in still:
                 self.exempt.add(asked)
-            elif mailbox is not None and mailbox.learned:
-                self.forgotten.discard(asked)
-
-    @invariant()
-    def nothing_waits_or_overtakes(self) -> None:
-        """I2, and I4."""
-        self.play.check()
 
     def _said(self, sender: str, to: str, message: Message) -> dict[str, Any]:
-        """Return what a sender says now, after it was queued where stock has it."""
-        kind, content = sent_by(*self.devices[sender], message)
+        """Return what a sender says now, after it was queued where stock has it.
+
+        Transactions with an even number have no time: there is one request of each.
+        """
+        kind, content = message[0], dict(message[1])
+        own, now_ts = self.devices[sender]
         self.messages += 1
         if kind in {WITHHELD, KEY_REQUEST, SECRET_REQUEST}:
             content[TRACING] = str(self.messages)
+        if "requesting_device_id" in content:
+            content["requesting_device_id"] = own
+        number = content.get("transaction_id", "")
+        if number:
+            content["transaction_id"] = own + number
+        if kind == VERIFICATION_REQUEST:
+            content["from_device"] = own
+            content |= {"timestamp": now_ts} if int(number) % 2 else {}
         said = {"content": content, "type": kind, "sender": sender}
         for device in DEVICES if to == "*" else [(RECIPIENT, to)]:
             self.stock[device].append(said)
@@ -286,11 +277,10 @@ class AllRules(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let everything arrive, and compare."""
-        if not hasattr(self, "exempt"):
+        if not hasattr(self, "unknown"):
             return
         self.rest()
         self.play.check()
-        self.note_exempt()
         self.check_swept()
         for device, module in self.clients.items():
             self.sync(device, arrives=True, limit=None)
@@ -298,15 +288,13 @@ class AllRules(RuleBasedStateMachine):
             stock.give(self.stock[device])
             for client in (stock, module):
                 client.forget(self._now_ts(), self.gone)
-                for place, asked in self.exempt:
+                for place, asked in self.exempt if self.vanishes else ():
                     if place == device:
                         client.asked.pop(asked, None)
             assert stock.knows == module.knows
             assert module.read <= stock.read
-        vanished = [
-            step for step in self.hs.answered if step.name == "withheld_delete_vanished"
-        ]
-        event(f"vanished: {bool(vanished)}")
+        steps = {step.name for step in self.hs.answered}
+        event(f"vanished: {'withheld_delete_vanished' in steps}")
         event(f"exempt: {bool(self.exempt)}")
 
     def check_swept(self) -> None:
