@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, cast
 
-import attrs
 import yaml
 from twisted.internet import reactor as default_reactor
 from twisted.internet.ssl import PrivateCertificate
@@ -19,11 +19,10 @@ from tests.harness.servers.settings import LOOPBACK, Certificate
 from tests.harness.servers.stage import new_name
 
 
-@attrs.define(eq=False)
 class Listener:
     """A free port, while it listens."""
 
-    _port: Any = attrs.field(default=None, init=False)
+    _port: Any = None
 
     @property
     def address(self) -> str:
@@ -66,7 +65,6 @@ _API_SCOPE = "urn:matrix:org.matrix.msc2967.client:api:*"
 _LEFT_OUT = {"password_config": {"enabled": False}, "enable_registration": False}
 
 
-@attrs.define(eq=False)
 class Introspection:
     """A server in the place of matrix-authentication-service, without any of its own.
 
@@ -74,8 +72,10 @@ class Introspection:
         tokens: Each access token's user, and whether it has an admin's scope.
     """
 
-    tokens: dict[str, tuple[str, bool]] = attrs.field(factory=dict)
-    _listener: Listener = attrs.field(factory=Listener, init=False)
+    def __init__(self) -> None:
+        self.tokens: dict[str, tuple[str, bool]] = {}
+        self._listener = Listener()
+        self.stop = self._listener.stop
 
     @property
     def url(self) -> str:
@@ -84,24 +84,20 @@ class Introspection:
     def start(self) -> None:
         self._listener.start(self._answer)
 
-    async def stop(self) -> None:
-        await self._listener.stop()
-
     def config(self) -> dict[str, Any]:
         """Return what `homeserver.yaml` says to delegate to it."""
-        try:
-            import synapse.config.mas  # noqa: F401, PLC0415 since 1.136
-        except ImportError:
-            delegated = {
-                "enabled": True,
-                "issuer": self.url,
-                "client_id": "synapse",
-                "client_auth_method": "client_secret_post",
-                "client_secret": SECRET,
-            }
-            return {**_LEFT_OUT, "experimental_features": {"msc3861": delegated}}
-        delegated = {"enabled": True, "endpoint": self.url, "secret": SECRET}
-        return {**_LEFT_OUT, "matrix_authentication_service": delegated}
+        # Since 1.136.
+        if find_spec("synapse.config.mas") is not None:
+            delegated = {"enabled": True, "endpoint": self.url, "secret": SECRET}
+            return {**_LEFT_OUT, "matrix_authentication_service": delegated}
+        delegated = {
+            "enabled": True,
+            "issuer": self.url,
+            "client_id": "synapse",
+            "client_auth_method": "client_secret_post",
+            "client_secret": SECRET,
+        }
+        return {**_LEFT_OUT, "experimental_features": {"msc3861": delegated}}
 
     def _answer(self, request: Any) -> bytes:
         """Tell about a token, or where what is."""
@@ -139,12 +135,10 @@ class Bridge:
         # By the path of each transaction: Synapse may repeat one that was taken.
         self._taken: dict[bytes, list[dict[str, Any]]] = {}
         self._listener = Listener()
+        self.stop = self._listener.stop
 
     async def start(self) -> None:
         self._listener.start(self._answer)
-
-    async def stop(self) -> None:
-        await self._listener.stop()
 
     def configuration(self) -> dict[str, Any]:
         """Return what `homeserver.yaml` needs, once started; writes registrations."""

@@ -44,13 +44,11 @@ class RemoteServer:
         self._key_id = f"{self._key.alg}:{self._key.version}"
         self._transactions = count(time.time_ns())
         self._listener = Listener()
+        self.stop = self._listener.stop
 
     async def start(self) -> None:
         self._listener.start(self._answer, self_signed())
         self.server_name = self._listener.address
-
-    async def stop(self) -> None:
-        await self._listener.stop()
 
     def answer(self) -> None:
         """Give the answers that were held back, and hold no more."""

@@ -149,5 +149,5 @@ class Certificate:
 def self_signed() -> Certificate:
     # Of Twisted's certificates nothing has types.
     pair: Any = ssl.KeyPair
-    made = pair.generate().selfSignedCert(1, CN="localhost")
+    made = pair.generate(size=2048).selfSignedCert(1, CN="localhost")
     return Certificate(made.dumpPEM(), made.privateKey.dump(FILETYPE_PEM))
