@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import attrs
-from OpenSSL.crypto import FILETYPE_PEM
-from twisted.internet import ssl
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.harness.messages import make_key
 
@@ -147,7 +150,18 @@ class Certificate:
 
 
 def self_signed() -> Certificate:
-    # Of Twisted's certificates nothing has types.
-    pair: Any = ssl.KeyPair
-    made = pair.generate(size=2048).selfSignedCert(1, CN="localhost")
-    return Certificate(made.dumpPEM(), made.privateKey.dump(FILETYPE_PEM))
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    plain = serialization.NoEncryption()
+    return Certificate(
+        certificate.public_bytes(pem), key.private_bytes(pem, form, plain)
+    )
