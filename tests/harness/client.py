@@ -23,9 +23,6 @@ DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 # Rooms and presence cost time and say nothing here.
 _SMALL_FILTER = '{"room":{"rooms":[]},"presence":{"types":[],"limit":%d}}'
 
-# Beyond it a test that would hang fails, and shows the server's log.
-ANSWERS_WITHIN_S = 180.0
-
 Messages = List[Dict[str, Any]]
 
 
@@ -80,7 +77,6 @@ class Client:
         status, text = await fetch(
             method,
             self.base_url + path,
-            ANSWERS_WITHIN_S,
             json=body,
             params=params,
             headers={"Authorization": f"Bearer {token}"} if token else {},

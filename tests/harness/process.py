@@ -70,7 +70,7 @@ async def ready(process: Process, url: str, within_s: float) -> bool:
         if not process.runs:
             return False
         try:
-            code, _body = await fetch("GET", url)
+            code, _body = await fetch("GET", url, within_s=10)
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 refused, reset, …: not ready yet

@@ -22,6 +22,8 @@ T = TypeVar("T")
 # Far beyond what a loaded machine needs: the end of hope, not a measurement.
 PATIENCE_S = 30.0
 LOOK_AGAIN_S = 0.05
+# Beyond it a test that would hang fails, and shows the server's log.
+ANSWERS_WITHIN_S = 180.0
 
 FAILED, INTERRUPTED = 2, 130
 
@@ -95,7 +97,7 @@ def cancellable(coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
 
 
 async def fetch(
-    method: str, url: str, within_s: float = 10.0, **more: Any
+    method: str, url: str, within_s: float = ANSWERS_WITHIN_S, **more: Any
 ) -> tuple[int, bytes]:
     """Make a request; return the status and the body of the answer."""
 

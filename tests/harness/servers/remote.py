@@ -16,7 +16,6 @@ from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
 from twisted.web.server import NOT_DONE_YET
 
-from tests.harness.client import ANSWERS_WITHIN_S
 from tests.harness.servers.listening import Listener, answer
 from tests.harness.servers.settings import self_signed
 from tests.harness.waiting import fetch
@@ -131,7 +130,6 @@ class RemoteServer:
         status, body = await fetch(
             "PUT",
             homeserver.base_url + path,
-            ANSWERS_WITHIN_S,
             json=transaction,
             headers={"Authorization": authorization},
             persistent=False,
