@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import count
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence
 
@@ -34,8 +33,6 @@ PLACEMENTS = {
     "receiver": (False, True),
     "both": (True, True),
 }
-
-_NUMBERS = count()
 
 
 @attrs.define(eq=False)
@@ -81,8 +78,7 @@ class Link(Cast):
         return {n: found.get(n, 0) + sending.get(n, 0) for n in {*found, *sending}}
 
 
-async def link(sending: Homeserver, receiving: Homeserver) -> Link:
-    number = next(_NUMBERS)
+async def link(number: int, sending: Homeserver, receiving: Homeserver) -> Link:
     people = {}
     for name in (*SENDERS, NEIGHBOUR, RECIPIENT):
         server = receiving if name in {NEIGHBOUR, RECIPIENT} else sending
@@ -111,8 +107,8 @@ async def federate(directory: Path) -> Outcome:
     )
     async with running(*senders, *receivers):
         links = {
-            name: await link(senders[sender], receivers[receiver])
-            for name, (sender, receiver) in PLACEMENTS.items()
+            name: await link(number, senders[sender], receivers[receiver])
+            for number, (name, (sender, receiver)) in enumerate(PLACEMENTS.items())
         }
         await _cross(links, receivers)
         for name, (_, receiver) in PLACEMENTS.items():
