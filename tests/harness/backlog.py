@@ -41,27 +41,26 @@ def must_stay(
     (rule,) = options.rules.rules
     assert isinstance(rule, NoOlm)
 
-    def covered(place: Place) -> bool:
-        return any(
+    def is_covered(place: Place) -> bool:
+        # Nobody saw the later one arrive: who knows whether its sender sent it.
+        return told[place]["content"].get("code") == "m.no_olm" and any(
             other[:2] == place[:2]
             and other[2] > place[2]
-            and _covers(told[other], told[place], merge_scopes=rule.merge_scopes)
+            and goes(
+                told[place],
+                told[other],
+                merge_scopes=rule.merge_scopes,
+                newer_seen=False,
+            )
             for other in rows
         )
 
-    return {place for place in rows if place[:2] in set(doomed) or not covered(place)}
+    return {place for place in rows if place[:2] in doomed or not is_covered(place)}
 
 
 def ruleset(*, merge_scopes: bool = True) -> Ruleset:
     """Return the rules of a sweep for notices alone."""
     return Ruleset((NoOlm(merge_scopes),))
-
-
-def _covers(later: Any, earlier: Any, *, merge_scopes: bool) -> bool:
-    # Nobody saw the later one arrive: who knows whether its sender sent it.
-    return earlier["content"].get("code") == "m.no_olm" and goes(
-        earlier, later, merge_scopes=merge_scopes, newer_seen=False
-    )
 
 
 class FakeRows(Database):
@@ -86,12 +85,9 @@ class FakeRows(Database):
         return self.hidden_from - 1
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
-        places = [
-            each
-            for each in (*self.table, *self.doubles)
-            if before is None or each < before
-        ]
-        read = sorted(places, reverse=True)[:limit]
+        places = (*self.table, *self.doubles)
+        left = [each for each in places if before is None or each < before]
+        read = sorted(left, reverse=True)[:limit]
         return [
             (*each, (self.doubles if each == after else self.table)[each])
             for each, after in zip(read, [None, *read])
