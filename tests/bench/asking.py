@@ -13,7 +13,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from itertools import count
-from typing import Any, NamedTuple
+from math import inf
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class Answer(NamedTuple):
@@ -40,23 +43,29 @@ def clock_of(pid: int) -> int:
     return (~pid << 3) | 2
 
 
-def ask(order: dict[str, Any]) -> None:
+def ask(
+    url: str,
+    pid: int,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: str = "",
+    connections: int = 1,
+    seconds: float = inf,
+    gap_s: float = 0,
+) -> None:
     """Make one request again and again, over a number of connections; print answers.
 
-    Args:
-        order: `host`, `port`, `pid`, `method`, `path` with `{}` for a number,
-            `headers`, `body`, `connections`, `seconds`, `most` requests, and the
-            seconds of a `gap` between an answer and the next request.
+    In the URL `%d` becomes a number. After each answer a connection rests for `gap_s`.
     """
-    numbers, ends = count(), time.monotonic() + order["seconds"]
-    clock = clock_of(order["pid"])
+    numbers, ends, clock = count(), time.monotonic() + seconds, clock_of(pid)
+    address = urlsplit(url)
 
     def keep_asking(_: int) -> None:
-        connection = HTTPConnection(order["host"], order["port"])
-        while time.monotonic() < ends and (number := next(numbers)) < order["most"]:
-            path, body = order["path"].format(number), order["body"].encode()
+        connection = HTTPConnection(address.netloc)
+        while time.monotonic() < ends:
+            path = address.path.replace("%d", str(next(numbers)))
             started, before = time.monotonic(), time.clock_gettime(clock)
-            connection.request(order["method"], path, body, order["headers"])
+            connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             answer.read()
             took = time.monotonic() - started
@@ -64,15 +73,16 @@ def ask(order: dict[str, Any]) -> None:
             line = f"{started:.6f} {took:.6f} {worked:.6f} {answer.status}\n"
             # At once and whole, whoever else prints.
             os.write(sys.stdout.fileno(), line.encode())
-            time.sleep(order["gap"])
+            time.sleep(gap_s)
 
-    with ThreadPoolExecutor(order["connections"]) as threads:
-        list(threads.map(keep_asking, range(order["connections"])))
+    with ThreadPoolExecutor(connections) as threads:
+        list(threads.map(keep_asking, range(connections)))
 
 
-def answers(printed: str) -> list[Answer]:
-    return [Answer(*map(float, line.split())) for line in printed.splitlines()]
+def answers(output: Path) -> list[Answer]:
+    lines = output.read_text().splitlines()
+    return [Answer(*map(float, line.split())) for line in lines]
 
 
 if __name__ == "__main__":
-    ask(json.loads(sys.argv[1]))
+    ask(**json.loads(sys.argv[1]))
