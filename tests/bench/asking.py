@@ -20,18 +20,11 @@ from urllib.parse import urlsplit
 
 
 class Answer(NamedTuple):
-    """One answer.
+    """One answer, in seconds."""
 
-    Attributes:
-        started: When its request was made, by the clock that all processes share.
-        took: How long it took, in seconds.
-        worked: The processor time that Synapse took meanwhile, in seconds: what other
-            processes of the machine do is not in that.
-    """
-
-    started: float
+    started: float  # by the clock that all processes share
     took: float
-    worked: float
+    worked: float  # of processor, by Synapse: not by others on the machine
     status: float
 
 

@@ -6,6 +6,7 @@ They are as large as Synapse lets them be.
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import count
 from math import inf
 from pathlib import Path
@@ -56,7 +57,7 @@ _HOW = (
 )
 
 Messages = dict[str, dict[str, Any]]
-Strike = Callable[["Scene"], Awaitable[object]]
+Strike = Callable[..., Awaitable[None]]
 
 
 # The processor, the longest wait of somebody else, the most taken during one: seconds.
@@ -65,22 +66,14 @@ Cost = tuple[float, float, float]
 
 @attrs.define
 class Scene:
-    """Who is there to attack, and to be attacked.
-
-    Attributes:
-        attacker: Sends whatever a local user can.
-        victim: Has many devices, all of them away for good.
-        devices: Their IDs.
-        fresh: Others with many devices, to whom nobody has sent anything.
-        remote: Another server, which sends whatever it wants.
-    """
+    """Who is there to attack, and to be attacked."""
 
     lane: Lane
+    remote: RemoteServer
     attacker: Client
     victim: str
-    devices: list[str]
-    fresh: list[str]
-    remote: RemoteServer
+    devices: list[str]  # the victim's, all of them away for good
+    fresh: list[str]  # others with many devices, to whom nobody has sent anything
 
     @classmethod
     async def on(
@@ -94,29 +87,29 @@ class Scene:
             fresh.append(await register(f"fresh{number}"))
             lane.add_devices(fresh[-1], _MANY_DEVICES)
         many, ids = lane.add_devices(victim, devices), [each.user_id for each in fresh]
-        scene = cls(lane, attacker, victim.user_id, many, ids, remote)
         for begin in range(0, devices, MOST_SORTED):
-            await scene.send_to(many[begin : begin + MOST_SORTED], _NOTICE)
+            some = dict.fromkeys(many[begin : begin + MOST_SORTED], _NOTICE)
+            await attacker.send_to_device(WITHHELD, {victim.user_id: some})
             await lane.rest()
-        return scene
+        return cls(lane, remote, attacker, victim.user_id, many, ids)
 
-    async def send(self, messages: Messages, message_type: str = WITHHELD) -> None:
-        assert await self.attacker.send_to_device(message_type, messages) == 200
+    async def send(self, messages: Messages, kind: str = WITHHELD) -> None:
+        assert await self.attacker.send_to_device(kind, messages) == 200
 
-    async def send_to(
-        self, devices: list[str], content: Any, message_type: str = WITHHELD
-    ) -> None:
-        messages = {self.victim: dict.fromkeys(devices, content)}
-        await self.send(messages, message_type)
+    async def send_to(self, count: int, what: Any, kind: str = WITHHELD) -> None:
+        await self.send({self.victim: dict.fromkeys(self.devices[:count], what)}, kind)
 
-    async def invent_users(self, users: int) -> None:
+    async def send_to_all_of_another(self) -> None:
+        await self.send({self.fresh.pop(): {"*": _HUGE_NOTICE}})
+
+    async def invent_users(self, count: int) -> None:
         invented = f"@invented{next(_NUMBERS)}-%d:{self.lane.homeserver.server_name}"
-        await self.send({invented % number: {"*": _NOTICE} for number in range(users)})
+        await self.send({invented % number: {"*": _NOTICE} for number in range(count)})
 
-    async def invent_devices(self, devices: int) -> None:
-        number = next(_NUMBERS)
-        invented = [f"INVENTED{number}-{device}" for device in range(devices)]
-        await self.send_to(invented, _NOTICE)
+    async def invent_devices(self, count: int) -> None:
+        invented = f"INVENTED{next(_NUMBERS)}-%d"
+        devices = {invented % number: _NOTICE for number in range(count)}
+        await self.send({self.victim: devices})
 
     async def send_edu(self) -> None:
         messages = {self.victim: dict.fromkeys(self.devices[:_IN_EDU], _NOTICE)}
@@ -125,32 +118,21 @@ class Scene:
         assert status == 200, status
 
 
-def attacks(users: int, devices: int) -> dict[str, tuple[int, Strike]]:
-    """Return each attack, and how many are weighed together, by its name."""
+def attacks(users: int, devices: int) -> list[tuple[Any, ...]]:
+    """Return what each is called, how many are weighed together, and what to call."""
     few, many = MOST_SORTED, _MANY_DEVICES
-    return {
-        f"{users:,} invented users, `*`": (1, lambda on: on.invent_users(users)),
-        f"{few} invented users, `*`": (_SMALL, lambda on: on.invent_users(few)),
-        f"{devices:,} invented devices": (1, lambda on: on.invent_devices(devices)),
-        f"{few} invented devices": (_SMALL, lambda on: on.invent_devices(few)),
-        f"{devices:,} remembered duplicates": (
-            1,
-            lambda on: on.send_to(on.devices, _NOTICE),
-        ),
-        f"Olm to {many:,} of {devices:,} remembered": (
-            _SMALL,
-            lambda on: on.send_to(on.devices[:many], _OLM, ENCRYPTED),
-        ),
-        f"huge notice, {many:,} devices by name": (
-            1,
-            lambda on: on.send_to(on.devices[:many], _HUGE_NOTICE),
-        ),
-        f"huge notice, {many:,} devices by `*`": (
-            1,
-            lambda on: on.send({on.fresh.pop(): {"*": _HUGE_NOTICE}}),
-        ),
-        f"EDU of {_IN_EDU:,} messages": (1, lambda on: on.send_edu()),
-    }
+    olm, huge = f"Olm to {many:,} of {devices:,}", f"huge notice, {many:,} devices by"
+    return [
+        (f"{users:,} invented users, `*`", 1, Scene.invent_users, users),
+        (f"{few} invented users, `*`", _SMALL, Scene.invent_users, few),
+        (f"{devices:,} invented devices", 1, Scene.invent_devices, devices),
+        (f"{few} invented devices", _SMALL, Scene.invent_devices, few),
+        (f"{devices:,} remembered duplicates", 1, Scene.send_to, devices, _NOTICE),
+        (f"{olm} remembered", _SMALL, Scene.send_to, many, _OLM, ENCRYPTED),
+        (f"{huge} name", 1, Scene.send_to, many, _HUGE_NOTICE),
+        (f"{huge} `*`", 1, Scene.send_to_all_of_another),
+        (f"EDU of {_IN_EDU:,} messages", 1, Scene.send_edu),
+    ]
 
 
 async def measure(directory: Path, quick: bool) -> None:
@@ -161,10 +143,7 @@ async def measure(directory: Path, quick: bool) -> None:
         for on_sqlite in (True, False):
             async with two_lanes(directory, on_sqlite=on_sqlite) as lanes:
                 on = [await Scene.on(each, devices, rounds, remote) for each in lanes]
-                rows = [
-                    await _row(name, on, *attack, rounds)
-                    for name, attack in attacks(users, devices).items()
-                ]
+                rows = [await _row(rounds, on, *a) for a in attacks(users, devices)]
                 title = f"Hostile requests on {lanes[0].driver}"
                 show(title, rows, _HOW.format(rounds))
     finally:
@@ -172,15 +151,16 @@ async def measure(directory: Path, quick: bool) -> None:
 
 
 async def _row(
-    name: str, scenes: list[Scene], times: int, strike: Strike, rounds: int
+    rounds: int, scenes: list[Scene], name: str, times: int, strike: Strike, *how: Any
 ) -> dict[str, object]:
     costs: list[list[Cost]] = [[], []]
     for scene in scenes:
         # What happens only the first time is none of the matter.
-        await strike(scene)
+        await strike(scene, *how)
     for _ in range(rounds):
         for scene, found in zip(scenes, costs):
-            found.append(await _cost(scene, times, strike))
+            act = partial(strike, scene, *how)
+            found.append(await _cost(scene.lane, times, act))
             ms = 1000 * found[-1][0]
             say(f"  {name}, {scene.lane.name}: {ms:.0f} ms")
     row: dict[str, object] = {"one request, ms": name}
@@ -192,23 +172,23 @@ async def _row(
     return row
 
 
-async def _cost(scene: Scene, times: int, strike: Strike) -> Cost:
+async def _cost(lane: Lane, times: int, strike: Strike) -> Cost:
     """Strike so many times for the processor, and again for the waits of others."""
     starts = []
 
     async def attack() -> int:
         for _ in range(times):
             starts.append(time.monotonic())
-            await strike(scene)
+            await strike()
         return times
 
-    each = await scene.lane.each(attack)
+    each = await lane.each(attack)
     starts.clear()
-    async with scene.lane.asked("/_matrix/client/versions", gap_s=GAP_S) as somebody:
+    async with lane.asked("/_matrix/client/versions", gap_s=GAP_S) as somebody:
         await pause(STARTED_WITHIN_S)
         await attack()
         await pause(AFTERWARDS_S)
-        while await to_do(scene.lane.homeserver):
+        while await to_do(lane.homeserver):
             await pause(1)
     told = answers(somebody.output)
     waits, busy = [], []

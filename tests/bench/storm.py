@@ -40,35 +40,24 @@ class Storm(NamedTuple):
 async def measure(directory: Path, quick: bool) -> None:
     rounds, seconds = (1, 1.0) if quick else (5, 3.0)
     for on_sqlite in (True, False):
-        async with two_lanes(directory, on_sqlite=on_sqlite) as (stock, module):
-            two, others = (
-                await two_on(stock.homeserver),
-                await two_on(module.homeserver),
-            )
-            kinds = {
-                "empty": (stock, two, {}),
-                "stock": (stock, two, _notices(two)),
-                "module": (module, others, _notices(others)),
-            }
-            for kind in kinds.values():
+        async with two_lanes(directory, on_sqlite=on_sqlite) as lanes:
+            twos = [await two_on(lane.homeserver) for lane in lanes]
+            notices = [{two.recipient.user_id: {"AWAY": two.notice()}} for two in twos]
+            empty: tuple[Lane, Two, Any] = (lanes[0], twos[0], {})
+            kinds = [empty, *zip(lanes, twos, notices)]
+            for kind in kinds:
                 await _storm(*kind, 8, 1.0)
             rows = []
             for connections in CONNECTIONS:
-                storms: dict[str, list[Storm]] = {kind: [] for kind in kinds}
-                for _ in range(rounds):
-                    for name, kind in kinds.items():
-                        storms[name].append(await _storm(*kind, connections, seconds))
-                        rate = storms[name][-1].rate
-                        say(f"  {name}, {connections} at once: {rate:.0f}/s")
-                typical = (Storm(*map(median, zip(*each))) for each in storms.values())
+                storms = [
+                    [await _storm(*kind, connections, seconds) for kind in kinds]
+                    for _ in range(rounds)
+                ]
+                typical = (Storm(*map(median, zip(*each))) for each in zip(*storms))
                 rows.append(_row(connections, *typical))
-            assert len(others.mailbox()) == 1
-            title = f"A storm of duplicates of one pair on {stock.driver}"
+            assert len(twos[1].mailbox()) == 1
+            title = f"A storm of duplicates of one pair on {lanes[0].driver}"
             show(title, rows, _HOW.format(rounds, seconds))
-
-
-def _notices(two: Two) -> dict[str, Any]:
-    return {two.recipient.user_id: {two.recipient.device_id: two.notice()}}
 
 
 async def _storm(
@@ -92,6 +81,7 @@ async def _storm(
     each = await lane.each(blow)
     assert {answer.status for answer in told} == {200}
     took = max(a.started + a.took for a in told) - min(a.started for a in told)
+    say(f"  {lane.name}, {connections} at once: {len(told) / took:.0f}/s")
     return Storm(len(told) / took, *each)
 
 

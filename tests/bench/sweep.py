@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import time
-from contextlib import suppress
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -22,7 +20,8 @@ from tests.bench.lanes import Lane, lane
 from tests.bench.report import ratio, say, show
 from tests.harness.backlog import notice, other
 from tests.harness.client import Client
-from tests.harness.waiting import become
+from tests.harness.process import Process
+from tests.harness.waiting import become, pause
 
 SHARES = (0, 10, 90)  # percent of the rows that are notices
 ROUNDS, SYNCS = 3, 200
@@ -62,7 +61,7 @@ async def measure(directory: Path, quick: bool) -> None:
         say("Sweeping for its rate.")
         await deferToThread(_rates, swept, rows)
         say(f"Sweeping up to {sizes[-1]:,} rows for its memory.")
-        await deferToThread(_memory, swept, sizes)
+        await _memory(swept, sizes)
         say("Sweeping beside a client.")
         await _syncs_beside(swept, rows)
 
@@ -152,32 +151,27 @@ def _sweep(database: Database, *, dry_run: bool = False) -> None:
         driven(sweep.step())
 
 
-def _command(swept: Lane, *more: str) -> subprocess.Popen[bytes]:
+def _begin(swept: Lane, *more: str) -> Process:
+    process = Process(swept.directory / "sweep", swept.directory / "sweep.log")
     config = str(swept.directory / "homeserver.yaml")
-    return subprocess.Popen(  # noqa: S603 our own command
-        [sys.executable, "-m", "synapse_withheld.cli", "sweep", "-c", config, *more],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = (sys.executable, "-m", "synapse_withheld.cli", "sweep", "-c", config)
+    process.start(*command, *more)
+    return process
 
 
-def _memory(swept: Lane, sizes: tuple[int, ...]) -> None:
+async def _memory(swept: Lane, sizes: tuple[int, ...]) -> None:
     lines = []
     for rows in sizes:
         _fill(swept, rows, 50)
-        process, kilobytes = _command(swept, "--pause", "0"), "0"
-        while process.poll() is None:
-            # What has just ended holds nothing.
-            with suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                kilobytes = "".join(re.findall(r"VmHWM:\s+(\d+)", status)) or kilobytes
-            time.sleep(0.05)
-        assert process.returncode == 0
+        process, held = _begin(swept, "--pause", "0"), ["0"]
+        while process.runs:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            # Nothing is told of what has just ended.
+            held = re.findall(r"VmHWM:\s+(\d+) kB", status) or held
+            await pause()
         assert len(swept.homeserver.query(_KEYS)) < rows
-        lines.append({"rows": rows, "MB": int(kilobytes) * 1024 / 1e6})
-    note = (
-        "`synapse-withheld sweep --pause 0`: the most it ever held. Wanted: the same."
-    )
+        lines.append({"rows": rows, "MB": int(held[0]) * 1024 / 1e6})
+    note = "`sweep --pause 0`: the most it ever held. Wanted: the same."
     show("Memory of the sweep", lines, note)
 
 
@@ -206,14 +200,13 @@ async def _beside(
     """Sync while the command sweeps, from its first batch on."""
     _fill(swept, rows, 90)
     noted = swept.directory / "place.json"
-    process = _command(swept, "--place", str(noted), *more)
+    process = _begin(swept, "--place", str(noted), *more)
     try:
         # A small table may be swept between two looks.
-        await become(lambda: noted.exists() or process.poll() is not None, BEGINS_S)
+        await become(lambda: noted.exists() or not process.runs, BEGINS_S)
         return await _syncs(client, token)
     finally:
-        process.kill()
-        process.wait()
+        await process.end()
         noted.unlink(missing_ok=True)
 
 
