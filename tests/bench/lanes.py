@@ -89,11 +89,7 @@ class Lane:
         return Taken(cpu_s / count, *((now - then) / count for now, then in counts))
 
     async def rest(self) -> float:
-        """Wait until all that follows from requests is over.
-
-        Returns:
-            The seconds of processor that were taken by then, since the beginning.
-        """
+        """Wait until nothing is done any more; return the processor time so far."""
         after = self._cpu_s()
         for _ in range(_LOOKS):
             before = after

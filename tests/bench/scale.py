@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from twisted.internet.defer import ensureDeferred
-
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
 from tests.bench.inbox import Inbox, notice_for
 from tests.bench.lanes import Lane, each_duplicate, two_lanes
@@ -68,35 +67,18 @@ def _fill(lane: Lane, user_id: str, device_id: str, rows: int) -> None:
 def _many_senders(senders: int, often: int) -> None:
     """Let many senders send often, to stock mailboxes and through the module."""
     say(f"{senders:,} senders, {often} times, in memory.")
-    rows = []
-    for name in ("stock", "module"):
-        inbox = Inbox(Config())
-        us = _rounds(inbox, senders, often, as_stock=name == "stock")
-        rows.append(
-            {
-                "": name,
-                "notices": senders * often,
-                "rows left": inbox.count(),
-                "second round, µs": us[1],
-                "last round, µs": us[-1],
-            }
-        )
-    assert rows[1]["rows left"] == senders
-    show("One device, very many senders", rows, _MANY.format(senders, often))
-
-
-def _rounds(inbox: Inbox, senders: int, often: int, *, as_stock: bool) -> list[float]:
-    """Let every sender send a notice in each round; return microseconds of each."""
-    recipient = ("@recipient:withheld.test", "AWAY")
-    inbox.add_device(recipient)
+    recipient, rows = ("@recipient:withheld.test", "AWAY"), []
     names = [f"@sender{number}:withheld.test" for number in range(senders)]
-    batches, us = [notice_for(recipient, name) for name in names], []
-    for _ in range(often):
-        began = time.thread_time()
-        for batch in batches:
-            if as_stock:
-                ensureDeferred(inbox.store(batch))
-            else:
-                inbox.send(batch)
-        us.append(1e6 * (time.thread_time() - began) / senders)
-    return us
+    batches = [notice_for(recipient, name) for name in names]
+    for name in ("stock", "module"):
+        inbox, us = Inbox(Config()), []
+        inbox.add_device(recipient)
+        for _ in range(often):
+            began = time.thread_time()
+            for batch in batches:
+                driven(inbox.store(batch)) if name == "stock" else inbox.send(batch)
+            us.append(1e6 * (time.thread_time() - began) / senders)
+        left, told = inbox.count(), {"second round, µs": us[1], "last, µs": us[-1]}
+        rows.append({"": name, "notices": senders * often, "rows left": left, **told})
+    assert left == senders
+    show("One device, very many senders", rows, _MANY.format(senders, often))

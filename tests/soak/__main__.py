@@ -70,33 +70,25 @@ async def outcome(whole: Soak) -> int:
     await together(*(lane.finish(whole.life.people) for lane in whole.lanes))
     await whole.read_all()
     problems, missing = compare(whole.life, stock, module)
-    grown = {
-        name: [_ends(lane.held[name]) for lane in whole.lanes] for name in MAY_GROW
-    }
-    for name, ((before, after), (first, last)) in grown.items():
+    held = {name: [_ends(lane.held[name]) for lane in whole.lanes] for name in MAY_GROW}
+    for name, ((before, after), (first, last)) in held.items():
         if last - first > MAY_GROW[name] + max(0, after - before):
             problems.append(f"{name}: from {first:.0f} to {last:.0f}")
     took = [quantiles(lane.took(), n=100) for lane in whole.lanes]
-    rows: dict[str, Iterable[object]] = {
+    told: dict[str, Iterable[object]] = {
         "rows that waited in the end": left,
         "seconds to an answer, median": (each[49] for each in took),
         "99 of 100 within": (each[98] for each in took),
-        **{
-            name: (f"{first:.0f} to {last:.0f}" for first, last in both)
-            for name, both in grown.items()
-        },
         "made again": (len(lane.patience.cut_off) for lane in whole.lanes),
-        **{f"missing: {why or 'LOST'}": (0, missing[why]) for why in missing},
     }
-    show(
-        f"{whole.seconds / 60:g} minutes",
-        [
-            dict(zip(("", "stock", "module"), (name, *told)))
-            for name, told in rows.items()
-        ],
-        f"{whole.steps:,} steps, {len(whole.life.sent):,} of them requests, "
-        f"{whole.faults} faults",
-    )
+    for name, both in held.items():
+        told[name] = (f"{first:.0f} to {last:.0f}" for first, last in both)
+    for why, count in missing.items():
+        told[f"missing: {why or 'LOST'}"] = 0, count
+    names = "", "stock", "module"
+    rows = [dict(zip(names, (name, *values))) for name, values in told.items()]
+    lived = f"{whole.steps:,} steps, {len(whole.life.sent):,} of them requests"
+    show("Soak", rows, f"{lived}, {whole.faults} faults")
     for problem in problems[:SHOWN]:
         say(f"WRONG: {problem:.1000}")
     return int(bool(problems))
