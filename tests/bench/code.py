@@ -9,8 +9,8 @@ import time
 import tracemalloc
 from itertools import count
 from pathlib import Path
-from timeit import Timer
-from typing import Any, Callable, Dict
+from timeit import Timer, timeit
+from typing import Any, Callable, Iterable
 
 from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
@@ -21,9 +21,8 @@ from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.wrappers import to_local
-from tests.bench.instruments.inbox import Inbox
-from tests.bench.report import Findings, Table, Target
-from tests.bench.sizes import Sizes
+from tests.bench.inbox import Inbox
+from tests.bench.report import show
 from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
@@ -33,52 +32,39 @@ from tests.harness.messages import (
 )
 from tests.harness.rules import EVERY_RULE
 
-# Messages in a batch; and in microseconds, how long each may take.
-LARGE, MOST_US = 1_000, {PLAIN: 2.0, ENCRYPTED: 3.0}
-
+PAIRS = 200_000  # in the memory
+LARGE = 1_000  # messages in a batch
 # A client tells up to so many devices with one request.
 DEVICES_OF_REQUEST = 250
-
-TYPICAL = 10  # rows in a mailbox
-MOST_BYTES = 500
-
-# How much slower a call may be where more is remembered.
-MOST_SLOWER = 2.0
 ASKED_ABOUT = 500
 
 _CODE = (
-    "In-process, without Synapse, every rule on, less the time of the call that "
-    "stores nothing; best of {} repeats. Each Olm message re-arms a pair."
+    "So many pairs are remembered, so many messages in a batch. In-process, without "
+    "Synapse, every rule on, less the time of the call that stores nothing; best of {} "
+    "repeats. Each Olm message re-arms a pair. Wanted: at most 3."
 )
-_WEIGHED = (
-    "`tracemalloc` counts them: objects, identifiers, all that is kept. One request: "
-    f"each sender told {DEVICES_OF_REQUEST} devices; others: each row has a sender, a "
-    "device and a key of its own, which no server but one that makes them up has."
+_MEMORY = (
+    "Rows at the limit, but for the first line: each new one pushes out another. Told: "
+    "how many devices each sender told; who told one shares nothing, as only servers "
+    "do that make senders up. Bytes: all that is kept, as `tracemalloc` "
+    f"counts. Microseconds: the mean of {ASKED_ABOUT} rows drawn from all, the best of "
+    f"{{}} repeats. Wanted: at most 500 bytes where {DEVICES_OF_REQUEST} were told; to "
+    "store, twice the time of the first line."
 )
-_TIMED = (
-    f"Microseconds: the mean of {ASKED_ABOUT} rows drawn from all, the best of "
-    "{} repeats. `full`: at the limit, so that each new one pushes out another."
-)
-
 _STREAM_IDS = count(1)
 
 
-async def measure(_: Path, sizes: Sizes) -> Findings:
-    rows, targets = [], []
-    for pairs in (0, sizes.pairs):
+async def measure(_: Path, quick: bool) -> None:
+    rows, repeats = [], 100 if quick else 600
+    for pairs in (0, PAIRS):
         inbox = Inbox(Config(rules=EVERY_RULE))
-        fill(inbox.traffic.inbox.memory, pairs, pairs // LARGE, told=LARGE)
-        for kind, size in itertools.product(MOST_US, (LARGE, 1)):
-            us = _added_us(inbox, _batch(kind, size), sizes.repeats) / size
-            rows.append((kind, f"{pairs:,}", f"{size:,}", f"{us:.3f}"))
-            name = f"own code, µs per {kind}, batch of {size:,}, {pairs:,} pairs"
-            targets.append(Target.most(name, us, MOST_US[kind]))
+        _fill(inbox.traffic.inbox.memory, _rows(pairs, pairs // LARGE, told=LARGE))
+        for kind, size in itertools.product((PLAIN, ENCRYPTED), (LARGE, 1)):
+            us = _added_us(inbox, _batch(kind, size), repeats) / size
+            rows.append({"type": kind, "pairs": pairs, "batch": size, "µs each": us})
         inbox.come_to_rest()
-        name = f"statements for ordinary messages, pairs remembered: {pairs:,}"
-        targets.append(Target.most(name, inbox.statements, 0, binding=True))
-    title = "The module's own code, microseconds per ordinary message"
-    header = ("type", "pairs remembered", "messages in batch", "microseconds each")
-    return [Table(title, header, rows, _CODE.format(sizes.repeats)), *targets]
+        assert inbox.statements == 0
+    show("The module's own code for a message", rows, _CODE.format(repeats))
 
 
 def _batch(kind: str, size: int) -> LocalMessages:
@@ -100,58 +86,59 @@ def _added_us(inbox: Inbox, batch: LocalMessages, repeats: int) -> float:
     # Of this thread alone: others run on this machine too.
     timers = [Timer(step, timer=time.thread_time) for step in steps]
     # In turns, so that a change of the clock's rate meets both.
-    times = [[timer.timeit(1) for timer in timers] for _ in range(10 * repeats)]
+    times = [[timer.timeit(1) for timer in timers] for _ in range(repeats)]
     alone, whole = (float(min(each)) for each in zip(*times))
     return 1e6 * (whole - alone)
 
 
-async def measure_memory(_: Path, sizes: Sizes) -> Findings:
-    return [*_weights(Limits(sizes.pairs)), *_times(sizes)]
-
-
-def _weights(limits: Limits) -> Findings:
-    rows, typical = [], 0.0
-    for depth in (1, TYPICAL, 1_000, limits.of_mailbox):
-        # What is in one mailbox is bounded, and so are mailboxes.
-        held = min(limits.max_pairs, depth * limits.mailboxes)
-        held = depth if depth == limits.of_mailbox else held
-        for name, told in (("one request", DEVICES_OF_REQUEST), ("others", 1)):
-            weight = _weigh(limits, held, depth, told)
-            if (depth, name) == (TYPICAL, "one request"):
-                typical = weight / held
-            cells = (f"{depth:,}", name, f"{held:,}", f"{weight / held:,.0f}")
-            rows.append((*cells, f"{weight / 1e6:,.1f}"))
-    header = ("rows in each mailbox", "senders", "in all", "bytes per row", "MB")
-    name = f"bytes per remembered row, {TYPICAL} in each mailbox"
-    return [
-        Table("What the memory takes", header, rows, _WEIGHED),
-        Target.most(name, typical, MOST_BYTES, binding=True),
+async def measure_memory(_: Path, quick: bool) -> None:
+    pairs, repeats = (10_000, 3) if quick else (PAIRS, 60)
+    limits, lines = Limits(pairs), []
+    states = [
+        (10, 10, 1),
+        (limits.mailboxes, 1, 1),
+        (pairs, 10, 1),
+        (pairs, 10, DEVICES_OF_REQUEST),
+        (limits.of_mailbox, limits.of_mailbox, 1),
     ]
-
-
-def _weigh(limits: Limits, rows: int, depth: int, told: int) -> int:
-    tracemalloc.start()
-    try:
+    for state in states:
+        rows = _rows(*state)
+        tracemalloc.start()
         memory = Memory(limits, sees_reads=False, hold_s=None)
-        fill(memory, rows, depth, told)
+        _fill(memory, rows)
         gc.collect()
-        return tracemalloc.get_traced_memory()[0]
-    finally:
+        weight = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
+        line: dict[str, object] = dict(zip(("rows", "in each mailbox", "told"), state))
+        line |= {"bytes per row": weight // len(rows), "MB": weight / 1e6}
+        for name, call in _CALLS.items():
+            line[name] = min(_us(memory, rows, call) for _ in range(repeats))
+        lines.append(line)
+    show("What the memory takes", lines, _MEMORY.format(repeats))
 
 
-def fill(memory: Memory, rows: int, depth: int, told: int) -> None:
-    """Have so many rows remembered, so many of them in each mailbox.
+# A mailbox, and its sender.
+Row = tuple[int, int]
+
+
+def _rows(rows: int, depth: int, told: int) -> list[Row]:
+    """Return so many rows, so many of them in each mailbox.
 
     Each sender told so many devices, and shares nothing with the others.
     """
+    return [
+        (which // depth, which % depth + which // depth // told * depth)
+        for which in range(rows)
+    ]
+
+
+def _fill(memory: Memory, rows: Iterable[Row]) -> None:
     notices: dict[int, Notice] = {}
-    for which in range(rows):
-        sender = which % depth + which // depth // told * depth
+    for mailbox, sender in rows:
         if sender not in notices:
             notices[sender] = _notice(sender)
         # Nothing is shared that would not be in a running Synapse.
-        key = _mailbox(which // depth)
+        key = _mailbox(mailbox)
         memory.open(key, 0).learned = True
         _store(memory, key, notices[sender])
 
@@ -175,11 +162,8 @@ def _store_new(memory: Memory, key: MailboxKey, _: Notice) -> None:
     _store(memory, key, _notice(10**9 + next(_STREAM_IDS)))
 
 
-STORES: Dict[str, Callable[[Memory, MailboxKey, Notice], object]] = {
-    "begin and settle": _store,
-    "the same, of a new sender": _store_new,
-}
-CALLS = {
+Call = Callable[[Memory, MailboxKey, Notice], object]
+_CALLS: dict[str, Call] = {
     "believe": lambda memory, key, notice: memory.believe(key, notice, 0.0),
     "rearm_device": lambda memory, key, notice: memory.rearm_device(
         key, notice.pair.sender, notice.key
@@ -187,51 +171,18 @@ CALLS = {
     "rearm_users": lambda memory, key, notice: memory.rearm_users(
         key[0], notice.pair.sender
     ),
-    **STORES,
+    "begin and settle": _store,
+    "the same, of a new sender": _store_new,
 }
 
 
-def _times(sizes: Sizes) -> Findings:
-    most, roomy = sizes.pairs, Limits(10 * sizes.pairs)
-    deep = Limits(most).of_mailbox
-    states = {
-        "few": (roomy, 10, 10),
-        "many mailboxes": (roomy, most, TYPICAL),
-        "one mailbox": (roomy, deep, deep),
-        "full": (Limits(most), most, TYPICAL),
-    }
-    best: dict[str, dict[str, float]] = {}
-    for name, (limits, rows, depth) in states.items():
-        memory = Memory(limits, sees_reads=False, hold_s=None)
-        fill(memory, rows, depth, told=1)
-        best[name] = {
-            call: min(_timed(memory, rows, depth, call) for _ in range(sizes.repeats))
-            for call in CALLS
-        }
-    lines = [
-        (name, f"{states[name][1]:,}", *(f"{took:.1f}" for took in us.values()))
-        for name, us in best.items()
-    ]
-    few, *others = best.values()
-    # What takes less than a microsecond is slower where the processor's cache ends.
-    slower = max(us[name] / few[name] for us in others for name in STORES)
-    title, header = "A call, with more and more remembered", ("remembered", "rows")
-    return [
-        Table(title, (*header, *CALLS), lines, _TIMED.format(sizes.repeats)),
-        Target.most("slowest way to store, to that with few", slower, MOST_SLOWER),
-    ]
+def _us(memory: Memory, rows: list[Row], call: Call) -> float:
+    chance = random.Random(len(rows))  # noqa: S311 nothing here is secret
+    drawn = chance.choices(rows, k=ASKED_ABOUT)
+    some = [(_mailbox(mailbox), _notice(sender)) for mailbox, sender in drawn]
 
-
-def _timed(memory: Memory, rows: int, depth: int, name: str) -> float:
-    chance = random.Random(rows)  # noqa: S311 nothing here is secret
-    drawn = chance.choices(range(rows), k=ASKED_ABOUT)
-    some = [(_mailbox(each // depth), _notice(each)) for each in drawn]
-    call = CALLS[name]
-    gc.disable()
-    try:
-        started = time.perf_counter()
+    def ask() -> None:
         for key, notice in some:
             call(memory, key, notice)
-        return (time.perf_counter() - started) / len(some) * 1e6
-    finally:
-        gc.enable()
+
+    return 1e6 * timeit(ask, number=1) / len(some)

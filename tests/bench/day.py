@@ -10,14 +10,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Iterator
 
 from synapse_withheld.config import Config
 from synapse_withheld.rules.mailbox import MailboxKey
-from tests.bench.instruments.inbox import Inbox, notice_for
-from tests.bench.instruments.synapses import Lane, two_lanes
-from tests.bench.instruments.taken import Taken
-from tests.bench.report import Findings, Table, say
-from tests.bench.sizes import Sizes
+from tests.bench.inbox import Inbox, notice_for
+from tests.bench.lanes import each_duplicate, two_lanes
+from tests.bench.report import say, show
 from tests.harness.backlog import notice
 from tests.harness.messages import make_key
 from tests.harness.servers.stage import two_on
@@ -40,20 +39,42 @@ _COSTS = (
     "{:.2f} ms, on this machine. One in {:,} is simulated."
 )
 
-
-# What is counted.
-KEPT = "rows not written"
-LEFT = ("rows left at the end, stock", "rows left at the end, module")
+# When, what, who sends, to which mailbox.
+Event = tuple[float, str, str, MailboxKey]
 
 
-def simulate(seed: int = 1) -> dict[str, int]:
+async def measure(directory: Path, quick: bool) -> None:
+    notices = 25 if quick else 250
+    async with two_lanes(directory) as lanes:
+        stored, collapsed = [
+            await each_duplicate(lane, await two_on(lane.homeserver), notices)
+            for lane in lanes
+        ]
+    say("Simulating a day.")
+    day = simulate()
+    kept = day["rows not written"]
+    fewer = day["rows left at the end, stock"] - day["rows left at the end, module"]
+    fewer_wal = kept * (stored.wal_bytes - collapsed.wal_bytes)
+    fewer_cpu_s = kept * (stored.cpu_s - collapsed.cpu_s)
+    told = {
+        **{name: f"{count * SCALE:,}" for name, count in day.items()},
+        "bytes of JSON left fewer": f"{fewer * len(notice()) * SCALE / 1e9:.1f} GB",
+        "bytes of WAL fewer": f"{fewer_wal * SCALE / 1e9:.1f} GB",
+        "CPU hours fewer": f"{fewer_cpu_s * SCALE / 3600:.1f}",
+    }
+    costs = [(each.wal_bytes, 1000 * each.cpu_s) for each in (stored, collapsed)]
+    rows = [{"": name, "a day": value} for name, value in told.items()]
+    title = "A day of a server of matrix.org's size"
+    show(title, rows, _COSTS.format(*costs[0], *costs[1], SCALE))
+
+
+def simulate() -> dict[str, int]:
     """Play a thousandth of a day; return what happened how often."""
-    chance = random.Random(seed)  # noqa: S311 variety, not secrecy
-    events = sorted(_events(chance), key=lambda event: event[0])
+    chance = random.Random(1)  # noqa: S311 variety, not secrecy
     inbox, stock = Inbox(Config()), Counter[MailboxKey]()
     memory = inbox.traffic.inbox.memory
     notices = read = 0
-    for _, kind, sender, key in events:
+    for _, kind, sender, key in sorted(_events(chance), key=lambda event: event[0]):
         if kind == "sync":
             stock[key] = 0
             read += inbox.acknowledge(key)
@@ -64,66 +85,32 @@ def simulate(seed: int = 1) -> dict[str, int]:
             stock[key] += 1
             inbox.add_device(key)
             inbox.send(notice_for(key, sender))
-    left = inbox.count()
     return {
         "notices": notices,
         "of these stored with the module": inbox.stored,
-        KEPT: notices - inbox.stored,
-        "superseded rows deleted": inbox.stored - read - left,
-        **dict(zip(LEFT, (sum(stock.values()), left))),
+        "rows not written": notices - inbox.stored,
+        "superseded rows deleted": inbox.stored - read - inbox.count(),
+        "rows left at the end, stock": sum(stock.values()),
+        "rows left at the end, module": inbox.count(),
     }
 
 
-def _events(chance: random.Random) -> list[tuple[float, str, str, MailboxKey]]:
-    """Return all that happens: when, what, who sends, to which mailbox."""
-    events: list[tuple[float, str, str, MailboxKey]] = []
+def _events(chance: random.Random) -> Iterator[Event]:
+    """Return all that happens, in no order."""
     for number in range(ACTIVE_DEVICES // SCALE):
         sender = f"@sender{number}:day.test"
         for met in range(_around(chance, MET)):
             key = (f"@recipient{number}-{met}:day.test", "DEVICE")
             for _ in range(_around(chance, REPEATS)):
                 when = chance.uniform(0, DAY_S)
-                events.append((when, "notice", sender, key))
+                yield when, "notice", sender, key
                 if chance.random() < REARMED:
-                    events.append((when - 1, "olm", sender, key))
+                    yield when - 1, "olm", sender, key
             if chance.random() >= DEAD:
-                syncs = range(_around(chance, SYNCS))
-                events += [(chance.uniform(0, DAY_S), "sync", "", key) for _ in syncs]
-    return events
+                for _ in range(_around(chance, SYNCS)):
+                    yield chance.uniform(0, DAY_S), "sync", "", key
 
 
 def _around(chance: random.Random, mean: float) -> int:
     """Return a number, many small and few large, with a mean."""
     return round(chance.expovariate(1 / mean))
-
-
-async def measure(directory: Path, sizes: Sizes) -> Findings:
-    async with two_lanes(directory) as lanes:
-        stored, collapsed = [await _cost(lane, sizes.notices) for lane in lanes]
-    say("Simulating a day.")
-    day = simulate()
-    left_on_stock, left = (day[name] for name in LEFT)
-    fewer_bytes = (left_on_stock - left) * len(notice())
-    fewer_wal = day[KEPT] * (stored.wal_bytes - collapsed.wal_bytes)
-    fewer_cpu_s = day[KEPT] * (stored.cpu_s - collapsed.cpu_s)
-    rows = [
-        *((name, f"{count * SCALE:,}") for name, count in day.items()),
-        ("bytes of JSON left fewer", f"{fewer_bytes * SCALE / 1e9:.1f} GB"),
-        ("bytes of WAL fewer", f"{fewer_wal * SCALE / 1e9:.1f} GB"),
-        ("CPU hours fewer", f"{fewer_cpu_s * SCALE / 3600:.1f}"),
-    ]
-    told = [
-        x for each in (stored, collapsed) for x in (each.wal_bytes, 1000 * each.cpu_s)
-    ]
-    title = "A day of a server of matrix.org's size"
-    return [Table(title, ("", "a day"), rows, _COSTS.format(*told, SCALE))]
-
-
-async def _cost(lane: Lane, notices: int) -> Taken:
-    two = await two_on(lane.homeserver)
-    for _ in range(notices // 10):
-        await two.send(two.notice())
-    before = await Taken.by(lane)
-    for _ in range(notices):
-        await two.send(two.notice())
-    return (await Taken.by(lane)).each(before, notices)

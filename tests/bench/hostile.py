@@ -1,188 +1,199 @@
-"""What requests that are meant to hurt cost, beside stock: processor, others' waits."""
+"""What requests that are meant to hurt cost, beside stock: processor, others' waits.
+
+They are as large as Synapse lets them be.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
 from math import inf
 from pathlib import Path
 from statistics import median
-from typing import AsyncIterator, NamedTuple
+from typing import Any, Awaitable, Callable
 
 import attrs
 
-from tests.bench.attacks import Attack, Scene, attacks
-from tests.bench.instruments import asking
-from tests.bench.instruments.synapses import Lane, Lanes, on_both_databases
-from tests.bench.instruments.taken import ENDS_WITHIN_S, become_quiet, cpu_s
-from tests.bench.report import Findings, Table, Target, ratio, say
-from tests.bench.sizes import Sizes
-from tests.harness.process import Process
+from synapse_withheld.delivery.sorting import MOST_SORTED
+from tests.bench.asking import answers
+from tests.bench.lanes import Lane, two_lanes
+from tests.bench.report import ratio, say, show
+from tests.harness.client import Client
+from tests.harness.messages import (
+    ENCRYPTED,
+    WITHHELD,
+    make_key,
+    make_notice,
+    make_olm_lookalike,
+)
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import to_do
 from tests.harness.waiting import pause
 
-VERSIONS = "/_matrix/client/versions"
-# Between an answer to somebody else and the next request.
-GAP_S = 0.01
+# So that 1,000 of them fit into a request.
+_HUGE = "".join(f"{number:08x}" for number in range(5_000))
+_MANY_DEVICES, _IN_EDU = 1_000, 3_600
+# Of what is small so many are weighed together: one is lost in what others do.
+_SMALL = 10
 
-# What may come on top of so many times stock's.
-MOST_TIMES, BEYOND_S = 1.5, 0.005
+# Between an answer to somebody else and the next request; how long it takes to begin,
+# and how long its waits are looked at after the last answer.
+GAP_S, STARTED_WITHIN_S, AFTERWARDS_S = 0.01, 1.0, 3.0
 
-# How long the requests of others are watched alone, to know what they cost.
-STARTED_WITHIN_S, IDLE_S = 0.5, 3.0
+_NUMBERS = count()
+_KEY = make_key("attacker")
+_NOTICE = make_notice(_KEY, "ATTACKER")
+_HUGE_NOTICE = make_notice(_KEY, "HUGE", reason=_HUGE)
+_OLM = make_olm_lookalike(_KEY, make_key("recipient"), "A" * 700)
 
-_HEADER = (
-    *("one request, ms", "processor, stock", "module", "ratio"),
-    *("wait, stock", "module", "busy, stock", "module", "ratio"),
-)
 _HOW = (
-    "Meanwhile somebody else asks for `/_matrix/client/versions`, every "
-    f"{1000 * GAP_S:.0f} ms; 'wait' is the longest that an answer took, 'busy' "
-    "the most processor time that Synapse took during one: that says more where others "
-    "run on the machine. Of several requests in a row it is the median of each one's "
-    "longest. Processor: of Synapse and its database, until what comes after the "
-    "answer is over, less what these requests cost."
+    "The least of {} rounds, in turns. Processor: of Synapse and its database, until "
+    "what comes after the answer is over. Then once more, while somebody else asks for "
+    f"`/_matrix/client/versions`, every {1000 * GAP_S:.0f} ms: 'wait' is the longest "
+    "that an answer took, 'busy' the most processor time that Synapse took during one, "
+    "which says more where others run on the machine. Of several requests in a row it "
+    "is the median of each one's longest. Wanted: at most 1.5 times stock's."
 )
 
+Messages = dict[str, dict[str, Any]]
+Strike = Callable[..., Awaitable[None]]
 
-class Cost(NamedTuple):
-    """The processor, the longest wait of somebody else, the most taken during one."""
 
-    cpu_s: float
-    wait_s: float
-    busy_s: float
+# The processor, the longest wait of somebody else, the most taken during one: seconds.
+Cost = tuple[float, float, float]
 
 
 @attrs.define
-class Bystander:
-    """Somebody else, whose requests are answered or wait.
-
-    Attributes:
-        output: Where the answers are written.
-        each_s: What an answer costs, in seconds of processor.
-    """
+class Scene:
+    """Who is there to attack, and to be attacked."""
 
     lane: Lane
-    output: Path
-    each_s: float = 0.0
+    remote: RemoteServer
+    attacker: Client
+    victim: str
+    devices: list[str]  # the victim's, all of them away for good
+    fresh: list[str]  # others with many devices, to whom nobody has sent anything
 
-    def answers(self, since: float, until: float = inf) -> list[asking.Answer]:
-        told = asking.answers(self.output.read_text())
-        return [
-            each
-            for each in told
-            if each.started + each.took >= since and each.started < until
-        ]
+    @classmethod
+    async def on(
+        cls, lane: Lane, devices: int, rounds: int, remote: RemoteServer
+    ) -> Scene:
+        """Set it, and have the module remember a notice for each of the devices."""
+        register = lane.homeserver.register
+        attacker = await register("attacker", device_id="ATTACKER")
+        victim, fresh = await register("victim"), []
+        for number in range(2 * rounds + 1):
+            fresh.append(await register(f"fresh{number}"))
+            lane.add_devices(fresh[-1], _MANY_DEVICES)
+        many, ids = lane.add_devices(victim, devices), [each.user_id for each in fresh]
+        for begin in range(0, devices, MOST_SORTED):
+            some = dict.fromkeys(many[begin : begin + MOST_SORTED], _NOTICE)
+            await attacker.send_to_device(WITHHELD, {victim.user_id: some})
+            await lane.rest()
+        return cls(lane, remote, attacker, victim.user_id, many, ids)
 
-    async def taken(self, attack: Attack, scene: Scene) -> Cost:
-        """Return what one request of an attack takes, with all that follows."""
-        before, began = cpu_s(self.lane), time.monotonic()
-        starts = []
-        for _ in range(attack.times):
-            starts.append(time.monotonic())
-            await attack.strike(scene)
-        looking_s, left = 0.0, 1
-        while left and time.monotonic() < began + ENDS_WITHIN_S:
-            await become_quiet(
-                self.lane, lambda since: len(self.answers(since)) * self.each_s
-            )
-            # Where the machine has much else to do, its rests are long.
-            then, before_that = time.monotonic(), cpu_s(self.lane)
-            left = await to_do(self.lane.homeserver)
-            looking_s += cpu_s(self.lane) - before_that
-            looking_s -= len(self.answers(then)) * self.each_s
-        told = self.answers(began)
-        taken_s = cpu_s(self.lane) - before - len(told) * self.each_s - looking_s
-        spans = [self.answers(*span) for span in zip(starts, [*starts[1:], inf])]
-        wait_s, busy_s = (
-            median(max(each[which] for each in span) for span in spans if span)
-            for which in (1, 2)
-        )
-        return Cost(max(0.0, taken_s) / attack.times, wait_s, busy_s)
+    async def send(self, messages: Messages, kind: str = WITHHELD) -> None:
+        assert await self.attacker.send_to_device(kind, messages) == 200
+
+    async def send_to(self, count: int, what: Any, kind: str = WITHHELD) -> None:
+        await self.send({self.victim: dict.fromkeys(self.devices[:count], what)}, kind)
+
+    async def send_to_all_of_another(self) -> None:
+        await self.send({self.fresh.pop(): {"*": _HUGE_NOTICE}})
+
+    async def invent_users(self, count: int) -> None:
+        invented = f"@invented{next(_NUMBERS)}-%d:{self.lane.homeserver.server_name}"
+        await self.send({invented % number: {"*": _NOTICE} for number in range(count)})
+
+    async def invent_devices(self, count: int) -> None:
+        invented = f"INVENTED{next(_NUMBERS)}-%d"
+        devices = {invented % number: _NOTICE for number in range(count)}
+        await self.send({self.victim: devices})
+
+    async def send_edu(self) -> None:
+        messages = {self.victim: dict.fromkeys(self.devices[:_IN_EDU], _NOTICE)}
+        sender, homeserver = self.remote.user("attacker"), self.lane.homeserver
+        status, _ = await self.remote.send_edu(homeserver, sender, WITHHELD, messages)
+        assert status == 200, status
 
 
-async def measure(directory: Path, sizes: Sizes) -> Findings:
-    return await on_both_databases(directory, lambda lanes: _on(lanes, sizes))
+def attacks(users: int, devices: int) -> list[tuple[Any, ...]]:
+    """Return what each is called, how many are weighed together, and what to call."""
+    few, many = MOST_SORTED, _MANY_DEVICES
+    olm, huge = f"Olm to {many:,} of {devices:,}", f"huge notice, {many:,} devices by"
+    return [
+        (f"{users:,} invented users, `*`", 1, Scene.invent_users, users),
+        (f"{few} invented users, `*`", _SMALL, Scene.invent_users, few),
+        (f"{devices:,} invented devices", 1, Scene.invent_devices, devices),
+        (f"{few} invented devices", _SMALL, Scene.invent_devices, few),
+        (f"{devices:,} remembered duplicates", 1, Scene.send_to, devices, _NOTICE),
+        (f"{olm} remembered", _SMALL, Scene.send_to, many, _OLM, ENCRYPTED),
+        (f"{huge} name", 1, Scene.send_to, many, _HUGE_NOTICE),
+        (f"{huge} `*`", 1, Scene.send_to_all_of_another),
+        (f"EDU of {_IN_EDU:,} messages", 1, Scene.send_edu),
+    ]
 
 
-async def _on(lanes: Lanes, sizes: Sizes) -> Findings:
-    database, rows, targets = lanes[0].driver, [], []
+async def measure(directory: Path, quick: bool) -> None:
+    users, devices, rounds = (2_000, 4_000, 1) if quick else (100_000, 20_000, 3)
     remote = RemoteServer()
     await remote.start()
     try:
-        scenes = [await Scene.on(lane, sizes, remote) for lane in lanes]
-        for attack in attacks(sizes):
-            costs = await _costs(attack, scenes, sizes)
-            rows.append(_row(attack.name, *costs))
-            targets.append(_target(f"hostile, {database}: {attack.name}", *costs))
+        for on_sqlite in (True, False):
+            async with two_lanes(directory, on_sqlite=on_sqlite) as lanes:
+                on = [await Scene.on(each, devices, rounds, remote) for each in lanes]
+                rows = [await _row(rounds, on, *a) for a in attacks(users, devices)]
+                title = f"Hostile requests on {lanes[0].driver}"
+                show(title, rows, _HOW.format(rounds))
     finally:
         await remote.stop()
-    rounds = f"The least of {sizes.attacks} rounds, in turns. {_HOW}"
-    return [Table(f"Hostile requests on {database}", _HEADER, rows, rounds), *targets]
 
 
-async def _costs(
-    attack: Attack, scenes: list[Scene], sizes: Sizes
-) -> tuple[Cost, Cost]:
-    found: tuple[list[Cost], list[Cost]] = [], []
+async def _row(
+    rounds: int, scenes: list[Scene], name: str, times: int, strike: Strike, *how: Any
+) -> dict[str, object]:
+    costs: list[list[Cost]] = [[], []]
     for scene in scenes:
-        if attack.prepare is not None:
-            await attack.prepare(scene)
-            await become_quiet(scene.lane)
-    for _ in range(sizes.attacks):
-        for scene, costs in zip(scenes, found):
-            async with _bystander(scene.lane) as bystander:
-                cost = await bystander.taken(attack, scene)
-            costs.append(cost)
-            say(f"  {attack.name}, {scene.lane.name}: {1000 * cost.cpu_s:.0f} ms")
-    stock, module = (Cost(*map(min, zip(*each))) for each in found)
-    return stock, module
+        # What happens only the first time is none of the matter.
+        await strike(scene, *how)
+    for _ in range(rounds):
+        for scene, found in zip(scenes, costs):
+            act = partial(strike, scene, *how)
+            found.append(await _cost(scene.lane, times, act))
+            ms = 1000 * found[-1][0]
+            say(f"  {name}, {scene.lane.name}: {ms:.0f} ms")
+    row: dict[str, object] = {"one request, ms": name}
+    least = [[min(each) for each in zip(*found)] for found in costs]
+    for what, stock, module in zip(("processor", "wait", "busy"), *least):
+        row[f"{what}, stock"] = 1000 * stock
+        row[f"{what}, module"] = 1000 * module
+        row[f"{what}, ratio"] = ratio(module, stock)
+    return row
 
 
-@asynccontextmanager
-async def _bystander(lane: Lane) -> AsyncIterator[Bystander]:
-    """Let somebody else ask something simple for as long as this lasts."""
-    order = lane.order(
-        method="GET",
-        path=VERSIONS,
-        headers={},
-        body="",
-        connections=1,
-        seconds=10 * ENDS_WITHIN_S,
-        most=10**9,
-        gap=GAP_S,
-    )
-    directory = lane.directory / "bystander"
-    process = Process(directory, directory / "output")
-    process.start(sys.executable, str(Path(asking.__file__)), json.dumps(order))
-    try:
-        bystander = Bystander(lane, process.output)
+async def _cost(lane: Lane, times: int, strike: Strike) -> Cost:
+    """Strike so many times for the processor, and again for the waits of others."""
+    starts = []
+
+    async def attack() -> int:
+        for _ in range(times):
+            starts.append(time.monotonic())
+            await strike()
+        return times
+
+    each = await lane.each(attack)
+    starts.clear()
+    async with lane.asked("/_matrix/client/versions", gap_s=GAP_S) as somebody:
         await pause(STARTED_WITHIN_S)
-        before, began = cpu_s(lane), time.monotonic()
-        await pause(IDLE_S)
-        taken_s = cpu_s(lane) - before
-        bystander.each_s = taken_s / max(1, len(bystander.answers(began)))
-        yield bystander
-    finally:
-        await process.end()
-
-
-def _row(name: str, stock: Cost, module: Cost) -> tuple[str, ...]:
-    both = zip(stock, module)
-    cpu, wait, busy = ([f"{1000 * each:,.0f}" for each in pair] for pair in both)
-    more_cpu = ratio(module.cpu_s, stock.cpu_s)
-    more_busy = ratio(module.busy_s, stock.busy_s)
-    return (name, *cpu, more_cpu, *wait, *busy, more_busy)
-
-
-def _target(name: str, stock: Cost, module: Cost) -> Target:
-    return Target(
-        name,
-        f"≤ {MOST_TIMES} of stock, beyond {1000 * BEYOND_S:.0f} ms; busy alike",
-        f"{ratio(module.cpu_s, stock.cpu_s)}; {ratio(module.busy_s, stock.busy_s)}",
-        module.cpu_s <= MOST_TIMES * stock.cpu_s + BEYOND_S
-        and module.busy_s <= MOST_TIMES * stock.busy_s + BEYOND_S,
-    )
+        await attack()
+        await pause(AFTERWARDS_S)
+        while await to_do(lane.homeserver):
+            await pause(1)
+    told = answers(somebody.output)
+    waits, busy = [], []
+    for start, end in zip(starts, [*starts[1:], inf]):
+        span = [each for each in told if start <= each.started + each.took < end]
+        waits.append(max(each.took for each in span))
+        busy.append(max(each.worked for each in span))
+    return each.cpu_s, median(waits), median(busy)

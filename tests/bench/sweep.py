@@ -1,53 +1,51 @@
-"""How fast the sweep is, what memory it takes, and whether clients notice it.
-
-On a database of a stock Synapse: the command works beside one without the module too.
-Clients are asked beside one with it as well.
-"""
+"""How fast the sweep is, what memory it takes, and whether clients notice it."""
 
 from __future__ import annotations
 
+import re
+import sys
 import time
+from math import inf
 from pathlib import Path
-from statistics import median, quantiles
-from typing import Any, Callable, Iterable
+from statistics import median
+from typing import Any, Callable
 
 from twisted.internet.threads import deferToThread
 
 from synapse_withheld.cli.shared.walking.database import Connection, connect
 from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.database.database import Database
-from synapse_withheld.database.queues import INBOX, Queue
-from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
-from tests.bench.instruments.commands import MAILBOX, begin, fill, flat, weighed
-from tests.bench.instruments.synapses import MODULE, STOCK, Lane, one_lane
-from tests.bench.report import Findings, Table, Target, ratio, say
-from tests.bench.sizes import QUICK, Sizes
+from tests.bench.lanes import Lane, lane
+from tests.bench.report import ratio, say, show
 from tests.harness.backlog import notice, other
 from tests.harness.client import Client
-from tests.harness.waiting import become
+from tests.harness.process import Process
+from tests.harness.waiting import become, pause
 
 SHARES = (0, 10, 90)  # percent of the rows that are notices
 ROUNDS, SYNCS = 3, 200
-# At least so much of the rate of plain SQL; how much longer a sync may take.
-ENOUGH, MOST = 0.5, 1.2
 # How long the command may take to begin.
 BEGINS_S = 30.0
 
+_FILL = """
+    INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)
+    SELECT '@' || LPAD(CAST(n / 1000 AS TEXT), 6, '0') || ':hs', 'DEVICE', n,
+        REPLACE((?)[MOD(n, 100) + 1], 'DIGIT', CAST(MOD(n, 10) AS TEXT))
+    FROM generate_series(1, ?) AS n
+"""
 _READ = """
     SELECT user_id, device_id, stream_id, message_json FROM device_inbox
     WHERE (user_id, device_id, stream_id) < (?, ?, ?)
     ORDER BY user_id DESC, device_id DESC, stream_id DESC LIMIT ?
 """
-_RATES_HEADER = (
-    *("notices", "sweep", "sweep : read"),
-    *("sweep : read and delete", "dry run : read"),
-)
+_KEYS = "SELECT user_id, device_id, stream_id FROM device_inbox"
 _RATES = (
-    f"{{:,}} rows in mailboxes of {MAILBOX:,}; rows a second, {BATCH_SIZE:,} at once, "
+    f"{{:,}} rows in mailboxes of 1,000; rows a second, {BATCH_SIZE:,} at once, "
     f"no pauses, best of {ROUNDS}. Read: the same rows and columns in the same order "
     "over the same connection. Delete: the same rows, by key alone and as many at "
-    "once. Of ten devices one notice each stays in a mailbox."
+    "once. Of ten devices one notice each stays in a mailbox. Wanted: half of the rate "
+    "to read and delete."
 )
 _BESIDE = (
     f"{SYNCS} incremental syncs one after the other, of a client on the same Synapse, "
@@ -56,83 +54,78 @@ _BESIDE = (
 )
 
 
-async def measure(directory: Path, sizes: Sizes) -> Findings:
-    async with one_lane(STOCK, None, directory) as stock:
+async def measure(directory: Path, quick: bool) -> None:
+    sizes = (5_000, 20_000) if quick else (10_000, 100_000, 10_000_000)
+    rows = 20_000 if quick else 1_000_000
+    async with lane(directory, {}) as swept:
         say("Sweeping for its rate.")
-        found = await deferToThread(_rates, stock, sizes.backlog[-2])
-        say(f"Sweeping up to {sizes.backlog[-1]:,} rows for its memory.")
-        found += await deferToThread(_memory, stock, sizes)
+        await deferToThread(_rates, swept, rows)
+        say(f"Sweeping up to {sizes[-1]:,} rows for its memory.")
+        await _memory(swept, sizes)
         say("Sweeping beside a client.")
-        found += await _syncs_beside(stock, sizes)
-    async with one_lane(MODULE, {}, directory) as module:
-        say("Sweeping beside a client of a Synapse with the module.")
-        return [*found, *await _syncs_beside(module, sizes)]
+        await _syncs_beside(swept, rows)
 
 
-def _texts(share: int) -> list[str]:
-    """Return a hundred texts, `share` of them notices of ten devices."""
-    return [notice(device="DEVDIGIT")] * share + [other()] * (100 - share)
+def _fill(swept: Lane, rows: int, share: int) -> None:
+    """Have so many rows in mailboxes, `share` of a hundred notices of ten devices."""
+    texts = [notice(device="DEVDIGIT")] * share + [other()] * (100 - share)
+    query = swept.homeserver.query
+    query("TRUNCATE device_inbox")
+    query(_FILL, (texts, rows))
+    # Who looks first at new rows would have to mark them as settled.
+    query("VACUUM ANALYZE device_inbox")
+    query("CHECKPOINT")
 
 
-class Recorder(Database):
-    """Notes what is to be deleted, and says that it was."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.run, connection.driver)
-        self.batches: list[list[Any]] = []
-
-    async def delete(
-        self, superseded: Iterable[Superseded], queue: Queue = INBOX
-    ) -> int:
-        del queue  # the sweep is about one only
-        self.batches.append([(*row.mailbox, row.stream_id) for row in superseded])
-        return len(self.batches[-1])
-
-
-def _rates(lane: Lane, rows: int) -> Findings:
+def _rates(swept: Lane, rows: int) -> None:
     """Sweep, beside what the same connection can do at most."""
-    lines, works = [], []
+    lines: list[dict[str, object]] = []
     for share in SHARES:
-        connection = connect({"database": lane.database}, writes=True)
+        connection = connect({"database": swept.database}, writes=True)
         try:
-            read, dry_run, delete, sweep = _times(lane, connection, rows, share)
+            read, dry_run, delete, sweep = _times(swept, connection, rows, share)
         finally:
             connection.close()
-        works.append((read + delete) / sweep)
-        ratios = (read / sweep, works[-1], read / dry_run)
-        cells = (f"{rows / sweep:,.0f}", *(f"{each:.2f}" for each in ratios))
-        lines.append((f"{share}%", *cells))
-    # None of the others: where rows go the database takes most of the time, and its own
-    # rests are longer than all of a dry run.
-    return [
-        Table("Rate of the sweep", _RATES_HEADER, lines, _RATES.format(rows)),
-        Target.least("sweep: of reading and deleting", min(works), ENOUGH),
-    ]
+        lines.append(
+            {
+                "notices": f"{share}%",
+                "sweep": round(rows / sweep),
+                "sweep : read": read / sweep,
+                "sweep : read and delete": (read + delete) / sweep,
+                "dry run : read": read / dry_run,
+            }
+        )
+    show("Rate of the sweep", lines, _RATES.format(rows))
 
 
-def _times(
-    lane: Lane, connection: Connection, rows: int, share: int
-) -> tuple[float, ...]:
+def _times(swept: Lane, connection: Connection, rows: int, share: int) -> list[float]:
     """Return how long it takes to read, to sweep dry, to delete and to sweep."""
-    fill(lane, rows, _texts(share))
-    recorder = Recorder(connection)
-    _sweep(recorder)
     database = Database(connection.run, connection.driver)
-    rounds = []
+    _fill(swept, rows, share)
+    every = set(swept.homeserver.query(_KEYS))
+    _sweep(database)
+    gone = sorted(every.difference(swept.homeserver.query(_KEYS)), reverse=True)
+    steps: tuple[Callable[[], None], ...] = (
+        lambda: _read(connection),
+        lambda: _sweep(database, dry_run=True),
+        lambda: _delete(connection, gone),
+        lambda: _sweep(database),
+    )
+    best = [inf] * len(steps)
     # In turns, so that what else the machine does meets all of them.
-    for _ in range(ROUNDS):
-        read = _seconds(lambda: _read(connection))
-        dry_run = _seconds(lambda: _sweep(database, dry_run=True))
-        delete = _seconds(lambda: _delete(connection, recorder.batches))
-        fill(lane, rows, _texts(share))
-        sweep = _seconds(lambda: _sweep(database))
-        fill(lane, rows, _texts(share))
-        rounds.append((read, dry_run, delete, sweep))
-    return tuple(map(min, zip(*rounds)))
+    for which, step in [*enumerate(steps)] * ROUNDS:
+        # For who reads first, and after the deletion.
+        if which in {0, 3}:
+            _fill(swept, rows, share)
+        started = time.perf_counter()
+        step()
+        best[which] = min(best[which], time.perf_counter() - started)
+    return best
 
 
-def _delete(connection: Connection, batches: list[list[Any]]) -> None:
-    for batch in batches:
+def _delete(connection: Connection, gone: list[tuple[Any, ...]]) -> None:
+    for begin in range(0, len(gone), BATCH_SIZE):
+        batch = gone[begin : begin + BATCH_SIZE]
         keys = ", ".join(["(?, ?, ?)"] * len(batch))
         connection.execute(
             "DELETE FROM device_inbox "  # noqa: S608 only question marks are put in
@@ -158,76 +151,69 @@ def _sweep(database: Database, *, dry_run: bool = False) -> None:
         driven(sweep.step())
 
 
-def _seconds(function: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    function()
-    return time.perf_counter() - started
+def _begin(swept: Lane, *more: str) -> Process:
+    process = Process(swept.directory / "sweep", swept.directory / "sweep.log")
+    config = str(swept.directory / "homeserver.yaml")
+    command = (sys.executable, "-m", "synapse_withheld.cli", "sweep", "-c", config)
+    process.start(*command, *more)
+    return process
 
 
-def _memory(lane: Lane, sizes: Sizes) -> Findings:
-    lines, peaks = [], []
-    for rows in sizes.backlog:
-        fill(lane, rows, _texts(50))
-        told, held = weighed(lane, "sweep", "--enforce")
-        assert told["rows"] == rows
-        assert told["deleted"] == told["redundant"] > 0
-        peaks.append(held)
-        lines.append((f"{rows:,}", f"{told['deleted']:,}", f"{held / 1e6:.1f}"))
-    note = "`synapse-withheld sweep --pause 0`: the most it ever held."
-    table = Table("Memory of the sweep", ("rows", "deleted", "MB"), lines, note)
-    return [table, flat("sweep", peaks)]
+async def _memory(swept: Lane, sizes: tuple[int, ...]) -> None:
+    lines = []
+    for rows in sizes:
+        _fill(swept, rows, 50)
+        process, held = _begin(swept, "--pause", "0"), ["0"]
+        while process.runs:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            # Nothing is told of what has just ended.
+            held = re.findall(r"VmHWM:\s+(\d+) kB", status) or held
+            await pause()
+        assert len(swept.homeserver.query(_KEYS)) < rows
+        lines.append({"rows": rows, "MB": int(held[0]) * 1024 / 1e6})
+    note = "`sweep --pause 0`: the most it ever held. Wanted: the same."
+    show("Memory of the sweep", lines, note)
 
 
-async def _syncs_beside(lane: Lane, sizes: Sizes) -> Findings:
+async def _syncs_beside(swept: Lane, rows: int) -> None:
     """Sync without a sweep, beside two, and without again."""
-    client = await lane.homeserver.register("reader")
+    client = await swept.homeserver.register("reader")
     token = (await client.sync())["next_batch"]
     # What happens only the first time is none of the matter.
     await _syncs(client, token)
     times = {
         "none": await _syncs(client, token),
-        "default pauses": await _beside(lane, sizes, client, token),
-        "no pauses": await _beside(lane, sizes, client, token, "--pause", "0"),
+        "default pauses": await _beside(swept, rows, client, token),
+        "no pauses": await _beside(swept, rows, client, token, "--pause", "0"),
         "none, again": await _syncs(client, token),
     }
-    # The median, and what 95 of 100 stay below.
-    told = {name: (median(ms), quantiles(ms, n=20)[-1]) for name, ms in times.items()}
     lines = [
-        (name, *(f"{each:.1f}" for each in took), *map(ratio, took, told["none"]))
-        for name, took in told.items()
+        {"sweep": name, "median ms": ms, "ratio": ratio(ms, times["none"])}
+        for name, ms in times.items()
     ]
-    header = ("sweep", "median ms", "95% ms", "median, ratio", "95%, ratio")
-    name = f"sync beside a sweep with its pauses, {lane.name}, median"
-    slower = told["default pauses"][0] / told["none"][0]
-    return [
-        Table(f"Syncs beside a sweep, {lane.name}", header, lines, _BESIDE),
-        Target.most(name, slower, MOST),
-    ]
+    show("Syncs beside a sweep", lines, _BESIDE)
 
 
 async def _beside(
-    lane: Lane, sizes: Sizes, client: Client, token: str, *more: str
-) -> list[float]:
+    swept: Lane, rows: int, client: Client, token: str, *more: str
+) -> float:
     """Sync while the command sweeps, from its first batch on."""
-    fill(lane, sizes.backlog[-2], _texts(90))
-    noted = lane.directory / "place.json"
-    process = begin(lane, "sweep", "--enforce", "--place", str(noted), *more)
+    _fill(swept, rows, 90)
+    noted = swept.directory / "place.json"
+    process = _begin(swept, "--place", str(noted), *more)
     try:
         # A small table may be swept between two looks.
-        await become(lambda: noted.exists() or process.poll() is not None, BEGINS_S)
-        times = await _syncs(client, token)
-        assert process.poll() in ((None, 0) if sizes == QUICK else (None,))
+        await become(lambda: noted.exists() or not process.runs, BEGINS_S)
+        return await _syncs(client, token)
     finally:
-        process.kill()
-        process.communicate()
+        await process.end()
         noted.unlink(missing_ok=True)
-    return times
 
 
-async def _syncs(client: Client, token: str) -> list[float]:
+async def _syncs(client: Client, token: str) -> float:
     times = []
     for _ in range(SYNCS):
         started = time.perf_counter()
         await client.sync(token)
         times.append(1000 * (time.perf_counter() - started))
-    return times
+    return median(times)

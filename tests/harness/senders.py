@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
+from math import inf
 from typing import Any, AsyncIterator, Callable
 
 import attrs
@@ -19,10 +21,11 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
+from tests.harness.patience import Patience
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import new_name
-from tests.harness.waiting import eventually, pause, together, until
+from tests.harness.waiting import eventually, together, until
 
 
 @attrs.define
@@ -76,36 +79,34 @@ async def outward_from(homeserver: Homeserver, remote: RemoteServer) -> Outward:
     return Outward(homeserver, remote, sender, remote.user("recipient"), make_key(name))
 
 
-GIVE_UP_AFTER = 600
-LOOK_AGAIN_S = 0.1
-
-
 @attrs.define
 class Persistent:
     """One sender's device: notices, plain messages, and now and then one that re-arms.
 
     Attributes:
         told: The numbers of the plain and Olm messages that it was told are sent.
-        sent: How many messages it was told are sent.
-        tries: How many requests that took.
+        patience: What is never at its end, whatever befalls the homeserver.
     """
 
     client: Client
     recipient: Client
     told: list[int] = attrs.Factory(list)
-    sent: int = 0
-    tries: int = 0
+    patience: Patience = attrs.Factory(lambda: Patience(troubled_until=inf))
 
     async def send(self, is_over: Callable[[int], bool]) -> None:
         """Send messages, each until it is answered, until so many are enough."""
         for number in count():
             if is_over(number):
                 return
-            message_type, content = self._message(number)
-            await self._until_sent(message_type, content, f"txn-{number}")
-            self.sent += 1
-            if message_type != WITHHELD:
+            await self.patience.insist(number, partial(self._send, number))
+            if self._message(number)[0] != WITHHELD:
                 self.told.append(number)
+
+    async def _send(self, number: int) -> None:
+        message_type, content = self._message(number)
+        messages = {self.recipient.user_id: {self.recipient.device_id: content}}
+        send = self.client.send_to_device
+        assert await send(message_type, messages, f"txn-{number}") == 200
 
     def _message(self, number: int) -> tuple[str, dict[str, Any]]:
         key = make_key(self.client.user_id)
@@ -115,23 +116,6 @@ class Persistent:
             olm = make_olm_lookalike(key, make_key("recipient"))
             return ENCRYPTED, {**olm, "number": number}
         return PLAIN, {"number": number}
-
-    async def _until_sent(
-        self, message_type: str, content: dict[str, Any], txn_id: str
-    ) -> None:
-        messages = {self.recipient.user_id: {self.recipient.device_id: content}}
-        for _ in range(GIVE_UP_AFTER):
-            self.tries += 1
-            try:
-                status = await self.client.send_to_device(
-                    message_type, messages, txn_id
-                )
-            except Exception:  # noqa: BLE001 refused, reset: it is not there
-                status = 0
-            if status == 200:
-                return
-            await pause(LOOK_AGAIN_S)
-        raise AssertionError(f"never answered: {txn_id}")
 
 
 @asynccontextmanager

@@ -14,18 +14,18 @@ import sys
 import tempfile
 from pathlib import Path
 from random import Random
+from statistics import median, quantiles
 from typing import Iterable
 
+from tests.bench.report import say, show
 from tests.harness.servers.postgres import PostgresServer
 from tests.harness.servers.stage import nothing_to_do
 from tests.harness.waiting import pause, run, together
-from tests.soak.comparing import Comparison
-from tests.soak.ending import finish
+from tests.soak.comparing import compare
 from tests.soak.lane import Lane
 from tests.soak.life import Life
 from tests.soak.people import make_people
-from tests.soak.resources import MAY_GROW, Held
-from tests.soak.soak import Soak, say
+from tests.soak.soak import MAY_GROW, Soak
 
 RULES = {
     "no_olm": True,
@@ -66,41 +66,38 @@ async def outcome(whole: Soak) -> int:
     stock, module = whole.lanes
     await nothing_to_do(module.homeserver)
     await pause(LAST_WORK_S)
-    comparison = Comparison(whole.life, stock, module)
-    comparison.find_untidied()
     left = [lane.rows() for lane in whole.lanes]
-    await together(*(finish(lane, whole.life.people) for lane in whole.lanes))
+    await together(*(lane.finish(whole.life.people) for lane in whole.lanes))
     await whole.read_all()
-    comparison.compare()
-    held = [Held(whole.samples[lane.name], *whole.quiet_s) for lane in whole.lanes]
-    problems = [*comparison.problems, *held[1].problems(held[0])]
-    tell(whole, comparison, left, held)
+    problems, missing = compare(whole.life, stock, module)
+    held = {name: [_ends(lane.held[name]) for lane in whole.lanes] for name in MAY_GROW}
+    for name, ((before, after), (first, last)) in held.items():
+        if last - first > MAY_GROW[name] + max(0, after - before):
+            problems.append(f"{name}: from {first:.0f} to {last:.0f}")
+    took = [quantiles(lane.took(), n=100) for lane in whole.lanes]
+    told: dict[str, Iterable[object]] = {
+        "rows that waited in the end": left,
+        "seconds to an answer, median": (each[49] for each in took),
+        "99 of 100 within": (each[98] for each in took),
+        "made again": (len(lane.patience.cut_off) for lane in whole.lanes),
+    }
+    for name, both in held.items():
+        told[name] = (f"{first:.0f} to {last:.0f}" for first, last in both)
+    for why, count in missing.items():
+        told[f"missing: {why or 'LOST'}"] = 0, count
+    names = "", "stock", "module"
+    rows = [dict(zip(names, (name, *values))) for name, values in told.items()]
+    lived = f"{whole.steps:,} steps, {len(whole.life.sent):,} of them requests"
+    show("Soak", rows, f"{lived}, {whole.faults} faults")
     for problem in problems[:SHOWN]:
         say(f"WRONG: {problem:.1000}")
-    if len(problems) > SHOWN:
-        say(f"WRONG: {len(problems) - SHOWN} more")
     return int(bool(problems))
 
 
-def tell(
-    whole: Soak, comparison: Comparison, left: list[int], held: list[Held]
-) -> None:
-    lanes = whole.lanes
-    rows: dict[str, Iterable[object]] = {
-        "": (lane.name for lane in lanes),
-        "messages given": (lane.given() for lane in lanes),
-        "rows that waited in the end": left,
-        "answer to a request, median": (lane.answered_within(0.5) for lane in lanes),
-        "99 of 100 within": (lane.answered_within(0.99) for lane in lanes),
-        **{name: [each.told(name) for each in held] for name in MAY_GROW},
-        "made again": (len(lane.patience.cut_off) for lane in lanes),
-    }
-    for why, count in sorted(comparison.missing.items()):
-        rows[f"missing: {why or 'LOST'}"] = 0, count
-    for name, (stock, module) in rows.items():
-        print(f"{name:<36}{stock!s:>16}{module!s:>16}")  # noqa: T201 data
-    lived = f"{whole.steps:,} steps, {len(whole.life.sent):,} requests"
-    print(f"{lived}, {whole.met} faults")  # noqa: T201 data
+def _ends(held: list[float]) -> tuple[float, float]:
+    """Return the medians of the first and of the last fifth of the time."""
+    fifth = len(held) // 5 + 1
+    return median(held[:fifth]), median(held[-fifth:])
 
 
 if __name__ == "__main__":

@@ -6,154 +6,99 @@ as `tests/model/redundancy.py` has it: nothing of the module is looked at.
 
 from __future__ import annotations
 
-import itertools
+import functools
 import time
 from collections import Counter, defaultdict
-from typing import Any, Hashable, Iterable
+from math import inf
+from typing import Any, Hashable, Iterator
 
 import attrs
 
-from tests.harness.messages import ENCRYPTED
 from tests.model import redundancy
 from tests.model.client import SECRET_REQUEST, TIMEOUT_MS
 from tests.soak.history import History
 from tests.soak.lane import Lane
 from tests.soak.life import Life
-from tests.soak.people import NEVER_ACKNOWLEDGE, number_of
-from tests.soak.talk import CANCELLATION, DAY_MS, Said
+from tests.soak.people import Place, Reads
+from tests.soak.talk import CANCELLATION, DAY_MS
 
 # Readers see a message once all that was being stored before it is stored, too.
 READABLE_WITHIN_S = 2.0
 # What an answer may take to the other server and back.
 ON_THE_WAY_S = 5.0
 
-Place = tuple[str, str, int]
-Message = dict[str, Any]
+_goes = functools.partial(redundancy.goes, merge_scopes=True, newer_seen=True)
+_pair = functools.partial(redundancy.pair_of, merge_scopes=True)
+_says_the_same = functools.partial(redundancy.says_the_same, merge_scopes=True)
 
 
-@attrs.define(eq=False)
-class Comparison:
-    """Everything that happened on both.
-
-    Attributes:
-        missing: How many messages are missing with the module, by reason.
-        problems: What must not be.
-    """
-
-    life: Life
-    stock: Lane
-    module: Lane
-    missing: Counter[str] = attrs.Factory(Counter)
-    problems: list[str] = attrs.Factory(list)
-    _forgetful: set[Place] = attrs.field(init=False)
-    _olm: dict[tuple[str, str], list[tuple[int, Said]]] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._forgetful = {
-            each.place for each in self.life.devices if each.reads in NEVER_ACKNOWLEDGE
-        }
-        self._olm = defaultdict(list)
-        for number, said in self.life.sent.items():
-            if said.message_type == ENCRYPTED:
-                for user in said.messages:
-                    between = said.sender.user.user_id, user.user_id
-                    self._olm[between].append((number, said))
-
-    def compare(self) -> None:
-        lanes = self.stock, self.module
-        for lane in lanes:
-            failed = lane.patience.failed
-            self.problems += [f"{lane.name}: {each}" for each in failed]
-        for place in sorted({*self.stock.histories, *self.module.histories}):
-            stock, module = (lane.histories.get(place, History(0)) for lane in lanes)
-            _Device(self, place, stock, module).compare()
-
-    def find_untidied(self) -> None:
-        """Look for what waits with the module beside what makes it redundant.
-
-        What came before the last fault it may have forgotten.
-        """
-        asked, settled = self.module.asked, self.module.patience.troubled_until
-        for device in self.life.devices:
-            waiting = self.module.waiting(device)
-            left = [each for each in waiting if asked[number_of(each)][0] > settled]
-            for older, newer in itertools.combinations(left, 2):
-                if _goes(older, newer):
-                    self.problems.append(f"{device.place}: {older} beside {newer}")
-
-    def may_collapse(self, place: Place, message: Message, older: int) -> bool:
-        """Say whether nothing happened since an older notice that says the same.
-
-        No Olm message, and no start of the module; and the reader acknowledges.
-        """
-        newer, asked = number_of(message), self.module.asked
-        died = any(
-            asked[older][1] < died and back < asked[newer][0]
-            for died, back in self.module.deaths
+def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[str]]:
+    """Return what must not be, and how many messages are missing, by reason."""
+    problems = [
+        f"{lane.name}: {each}"
+        for lane in (stock, module)
+        for each in lane.patience.failed
+    ]
+    missing: Counter[str] = Counter()
+    forgetful = {
+        each.place
+        for each in life.devices
+        if each.reads in {Reads.DEHYDRATED, Reads.SERVICE}
+    }
+    for place in sorted({*stock.histories, *module.histories}):
+        before, after = (
+            lane.histories.get(place, History()) for lane in (stock, module)
         )
-        return not (
-            died or place in self._forgetful or self._olm_between(place, message, older)
-        )
-
-    def _olm_between(self, place: Place, message: Message, older: int) -> bool:
-        (recipient, device_id, _), newer = place, number_of(message)
-        sender, key = message["sender"], message["content"]["sender_key"]
-        answers, others = self._olm[recipient, sender], self._olm[sender, recipient]
-        return any(older < number < newer for number, _ in answers) or any(
-            older < number < newer
-            and by_device.get(device_id, {}).get("sender_key") == key
-            for number, said in others
-            for by_device in said.messages.values()
-        )
+        device = _Device(before, after, life, module, place, place not in forgetful)
+        problems += (f"{place}: {each}" for each in device.problems())
+        missing.update(device.missing().values())
+    return problems, missing
 
 
 @attrs.define(eq=False)
 class _Device:
     """What one device was given on both."""
 
-    everything: Comparison
+    on_stock: History
+    on_module: History
+    life: Life
+    module: Lane
     place: Place
-    stock: History
-    module: History
-    _pairs: dict[Hashable, list[int]] = attrs.field(init=False)
+    acknowledges: bool
     _whys: dict[int, str] = attrs.Factory(dict)
+    _pairs: dict[Hashable, list[int]] = attrs.Factory(lambda: defaultdict(list))
 
     def __attrs_post_init__(self) -> None:
-        self._pairs = defaultdict(list)
-        for number, message in self.stock.given.items():
+        for number, message in self.on_stock.given.items():
             self._pairs[_pair(message)].append(number)
 
-    def compare(self) -> None:
-        stock, module = self.stock.given, self.module.given
-        everything = self.everything
-        for lane, history in (
-            (everything.stock, self.stock),
-            (everything.module, self.module),
-        ):
-            self._report(f"twice on {lane.name}", history.twice - lane.patience.cut_off)
-            self._report(f"out of order on {lane.name}", history.unordered)
-        self._report("only with the module", module.keys() - stock.keys())
-        both = module.keys() & stock.keys()
-        self._report("changed", (n for n in both if module[n] != stock[n]))
-        missing = sorted(stock.keys() - module.keys())
-        everything.missing.update(self._why_missing(each) for each in missing)
-        self._report("lost", (n for n in missing if not self._why_missing(n)))
+    def missing(self) -> dict[int, str]:
+        """Return why each message is redundant that is missing, empty if it is not."""
+        numbers = self.on_stock.given.keys() - self.on_module.given.keys()
+        return {each: self._why(each) for each in sorted(numbers)}
+
+    def problems(self) -> Iterator[str]:
+        stock, module = self.on_stock.given, self.on_module.given
+        wrong = {
+            "twice": self.on_module.twice - self.module.patience.cut_off,
+            "out of order": self.on_module.unordered,
+            "only with the module": module.keys() - stock.keys(),
+            "changed": [n for n in module if module[n] != stock.get(n, module[n])],
+            "lost": [number for number, why in self.missing().items() if not why],
+        }
+        for what, numbers in wrong.items():
+            for number in numbers:
+                yield f"{what}: {self._message(number)}"
         now_ts = int(time.time() * 1000)
-        known = self.stock.known(now_ts, self._is_stale)
-        for before, after in zip(known, self.module.known(now_ts, self._is_stale)):
+        known = self.on_stock.known(now_ts, self._is_stale)
+        for before, after in zip(known, self.on_module.known(now_ts, self._is_stale)):
             if before != after:
-                self._add(f"the client knows otherwise: {before} and {after}")
+                yield f"the client knows otherwise: {before} and {after}"
 
-    def _report(self, what: str, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            message = self.stock.given.get(number) or self.module.given.get(number)
-            self._add(f"{what}: {message}")
+    def _message(self, number: int) -> dict[str, Any]:
+        return self.on_stock.given.get(number) or self.on_module.given[number]
 
-    def _add(self, problem: str) -> None:
-        self.everything.problems.append(f"{self.place}: {problem}")
-
-    def _why_missing(self, number: int) -> str:
-        """Return why a message is redundant, empty if it is not."""
+    def _why(self, number: int) -> str:
         if number not in self._whys:
             ways = {
                 "superseded": self._is_superseded,
@@ -167,42 +112,70 @@ class _Device:
 
     def _is_superseded(self, number: int) -> bool:
         """Say whether a newer message stood for it when it was to be read."""
-        older = self.stock.given[number]
-        bound = self.module.read_after(number, self._readable_s(number))
+        older, read_s = self._message(number), self._read_s(number)
         return any(
-            number < newer < bound
-            and _goes(older, self.stock.given[newer])
-            and (newer in self.module.given or self._why_missing(newer))
+            newer > number
+            and self.module.asked[newer][0] < read_s
+            and _goes(older, self._message(newer))
+            and (newer in self.on_module.given or self._why(newer))
             for newer in self._pairs[_pair(older)]
         )
 
     def _is_collapsed(self, number: int) -> bool:
-        """Say whether an older notice said the same, and nobody had read it."""
-        new = self.stock.given[number]
-        return redundancy.is_notice(new["type"], new["content"]) and any(
-            older < number
-            and older in self.module.given
-            and redundancy.says_the_same(
-                self.stock.given[older], new, merge_scopes=True
+        """Say whether an older notice said the same, and nobody had read it.
+
+        And no Olm message passed, and the module was not started.
+        """
+        new = self._message(number)
+        return (
+            redundancy.is_notice(new["type"], new["content"])
+            and self.acknowledges
+            and any(
+                older < number
+                and older in self.on_module.given
+                and _says_the_same(self._message(older), new)
+                and not self._was_read(older, number)
+                and not self._was_started(older, number)
+                and not self._olm_passed(older, number)
+                for older in self._pairs[_pair(new)]
             )
-            and not self._was_read(older, number)
-            and self.everything.may_collapse(self.place, new, older)
-            for older in self._pairs[_pair(new)]
         )
 
-    def _readable_s(self, number: int) -> float:
-        return self.everything.module.asked[number][1] + READABLE_WITHIN_S
+    def _read_s(self, number: int) -> float:
+        """Return when it was read first; abroad, until when it was taken for sure."""
+        if number in self.on_module.came:
+            return self.on_module.came[number] + ON_THE_WAY_S
+        readable_s = self.module.asked[number][1] + READABLE_WITHIN_S
+        reads = (began for began in self.on_module.reads if began > readable_s)
+        return min(reads, default=inf)
 
     def _was_read(self, older: int, newer: int) -> bool:
-        """Say whether a read began between two messages; abroad, if one was taken."""
-        came = self.module.came.get(older)
-        if came is not None:
-            return came + ON_THE_WAY_S < self.everything.module.asked[newer][0]
-        return self.module.reads_between(older, newer, self._readable_s(older))
+        return self._read_s(older) < self.module.asked[newer][0]
+
+    def _was_started(self, older: int, newer: int) -> bool:
+        asked = self.module.asked
+        return any(
+            asked[older][1] < died and back < asked[newer][0]
+            for died, back in self.module.deaths
+        )
+
+    def _olm_passed(self, older: int, newer: int) -> bool:
+        """Say whether an Olm message did, either way."""
+        (recipient, device_id, _), message = self.place, self._message(newer)
+        sender, key = message["sender"], message["content"]["sender_key"]
+        answers, others = (
+            [number for number in self.life.olm[between] if older < number < newer]
+            for between in ((recipient, sender), (sender, recipient))
+        )
+        return bool(answers) or any(
+            by_device.get(device_id, {}).get("sender_key") == key
+            for number in others
+            for by_device in self.life.sent[number].messages.values()
+        )
 
     def _is_stale(self, number: int) -> bool:
         """Say whether nobody heeds a request any more."""
-        message = self.stock.given.get(number) or self.module.given[number]
+        message = self._message(number)
         content, asker = message["content"], ""
         if message["type"] == redundancy.VERIFICATION_REQUEST:
             if content["timestamp"] + DAY_MS + TIMEOUT_MS < time.time() * 1000:
@@ -210,26 +183,18 @@ class _Device:
             asker = content["from_device"]
         elif message["type"] in redundancy.REQUESTS and content["action"] == "request":
             asker = content["requesting_device_id"]
-        gone = self.everything.life.gone.get((message["sender"], asker), ())
+        gone = self.life.gone[message["sender"], asker]
         return any(number < each for each in gone)
 
     def _has_vanished(self, number: int) -> bool:
         """Say whether it takes back what nobody was handed."""
-        message = self.stock.given[number]
+        message = self._message(number)
         return (
             message["type"] == SECRET_REQUEST
             and message["content"]["action"] == CANCELLATION
             and not any(
-                older in self.module.given or self._was_read(older, number)
+                older in self.on_module.given or self._was_read(older, number)
                 for older in self._pairs[_pair(message)]
                 if older < number
             )
         )
-
-
-def _goes(older: Message, newer: Message) -> bool:
-    return redundancy.goes(older, newer, merge_scopes=True, newer_seen=True)
-
-
-def _pair(message: Message) -> Hashable:
-    return redundancy.pair_of(message, merge_scopes=True)

@@ -4,43 +4,37 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import time
 from typing import Any, Callable
 
 import attrs
 
 from tests.harness.client import Messages
-from tests.harness.messages import OLDER_WITHHELD
+from tests.harness.messages import OLDER_WITHHELD, make_message
+from tests.harness.servers.remote import RemoteServer
+from tests.harness.servers.settings import LOOPBACK
 from tests.model.client import WITHHELD, Client
-from tests.soak.people import number_of
+from tests.soak.people import OTHER_SERVER, Place, number_of
 
-# The number of what happens when the life is over.
-END = 10**12
+# Of the other server, on either lane.
+_ADDRESS = re.compile(rf"{LOOPBACK}:\d+")
 
 
 @attrs.define(eq=False)
 class History:
-    """What a device was given, from its login on.
+    """What a device was given, from its login on, by the numbers of the messages."""
 
-    Attributes:
-        born: The number of the step in which it logged in.
-        given: The messages, by the number of the step in which they were sent.
-        begun: The steps in which it began to read, and when.
-        done: The steps in which it was given all that there was.
-        twice: Messages that it was given twice without a reason.
-        unordered: Messages that came after newer ones.
-        came: When messages came, where that is known.
-    """
-
-    born: int
+    born: int = 0  # the number of the step in which it logged in
     given: dict[int, dict[str, Any]] = attrs.Factory(dict)
-    begun: dict[int, float] = attrs.Factory(dict)
-    done: list[int] = attrs.Factory(list)
-    twice: set[int] = attrs.Factory(set)
-    unordered: set[int] = attrs.Factory(set)
-    came: dict[int, float] = attrs.Factory(dict)
+    # When it began to read, and was given all there was.
+    reads: list[float] = attrs.Factory(list)
+    twice: set[int] = attrs.Factory(set)  # without a reason
+    unordered: set[int] = attrs.Factory(set)  # they came after newer ones
+    came: dict[int, float] = attrs.Factory(dict)  # when, where that is known
 
-    def read(self, step: int, messages: Messages, *, again: bool) -> None:
-        """Note that it was given all there was, some of it perhaps again."""
+    def take(self, messages: Messages, *, again: bool) -> None:
+        """Note what it was given, some of it perhaps again."""
         newest = max(self.given, default=0)
         for message in messages:
             number = number_of(message)
@@ -52,34 +46,20 @@ class History:
                     self.unordered.add(number)
                 newest = max(newest, number)
                 # Its keys may be in another order each time.
-                self.given[number] = _message(json.dumps(message, sort_keys=True))
+                text = json.dumps(message, sort_keys=True)
+                self.given[number] = _message(_ADDRESS.sub(OTHER_SERVER, text))
             elif not again:
                 self.twice.add(number)
-        self.done.append(step)
-
-    def read_after(self, number: int, readable_s: float) -> int:
-        """Return the first step after another in which it read all there was."""
-        return next(
-            (
-                step
-                for step in self.done
-                # What waited for a device that went was looked at in the database.
-                if step > number and self.begun.get(step, float("inf")) > readable_s
-            ),
-            END,
-        )
-
-    def reads_between(self, older: int, newer: int, readable_s: float) -> bool:
-        """Say whether it began to read between two steps."""
-        return any(
-            older < step < newer and at > readable_s for step, at in self.begun.items()
-        )
 
     def known(self, now_ts: int, ignored: Callable[[int], bool]) -> tuple[Any, ...]:
         """Return what its client knows, but for messages that nobody heeds."""
         client = Knowing()
         client.give(
-            message for number, message in self.given.items() if not ignored(number)
+            {**message, "type": WITHHELD}
+            if message["type"] == OLDER_WITHHELD
+            else message
+            for number, message in self.given.items()
+            if not ignored(number)
         )
         client.forget(now_ts, ())
         return client.knows
@@ -93,24 +73,42 @@ def _message(text: str) -> dict[str, Any]:
 
 
 class Knowing(Client):
-    """A client that knows the older type, and that devices change their keys.
+    """A client that knows that devices change their keys.
 
     Of a device that names itself it knows the newest key that has no Olm session.
     """
 
     def _read_withheld(self, sender: str, content: dict[str, Any]) -> None:
-        device_id = content.get("from_device")
-        if content["code"] != "m.no_olm" or device_id is None:
+        if content["code"] == "m.no_olm" and "from_device" in content:
+            self.codes[sender, content["from_device"]] = content["sender_key"]
+        else:
             super()._read_withheld(sender, content)
-            return
-        device = (sender, "device", device_id)
-        self.without_olm = {
-            known
-            for known in self.without_olm
-            if known[:3] != device  # type: ignore[index]
-        }
-        self.without_olm.add((*device, content["sender_key"]))
 
-    def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
-        is_older = message_type == OLDER_WITHHELD
-        super()._read(sender, WITHHELD if is_older else message_type, content)
+
+class Other(RemoteServer):
+    """The other server, which gives its devices what comes for them, each EDU once."""
+
+    def __init__(self, histories: dict[Place, History]) -> None:
+        super().__init__()
+        self._histories = histories
+        self._seen: set[str] = set()
+
+    def take(self, request: Any) -> Any:
+        known = len(self.received)
+        answer = super().take(request)
+        for edu in self.received[known:]:
+            content = edu["content"]
+            is_ours = edu["edu_type"] == "m.direct_to_device"
+            if is_ours and content["message_id"] not in self._seen:
+                self._seen.add(content["message_id"])
+                self._give(content)
+        return answer
+
+    def _give(self, content: dict[str, Any]) -> None:
+        for user_id, by_device in content["messages"].items():
+            name = user_id.replace(self.server_name, OTHER_SERVER)
+            for device_id, said in by_device.items():
+                history = self._histories.setdefault((name, device_id, 0), History())
+                message = make_message(content["sender"], said, content["type"])
+                history.take([message], again=False)
+                history.came.setdefault(number_of(message), time.monotonic())

@@ -4,66 +4,48 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import defaultdict
+from math import inf
 from pathlib import Path
-from typing import Any, Awaitable, Callable
+from typing import Any, Awaitable, Callable, Coroutine
 
 import attrs
 from twisted.internet.defer import DeferredLock
 
-from tests.harness.client import (
-    DEHYDRATED,
-    Client,
-    MatrixError,
-    Messages,
-    SlidingSync,
-    dehydrated,
-)
+from tests.harness.client import DEHYDRATED, Client, Messages, SlidingSync, dehydrated
+from tests.harness.patience import Patience
 from tests.harness.servers.homeserver import Homeserver, mailbox_of
 from tests.harness.servers.listening import Bridge
-from tests.harness.servers.remote import RemoteServer
-from tests.harness.waiting import become, together
-from tests.soak.history import History
-from tests.soak.patience import Patience
-from tests.soak.people import OTHER_SERVER, Device, Reads, User
-from tests.soak.reading import PAGE, FromStart, Reader, Sliding, Syncing
+from tests.harness.waiting import become, together, until
+from tests.soak.history import History, Other
+from tests.soak.people import OTHER_SERVER, Device, Place, Reads, User, number_of
 from tests.soak.talk import Said
 
+PAGE = 100
 STORED_WITHIN_S = 5.0
 
-
-class Other(RemoteServer):
-    """The other server; it knows when each EDU came."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.came: list[float] = []
-
-    def take(self, request: Any) -> Any:
-        answer = super().take(request)
-        self.came += [time.monotonic()] * (len(self.received) - len(self.came))
-        return answer
+# Acknowledges what was kept, and returns what is left, or a page of it.
+Ask = Callable[[bool], Coroutine[Any, Any, Messages]]
 
 
 @attrs.define(eq=False)
 class Lane:
-    """A homeserver, with the module or without, and all that is beside it.
-
-    Attributes:
-        histories: What each device was given.
-        asked: When each request with messages was made, and when answered.
-        deaths: When the homeserver went, and when it was back.
-    """
+    """A homeserver, with the module or without, and all that is beside it."""
 
     name: str
     homeserver: Homeserver
     other: Other
     bridge: Bridge
-    histories: dict[tuple[str, str, int], History] = attrs.Factory(dict)
+    histories: dict[Place, History] = attrs.Factory(dict)
     patience: Patience = attrs.Factory(Patience)
+    # When each request with messages was made, and when answered.
     asked: dict[int, tuple[float, float]] = attrs.Factory(dict)
+    # When the homeserver went, and when it was back.
     deaths: list[tuple[float, float]] = attrs.Factory(list)
+    # What it held in the quiet time, by its name.
+    held: defaultdict[str, list[float]] = attrs.Factory(lambda: defaultdict(list))
     _clients: dict[Device, Client] = attrs.Factory(dict)
-    _readers: dict[Device, Reader] = attrs.Factory(dict)
+    _asks: dict[Device, Ask] = attrs.Factory(dict)
     _edus: DeferredLock = attrs.Factory(DeferredLock)
 
     @classmethod
@@ -71,14 +53,15 @@ class Lane:
         """Start what is beside a homeserver, which is not started yet."""
         files = directory / name
         files.mkdir()
-        other, bridge = Other(), Bridge(files)
+        histories: dict[Place, History] = {}
+        other, bridge = Other(histories), Bridge(files)
         await together(other.start(), bridge.start())
         config = bridge.configuration()
         config["experimental_features"].update(
             msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True
         )
         homeserver = Homeserver(files, module=module, database=database, config=config)
-        return cls(name, homeserver, other, bridge)
+        return cls(name, homeserver, other, bridge, histories)
 
     async def stop(self) -> None:
         await self.homeserver.stop()
@@ -94,33 +77,48 @@ class Lane:
 
     async def settle(self, people: list[User]) -> None:
         for user in people:
+            first, *_ = user.devices
             if user.is_here:
-                first, *_ = user.devices
                 await self.homeserver.register(user.name, device_id=first.device_id)
                 for device in user.devices:
                     await self.log_in(0, device)
             elif not user.is_abroad:
-                (device,) = user.devices
-                await self.bridge.register(
-                    self.homeserver, username=user.name, device_id=device.device_id
-                )
+                await self.bridge.register(self.homeserver, user.name, first.device_id)
+
+    async def finish(self, people: list[User]) -> None:
+        """Let all that waits for the other server and for services arrive."""
+        self.other.refuses = False
+
+        async def waiting() -> int:
+            # Synapse takes notice of who is back once it hears of them.
+            herald = self.other.user("herald")
+            await self.other.send_edu(self.homeserver, herald, "m.dummy", {})
+            return self.rows("device_federation_outbox")
+
+        await until(waiting, lambda left: left == 0)
+        for user in people:
+            device = user.devices[0]
+            if device.reads is Reads.SERVICE:
+                client = Client("", user.user_id, device.device_id, "")
+                # A Synapse that is killed may lose what it has read for the service.
+                given = [*self.bridge.received(client), *self._waiting(device)]
+                history = self.histories[device.place] = History()
+                history.take(sorted(given, key=number_of), again=True)
+
+    # What the steps of the life do. Each is done again if it failed.
 
     async def send(self, number: int, said: Said) -> None:
         messages = {
             self._named(user.user_id): by_device
             for user, by_device in said.messages.items()
         }
-        send = self._send_abroad if said.sender.user.is_abroad else self._send_here
-        began = time.monotonic()
-        await self.patience.insist(number, lambda: send(number, said, messages))
+        began, _ = self.asked.setdefault(number, (time.monotonic(), inf))
+        if said.sender.user.is_abroad:
+            await self._send_abroad(number, said, messages)
+        else:
+            send, txn_id = self._clients[said.sender].send_to_device, f"txn{number}"
+            assert await send(said.message_type, messages, txn_id) == 200
         self.asked[number] = began, time.monotonic()
-
-    async def _send_here(self, number: int, said: Said, messages: Any) -> None:
-        status = await self._clients[said.sender].send_to_device(
-            said.message_type, messages, f"transaction{number}"
-        )
-        if status != 200:
-            raise MatrixError(f"sendToDevice: {status}")
 
     async def _send_abroad(self, number: int, said: Said, messages: Any) -> None:
         sender, message_id = self._named(said.sender.user.user_id), f"message{number}"
@@ -129,125 +127,118 @@ class Lane:
             status, _ = await self.other.send_edu(
                 self.homeserver, sender, said.message_type, messages, message_id
             )
-        if status != 200:
-            raise MatrixError(f"EDU: {status}")
+        assert status == 200
         sql = "SELECT 1 FROM device_federation_inbox WHERE message_id = ?"
         query = functools.partial(self.homeserver.query, sql, (message_id,))
-        if not await become(lambda: query() != [], STORED_WITHIN_S):
-            raise MatrixError("EDU: it is not stored")
+        assert await become(lambda: query() != [], STORED_WITHIN_S), "it is not stored"
 
     async def read(
-        self, number: int, device: Device, loses: bool, acknowledges: bool
+        self, device: Device, by: Device, loses: bool, acknowledges: bool
     ) -> None:
         """Read all there is; before, an answer may get lost on its way."""
-        reader, history = self._readers[device], self.histories[device.place]
-        from_start = isinstance(reader, FromStart)
-        history.begun[number] = time.monotonic()
+        history, began = self.histories[device.place], time.monotonic()
+        from_start = device.reads is Reads.DEHYDRATED
+        ask = self._from_start(device, by) if from_start else self._asks[device]
         if loses:
-            await self.patience.insist(number, lambda: reader.ask(keep=False))
-        got: Messages = []
-        while page := await self.patience.insist(number, lambda: reader.ask(keep=True)):
-            got += page
+            await ask(False)
+        while page := await ask(True):
+            history.take(page, again=from_start)
             if from_start or (len(page) < PAGE and not acknowledges):
                 break
-        history.read(number, self.as_in_life(got), again=from_start)
+        history.reads.append(began)
 
     async def log_in(self, number: int, device: Device) -> None:
-        async def log_in() -> Client:
-            client = await Client.login(
-                self.homeserver.base_url, device.user.user_id, device.device_id
-            )
-            await self._upload(client, device)
-            return client
-
-        self._clients[device] = client = await self.patience.insist(number, log_in)
-        self._readers[device] = (
-            Sliding(SlidingSync(client, PAGE))
-            if device.reads is Reads.SLIDING
-            else Syncing(client, number)
-        )
+        base_url, user_id = self.homeserver.base_url, device.user.user_id
+        client = await Client.login(base_url, user_id, device.device_id)
+        self._clients[device] = client
+        await self.upload(device)
+        read = _slides if device.reads is Reads.SLIDING else _syncs
+        self._asks[device] = read(client, number)
         self.histories[device.place] = History(device.born)
 
-    async def log_out(self, number: int, device: Device) -> None:
-        client = self._clients.pop(device)
-        await self._close(number, device)
+    async def log_out(self, device: Device) -> None:
+        self._close(device)
+        path = "/_matrix/client/v3/logout"
+        status, _ = await self._clients[device].request("POST", path, {})
+        # It is gone already where an answer was lost.
+        assert status in {200, 401}
 
-        async def log_out() -> None:
-            status, _ = await client.request("POST", "/_matrix/client/v3/logout", {})
-            # It is gone already where an answer was lost.
-            if status not in {200, 401}:
-                raise MatrixError(f"logout: {status}")
-
-        await self.patience.insist(number, log_out)
-
-    async def lose_store(self, number: int, device: Device) -> None:
+    async def upload(self, device: Device) -> None:
+        """Upload device keys; nobody claims one-time keys."""
+        keys = {"device_keys": device.olm.keys()["device_keys"]}
         client = self._clients[device]
-        await self.patience.insist(number, lambda: self._upload(client, device))
+        await client.succeed("POST", "/_matrix/client/v3/keys/upload", keys)
 
     async def dehydrate(
-        self, number: int, device: Device, earlier: Device | None
+        self, device: Device, by: Device, earlier: Device | None
     ) -> None:
         """Leave a dehydrated device, in the place of an earlier one."""
         if earlier is not None:
-            await self._close(number, earlier)
-        client = self._clients[device.user.devices[0]]
-        submission = dehydrated(device.olm, device.device_id)
-
-        async def dehydrate() -> None:
-            # One that takes its own place would delete itself.
-            _, body = await client.request("GET", DEHYDRATED)
-            if body.get("device_id") != device.device_id:
-                await client.succeed("PUT", DEHYDRATED, submission)
-
-        await self.patience.insist(number, dehydrate)
+            self._close(earlier)
+        client = self._clients[by]
+        # One that takes its own place would delete itself.
+        _, body = await client.request("GET", DEHYDRATED)
+        if body.get("device_id") != device.device_id:
+            submission = dehydrated(device.olm, device.device_id)
+            await client.succeed("PUT", DEHYDRATED, submission)
         self.histories[device.place] = History(device.born)
-        self._readers[device] = FromStart(
-            lambda: self._clients[device.user.devices[0]], device.device_id
-        )
 
     async def go_away(self, is_away: bool) -> None:
         self.other.refuses = is_away
 
-    def waiting(self, device: Device) -> Messages:
-        user_id = device.user.user_id
-        return self.as_in_life(mailbox_of(self.homeserver, user_id, device.device_id))
-
-    async def _close(self, number: int, device: Device) -> None:
+    def _close(self, device: Device) -> None:
         """Note what waited for a device when it went."""
+        self.histories[device.place].take(self._waiting(device), again=True)
 
-        async def look() -> Messages:
-            return self.waiting(device)
+    def _from_start(self, device: Device, by: Device) -> Ask:
+        """Read a dehydrated device, as another of the user's."""
+        client, path = self._clients[by], f"{DEHYDRATED}/{device.device_id}/events"
 
-        waiting = await self.patience.insist(number, look)
-        self.histories[device.place].read(number, waiting, again=True)
+        async def ask(_: bool) -> Messages:
+            body = await client.succeed("GET", path)
+            messages: Messages = body["events"]
+            while body["events"] and "next_batch" in body:
+                since = {"from": body["next_batch"]}
+                body = await client.succeed("GET", path, None, since)
+                messages += body["events"]
+            return messages
 
-    async def _upload(self, client: Client, device: Device) -> None:
-        """Upload device keys; nobody claims one-time keys."""
-        keys = {"device_keys": device.olm.keys()["device_keys"]}
-        await client.succeed("POST", "/_matrix/client/v3/keys/upload", keys)
+        return ask
+
+    def _waiting(self, device: Device) -> Messages:
+        return mailbox_of(self.homeserver, device.user.user_id, device.device_id)
 
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)
 
-    def as_in_life(self, messages: Messages) -> Messages:
-        other = self.other.server_name
-        return [
-            {**each, "sender": each["sender"].replace(other, OTHER_SERVER)}
-            for each in messages
-        ]
+    # What it was like.
 
     def rows(self, table: str = "device_inbox") -> int:
         sql = f"SELECT COUNT(*) FROM {table}"  # noqa: S608 it is one of ours
         return int(self.homeserver.query(sql)[0][0])
 
-    def given(self) -> int:
-        return sum(len(each.given) for each in self.histories.values())
+    def took(self) -> list[float]:
+        """Return how long the requests took that were answered at once."""
+        cut_off = self.patience.cut_off
+        asked = (times for number, times in self.asked.items() if number not in cut_off)
+        return [end - began for began, end in asked]
 
-    def answered_within(self, share: float) -> str:
-        """Return within which time a share of requests was answered at once."""
-        took = sorted(
-            end - began
-            for number, (began, end) in self.asked.items()
-            if number not in self.patience.cut_off
-        )
-        return f"{took[int(len(took) * share)]:.3f} s"
+
+def _syncs(client: Client, number: int) -> Ask:
+    since: str | None = None
+
+    async def ask(keep: bool) -> Messages:
+        nonlocal since
+        # A first sync could be answered from a cache, if it was made before.
+        answer = await client.sync(since, 0 if since else number)
+        if keep:
+            since = answer["next_batch"]
+        messages: Messages = answer.get("to_device", {}).get("events", [])
+        return messages
+
+    return ask
+
+
+def _slides(client: Client, _: int) -> Ask:
+    connection = SlidingSync(client, PAGE)
+    return lambda keep: connection.take() if keep else connection.look()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Callable, Coroutine, Iterator
+from collections import defaultdict
+from typing import Any, Callable, Coroutine, Iterator, NamedTuple
 
-import attrs
-
+from tests.harness.messages import ENCRYPTED
 from tests.model.client import TRACING
 from tests.soak.lane import Lane
 from tests.soak.people import Device, Reads, Sends, User
@@ -18,31 +18,28 @@ MOST_DEVICES = 5
 # its messages in the background.
 UNUSED_FOR = 200
 
-Act = Callable[[Lane], Coroutine[Any, Any, None]]
 
-
-@attrs.frozen(eq=False)
-class Step:
+class Step(NamedTuple):
     """What somebody does; its users do and are sent nothing else meanwhile."""
 
+    number: int
     users: tuple[User, ...]
-    act: Act
+    act: Callable[[Lane], Coroutine[Any, Any, None]]
 
 
 class Life:
-    """Decides what happens next.
-
-    Attributes:
-        devices: All that there ever were.
-        sent: All requests with messages so far, by the number of the step.
-        gone: When each device logged out, by user ID and device ID.
-    """
+    """Decides what happens next."""
 
     def __init__(self, seed: int, people: list[User]) -> None:
         self.people = people
+        # All that there ever were.
         self.devices = [device for user in people for device in user.devices]
+        # All requests with messages so far, by the number of the step.
         self.sent: dict[int, Said] = {}
-        self.gone: dict[tuple[str, str], list[int]] = {}
+        # Which of these are Olm messages, by user IDs from whom and to whom.
+        self.olm: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        # When each device logged out, by user ID and device ID.
+        self.gone: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         self._here = [user for user in people if user.is_here]
         self._chance = random.Random(seed)  # noqa: S311 variety, not secrecy
         self._number = 0
@@ -50,7 +47,7 @@ class Life:
         self._talks: list[Talk] = []
 
     def steps(self) -> Iterator[Step]:
-        kinds: dict[Callable[[], Step | None], float] = {
+        kinds: dict[Callable[[int, User], Step | None], float] = {
             self._talk: 70,
             self._read: 25,
             self._log_in: 0.7,
@@ -62,16 +59,23 @@ class Life:
         while True:
             (kind,) = self._chance.choices(list(kinds), list(kinds.values()))
             self._number += 1
-            if (step := kind()) is not None:
+            step = kind(self._number, self._chance.choice(self._here))
+            if step is not None:
                 yield step
+
+    def note(self, number: int, said: Said) -> None:
+        self.sent[number] = said
+        if said.message_type == ENCRYPTED:
+            for user in said.messages:
+                self.olm[said.sender.user.user_id, user.user_id].append(number)
 
     def last_reads(self) -> Iterator[Step]:
         """Let every device read what is left for it."""
         for device in [device for user in self._here for device in user.reading()]:
             self._number += 1
-            yield self._reading(device, loses=False, acknowledges=True)
+            yield _reading(self._number, device, loses=False, acknowledges=True)
 
-    def _talk(self) -> Step | None:
+    def _talk(self, number: int, _: User) -> Step | None:
         if len(self._talks) < TALKS:
             self._talks.append(self._new_talk())
         talk = self._chance.choice(self._talks)
@@ -79,15 +83,14 @@ class Life:
         if is_gone or self._chance.random() < TALK_ENDS:
             self._talks.remove(talk)
             return None
-        number, said = self._number, talk.say(self._number)
-        if said is None:
+        if (said := talk.say(number)) is None:
             return None
         for by_device in said.messages.values():
             for device_id, content in by_device.items():
                 by_device[device_id] = {**content, TRACING: str(number)}
-        self.sent[number] = said
+        self.note(number, said)
         users = said.sender.user, *said.messages
-        return Step(users, lambda lane: lane.send(number, said))
+        return Step(number, users, lambda lane: lane.send(number, said))
 
     def _new_talk(self) -> Talk:
         to = self._chance.choice(self.people)
@@ -100,23 +103,16 @@ class Life:
         others = [each for each in self._chance.sample(self._here, 2) if each is not to]
         return Talk(sender, to, others, self._chance)
 
-    def _read(self) -> Step | None:
+    def _read(self, number: int, somebody: User) -> Step | None:
         talked_to = [talk.to for talk in self._talks if talk.to.is_here]
-        user = self._chance.choice(talked_to or self._here)
+        user = self._chance.choice(talked_to or [somebody])
         device = self._chance.choice(user.reading())
         if self._chance.random() * device.rarely > 1:
             return None
         loses, acknowledges = self._chance.random() < 0.2, self._chance.random() < 0.5
-        return self._reading(device, loses=loses, acknowledges=acknowledges)
+        return _reading(number, device, loses=loses, acknowledges=acknowledges)
 
-    def _reading(self, device: Device, *, loses: bool, acknowledges: bool) -> Step:
-        number = self._number
-        return Step(
-            (device.user,), lambda lane: lane.read(number, device, loses, acknowledges)
-        )
-
-    def _log_in(self) -> Step | None:
-        user, number = self._chance.choice(self._here), self._number
+    def _log_in(self, number: int, user: User) -> Step | None:
         if len(user.devices) >= MOST_DEVICES:
             return None
         device_id = f"NEW{number}"
@@ -128,37 +124,39 @@ class Life:
         device = Device(user, device_id, sends, reads, number, rarely)
         user.devices.append(device)
         self.devices.append(device)
-        return Step((user,), lambda lane: lane.log_in(number, device))
+        return Step(number, (user,), lambda lane: lane.log_in(number, device))
 
-    def _log_out(self) -> Step | None:
-        user, number = self._chance.choice(self._here), self._number
+    def _log_out(self, number: int, user: User) -> Step | None:
         if len(user.devices) < 2:
             return None
         device = user.devices.pop(self._chance.randrange(len(user.devices)))
         user.left.append((device.device_id, number))
-        self._note_gone(device)
-        return Step((user,), lambda lane: lane.log_out(number, device))
+        self.gone[user.user_id, device.device_id].append(number)
+        return Step(number, (user,), lambda lane: lane.log_out(device))
 
-    def _lose_store(self) -> Step:
-        user, number = self._chance.choice(self._here), self._number
+    def _lose_store(self, number: int, user: User) -> Step:
         device = self._chance.choice(user.devices)
         device.lose_store()
-        return Step((user,), lambda lane: lane.lose_store(number, device))
+        return Step(number, (user,), lambda lane: lane.upload(device))
 
-    def _dehydrate(self) -> Step:
-        user, number = self._chance.choice(self._here), self._number
+    def _dehydrate(self, number: int, user: User) -> Step:
         if (earlier := user.dehydrated) is not None:
-            self._note_gone(earlier)
-        device_id = f"DEHYDRATED{number}"
+            self.gone[user.user_id, earlier.device_id].append(number)
+        device_id, by = f"DEHYDRATED{number}", user.devices[0]
         device = Device(user, device_id, Sends.RUST, Reads.DEHYDRATED, number, 4)
         user.dehydrated = device
         self.devices.append(device)
-        return Step((user,), lambda lane: lane.dehydrate(number, device, earlier))
+        return Step(number, (user,), lambda lane: lane.dehydrate(device, by, earlier))
 
-    def _go_away(self) -> Step:
+    def _go_away(self, number: int, _: User) -> Step:
         self._is_away = is_away = not self._is_away
-        return Step((), lambda lane: lane.go_away(is_away))
+        return Step(number, (), lambda lane: lane.go_away(is_away))
 
-    def _note_gone(self, device: Device) -> None:
-        name = device.user.user_id, device.device_id
-        self.gone.setdefault(name, []).append(self._number)
+
+def _reading(number: int, device: Device, *, loses: bool, acknowledges: bool) -> Step:
+    by = device.user.devices[0]
+    return Step(
+        number,
+        (device.user,),
+        lambda lane: lane.read(device, by, loses, acknowledges),
+    )

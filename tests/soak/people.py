@@ -17,14 +17,23 @@ from tests.model.client import TRACING
 OTHER_SERVER = "other.test"
 ROOMS, SESSIONS = 2, 4
 
+Content = dict[str, Any]
+# A user's ID, a device's, and the number of the step in which it logged in: what tells
+# a device from others, also from earlier ones with its ID.
+Place = tuple[str, str, int]
+
 
 class Sends(enum.Enum):
-    """Which client a device runs: how it says that it has no Olm session."""
+    """Which client a device runs, by how it says that it has no Olm session.
 
-    RUST = "unscoped, with its device"
-    LIBOLM = "unscoped, without its device, sometimes with the older type"
-    ANDROID = "scoped, with its device"
-    HYDROGEN = "scoped, with the older type alone"
+    Whether it names its device, and a Megolm session; and the type.
+    """
+
+    RUST = (True, False, WITHHELD)
+    # Sometimes with the older type.
+    LIBOLM = (False, False, WITHHELD)
+    ANDROID = (True, True, WITHHELD)
+    HYDROGEN = (False, True, OLDER_WITHHELD)
 
 
 class Reads(enum.Enum):
@@ -37,22 +46,13 @@ class Reads(enum.Enum):
     ABROAD = "on another server"
 
 
-NEVER_ACKNOWLEDGE = (Reads.DEHYDRATED, Reads.SERVICE)
-
-
 @attrs.define(eq=False)
 class User:
-    """Somebody.
-
-    Attributes:
-        dehydrated: A device that keeps messages for one to come.
-        left: Device IDs that logged out, and the numbers of the steps.
-    """
-
     name: str
     server: str = SERVER_NAME
     devices: list[Device] = attrs.Factory(list)
-    dehydrated: Device | None = None
+    dehydrated: Device | None = None  # keeps messages for one to come
+    # Device IDs that logged out, and the numbers of the steps.
     left: list[tuple[str, int]] = attrs.Factory(list)
 
     @property
@@ -73,56 +73,43 @@ class User:
 
 @attrs.define(eq=False)
 class Device:
-    """A device, from its login until it logs out.
-
-    Attributes:
-        born: The number of the step in which it logged in.
-        rarely: How many times more rarely than others it reads.
-    """
+    """A device, from its login until it logs out."""
 
     user: User
     device_id: str
     sends: Sends
     reads: Reads
-    born: int = 0
-    rarely: int = 1
+    born: int = 0  # the number of the step in which it logged in
+    rarely: int = 1  # how many times more so than others it reads
     olm: OlmDevice = attrs.field(init=False)
-    _rotations: list[int] = attrs.Factory(lambda: [0] * ROOMS)
+    rotations: list[int] = attrs.Factory(lambda: [0] * ROOMS)
     _sessions: dict[OlmDevice, OlmSession] = attrs.Factory(dict)
 
     def __attrs_post_init__(self) -> None:
         self.lose_store()
 
     @property
-    def place(self) -> tuple[str, str, int]:
-        """Return what tells it from others, also from earlier ones with its ID."""
+    def place(self) -> Place:
         return self.user.user_id, self.device_id, self.born
-
-    @property
-    def withheld_type(self) -> str:
-        return OLDER_WITHHELD if self.sends is Sends.HYDROGEN else WITHHELD
 
     def lose_store(self) -> None:
         self.olm = OlmDevice(self.user.user_id, self.device_id)
         self._sessions.clear()
 
-    def rotate(self, room: int) -> None:
-        self._rotations[room] += 1
-
-    def notice(self, room: int) -> dict[str, Any]:
+    def notice(self, room: int) -> Content:
         """Return what it sends where it has no Olm session."""
-        is_scoped = self.sends in {Sends.ANDROID, Sends.HYDROGEN}
-        named = self.device_id if self.sends in {Sends.RUST, Sends.ANDROID} else None
-        scope = self.session(room) if is_scoped else {}
+        names_device, names_session, _ = self.sends.value
+        named = self.device_id if names_device else None
+        scope = self.session(room) if names_session else {}
         return self.olm.notice(from_device=named, **scope)
 
-    def session(self, room: int) -> dict[str, Any]:
+    def session(self, room: int) -> Content:
         """Return the name of the Megolm session that it uses in a room."""
-        session = self._rotations[room] % SESSIONS
+        session = self.rotations[room] % SESSIONS
         session_id = f"{self.olm.curve25519[:8]} {room} {session}"
         return {"room_id": f"!{room}:{SERVER_NAME}", "session_id": session_id}
 
-    def encrypted_for(self, other: Device) -> dict[str, Any]:
+    def encrypted_for(self, other: Device) -> Content:
         if other.olm not in self._sessions:
             self._sessions[other.olm] = self.olm.establish(other.olm)
         return self._sessions[other.olm].encrypt("a room key")
@@ -135,15 +122,15 @@ def number_of(message: dict[str, Any]) -> int:
 
 def make_people(here: int, abroad: int, bridged: int) -> list[User]:
     """Return people with their devices, of all kinds."""
-    people = [User(f"user{number}") for number in range(here)]
-    people += [User(f"other{number}", OTHER_SERVER) for number in range(abroad)]
-    people += [User(f"{BRIDGE}{number}") for number in range(bridged)]
-    kinds = itertools.cycle(Sends)
-    for user in people:
-        ways = [Reads.SYNC, Reads.SLIDING, Reads.SYNC]
-        if not user.is_here:
-            ways = [Reads.ABROAD] * 2 if user.is_abroad else [Reads.SERVICE]
-        for number, (reads, rarely) in enumerate(zip(ways, (1, 4, 30))):
-            device_id, sends = f"DEVICE{number}", next(kinds)
-            user.devices.append(Device(user, device_id, sends, reads, rarely=rarely))
+    kinds, people = itertools.cycle(Sends), []
+    for name, server, count, ways in (
+        ("user", SERVER_NAME, here, [Reads.SYNC, Reads.SLIDING, Reads.SYNC]),
+        ("other", OTHER_SERVER, abroad, [Reads.ABROAD] * 2),
+        (BRIDGE, SERVER_NAME, bridged, [Reads.SERVICE]),
+    ):
+        for user in (User(f"{name}{number}", server) for number in range(count)):
+            people.append(user)
+            for number, (reads, rarely) in enumerate(zip(ways, (1, 4, 30))):
+                how = f"DEVICE{number}", next(kinds), reads
+                user.devices.append(Device(user, *how, rarely=rarely))
     return people

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Iterator, NamedTuple, Sequence
 
 import attrs
 
 from tests.harness.messages import ENCRYPTED, MEGOLM, OLDER_WITHHELD, PLAIN
 from tests.model.client import KEY_REQUEST, SECRET_REQUEST
-from tests.soak.people import ROOMS, Device, Sends, User
+from tests.soak.people import ROOMS, Content, Device, Sends, User
 
 CANCELLATION = "request_cancellation"
 VERIFICATION = "m.key.verification."
 CODES = ("m.blacklisted", "m.unverified", "m.unauthorised", "m.unavailable")
 DAY_MS = 86_400_000
 
-Content = dict[str, Any]
 
-
-@attrs.frozen
-class Said:
+class Said(NamedTuple):
     sender: Device
     message_type: str
     messages: dict[User, dict[str, Content]]
@@ -29,50 +26,42 @@ class Said:
 
 @attrs.define(eq=False)
 class Talk:
-    """A device, and somebody whom it sends much for a while.
-
-    Attributes:
-        others: Who is in the same rooms.
-    """
+    """A device, and somebody whom it sends much for a while."""
 
     sender: Device
     to: User
-    others: list[User]
+    others: list[User]  # in the same rooms
     chance: random.Random
-    _keys: dict[str, Content] = attrs.Factory(dict)
-    _taken_back: dict[str, Content] = attrs.Factory(dict)
-    _secrets: list[str] = attrs.Factory(list)
-    _verifying: dict[str, Content] = attrs.Factory(dict)
+    _going: list[Iterator[Said]] = attrs.Factory(list)
 
     def say(self, number: int) -> Said | None:
-        ways: dict[Callable[[int], Said | None], int] = {
+        ways = {
             self._notice: 40,
             self._withheld: 16,
             self._olm: 8,
-            self._key_request: 14,
-            self._secret_request: 8,
-            self._verification: 10,
-            self._other: 4,
+            self._go_on: 32,
+            self._hello: 4,
         }
         (way,) = self.chance.choices(list(ways), list(ways.values()))
         return way(number)
 
-    def _notice(self, _: int) -> Said:
+    def _notice(self, _: int) -> Said | None:
         sender, room, to = self.sender, self.chance.randrange(ROOMS), [self.to]
-        sends_older = sender.sends is Sends.LIBOLM and self._happens(0.3)
-        message_type = OLDER_WITHHELD if sends_older else sender.withheld_type
+        message_type = sender.sends.value[2]
+        if sender.sends is Sends.LIBOLM and self._happens(0.3):
+            message_type = OLDER_WITHHELD
         if self._happens(0.2):
-            sender.rotate(room)
+            sender.rotations[room] += 1
         if sender.sends is Sends.RUST and not self.to.is_abroad:
             # It tells everybody in the room at once.
             to += self.others
         return self._say(message_type, sender.notice(room), to=to)
 
-    def _withheld(self, _: int) -> Said:
+    def _withheld(self, _: int) -> Said | None:
         room, code = self.chance.randrange(ROOMS), self.chance.choice(CODES)
         about = {**self.sender.session(room), "code": code, "reason": code}
         content = {**self.sender.notice(room), **about}
-        return self._say(self.sender.withheld_type, content)
+        return self._say(self.sender.sends.value[2], content)
 
     def _olm(self, _: int) -> Said | None:
         sender, recipient = self.sender, self.chance.choice(self.to.devices)
@@ -80,77 +69,66 @@ class Talk:
             sender, recipient = recipient, sender
         if sender is recipient:
             return None
-        content = sender.encrypted_for(recipient)
-        return _to_one(sender, ENCRYPTED, recipient, content)
+        return _to_one(sender, ENCRYPTED, recipient, sender.encrypted_for(recipient))
 
-    def _key_request(self, number: int) -> Said:
+    def _hello(self, _: int) -> Said | None:
+        return self._say(PLAIN, {"body": "hello"})
+
+    def _go_on(self, number: int) -> Said | None:
+        """Say what comes next about one of several things, or begin another."""
+        if not self._going or self._happens(0.3):
+            ways = [self._ask_for_keys, self._ask_for_secret, self._verify]
+            self._going.append(self.chance.choice(ways)(number))
+        going = self.chance.choice(self._going)
+        said = next(going, None)
+        if said is None:
+            self._going.remove(going)
+        return said
+
+    def _ask_for_keys(self, number: int) -> Iterator[Said]:
         """Ask, ask again, take it back, or ask again for what was taken back."""
-        chance, request_id = self.chance.random(), f"key{number}"
-        if self._taken_back and chance < 0.2:
-            request_id = self.chance.choice(list(self._taken_back))
-            self._keys[request_id] = self._taken_back.pop(request_id)
-        elif self._keys and chance < 0.75:
-            request_id = self.chance.choice(list(self._keys))
-            if chance >= 0.5:
-                self._taken_back[request_id] = self._keys.pop(request_id)
-                return self._take_back(KEY_REQUEST, request_id)
-        else:
-            session = self.sender.session(self.chance.randrange(ROOMS))
-            body = {"algorithm": MEGOLM, "sender_key": "whoever", **session}
-            self._keys[request_id] = self._request(request_id, "request", body=body)
-        return self._say(KEY_REQUEST, self._keys[request_id])
+        session = self.sender.session(self.chance.randrange(ROOMS))
+        body = {"algorithm": MEGOLM, "sender_key": "whoever", **session}
+        while True:
+            yield self._request(KEY_REQUEST, number, "request", body=body)
+            if self._happens(0.5):
+                yield self._request(KEY_REQUEST, number, CANCELLATION)
 
-    def _secret_request(self, number: int) -> Said:
+    def _ask_for_secret(self, number: int) -> Iterator[Said]:
         """Ask, or take back: each is asked for once, as the specification has it."""
-        if self._secrets and self._happens(0.5):
-            return self._take_back(SECRET_REQUEST, self._secrets.pop())
-        self._secrets.append(f"secret{number}")
-        content = self._request(f"secret{number}", "request", name="m.megolm_backup.v1")
-        return self._say(SECRET_REQUEST, content, all_of=True)
+        name = "m.megolm_backup.v1"
+        yield self._request(SECRET_REQUEST, number, "request", name=name)
+        yield self._request(SECRET_REQUEST, number, CANCELLATION)
 
-    def _take_back(self, message_type: str, request_id: str) -> Said:
-        content = self._request(request_id, CANCELLATION)
-        return self._say(message_type, content, all_of=True)
-
-    def _request(self, request_id: str, action: str, **more: Any) -> Content:
+    def _request(self, kind: str, number: int, action: str, **more: Any) -> Said:
         asker = {"requesting_device_id": self.sender.device_id}
-        return {"action": action, "request_id": request_id, **asker, **more}
+        content = {"action": action, "request_id": f"request{number}", **asker, **more}
+        # Keys are asked of one device alone, too.
+        return self._say(kind, content, all_of="body" not in more)
 
-    def _verification(self, number: int) -> Said:
-        """Begin one, ask again, go on, or end it from either side."""
-        chance = self.chance.random()
-        if not self._verifying or chance < 0.3:
-            return self._verify(f"transaction{number}")
-        chosen = self.chance.choice(list(self._verifying))
-        if chance < 0.45:
-            return self._say(f"{VERIFICATION}request", self._verifying[chosen])
-        content: Content = {"transaction_id": chosen}
-        other = self.chance.choice(self.to.devices)
-        answers = self.to.is_here and other is not self.sender
-        if answers and chance < 0.6:
-            content.update(from_device=other.device_id, methods=["m.sas.v1"])
-            return _to_one(other, f"{VERIFICATION}ready", self.sender, content)
-        del self._verifying[chosen]
-        if chance < 0.7:
-            return self._say(f"{VERIFICATION}done", content)
-        content.update(code="m.user", reason="no")
-        if answers and chance < 0.8:
-            return _to_one(other, f"{VERIFICATION}cancel", self.sender, content)
-        return self._say(f"{VERIFICATION}cancel", content, all_of=True)
-
-    def _verify(self, transaction_id: str) -> Said:
+    def _verify(self, number: int) -> Iterator[Said]:
+        """Begin, ask again, go on, and end it from either side."""
         # Some clients were asleep for days.
         age_ms = 2 * DAY_MS if self._happens(0.1) else 0
-        self._verifying[transaction_id] = content = {
-            "from_device": self.sender.device_id,
-            "methods": ["m.sas.v1"],
-            "timestamp": int(time.time() * 1000) - age_ms,
-            "transaction_id": transaction_id,
-        }
-        return self._say(f"{VERIFICATION}request", content, all_of=True)
-
-    def _other(self, _: int) -> Said:
-        return self._say(PLAIN, {"body": "hello"})
+        about = {"transaction_id": f"transaction{number}"}
+        methods = {"methods": ["m.sas.v1"], **about}
+        timestamp = int(time.time() * 1000) - age_ms
+        asked = {"from_device": self.sender.device_id, "timestamp": timestamp}
+        yield self._say(f"{VERIFICATION}request", {**methods, **asked}, all_of=True)
+        while self._happens(0.3):
+            yield self._say(f"{VERIFICATION}request", {**methods, **asked})
+        if self.to.is_here and self._happens(0.5):
+            other = self.chance.choice(self.to.devices)
+            ready = {"from_device": other.device_id, **methods}
+            yield _to_one(other, f"{VERIFICATION}ready", self.sender, ready)
+        cancelled = {"code": "m.user", "reason": "no", **about}
+        if self._happens(0.5):
+            yield self._say(f"{VERIFICATION}done", about)
+        elif self.to.is_here and self._happens(0.5):
+            other = self.chance.choice(self.to.devices)
+            yield _to_one(other, f"{VERIFICATION}cancel", self.sender, cancelled)
+        else:
+            yield self._say(f"{VERIFICATION}cancel", cancelled, all_of=True)
 
     def _say(
         self,

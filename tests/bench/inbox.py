@@ -17,14 +17,9 @@ from tests.harness.messages import make_key, make_message, make_notice
 
 
 class Inbox(Mailboxes):
-    """Mailboxes that count what is stored, and the statements of the module.
+    """Mailboxes that count what is stored, and the statements of the module."""
 
-    Attributes:
-        traffic: What batches go through, where they do not go straight to the store.
-    """
-
-    # As with workers.
-    sees_reads = False
+    sees_reads = False  # as with workers
 
     def __init__(self, config: Config) -> None:
         super().__init__()

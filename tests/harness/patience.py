@@ -14,7 +14,7 @@ from tests.harness.waiting import cancellable, pause
 
 T = TypeVar("T")
 
-TRY_AGAIN_S, ANSWERED_WITHIN_S = 0.2, 30.0
+TRY_AGAIN_S, ANSWERED_WITHIN_S = 0.2, 60.0
 # How long requests are made again, where something befell and where nothing did.
 TRY_FOR_S, TRY_QUIETLY_FOR_S = 180.0, 5.0
 # After a restart of the database each of Synapse's connections may fail once.
@@ -26,7 +26,7 @@ class Patience:
     """The patience with one homeserver.
 
     Attributes:
-        cut_off: Requests that had to be made again, by the number of the step.
+        cut_off: Requests that had to be made again, by their numbers.
         failed: Requests that failed although nothing had befallen.
         troubled_until: Until when requests may fail.
     """
@@ -61,7 +61,7 @@ class Patience:
             except Exception as error:
                 is_troubled = time.monotonic() < self.troubled_until
                 if not is_troubled:
-                    self.failed.append(f"step {number}: {error!r}")
+                    self.failed.append(f"request {number}: {error!r}")
                 try_for_s = TRY_FOR_S if is_troubled else TRY_QUIETLY_FOR_S
                 if time.monotonic() - began > try_for_s:
                     raise

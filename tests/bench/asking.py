@@ -1,0 +1,81 @@
+"""Make requests as fast as a Synapse answers, or now and then; a process of its own.
+
+Twisted's client would need more time for a request than Synapse does. Imports nothing
+of the project.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from itertools import count
+from math import inf
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Answer(NamedTuple):
+    """One answer, in seconds."""
+
+    started: float  # by the clock that all processes share
+    took: float
+    worked: float  # of processor, by Synapse: not by others on the machine
+    status: float
+
+
+def clock_of(pid: int) -> int:
+    """Return Linux's clock of the processor time of a process.
+
+    As its `MAKE_PROCESS_CPUCLOCK` makes it.
+    """
+    return (~pid << 3) | 2
+
+
+def ask(
+    url: str,
+    pid: int,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: str = "",
+    connections: int = 1,
+    seconds: float = inf,
+    gap_s: float = 0,
+) -> None:
+    """Make one request again and again, over a number of connections; print answers.
+
+    In the URL `%d` becomes a number. After each answer a connection rests for `gap_s`.
+    """
+    numbers, ends, clock = count(), time.monotonic() + seconds, clock_of(pid)
+    address = urlsplit(url)
+
+    def keep_asking(_: int) -> None:
+        connection = HTTPConnection(address.netloc)
+        while time.monotonic() < ends:
+            path = address.path.replace("%d", str(next(numbers)))
+            started, before = time.monotonic(), time.clock_gettime(clock)
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            answer.read()
+            took = time.monotonic() - started
+            worked = time.clock_gettime(clock) - before
+            line = f"{started:.6f} {took:.6f} {worked:.6f} {answer.status}\n"
+            # At once and whole, whoever else prints.
+            os.write(sys.stdout.fileno(), line.encode())
+            time.sleep(gap_s)
+
+    with ThreadPoolExecutor(connections) as threads:
+        list(threads.map(keep_asking, range(connections)))
+
+
+def answers(output: Path) -> list[Answer]:
+    lines = output.read_text().splitlines()
+    return [Answer(*map(float, line.split())) for line in lines]
+
+
+if __name__ == "__main__":
+    ask(**json.loads(sys.argv[1]))
