@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from typing import Any, Callable, Collection
+from functools import partial
+from typing import Any, Awaitable, Callable, Collection
 
 from synapse_withheld.delivery.batch import (
     Edus,
@@ -66,12 +67,12 @@ def from_remote(traffic: Traffic, original: Any) -> Any:
     async def add_messages_from_remote(
         origin: str, message_id: str, local_messages_by_user_then_device: Any
     ) -> Any:
-        def store(kept: LocalMessages, _: Edus) -> Any:
+        def write(kept: LocalMessages, _: Edus) -> Any:
             return original(origin, message_id, kept)
 
+        store = partial(traffic.store, origin=origin)
         # An EDU of which nothing is left is still stored, for its message_id.
-        local = local_messages_by_user_then_device
-        return await _send(traffic, None, local, {}, store, origin)
+        return await _send(store, None, local_messages_by_user_then_device, {}, write)
 
     return add_messages_from_remote
 
@@ -79,9 +80,12 @@ def from_remote(traffic: Traffic, original: Any) -> Any:
 def to_local(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     """Have messages from a client to devices of this server go through the module."""
 
+    def write(kept: LocalMessages, _: Edus) -> Any:
+        return original(kept)
+
     async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
         local = local_messages_by_user_then_device
-        return await _send(traffic, token, local, {}, lambda kept, _: original(kept))
+        return await _send(traffic.store, token, local, {}, write)
 
     return add_local_messages
 
@@ -89,9 +93,12 @@ def to_local(traffic: Traffic, token: StreamToken, original: Any) -> Any:
 def to_remote(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     """Have messages from a client to devices of other servers go through the module."""
 
+    def write(_: LocalMessages, kept: Edus) -> Any:
+        return original(kept)
+
     async def add_remote_messages(remote_messages_by_destination: Any) -> Any:
         edus = remote_messages_by_destination
-        return await _send(traffic, token, {}, edus, lambda _, kept: original(kept))
+        return await _send(traffic.store, token, {}, edus, write)
 
     return add_remote_messages
 
@@ -104,7 +111,7 @@ def together(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     ) -> Any:
         local = local_messages_by_user_then_device
         edus = remote_messages_by_destination
-        return await _send(traffic, token, local, edus, original)
+        return await _send(traffic.store, token, local, edus, original)
 
     return add_messages
 
@@ -150,12 +157,11 @@ def _note(note: Callable[..., None], *about: Any) -> None:
 
 
 async def _send(
-    traffic: Traffic,
+    store: Callable[..., Awaitable[Any]],
     token: StreamToken | None,
     local: LocalMessages,
     edus: Edus,
     original: Write,
-    origin: str | None = None,
 ) -> Any:
     """Store what is left of a batch; without a `token` also if nothing is.
 
@@ -176,7 +182,7 @@ async def _send(
         finally:
             _storing.reset(before)
 
-    result = await traffic.store(local, edus, write, origin)
+    result = await store(local, edus, write)
     for user_id in local.keys() - stored.keys():
         del local[user_id]
     return result

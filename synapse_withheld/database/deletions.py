@@ -6,7 +6,7 @@ import json
 from typing import Any, Iterable, Sequence
 
 from synapse_withheld.database.inbox import DOOMING_TASK
-from synapse_withheld.database.sql import SQLITE, Transaction, tuples
+from synapse_withheld.database.sql import SQLITE, Transaction, numbered, tuples
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 
 
@@ -23,8 +23,7 @@ def withheld_delete_superseded(
     for row in superseded:
         newer = (row.mailbox, row.newer_stream_id)
         rows.append((numbers.setdefault(newer, len(numbers)), row.stream_id))
-    # The numbers are our own, and parameters are scarce.
-    newer_marks = ", ".join(f"({number}, ?, ?, ?, ?)" for number in numbers.values())
+    # Parameters are scarce.
     row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
     deleted, found, join = _rows_to_delete(driver, "s", "o")
     # DISTINCT changes nothing, but that a planner looks for the newer ones first.
@@ -32,7 +31,7 @@ def withheld_delete_superseded(
         DELETE FROM device_inbox
         WHERE {deleted} IN (
             WITH newer(number, user_id, device_id, stream_id, named_in_task)
-            AS (VALUES {newer_marks}),
+            AS (VALUES {numbered(len(numbers), 4)}),
             standing AS (
                 SELECT DISTINCT n.number, n.user_id, n.device_id, n.stream_id
                 FROM newer AS n
@@ -116,10 +115,5 @@ def _names_and_tasks(rows: Iterable[tuple[MailboxKey, int]]) -> list[Any]:
     return [
         part
         for (user_id, device_id), stream_id in rows
-        for part in (
-            user_id,
-            device_id,
-            stream_id,
-            f'"user_id":{json.dumps(user_id)}',
-        )
+        for part in (user_id, device_id, stream_id, f'"user_id":{json.dumps(user_id)}')
     ]

@@ -6,17 +6,7 @@ from typing import Any, Callable
 
 import attrs
 
-from synapse_withheld.database.deletions import withheld_delete_superseded
-from synapse_withheld.database.inbox import (
-    withheld_read_ends,
-    withheld_read_mailboxes,
-    withheld_read_queued,
-)
-from synapse_withheld.database.outbox import (
-    withheld_delete_superseded_edus,
-    withheld_read_outboxes,
-    withheld_read_queued_edus,
-)
+from synapse_withheld.database import deletions, inbox, outbox
 
 
 @attrs.frozen
@@ -40,17 +30,17 @@ class Queue:
 
 INBOX = Queue(
     "inbox",
-    withheld_read_mailboxes,
-    withheld_read_ends,
-    withheld_read_queued,
-    withheld_delete_superseded,
+    inbox.withheld_read_mailboxes,
+    inbox.withheld_read_ends,
+    inbox.withheld_read_queued,
+    deletions.withheld_delete_superseded,
     has_all_devices=True,
 )
 OUTBOX = Queue(
     "outbox",
-    withheld_read_outboxes,
+    outbox.withheld_read_outboxes,
     None,
-    withheld_read_queued_edus,
-    withheld_delete_superseded_edus,
+    outbox.withheld_read_queued_edus,
+    outbox.withheld_delete_superseded_edus,
     has_all_devices=False,
 )

@@ -15,6 +15,8 @@ from synapse_withheld.database.survey import (
     WHOLE,
     OutboxPlace,
     SurveyDatabase,
+    withheld_survey_inbox,
+    withheld_survey_outbox,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
@@ -125,9 +127,8 @@ class Survey:
 
     async def _inbox_step(self) -> None:
         up_to = await self._database.settled()
-        read = await self._database.read_inbox(
-            self._sweep.before, self._batch_size + 1, self._down_to
-        )
+        asked = (self._sweep.before, self._batch_size + 1, self._down_to)
+        read = await self._database.walk(withheld_survey_inbox, *asked)
         kinds, seen = [], []
         for user_id, device_id, stream_id, text, size in read:
             kind, notice, whole = kind_shown(text), None, size <= WHOLE
@@ -147,7 +148,8 @@ class Survey:
         self.found.done = bool(self._down_to) and self.found.swept.done
 
     async def _outbox_step(self) -> None:
-        read = await self._database.read_outbox(self._before, self._batch_size + 1)
+        asked = (self._before, self._batch_size + 1)
+        read = await self._database.walk(withheld_survey_outbox, *asked)
         rows = up_to_a_new_place(read, self._batch_size, 2)
         self.found.outbox.add(
             ((server,), kind_of(text, kind_shown(text), whole=size <= WHOLE), size)
