@@ -12,9 +12,10 @@ from synapse_withheld import config as configuration
 from synapse_withheld.config import Config, InvalidConfigError
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.operators.pages.answers import Answers, Process
+from synapse_withheld.operators.pages.answers import Answers
 from synapse_withheld.operators.pages.asking import PATH
 from synapse_withheld.operators.pages.resource import Pages
+from synapse_withheld.operators.series import ACTIVE
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.sweep import background
 from synapse_withheld.synapse_internals import (
@@ -44,7 +45,7 @@ class WithheldModule:
                 are unknown and the operator asked to refuse such a Synapse.
         """
         metrics = Metrics(api.server_name)
-        metrics.inactive()
+        metrics.watch(ACTIVE, lambda: 0)
         metrics.info(VERSION, config.mode, config.repeat)
         try:
             synapse = SynapseInternals(api)
@@ -71,8 +72,8 @@ class WithheldModule:
             background.start(config, synapse, metrics, traffic.settler.housekeeper.turn)
         if config.pages:
             about = (api.server_name, synapse.process_name, synapse_version())
-            process = Process(*about, now_ts(), now_ts)
-            _serve_pages(api, synapse, Answers(process, config, metrics, tally, sweeps))
+            answers = Answers(*about, now_ts(), now_ts, config, metrics, tally, sweeps)
+            _serve_pages(api, synapse, answers)
         synapse.intercept(traffic)
         logger.info(
             "synapse_withheld %s %s (mode: %s, Synapse %s)",

@@ -17,6 +17,7 @@ from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
+from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.identifiers import server_of
@@ -35,33 +36,10 @@ def wire(
     runtime = synapse.runtime()
     rules = Ruleset.of(config)
     failures = Failures(metrics, runtime.seconds)
-    limits = Limits(config.max_pairs)
-    # A memory each, so that notices for invented devices on other servers push nothing
-    # out of that of the local devices.
-    memories = {
-        INBOX.name: Memory(
-            limits,
-            sees_reads=synapse.sees_reads,
-            hold_s=config.hold_s,
-            who_of=_who_of,
-            position=(
-                synapse.stream_token if synapse.sees_reads and config.enforces else None
-            ),
-        ),
-        # However devices on other servers read, the outbox itself is acknowledged.
-        OUTBOX.name: Memory(limits, sees_reads=False, hold_s=config.hold_s),
-    }
-    confirmer = Confirmer(
-        memories,
-        _QUEUES,
-        _database(synapse),
-        runtime,
-        metrics,
-        failures,
-    )
-    housekeeper = _housekeeper(
-        config, synapse, memories, rules, metrics, failures, confirmer
-    )
+    memories = _memories(config, synapse)
+    database = _database(synapse)
+    confirmer = Confirmer(memories, _QUEUES, database, runtime, metrics, failures)
+    housekeeper = _housekeeper(config, synapse, memories, metrics, confirmer)
     inbox, outbox = (
         Sorter(
             queue.name,
@@ -78,17 +56,16 @@ def wire(
             (OUTBOX, lambda _: False),
         )
     )
-    metrics.begin(
-        [rule.name for rule in rules.rules],
-        _QUEUES if config.outbox else [INBOX.name],
-    )
+    queues = _QUEUES if config.outbox else [INBOX.name]
+    metrics.begin([rule.name for rule in rules.rules], queues)
     metrics.watch(
-        pairs=lambda: sum(memory.pairs for memory in memories.values()),
-        mailboxes=lambda: sum(map(len, memories.values())),
-        active=lambda: confirmer.passes is None,
-        to_learn=lambda: housekeeper.to_learn,
-        to_tidy=lambda: housekeeper.to_tidy,
+        series.TRACKED_PAIRS, lambda: sum(each.pairs for each in memories.values())
     )
+    metrics.watch(series.TRACKED_MAILBOXES, lambda: sum(map(len, memories.values())))
+    metrics.watch(series.ACTIVE, lambda: confirmer.passes is None)
+    waiting = series.HOUSEKEEPING_QUEUE
+    metrics.watch(waiting, lambda: housekeeper.to_learn, work="learn")
+    metrics.watch(waiting, lambda: housekeeper.to_tidy, work="tidy")
     return Traffic(
         inbox,
         outbox,
@@ -106,6 +83,27 @@ def wire(
     )
 
 
+def _memories(config: Config, synapse: Homeserver) -> dict[str, Memory]:
+    """Return a memory for each queue.
+
+    So notices for invented devices on other servers push nothing out of that of the
+    local devices.
+    """
+    limits, hold_s = Limits(config.max_pairs), config.hold_s
+    hands_out = synapse.sees_reads and config.enforces
+    return {
+        INBOX.name: Memory(
+            limits,
+            sees_reads=synapse.sees_reads,
+            hold_s=hold_s,
+            who_of=_who_of,
+            position=synapse.stream_token if hands_out else None,
+        ),
+        # However devices on other servers read, the outbox itself is acknowledged.
+        OUTBOX.name: Memory(limits, sees_reads=False, hold_s=hold_s),
+    }
+
+
 def _who_of(sender: str, recipient: str) -> str:
     """Return whose share something takes: a sender's, or another server's."""
     server = server_of(sender)
@@ -121,21 +119,19 @@ def _database(synapse: Homeserver) -> Database:
     )
 
 
-def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background needs
+def _housekeeper(
     config: Config,
     synapse: Homeserver,
     memories: dict[str, Memory],
-    rules: Ruleset,
     metrics: Metrics,
-    failures: Failures,
     confirmer: Confirmer,
 ) -> Housekeeper:
-    runtime = synapse.runtime()
+    runtime, token = synapse.runtime(), synapse.stream_token
     database = _database(synapse)
+    rules = Ruleset.of(config)
 
     def tidying(queue: Queue) -> Tidying:
-        memory = memories[queue.name]
-        return Tidying(queue, memory, database, metrics, synapse.stream_token)
+        return Tidying(queue, memories[queue.name], database, metrics, token)
 
     def learning(queue: Queue) -> Learning:
         return Learning(
@@ -148,18 +144,17 @@ def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background need
             runtime.sleep,
         )
 
-    users = LearningOfUsers(
-        memories[INBOX.name],
-        database,
-        lambda *about: housekeeper.learn(INBOX.name, *about),
-        synapse.stream_token,
-    )
     housekeeper = Housekeeper(
         {name: learning(queue) for name, queue in _QUEUES.items()},
-        users,
+        LearningOfUsers(
+            memories[INBOX.name],
+            database,
+            lambda *about: housekeeper.learn(INBOX.name, *about),
+            token,
+        ),
         {name: tidying(queue) for name, queue in _QUEUES.items()},
         runtime,
-        failures,
+        confirmer.failures,
         lambda: confirmer.is_overdue,
         database.cancel,
         config.enforces,

@@ -153,14 +153,12 @@ def most_deleted(driver: str) -> int:
 
 
 def batches(items: Iterable[Any], most: int) -> Iterator[list[Any]]:
-    """Return items in lists of as many as one statement may name."""
     rest = list(items)
     for start in range(0, len(rest), most):
         yield rest[start : start + most]
 
 
 def marks(count: int) -> str:
-    """Return question marks for as many parameters."""
     return ", ".join("?" * count)
 
 
@@ -170,5 +168,4 @@ def numbered(count: int, width: int) -> str:
 
 
 def tuples(count: int, width: int) -> str:
-    """Return question marks for as many tuples of parameters."""
     return ", ".join([f"({marks(width)})"] * count)

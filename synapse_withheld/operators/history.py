@@ -13,18 +13,12 @@ class History:
     """Counts by name and minute, of the last hour."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """Start with an hour in which nothing happened.
-
-        Args:
-            seconds: A clock that never goes back, in seconds.
-        """
+        """Start with an hour in which nothing happened, by a clock in seconds."""
         self._seconds = seconds
         self._steps: deque[Counter[str]] = deque(maxlen=STEPS)
-        self._last = self._now()
-        self._move()
+        self._last = self._now() - STEPS
 
     def add(self, name: str, times: int = 1) -> None:
-        """Count something that happens now, as often."""
         self._move()
         self._steps[-1][name] += times
 
@@ -46,6 +40,5 @@ class History:
     def _move(self) -> None:
         """Begin the minutes that have passed since the last call."""
         now = self._now()
-        begun = STEPS if not self._steps else min(now - self._last, STEPS)
-        self._steps.extend(Counter() for _ in range(begun))
+        self._steps.extend(Counter() for _ in range(min(now - self._last, STEPS)))
         self._last = now

@@ -25,25 +25,18 @@ class Tally:
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """Start with nothing.
-
-        Args:
-            seconds: A clock that never goes back, in seconds.
-        """
+        """Start with nothing, by a clock in seconds that never goes back."""
         self.history = History(seconds)
         self.senders: HeavyHitters[tuple[str, str]] = HeavyHitters(CAPACITY)
         self.recipients: HeavyHitters[tuple[str, MailboxKey]] = HeavyHitters(CAPACITY)
 
     def decided(self, decision: Decision, times: int = 1) -> None:
-        """Count what became of notices."""
         self.history.add(decision.action, times)
 
     def came_from(self, rule: str, sender: str, times: int = 1) -> None:
-        """Count notices for the user who sent them."""
         self.senders.add((rule, sender[:MAX_ID_LENGTH]), times)
 
     def came_for(self, rule: str, mailbox: MailboxKey) -> None:
-        """Count a notice for the mailbox that it is for."""
         user_id, device_id = mailbox
         # Anybody may invent a device, and give it a long name.
         short = (user_id[:MAX_ID_LENGTH], device_id[:MAX_ID_LENGTH])
