@@ -71,13 +71,7 @@ class ByKind:
 
 @attrs.frozen
 class Long:
-    """A mailbox or an outbox.
-
-    Attributes:
-        name: Whose it is.
-        rows: How many rows it has.
-        kinds: Its most frequent kinds, and how many rows each has.
-    """
+    """A mailbox or an outbox: its rows, and those of its most frequent kinds."""
 
     name: Name
     rows: int
@@ -91,12 +85,7 @@ class Long:
 
 @attrs.define
 class Inventory:
-    """What there is in one queue, told while it is walked.
-
-    Attributes:
-        kinds: What there is of each kind.
-        names: Of how many names there is something.
-    """
+    """What there is in one queue, of how many names, told while it is walked."""
 
     # How many of the longest are kept.
     _limit: int
@@ -142,7 +131,6 @@ class Inventory:
 
     @property
     def longest(self) -> list[Long]:
-        """Return the longest, the longest first."""
         return [each for *_, each in sorted(self._longest, reverse=True)]
 
     def _keep(self, *entry: Any) -> None:

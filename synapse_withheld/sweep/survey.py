@@ -46,12 +46,9 @@ class Surveyed:
     """What was found, in all or in one part.
 
     Attributes:
-        inbox: What there is in mailboxes.
-        outbox: What there is in outboxes.
         gone: What waits for devices that do not exist.
         hidden: What waits for devices that are hidden.
         swept: What a sweep with all rules would do.
-        done: Whether all was looked at.
     """
 
     inbox: Inventory
@@ -87,7 +84,7 @@ class Survey:
         below: str | None = None,
         down_to: str = "",
     ) -> None:
-        """Begin at the end of the index of mailboxes.
+        """Begin at the end of the index of mailboxes; `limit` of the longest are told.
 
         Args:
             database: Where the rows are.
@@ -112,11 +109,9 @@ class Survey:
 
     @property
     def rows(self) -> int:
-        """Return how many rows were looked at."""
         return self.found.swept.rows + self._in_outboxes
 
     async def step(self) -> None:
-        """Look at one batch of rows."""
         await (self._outbox_step() if self.found.swept.done else self._inbox_step())
 
     def end(self) -> Surveyed:

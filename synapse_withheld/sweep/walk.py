@@ -40,10 +40,8 @@ class Options:
 
     Attributes:
         batch_size: How many rows are looked at in one step.
-        rules: What is a notice, and which makes which redundant.
-        dry_run: Whether to delete nothing.
-        now_ts: What the time is when it begins, in milliseconds since 1970: what no
-            client heeds any more by then goes, if anything newer is in its mailbox.
+        now_ts: What no client heeds any more at this time goes, if anything newer is
+            in its mailbox.
     """
 
     batch_size: int = BATCH_SIZE
@@ -58,11 +56,9 @@ class Counts:
 
     Attributes:
         notices: Rows that are notices.
-        redundant: How many of those a newer one makes redundant, or no client heeds
-            any more.
+        redundant: How many of those may go.
         left_alone: How many of these are of devices that are being deleted.
-        deleted: How many rows were deleted.
-        bytes: How many bytes of message JSON those had; in a dry run, would have.
+        bytes: Those of the deleted rows; in a dry run, of those that would have been.
     """
 
     notices: int = 0
@@ -80,10 +76,8 @@ class Progress:
     """What a sweep has done: since it began, or in one step.
 
     Attributes:
-        rows: Rows looked at.
         rules: What it found and did, by the rules of whose messages there were any.
         mailbox: The mailbox that it is in: where to take it up again.
-        done: Whether it is over.
     """
 
     rows: int = 0
@@ -116,13 +110,9 @@ class Sweep:
     def __init__(
         self, database: Database, options: Options, start: MailboxKey | None = None
     ) -> None:
-        """Begin at the end of the index, or where an earlier sweep was.
+        """Begin at the end of the index, or with the mailbox of an earlier sweep.
 
-        Args:
-            database: Where the rows are.
-            options: How to sweep.
-            start: The mailbox that the earlier one was in. It is walked from its
-                newest row again: what was seen there is not known any more.
+        That is walked from its newest row again: what was seen is not known any more.
         """
         self._database = database
         self._options = options
@@ -131,7 +121,6 @@ class Sweep:
 
     @property
     def rules(self) -> list[str]:
-        """Return the names of the rules that it goes by."""
         return [rule.name for rule in self._options.rules.rules]
 
     async def step(self) -> Progress:
@@ -143,17 +132,13 @@ class Sweep:
         return await self.look_at([self._covering.seen(*row) for row in read], up_to)
 
     def recognise(self, text: str) -> Notice | None:
-        """Return the notice that a row with this text holds, if it is one."""
         return self._covering.recognise(text)
 
     async def look_at(self, read: list[Seen], up_to: int) -> Progress:
-        """Delete what is redundant in the rows of one step.
+        """Delete what is redundant in the rows of one step, one more than it looks at.
 
-        After an error the next step begins again with the mailbox that this was in.
-
-        Args:
-            read: The rows after the place `before`, one more than are looked at.
-            up_to: The position that every reader saw before they were read.
+        Every reader saw the position `up_to` before they were read. After an error the
+        next step begins again with the mailbox that this was in.
         """
         try:
             return await self._look_at(read, up_to)
@@ -222,12 +207,8 @@ class Sweep:
 def up_to_a_new_place(rows: list[R], limit: int, width: int = 3) -> list[R]:
     """Return the rows of one step, where one more than the limit were read.
 
-    Those at the last place are left for the next, so that no place is divided.
-
-    Args:
-        rows: As they were read.
-        limit: How many are looked at in one step.
-        width: How many of a row's columns are its place.
+    Those at the last place are left for the next, so that no place is divided. A place
+    is the first columns, as many as `width`.
     """
     if len(rows) <= limit:
         return rows
