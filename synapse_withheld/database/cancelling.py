@@ -23,7 +23,6 @@ class Cancellable:
     def __init__(
         self, function: Callable[..., Any], connection_of: ConnectionOf
     ) -> None:
-        """Keep what it does."""
         self._function = function
         self._connection_of = connection_of
         self._connection: Any = None

@@ -77,11 +77,10 @@ def withheld_delete_vanished(
 
 
 def _rows_to_delete(driver: str, mailbox: str, row: str) -> tuple[str, str, str]:
-    """Return how a deletion names rows, so that it finds each by its own index.
+    """Return what a deletion compares with a sub-select, what that selects and joins.
 
-    `mailbox` and `row` are what the sub-select calls that which has their mailbox, and
-    their stream ID. Returned are what is compared with it, what it selects, and its
-    last join.
+    So that each row is found by its index. The sub-select has their `mailbox` in one
+    table, and their stream ID in `row`.
     """
     if driver != SQLITE:
         found = f"{mailbox}.user_id, {mailbox}.device_id, {row}.stream_id"
@@ -99,8 +98,7 @@ def _rows_to_delete(driver: str, mailbox: str, row: str) -> tuple[str, str, str]
 def _no_task_dooms(named: str) -> str:
     """Return the condition that no deletion of a device is under way.
 
-    Its parameter is `DOOMING_TASK`; `named` has the `device_id`, and as `named_in_task`
-    what `_names_and_tasks` adds.
+    Its parameter is `DOOMING_TASK`; `named` has what `_names_and_tasks` gives.
     """
     return f"""NOT EXISTS (
         SELECT 1 FROM scheduled_tasks AS t

@@ -50,11 +50,7 @@ def withheld_read_outboxes(
 def withheld_read_queued_edus(
     txn: Transaction, rows: Sequence[tuple[MailboxKey, int]]
 ) -> dict[tuple[MailboxKey, int], RowState]:
-    """Read what became of rows: queued or sent, and whether the device changed.
-
-    A change matters only for what was sent: what is queued is delivered to the
-    device that is there then.
-    """
+    """Read what became of rows: queued, or sent, and if the device changed since."""
     sql = f"""
         WITH queued(user_id, device_id, stream_id, destination) AS (
             VALUES {tuples(len(rows), 4)}

@@ -61,8 +61,7 @@ class Page:
         messages: Stream ID and decoded message of the rows that may be notices,
             newest first. Rows that a device deletion dooms are left out, and those of
             one mailbox with the same stream ID: it names both.
-        newest_id: The newest stream ID of the page, of whatever message; 0 where there
-            is none. An outbox is that of all devices of a server.
+        newest_id: That of the page, of whatever message; 0 where there is none.
         below: The next page has the rows below this stream ID; `None` after the last.
     """
 
@@ -113,8 +112,8 @@ def rows_of_pages(
 ) -> tuple[str, list[Any]]:
     """Return SQL for the rows of pages, each with its page's number, and parameters.
 
-    `keys` are the columns that say whose rows they are. A place has the values of
-    these columns, and the stream ID that the rows of its page are below.
+    A place has the values of `keys`, the columns that say whose rows they are, and the
+    stream ID that the rows of its page are below.
     """
     columns = (*keys, "stream_id")
     here = ", ".join(columns)

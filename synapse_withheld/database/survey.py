@@ -44,11 +44,7 @@ OUTBOX_TABLE = "device_federation_outbox"
 def withheld_survey_inbox(
     txn: Transaction, driver: str, before: Place | None, limit: int, down_to: str = ""
 ) -> List[InboxRow]:
-    """Read rows of mailboxes against the order of the index.
-
-    `before` is the place that the last row was at; `None` to begin. It ends with the
-    user `down_to`.
-    """
+    """Read rows of mailboxes below a place, down to a user."""
     columns = ("user_id", "device_id", "stream_id")
     sql = _walk("device_inbox", columns, "message_json", driver, begun=bool(before))
     txn.execute(sql, (down_to, *(before or ()), limit))
@@ -58,7 +54,6 @@ def withheld_survey_inbox(
 def withheld_survey_outbox(
     txn: Transaction, driver: str, before: OutboxPlace | None, limit: int
 ) -> List[OutboxRow]:
-    """Read rows of outboxes against the order of the index; otherwise the same."""
     columns = ("destination", "stream_id")
     sql = _walk(OUTBOX_TABLE, columns, "messages_json", driver, begun=bool(before))
     txn.execute(sql, ("", *(before or ()), limit))
@@ -66,10 +61,7 @@ def withheld_survey_outbox(
 
 
 def withheld_survey_middle(txn: Transaction) -> str | None:
-    """Read whose the middle one of all devices is; `None` if there are none.
-
-    Roughly, half of the mailboxes are of users before this one.
-    """
+    """Read the user before whom about half of the mailboxes are, if there is any."""
     sql = """
         SELECT user_id FROM devices ORDER BY user_id
         LIMIT 1 OFFSET (SELECT COUNT(*) / 2 FROM devices)
@@ -81,7 +73,7 @@ def withheld_survey_middle(txn: Transaction) -> str | None:
 def withheld_survey_owners(
     txn: Transaction, mailboxes: Sequence[MailboxKey]
 ) -> List[Tuple[str, str, bool]]:
-    """Read which devices of mailboxes exist, and whether they are hidden."""
+    """Read which devices exist, and whether they are hidden."""
     sql = f"""
         WITH mailbox(user_id, device_id) AS (VALUES {tuples(len(mailboxes), 2)})
         SELECT m.user_id, m.device_id, d.hidden FROM mailbox AS m
@@ -95,9 +87,10 @@ def withheld_survey_owners(
 def _walk(
     table: str, columns: tuple[str, ...], text: str, driver: str, *, begun: bool
 ) -> str:
-    """Return SQL for rows below a place, if one is left behind, and not below an owner.
+    """Return SQL for rows against the order of the index.
 
-    Its parameters are the owner, that place and how many rows.
+    Its parameters are the owner that it ends with, the place that it was at last, if it
+    has begun, and how many rows.
     """
     here = ", ".join(columns)
     from_here = f"AND ({here}) < ({marks(len(columns))})" if begun else ""

@@ -6,7 +6,7 @@ Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
 import attrs
 
@@ -101,9 +101,9 @@ class Survey:
             self._sweep.before = (below, "", -1)
         self._down_to = down_to
         self._before: OutboxPlace | None = None
-        # Whose mailboxes the last batch had, and whether each is hidden.
+        # Whether each device is hidden: those of the last two batches, and of the last.
         self._owners: dict[MailboxKey, bool] = {}
-        self._last: MailboxKey | None = None
+        self._latest_owners: dict[MailboxKey, bool] = {}
         self._in_outboxes = 0
         self.found = Surveyed(Inventory(limit), Inventory(limit))
 
@@ -136,7 +136,9 @@ class Survey:
         self.found.swept = await self._sweep.look_at(seen, up_to)
         rows = read[: self._sweep.latest.rows]
         names = [row[:2] for row in rows]
-        await self._look_up(names)
+        owners = await self._database.owners(set(names))
+        # The last mailbox of the batch before may end with this one.
+        self._owners, self._latest_owners = {**self._latest_owners, **owners}, owners
         lines = zip(names, kinds, [row[4] for row in rows])
         self.found.inbox.add(lines, self._count_orphans)
         # The part below has the outboxes.
@@ -154,16 +156,6 @@ class Survey:
         if rows:
             self._before = rows[-1][:2]
         self.found.done = len(read) <= self._batch_size
-
-    async def _look_up(self, names: Sequence[MailboxKey]) -> None:
-        """Ask whose mailboxes these are, each once."""
-        last = self._last
-        known = {last: self._owners[last]} if last in self._owners else {}
-        new = set(names) - {last}
-        self._owners = {**known, **await self._database.owners(new)}
-        if names:
-            # The next batch may go on with it.
-            self._last = names[-1]
 
     def _count_orphans(self, name: Any, sums: Sums) -> None:
         hidden = self._owners.get(name)
