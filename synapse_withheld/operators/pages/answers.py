@@ -12,11 +12,9 @@ import attrs
 
 from synapse_withheld.config import Config
 from synapse_withheld.operators import series as named
-from synapse_withheld.operators.heavy_hitters import Count
-from synapse_withheld.operators.history import STEP_S
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.share import collapsed_share
-from synapse_withheld.operators.tally import Tally
+from synapse_withheld.operators.tally import STEP_S, Count, Tally
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
 from synapse_withheld.rules.decision import COLLAPSE, DELIVER, SUPERSEDE, Decision
 from synapse_withheld.rules.ruleset import Ruleset
@@ -175,5 +173,5 @@ class Answers:
         return int(sum(value for _, value in self.metrics.read(metric)))
 
 
-def _counted(count: Count[tuple[str, Any]]) -> dict[str, Any]:
+def _counted(count: Count) -> dict[str, Any]:
     return {"rule": count.key[0], "notices": count.occurred, "error": count.error}
