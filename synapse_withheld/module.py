@@ -19,7 +19,6 @@ from synapse_withheld.operators.series import ACTIVE
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.sweep import background
 from synapse_withheld.synapse_internals import (
-    AlreadyLoadedError,
     SynapseInternals,
     UnknownSynapseError,
     synapse_version,
@@ -49,8 +48,6 @@ class WithheldModule:
         metrics.info(VERSION, config.mode, config.repeat)
         try:
             synapse = SynapseInternals(api)
-        except AlreadyLoadedError as error:
-            raise ConfigError(str(error)) from None
         except UnknownSynapseError as error:
             _stay_out(config, error)
             return

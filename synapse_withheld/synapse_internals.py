@@ -18,6 +18,7 @@ from synapse.module_api import (
     make_deferred_yieldable,
     run_as_background_process,
 )
+from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import wrappers
 from synapse_withheld.delivery.runtime import Runtime, now_ts
@@ -73,10 +74,6 @@ class UnknownSynapseError(Exception):
     """The internals of this Synapse are not the ones that were tested."""
 
 
-class AlreadyLoadedError(Exception):
-    """The module was loaded before in this process."""
-
-
 def synapse_version() -> str:
     """Return the version of the Synapse that is installed, `unknown` if untold."""
     try:
@@ -101,7 +98,7 @@ class SynapseInternals:
 
         Raises:
             UnknownSynapseError: They are not where they were.
-            AlreadyLoadedError: The store's methods are wrapped already.
+            ConfigError: The store's methods are wrapped already.
         """
         try:
             homeserver: Any = api._hs  # noqa: SLF001 no public way to it
@@ -115,7 +112,7 @@ class SynapseInternals:
         if differences or not isinstance(self.writers, list):
             raise UnknownSynapseError("; ".join(differences) or "no list of writers")
         if hasattr(store, _MARK):
-            raise AlreadyLoadedError(
+            raise ConfigError(
                 "synapse_withheld: the module is loaded twice; 'modules' must name "
                 "it once"
             )
