@@ -45,10 +45,6 @@ _UNIT_MS = {
     "y": 31_536_000_000,
 }
 _DURATION = re.compile(r"([0-9]{1,12})([smhdwy]?)")
-_A_DURATION = "a duration such as 1s, 30m or 24h"
-_AT_LEAST = (
-    f"a second or more; a number without a unit is milliseconds, {LEAST_MS} or more"
-)
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]
@@ -78,12 +74,14 @@ def duration_ms(value: object) -> int:
         InvalidConfigError: It is none, or shorter than anybody means. The error names
             no key: the command line reads durations with this, too.
     """
+    right = "a duration such as 1s, 30m or 24h"
     parts = _DURATION.fullmatch(_shown(value))
     if parts is None:
-        raise _wrong(value, _A_DURATION)
+        raise _wrong(value, right)
     milliseconds = int(parts[1]) * _UNIT_MS[parts[2]]
     if milliseconds < LEAST_MS:
-        raise _wrong(value, f"{_A_DURATION}, {_AT_LEAST}")
+        right += ", a second or more; a number without a unit is milliseconds"
+        raise _wrong(value, f"{right}, {LEAST_MS} or more")
     return milliseconds
 
 
@@ -178,10 +176,7 @@ class Config:
 
     @property
     def hold_s(self) -> float | None:
-        """Return how long a delivered notice stands for later ones, in seconds.
-
-        `None` where it does not.
-        """
+        """Return how long a delivered notice stands for later ones, if it does."""
         return self.session_hold_ms / 1000 if self.repeat == "session" else None
 
     @property
@@ -194,8 +189,7 @@ def parse(config: object) -> Config:
     """Read what YAML made of the `config:` mapping in `homeserver.yaml`, if any.
 
     Raises:
-        InvalidConfigError: A key is unknown or its value is not usable. The
-            message names the key, what was found and what would be right.
+        InvalidConfigError: It names the key, what was found and what would be right.
     """
     try:
         return _parse(config, Config)
@@ -240,9 +234,8 @@ def _unknown(key: object, readers: Mapping[str, Reader]) -> InvalidConfigError:
     places = {each: f"rules.{each}" for each in _keys(RulesConfig)}
     places.update({"every": "sweep.every"}, **{each: each for each in _keys(Config)})
     meant = _meant(key, list(readers)) or _meant(key, list(places))
-    hint = f"the known keys are: {', '.join(readers)}"
-    if meant:
-        hint = f"did you mean '{places[meant]}'?"
+    known = f"the known keys are: {', '.join(readers)}"
+    hint = f"did you mean '{places[meant]}'?" if meant else known
     return InvalidConfigError(f"is no known key; {hint}", (_shown(key),))
 
 

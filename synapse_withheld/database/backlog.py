@@ -26,7 +26,7 @@ MOST_OF_CHARACTER = 4
 def withheld_read_backlog(
     txn: Transaction, driver: str, before: Place | None, limit: int
 ) -> List[BacklogRow]:
-    """Read rows below a place against the order of the index.
+    """Read so many rows, notices or not, below a place against the index's order.
 
     What is in a text is not looked at by the database, which would take longer for it
     than for sending it; of texts that are too long for a notice nothing is sent.

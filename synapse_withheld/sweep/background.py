@@ -73,9 +73,7 @@ class BackgroundSweep:
     async def run(self, every_s: float) -> None:
         """Sweep as long as Synapse runs; must not raise, as nobody waits for it.
 
-        Args:
-            every_s: How long after a sweep began the next one does, in seconds. One
-                that takes longer is followed by the next one at once.
+        The next sweep begins so many seconds after the last began, or at once.
         """
         while True:
             began_s = self.runtime.seconds()

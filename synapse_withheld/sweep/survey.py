@@ -84,14 +84,14 @@ class Survey:
         below: str | None = None,
         down_to: str = "",
     ) -> None:
-        """Begin at the end of the index of mailboxes; `limit` of the longest are told.
+        """Begin at the end of the index of mailboxes.
 
         Args:
             database: Where the rows are.
             options: How the sweep would go about it: all rules, and a dry run.
             limit: How many of the longest are told.
-            below: Look at mailboxes of users below this one only, and outboxes.
-            down_to: Look at mailboxes of this user and those above only.
+            below: Look only at mailboxes of users below this one, and at outboxes.
+            down_to: Look only at mailboxes of this user and those above.
         """
         self._database = database
         self._batch_size = options.batch_size
