@@ -40,11 +40,10 @@ def withheld_read_outboxes(
     text, patterns = text_of_notice("p.text", texts)
     sql = f"SELECT p.page, p.stream_id, {text} FROM ({pages}) AS p"  # noqa: S608 as above
     txn.execute(sql, (*patterns, *parameters))
-    rows: dict[str, list[PageRow]] = {server: [] for server in bounds}
-    servers = list(bounds)
+    rows: list[list[PageRow]] = [[] for _ in bounds]
     for number, stream_id, found in txn.fetchall():
-        rows[servers[number]].append((stream_id, found))
-    return _as_pages(below, {server: Page.of(rows[server]) for server in servers})
+        rows[number].append((stream_id, found))
+    return _as_pages(below, dict(zip(bounds, map(Page.of, rows))))
 
 
 def withheld_read_queued_edus(
@@ -118,10 +117,8 @@ def _as_pages(
     pages = {}
     for mailbox, bound in asked_below.items():
         of_server = read[server_of(mailbox[0])]
-        below = of_server.below
-        if below is not None:
-            # Another mailbox of that server may have asked for a page above.
-            below = min(below, bound)
+        # Another mailbox of that server may have asked for a page above.
+        below = of_server.below and min(of_server.below, bound)
         pages[mailbox] = Page([], of_server.newest_id, below)
     for of_server in read.values():
         for stream_id, edu in of_server.messages:
@@ -133,12 +130,10 @@ def _as_pages(
 
 def _only_message(edu: dict[str, Any]) -> tuple[MailboxKey | None, dict[str, Any]]:
     """Return an EDU's message and the mailbox it is for, if it has just one."""
-    by_user = edu.get("messages")
-    if not isinstance(by_user, dict) or len(by_user) != 1:
+    try:
+        ((user_id, by_device),) = edu["messages"].items()
+        ((device_id, content),) = by_device.items()
+    except (AttributeError, KeyError, ValueError):
         return None, {}
-    ((user_id, by_device),) = by_user.items()
-    if not isinstance(by_device, dict) or len(by_device) != 1:
-        return None, {}
-    ((device_id, content),) = by_device.items()
     message = {"type": edu.get("type"), "sender": edu.get("sender"), "content": content}
     return (user_id, device_id), message

@@ -6,7 +6,7 @@ time. Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Sequence, Tuple, TypeVar
+from typing import Any, Mapping, Sequence
 
 import attrs
 
@@ -19,9 +19,6 @@ from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Staleness, askers_of
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.covering import Covering, Found, Seen
-
-# A row as it was read: its place, and what is there.
-R = TypeVar("R", bound=Tuple[Any, ...])
 
 # So few rows are read in milliseconds, and so many that a round trip is no loss.
 BATCH_SIZE = 1000
@@ -168,15 +165,13 @@ class Sweep:
         gone = await self._database.gone(askers)
         return list(self._covering.judge(rows, Staleness(self._options.now_ts, gone)))
 
-    async def _delete(self, found: Iterable[Found]) -> dict[str, Counts]:
+    async def _delete(self, found: Sequence[Found]) -> dict[str, Counts]:
         """Delete what is redundant; return what was found and done, by rule."""
         by_rule: dict[str, list[Found]] = {}
-        mailboxes = set()
         for each in found:
             by_rule.setdefault(each.rule, []).append(each)
-            if each.redundant is not None:
-                mailboxes.add(each.redundant.mailbox)
-        doomed = await self._database.doomed(mailboxes)
+        redundant = [each.redundant for each in found if each.redundant is not None]
+        doomed = await self._database.doomed({row.mailbox for row in redundant})
         return {
             rule: await self._delete_of_rule(rows, doomed)
             for rule, rows in by_rule.items()
@@ -204,7 +199,7 @@ class Sweep:
         )
 
 
-def up_to_a_new_place(rows: list[R], limit: int, width: int = 3) -> list[R]:
+def up_to_a_new_place(rows: list[Any], limit: int, width: int = 3) -> list[Any]:
     """Return the rows of one step, where one more than the limit were read.
 
     Those at the last place are left for the next, so that no place is divided. A place
