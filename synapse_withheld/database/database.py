@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Awaitable, Callable, Iterable, Mapping, Sequence, TypeVar
 
 import attrs
 
@@ -24,6 +24,7 @@ from synapse_withheld.rules.notice import Asker
 
 # Awaitable: (description, function of a transaction and more arguments, those)
 RunStatement = Callable[..., Awaitable[Any]]
+T = TypeVar("T")
 
 
 class StatementError(Exception):
@@ -89,17 +90,14 @@ class Database:
         `below` is what each begins below, `ABOVE_ALL` for the newest; the text of every
         row with a notice contains one of `texts`.
         """
-        pages: dict[MailboxKey, Page] = await self._run(queue.read_pages, below, texts)
-        return pages
+        return await self._run(queue.read_pages, below, texts)
 
     async def read_ends(
         self, queue: Queue, mailboxes: Sequence[MailboxKey]
     ) -> dict[MailboxKey, tuple[int, int]]:
         """Return the oldest and newest stream ID of at most `MOST_KEYS` mailboxes."""
         assert queue.read_ends is not None  # noqa: S101 the caller looked
-        ends: dict[MailboxKey, tuple[int, int]]
-        ends = await self._run(queue.read_ends, mailboxes)
-        return ends
+        return await self._run(queue.read_ends, mailboxes)
 
     async def read_queued(
         self, queue: Queue, rows: Iterable[tuple[MailboxKey, int]]
@@ -128,8 +126,7 @@ class Database:
 
     async def estimate(self) -> int:
         """Estimate how many rows all mailboxes have together; 0 if that is unknown."""
-        rows: int = await self._run(backlog.withheld_estimate_backlog, self.driver)
-        return rows
+        return await self._run(backlog.withheld_estimate_backlog, self.driver)
 
     async def settled(self) -> int:
         """Return a position up to which every reader sees the stream.
@@ -139,16 +136,14 @@ class Database:
         """
         if self.stream_token is not None:
             return self.stream_token()
-        newest: int = await self._run(backlog.withheld_read_newest)
+        newest = await self._run(backlog.withheld_read_newest)
         settled, self._newest = self._newest, newest
         return newest if settled is None else settled
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
         """Read rows of all mailboxes against the order of the index."""
-        rows: list[BacklogRow] = await self._run(
-            backlog.withheld_read_backlog, self.driver, before, limit
-        )
-        return rows
+        read = backlog.withheld_read_backlog
+        return await self._run(read, self.driver, before, limit)
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         """Tell which mailboxes a deletion of their device is about to empty."""
@@ -156,12 +151,12 @@ class Database:
         return set[MailboxKey]().union(*doomed)
 
     async def _run_each(
-        self, function: Callable[..., Any], keys: Iterable[Any]
-    ) -> list[Any]:
+        self, function: Callable[..., T], keys: Iterable[Any]
+    ) -> list[T]:
         """Run a statement about as many keys at a time as one may name."""
         return [await self._run(function, some) for some in batches(keys, MOST_KEYS)]
 
-    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a statement, under the name of its function.
 
         Raises:
@@ -170,8 +165,9 @@ class Database:
         statement = Cancellable(function, self.connection_of)
         self._running.add(statement)
         try:
-            return await self.run(function.__name__, statement, *arguments)
+            result: T = await self.run(function.__name__, statement, *arguments)
         except Exception as error:
             raise StatementError(function.__name__) from error
         finally:
             self._running.discard(statement)
+        return result

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable
 
 import attrs
 
 from synapse_withheld.database import deletions, inbox, outbox
+from synapse_withheld.database.sql import Page
+from synapse_withheld.rules.mailbox import MailboxKey, RowState
 
 
 @attrs.frozen
@@ -21,10 +23,10 @@ class Queue:
     """
 
     name: str
-    read_pages: Callable[..., Any]
-    read_ends: Callable[..., Any] | None
-    read_queued: Callable[..., Any]
-    delete_superseded: Callable[..., Any]
+    read_pages: Callable[..., dict[MailboxKey, Page]]
+    read_ends: Callable[..., dict[MailboxKey, tuple[int, int]]] | None
+    read_queued: Callable[..., dict[tuple[MailboxKey, int], RowState]]
+    delete_superseded: Callable[..., int]
     has_all_devices: bool
 
 

@@ -136,8 +136,7 @@ class SurveyDatabase(Database):
         return self._settled
 
     async def middle(self) -> str | None:
-        middle: str | None = await self._run(withheld_survey_middle)
-        return middle
+        return await self._run(withheld_survey_middle)
 
     async def owners(self, mailboxes: Iterable[MailboxKey]) -> dict[MailboxKey, bool]:
         """Tell which devices exist, and of each whether it is hidden."""
@@ -158,7 +157,6 @@ class SurveyDatabase(Database):
 
     async def estimate(self) -> int:
         """Estimate how many rows both queues have; 0 if that is unknown."""
-        in_outboxes: int = await self._run(
-            withheld_estimate_backlog, self.driver, OUTBOX_TABLE
-        )
+        estimate = withheld_estimate_backlog
+        in_outboxes = await self._run(estimate, self.driver, OUTBOX_TABLE)
         return await super().estimate() + in_outboxes
