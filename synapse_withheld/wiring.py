@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Callable
+
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
@@ -21,6 +23,7 @@ from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.identifiers import server_of
+from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.ruleset import Ruleset
 
 _QUEUES = {queue.name: queue for queue in (INBOX, OUTBOX)}
@@ -33,29 +36,19 @@ def wire(
 
     The tally is of who sends and receives notices.
     """
-    runtime = synapse.runtime()
+    runtime, token = synapse.runtime(), synapse.stream_token
     rules = Ruleset.of(config)
     failures = Failures(metrics, runtime.seconds)
     memories = _memories(config, synapse)
     database = _database(synapse)
     confirmer = Confirmer(memories, _QUEUES, database, runtime, metrics, failures)
     housekeeper = _housekeeper(config, synapse, memories, metrics, confirmer)
-    inbox, outbox = (
-        Sorter(
-            queue.name,
-            queue.has_all_devices,
-            memories[queue.name],
-            rules,
-            metrics,
-            synapse.stream_token,
-            synapse.device_list_id,
-            never_acknowledges,
-        )
-        for queue, never_acknowledges in (
-            (INBOX, synapse.reader_never_acknowledges),
-            (OUTBOX, lambda _: False),
-        )
-    )
+
+    def sorter(queue: Queue, never_acknowledges: Callable[[str], bool]) -> Sorter:
+        about = (queue.name, queue.has_all_devices, memories[queue.name])
+        list_id = synapse.device_list_id
+        return Sorter(*about, rules, metrics, token, list_id, never_acknowledges)
+
     queues = _QUEUES if config.outbox else [INBOX.name]
     metrics.begin([rule.name for rule in rules.rules], queues)
     metrics.watch(
@@ -67,15 +60,13 @@ def wire(
     metrics.watch(waiting, lambda: housekeeper.to_learn, work="learn")
     metrics.watch(waiting, lambda: housekeeper.to_tidy, work="tidy")
     return Traffic(
-        inbox,
-        outbox,
+        sorter(INBOX, synapse.reader_never_acknowledges),
+        sorter(OUTBOX, lambda _: False),
         config.outbox,
         rules.types,
         config.enforces,
         confirmer,
-        Settler(
-            memories, INBOX.name, housekeeper, metrics, tally, synapse.stream_token
-        ),
+        Settler(memories, INBOX.name, housekeeper, metrics, tally, token),
         Rearming(memories[INBOX.name], memories[OUTBOX.name], metrics),
         runtime,
         metrics,
@@ -130,28 +121,22 @@ def _housekeeper(
     database = _database(synapse)
     rules = Ruleset.of(config)
 
+    def learn(*about: Any) -> None:
+        housekeeper.learn(INBOX.name, *about)
+
     def tidying(queue: Queue) -> Tidying:
         return Tidying(queue, memories[queue.name], database, metrics, token)
 
     def learning(queue: Queue) -> Learning:
-        return Learning(
-            queue,
-            memories[queue.name],
-            database,
-            rules,
-            lambda rows, who: housekeeper.tidy(queue.name, rows, who),
-            runtime.now_ts,
-            runtime.sleep,
-        )
+        def tidy(rows: list[Superseded], who: str) -> None:
+            housekeeper.tidy(queue.name, rows, who)
+
+        about = (queue, memories[queue.name], database)
+        return Learning(*about, rules, tidy, runtime.now_ts, runtime.sleep)
 
     housekeeper = Housekeeper(
         {name: learning(queue) for name, queue in _QUEUES.items()},
-        LearningOfUsers(
-            memories[INBOX.name],
-            database,
-            lambda *about: housekeeper.learn(INBOX.name, *about),
-            token,
-        ),
+        LearningOfUsers(memories[INBOX.name], database, learn, token),
         {name: tidying(queue) for name, queue in _QUEUES.items()},
         runtime,
         confirmer.failures,
