@@ -6,7 +6,12 @@ import json
 from typing import Any, Iterable, Sequence
 
 from synapse_withheld.database.inbox import DOOMING_TASK
-from synapse_withheld.database.sql import SQLITE, Transaction, numbered, tuples
+from synapse_withheld.database.sql import (
+    Transaction,
+    numbered,
+    rows_to_delete,
+    tuples,
+)
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 
 
@@ -25,7 +30,7 @@ def withheld_delete_superseded(
         rows.append((numbers.setdefault(newer, len(numbers)), row.stream_id))
     # Parameters are scarce.
     row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
-    deleted, found, join = _rows_to_delete(driver, "s", "o")
+    deleted, found, join = rows_to_delete(driver, "device_inbox", _place("s", "o"))
     # DISTINCT changes nothing, but that a planner looks for the newer ones first.
     sql = f"""
         DELETE FROM device_inbox
@@ -61,7 +66,7 @@ def withheld_delete_vanished(
 
     Of cancellations: nothing newer has to be there, as what they take back is gone.
     """
-    deleted, found, join = _rows_to_delete(driver, "v", "v")
+    deleted, found, join = rows_to_delete(driver, "device_inbox", _place("v", "v"))
     sql = f"""
         DELETE FROM device_inbox
         WHERE {deleted} IN (
@@ -76,23 +81,10 @@ def withheld_delete_vanished(
     return txn.rowcount
 
 
-def _rows_to_delete(driver: str, mailbox: str, row: str) -> tuple[str, str, str]:
-    """Return what a deletion compares with a sub-select, what that selects and joins.
-
-    So that each row is found by its index. The sub-select has their `mailbox` in one
-    table, and their stream ID in `row`.
-    """
-    if driver != SQLITE:
-        found = f"{mailbox}.user_id, {mailbox}.device_id, {row}.stream_id"
-        return "(user_id, device_id, stream_id)", found, ""
-    # It does not look for a number by an index where it is part of a tuple that begins
-    # with a text: it would walk the mailbox. CROSS: in this order.
-    join = f"""
-        CROSS JOIN device_inbox AS gone
-        ON gone.user_id = {mailbox}.user_id AND gone.device_id = {mailbox}.device_id
-            AND gone.stream_id = {row}.stream_id
-    """
-    return "rowid", "gone.rowid", join
+def _place(mailbox: str, row: str) -> dict[str, str]:
+    """Return where a sub-select has a row's mailbox and its stream ID."""
+    whose = {each: f"{mailbox}.{each}" for each in ("user_id", "device_id")}
+    return {**whose, "stream_id": f"{row}.stream_id"}
 
 
 def _no_task_dooms(named: str) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
-    SQLITE,
     Page,
     PageRow,
     Transaction,
     rows_of_pages,
+    rows_to_delete,
     text_of_notice,
     tuples,
 )
@@ -81,14 +81,9 @@ def withheld_delete_superseded_edus(
     txn: Transaction, driver: str, superseded: Sequence[Superseded]
 ) -> int:
     """Delete EDUs by exact key where the newer one is in the outbox."""
-    deleted, found, join = "(destination, stream_id)", "s.destination, s.stream_id", ""
-    if driver == SQLITE:
-        # As for the inbox.
-        deleted, found = "rowid", "gone.rowid"
-        join = """
-            CROSS JOIN device_federation_outbox AS gone
-            ON gone.destination = s.destination AND gone.stream_id = s.stream_id
-        """
+    place = {"destination": "s.destination", "stream_id": "s.stream_id"}
+    table = "device_federation_outbox"
+    deleted, found, join = rows_to_delete(driver, table, place)
     sql = f"""
         DELETE FROM device_federation_outbox
         WHERE {deleted} IN (

@@ -147,6 +147,19 @@ def text_of_notice(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
     return sql, [f"%{text}%" for text in texts]
 
 
+def rows_to_delete(driver: str, table: str, place: dict[str, str]) -> tuple[str, ...]:
+    """Return what a deletion compares with a sub-select, what that selects and joins.
+
+    `place` says where it has each column of the index by which rows are found.
+    """
+    if driver != SQLITE:
+        return f"({', '.join(place)})", ", ".join(place.values()), ""
+    # It does not look for a number by an index where it is part of a tuple that begins
+    # with a text: it would walk the mailbox. CROSS: in this order.
+    same = " AND ".join(f"gone.{column} = {value}" for column, value in place.items())
+    return "rowid", "gone.rowid", f"CROSS JOIN {table} AS gone ON {same}"
+
+
 def most_deleted(driver: str) -> int:
     return MOST_DELETED if driver == SQLITE else MOST_DELETED_ON_POSTGRES
 
