@@ -6,8 +6,6 @@ Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from synapse_withheld.config import Config, RulesConfig
@@ -101,9 +99,7 @@ class Survey:
             self._sweep.before = (below, "", -1)
         self._down_to = down_to
         self._before: OutboxPlace | None = None
-        # Whether each device is hidden: those of the last two batches, and of the last.
-        self._owners: dict[MailboxKey, bool] = {}
-        self._latest_owners: dict[MailboxKey, bool] = {}
+        self._orphaned: MailboxKey | None = None
         self._in_outboxes = 0
         self.found = Surveyed(Inventory(limit), Inventory(limit))
 
@@ -116,7 +112,7 @@ class Survey:
 
     def end(self) -> Surveyed:
         """Return what was found, whether all was looked at or not."""
-        self.found.inbox.end(self._count_orphans)
+        self.found.inbox.end()
         self.found.outbox.end()
         return self.found
 
@@ -137,10 +133,11 @@ class Survey:
         rows = read[: self._sweep.latest.rows]
         names = [row[:2] for row in rows]
         owners = await self._database.owners(set(names))
-        # The last mailbox of the batch before may end with this one.
-        self._owners, self._latest_owners = {**self._latest_owners, **owners}, owners
-        lines = zip(names, kinds, [row[4] for row in rows])
-        self.found.inbox.add(lines, self._count_orphans)
+        for name, row in zip(names, rows):
+            hidden = owners.get(name)
+            if hidden is not False:
+                self._count_orphan(name, row[4], hidden=bool(hidden))
+        self.found.inbox.add(zip(names, kinds, [row[4] for row in rows]))
         # The part below has the outboxes.
         self.found.done = bool(self._down_to) and self.found.swept.done
 
@@ -157,8 +154,7 @@ class Survey:
             self._before = rows[-1][:2]
         self.found.done = len(read) <= self._batch_size
 
-    def _count_orphans(self, name: Any, sums: Sums) -> None:
-        hidden = self._owners.get(name)
-        if hidden is not False:
-            orphans = self.found.gone if hidden is None else self.found.hidden
-            orphans.add(1, sums)
+    def _count_orphan(self, mailbox: MailboxKey, size: int, *, hidden: bool) -> None:
+        orphans = self.found.hidden if hidden else self.found.gone
+        orphans.add(mailbox != self._orphaned, Sums(1, size))
+        self._orphaned = mailbox
