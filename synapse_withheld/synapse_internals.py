@@ -87,7 +87,6 @@ class SynapseInternals:
 
     Attributes:
         writers: The names of the processes that write to-device messages.
-        process_name: The name of this process.
         database_driver: The name of the database's driver: `sqlite3` or `psycopg2`.
         stream_token: Returns the position up to which readers see to-device messages.
         sees_reads: Whether every read of a mailbox passes this process.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, List, Optional, Sequence, Tuple
 
-from synapse_withheld.database.inbox import DOOMING_TASK
+from synapse_withheld.database.inbox import DOOMING_TASK, as_dooms
 from synapse_withheld.database.sql import MOST_OF_ROW, SQLITE, Transaction, marks
 from synapse_withheld.rules.mailbox import MailboxKey
 
@@ -61,8 +61,7 @@ def withheld_read_doomed(
             AND t.resource_id IN ({marks(len(mailboxes))})
     """  # noqa: S608 only question marks are put in
     txn.execute(sql, (DOOMING_TASK, *(device_id for _, device_id in mailboxes)))
-    tasks = [json.loads(params) for (params,) in txn.fetchall()]
-    return {(task["user_id"], task["device_id"]) for task in tasks}
+    return set(as_dooms(params for (params,) in txn.fetchall()))
 
 
 def withheld_read_newest(txn: Transaction) -> int:
