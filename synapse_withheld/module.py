@@ -35,10 +35,6 @@ class WithheldModule:
     def __init__(self, config: Config, api: ModuleApi) -> None:
         """Begin to intercept, if this process writes to-device messages.
 
-        Args:
-            config: What `parse_config` returned.
-            api: Synapse's module API.
-
         Raises:
             ConfigError: The module is loaded twice, or this Synapse's internals
                 are unknown and the operator asked to refuse such a Synapse.
@@ -84,11 +80,7 @@ class WithheldModule:
 
     @staticmethod
     def parse_config(config: Any) -> Config:
-        """Read the module's `config:` mapping.
-
-        Raises:
-            ConfigError: It is not usable; the message says what would be right.
-        """
+        """Read the `config:` mapping, or say in a `ConfigError` what is wrong."""
         try:
             return configuration.parse(config)
         except InvalidConfigError as error:

@@ -67,11 +67,7 @@ class Surveyed:
 
 
 class Survey:
-    """One walk over mailboxes and outboxes, a batch at a time.
-
-    Attributes:
-        found: What was found so far.
-    """
+    """One walk over mailboxes and outboxes, a batch at a time."""
 
     def __init__(
         self,
@@ -125,7 +121,7 @@ class Survey:
             kind, notice, whole = kind_shown(text), None, size <= WHOLE
             # What is too long for a notice, or of another type, is not looked into.
             if kind is None or kind.type in NAMED:
-                notice = self._sweep.recognise(text) if whole else None
+                notice = self._sweep.covering.recognise(text) if whole else None
                 kind = kind_of(text, kind, notice, whole=whole)
             kinds.append(kind)
             seen.append((user_id, device_id, stream_id, notice, size))

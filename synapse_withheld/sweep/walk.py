@@ -15,7 +15,6 @@ from synapse_withheld.database.backlog import Place
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Staleness, askers_of
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.covering import Covering, Found, Seen
@@ -102,6 +101,7 @@ class Sweep:
         progress: What it has done since it began.
         latest: What its last step did.
         before: The place that the last row was at; `None` before the first.
+        covering: What tells notices, and which are redundant.
     """
 
     def __init__(
@@ -126,10 +126,7 @@ class Sweep:
         # One more than are looked at, to know what comes after them.
         limit = self._options.batch_size + 1
         read = await self._database.read(self.before, limit)
-        return await self.look_at([self._covering.seen(*row) for row in read], up_to)
-
-    def recognise(self, text: str) -> Notice | None:
-        return self._covering.recognise(text)
+        return await self.look_at([self.covering.seen(*row) for row in read], up_to)
 
     async def look_at(self, read: list[Seen], up_to: int) -> Progress:
         """Delete what is redundant in the rows of one step, one more than it looks at.
@@ -146,7 +143,7 @@ class Sweep:
     def _begin_mailbox(self) -> None:
         start = self.progress.mailbox
         self.before: Place | None = start and (*start, ABOVE_ALL)
-        self._covering = Covering(self._options.rules.telling_later())
+        self.covering = Covering(self._options.rules.telling_later())
 
     async def _look_at(self, read: list[Seen], up_to: int) -> Progress:
         limit = self._options.batch_size
@@ -163,7 +160,7 @@ class Sweep:
     async def _judge(self, rows: Sequence[Seen]) -> list[Found]:
         askers = askers_of(row[3] for row in rows if row[3] is not None)
         gone = await self._database.gone(askers)
-        return list(self._covering.judge(rows, Staleness(self._options.now_ts, gone)))
+        return list(self.covering.judge(rows, Staleness(self._options.now_ts, gone)))
 
     async def _delete(self, found: Sequence[Found]) -> dict[str, Counts]:
         """Delete what is redundant; return what was found and done, by rule."""

@@ -83,10 +83,7 @@ class _Nothing(DirectServeJsonResource):
 
 
 class _AdminsOnly(_Nothing):
-    """JSON for whoever has the access token of a server admin.
-
-    Others get what Synapse's own admin API answers.
-    """
+    """JSON for server admins; others get what Synapse's own admin API answers."""
 
     def __init__(
         self, api: ModuleApi, is_admin: IsAdmin, answer: Callable[[Any], dict[str, Any]]
@@ -106,11 +103,7 @@ class _AdminsOnly(_Nothing):
 
 
 def _limit(request: Any) -> int:
-    """Return how many are asked for.
-
-    Raises:
-        SynapseError: It is not a number, or too large.
-    """
+    """Return how many are asked for; refuse what is no such number."""
     given = (request.args or {}).get(b"limit")
     limit = DEFAULT_LIMIT if given is None else limit_of(given[0].decode("latin-1"))
     if limit is None:
