@@ -111,10 +111,8 @@ class SynapseInternals:
         if differences or not isinstance(self.writers, list):
             raise UnknownSynapseError("; ".join(differences) or "no list of writers")
         if hasattr(store, _MARK):
-            raise ConfigError(
-                "synapse_withheld: the module is loaded twice; 'modules' must name "
-                "it once"
-            )
+            twice = "the module is loaded twice; 'modules' must name it once"
+            raise ConfigError(f"synapse_withheld: {twice}")
         self._api, self._homeserver, self._store = api, homeserver, store
         self.stream_token: Callable[[], int] = store.get_to_device_stream_token
         # Workers, which read for themselves, do not start without Redis.
@@ -152,9 +150,12 @@ class SynapseInternals:
         It reads by position, and its rows are never deleted. One that asked for
         no more than events of rooms reads none.
         """
+        # The second flag is only in some versions; in doubt it may.
         return any(
-            _reads_mailboxes(service) and service.is_interested_in_user(user_id)
+            service.is_interested_in_user(user_id)
             for service in self._store.get_app_services()
+            if getattr(service, "supports_ephemeral", True)
+            or getattr(service, "supports_unstable_ephemeral", False)
         )
 
     async def run_statement(
@@ -223,15 +224,6 @@ def _differences(part: Any, expected: Signatures) -> list[str]:
         if found != parameters:
             differences.append(f"{name} takes {found}, not {parameters}")
     return differences
-
-
-def _reads_mailboxes(service: Any) -> bool:
-    """Say whether an application service may be given to-device messages."""
-    # The second flag is only in some versions; in doubt it may.
-    return bool(
-        getattr(service, "supports_ephemeral", True)
-        or getattr(service, "supports_unstable_ephemeral", False)
-    )
 
 
 def _wrap(store: Any, name: str, make: Callable[[Any], Any]) -> None:
