@@ -63,12 +63,9 @@ class Cancellable:
     def _cancel(self) -> None:
         with self._lock:
             self._is_cancelled = True
-            # Of psycopg2 and of sqlite3.
-            for name in ("cancel", "interrupt"):
-                stop = getattr(self._connection, name, None)
-                if stop is not None:
-                    try:
-                        stop()
-                    except Exception:
-                        logger.exception("synapse_withheld cannot cancel a statement")
-                    return
+            # Of psycopg2, or else of sqlite3.
+            interrupt = getattr(self._connection, "interrupt", lambda: None)
+            try:
+                getattr(self._connection, "cancel", interrupt)()
+            except Exception:
+                logger.exception("synapse_withheld cannot cancel a statement")

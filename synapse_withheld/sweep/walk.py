@@ -116,6 +116,11 @@ class Sweep:
         self.progress = self.latest = Progress(mailbox=start)
         self._begin_mailbox()
 
+    def _begin_mailbox(self) -> None:
+        start = self.progress.mailbox
+        self.before: Place | None = start and (*start, ABOVE_ALL)
+        self.covering = Covering(self._options.rules.telling_later())
+
     @property
     def rules(self) -> list[str]:
         return [rule.name for rule in self._options.rules.rules]
@@ -134,22 +139,13 @@ class Sweep:
         Every reader saw the position `up_to` before they were read. After an error the
         next step begins again with the mailbox that this was in.
         """
+        limit = self._options.batch_size
+        rows = up_to_a_new_place(read, limit)
         try:
-            return await self._look_at(read, up_to)
+            counts = await self._clear([row for row in rows if row[2] <= up_to])
         except Exception:
             self._begin_mailbox()
             raise
-
-    def _begin_mailbox(self) -> None:
-        start = self.progress.mailbox
-        self.before: Place | None = start and (*start, ABOVE_ALL)
-        self.covering = Covering(self._options.rules.telling_later())
-
-    async def _look_at(self, read: list[Seen], up_to: int) -> Progress:
-        limit = self._options.batch_size
-        rows = up_to_a_new_place(read, limit)
-        seen = [row for row in rows if row[2] <= up_to]
-        counts = await self._delete(await self._judge(_without_doubles(seen)))
         if rows:
             self.before = rows[-1][:3]
         mailbox = rows[-1][:2] if rows else self.progress.mailbox
@@ -157,18 +153,18 @@ class Sweep:
         self.progress = self.progress.with_more(self.latest)
         return self.progress
 
-    async def _judge(self, rows: Sequence[Seen]) -> list[Found]:
-        askers = askers_of(row[3] for row in rows if row[3] is not None)
-        gone = await self._database.gone(askers)
-        return list(self.covering.judge(rows, Staleness(self._options.now_ts, gone)))
-
-    async def _delete(self, found: Sequence[Found]) -> dict[str, Counts]:
+    async def _clear(self, seen: list[Seen]) -> dict[str, Counts]:
         """Delete what is redundant; return what was found and done, by rule."""
+        rows = _without_doubles(seen)
+        askers = askers_of(row[3] for row in rows if row[3] is not None)
+        staleness = Staleness(self._options.now_ts, await self._database.gone(askers))
         by_rule: dict[str, list[Found]] = {}
-        for each in found:
+        mailboxes = set()
+        for each in self.covering.judge(rows, staleness):
             by_rule.setdefault(each.rule, []).append(each)
-        redundant = [each.redundant for each in found if each.redundant is not None]
-        doomed = await self._database.doomed({row.mailbox for row in redundant})
+            if each.redundant is not None:
+                mailboxes.add(each.redundant.mailbox)
+        doomed = await self._database.doomed(mailboxes)
         return {
             rule: await self._delete_of_rule(rows, doomed)
             for rule, rows in by_rule.items()
