@@ -14,14 +14,7 @@ __version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:
-    """Import the module when Synapse asks for it.
-
-    Not before: the command line has to say so where it was installed into an
-    environment without Synapse.
-
-    Raises:
-        AttributeError: There is no such name.
-    """
+    """Import the module when Synapse asks for it: the command has to run without."""
     if name == "WithheldModule":
         from synapse_withheld.module import WithheldModule  # noqa: PLC0415 see above
 

@@ -12,15 +12,13 @@ from typing import Any, Callable, Dict, Mapping, Tuple, Type, TypeVar
 
 import attrs
 
-# How often the backlog is swept where `sweep: true` says no more.
-SWEEP_EVERY_MS = 86_400_000
-
 # What a rule about requests may be besides on or off: a request that is taken back
 # before anybody was handed it vanishes together with its cancellation.
 VANISH = "vanish"
 
-# A sweep reads every mailbox, which takes minutes to hours on a large server: who
-# writes a shorter time means something else.
+# How often the backlog is swept where `sweep: true` says no more, and at most: a sweep
+# reads every mailbox, which takes minutes to hours on a large server.
+SWEEP_EVERY_MS = 86_400_000
 LEAST_SWEEP_EVERY_MS = 3_600_000
 
 # Shares of it are for one mailbox and for one sender: those have to hold something.
@@ -30,13 +28,10 @@ LEAST_PAIRS = 1000
 # milliseconds.
 LEAST_MS = 1000
 
-# How much of a wrong value an error shows, in characters.
+# How much of a wrong value an error shows, in characters; whole numbers beyond that
+# are never meant; and how alike, from 0 to 1, a wrong word is to what may be meant.
 MOST_SHOWN = 60
-
-# Whole numbers beyond it are never meant.
 MOST_INT = 10**15
-
-# How alike a wrong word and the one that may have been meant have to be, from 0 to 1.
 ALIKE = 0.7
 
 # Synapse's own units for durations, in milliseconds.
@@ -50,10 +45,6 @@ _UNIT_MS = {
     "y": 31_536_000_000,
 }
 _DURATION = re.compile(r"([0-9]{1,12})([smhdwy]?)")
-_A_DURATION = "a duration such as 1s, 30m or 24h"
-_AT_LEAST = (
-    f"a second or more; a number without a unit is milliseconds, {LEAST_MS} or more"
-)
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]
@@ -73,27 +64,24 @@ class InvalidConfigError(ValueError):
         self.path = path
 
     def __str__(self) -> str:
-        """Name the key and what is wrong."""
         return f"'{'.'.join(self.path)}' {self.problem}" if self.path else self.problem
 
 
 def duration_ms(value: object) -> int:
-    """Read a duration, in milliseconds.
-
-    It is written as Synapse's own are, or as a bare number of milliseconds.
+    """Read a duration, written as Synapse's own or as a number of milliseconds.
 
     Raises:
         InvalidConfigError: It is none, or shorter than anybody means. The error names
             no key: the command line reads durations with this, too.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise _wrong(value, _A_DURATION)
+    right = "a duration such as 1s, 30m or 24h"
     parts = _DURATION.fullmatch(_shown(value))
     if parts is None:
-        raise _wrong(value, _A_DURATION)
+        raise _wrong(value, right)
     milliseconds = int(parts[1]) * _UNIT_MS[parts[2]]
     if milliseconds < LEAST_MS:
-        raise _wrong(value, f"{_A_DURATION}, {_AT_LEAST}")
+        right += ", a second or more; a number without a unit is milliseconds"
+        raise _wrong(value, f"{right}, {LEAST_MS} or more")
     return milliseconds
 
 
@@ -147,15 +135,7 @@ def _key(default: object, reader: Reader, written: str = "") -> Any:
 
 @attrs.frozen
 class RulesConfig:
-    """The mapping `rules`: which messages the module acts on.
-
-    Attributes:
-        no_olm: Notices that there is no Olm session.
-        withheld: Withheld messages about one session.
-        key_requests: Requests for room keys, and their cancellations.
-        secret_requests: Requests for secrets, and their cancellations.
-        verification_requests: Requests to verify, and their cancellations.
-    """
+    """The mapping `rules`: which messages the module acts on."""
 
     no_olm: bool = _key(True, _choice(True, False))
     withheld: bool = _key(False, _choice(True, False))
@@ -176,24 +156,11 @@ def _rules(value: object) -> RulesConfig:
 
 @attrs.frozen
 class Config:
-    """What an operator chose; each attribute is a key of the `config:` mapping.
+    """What an operator chose; `docs/configuration.md` says what each key does.
 
     Attributes:
-        mode: `enforce`, or `observe` to decide and count but change nothing.
-        repeat: `queued`: a notice that was read may be repeated. `session`: not
-            before an Olm message passed, or the hold is over.
-        session_hold_ms: With `repeat: session`, how long a delivered notice
-            stands for later ones, in milliseconds.
-        outbox: Whether notices that wait for other servers collapse too.
-        merge_scopes: Whether notices about different sessions stand for each
-            other.
-        max_pairs: How many pairs are remembered at once, for each of the two queues.
-        pages: Whether the writer serves its pages to server admins.
-        on_unknown_synapse: `deliver` to stand aside on a Synapse whose internals
-            are not the ones tested, `refuse` to stop it.
-        sweep_every_ms: How long after a sweep of the backlog began the next one does,
-            in milliseconds; `None` where there is none.
-        rules: Which messages the module acts on.
+        sweep_every_ms: How long after a sweep of the backlog began the next one does;
+            `None` where there is none.
     """
 
     mode: str = _key("enforce", _choice("enforce", "observe"))
@@ -209,10 +176,7 @@ class Config:
 
     @property
     def hold_s(self) -> float | None:
-        """Return how long a delivered notice stands for later ones, in seconds.
-
-        `None` where it does not.
-        """
+        """Return how long a delivered notice stands for later ones, if it does."""
         return self.session_hold_ms / 1000 if self.repeat == "session" else None
 
     @property
@@ -222,14 +186,10 @@ class Config:
 
 
 def parse(config: object) -> Config:
-    """Read the `config:` mapping of the module's entry in `homeserver.yaml`.
-
-    Args:
-        config: What YAML made of the mapping; `None` where there is none.
+    """Read what YAML made of the `config:` mapping in `homeserver.yaml`, if any.
 
     Raises:
-        InvalidConfigError: A key is unknown or its value is not usable. The
-            message names the key, what was found and what would be right.
+        InvalidConfigError: It names the key, what was found and what would be right.
     """
     try:
         return _parse(config, Config)
@@ -274,16 +234,22 @@ def _unknown(key: object, readers: Mapping[str, Reader]) -> InvalidConfigError:
     places = {each: f"rules.{each}" for each in _keys(RulesConfig)}
     places.update({"every": "sweep.every"}, **{each: each for each in _keys(Config)})
     meant = _meant(key, list(readers)) or _meant(key, list(places))
-    hint = f"the known keys are: {', '.join(readers)}"
-    if meant:
-        hint = f"did you mean '{places[meant]}'?"
-    return InvalidConfigError(f"is no known key; {hint}", (_cut(_shown(key)),))
+    known = f"the known keys are: {', '.join(readers)}"
+    hint = f"did you mean '{places[meant]}'?" if meant else known
+    return InvalidConfigError(f"is no known key; {hint}", (_shown(key),))
 
 
 def _wrong(value: object, right: str, meant: str | None = None) -> InvalidConfigError:
     """Return the error of a value, with what would be right."""
+    found = _shown(value)
+    if isinstance(value, Mapping):
+        found = f"a mapping of {_shown(', '.join(map(_shown, value)) or 'nothing')}"
+    elif isinstance(value, list):
+        found = "a list"
+    elif isinstance(value, str):
+        found = f"the text '{found}'"
     hint = f"; did you mean {meant}?" if meant else ""
-    return InvalidConfigError(f"must be {right}; found {_described(value)}{hint}")
+    return InvalidConfigError(f"must be {right}; found {found}{hint}")
 
 
 def _meant(value: object, words: list[str]) -> str | None:
@@ -294,18 +260,8 @@ def _meant(value: object, words: list[str]) -> str | None:
     return next(iter(get_close_matches(written, words, 1, ALIKE)), None)
 
 
-def _described(value: object) -> str:
-    """Return a value as an error shows it."""
-    if isinstance(value, Mapping):
-        return "a mapping of " + _cut(", ".join(map(_shown, value)) or "nothing")
-    if isinstance(value, list):
-        return "a list"
-    shown = _cut(_shown(value))
-    return f"the text '{shown}'" if isinstance(value, str) else shown
-
-
 def _shown(value: object) -> str:
-    """Return a value in the words of YAML."""
+    """Return a value in the words of YAML, cut where it is long."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -313,9 +269,6 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and abs(value) > MOST_INT:
         # Python refuses to write out the largest.
         return "a number beyond measure"
-    return str(value)
-
-
-def _cut(text: str) -> str:
     # A pasted secret or a whole file must not end up in the log.
+    text = str(value)
     return text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."

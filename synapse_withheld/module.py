@@ -12,13 +12,13 @@ from synapse_withheld import config as configuration
 from synapse_withheld.config import Config, InvalidConfigError
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.operators.pages.answers import Answers, Process
+from synapse_withheld.operators.pages.answers import Answers
 from synapse_withheld.operators.pages.asking import PATH
 from synapse_withheld.operators.pages.resource import Pages
+from synapse_withheld.operators.series import ACTIVE
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.sweep import background
 from synapse_withheld.synapse_internals import (
-    AlreadyLoadedError,
     SynapseInternals,
     UnknownSynapseError,
     synapse_version,
@@ -35,21 +35,15 @@ class WithheldModule:
     def __init__(self, config: Config, api: ModuleApi) -> None:
         """Begin to intercept, if this process writes to-device messages.
 
-        Args:
-            config: What `parse_config` returned.
-            api: Synapse's module API.
-
         Raises:
             ConfigError: The module is loaded twice, or this Synapse's internals
                 are unknown and the operator asked to refuse such a Synapse.
         """
         metrics = Metrics(api.server_name)
-        metrics.inactive()
+        metrics.watch(ACTIVE, lambda: 0)
         metrics.info(VERSION, config.mode, config.repeat)
         try:
             synapse = SynapseInternals(api)
-        except AlreadyLoadedError as error:
-            raise ConfigError(str(error)) from None
         except UnknownSynapseError as error:
             _stay_out(config, error)
             return
@@ -71,8 +65,8 @@ class WithheldModule:
             background.start(config, synapse, metrics, traffic.settler.housekeeper.turn)
         if config.pages:
             about = (api.server_name, synapse.process_name, synapse_version())
-            process = Process(*about, now_ts(), now_ts)
-            _serve_pages(api, synapse, Answers(process, config, metrics, tally, sweeps))
+            answers = Answers(*about, now_ts(), now_ts, config, metrics, tally, sweeps)
+            _serve_pages(api, synapse, answers)
         synapse.intercept(traffic)
         logger.info(
             "synapse_withheld %s %s (mode: %s, Synapse %s)",
@@ -86,11 +80,7 @@ class WithheldModule:
 
     @staticmethod
     def parse_config(config: Any) -> Config:
-        """Read the module's `config:` mapping.
-
-        Raises:
-            ConfigError: It is not usable; the message says what would be right.
-        """
+        """Read the `config:` mapping, or say in a `ConfigError` what is wrong."""
         try:
             return configuration.parse(config)
         except InvalidConfigError as error:

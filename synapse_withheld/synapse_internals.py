@@ -12,13 +12,13 @@ from functools import partial, wraps
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Awaitable, Callable, Dict, Tuple
 
-import attrs
 from synapse.logging.context import PreserveLoggingContext
 from synapse.module_api import (
     ModuleApi,
     make_deferred_yieldable,
     run_as_background_process,
 )
+from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import wrappers
 from synapse_withheld.delivery.runtime import Runtime, now_ts
@@ -74,10 +74,6 @@ class UnknownSynapseError(Exception):
     """The internals of this Synapse are not the ones that were tested."""
 
 
-class AlreadyLoadedError(Exception):
-    """The module was loaded before in this process."""
-
-
 def synapse_version() -> str:
     """Return the version of the Synapse that is installed, `unknown` if untold."""
     try:
@@ -86,64 +82,49 @@ def synapse_version() -> str:
         return "unknown"
 
 
-@attrs.frozen(init=False)
 class SynapseInternals:
-    """What the module uses of a running Synapse beyond its module API."""
+    """What the module uses of a running Synapse beyond its module API.
 
-    _api: ModuleApi
-    _homeserver: Any
-    _store: Any
+    Attributes:
+        writers: The names of the processes that write to-device messages.
+        database_driver: The name of the database's driver: `sqlite3` or `psycopg2`.
+        stream_token: Returns the position up to which readers see to-device messages.
+        sees_reads: Whether every read of a mailbox passes this process.
+    """
 
     def __init__(self, api: ModuleApi) -> None:
         """Look up the homeserver and its store.
 
         Raises:
             UnknownSynapseError: They are not where they were.
-            AlreadyLoadedError: The store's methods are wrapped already.
+            ConfigError: The store's methods are wrapped already.
         """
         try:
-            homeserver = api._hs  # noqa: SLF001 no public way to it
+            homeserver: Any = api._hs  # noqa: SLF001 no public way to it
             store = homeserver.get_datastores().main
-            writers = homeserver.config.worker.writers.to_device
+            self.writers: list[str] = homeserver.config.worker.writers.to_device
+            self.process_name: str = homeserver.get_instance_name()
+            self.database_driver: str = store.db_pool.engine.module.__name__
         except AttributeError as error:
             raise UnknownSynapseError(str(error)) from error
-        self.__attrs_init__(api, homeserver, store)
         differences = _differences_in_writing(store)
-        if differences or not isinstance(writers, list):
+        if differences or not isinstance(self.writers, list):
             raise UnknownSynapseError("; ".join(differences) or "no list of writers")
         if hasattr(store, _MARK):
-            raise AlreadyLoadedError(
-                "synapse_withheld: the module is loaded twice; 'modules' must name "
-                "it once"
-            )
-
-    @property
-    def writers(self) -> list[str]:
-        """Return the names of the processes that write to-device messages."""
-        writers: list[str] = self._homeserver.config.worker.writers.to_device
-        return writers
-
-    @property
-    def process_name(self) -> str:
-        """Return the name of this process."""
-        name: str = self._homeserver.get_instance_name()
-        return name
-
-    @property
-    def sees_reads(self) -> bool:
-        """Say whether every read of a mailbox passes this process."""
-        try:
-            # Workers, which read for themselves, do not start without.
-            has_workers = bool(self._homeserver.config.redis.redis_enabled)
-        except AttributeError:
-            return False
-        return not has_workers and not _differences(self._store, _READS)
+            twice = "the module is loaded twice; 'modules' must name it once"
+            raise ConfigError(f"synapse_withheld: {twice}")
+        self._api, self._homeserver, self._store = api, homeserver, store
+        self.stream_token: Callable[[], int] = store.get_to_device_stream_token
+        # Workers, which read for themselves, do not start without Redis.
+        redis = getattr(homeserver.config, "redis", None)
+        has_workers = getattr(redis, "redis_enabled", True)
+        self.sees_reads = not has_workers and not _differences(store, _READS)
 
     def is_admin(self) -> Callable[[Any], Awaitable[bool]]:
-        """Return what says whether whoever sent a request is a server admin.
+        """Return what Synapse's own admin API asks: whether a request is an admin's.
 
-        It is what Synapse's own admin API asks. With delegated authentication it goes
-        by the access token, not by the table `users`, which the module API looks into.
+        With delegated authentication it goes by the access token, not by the table
+        `users`, which the module API looks into.
 
         Raises:
             UnknownSynapseError: It is not where it was.
@@ -157,11 +138,6 @@ class SynapseInternals:
         asked: Callable[[Any], Awaitable[bool]] = auth.is_server_admin
         return asked
 
-    def stream_token(self) -> int:
-        """Return the position up to which readers see to-device messages."""
-        token: int = self._store.get_to_device_stream_token()
-        return token
-
     def device_list_id(self) -> int:
         """Return the position of the device list stream that all writers reached."""
         token = self._store.get_device_stream_token()
@@ -174,9 +150,12 @@ class SynapseInternals:
         It reads by position, and its rows are never deleted. One that asked for
         no more than events of rooms reads none.
         """
+        # The second flag is only in some versions; in doubt it may.
         return any(
-            _reads_mailboxes(service) and service.is_interested_in_user(user_id)
+            service.is_interested_in_user(user_id)
             for service in self._store.get_app_services()
+            if getattr(service, "supports_ephemeral", True)
+            or getattr(service, "supports_unstable_ephemeral", False)
         )
 
     async def run_statement(
@@ -191,12 +170,6 @@ class SynapseInternals:
     def connection_of(txn: Any) -> Any:
         """Return the driver's connection that a transaction runs on, if it is there."""
         return getattr(getattr(txn, "txn", None), "connection", None)
-
-    @property
-    def database_driver(self) -> str:
-        """Return the name of the database's driver: `sqlite3` or `psycopg2`."""
-        name: str = self._store.db_pool.engine.module.__name__
-        return name
 
     def runtime(self) -> Runtime:
         """Return how this homeserver runs things."""
@@ -251,14 +224,6 @@ def _differences(part: Any, expected: Signatures) -> list[str]:
         if found != parameters:
             differences.append(f"{name} takes {found}, not {parameters}")
     return differences
-
-
-def _reads_mailboxes(service: Any) -> bool:
-    """Say whether an application service may be given to-device messages."""
-    # One flag or both, depending on the version; in doubt it may.
-    flags = ("supports_ephemeral", "supports_unstable_ephemeral")
-    found = [getattr(service, flag) for flag in flags if hasattr(service, flag)]
-    return any(found) or not found
 
 
 def _wrap(store: Any, name: str, make: Callable[[Any], Any]) -> None:

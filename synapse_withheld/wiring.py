@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any, Callable
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
@@ -19,9 +20,11 @@ from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.delivery.traffic import Traffic
 from synapse_withheld.memory.memory import Limits, Memory
+from synapse_withheld.operators import series
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.identifiers import server_of
+from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.ruleset import Ruleset
 
 # When a statement that does not come back is cancelled, in seconds.
@@ -37,78 +40,63 @@ def wire(
 
     The tally is of who sends and receives notices.
     """
-    runtime = synapse.runtime()
+    runtime, token = synapse.runtime(), synapse.stream_token
     rules = Ruleset.of(config)
     failures = Failures(metrics, runtime.seconds)
-    limits = Limits(config.max_pairs)
-    # A memory each, so that notices for invented devices on other servers push nothing
-    # out of that of the local devices.
-    memories = {
-        INBOX.name: Memory(
-            limits,
-            sees_reads=synapse.sees_reads,
-            hold_s=config.hold_s,
-            who_of=_who_of,
-            position=(
-                synapse.stream_token if synapse.sees_reads and config.enforces else None
-            ),
-        ),
-        # However devices on other servers read, the outbox itself is acknowledged.
-        OUTBOX.name: Memory(limits, sees_reads=False, hold_s=config.hold_s),
-    }
-    confirmer = Confirmer(
-        memories,
-        _QUEUES,
-        _database(synapse),
-        runtime,
-        metrics,
-        failures,
-    )
-    housekeeper = _housekeeper(
-        config, synapse, memories, rules, metrics, failures, confirmer
-    )
-    inbox, outbox = (
-        Sorter(
-            queue.name,
-            queue.has_all_devices,
-            memories[queue.name],
-            rules,
-            metrics,
-            synapse.stream_token,
-            synapse.device_list_id,
-            never_acknowledges,
-        )
-        for queue, never_acknowledges in (
-            (INBOX, synapse.reader_never_acknowledges),
-            (OUTBOX, lambda _: False),
-        )
-    )
-    metrics.begin(
-        [rule.name for rule in rules.rules],
-        _QUEUES if config.outbox else [INBOX.name],
-    )
+    memories = _memories(config, synapse)
+    database = _database(synapse)
+    confirmer = Confirmer(memories, _QUEUES, database, runtime, metrics, failures)
+    housekeeper = _housekeeper(config, synapse, memories, metrics, confirmer)
+
+    def sorter(queue: Queue, never_acknowledges: Callable[[str], bool]) -> Sorter:
+        about = (queue.name, queue.has_all_devices, memories[queue.name])
+        list_id = synapse.device_list_id
+        return Sorter(*about, rules, metrics, token, list_id, never_acknowledges)
+
+    queues = _QUEUES if config.outbox else [INBOX.name]
+    metrics.begin([rule.name for rule in rules.rules], queues)
     metrics.watch(
-        pairs=lambda: sum(memory.pairs for memory in memories.values()),
-        mailboxes=lambda: sum(map(len, memories.values())),
-        active=lambda: confirmer.passes is None,
-        to_learn=lambda: housekeeper.to_learn,
-        to_tidy=lambda: housekeeper.to_tidy,
+        series.TRACKED_PAIRS, lambda: sum(each.pairs for each in memories.values())
     )
+    metrics.watch(series.TRACKED_MAILBOXES, lambda: sum(map(len, memories.values())))
+    metrics.watch(series.ACTIVE, lambda: confirmer.passes is None)
+    waiting = series.HOUSEKEEPING_QUEUE
+    metrics.watch(waiting, lambda: housekeeper.to_learn, work="learn")
+    metrics.watch(waiting, lambda: housekeeper.to_tidy, work="tidy")
     return Traffic(
-        inbox,
-        outbox,
+        sorter(INBOX, synapse.reader_never_acknowledges),
+        sorter(OUTBOX, lambda _: False),
         config.outbox,
         rules.types,
         config.enforces,
         confirmer,
-        Settler(
-            memories, INBOX.name, housekeeper, metrics, tally, synapse.stream_token
-        ),
+        Settler(memories, INBOX.name, housekeeper, metrics, tally, token),
         Rearming(memories[INBOX.name], memories[OUTBOX.name], metrics),
         runtime,
         metrics,
         failures,
     )
+
+
+def _memories(config: Config, synapse: Homeserver) -> dict[str, Memory]:
+    """Return a memory for each queue.
+
+    So notices for invented devices on other servers push nothing out of that of the
+    local devices.
+    """
+    limits, hold_s = Limits(config.max_pairs), config.hold_s
+    hands_out = synapse.sees_reads and config.enforces
+    return {
+        INBOX.name: Memory(
+            limits,
+            sees_reads=synapse.sees_reads,
+            hold_s=hold_s,
+            who_of=_who_of,
+            position=synapse.stream_token if hands_out else None,
+        ),
+        # However devices on other servers read, the outbox itself is acknowledged.
+        OUTBOX.name: Memory(limits, sees_reads=False, hold_s=hold_s),
+    }
 
 
 def _who_of(sender: str, recipient: str) -> str:
@@ -127,45 +115,36 @@ def _database(synapse: Homeserver) -> Database:
     )
 
 
-def _housekeeper(  # noqa: PLR0913, PLR0917 what all work in the background needs
+def _housekeeper(
     config: Config,
     synapse: Homeserver,
     memories: dict[str, Memory],
-    rules: Ruleset,
     metrics: Metrics,
-    failures: Failures,
     confirmer: Confirmer,
 ) -> Housekeeper:
-    runtime = synapse.runtime()
+    runtime, token = synapse.runtime(), synapse.stream_token
     database = _database(synapse)
+    rules = Ruleset.of(config)
+
+    def learn(*about: Any) -> None:
+        housekeeper.learn(INBOX.name, *about)
 
     def tidying(queue: Queue) -> Tidying:
-        memory = memories[queue.name]
-        return Tidying(queue, memory, database, metrics, synapse.stream_token)
+        return Tidying(queue, memories[queue.name], database, metrics, token)
 
     def learning(queue: Queue) -> Learning:
-        return Learning(
-            queue,
-            memories[queue.name],
-            database,
-            rules,
-            lambda rows, who: housekeeper.tidy(queue.name, rows, who),
-            runtime.now_ts,
-            runtime.sleep,
-        )
+        def tidy(rows: list[Superseded], who: str) -> None:
+            housekeeper.tidy(queue.name, rows, who)
 
-    users = LearningOfUsers(
-        memories[INBOX.name],
-        database,
-        lambda *about: housekeeper.learn(INBOX.name, *about),
-        synapse.stream_token,
-    )
+        about = (queue, memories[queue.name], database)
+        return Learning(*about, rules, tidy, runtime.now_ts, runtime.sleep)
+
     housekeeper = Housekeeper(
         {name: learning(queue) for name, queue in _QUEUES.items()},
-        users,
+        LearningOfUsers(memories[INBOX.name], database, learn, token),
         {name: tidying(queue) for name, queue in _QUEUES.items()},
         runtime,
-        failures,
+        confirmer.failures,
         lambda: confirmer.is_overdue,
         config.enforces,
     )

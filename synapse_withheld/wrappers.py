@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Awaitable, Callable, Collection
 
 from synapse_withheld.delivery.batch import (
@@ -66,63 +67,51 @@ def from_remote(traffic: Traffic, original: Any) -> Any:
     async def add_messages_from_remote(
         origin: str, message_id: str, local_messages_by_user_then_device: Any
     ) -> Any:
-        async def write(kept: LocalMessages, _: Edus) -> Any:
-            # An EDU of which nothing is left is still stored, for its message_id.
-            return await original(origin, message_id, kept)
+        def write(kept: LocalMessages, _: Edus) -> Any:
+            return original(origin, message_id, kept)
 
-        local = local_messages_by_user_then_device
-        return await _store_and_trim(traffic, local, {}, write, origin)
+        store = partial(traffic.store, origin=origin)
+        # An EDU of which nothing is left is still stored, for its message_id.
+        return await _send(store, None, local_messages_by_user_then_device, {}, write)
 
     return add_messages_from_remote
 
 
-def to_local(traffic: Traffic, stream_token: StreamToken, original: Any) -> Any:
+def to_local(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     """Have messages from a client to devices of this server go through the module."""
+
+    def write(kept: LocalMessages, _: Edus) -> Any:
+        return original(kept)
 
     async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
         local = local_messages_by_user_then_device
-        is_empty = not local
-
-        async def write(kept: LocalMessages, _: Edus) -> Any:
-            return await original(kept) if kept or is_empty else stream_token()
-
-        return await _store_and_trim(traffic, local, {}, write)
+        return await _send(traffic.store, token, local, {}, write)
 
     return add_local_messages
 
 
-def to_remote(traffic: Traffic, stream_token: StreamToken, original: Any) -> Any:
+def to_remote(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     """Have messages from a client to devices of other servers go through the module."""
 
+    def write(_: LocalMessages, kept: Edus) -> Any:
+        return original(kept)
+
     async def add_remote_messages(remote_messages_by_destination: Any) -> Any:
-        remote = remote_messages_by_destination
-
-        async def write(_: LocalMessages, kept: Edus) -> Any:
-            if kept or not remote:
-                return await _observed(kept, original(kept))
-            return stream_token()
-
-        return await traffic.store({}, remote, write)
+        edus = remote_messages_by_destination
+        return await _send(traffic.store, token, {}, edus, write)
 
     return add_remote_messages
 
 
-def together(traffic: Traffic, stream_token: StreamToken, original: Any) -> Any:
+def together(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     """Have messages from a client to devices of any server go through the module."""
 
     async def add_messages(
         local_messages_by_user_then_device: Any, remote_messages_by_destination: Any
     ) -> Any:
         local = local_messages_by_user_then_device
-        remote = remote_messages_by_destination
-        is_empty = not (local or remote)
-
-        async def write(kept: LocalMessages, edus: Edus) -> Any:
-            if kept or edus or is_empty:
-                return await _observed(edus, original(kept, edus))
-            return stream_token()
-
-        return await _store_and_trim(traffic, local, remote, write)
+        edus = remote_messages_by_destination
+        return await _send(traffic.store, token, local, edus, original)
 
     return add_messages
 
@@ -167,32 +156,33 @@ def _note(note: Callable[..., None], *about: Any) -> None:
         logger.exception("synapse_withheld cannot note that a mailbox is read")
 
 
-async def _observed(edus: Edus, storing: Awaitable[Any]) -> Any:
-    """Await Synapse storing EDUs; note in them at which stream ID."""
-    before = _storing.set(edus if isinstance(edus, ObservedBatch) else None)
-    try:
-        return await storing
-    finally:
-        _storing.reset(before)
-
-
-async def _store_and_trim(
-    traffic: Traffic,
+async def _send(
+    store: Callable[..., Awaitable[Any]],
+    token: StreamToken | None,
     local: LocalMessages,
     edus: Edus,
-    write: Write,
-    origin: str | None = None,
+    original: Write,
 ) -> Any:
-    """Store a batch; leave in it only users with something new, whom Synapse wakes."""
+    """Store what is left of a batch; without a `token` also if nothing is.
+
+    In `local` only users with something new are left: Synapse wakes these.
+    """
+    is_empty = not (local or edus)
     stored = local
 
-    async def write_kept(kept: LocalMessages, edus: Edus) -> Any:
+    async def write(kept: LocalMessages, kept_edus: Edus) -> Any:
         nonlocal stored
         stored = kept
-        return await write(kept, edus)
+        if token is not None and not (kept or kept_edus or is_empty):
+            return token()
+        observed = kept_edus if isinstance(kept_edus, ObservedBatch) else None
+        before = _storing.set(observed)
+        try:
+            return await original(kept, kept_edus)
+        finally:
+            _storing.reset(before)
 
-    result = await traffic.store(local, edus, write_kept, origin)
-    if stored is not local:
-        for user_id in local.keys() - stored.keys():
-            del local[user_id]
+    result = await store(local, edus, write)
+    for user_id in local.keys() - stored.keys():
+        del local[user_id]
     return result

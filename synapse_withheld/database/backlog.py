@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, List, Optional, Sequence, Tuple
 
-from synapse_withheld.database.inbox import DOOMING_TASK
+from synapse_withheld.database.inbox import DOOMING_TASK, as_dooms
 from synapse_withheld.database.sql import MOST_OF_ROW, SQLITE, Transaction, marks
 from synapse_withheld.rules.mailbox import MailboxKey
 
@@ -26,14 +26,10 @@ MOST_OF_CHARACTER = 4
 def withheld_read_backlog(
     txn: Transaction, driver: str, before: Place | None, limit: int
 ) -> List[BacklogRow]:
-    """Read rows against the order of the index: each mailbox from its newest on.
+    """Read so many rows, notices or not, below a place against the index's order.
 
-    The limit is of the rows that are looked at, so that a stretch without notices
-    costs no more than one of nothing else. What is in a text is looked at here and not
-    by the database, which would take longer for it than for sending it; of texts that
-    are too long for a notice nothing is sent.
-
-    `before` is the place that the last row was at; `None` to begin.
+    What is in a text is not looked at by the database, which would take longer for it
+    than for sending it; of texts that are too long for a notice nothing is sent.
     """
     from_here = "WHERE (user_id, device_id, stream_id) < (?, ?, ?)" if before else ""
     # PostgreSQL would count characters; how many bytes there are it knows.
@@ -65,8 +61,7 @@ def withheld_read_doomed(
             AND t.resource_id IN ({marks(len(mailboxes))})
     """  # noqa: S608 only question marks are put in
     txn.execute(sql, (DOOMING_TASK, *(device_id for _, device_id in mailboxes)))
-    tasks = [json.loads(params) for (params,) in txn.fetchall()]
-    return {(task["user_id"], task["device_id"]) for task in tasks}
+    return set(as_dooms(params for (params,) in txn.fetchall()))
 
 
 def withheld_read_newest(txn: Transaction) -> int:
@@ -79,10 +74,7 @@ def withheld_read_newest(txn: Transaction) -> int:
 def withheld_estimate_backlog(
     txn: Transaction, driver: str, table: str = "device_inbox"
 ) -> int:
-    """Estimate how many rows there are, without looking at them; 0 if unknown.
-
-    `table` is one of our own names.
-    """
+    """Estimate how many rows there are, without looking at them; 0 if unknown."""
     if driver == SQLITE:
         # Rows that were deleted count too.
         sql = f"SELECT COALESCE(MAX(rowid), 0) FROM {table}"  # noqa: S608 our own name

@@ -6,6 +6,8 @@ import logging
 from threading import Lock, Thread
 from typing import Any, Callable
 
+import attrs
+
 logger = logging.getLogger(__name__)
 
 # Returns the connection of the database's driver that a transaction runs on, `None`
@@ -17,18 +19,15 @@ class CancelledStatementError(Exception):
     """A statement was cancelled."""
 
 
+@attrs.define(eq=False)
 class Cancellable:
     """A function of one statement, which can be cancelled while it runs."""
 
-    def __init__(
-        self, function: Callable[..., Any], connection_of: ConnectionOf
-    ) -> None:
-        """Keep what it does."""
-        self._function = function
-        self._connection_of = connection_of
-        self._connection: Any = None
-        self._is_cancelled = False
-        self._lock = Lock()
+    _function: Callable[..., Any]
+    _connection_of: ConnectionOf
+    _connection: Any = attrs.field(default=None, init=False)
+    _is_cancelled: bool = attrs.field(default=False, init=False)
+    _lock: Any = attrs.field(factory=Lock, init=False)
 
     def __call__(self, txn: Any, *arguments: Any) -> Any:
         """Run it, in a database thread.
@@ -64,12 +63,9 @@ class Cancellable:
     def _cancel(self) -> None:
         with self._lock:
             self._is_cancelled = True
-            # Of psycopg2 and of sqlite3.
-            for name in ("cancel", "interrupt"):
-                stop = getattr(self._connection, name, None)
-                if stop is not None:
-                    try:
-                        stop()
-                    except Exception:
-                        logger.exception("synapse_withheld cannot cancel a statement")
-                    return
+            # Of psycopg2, or else of sqlite3.
+            interrupt = getattr(self._connection, "interrupt", lambda: None)
+            try:
+                getattr(self._connection, "cancel", interrupt)()
+            except Exception:
+                logger.exception("synapse_withheld cannot cancel a statement")

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Awaitable, Callable, Iterable, Mapping, Sequence, TypeVar
 
-from synapse_withheld.database.backlog import (
-    BacklogRow,
-    Place,
-    withheld_estimate_backlog,
-    withheld_read_backlog,
-    withheld_read_doomed,
-    withheld_read_newest,
-)
+import attrs
+
+from synapse_withheld.database import backlog, devices
+from synapse_withheld.database.backlog import BacklogRow, Place
 from synapse_withheld.database.cancelling import Cancellable, ConnectionOf
 from synapse_withheld.database.deletions import withheld_delete_vanished
-from synapse_withheld.database.devices import (
-    withheld_read_devices,
-    withheld_read_gone,
-)
 from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.database.sql import (
     MOST_KEYS,
@@ -32,105 +24,84 @@ from synapse_withheld.rules.notice import Asker
 
 # Awaitable: (description, function of a transaction and more arguments, those)
 RunStatement = Callable[..., Awaitable[Any]]
+T = TypeVar("T")
 
 
 class StatementError(Exception):
     """One of the module's statements failed; the cause says how."""
 
 
+@attrs.define(eq=False)
 class Database:
-    """Synapse's database, given a way to run a statement."""
+    """Synapse's database, given a way to run a statement.
 
-    def __init__(
-        self,
-        run: RunStatement,
-        driver: str,
-        *,
-        connection_of: ConnectionOf = lambda _: None,
-        watchdog: Callable[[Callable[[], None]], Any] | None = None,
-        stream_token: Callable[[], int] | None = None,
-    ) -> None:
-        """Keep what runs a statement.
+    Attributes:
+        run: Awaitable `run(description, function, *arguments)`, which calls
+            `function(transaction, *arguments)` in a database thread and commits by
+            itself.
+        driver: As Synapse names it: `sqlite3` or `psycopg2`.
+        connection_of: Tells which connection of the driver a transaction runs on, so
+            that a statement can be cancelled.
+        watchdog: Calls what cancels a statement once that has been out for too long;
+            returns Twisted's delayed call. Without it none is cancelled.
+        stream_token: Tells the position up to which readers see the stream of
+            to-device messages; by default the table is asked.
+    """
 
-        Args:
-            run: Awaitable `run(description, function, *arguments)`, which calls
-                `function(transaction, *arguments)` in a database thread and
-                commits by itself.
-            driver: As Synapse names it: `sqlite3` or `psycopg2`.
-            connection_of: Tells which connection of the driver a transaction runs on,
-                so that a statement can be cancelled.
-            watchdog: Calls what cancels a statement once that has been out for too
-                long; returns Twisted's delayed call. Without it none is cancelled.
-            stream_token: Tells the position up to which readers see the stream of
-                to-device messages; by default the table is asked.
-        """
-        self._run_statement = run
-        self._driver = driver
-        self._stream_token = stream_token
-        self._connection_of = connection_of
-        self._watchdog = watchdog
-        self._newest: int | None = None
+    run: RunStatement
+    driver: str
+    connection_of: ConnectionOf = attrs.field(default=lambda _: None, kw_only=True)
+    watchdog: Callable[[Callable[[], None]], Any] | None = attrs.field(
+        default=None, kw_only=True
+    )
+    stream_token: Callable[[], int] | None = attrs.field(default=None, kw_only=True)
+    _newest: int | None = attrs.field(default=None, init=False)
 
     @property
     def most_pages(self) -> int:
-        return most_pages(self._driver)
+        return most_pages(self.driver)
 
     async def read_devices(self, user_ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the devices of each user that to-device messages can reach."""
-        devices: dict[str, list[str]] = {}
-        for some in batches(user_ids, MOST_KEYS):
-            for user_id, device_id in await self._run(withheld_read_devices, some):
-                devices.setdefault(user_id, []).append(device_id)
-        return devices
+        found: dict[str, list[str]] = {}
+        for some in await self._run_each(devices.withheld_read_devices, user_ids):
+            for user_id, device_id in some:
+                found.setdefault(user_id, []).append(device_id)
+        return found
 
     async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
         """Return which devices do not exist any more, without a statement for none.
 
         Those whose names no database takes count as there: anybody may send any.
         """
-        gone: set[Asker] = set()
-        storable = (each for each in askers if all(map(is_storable, each)))
-        for some in batches(storable, MOST_KEYS):
-            gone.update(await self._run(withheld_read_gone, some))
-        return gone
+        storable = [each for each in askers if all(map(is_storable, each))]
+        gone = await self._run_each(devices.withheld_read_gone, storable)
+        return set[Asker]().union(*gone)
 
     async def read_pages(
         self, queue: Queue, below: Mapping[MailboxKey, int], texts: Sequence[str]
     ) -> dict[MailboxKey, Page]:
-        """Read a page of each mailbox whose device exists, as far as that is known.
+        """Read a page of each of at most `most_pages` mailboxes, where devices exist.
 
-        Args:
-            queue: Whose mailboxes they are.
-            below: The stream IDs that the pages begin below, `ABOVE_ALL` for the
-                newest; at most `most_pages`.
-            texts: What the text of every row with a notice contains one of.
+        `below` is what each begins below, `ABOVE_ALL` for the newest; the text of every
+        row with a notice contains one of `texts`.
         """
-        pages: dict[MailboxKey, Page] = await self._run(queue.read_pages, below, texts)
-        return pages
+        return await self._run(queue.read_pages, below, texts)
 
     async def read_ends(
         self, queue: Queue, mailboxes: Sequence[MailboxKey]
     ) -> dict[MailboxKey, tuple[int, int]]:
-        """Return the oldest and the newest stream ID of mailboxes, 0 for none.
-
-        At most of `MOST_KEYS`, in a queue that has `read_ends`; those without a device
-        are left out.
-        """
+        """Return the oldest and newest stream ID of at most `MOST_KEYS` mailboxes."""
         assert queue.read_ends is not None  # noqa: S101 the caller looked
-        ends: dict[MailboxKey, tuple[int, int]]
-        ends = await self._run(queue.read_ends, mailboxes)
-        return ends
+        return await self._run(queue.read_ends, mailboxes)
 
     async def read_queued(
         self, queue: Queue, rows: Iterable[tuple[MailboxKey, int]]
     ) -> dict[tuple[MailboxKey, int], RowState]:
-        """Tell what became of rows, named by mailbox and stream ID.
-
-        Those of devices that do not exist, or are being deleted, are left out.
-        """
+        """Tell what became of rows, but for those of devices that are gone or going."""
         queued: dict[tuple[MailboxKey, int], RowState] = {}
-        for some in batches(rows, MOST_KEYS):
-            queued.update(await self._run(queue.read_queued, some))
+        for some in await self._run_each(queue.read_queued, rows):
+            queued.update(some)
         return queued
 
     async def delete(
@@ -138,24 +109,20 @@ class Database:
     ) -> int:
         """Delete rows whose newer row is in the mailbox; return how many."""
         deleted = 0
-        for some in batches(superseded, most_deleted(self._driver)):
-            deleted += await self._run(queue.delete_superseded, self._driver, some)
+        for some in batches(superseded, most_deleted(self.driver)):
+            deleted += await self._run(queue.delete_superseded, self.driver, some)
         return deleted
 
     async def delete_vanished(self, rows: Iterable[tuple[MailboxKey, int]]) -> int:
-        """Delete rows of the inbox that nothing newer makes redundant.
-
-        Unless a deletion of their device is about to delete them; return how many.
-        """
+        """Delete rows of the inbox without a newer one; return how many."""
         deleted = 0
         for some in batches(rows, MOST_KEYS):
-            deleted += await self._run(withheld_delete_vanished, self._driver, some)
+            deleted += await self._run(withheld_delete_vanished, self.driver, some)
         return deleted
 
     async def estimate(self) -> int:
         """Estimate how many rows all mailboxes have together; 0 if that is unknown."""
-        rows: int = await self._run(withheld_estimate_backlog, self._driver)
-        return rows
+        return await self._run(backlog.withheld_estimate_backlog, self.driver)
 
     async def settled(self) -> int:
         """Return a position up to which every reader sees the stream.
@@ -163,38 +130,41 @@ class Database:
         Without Synapse to tell, it is where the newest row was when this was last
         asked: what was being written beside it is written by now.
         """
-        if self._stream_token is not None:
-            return self._stream_token()
-        newest: int = await self._run(withheld_read_newest)
+        if self.stream_token is not None:
+            return self.stream_token()
+        newest = await self._run(backlog.withheld_read_newest)
         settled, self._newest = self._newest, newest
         return newest if settled is None else settled
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
         """Read rows of all mailboxes against the order of the index."""
-        rows: list[BacklogRow] = await self._run(
-            withheld_read_backlog, self._driver, before, limit
-        )
-        return rows
+        read = backlog.withheld_read_backlog
+        return await self._run(read, self.driver, before, limit)
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
         """Tell which mailboxes a deletion of their device is about to empty."""
-        doomed: set[MailboxKey] = set()
-        for some in batches(mailboxes, MOST_KEYS):
-            doomed |= await self._run(withheld_read_doomed, some)
-        return doomed
+        doomed = await self._run_each(backlog.withheld_read_doomed, mailboxes)
+        return set[MailboxKey]().union(*doomed)
 
-    async def _run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _run_each(
+        self, function: Callable[..., T], keys: Iterable[Any]
+    ) -> list[T]:
+        """Run a statement about as many keys at a time as one may name."""
+        return [await self._run(function, some) for some in batches(keys, MOST_KEYS)]
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a statement, under the name of its function.
 
         Raises:
             StatementError: It failed, or was cancelled because it did not come back.
         """
-        statement = Cancellable(function, self._connection_of)
-        timer = None if self._watchdog is None else self._watchdog(statement.cancel)
+        statement = Cancellable(function, self.connection_of)
+        timer = None if self.watchdog is None else self.watchdog(statement.cancel)
         try:
-            return await self._run_statement(function.__name__, statement, *arguments)
+            result: T = await self.run(function.__name__, statement, *arguments)
         except Exception as error:
             raise StatementError(function.__name__) from error
         finally:
             if timer is not None and timer.active():
                 timer.cancel()
+        return result

@@ -6,7 +6,12 @@ import json
 from typing import Any, Iterable, Sequence
 
 from synapse_withheld.database.inbox import DOOMING_TASK
-from synapse_withheld.database.sql import SQLITE, Transaction, tuples
+from synapse_withheld.database.sql import (
+    Transaction,
+    numbered,
+    rows_to_delete,
+    tuples,
+)
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 
 
@@ -23,16 +28,15 @@ def withheld_delete_superseded(
     for row in superseded:
         newer = (row.mailbox, row.newer_stream_id)
         rows.append((numbers.setdefault(newer, len(numbers)), row.stream_id))
-    # The numbers are our own, and parameters are scarce.
-    newer_marks = ", ".join(f"({number}, ?, ?, ?, ?)" for number in numbers.values())
+    # Parameters are scarce.
     row_marks = ", ".join(f"({number}, ?)" for number, _ in rows)
-    deleted, found, join = _rows_to_delete(driver, "s", "o")
+    deleted, found, join = rows_to_delete(driver, "device_inbox", _place("s", "o"))
     # DISTINCT changes nothing, but that a planner looks for the newer ones first.
     sql = f"""
         DELETE FROM device_inbox
         WHERE {deleted} IN (
             WITH newer(number, user_id, device_id, stream_id, named_in_task)
-            AS (VALUES {newer_marks}),
+            AS (VALUES {numbered(len(numbers), 4)}),
             standing AS (
                 SELECT DISTINCT n.number, n.user_id, n.device_id, n.stream_id
                 FROM newer AS n
@@ -62,7 +66,7 @@ def withheld_delete_vanished(
 
     Of cancellations: nothing newer has to be there, as what they take back is gone.
     """
-    deleted, found, join = _rows_to_delete(driver, "v", "v")
+    deleted, found, join = rows_to_delete(driver, "device_inbox", _place("v", "v"))
     sql = f"""
         DELETE FROM device_inbox
         WHERE {deleted} IN (
@@ -77,31 +81,16 @@ def withheld_delete_vanished(
     return txn.rowcount
 
 
-def _rows_to_delete(driver: str, mailbox: str, row: str) -> tuple[str, str, str]:
-    """Return how a deletion names rows, so that it finds each by its own index.
-
-    `mailbox` and `row` are what the sub-select calls that which has their mailbox, and
-    their stream ID. Returned are what is compared with it, what it selects, and its
-    last join.
-    """
-    if driver != SQLITE:
-        found = f"{mailbox}.user_id, {mailbox}.device_id, {row}.stream_id"
-        return "(user_id, device_id, stream_id)", found, ""
-    # It does not look for a number by an index where it is part of a tuple that begins
-    # with a text: it would walk the mailbox. CROSS: in this order.
-    join = f"""
-        CROSS JOIN device_inbox AS gone
-        ON gone.user_id = {mailbox}.user_id AND gone.device_id = {mailbox}.device_id
-            AND gone.stream_id = {row}.stream_id
-    """
-    return "rowid", "gone.rowid", join
+def _place(mailbox: str, row: str) -> dict[str, str]:
+    """Return where a sub-select has a row's mailbox and its stream ID."""
+    whose = {each: f"{mailbox}.{each}" for each in ("user_id", "device_id")}
+    return {**whose, "stream_id": f"{row}.stream_id"}
 
 
 def _no_task_dooms(named: str) -> str:
     """Return the condition that no deletion of a device is under way.
 
-    Its parameter is `DOOMING_TASK`; `named` has the `device_id`, and as `named_in_task`
-    what `_names_and_tasks` adds.
+    Its parameter is `DOOMING_TASK`; `named` has what `_names_and_tasks` gives.
     """
     return f"""NOT EXISTS (
         SELECT 1 FROM scheduled_tasks AS t
@@ -116,10 +105,5 @@ def _names_and_tasks(rows: Iterable[tuple[MailboxKey, int]]) -> list[Any]:
     return [
         part
         for (user_id, device_id), stream_id in rows
-        for part in (
-            user_id,
-            device_id,
-            stream_id,
-            f'"user_id":{json.dumps(user_id)}',
-        )
+        for part in (user_id, device_id, stream_id, f'"user_id":{json.dumps(user_id)}')
     ]

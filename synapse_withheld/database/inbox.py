@@ -118,7 +118,7 @@ def withheld_read_queued(
     named = [part for mailbox, stream_id in rows for part in (*mailbox, stream_id)]
     txn.execute(sql, (*named, DOOMING_TASK))
     found = txn.fetchall()
-    doomed_up_to = _as_dooms(row[7] for row in found if row[0] == "task")
+    doomed_up_to = as_dooms(row[7] for row in found if row[0] == "task")
     return {
         ((user_id, device_id), stream_id): RowState(
             bool(there), changed or 0, bool(kept)
@@ -131,7 +131,7 @@ def withheld_read_queued(
 def _as_pages(
     mailboxes: Sequence[MailboxKey], found: Sequence[tuple[Any, ...]]
 ) -> dict[MailboxKey, Page]:
-    doomed_up_to = _as_dooms(text for kind, *_, text in found if kind == "task")
+    doomed_up_to = as_dooms(text for kind, *_, text in found if kind == "task")
     rows: dict[int, list[PageRow]] = {}
     for kind, number, stream_id, text in found:
         if kind == "row":
@@ -146,7 +146,8 @@ def _as_pages(
     return pages
 
 
-def _as_dooms(tasks: Iterable[str]) -> dict[MailboxKey, int]:
+def as_dooms(tasks: Iterable[str]) -> dict[MailboxKey, int]:
+    """Return up to which stream ID deletions of devices are emptying mailboxes."""
     dooms: dict[MailboxKey, int] = {}
     for params in map(json.loads, tasks):
         key = (params["user_id"], params["device_id"])

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
-    SQLITE,
     Page,
     PageRow,
     Transaction,
     rows_of_pages,
+    rows_to_delete,
     text_of_notice,
     tuples,
 )
@@ -40,21 +40,16 @@ def withheld_read_outboxes(
     text, patterns = text_of_notice("p.text", texts)
     sql = f"SELECT p.page, p.stream_id, {text} FROM ({pages}) AS p"  # noqa: S608 as above
     txn.execute(sql, (*patterns, *parameters))
-    rows: dict[str, list[PageRow]] = {server: [] for server in bounds}
-    servers = list(bounds)
+    rows: list[list[PageRow]] = [[] for _ in bounds]
     for number, stream_id, found in txn.fetchall():
-        rows[servers[number]].append((stream_id, found))
-    return _as_pages(below, {server: Page.of(rows[server]) for server in servers})
+        rows[number].append((stream_id, found))
+    return _as_pages(below, dict(zip(bounds, map(Page.of, rows))))
 
 
 def withheld_read_queued_edus(
     txn: Transaction, rows: Sequence[tuple[MailboxKey, int]]
 ) -> dict[tuple[MailboxKey, int], RowState]:
-    """Read what became of rows: queued or sent, and whether the device changed.
-
-    A change matters only for what was sent: what is queued is delivered to the
-    device that is there then.
-    """
+    """Read what became of rows: queued, or sent, and if the device changed since."""
     sql = f"""
         WITH queued(user_id, device_id, stream_id, destination) AS (
             VALUES {tuples(len(rows), 4)}
@@ -86,14 +81,9 @@ def withheld_delete_superseded_edus(
     txn: Transaction, driver: str, superseded: Sequence[Superseded]
 ) -> int:
     """Delete EDUs by exact key where the newer one is in the outbox."""
-    deleted, found, join = "(destination, stream_id)", "s.destination, s.stream_id", ""
-    if driver == SQLITE:
-        # As for the inbox.
-        deleted, found = "rowid", "gone.rowid"
-        join = """
-            CROSS JOIN device_federation_outbox AS gone
-            ON gone.destination = s.destination AND gone.stream_id = s.stream_id
-        """
+    place = {"destination": "s.destination", "stream_id": "s.stream_id"}
+    table = "device_federation_outbox"
+    deleted, found, join = rows_to_delete(driver, table, place)
     sql = f"""
         DELETE FROM device_federation_outbox
         WHERE {deleted} IN (
@@ -122,10 +112,8 @@ def _as_pages(
     pages = {}
     for mailbox, bound in asked_below.items():
         of_server = read[server_of(mailbox[0])]
-        below = of_server.below
-        if below is not None:
-            # Another mailbox of that server may have asked for a page above.
-            below = min(below, bound)
+        # Another mailbox of that server may have asked for a page above.
+        below = of_server.below and min(of_server.below, bound)
         pages[mailbox] = Page([], of_server.newest_id, below)
     for of_server in read.values():
         for stream_id, edu in of_server.messages:
@@ -137,12 +125,10 @@ def _as_pages(
 
 def _only_message(edu: dict[str, Any]) -> tuple[MailboxKey | None, dict[str, Any]]:
     """Return an EDU's message and the mailbox it is for, if it has just one."""
-    by_user = edu.get("messages")
-    if not isinstance(by_user, dict) or len(by_user) != 1:
+    try:
+        ((user_id, by_device),) = edu["messages"].items()
+        ((device_id, content),) = by_device.items()
+    except (AttributeError, KeyError, ValueError):
         return None, {}
-    ((user_id, by_device),) = by_user.items()
-    if not isinstance(by_device, dict) or len(by_device) != 1:
-        return None, {}
-    ((device_id, content),) = by_device.items()
     message = {"type": edu.get("type"), "sender": edu.get("sender"), "content": content}
     return (user_id, device_id), message

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable
 
 import attrs
 
-from synapse_withheld.database.deletions import withheld_delete_superseded
-from synapse_withheld.database.inbox import (
-    withheld_read_ends,
-    withheld_read_mailboxes,
-    withheld_read_queued,
-)
-from synapse_withheld.database.outbox import (
-    withheld_delete_superseded_edus,
-    withheld_read_outboxes,
-    withheld_read_queued_edus,
-)
+from synapse_withheld.database import deletions, inbox, outbox
+from synapse_withheld.database.sql import Page
+from synapse_withheld.rules.mailbox import MailboxKey, RowState
 
 
 @attrs.frozen
@@ -31,26 +23,26 @@ class Queue:
     """
 
     name: str
-    read_pages: Callable[..., Any]
-    read_ends: Callable[..., Any] | None
-    read_queued: Callable[..., Any]
-    delete_superseded: Callable[..., Any]
+    read_pages: Callable[..., dict[MailboxKey, Page]]
+    read_ends: Callable[..., dict[MailboxKey, tuple[int, int]]] | None
+    read_queued: Callable[..., dict[tuple[MailboxKey, int], RowState]]
+    delete_superseded: Callable[..., int]
     has_all_devices: bool
 
 
 INBOX = Queue(
     "inbox",
-    withheld_read_mailboxes,
-    withheld_read_ends,
-    withheld_read_queued,
-    withheld_delete_superseded,
+    inbox.withheld_read_mailboxes,
+    inbox.withheld_read_ends,
+    inbox.withheld_read_queued,
+    deletions.withheld_delete_superseded,
     has_all_devices=True,
 )
 OUTBOX = Queue(
     "outbox",
-    withheld_read_outboxes,
+    outbox.withheld_read_outboxes,
     None,
-    withheld_read_queued_edus,
-    withheld_delete_superseded_edus,
+    outbox.withheld_read_queued_edus,
+    outbox.withheld_delete_superseded_edus,
     has_all_devices=False,
 )

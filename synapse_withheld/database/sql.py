@@ -61,8 +61,7 @@ class Page:
         messages: Stream ID and decoded message of the rows that may be notices,
             newest first. Rows that a device deletion dooms are left out, and those of
             one mailbox with the same stream ID: it names both.
-        newest_id: The newest stream ID of the page, of whatever message; 0 where there
-            is none. An outbox is that of all devices of a server.
+        newest_id: That of the page, of whatever message; 0 where there is none.
         below: The next page has the rows below this stream ID; `None` after the last.
     """
 
@@ -113,8 +112,8 @@ def rows_of_pages(
 ) -> tuple[str, list[Any]]:
     """Return SQL for the rows of pages, each with its page's number, and parameters.
 
-    `keys` are the columns that say whose rows they are. A place has the values of
-    these columns, and the stream ID that the rows of its page are below.
+    A place has the values of `keys`, the columns that say whose rows they are, and the
+    stream ID that the rows of its page are below.
     """
     columns = (*keys, "stream_id")
     here = ", ".join(columns)
@@ -148,19 +147,30 @@ def text_of_notice(column: str, texts: Sequence[str]) -> tuple[str, list[Any]]:
     return sql, [f"%{text}%" for text in texts]
 
 
+def rows_to_delete(driver: str, table: str, place: dict[str, str]) -> tuple[str, ...]:
+    """Return what a deletion compares with a sub-select, what that selects and joins.
+
+    `place` says where it has each column of the index by which rows are found.
+    """
+    if driver != SQLITE:
+        return f"({', '.join(place)})", ", ".join(place.values()), ""
+    # It does not look for a number by an index where it is part of a tuple that begins
+    # with a text: it would walk the mailbox. CROSS: in this order.
+    same = " AND ".join(f"gone.{column} = {value}" for column, value in place.items())
+    return "rowid", "gone.rowid", f"CROSS JOIN {table} AS gone ON {same}"
+
+
 def most_deleted(driver: str) -> int:
     return MOST_DELETED if driver == SQLITE else MOST_DELETED_ON_POSTGRES
 
 
 def batches(items: Iterable[Any], most: int) -> Iterator[list[Any]]:
-    """Return items in lists of as many as one statement may name."""
     rest = list(items)
     for start in range(0, len(rest), most):
         yield rest[start : start + most]
 
 
 def marks(count: int) -> str:
-    """Return question marks for as many parameters."""
     return ", ".join("?" * count)
 
 
@@ -170,5 +180,4 @@ def numbered(count: int, width: int) -> str:
 
 
 def tuples(count: int, width: int) -> str:
-    """Return question marks for as many tuples of parameters."""
     return ", ".join([f"({marks(width)})"] * count)

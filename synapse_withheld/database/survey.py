@@ -15,13 +15,11 @@ from synapse_withheld.database.backlog import (
     Place,
     withheld_estimate_backlog,
 )
-from synapse_withheld.database.database import Database, RunStatement
+from synapse_withheld.database.database import Database
 from synapse_withheld.database.sql import (
-    MOST_KEYS,
     MOST_OF_ROW,
     SQLITE,
     Transaction,
-    batches,
     marks,
     tuples,
 )
@@ -40,48 +38,30 @@ InboxRow = Tuple[str, str, int, str, int]
 OutboxPlace = Tuple[str, int]
 OutboxRow = Tuple[str, int, str, int]
 
-# A device, and whether it is hidden.
-Owner = Tuple[str, str, bool]
-
-
-@attrs.frozen
-class _Table:
-    """A queue: its table, the columns of its index and that of the text."""
-
-    name: str
-    place: tuple[str, ...]
-    text: str
-
-
-_INBOX = _Table("device_inbox", ("user_id", "device_id", "stream_id"), "message_json")
-_OUTBOX = _Table(
-    "device_federation_outbox", ("destination", "stream_id"), "messages_json"
-)
+OUTBOX_TABLE = "device_federation_outbox"
 
 
 def withheld_survey_inbox(
     txn: Transaction, driver: str, before: Place | None, limit: int, down_to: str = ""
 ) -> List[InboxRow]:
-    """Read rows of mailboxes against the order of the index.
-
-    `before` is the place that the last row was at; `None` to begin. It ends with the
-    user `down_to`.
-    """
-    return _walk(txn, driver, _INBOX, (before, down_to), limit)
+    """Read rows of mailboxes below a place, down to a user."""
+    columns = ("user_id", "device_id", "stream_id")
+    sql = _walk("device_inbox", columns, "message_json", driver, begun=bool(before))
+    txn.execute(sql, (down_to, *(before or ()), limit))
+    return txn.fetchall()
 
 
 def withheld_survey_outbox(
     txn: Transaction, driver: str, before: OutboxPlace | None, limit: int
 ) -> List[OutboxRow]:
-    """Read rows of outboxes against the order of the index; otherwise the same."""
-    return _walk(txn, driver, _OUTBOX, (before, ""), limit)
+    columns = ("destination", "stream_id")
+    sql = _walk(OUTBOX_TABLE, columns, "messages_json", driver, begun=bool(before))
+    txn.execute(sql, ("", *(before or ()), limit))
+    return txn.fetchall()
 
 
 def withheld_survey_middle(txn: Transaction) -> str | None:
-    """Read whose the middle one of all devices is; `None` if there are none.
-
-    Roughly, half of the mailboxes are of users before this one.
-    """
+    """Read the user before whom about half of the mailboxes are, if there is any."""
     sql = """
         SELECT user_id FROM devices ORDER BY user_id
         LIMIT 1 OFFSET (SELECT COUNT(*) / 2 FROM devices)
@@ -92,8 +72,8 @@ def withheld_survey_middle(txn: Transaction) -> str | None:
 
 def withheld_survey_owners(
     txn: Transaction, mailboxes: Sequence[MailboxKey]
-) -> List[Owner]:
-    """Read which devices of mailboxes exist, and whether they are hidden."""
+) -> List[Tuple[str, str, bool]]:
+    """Read which devices exist, and whether they are hidden."""
     sql = f"""
         WITH mailbox(user_id, device_id) AS (VALUES {tuples(len(mailboxes), 2)})
         SELECT m.user_id, m.device_id, d.hidden FROM mailbox AS m
@@ -105,31 +85,28 @@ def withheld_survey_owners(
 
 
 def _walk(
-    txn: Transaction,
-    driver: str,
-    table: _Table,
-    between: tuple[tuple[Any, ...] | None, str],
-    limit: int,
-) -> list[Any]:
-    before, down_to = between
-    text, columns = table.text, table.place
+    table: str, columns: tuple[str, ...], text: str, driver: str, *, begun: bool
+) -> str:
+    """Return SQL for rows against the order of the index.
+
+    Its parameters are the owner that it ends with, the place that it was at last, if it
+    has begun, and how many rows.
+    """
     here = ", ".join(columns)
-    from_here = f"AND ({here}) < ({marks(len(columns))})" if before else ""
+    from_here = f"AND ({here}) < ({marks(len(columns))})" if begun else ""
     size, end = f"OCTET_LENGTH({text})", f"RIGHT({text}, {END})"
     if driver == SQLITE:
         # Old ones do not know these.
         size, end = f"LENGTH(CAST({text} AS BLOB))", f"SUBSTR({text}, -{END})"
     ends = f"SUBSTR({text}, 1, {END}) || '\n' || {end}"
     order = ", ".join(f"{column} DESC" for column in columns)
-    sql = f"""
+    return f"""
         SELECT {here}, CASE WHEN {size} <= {WHOLE} THEN {text} ELSE {ends} END, {size}
-        FROM {table.name}
+        FROM {table}
         WHERE {columns[0]} >= ? {from_here}
         ORDER BY {order}
         LIMIT ?
     """  # noqa: S608 names and numbers of our own are put in
-    txn.execute(sql, (down_to, *(before or ()), limit))
-    return txn.fetchall()
 
 
 # Awaitable: (statement that walks, place that the last row was at, how many, and more
@@ -140,21 +117,17 @@ Walk = Callable[..., Awaitable[List[Any]]]
 MOST_REMEMBERED = 10_000
 
 
+@attrs.define(eq=False)
 class SurveyDatabase(Database):
-    """What the survey asks: all that the sweep asks, and more."""
+    """What the survey asks: all that the sweep asks, and more.
 
-    def __init__(self, run: RunStatement, driver: str, walk: Walk) -> None:
-        """Keep what runs statements.
+    Attributes:
+        walk: Runs a statement that walks; it may be ahead of who asks.
+    """
 
-        Args:
-            run: As of `Database`.
-            driver: As Synapse names it: `sqlite3` or `psycopg2`.
-            walk: Runs a statement that walks; it may be ahead of who asks.
-        """
-        super().__init__(run, driver)
-        self._walk = walk
-        self._is_gone: dict[Asker, bool] = {}
-        self._settled: int | None = None
+    walk: Walk
+    _is_gone: dict[Asker, bool] = attrs.field(factory=dict, init=False)
+    _settled: int | None = attrs.field(default=None, init=False)
 
     async def settled(self) -> int:
         """Return the position when the survey began: it tells what was there then."""
@@ -163,30 +136,13 @@ class SurveyDatabase(Database):
         return self._settled
 
     async def middle(self) -> str | None:
-        """Return a user whose mailboxes are in the middle; `None` if unknown."""
-        middle: str | None = await self._run(withheld_survey_middle)
-        return middle
-
-    async def read_inbox(
-        self, before: Place | None, limit: int, down_to: str
-    ) -> list[InboxRow]:
-        """Read rows of mailboxes."""
-        return await self._walk(withheld_survey_inbox, before, limit, down_to)
-
-    async def read_outbox(
-        self, before: OutboxPlace | None, limit: int
-    ) -> list[OutboxRow]:
-        """Read rows of outboxes."""
-        return await self._walk(withheld_survey_outbox, before, limit)
+        return await self._run(withheld_survey_middle)
 
     async def owners(self, mailboxes: Iterable[MailboxKey]) -> dict[MailboxKey, bool]:
         """Tell which devices exist, and of each whether it is hidden."""
         owners: dict[MailboxKey, bool] = {}
-        for some in batches(mailboxes, MOST_KEYS):
-            for user_id, device_id, hidden in await self._run(
-                withheld_survey_owners, some
-            ):
-                owners[user_id, device_id] = hidden
+        for some in await self._run_each(withheld_survey_owners, mailboxes):
+            owners.update(((user, device), hidden) for user, device, hidden in some)
         return owners
 
     async def gone(self, askers: Iterable[Asker]) -> set[Asker]:
@@ -201,7 +157,6 @@ class SurveyDatabase(Database):
 
     async def estimate(self) -> int:
         """Estimate how many rows both queues have; 0 if that is unknown."""
-        in_outboxes: int = await self._run(
-            withheld_estimate_backlog, self._driver, _OUTBOX.name
-        )
+        estimate = withheld_estimate_backlog
+        in_outboxes = await self._run(estimate, self.driver, OUTBOX_TABLE)
         return await super().estimate() + in_outboxes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Callable, Iterable
+from itertools import product
+from typing import Any, Callable, Collection, Iterable
 
 from prometheus_client import REGISTRY, Counter, Gauge
 
@@ -27,53 +28,40 @@ class Metrics:
         self.decided_in = self._of(series.DECISION_SECONDS).observe
         self.confirmed_in = self._of(series.CONFIRM_SECONDS).observe
 
-    def begin(self, rules: Iterable[str], queues: Iterable[str]) -> None:
+    def begin(self, rules: Iterable[str], queues: Collection[str]) -> None:
         """Say 0 of all that this process may count from now on.
 
         What appears with its first burst has not risen, to `rate` and `increase`.
-
-        Args:
-            rules: The names of the rules that are on.
-            queues: Those in which notices may collapse.
         """
-        for code in series.CODES:
-            for source in series.SOURCES:
-                self.message(code, source, 0)
+        for code, source in product(series.CODES, series.SOURCES):
+            self.message(code, source, 0)
         for direction in series.DIRECTIONS:
             self.rearmed(direction, 0)
-        rules = list(rules)
         for queue in queues:
             self.collapsed_bytes(queue, 0)
             self.tidied(queue, 0)
-            for rule in rules:
-                for each in decisions.ALL:
-                    self.decision(rule, queue, each, 0)
+        for rule, queue, each in product(rules, queues, decisions.ALL):
+            self.decision(rule, queue, each, 0)
 
     def message(self, code: str, source: str, times: int = 1) -> None:
-        """Count withheld messages."""
         self._of(series.MESSAGES, code=code, source=source).inc(times)
 
     def decision(
         self, rule: str, queue: str, decision: Decision, times: int = 1
     ) -> None:
-        """Count what was done with notices and why."""
         why = {"decision": decision.action, "reason": decision.reason}
         self._of(series.DECISIONS, rule=rule, queue=queue, **why).inc(times)
 
     def collapsed_bytes(self, queue: str, size: int) -> None:
-        """Count bytes that were not stored."""
         self._of(series.COLLAPSED_BYTES, queue=queue).inc(size)
 
     def rearmed(self, direction: str, pairs: int) -> None:
-        """Count pairs that an Olm message re-armed."""
         self._of(series.REARMED, direction=direction).inc(pairs)
 
     def tidied(self, queue: str, rows: int) -> None:
-        """Count superseded rows that were deleted."""
         self._of(series.TIDIED, queue=queue).inc(rows)
 
     def failure(self, stage: str) -> None:
-        """Count a failure of ours."""
         self._of(series.FAILURES, stage=stage).inc()
         self._of(series.LAST_FAILURE, stage=stage).set_to_current_time()
 
@@ -84,17 +72,13 @@ class Metrics:
             with suppress(ValueError):
                 REGISTRY.register(metric)
         for rule in rules:
-            self.swept_of_rule(rule, notices=0, deleted=0, size=0)
+            self.swept_of_rule(rule, 0, 0, 0)
         self.sweep_at(0.0, done=False)
 
     def swept(self, rows: int) -> None:
-        """Count rows that the sweep looked at."""
         self._of(series.SWEEP_ROWS).inc(rows)
 
-    def swept_of_rule(
-        self, rule: str, *, notices: int, deleted: int, size: int
-    ) -> None:
-        """Count what the sweep did at one batch with the messages of a rule."""
+    def swept_of_rule(self, rule: str, notices: int, deleted: int, size: int) -> None:
         self._of(series.SWEEP_NOTICES, rule=rule).inc(notices)
         self._of(series.SWEEP_DELETED, rule=rule).inc(deleted)
         self._of(series.SWEEP_DELETED_BYTES, rule=rule).inc(size)
@@ -104,45 +88,21 @@ class Metrics:
         self._of(series.SWEEP_POSITION).set(position)
         self._of(series.SWEEP_DONE).set(done)
 
-    def watch(
-        self,
-        *,
-        pairs: Callable[[], int],
-        mailboxes: Callable[[], int],
-        active: Callable[[], bool],
-        to_learn: Callable[[], int],
-        to_tidy: Callable[[], int],
-    ) -> None:
-        """Read the gauges from where their values live, at each scrape."""
-        self._of(series.TRACKED_PAIRS).set_function(pairs)
-        self._of(series.TRACKED_MAILBOXES).set_function(mailboxes)
-        self._of(series.ACTIVE).set_function(active)
-        for work, left in (("learn", to_learn), ("tidy", to_tidy)):
-            self._of(series.HOUSEKEEPING_QUEUE, work=work).set_function(left)
-
-    def inactive(self) -> None:
-        """Say that this process does not act."""
-        # Not `set`, which does nothing once a function was set.
-        self._of(series.ACTIVE).set_function(lambda: 0)
+    def watch(self, gauge: Gauge, read: Callable[[], int], **labels: str) -> None:
+        """Read a gauge from where its value lives, at each scrape."""
+        self._of(gauge, **labels).set_function(read)
 
     def info(self, version: str, mode: str, repeat: str) -> None:
-        """Tell the module's version and configuration."""
         self._of(series.INFO, version=version, mode=mode, repeat=repeat).set(1)
 
     def read(self, metric: Counter | Gauge) -> list[tuple[dict[str, str], float]]:
         """Return what a metric says of this homeserver: labels and value of each."""
+        server = self._server.items()
         return [
-            (
-                {
-                    key: sample.labels[key]
-                    for key in sample.labels.keys() - self._server
-                },
-                sample.value,
-            )
+            (dict(sample.labels.items() - server), sample.value)
             for family in metric.collect()
             for sample in family.samples
-            if sample.labels.items() >= self._server.items()
-            and not sample.name.endswith("_created")
+            if sample.labels.items() >= server and not sample.name.endswith("_created")
         ]
 
     def _of(self, metric: Any, **labels: str) -> Any:

@@ -1,4 +1,4 @@
-"""Every metric, on Synapse's own metrics listener.
+"""Every metric, on Synapse's own metrics listener; `docs/metrics.md` says more of each.
 
 No label ever holds a user, a device or a room.
 """
@@ -20,33 +20,27 @@ _SERVER = [SERVER_NAME_LABEL] if SERVER_NAME_LABEL else []
 
 MESSAGES = Counter(
     "synapse_withheld_messages_total",
-    "Withheld messages that reached this process, by their code and where they "
-    "came from (local: a client of this server; federation: another server)",
+    "Withheld messages that reached this process, by code and source",
     [*_SERVER, "code", "source"],
 )
 DECISIONS = Counter(
     "synapse_withheld_decisions_total",
-    "Messages that a rule names by what was done with them (deliver: stored; "
-    "collapse: not stored, a queued one already says it; supersede: stored, the "
-    "queued one deleted) and why; in observe mode, what would have been done",
+    "What was, or in observe mode would have been, done with messages, and why",
     [*_SERVER, "decision", "queue", "reason", "rule"],
 )
 COLLAPSED_BYTES = Counter(
     "synapse_withheld_collapsed_bytes_total",
-    "Bytes of message JSON that were not stored because their notices collapsed; in "
-    "observe mode, that would not have been stored",
+    "Bytes of JSON that were not stored; in observe mode, that would not have been",
     [*_SERVER, "queue"],
 )
 REARMED = Counter(
     "synapse_withheld_rearmed_total",
-    "Pairs whose next notice is new again because of an Olm message, by its "
-    "direction (to_recipient: from the notice's sender; to_sender: the answer)",
+    "Pairs whose next notice is new again because of an Olm message, by its direction",
     [*_SERVER, "direction"],
 )
 TIDIED = Counter(
     "synapse_withheld_tidied_rows_total",
-    "Remembered rows deleted because a newer notice of their pair is in the mailbox; "
-    "none in observe mode",
+    "Rows deleted because a newer notice of their pair is there; none in observe mode",
     [*_SERVER, "queue"],
 )
 DECISION_SECONDS = Histogram(
@@ -57,21 +51,18 @@ DECISION_SECONDS = Histogram(
 )
 CONFIRM_SECONDS = Histogram(
     "synapse_withheld_confirm_seconds",
-    "Time that batches with believed duplicates waited for the database to confirm "
-    "them, at most a second; in observe mode, would have waited",
+    "Time that batches waited for the database; in observe mode, would have waited",
     _SERVER,
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 HOUSEKEEPING_QUEUE = Gauge(
     "synapse_withheld_housekeeping_queue",
-    "What waits to be done in the background (learn: mailboxes to look into; tidy: "
-    "redundant rows to delete, none in observe mode)",
+    "What waits to be done in the background: mailboxes to learn, rows to tidy",
     [*_SERVER, "work"],
 )
 FAILURES = Counter(
     "synapse_withheld_failures_total",
-    "Failures of the module, by stage; the messages concerned were stored as "
-    "Synapse without the module would have",
+    "Failures of the module, by stage; the messages concerned were stored",
     [*_SERVER, "stage"],
 )
 LAST_FAILURE = Gauge(
@@ -91,9 +82,7 @@ TRACKED_MAILBOXES = Gauge(
 )
 ACTIVE = Gauge(
     "synapse_withheld_active",
-    "1 where this process acts on to-device messages (in observe mode: watches "
-    "them); 0 where it does not: it is not the writer, this Synapse is unknown to the "
-    "module, or the database is slow or failed just now and everything is stored",
+    "1 where this process acts on to-device messages, 0 where everything is stored",
     _SERVER,
 )
 INFO = Gauge(
@@ -116,29 +105,25 @@ SWEEP_NOTICES = Counter(
 )
 SWEEP_DELETED = Counter(
     "synapse_withheld_sweep_deleted_total",
-    "Notices that the sweep in the background deleted because a later one of the "
-    "same mailbox covers them or no client heeds them any more; none in observe mode",
+    "Notices that the sweep in the background deleted; none in observe mode",
     [*_SERVER, "rule"],
     registry=None,
 )
 SWEEP_DELETED_BYTES = Counter(
     "synapse_withheld_sweep_deleted_bytes_total",
-    "Bytes of message JSON that the sweep in the background deleted; none in observe "
-    "mode",
+    "Bytes of JSON that the sweep in the background deleted; none in observe mode",
     [*_SERVER, "rule"],
     registry=None,
 )
 SWEEP_POSITION = Gauge(
     "synapse_withheld_sweep_position",
-    "How far the sweep in the background is, about, from 0 to 1; only in the process "
-    "that sweeps",
+    "How far the sweep in the background is, about, from 0 to 1",
     _SERVER,
     registry=None,
 )
 SWEEP_DONE = Gauge(
     "synapse_withheld_sweep_done",
-    "1 where the last sweep in the background is done, 0 while one is under way or "
-    "gave up; only in the process that sweeps",
+    "1 where the last sweep in the background is done, 0 where one runs or gave up",
     _SERVER,
     registry=None,
 )

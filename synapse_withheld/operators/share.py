@@ -31,14 +31,8 @@ def is_repeat(rule: str, decided: Decision) -> bool:
     return decided.action in (COLLAPSE, SUPERSEDE) or decided in STORED_WITHOUT_ANSWER
 
 
-def collapsed_share(
-    counts: Iterable[tuple[str, Decision, float]],
-) -> float | None:
-    """Return the part of the repeats that collapsed; `None` where there was none.
-
-    Args:
-        counts: How often what was decided about messages of which rule.
-    """
+def collapsed_share(counts: Iterable[tuple[str, Decision, float]]) -> float | None:
+    """Return the part of the repeats that collapsed; `None` where there was none."""
     repeats = collapsed = 0.0
     for rule, decided, count in counts:
         if is_repeat(rule, decided):

@@ -11,10 +11,11 @@ from twisted.internet.defer import DeferredLock
 
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
+from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.runtime import Homeserver, Runtime
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
-from synapse_withheld.sweep.walk import PAUSE_S, Options, Progress, Sweep
+from synapse_withheld.sweep.walk import PAUSE_S, Options, Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +37,8 @@ def start(
 ) -> None:
     """Begin to tidy the backlog in the background, if the configuration says so.
 
-    Args:
-        config: The module's configuration.
-        synapse: The homeserver.
-        metrics: Where its progress is told.
-        turn: As of `BackgroundSweep`; `None` where this process does nothing else in
-            the background.
+    `turn` is as of `BackgroundSweep`; `None` where this process does nothing else in
+    the background.
     """
     if config.sweep_every_ms is None:
         return
@@ -83,9 +80,7 @@ class BackgroundSweep:
     async def run(self, every_s: float) -> None:
         """Sweep as long as Synapse runs; must not raise, as nobody waits for it.
 
-        Args:
-            every_s: How long after a sweep began the next one does, in seconds. One
-                that takes longer is followed by the next one at once.
+        The next sweep begins so many seconds after the last began, or at once.
         """
         while True:
             began_s = self.runtime.seconds()
@@ -97,19 +92,24 @@ class BackgroundSweep:
         """Sweep to the end, or until too much failed."""
         sweep = self.new_sweep()
         self.metrics.sweep_begins(sweep.rules)
-        rows = await self._estimate()
+        noted = Failures(self.metrics, self.runtime.seconds)
+        rows: int | None = None
         failures = 0
         while not sweep.progress.done and failures < MOST_FAILURES:
+            await self.runtime.yieldable(self.turn.acquire())
             try:
-                await self._step(sweep)
+                if rows is None:
+                    rows = await self.backlog.estimate()
+                await sweep.step()
+                self._tell(sweep, rows)
+                failures, rest_s = 0, PAUSE_S
             except Exception as error:  # noqa: BLE001 nothing of ours may go further
-                failures += 1
-                self._note(error)
-                await self.runtime.sleep(REST_AFTER_FAILURE_S)
-                continue
-            failures = 0
-            self._tell(sweep.latest, sweep.progress.rows / rows if rows else 0.0)
-            await self.runtime.sleep(PAUSE_S)
+                failures, rest_s = failures + 1, REST_AFTER_FAILURE_S
+                noted.note("sweep", error)
+            finally:
+                with self.runtime.outside_any_log_context():
+                    self.turn.release()
+            await self.runtime.sleep(rest_s)
         progress = sweep.progress
         logger.info(
             "synapse_withheld: the sweep %s: %d rows looked at, %d notices, "
@@ -121,37 +121,12 @@ class BackgroundSweep:
             progress.total.deleted,
         )
 
-    async def _step(self, sweep: Sweep) -> None:
-        await self.runtime.yieldable(self.turn.acquire())
-        try:
-            await sweep.step()
-        finally:
-            with self.runtime.outside_any_log_context():
-                self.turn.release()
-
-    async def _estimate(self) -> int:
-        try:
-            return await self.backlog.estimate()
-        except Exception as error:  # noqa: BLE001 nothing of ours may go further
-            self._note(error)
-            return 0
-
-    def _tell(self, done: Progress, position: float) -> None:
+    def _tell(self, sweep: Sweep, rows: int) -> None:
+        done = sweep.latest
         self.metrics.swept(done.rows)
         for rule, counts in done.rules.items():
-            self.metrics.swept_of_rule(
-                rule,
-                notices=counts.notices,
-                deleted=counts.deleted,
-                size=counts.bytes if counts.deleted else 0,
-            )
+            size = counts.bytes if counts.deleted else 0
+            self.metrics.swept_of_rule(rule, counts.notices, counts.deleted, size)
+        position = sweep.progress.rows / rows if rows else 0.0
         position = 1.0 if done.done else min(1.0, position)
         self.metrics.sweep_at(position, done=done.done)
-
-    def _note(self, error: Exception) -> None:
-        self.metrics.failure("sweep")
-        logger.error(
-            "synapse_withheld: the sweep failed at a batch; nothing but progress is "
-            "lost",
-            exc_info=(type(error), error, error.__traceback__),
-        )

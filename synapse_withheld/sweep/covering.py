@@ -29,13 +29,7 @@ Seen = Tuple[str, str, int, Optional[Notice], int]
 
 
 class Found(NamedTuple):
-    """A row with a notice.
-
-    Attributes:
-        rule: The rule's name.
-        redundant: The row and what makes it redundant; `None` if it is needed.
-        size: The bytes of its text.
-    """
+    """A row with a notice: its rule, what makes it redundant, if it is, and bytes."""
 
     rule: str
     redundant: Superseded | None
@@ -53,7 +47,6 @@ class Covering:
     _walk: Backwards = attrs.field(factory=lambda: Backwards(0), init=False)
 
     def recognise(self, text: str) -> Notice | None:
-        """Return the notice that a row with this text holds, if it is one."""
         for mark in self.rules.marks:
             if mark in text:
                 break
@@ -91,12 +84,7 @@ class Covering:
         return (user_id, device_id, stream_id, notice, size)
 
     def judge(self, rows: Iterable[Seen], staleness: Staleness) -> Iterator[Found]:
-        """Tell of each row with a notice whether it is needed.
-
-        Args:
-            rows: The next rows of the walk.
-            staleness: What no client heeds any more.
-        """
+        """Tell which of the next rows of the walk have a notice, and which may go."""
         mailbox = self._mailbox
         for user_id, device_id, stream_id, notice, size in rows:
             if mailbox is None or device_id != mailbox[1] or user_id != mailbox[0]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any, Callable, Iterable, Tuple
+from typing import Any, Iterable, Tuple
 
 import attrs
 
@@ -20,9 +20,6 @@ MOST_FREQUENT = 3
 
 # Whose the rows are: a user and a device, or a server.
 Name = Tuple[str, ...]
-
-# Called with a name and all that it has.
-Ended = Callable[[Name, "Sums"], None]
 
 # A row, as far as it is counted: whose it is, what, and how many bytes.
 Line = Tuple[Name, Kind, int]
@@ -71,13 +68,7 @@ class ByKind:
 
 @attrs.frozen
 class Long:
-    """A mailbox or an outbox.
-
-    Attributes:
-        name: Whose it is.
-        rows: How many rows it has.
-        kinds: Its most frequent kinds, and how many rows each has.
-    """
+    """A mailbox or an outbox: its rows, and those of its most frequent kinds."""
 
     name: Name
     rows: int
@@ -91,12 +82,7 @@ class Long:
 
 @attrs.define
 class Inventory:
-    """What there is in one queue, told while it is walked.
-
-    Attributes:
-        kinds: What there is of each kind.
-        names: Of how many names there is something.
-    """
+    """What there is in one queue, of how many names, told while it is walked."""
 
     # How many of the longest are kept.
     _limit: int
@@ -107,30 +93,26 @@ class Inventory:
     _name: Name | None = attrs.field(default=None, init=False)
     _of_name: ByKind = attrs.field(factory=ByKind, init=False)
 
-    def add(self, lines: Iterable[Line], ended: Ended = lambda *_: None) -> None:
-        """Count rows; those of one name come one after the other.
-
-        `ended` is called with each name and all that it has, once that is known.
-        """
+    def add(self, lines: Iterable[Line]) -> None:
+        """Count rows; those of one name come one after the other."""
         for name, kind, size in lines:
             if name != self._name:
-                self.end(ended)
+                self.end()
                 self._name = name
             of_kind = self._of_name.of(kind)
             of_kind.rows += 1
             of_kind.bytes += size
 
-    def end(self, ended: Ended = lambda *_: None) -> None:
+    def end(self) -> None:
         """Count what there is of the last name."""
         if self._name is None:
             return
         self.names += 1
         self.kinds.add(self._of_name)
-        total = self._of_name.total
+        rows = self._of_name.total.rows
         frequent = self._of_name.most_frequent()[:MOST_FREQUENT]
         kinds = tuple((kind, sums.rows) for kind, sums in frequent)
-        self._keep(total.rows, -self.names, Long(self._name, total.rows, kinds))
-        ended(self._name, total)
+        self._keep(rows, -self.names, Long(self._name, rows, kinds))
         self._name, self._of_name = None, ByKind()
 
     def follow(self, other: Inventory) -> None:
@@ -142,7 +124,6 @@ class Inventory:
 
     @property
     def longest(self) -> list[Long]:
-        """Return the longest, the longest first."""
         return [each for *_, each in sorted(self._longest, reverse=True)]
 
     def _keep(self, *entry: Any) -> None:

@@ -21,12 +21,7 @@ from synapse_withheld.rules.notice import Notice
 
 
 class Kind(NamedTuple):
-    """What is counted together.
-
-    Attributes:
-        type: The type of the message.
-        code: Of a withheld message its code, as metrics name it.
-    """
+    """What is counted together: a type, and of withheld messages the code."""
 
     type: str
     code: str = ""
@@ -54,11 +49,7 @@ _AT_START = re.compile(rf'\{{(?:{_MEMBER},)*?"type":({_STRING})', re.DOTALL)
 
 
 def kind_shown(text: str) -> Kind | None:
-    """Return the kind as far as a text shows it without reading: no code is told.
-
-    Args:
-        text: The text of a row, of a mailbox or an outbox; or beginning and end of it.
-    """
+    """Return the kind as far as a text, or its two ends, show it: no code is told."""
     end = text[text.rfind(_BEFORE_TYPE) :]
     found = _kind_at_end(end) if len(end) <= MOST_OF_END else _kind(_AT_END, end)
     return _kind(_AT_START, text) if found is None else found
@@ -71,13 +62,9 @@ def kind_of(
     *,
     whole: bool = True,
 ) -> Kind:
-    """Return the kind of what a row holds.
+    """Return the kind of what a row holds, given its text or, not `whole`, both ends.
 
-    Args:
-        text: Its text, or beginning and end of it.
-        shown: The kind that the text shows.
-        notice: What a rule makes of it.
-        whole: Whether it is all of the text.
+    `shown` is what these show, and `notice` what a rule makes of it.
     """
     if shown is None:
         return _kind_by_reading(text) if whole else UNREADABLE

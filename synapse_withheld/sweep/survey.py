@@ -6,8 +6,6 @@ Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Any, Sequence
-
 import attrs
 
 from synapse_withheld.config import Config, RulesConfig
@@ -15,6 +13,8 @@ from synapse_withheld.database.survey import (
     WHOLE,
     OutboxPlace,
     SurveyDatabase,
+    withheld_survey_inbox,
+    withheld_survey_outbox,
 )
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.ruleset import Ruleset
@@ -44,12 +44,9 @@ class Surveyed:
     """What was found, in all or in one part.
 
     Attributes:
-        inbox: What there is in mailboxes.
-        outbox: What there is in outboxes.
         gone: What waits for devices that do not exist.
         hidden: What waits for devices that are hidden.
         swept: What a sweep with all rules would do.
-        done: Whether all was looked at.
     """
 
     inbox: Inventory
@@ -70,11 +67,7 @@ class Surveyed:
 
 
 class Survey:
-    """One walk over mailboxes and outboxes, a batch at a time.
-
-    Attributes:
-        found: What was found so far.
-    """
+    """One walk over mailboxes and outboxes, a batch at a time."""
 
     def __init__(
         self,
@@ -91,8 +84,8 @@ class Survey:
             database: Where the rows are.
             options: How the sweep would go about it: all rules, and a dry run.
             limit: How many of the longest are told.
-            below: Look at mailboxes of users below this one only, and outboxes.
-            down_to: Look at mailboxes of this user and those above only.
+            below: Look only at mailboxes of users below this one, and at outboxes.
+            down_to: Look only at mailboxes of this user and those above.
         """
         self._database = database
         self._batch_size = options.batch_size
@@ -102,52 +95,51 @@ class Survey:
             self._sweep.before = (below, "", -1)
         self._down_to = down_to
         self._before: OutboxPlace | None = None
-        # Whose mailboxes the last batch had, and whether each is hidden.
-        self._owners: dict[MailboxKey, bool] = {}
-        self._last: MailboxKey | None = None
+        self._orphaned: MailboxKey | None = None
         self._in_outboxes = 0
         self.found = Surveyed(Inventory(limit), Inventory(limit))
 
     @property
     def rows(self) -> int:
-        """Return how many rows were looked at."""
         return self.found.swept.rows + self._in_outboxes
 
     async def step(self) -> None:
-        """Look at one batch of rows."""
         await (self._outbox_step() if self.found.swept.done else self._inbox_step())
 
     def end(self) -> Surveyed:
         """Return what was found, whether all was looked at or not."""
-        self.found.inbox.end(self._count_orphans)
+        self.found.inbox.end()
         self.found.outbox.end()
         return self.found
 
     async def _inbox_step(self) -> None:
         up_to = await self._database.settled()
-        read = await self._database.read_inbox(
-            self._sweep.before, self._batch_size + 1, self._down_to
-        )
+        asked = (self._sweep.before, self._batch_size + 1, self._down_to)
+        read = await self._database.walk(withheld_survey_inbox, *asked)
         kinds, seen = [], []
         for user_id, device_id, stream_id, text, size in read:
             kind, notice, whole = kind_shown(text), None, size <= WHOLE
             # What is too long for a notice, or of another type, is not looked into.
             if kind is None or kind.type in NAMED:
-                notice = self._sweep.recognise(text) if whole else None
+                notice = self._sweep.covering.recognise(text) if whole else None
                 kind = kind_of(text, kind, notice, whole=whole)
             kinds.append(kind)
             seen.append((user_id, device_id, stream_id, notice, size))
         self.found.swept = await self._sweep.look_at(seen, up_to)
         rows = read[: self._sweep.latest.rows]
         names = [row[:2] for row in rows]
-        await self._look_up(names)
-        lines = zip(names, kinds, [row[4] for row in rows])
-        self.found.inbox.add(lines, self._count_orphans)
+        owners = await self._database.owners(set(names))
+        for name, row in zip(names, rows):
+            hidden = owners.get(name)
+            if hidden is not False:
+                self._count_orphan(name, row[4], hidden=bool(hidden))
+        self.found.inbox.add(zip(names, kinds, [row[4] for row in rows]))
         # The part below has the outboxes.
         self.found.done = bool(self._down_to) and self.found.swept.done
 
     async def _outbox_step(self) -> None:
-        read = await self._database.read_outbox(self._before, self._batch_size + 1)
+        asked = (self._before, self._batch_size + 1)
+        read = await self._database.walk(withheld_survey_outbox, *asked)
         rows = up_to_a_new_place(read, self._batch_size, 2)
         self.found.outbox.add(
             ((server,), kind_of(text, kind_shown(text), whole=size <= WHOLE), size)
@@ -158,18 +150,7 @@ class Survey:
             self._before = rows[-1][:2]
         self.found.done = len(read) <= self._batch_size
 
-    async def _look_up(self, names: Sequence[MailboxKey]) -> None:
-        """Ask whose mailboxes these are, each once."""
-        last = self._last
-        known = {last: self._owners[last]} if last in self._owners else {}
-        new = set(names) - {last}
-        self._owners = {**known, **await self._database.owners(new)}
-        if names:
-            # The next batch may go on with it.
-            self._last = names[-1]
-
-    def _count_orphans(self, name: Any, sums: Sums) -> None:
-        hidden = self._owners.get(name)
-        if hidden is not False:
-            orphans = self.found.gone if hidden is None else self.found.hidden
-            orphans.add(1, sums)
+    def _count_orphan(self, mailbox: MailboxKey, size: int, *, hidden: bool) -> None:
+        orphans = self.found.hidden if hidden else self.found.gone
+        orphans.add(mailbox != self._orphaned, Sums(1, size))
+        self._orphaned = mailbox

@@ -6,7 +6,7 @@ time. Nothing here knows of Synapse or SQL.
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Sequence, Tuple, TypeVar
+from typing import Any, Mapping, Sequence
 
 import attrs
 
@@ -15,13 +15,9 @@ from synapse_withheld.database.backlog import Place
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Staleness, askers_of
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.covering import Covering, Found, Seen
-
-# A row as it was read: its place, and what is there.
-R = TypeVar("R", bound=Tuple[Any, ...])
 
 # So few rows are read in milliseconds, and so many that a round trip is no loss.
 BATCH_SIZE = 1000
@@ -40,10 +36,8 @@ class Options:
 
     Attributes:
         batch_size: How many rows are looked at in one step.
-        rules: What is a notice, and which makes which redundant.
-        dry_run: Whether to delete nothing.
-        now_ts: What the time is when it begins, in milliseconds since 1970: what no
-            client heeds any more by then goes, if anything newer is in its mailbox.
+        now_ts: What no client heeds any more at this time goes, if anything newer is
+            in its mailbox.
     """
 
     batch_size: int = BATCH_SIZE
@@ -58,11 +52,9 @@ class Counts:
 
     Attributes:
         notices: Rows that are notices.
-        redundant: How many of those a newer one makes redundant, or no client heeds
-            any more.
+        redundant: How many of those may go.
         left_alone: How many of these are of devices that are being deleted.
-        deleted: How many rows were deleted.
-        bytes: How many bytes of message JSON those had; in a dry run, would have.
+        bytes: Those of the deleted rows; in a dry run, of those that would have been.
     """
 
     notices: int = 0
@@ -80,10 +72,8 @@ class Progress:
     """What a sweep has done: since it began, or in one step.
 
     Attributes:
-        rows: Rows looked at.
         rules: What it found and did, by the rules of whose messages there were any.
         mailbox: The mailbox that it is in: where to take it up again.
-        done: Whether it is over.
     """
 
     rows: int = 0
@@ -111,27 +101,28 @@ class Sweep:
         progress: What it has done since it began.
         latest: What its last step did.
         before: The place that the last row was at; `None` before the first.
+        covering: What tells notices, and which are redundant.
     """
 
     def __init__(
         self, database: Database, options: Options, start: MailboxKey | None = None
     ) -> None:
-        """Begin at the end of the index, or where an earlier sweep was.
+        """Begin at the end of the index, or with the mailbox of an earlier sweep.
 
-        Args:
-            database: Where the rows are.
-            options: How to sweep.
-            start: The mailbox that the earlier one was in. It is walked from its
-                newest row again: what was seen there is not known any more.
+        That is walked from its newest row again: what was seen is not known any more.
         """
         self._database = database
         self._options = options
         self.progress = self.latest = Progress(mailbox=start)
         self._begin_mailbox()
 
+    def _begin_mailbox(self) -> None:
+        start = self.progress.mailbox
+        self.before: Place | None = start and (*start, ABOVE_ALL)
+        self.covering = Covering(self._options.rules.telling_later())
+
     @property
     def rules(self) -> list[str]:
-        """Return the names of the rules that it goes by."""
         return [rule.name for rule in self._options.rules.rules]
 
     async def step(self) -> Progress:
@@ -140,37 +131,21 @@ class Sweep:
         # One more than are looked at, to know what comes after them.
         limit = self._options.batch_size + 1
         read = await self._database.read(self.before, limit)
-        return await self.look_at([self._covering.seen(*row) for row in read], up_to)
-
-    def recognise(self, text: str) -> Notice | None:
-        """Return the notice that a row with this text holds, if it is one."""
-        return self._covering.recognise(text)
+        return await self.look_at([self.covering.seen(*row) for row in read], up_to)
 
     async def look_at(self, read: list[Seen], up_to: int) -> Progress:
-        """Delete what is redundant in the rows of one step.
+        """Delete what is redundant in the rows of one step, one more than it looks at.
 
-        After an error the next step begins again with the mailbox that this was in.
-
-        Args:
-            read: The rows after the place `before`, one more than are looked at.
-            up_to: The position that every reader saw before they were read.
+        Every reader saw the position `up_to` before they were read. After an error the
+        next step begins again with the mailbox that this was in.
         """
+        limit = self._options.batch_size
+        rows = up_to_a_new_place(read, limit)
         try:
-            return await self._look_at(read, up_to)
+            counts = await self._clear([row for row in rows if row[2] <= up_to])
         except Exception:
             self._begin_mailbox()
             raise
-
-    def _begin_mailbox(self) -> None:
-        start = self.progress.mailbox
-        self.before: Place | None = start and (*start, ABOVE_ALL)
-        self._covering = Covering(self._options.rules.telling_later())
-
-    async def _look_at(self, read: list[Seen], up_to: int) -> Progress:
-        limit = self._options.batch_size
-        rows = up_to_a_new_place(read, limit)
-        seen = [row for row in rows if row[2] <= up_to]
-        counts = await self._delete(await self._judge(_without_doubles(seen)))
         if rows:
             self.before = rows[-1][:3]
         mailbox = rows[-1][:2] if rows else self.progress.mailbox
@@ -178,16 +153,14 @@ class Sweep:
         self.progress = self.progress.with_more(self.latest)
         return self.progress
 
-    async def _judge(self, rows: Sequence[Seen]) -> list[Found]:
-        askers = askers_of(row[3] for row in rows if row[3] is not None)
-        gone = await self._database.gone(askers)
-        return list(self._covering.judge(rows, Staleness(self._options.now_ts, gone)))
-
-    async def _delete(self, found: Iterable[Found]) -> dict[str, Counts]:
+    async def _clear(self, seen: list[Seen]) -> dict[str, Counts]:
         """Delete what is redundant; return what was found and done, by rule."""
+        rows = _without_doubles(seen)
+        askers = askers_of(row[3] for row in rows if row[3] is not None)
+        staleness = Staleness(self._options.now_ts, await self._database.gone(askers))
         by_rule: dict[str, list[Found]] = {}
         mailboxes = set()
-        for each in found:
+        for each in self.covering.judge(rows, staleness):
             by_rule.setdefault(each.rule, []).append(each)
             if each.redundant is not None:
                 mailboxes.add(each.redundant.mailbox)
@@ -219,15 +192,11 @@ class Sweep:
         )
 
 
-def up_to_a_new_place(rows: list[R], limit: int, width: int = 3) -> list[R]:
+def up_to_a_new_place(rows: list[Any], limit: int, width: int = 3) -> list[Any]:
     """Return the rows of one step, where one more than the limit were read.
 
-    Those at the last place are left for the next, so that no place is divided.
-
-    Args:
-        rows: As they were read.
-        limit: How many are looked at in one step.
-        width: How many of a row's columns are its place.
+    Those at the last place are left for the next, so that no place is divided. A place
+    is the first columns, as many as `width`.
     """
     if len(rows) <= limit:
         return rows

@@ -12,34 +12,20 @@ import attrs
 
 from synapse_withheld.config import Config
 from synapse_withheld.operators import series as named
-from synapse_withheld.operators.heavy_hitters import Count
-from synapse_withheld.operators.history import STEP_S
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.share import collapsed_share
-from synapse_withheld.operators.tally import Tally
+from synapse_withheld.operators.tally import STEP_S, Count, Tally
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
 from synapse_withheld.rules.decision import COLLAPSE, DELIVER, SUPERSEDE, Decision
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.version import VERSION
 
-
-@attrs.frozen
-class Process:
-    """The process that answers.
-
-    Attributes:
-        server_name: The homeserver's name.
-        name: The process's name among those of the homeserver.
-        synapse: The version of Synapse.
-        started_ts: When counting began.
-        now_ts: A clock.
-    """
-
-    server_name: str
-    name: str
-    synapse: str
-    started_ts: int
-    now_ts: Callable[[], int]
+# What the sweep counts for each rule.
+_SWEPT = {
+    "notices": named.SWEEP_NOTICES,
+    "deleted": named.SWEEP_DELETED,
+    "deleted_bytes": named.SWEEP_DELETED_BYTES,
+}
 
 
 @attrs.frozen
@@ -47,10 +33,17 @@ class Answers:
     """Everything that is told about one process.
 
     Attributes:
+        process: Its name among those of the homeserver.
+        synapse: The version of Synapse.
+        started_ts: When counting began.
         sweeps: Whether the sweep in the background is this process's.
     """
 
-    process: Process
+    server_name: str
+    process: str
+    synapse: str
+    started_ts: int
+    now_ts: Callable[[], int]
     config: Config
     metrics: Metrics
     tally: Tally
@@ -64,9 +57,9 @@ class Answers:
             times[decided.action] += count
         return {
             "version": VERSION,
-            "synapse": self.process.synapse,
-            "server_name": self.process.server_name,
-            "process": self.process.name,
+            "synapse": self.synapse,
+            "server_name": self.server_name,
+            "process": self.process,
             "state": self._state(),
             "config": {
                 "mode": self.config.mode,
@@ -96,11 +89,7 @@ class Answers:
         }
 
     def top(self, limit: int) -> dict[str, Any]:
-        """Tell who sends and receives the most notices.
-
-        Args:
-            limit: How many of each.
-        """
+        """Tell who sends and receives the most notices, so many of each."""
         senders, recipients = self.tally.senders, self.tally.recipients
         return {
             **self._times(),
@@ -117,8 +106,7 @@ class Answers:
         }
 
     def _times(self) -> dict[str, int]:
-        now_ts = self.process.now_ts()
-        return {"started_ts": self.process.started_ts, "now_ts": now_ts}
+        return {"started_ts": self.started_ts, "now_ts": self.now_ts()}
 
     def _state(self) -> str:
         if not self._total(named.ACTIVE):
@@ -135,11 +123,10 @@ class Answers:
         return sorted(found, key=lambda each: each[2], reverse=True)
 
     def _tracked(self) -> dict[str, int]:
-        # There is an index for each of the queues.
-        queues = 2
         return {
             "pairs": self._total(named.TRACKED_PAIRS),
-            "most_pairs": queues * self.config.max_pairs,
+            # There is a memory for each of the two queues.
+            "most_pairs": 2 * self.config.max_pairs,
             "mailboxes": self._total(named.TRACKED_MAILBOXES),
         }
 
@@ -147,7 +134,7 @@ class Answers:
         history = self.tally.history
         return {
             "step_ms": STEP_S * 1000,
-            "from_ts": self.process.now_ts() - round(history.began_s() * 1000),
+            "from_ts": self.now_ts() - round(history.began_s() * 1000),
             **{each: history.of(each) for each in (DELIVER, SUPERSEDE, COLLAPSE)},
         }
 
@@ -166,32 +153,17 @@ class Answers:
     def _sweep(self) -> dict[str, Any] | None:
         if not self.sweeps:
             return None
-        notices, deleted, size = (
-            self._by("rule", metric)
-            for metric in (
-                named.SWEEP_NOTICES,
-                named.SWEEP_DELETED,
-                named.SWEEP_DELETED_BYTES,
-            )
-        )
+        rules: dict[str, dict[str, Any]] = {}
+        for name, metric in _SWEPT.items():
+            for rule, count in self._by("rule", metric).items():
+                rules.setdefault(rule, {"rule": rule})[name] = int(count)
+        positions = [value for _, value in self.metrics.read(named.SWEEP_POSITION)]
         return {
             "done": bool(self._total(named.SWEEP_DONE)),
-            "position": sum(
-                value for _, value in self.metrics.read(named.SWEEP_POSITION)
-            ),
+            "position": sum(positions),
             "rows": self._total(named.SWEEP_ROWS),
-            "notices": int(sum(notices.values())),
-            "deleted": int(sum(deleted.values())),
-            "deleted_bytes": int(sum(size.values())),
-            "rules": [
-                {
-                    "rule": rule,
-                    "notices": int(notices[rule]),
-                    "deleted": int(deleted[rule]),
-                    "deleted_bytes": int(size[rule]),
-                }
-                for rule in sorted(notices)
-            ],
+            **{name: self._total(metric) for name, metric in _SWEPT.items()},
+            "rules": [rules[rule] for rule in sorted(rules)],
         }
 
     def _by(self, label: str, metric: Any) -> dict[str, float]:
@@ -201,5 +173,5 @@ class Answers:
         return int(sum(value for _, value in self.metrics.read(metric)))
 
 
-def _counted(count: Count[tuple[str, Any]]) -> dict[str, Any]:
+def _counted(count: Count) -> dict[str, Any]:
     return {"rule": count.key[0], "notices": count.occurred, "error": count.error}

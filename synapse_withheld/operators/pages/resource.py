@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from synapse_withheld.operators.pages.answers import Answers
 from synapse_withheld.operators.pages.asking import DEFAULT_LIMIT, MOST_LIMIT, limit_of
 
-# Says whether whoever sent a request, as Synapse knows him, is a server admin.
+# What Synapse's own admin API asks: whether whoever sent a request is a server admin.
 IsAdmin = Callable[[Any], Awaitable[bool]]
 
 _PAGE = Path(__file__).with_name("page.html")
@@ -29,13 +29,6 @@ class Pages(Resource):
     """Everything below `asking.PATH`."""
 
     def __init__(self, api: ModuleApi, is_admin: IsAdmin, answers: Answers) -> None:
-        """Read the page.
-
-        Args:
-            api: Synapse's module API: it knows who sent a request.
-            is_admin: What Synapse's own admin API asks.
-            answers: What is told.
-        """
         Resource.__init__(self)
         self.putChild(b"", _Page(_PAGE.read_text(encoding="utf-8")))
         status = _AdminsOnly(api, is_admin, lambda _: answers.status())
@@ -64,7 +57,7 @@ class _Page(Resource):
         self._body = html.encode()
         self._headers = {
             "Content-Type": "text/html; charset=utf-8",
-            "Content-Security-Policy": content_security_policy(html),
+            "Content-Security-Policy": _policy(html),
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             "Referrer-Policy": "no-referrer",
@@ -90,10 +83,7 @@ class _Nothing(DirectServeJsonResource):
 
 
 class _AdminsOnly(_Nothing):
-    """JSON for whoever has the access token of a server admin.
-
-    Others get what Synapse's own admin API answers.
-    """
+    """JSON for server admins; others get what Synapse's own admin API answers."""
 
     def __init__(
         self, api: ModuleApi, is_admin: IsAdmin, answer: Callable[[Any], dict[str, Any]]
@@ -113,11 +103,7 @@ class _AdminsOnly(_Nothing):
 
 
 def _limit(request: Any) -> int:
-    """Return how many are asked for.
-
-    Raises:
-        SynapseError: It is not a number, or too large.
-    """
+    """Return how many are asked for; refuse what is no such number."""
     given = (request.args or {}).get(b"limit")
     limit = DEFAULT_LIMIT if given is None else limit_of(given[0].decode("latin-1"))
     if limit is None:
@@ -129,17 +115,14 @@ def _limit(request: Any) -> int:
     return limit
 
 
-def content_security_policy(html: str) -> str:
+def _policy(html: str) -> str:
     """Return the policy under which a page runs: only its own script and style."""
-    script, style = (_hash(html, element) for element in ("script", "style"))
-    return (
-        f"default-src 'none'; script-src {script}; style-src {style}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    policy = ""
+    for element in ("script", "style"):
+        [text] = re.findall(f"<{element}>(.*?)</{element}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest())
+        policy += f"{element}-src 'sha256-{digest.decode()}'; "
+    return policy + (
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-
-
-def _hash(html: str, element: str) -> str:
-    [text] = re.findall(f"<{element}>(.*?)</{element}>", html, re.DOTALL)
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

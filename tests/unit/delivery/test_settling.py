@@ -14,7 +14,7 @@ from synapse_withheld.delivery.confirming import confirmer
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
 from synapse_withheld.delivery.settling import stored_size
 from synapse_withheld.operators import series
-from synapse_withheld.operators.heavy_hitters import Count
+from synapse_withheld.operators.tally import Count
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row

@@ -10,7 +10,7 @@ from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery import sorting
 from synapse_withheld.delivery.batch import Batch
 from synapse_withheld.operators import series
-from synapse_withheld.operators.heavy_hitters import Count
+from synapse_withheld.operators.tally import Count
 from tests.harness.messages import make_message
 from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, Play
 from tests.unit.delivery.played import counting, said

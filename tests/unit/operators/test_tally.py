@@ -7,9 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.operators.heavy_hitters import Count, HeavyHitters
 from synapse_withheld.operators.share import collapsed_share
-from synapse_withheld.operators.tally import CAPACITY, Tally
+from synapse_withheld.operators.tally import CAPACITY, Count, HeavyHitters, Tally
 from synapse_withheld.rules.content import MAX_ID_LENGTH
 from synapse_withheld.rules.decision import (
     DUPLICATE,
