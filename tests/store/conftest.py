@@ -106,20 +106,13 @@ def compact(value: Any) -> str:
 
 def opened(section: dict[str, Any]) -> Any:
     """Open one more connection to a database."""
-    arguments = section["args"]
-    if section["name"] == "sqlite3":
-        path = arguments["database"]
-        raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # Nothing has to survive a crash.
-        raw.execute("PRAGMA synchronous = OFF")
-        return raw
-    import psycopg2  # noqa: PLC0415 without it there is no such section
-
-    # Those are of Synapse's pool of connections.
-    own = {key: arguments[key] for key in arguments if not key.startswith("cp_")}
-    connection = psycopg2.connect(**own)
-    connection.autocommit = True
-    return connection
+    if section["name"] != "sqlite3":
+        return walking._postgres(section["args"], writes=True)._connection
+    path = section["args"]["database"]
+    raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # Nothing has to survive a crash.
+    raw.execute("PRAGMA synchronous = OFF")
+    return raw
 
 
 @contextmanager

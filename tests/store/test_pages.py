@@ -1,4 +1,4 @@
-"""What is in mailboxes and outboxes is read page by page, on both databases."""
+"""What is in queues is read page by page, or walked, on both databases."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from typing import Any
 import pytest
 
 from synapse_withheld.database import sql
+from synapse_withheld.database.backlog import withheld_read_backlog
 from synapse_withheld.database.inbox import withheld_read_mailboxes
 from synapse_withheld.database.outbox import withheld_read_outboxes
-from synapse_withheld.database.sql import ABOVE_ALL, Page
+from synapse_withheld.database.sql import ABOVE_ALL, MOST_OF_ROW, Page
+from synapse_withheld.database.survey import (
+    END,
+    WHOLE,
+    withheld_survey_inbox,
+    withheld_survey_outbox,
+)
 from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.rules.mailbox import MailboxKey
 from tests.store.conftest import (
     REMOTE,
     REMOTE_2,
     Connection,
+    Q,
     R,
     is_remote,
     notice,
@@ -100,7 +108,7 @@ def test_pages_have_every_row_once_unless_its_stream_id_occurs_twice(
     """
     six = list(range(1, 7))
     cases = [(six, [n] * more) for n in six for more in range(1, 5)]
-    cases += [(list(range(count)), []) for count in range(9)]
+    cases += [(six[:count], []) for count in range(7)]
     for number, (stream_ids, twins) in enumerate(cases):
         for code in ("m.no_olm", "m.unavailable"):
             key = (user.format(code + str(number)), "R")
@@ -124,3 +132,45 @@ def test_mailboxes_of_one_server_share_a_page(database: Connection) -> None:
     ):
         told = pages(database, {REMOTE: below, REMOTE_2: 5})
         assert expected == {key: (ids(page), page.below) for key, page in told.items()}
+
+
+@pytest.mark.parametrize("statement", [withheld_read_backlog, withheld_survey_inbox])
+def test_rows_are_read_against_the_index_and_in_bounded_batches(
+    database: Connection, statement: Any
+) -> None:
+    """Mailbox by mailbox, each from its newest row."""
+    database.put(Q, 2)
+    database.put(R, 1, 3)
+
+    def read(*asked: Any) -> list[Any]:
+        return [row[:3] for row in statement(database, database.driver, *asked)]
+
+    assert [(*R, 3), (*R, 1)] == read(None, 2)
+    assert [(*R, 3), (*R, 1)] == read((*R, ABOVE_ALL), 2)
+    assert [(*Q, 2)] == read((*R, 1), 2)
+    assert [] == read((*Q, 2), 2)
+
+
+def test_what_is_too_long_for_a_notice_is_not_read(database: Connection) -> None:
+    """So that memory stays bounded, whatever was stored and in whatever script."""
+    most = MOST_OF_ROW - len(notice(R, reason=""))
+    texts = [notice(R, reason="x" * most), notice(R, reason="\N{SNOWMAN}"), "x" * 9000]
+    for stream_id, text in enumerate(texts):
+        database.put(R, stream_id, text=text)
+    rows = withheld_read_backlog(database, database.driver, None, 3)
+    assert [None, *texts[1::-1]] == [text for *_, text in rows]
+
+
+def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
+    """So that memory stays bounded, and the type is known all the same."""
+    fits, longer = "x" * (WHOLE - 2) + "é", "é" + "x" * WHOLE
+    ends = f"{longer[:END]}\n{longer[-END:]}"
+    for key, place, statement in (
+        (R, R, withheld_survey_inbox),
+        (REMOTE, ("there",), withheld_survey_outbox),
+    ):
+        database.put(key, 2, text=fits)
+        database.put(key, 1, text=longer)
+        expected = [(*place, 2, fits, WHOLE), (*place, 1, ends, WHOLE + 2)]
+        walk: Any = statement
+        assert expected == walk(database, database.driver, None, 9)
