@@ -149,24 +149,19 @@ def test_of_what_is_there_this_is_told(
 
 
 @pytest.mark.parametrize(
-    ("up_to", "status", "action", "hides", "forbids"),
+    ("task", "hides", "forbids"),
     [
-        (5, "scheduled", DOOMING_TASK, True, True),
-        (5, "active", DOOMING_TASK, True, True),
-        (4, "active", DOOMING_TASK, False, True),
-        (9, "complete", DOOMING_TASK, False, False),
-        (9, "active", "something_else", False, False),
+        ((5, "scheduled", DOOMING_TASK), True, True),
+        ((5, "active", DOOMING_TASK), True, True),
+        ((4, "active", DOOMING_TASK), False, True),
+        ((9, "complete", DOOMING_TASK), False, False),
+        ((9, "active", "something_else"), False, False),
     ],
 )
-def test_a_deletion_of_a_device_under_way(
-    database: Connection,
-    up_to: int,
-    status: str,
-    action: str,
-    hides: bool,
-    forbids: bool,
+def test_rows_are_left_to_a_deletion_of_their_device_that_is_under_way(
+    database: Connection, task: Any, hides: bool, forbids: bool
 ) -> None:
-    """It hides the rows up to its position, of that user, and forbids deletions.
+    """It hides those up to its position, of that user; and none of it is deleted.
 
     Synapse's loop would end early. What vanishes goes without a newer row.
     """
@@ -174,6 +169,7 @@ def test_a_deletion_of_a_device_under_way(
     database.add_device(*both)
     for key in both:
         database.put(key, 1, 5)
+    up_to, status, action = task
     named = {"user_id": R[0], "device_id": R[1], "up_to_stream_id": up_to}
     database.add("scheduled_tasks", ("id", action, status, R[1], compact(named)))
 
@@ -184,17 +180,13 @@ def test_a_deletion_of_a_device_under_way(
     assert shown == {each for each in found if each[1] == 5}
     assert ({R} if forbids else set()) == backlog.withheld_read_doomed(database, both)
 
-    superseded = [Superseded(key, 1, 5) for key in both]
-    vanished = [(R, 5), (NAMESAKE, 5), (NAMESAKE, 6)]
-    gone = 1 if forbids else 2
-    for delete, rows in (
-        (deletions.withheld_delete_superseded, superseded),
-        (deletions.withheld_delete_vanished, vanished),
+    deletes: Any
+    for deletes, rows in (
+        (deletions.withheld_delete_superseded, [Superseded(key, 1, 5) for key in both]),
+        (deletions.withheld_delete_vanished, [(R, 5), (NAMESAKE, 5), (NAMESAKE, 6)]),
     ):
-        go: Any = delete
-        assert gone == go(database, database.driver, rows)
-    assert database.left(R) == [1, 5] * forbids
-    assert database.left(NAMESAKE) == []
+        assert (1 if forbids else 2) == deletes(database, database.driver, rows)
+    assert ([1, 5] * forbids, []) == (database.left(R), database.left(NAMESAKE))
 
 
 @pytest.mark.parametrize(

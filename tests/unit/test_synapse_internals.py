@@ -32,12 +32,11 @@ def active() -> float:
     return float(next(iter(metric.collect())).samples[0].value)
 
 
+READS_OTHERWISE = {"get_messages_for_device": lambda _, place, limit: [place, limit]}
+
+
 @pytest.mark.parametrize(
-    ("store", "redis"),
-    [
-        (Store(), True),
-        (store_with(get_messages_for_device=lambda _, place, limit: None), False),  # noqa: ARG005 its parameters count
-    ],
+    ("store", "redis"), [(Store(), True), (store_with(**READS_OTHERWISE), False)]
 )
 def test_where_reads_are_not_seen_the_module_acts_all_the_same(
     store: Any, redis: bool
@@ -51,15 +50,13 @@ def test_where_reads_are_not_seen_the_module_acts_all_the_same(
     assert LOCALLY in vars(store)
 
 
-def renamed(_: Any, messages: Any) -> int:
-    """Store messages, under another name of theirs."""
-    return len(messages)
+RENAMED = {LOCALLY: lambda _, messages: len(messages)}
 
 
 @pytest.mark.parametrize(
     "found",
     [
-        api(store_with(**{LOCALLY: renamed})),
+        api(store_with(**RENAMED)),
         api(store_with(**{REMOTELY: None})),
         api(without_changes()),
         api(object()),
@@ -80,7 +77,7 @@ def test_an_unknown_synapse_is_left_alone(
 
 def test_an_unknown_synapse_is_refused_where_the_operator_wants_that() -> None:
     """The error says what differs and what to do."""
-    found = api(store_with(**{LOCALLY: renamed}))
+    found = api(store_with(**RENAMED))
     with pytest.raises(ConfigError, match=r"takes \('messages',\).*deliver"):
         WithheldModule(Config(on_unknown_synapse="refuse"), found)
 
@@ -115,11 +112,8 @@ def test_loading_it_twice_is_refused() -> None:
         WithheldModule(Config(), api(store))
 
 
-class AuthOfOldSynapse:
-    """As long before the versions that were tested."""
-
-    async def is_server_admin(self, user: object) -> bool:
-        raise AssertionError(user)
+# As long before the versions that were tested.
+OLD_AUTH = type("Auth", (), {"is_server_admin": lambda _, user: user})()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +121,7 @@ class AuthOfOldSynapse:
     [
         ({"get_auth.side_effect": AttributeError("get_auth")}, "(get_auth)"),
         ({"get_auth.return_value": object()}, "(no method is_server_admin"),
-        ({"get_auth.return_value": AuthOfOldSynapse()}, "(is_server_admin takes"),
+        ({"get_auth.return_value": OLD_AUTH}, "(is_server_admin takes"),
     ],
 )
 def test_where_nobody_can_be_asked_no_pages_are_served(
@@ -179,13 +173,13 @@ def test_the_row_of_an_edu_is_observed() -> None:
     """Synapse tells its readers at which stream ID, once it is written."""
     edus = ObservedBatch({"there": {}})
     store, _ = intercepted(kept_edus=edus)
-    changes = getattr(store, OUTBOX_CHANGES)
+    has_changed: Any = getattr(store, OUTBOX_CHANGES).entity_has_changed
 
     asyncio.run(getattr(store, REMOTELY)({}))
-    told = changes.entity_has_changed.__wrapped__.mock_calls
+    told = has_changed.__wrapped__.mock_calls
     assert (1, [mock.call("there", 1)]) == (edus.stream_id, told)
     # Another task's row, meanwhile or later, is not this batch's.
-    changes.entity_has_changed("there", 2)
+    has_changed("there", 2)
     assert edus.stream_id == 1
 
 
