@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from unittest import mock
 
@@ -10,6 +9,7 @@ import pytest
 from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import WithheldModule, wrappers
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import ObservedBatch
 from synapse_withheld.operators.series import ACTIVE, SERVER_NAME_LABEL
@@ -164,7 +164,7 @@ def test_what_is_left_is_stored_and_only_its_users_are_woken(
     passed = dict(sent)
     store, _ = intercepted(kept)
 
-    given = asyncio.run(getattr(store, LOCALLY)(passed))
+    given = driven(getattr(store, LOCALLY)(passed))
     assert (answer, called) == (given, store.called)
     assert passed.keys() == (kept or {}).keys()
 
@@ -175,7 +175,7 @@ def test_the_row_of_an_edu_is_observed() -> None:
     store, _ = intercepted(kept_edus=edus)
     has_changed: Any = getattr(store, OUTBOX_CHANGES).entity_has_changed
 
-    asyncio.run(getattr(store, REMOTELY)({}))
+    driven(getattr(store, REMOTELY)({}))
     told = has_changed.__wrapped__.mock_calls
     assert (1, [mock.call("there", 1)]) == (edus.stream_id, told)
     # Another task's row, meanwhile or later, is not this batch's.
@@ -215,7 +215,7 @@ def test_a_read_is_noted_when_it_begins_however_it_is_called() -> None:
         store.get_messages_for_device(**named, to_stream_id=9, limit=3),
         store.get_messages_for_user_devices(["@a:hs", "@b:hs"], 5, 9),
     ):
-        asyncio.run(read)
+        driven(read)
 
     of_device = [
         each
@@ -230,6 +230,6 @@ def test_a_read_does_not_fail_for_us(caplog: pytest.LogCaptureFixture) -> None:
     store, traffic = intercepted()
     traffic.note_read.side_effect = traffic.note_read_of_user.side_effect = OSError
 
-    assert ([], 9) == asyncio.run(store.get_messages_for_device("@a:hs", "A", 5, 9))
-    assert {} == asyncio.run(store.get_messages_for_user_devices(["@a:hs"], 5, 9))
+    assert ([], 9) == driven(store.get_messages_for_device("@a:hs", "A", 5, 9))
+    assert {} == driven(store.get_messages_for_user_devices(["@a:hs"], 5, 9))
     assert 2 == caplog.text.count("cannot note that a mailbox is read")
