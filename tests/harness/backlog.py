@@ -11,7 +11,6 @@ from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Asker
-from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import Options
 from tests.harness.messages import PLAIN, WITHHELD, make_message, make_notice
 from tests.model.redundancy import goes
@@ -56,11 +55,6 @@ def must_stay(
         )
 
     return {place for place in rows if place[:2] in doomed or not is_covered(place)}
-
-
-def ruleset(*, merge_scopes: bool = True) -> Ruleset:
-    """Return the rules of a sweep for notices alone."""
-    return Ruleset((NoOlm(merge_scopes),))
 
 
 class FakeRows(Database):

@@ -21,7 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from synapse_withheld.config import Config
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.pages import asking
-from synapse_withheld.operators.pages.answers import Answers, Process
+from synapse_withheld.operators.pages.answers import Answers
 from synapse_withheld.operators.tally import Tally
 from tests.harness.commands import program
 from tests.harness.waiting import LOOK_AGAIN_S, PATIENCE_S
@@ -121,9 +121,16 @@ PAGE = Path(asking.__file__).with_name("page.html")
 NOW_TS = 1_700_000_000_000
 
 
-_PROCESS = Process("example.org", "master", "1.163.2", NOW_TS - 100_000, lambda: NOW_TS)
 _ANSWERS = Answers(
-    _PROCESS, Config(), Metrics("page"), Tally(lambda: 0.0), sweeps=False
+    server_name="example.org",
+    process="master",
+    synapse="1.163.2",
+    started_ts=NOW_TS - 100_000,
+    now_ts=lambda: NOW_TS,
+    config=Config(),
+    metrics=Metrics("page"),
+    tally=Tally(lambda: 0.0),
+    sweeps=False,
 )
 
 

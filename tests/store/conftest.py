@@ -19,6 +19,7 @@ from tests.harness.messages import WITHHELD
 # Of this server, whose messages are in mailboxes.
 R: MailboxKey = ("@r:hs", "R")
 Q: MailboxKey = ("@q:hs", "Q")
+EMPTY: MailboxKey = ("@r:hs", "EMPTY")
 GONE: MailboxKey = ("@r:hs", "GONE")
 HIDDEN: MailboxKey = ("@r:hs", "HIDDEN")
 # A device of the same name as another user's.
@@ -27,8 +28,6 @@ NAMESAKE: MailboxKey = ("@other:hs", "R")
 REMOTE: MailboxKey = ("@r:there", "R")
 REMOTE_2: MailboxKey = ("@r:there", "R2")
 ELSEWHERE: MailboxKey = ("@q:elsewhere", "Q")
-
-DELETION = "delete_device_messages"
 
 
 class Connection(walking.Connection):
@@ -58,41 +57,22 @@ class Connection(walking.Connection):
         self.execute(sql, parameters)
         return self.fetchall()
 
-    def add(self, table: str, *row: Any) -> None:
-        sql = f"INSERT INTO {table} VALUES ({marks(len(row))})"  # noqa: S608 our own
-        self.execute(sql, row)
+    def add(self, table: str, *rows: Sequence[Any]) -> None:
+        for row in rows:
+            self.execute(f"INSERT INTO {table} VALUES ({marks(len(row))})", row)  # noqa: S608
 
-    def add_device(self, *keys: MailboxKey, hidden: bool = False) -> None:
-        for key in keys:
-            self.add("devices", *key, hidden)
+    def add_device(self, *keys: MailboxKey) -> None:
+        self.add("devices", *((*key, key == HIDDEN) for key in keys))
 
-    def put(
-        self,
-        key: MailboxKey,
-        *stream_ids: int,
-        also: Sequence[MailboxKey] = (),
-        **more: Any,
-    ) -> None:
-        """Queue notices for a device; those in an outbox may be for others also."""
-        content = {"code": "m.no_olm", **more}
-        message: dict[str, Any] = {"type": WITHHELD, "sender": "@s:here"}
-        if is_remote(key):
-            messages: dict[str, dict[str, Any]] = {}
-            for user_id, device_id in (key, *also):
-                messages.setdefault(user_id, {})[device_id] = content
-            message["messages"] = messages
-        else:
-            message["content"] = content
+    def put(self, key: MailboxKey, *stream_ids: int, text: str | None = None) -> None:
+        """Queue notices for a device, or another text, in its mailbox or outbox."""
+        text = notice(key) if text is None else text
         for stream_id in stream_ids:
-            self.put_text(key, stream_id, json.dumps(message, separators=(",", ":")))
-
-    def put_text(self, key: MailboxKey, stream_id: int, text: str) -> None:
-        """Queue a row with any text for a device."""
-        if is_remote(key):
-            row = (server_of(key[0]), stream_id, 0, text, None)
-            self.add("device_federation_outbox", *row)
-        else:
-            self.add("device_inbox", *key, stream_id, text)
+            if is_remote(key):
+                row = (server_of(key[0]), stream_id, 0, text, None)
+                self.add("device_federation_outbox", row)
+            else:
+                self.add("device_inbox", (*key, stream_id, text))
 
     def left(self, key: MailboxKey) -> list[int]:
         """Return the stream IDs of a mailbox or an outbox."""
@@ -101,44 +81,38 @@ class Connection(walking.Connection):
         if is_remote(key):
             sql = "SELECT stream_id FROM device_federation_outbox WHERE destination = ?"
             whose = (server_of(key[0]),)
-        rows = self.rows(sql, *whose)
-        return sorted(stream_id for (stream_id,) in rows)
-
-    def doom(
-        self,
-        key: MailboxKey,
-        up_to: int,
-        status: str = "active",
-        action: str = DELETION,
-    ) -> None:
-        """Schedule the deletion of a device's messages."""
-        user_id, device_id = key
-        task = {"user_id": user_id, "device_id": device_id, "up_to_stream_id": up_to}
-        text = json.dumps(task, separators=(",", ":"))
-        name = f"{key} {status} {action}"
-        self.add("scheduled_tasks", name, action, status, device_id, text)
+        return sorted(stream_id for (stream_id,) in self.rows(sql, *whose))
 
 
 def is_remote(key: MailboxKey) -> bool:
     return server_of(key[0]) != "hs"
 
 
+def notice(key: MailboxKey, **more: Any) -> str:
+    """Return a notice as it is written for a device: as a message, or as an EDU."""
+    content = {"code": "m.no_olm", **more}
+    said = (
+        {"messages": {key[0]: {key[1]: content}}}
+        if is_remote(key)
+        else {"content": content}
+    )
+    return compact({"type": WITHHELD, "sender": "@s:here", **said})
+
+
+def compact(value: Any) -> str:
+    """Return JSON as Synapse writes it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
 def opened(section: dict[str, Any]) -> Any:
     """Open one more connection to a database."""
-    arguments = section["args"]
-    if section["name"] == "sqlite3":
-        path = arguments["database"]
-        raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # Nothing has to survive a crash.
-        raw.execute("PRAGMA synchronous = OFF")
-        return raw
-    import psycopg2  # noqa: PLC0415 without it there is no such section
-
-    # Those are of Synapse's pool of connections.
-    own = {key: arguments[key] for key in arguments if not key.startswith("cp_")}
-    connection = psycopg2.connect(**own)
-    connection.autocommit = True
-    return connection
+    if section["name"] != "sqlite3":
+        return walking._postgres(section["args"], writes=True)._connection
+    path = section["args"]["database"]
+    raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # Nothing has to survive a crash.
+    raw.execute("PRAGMA synchronous = OFF")
+    return raw
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from contextlib import closing
 from typing import Any, Callable, Iterator
-from unittest.mock import Mock
+from unittest import mock
 
 import pytest
 
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.database.cancelling import Cancellable, CancelledStatementError
 from synapse_withheld.database.database import Database, StatementError
 from tests.store.conftest import Connection, opened
@@ -44,54 +44,20 @@ def test_a_hanging_statement_ends_and_its_connection_lives(
     database: Connection, heal: Callable[[], object]
 ) -> None:
     """So that no thread is lost; and the driver's error is not passed on."""
-    started = threading.Event()
 
     async def run(_: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        def in_thread() -> Any:
-            transaction = Connection(database.raw, database.section)
-            started.set()
-            return function(transaction, *arguments)
+        return function(Connection(database.raw, database.section), *arguments)
 
-        return await asyncio.to_thread(in_thread)
-
-    cancels: list[Callable[[], None]] = []
-
-    def watchdog(cancel: Callable[[], None]) -> Mock:
-        cancels.append(cancel)
-        return Mock()
+    def watchdog(cancel: Callable[[], None]) -> mock.Mock:
+        threading.Timer(0.2, cancel).start()
+        return mock.Mock()
 
     asking = Database(run, "", connection_of=lambda _: database.raw, watchdog=watchdog)
-
-    async def main() -> None:
-        asked = asyncio.create_task(asking.read_devices(["@r:hs"]))
-        while not started.is_set():
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
-        cancels.pop()()
-        with pytest.raises(StatementError) as failure:
-            await asyncio.wait_for(asked, SOON_S)
-        assert isinstance(failure.value.__cause__, CancelledStatementError)
-        heal()
-        assert {} == await asking.read_devices(["@r:hs"])
-
-    asyncio.run(main())
-
-
-class Driver:
-    """A connection of psycopg2 that notes that it is cancelled, which takes a while."""
-
-    def __init__(self) -> None:
-        self.cancelled = threading.Event()
-        self.may_go_on = threading.Event()
-
-    def cancel(self) -> None:
-        self.cancelled.set()
-        assert self.may_go_on.wait(SOON_S)
-
-
-class Broken:
-    def cancel(self) -> None:
-        raise OSError
+    with pytest.raises(StatementError) as failure:
+        driven(asking.read_devices(["@r:hs"]))
+    assert isinstance(failure.value.__cause__, CancelledStatementError)
+    heal()
+    assert {} == driven(asking.read_devices(["@r:hs"]))
 
 
 def cancel(statement: Cancellable) -> None:
@@ -104,7 +70,7 @@ def cancel(statement: Cancellable) -> None:
 
 def test_what_has_not_begun_does_not_and_what_has_ended_is_left_alone() -> None:
     """Others need the thread more; the connection is somebody else's by now."""
-    driver = Driver()
+    driver = mock.Mock()
     statement = Cancellable(lambda _: pytest.fail("it ran"), lambda _: driver)
     cancel(statement)
     with pytest.raises(CancelledStatementError):
@@ -113,30 +79,36 @@ def test_what_has_not_begun_does_not_and_what_has_ended_is_left_alone() -> None:
     statement = Cancellable(lambda _, more: more, lambda _: driver)
     assert statement(None, "more") == "more"
     cancel(statement)
-    assert not driver.cancelled.is_set()
+    assert [] == driver.mock_calls
 
 
 def test_a_statement_does_not_end_while_it_is_being_cancelled() -> None:
     """Else the next one on that connection would be."""
-    driver = Driver()
-    statement = Cancellable(lambda _: driver.cancelled.wait(SOON_S), lambda _: driver)
+    cancelled, may_go_on = threading.Event(), threading.Event()
+
+    def send() -> None:
+        cancelled.set()
+        may_go_on.wait(SOON_S)
+
+    driver = mock.Mock(cancel=send)
+    statement = Cancellable(lambda _: cancelled.wait(SOON_S), lambda _: driver)
     thread = threading.Thread(target=statement, args=(None,))
     thread.start()
     statement.cancel()
-    assert driver.cancelled.wait(SOON_S)
+    assert cancelled.wait(SOON_S)
     thread.join(0.1)
     assert thread.is_alive()
-    driver.may_go_on.set()
+    may_go_on.set()
     thread.join(SOON_S)
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("connection", [None, object(), Broken()])
+@pytest.mark.parametrize("cancels", [None, mock.Mock(side_effect=OSError)])
 def test_where_the_connection_cannot_be_reached_it_is_left(
-    connection: Any, caplog: pytest.LogCaptureFixture
+    cancels: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It answers when it does; what fails is logged: nobody else would hear of it."""
+    connection = cancels and mock.Mock(cancel=cancels)
     statement = Cancellable(lambda _: cancel(statement), lambda _: connection)
     statement(None)
-    is_broken = isinstance(connection, Broken)
-    assert is_broken == ("cannot cancel a statement" in caplog.text)
+    assert bool(cancels) == ("cannot cancel a statement" in caplog.text)

@@ -1,37 +1,33 @@
-"""What is in mailboxes and outboxes is read page by page, on both databases."""
+"""What is in queues is read page by page, or walked, on both databases."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from synapse_withheld.database import sql
+from synapse_withheld.database.backlog import withheld_read_backlog
 from synapse_withheld.database.inbox import withheld_read_mailboxes
 from synapse_withheld.database.outbox import withheld_read_outboxes
-from synapse_withheld.database.sql import ABOVE_ALL, Page, most_pages
+from synapse_withheld.database.sql import ABOVE_ALL, MOST_OF_ROW, Page
+from synapse_withheld.database.survey import (
+    END,
+    WHOLE,
+    withheld_survey_inbox,
+    withheld_survey_outbox,
+)
 from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.rules.mailbox import MailboxKey
 from tests.store.conftest import (
-    ELSEWHERE,
-    GONE,
-    HIDDEN,
-    NAMESAKE,
     REMOTE,
     REMOTE_2,
     Connection,
     Q,
     R,
     is_remote,
+    notice,
 )
-
-UNAVAILABLE = "m.unavailable"
-NOTICE = {
-    "sender": "@s:here",
-    "type": "m.room_key.withheld",
-    "content": {"code": "m.no_olm"},
-}
 
 in_each_queue = pytest.mark.parametrize("key", [R, REMOTE], ids=["inbox", "outbox"])
 
@@ -68,51 +64,6 @@ def walked(database: Connection, key: MailboxKey) -> list[int]:
     return found
 
 
-def test_of_existing_devices_the_notices_are_told(database: Connection) -> None:
-    """Newest first, without other messages; what is newest, whatever it is.
-
-    A hidden device is a cross-signing key.
-    """
-    database.add_device(R, Q)
-    database.add_device(HIDDEN, hidden=True)
-    database.put(HIDDEN, 6)
-    database.put(R, 3, 1, 2)
-    database.put(R, 4, code=UNAVAILABLE)
-    database.put(GONE, 5)
-
-    told = newest(database, R, Q, GONE, HIDDEN)
-
-    expected = Page([(stream_id, NOTICE) for stream_id in (3, 2, 1)], 4, None)
-    assert {R: expected, Q: Page([], 0, None)} == told
-
-
-def test_of_an_outbox_what_waits_for_a_device_alone_is_told(
-    database: Connection,
-) -> None:
-    """Newest first; not what shares an EDU, is for others or is no notice."""
-    database.put(REMOTE, 1, 3, 2)
-    database.put(REMOTE, 4, also=[REMOTE_2])
-    database.put(ELSEWHERE, 5)
-    database.put(REMOTE, 6, code=UNAVAILABLE)
-
-    told = newest(database, REMOTE, REMOTE_2)
-
-    expected = Page([(stream_id, NOTICE) for stream_id in (3, 2, 1)], 6, None)
-    assert {REMOTE: expected, REMOTE_2: Page([], 6, None)} == told
-
-
-def test_what_is_doomed_is_left_out(database: Connection) -> None:
-    """Up to the position that the task names, and for that user only."""
-    for key in (R, NAMESAKE):
-        database.add_device(key)
-        database.put(key, 5, 6)
-    database.doom(R, 5)
-
-    told = newest(database, R, NAMESAKE)
-
-    assert {R: [6], NAMESAKE: [6, 5]} == {key: ids(page) for key, page in told.items()}
-
-
 TOO_DEEP = '{"content":{"code":"m.no_olm","x":' + "[" * 1900 + "]" * 10
 NO_OBJECTS = ['["m.no_olm"]', '{"m.no_olm":', TOO_DEEP]
 NO_EDUS = ['{"messages":"m.no_olm"}', '{"messages":{"@r:there":"m.no_olm"}}']
@@ -126,12 +77,11 @@ def test_a_row_that_cannot_be_read_is_passed_over(
 ) -> None:
     """Too long, too deep for the parser, or whatever wrote it."""
     database.add_device(R)
-    database.put(key, 1, reason="x" * 3000)
-    database.put(key, 2)
-    for stream_id, text in enumerate(texts, 3):
-        database.put_text(key, stream_id, text)
+    for stream_id, text in enumerate([notice(key, reason="x" * 3000), *texts], 2):
+        database.put(key, stream_id, text=text)
+    database.put(key, 1)
 
-    assert [2] == ids(newest(database, key)[key])
+    assert [1] == ids(newest(database, key)[key])
 
 
 @in_each_queue
@@ -144,44 +94,30 @@ def test_a_page_has_a_thousand_rows(database: Connection, key: MailboxKey) -> No
     page = newest(database, key, *others)[key]
 
     # The lowest is left to the next page, which may have more of it.
-    assert list(range(1010, 11, -1)) == ids(page)
-    assert (1010, 12) == (page.newest_id, page.below)
+    assert (list(range(1010, 11, -1)), 12) == (ids(page), page.below)
 
 
 @pytest.mark.usefixtures("short")
-@in_each_queue
-@pytest.mark.parametrize(
-    "stream_ids",
-    [
-        *(list(range(10, 10 * count + 10, 10)) for count in range(9)),
-        *([*range(1, 7), *[n] * more] for n in range(1, 7) for more in range(1, 5)),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("user", ["@u{}:hs", "@u:{}there"], ids=["inbox", "outbox"])
 def test_pages_have_every_row_once_unless_its_stream_id_occurs_twice(
-    database: Connection, key: MailboxKey, stream_ids: list[int]
+    database: Connection, user: str
 ) -> None:
-    """Newest first, wherever a page ends; such rows are left alone.
+    """Newest first, wherever a page ends, whatever has the stream ID too.
 
-    A stream ID is what a row is deleted by.
+    It is what a row is deleted by: the other would be taken along.
     """
-    database.add_device(R)
-    database.put(key, *stream_ids)
+    six = list(range(1, 7))
+    cases = [(six, [n] * more) for n in six for more in range(1, 5)]
+    cases += [(six[:count], []) for count in range(7)]
+    for number, (stream_ids, twins) in enumerate(cases):
+        for code in ("m.no_olm", "m.unavailable"):
+            key = (user.format(code + str(number)), "R")
+            database.add_device(key)
+            database.put(key, *stream_ids)
+            database.put(key, *twins, text=notice(key, code=code))
 
-    alone = [each for each, times in Counter(stream_ids).items() if times == 1]
-    assert alone[::-1] == walked(database, key)
-
-
-@in_each_queue
-def test_what_is_no_notice_may_have_the_stream_id_too(
-    database: Connection, key: MailboxKey
-) -> None:
-    """Deleting the notice would take it along."""
-    database.add_device(R)
-    database.put(key, 1, 2)
-    database.put(REMOTE_2 if is_remote(key) else R, 2, code=UNAVAILABLE)
-
-    assert [1] == walked(database, key)
+            alone = [each for each in stream_ids[::-1] if each not in twins]
+            assert alone == walked(database, key), (stream_ids, twins, code)
 
 
 @pytest.mark.usefixtures("short")
@@ -198,12 +134,43 @@ def test_mailboxes_of_one_server_share_a_page(database: Connection) -> None:
         assert expected == {key: (ids(page), page.below) for key, page in told.items()}
 
 
-def test_as_many_pages_as_a_statement_may_read_fit_into_it(
-    database: Connection,
+@pytest.mark.parametrize("statement", [withheld_read_backlog, withheld_survey_inbox])
+def test_rows_are_read_against_the_index_and_in_bounded_batches(
+    database: Connection, statement: Any
 ) -> None:
-    """An old SQLite takes 999 parameters."""
-    most = most_pages(database.driver)
-    below = {(f"@u{n}:hs{n}", "D"): n + 1 for n in range(most)}
-    for read in (withheld_read_mailboxes, withheld_read_outboxes):
-        read(database, below, ["mark"] * 20)
-        assert len(database.executed[-1][1]) < 999
+    """Mailbox by mailbox, each from its newest row."""
+    database.put(Q, 2)
+    database.put(R, 1, 3)
+
+    def read(*asked: Any) -> list[Any]:
+        return [row[:3] for row in statement(database, database.driver, *asked)]
+
+    assert [(*R, 3), (*R, 1)] == read(None, 2)
+    assert [(*R, 3), (*R, 1)] == read((*R, ABOVE_ALL), 2)
+    assert [(*Q, 2)] == read((*R, 1), 2)
+    assert [] == read((*Q, 2), 2)
+
+
+def test_what_is_too_long_for_a_notice_is_not_read(database: Connection) -> None:
+    """So that memory stays bounded, whatever was stored and in whatever script."""
+    most = MOST_OF_ROW - len(notice(R, reason=""))
+    texts = [notice(R, reason="x" * most), notice(R, reason="\N{SNOWMAN}"), "x" * 9000]
+    for stream_id, text in enumerate(texts):
+        database.put(R, stream_id, text=text)
+    rows = withheld_read_backlog(database, database.driver, None, 3)
+    assert [None, *texts[1::-1]] == [text for *_, text in rows]
+
+
+def test_of_long_texts_both_ends_are_read(database: Connection) -> None:
+    """So that memory stays bounded, and the type is known all the same."""
+    fits, longer = "x" * (WHOLE - 2) + "é", "é" + "x" * WHOLE
+    ends = f"{longer[:END]}\n{longer[-END:]}"
+    for key, place, statement in (
+        (R, R, withheld_survey_inbox),
+        (REMOTE, ("there",), withheld_survey_outbox),
+    ):
+        database.put(key, 2, text=fits)
+        database.put(key, 1, text=longer)
+        expected = [(*place, 2, fits, WHOLE), (*place, 1, ends, WHOLE + 2)]
+        walk: Any = statement
+        assert expected == walk(database, database.driver, None, 9)

@@ -2,84 +2,191 @@
 
 from __future__ import annotations
 
-import itertools
+import json
 from typing import Any
 
 import pytest
 
-from synapse_withheld.database import deletions, devices, inbox, outbox
+from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.database import (
+    backlog,
+    deletions,
+    devices,
+    inbox,
+    outbox,
+    survey,
+)
+from synapse_withheld.database.database import Database
+from synapse_withheld.database.inbox import DOOMING_TASK
+from synapse_withheld.database.sql import ABOVE_ALL, Page, most_deleted, most_pages
+from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from tests.store.conftest import (
-    DELETION,
     ELSEWHERE,
+    EMPTY,
     GONE,
     HIDDEN,
     NAMESAKE,
     REMOTE,
+    REMOTE_2,
     Connection,
     Q,
     R,
+    compact,
+    notice,
 )
 
-
-def change_device(database: Connection, key: MailboxKey, *stream_ids: int) -> None:
-    for stream_id in stream_ids:
-        database.add("device_lists_stream", stream_id, *key)
-
-
-def test_a_row_is_told_with_how_its_device_stands(database: Connection) -> None:
-    """Remembered or not, the device's last change, whether its reader acknowledges."""
-    database.add_device(R, Q)
-    database.put(R, 5)
-    database.put(Q, 5)
-    change_device(database, R, 7, 9)
-    database.add("dehydrated_devices", *Q)
-
-    assert {
-        (R, 5): RowState(queued=True, device_list_id=9, never_acknowledged=False),
-        (Q, 5): RowState(queued=True, device_list_id=0, never_acknowledged=True),
-        (R, 6): RowState(queued=False, device_list_id=9, never_acknowledged=False),
-    } == inbox.withheld_read_queued(database, [(R, 5), (Q, 5), (R, 6)])
+MESSAGE = json.loads(notice(R))
+SAID, OTHER_CODE = MESSAGE["content"], {"code": "m.unavailable"}
+STRANGER: MailboxKey = ("@nobody:hs", "R")
+# What was announced, and is not in a copy of its user's list that is kept up to date,
+# is gone: a request may overtake the announcement of its device.
+ABROAD: list[MailboxKey] = [(f"@u{n}:abroad", "R") for n in range(5)]
+LEFT, UNHEARD, UNTRACKED, STALE, LISTED = ABROAD
 
 
-def test_a_queued_edu_is_told_from_a_sent_one(database: Connection) -> None:
-    """A change of the device matters for what was sent."""
-    database.put(REMOTE, 5)
-    database.put(ELSEWHERE, 5)
-    change_device(database, REMOTE, 7, 9)
-
-    asked = [(REMOTE, 5), (REMOTE, 6), (ELSEWHERE, 5), (ELSEWHERE, 4)]
-    assert {
-        (REMOTE, 5): RowState(queued=True),
-        (REMOTE, 6): RowState(queued=False, device_list_id=9),
-        (ELSEWHERE, 5): RowState(queued=True),
-        (ELSEWHERE, 4): RowState(queued=False),
-    } == outbox.withheld_read_queued_edus(database, asked)
+@pytest.fixture
+def filled(database: Connection) -> Connection:
+    """Put into all tables what is asked about, and its likes beside it."""
+    database.add("users", ["@r:hs"])
+    database.add_device(R, Q, EMPTY, HIDDEN, ("@q:hs", "GONE"))
+    database.add("dehydrated_devices", Q)
+    for key, *stream_ids in (
+        (R, 3, 9, 5),
+        (("@r:hs", "Q"), 1),
+        (("@r:hs", "S"), 12),
+        (Q, 7),
+        (HIDDEN, 4),
+        (GONE, 4),
+        (REMOTE, 5, 3),
+        (ELSEWHERE, 5),
+    ):
+        database.put(key, *stream_ids)
+    for key in (R, REMOTE):
+        database.put(key, 10, text=notice(key, **OTHER_CODE))
+    for stream_id, messages in (
+        (8, {"@r:there": {"R": OTHER_CODE, "R2": SAID}}),
+        (9, {"@r:there": {"R": SAID}, "@q:there": {"R": OTHER_CODE}}),
+    ):
+        database.put(REMOTE, stream_id, text=compact({"messages": messages}))
+    changes = [(7, *R), (9, *R), (8, *REMOTE), (6, *REMOTE), (1, UNHEARD[0], "S")]
+    changes += [(1, *key) for key in ABROAD if key != UNHEARD]
+    database.add("device_lists_stream", *changes)
+    tracked = [(user, "1") for user, _ in ABROAD if user != UNTRACKED[0]]
+    database.add("device_lists_remote_extremeties", *tracked)
+    database.add("device_lists_remote_resync", (STALE[0], 1))
+    database.add("device_lists_remote_cache", (*LISTED, "{}"), (LEFT[0], "S", "{}"))
+    return database
 
 
 @pytest.mark.parametrize(
-    ("device", "task", "told"),
+    ("statement", "asked", "told"),
     [
-        (None, None, False),
-        ("hidden", None, False),
-        ("there", (5, "scheduled", DELETION), False),
-        ("there", (5, "active", DELETION), False),
-        ("there", (4, "active", DELETION), True),
-        ("there", (9, "complete", DELETION), True),
-        ("there", (9, "active", "something_else"), True),
+        # Of rows whose device exists: whether they are there, the last change of the
+        # device, and whether its reader never acknowledges.
+        (
+            inbox.withheld_read_queued,
+            [[(R, 5), (R, 6), (Q, 7), (HIDDEN, 4), (GONE, 4)]],
+            {
+                (R, 5): RowState(queued=True, device_list_id=9),
+                (R, 6): RowState(queued=False, device_list_id=9),
+                (Q, 7): RowState(queued=True, never_acknowledged=True),
+            },
+        ),
+        # A change of the device matters for what was sent.
+        (
+            outbox.withheld_read_queued_edus,
+            [[(REMOTE, 5), (REMOTE, 6), (ELSEWHERE, 5), (ELSEWHERE, 4)]],
+            {
+                (REMOTE, 5): RowState(queued=True),
+                (REMOTE, 6): RowState(queued=False, device_list_id=8),
+                (ELSEWHERE, 5): RowState(queued=True),
+                (ELSEWHERE, 4): RowState(queued=False),
+            },
+        ),
+        # The notices of devices that exist, newest first; the newest row of any kind.
+        (
+            inbox.withheld_read_mailboxes,
+            [dict.fromkeys((R, Q, EMPTY, GONE, HIDDEN), ABOVE_ALL), [NO_OLM]],
+            {
+                R: Page([(n, MESSAGE) for n in (9, 5, 3)], 10, None),
+                Q: Page([(7, MESSAGE)], 7, None),
+                EMPTY: Page([], 0, None),
+            },
+        ),
+        # Of an outbox only what is alone in its EDU.
+        (
+            outbox.withheld_read_outboxes,
+            [dict.fromkeys((REMOTE, REMOTE_2), ABOVE_ALL), [NO_OLM]],
+            {
+                REMOTE: Page([(5, MESSAGE), (3, MESSAGE)], 10, None),
+                REMOTE_2: Page([], 10, None),
+            },
+        ),
+        # The oldest and the newest row of a mailbox whose device exists.
+        (
+            inbox.withheld_read_ends,
+            [[R, Q, EMPTY, HIDDEN, GONE]],
+            {R: (3, 10), Q: (7, 7), EMPTY: (0, 0)},
+        ),
+        # Hidden devices are cross-signing keys, which no message reaches.
+        (devices.withheld_read_devices, [["@r:hs", "@x:hs"]], [EMPTY, R]),
+        # But they are there; of a user whom nobody knows nothing is known.
+        (devices.withheld_read_gone, [[R, HIDDEN, GONE, STRANGER]], [GONE]),
+        (devices.withheld_read_gone, [[*ABROAD, (LEFT[0], "S")]], [LEFT]),
+        (survey.withheld_survey_owners, [[R, HIDDEN, GONE]], [(*HIDDEN, 1), (*R, 0)]),
+        (backlog.withheld_read_newest, [], 12),
+        # Roughly, half of the mailboxes are of users before this one.
+        (survey.withheld_survey_middle, [], "@r:hs"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_of_what_is_there_this_is_told(
+    filled: Connection, statement: Any, asked: Any, told: Any
+) -> None:
+    answer = statement(filled, *asked)
+    assert told == (sorted(answer) if isinstance(answer, list) else answer)
+
+
+@pytest.mark.parametrize(
+    ("task", "hides", "forbids"),
+    [
+        ((5, "scheduled", DOOMING_TASK), True, True),
+        ((5, "active", DOOMING_TASK), True, True),
+        ((4, "active", DOOMING_TASK), False, True),
+        ((9, "complete", DOOMING_TASK), False, False),
+        ((9, "active", "something_else"), False, False),
     ],
 )
-def test_of_which_rows_anything_is_told(
-    database: Connection, device: str | None, task: Any, told: bool
+def test_rows_are_left_to_a_deletion_of_their_device_that_is_under_way(
+    database: Connection, task: Any, hides: bool, forbids: bool
 ) -> None:
-    """Their device is there, and no deletion dooms them."""
-    database.put(R, 5)
-    if device is not None:
-        database.add_device(R, hidden=device == "hidden")
-    if task is not None:
-        database.doom(R, *task)
+    """It hides those up to its position, of that user; and none of it is deleted.
 
-    assert told == bool(inbox.withheld_read_queued(database, [(R, 5)]))
+    Synapse's loop would end early. What vanishes goes without a newer row.
+    """
+    both = (R, NAMESAKE)
+    database.add_device(*both)
+    for key in both:
+        database.put(key, 1, 5)
+    up_to, status, action = task
+    named = {"user_id": R[0], "device_id": R[1], "up_to_stream_id": up_to}
+    database.add("scheduled_tasks", ("id", action, status, R[1], compact(named)))
+
+    shown = {(NAMESAKE, 5)} if hides else {(R, 5), (NAMESAKE, 5)}
+    assert shown == inbox.withheld_read_queued(database, [(R, 5), (NAMESAKE, 5)]).keys()
+    read = inbox.withheld_read_mailboxes(database, dict.fromkeys(both, ABOVE_ALL), [""])
+    found = {(key, row[0]) for key, page in read.items() for row in page.messages}
+    assert shown == {each for each in found if each[1] == 5}
+    assert ({R} if forbids else set()) == backlog.withheld_read_doomed(database, both)
+
+    deletes: Any
+    for deletes, rows in (
+        (deletions.withheld_delete_superseded, [Superseded(key, 1, 5) for key in both]),
+        (deletions.withheld_delete_vanished, [(R, 5), (NAMESAKE, 5), (NAMESAKE, 6)]),
+    ):
+        assert (1 if forbids else 2) == deletes(database, database.driver, rows)
+    assert ([1, 5] * forbids, []) == (database.left(R), database.left(NAMESAKE))
 
 
 @pytest.mark.parametrize(
@@ -102,87 +209,27 @@ def test_only_rows_with_a_newer_row_are_deleted(
     assert ([3, 4, 5], [1, 9]) == (database.left(key), database.left(other))
 
 
-def test_nothing_goes_under_a_deletion_of_its_device(database: Connection) -> None:
-    """Synapse's loop would end early; a namesake of another user is no reason.
+def test_a_batch_is_no_more_than_an_old_sqlite_takes(database: Connection) -> None:
+    """999 parameters; each row with a newer one of its own takes the most."""
+    most = most_deleted(database.driver)
+    covered = [Superseded(R, 2 * n + 1, 2 * n + 2) for n in range(most + 1)]
+    database.put(R, *range(1, 2 * len(covered) + 1))
+    database.executed.clear()
+    asked = Database(database.run, database.driver)
+    assert most + 1 == driven(asked.delete(covered))
+    assert 2 == len(database.executed)
 
-    What vanishes goes without a newer row, and by exact key.
-    """
-    database.put(R, 1, 2)
-    database.put(NAMESAKE, 1, 2)
-    database.doom(R, 1)
-
-    superseded = [Superseded(key, 1, 2) for key in (R, NAMESAKE)]
-    assert 1 == deletions.withheld_delete_superseded(
-        database, database.driver, superseded
-    )
-    assert ([1, 2], [2]) == (database.left(R), database.left(NAMESAKE))
-    vanished = [(R, 2), (NAMESAKE, 2), (NAMESAKE, 3)]
-    assert 1 == deletions.withheld_delete_vanished(database, database.driver, vanished)
-    assert ([1, 2], []) == (database.left(R), database.left(NAMESAKE))
-
-
-def test_the_ends_of_each_mailbox_are_told(database: Connection) -> None:
-    """Of its own rows alone: those of others are beside them in the index.
-
-    An empty one is told from one without a device, or of a hidden one.
-    """
-    empty = ("@r:hs", "EMPTY")
-    database.add_device(R, Q, empty)
-    database.add_device(HIDDEN, hidden=True)
-    for key, stream_ids in (
-        (R, (3, 5, 9)),
-        (Q, (7,)),
-        (("@r:hs", "Q"), (1,)),
-        (("@r:hs", "S"), (11,)),
-        (HIDDEN, (4,)),
-    ):
-        database.put(key, *stream_ids)
-
-    told = inbox.withheld_read_ends(database, [R, Q, empty, HIDDEN, GONE])
-    assert {R: (3, 9), Q: (7, 7), empty: (0, 0)} == told
+    pages = {(f"@u{n}:hs{n}", "D"): n + 1 for n in range(most_pages(database.driver))}
+    for read in (inbox.withheld_read_mailboxes, outbox.withheld_read_outboxes):
+        read(database, pages, ["mark"] * 20)
+    counts = [len(parameters) for _, parameters in database.executed]
+    assert not database.is_sqlite or max(counts) < 1000
+    assert [row.newer_stream_id for row in covered] == database.left(R)
 
 
-def test_devices_are_those_that_messages_reach(database: Connection) -> None:
-    """Hidden ones are cross-signing keys."""
-    database.add_device(R, Q)
-    database.add_device(HIDDEN, hidden=True)
-
-    assert [R] == devices.withheld_read_devices(database, ["@r:hs", "@nobody:hs"])
-
-
-def test_of_this_servers_users_every_device_that_is_not_there_is_gone(
-    database: Connection,
-) -> None:
-    """A hidden one is there, too; of a user whom nobody knows nothing is known."""
-    database.add("users", "@r:hs")
-    database.add_device(R)
-    database.add_device(HIDDEN, hidden=True)
-    # A namesake of somebody else's device is no device of this user's.
-    database.add_device(("@q:hs", "GONE"))
-
-    assert [GONE] == devices.withheld_read_gone(
-        database, [R, HIDDEN, GONE, ("@x:hs", "X")]
-    )
-
-
-@pytest.mark.parametrize(
-    ("announced", "tracked", "stale", "listed"),
-    list(itertools.product([True, False], repeat=4)),
-)
-def test_of_others_what_was_announced_and_is_not_in_a_complete_list_is_gone(
-    database: Connection, announced: bool, tracked: bool, stale: bool, listed: bool
-) -> None:
-    """A request may overtake the announcement of its device; others say nothing."""
-    user_id, device_id = REMOTE
-    other = (user_id, "OTHER")
-    for key in [other] + [REMOTE] * announced:
-        change_device(database, key, 1)
-    for user in ["@t:there"] + [user_id] * tracked:
-        database.add("device_lists_remote_extremeties", user, "1")
-    for user in ["@u:there"] + [user_id] * stale:
-        database.add("device_lists_remote_resync", user, 1)
-    for key in [other, ("@t:there", device_id)] + [REMOTE] * listed:
-        database.add("device_lists_remote_cache", *key, "{}")
-
-    is_gone = announced and tracked and not stale and not listed
-    assert [REMOTE] * is_gone == devices.withheld_read_gone(database, [REMOTE, other])
+def test_the_number_of_rows_is_estimated(database: Connection) -> None:
+    """Near enough for a progress bar, without counting."""
+    assert 0 == backlog.withheld_read_newest(database)
+    database.put(R, *range(1, 401))
+    database.execute("ANALYZE")
+    assert 400 == backlog.withheld_estimate_backlog(database, database.driver)

@@ -28,7 +28,6 @@ TOO_SHORT = (
     f"{DURATION}, a second or more; a number without a unit is milliseconds, 1000 or "
     "more; found "
 )
-TRUE_OR_FALSE = "must be true or false"
 UNKNOWN = "is no known key"
 HOUR = "must be an hour or more, such as 24h"
 PAIRS = "must be a whole number, 1000 or more"
@@ -82,69 +81,54 @@ def test_every_key_is_read() -> None:
 
 
 def test_durations_are_as_synapse_writes_them() -> None:
-    expected_ms = {"24h": DAY_MS, "30m": 1_800_000, "1s": 1000, "7d": 7 * DAY_MS}
-    expected_ms.update({"1w": 7 * DAY_MS, "1y": 365 * DAY_MS, "1500": 1500})
-    assert expected_ms == {each: duration_ms(each) for each in expected_ms}
+    units = {"1s": 1000, "30m": 1_800_000, "24h": DAY_MS, "7d": 7 * DAY_MS}
+    units.update({"1w": 7 * DAY_MS, "1y": 365 * DAY_MS, "1500": 1500})
+    assert units == {each: duration_ms(each) for each in units}
     assert 1000 == duration_ms(1000)
 
 
-NO_DURATIONS: tuple[object, ...] = (
-    *(None, True, -5, 1.5, "", "a day", "h", "1.5h", "24H", "1ms", "٣h", "-1h"),
-    *([], {}, "9" * 5000, 16**5000),
-)
-TOO_SHORT_ONES = (0, 24, 999, "0", "24", "0s", "0h")
-
-
-@pytest.mark.parametrize(
-    ("written", "says"),
-    [
-        *((each, f"{DURATION}; found ") for each in NO_DURATIONS),
-        *((each, TOO_SHORT) for each in TOO_SHORT_ONES),
-    ],
-    ids=lambda value: "" if isinstance(value, int) else str(value)[:10],
-)
-def test_what_is_no_duration_is_not_taken_for_one(written: object, says: str) -> None:
+def test_what_is_no_duration_is_not_taken_for_one() -> None:
     """Whatever it is, and however long; it names no key, as others ask for one."""
-    said = problem(written, duration_ms)
-    assert said.startswith(says)
-    assert len(said) < 170
+    wrong: list[object] = [None, True, -5, 1.5, [], {}, 16**5000, "9" * 5000]
+    wrong += ["", "a day", "h", "1.5h", "24H", "1ms", "٣h", "-1h"]
+    too_short = [0, 24, 999, "0", "24", "0s", "0h"]
+    for says, each in (
+        *((f"{DURATION}; found ", each) for each in wrong),
+        *((TOO_SHORT, each) for each in too_short),
+    ):
+        said = problem(each, duration_ms)
+        assert said.startswith(says)
+        assert len(said) < 170
 
 
 @pytest.mark.parametrize(
     ("written", "says"),
     [
+        ("mode", f"'config' must be a mapping of {KEYS}; found the text 'mode'"),
         ("mode: 'off'", "'mode' must be enforce or observe; found the text 'off'"),
         ("mode: Observed", "found the text 'Observed'; did you mean observe?"),
         ("repeat:", "'repeat' must be queued or session; found nothing"),
-        ("outbox: 'yes'", f"'outbox' {TRUE_OR_FALSE}; found the text 'yes'"),
-        ("pages: [1]", f"'pages' {TRUE_OR_FALSE}; found a list"),
+        ("outbox: 'yes'", "'outbox' must be true or false; found the text 'yes'"),
+        ("pages: 1", "'pages' must be true or false; found 1"),
         ("max_pairs: 999", f"'max_pairs' {PAIRS}; found 999"),
         ("max_pairs: true", f"'max_pairs' {PAIRS}; found true"),
         ("session_hold: 24", f"'session_hold' {TOO_SHORT}24"),
         ("session_hold: 2024-01-01", f"'session_hold' {DURATION}; found 2024-01-01"),
         ("on_unknown_synapse: x", "must be deliver or refuse; found the text 'x'"),
         ("sweep: 24h", f"{SWEEP}; found the text '24h'; did you mean {{every: 24h}}?"),
-        ("sweep: {enabled: true}", f"{SWEEP}; found a mapping of enabled"),
         ("sweep: {every: 24h, x: 1}", f"{SWEEP}; found a mapping of every, x"),
         ("sweep: {every: 59m}", f"'sweep.every' {HOUR}; found the text '59m'"),
-        ("sweep: {every: }", f"'sweep.every' {DURATION}; found nothing"),
         ("rules: [withheld]", f"'rules' must be a mapping of {RULES}; found a list"),
-        ("rules: {withheld: }", f"'rules.withheld' {TRUE_OR_FALSE}; found nothing"),
-        ("rules: {no_olm: vanish}", f"'rules.no_olm' {TRUE_OR_FALSE}; found the text "),
-        (
-            "rules: {key_requests: Vanish}",
-            "true, false or vanish; found the text 'Vanish'; did you mean vanish?",
-        ),
+        ("rules: {no_olm: vanish}", "'rules.no_olm' must be true or false; found the"),
+        ("rules: {key_requests: Vanish}", "must be true, false or vanish; found"),
         # An unknown key is a near one, or one that belongs elsewhere; else all are
         # named.
-        ("merge-scopes: true", f"'merge-scopes' {UNKNOWN}; did you mean"),
-        ("Rules: {}", f"'Rules' {UNKNOWN}; did you mean 'rules'?"),
+        ("merge-scopes: true", f"'merge-scopes' {UNKNOWN}; did you mean 'merge_scop"),
         ("key_requests: 1", f"'key_requests' {UNKNOWN}; did you mean 'rules.key_requ"),
         ("every: 24h", f"'every' {UNKNOWN}; did you mean 'sweep.every'?"),
         ("rules: {mode: x}", f"'rules.mode' {UNKNOWN}; did you mean 'mode'?"),
         ("rules: {xyz: 1}", f"'rules.xyz' {UNKNOWN}; the known keys are: {RULES}"),
-        ("1: 2", f"'1' {UNKNOWN}; the known keys are: {KEYS}"),
-        ("on: 2", f"'true' {UNKNOWN}; the known keys are: mode,"),
+        ("on: 2", f"'true' {UNKNOWN}; the known keys are: {KEYS}"),
     ],
 )
 def test_a_mistake_is_named_with_what_would_be_right(written: str, says: str) -> None:
@@ -158,27 +142,16 @@ def test_a_long_value_is_cut_in_the_error() -> None:
         assert len(problem(written)) < 220
 
 
-@pytest.mark.parametrize(
-    ("config", "path", "says"),
-    [
-        (
-            {"sweep": {"every": "5m"}},
-            ".sweep.every",
-            f"'sweep.every' {HOUR}; found the text '5m'",
-        ),
-        ("mode", "", f"'config' must be a mapping of {KEYS}; found the text 'mode'"),
-    ],
-)
-def test_synapse_says_it_once(config: object, path: str, says: str) -> None:
+def test_synapse_says_it_once() -> None:
     """With the path to it, in its own words, and none of Python's."""
+    config = {"sweep": {"every": "5m"}}
     entry = {"module": "synapse_withheld.WithheldModule", "config": config}
     with pytest.raises(ConfigError) as raised:
         load_module(entry, ("modules", "<item 0>"))
-    printed = "".join(format_config_error(raised.value))
-    assert printed.splitlines() == [
-        f"Error in configuration at 'modules.<item 0>.config{path}':",
+    assert "".join(format_config_error(raised.value)).splitlines() == [
+        "Error in configuration at 'modules.<item 0>.config.sweep.every':",
         "  Failed to parse config for module 'synapse_withheld.WithheldModule':",
-        f"    {says}",
+        f"    'sweep.every' {HOUR}; found the text '5m'",
     ]
 
 
@@ -191,4 +164,3 @@ def test_the_log_says_where_vanish_works_as_true(
     _say_what_stays(Config(rules=rules), sees_reads=sees_reads)
     found = [text.partition("rules.")[2].partition(":")[0] for text in caplog.messages]
     assert found == ([] if sees_reads else ["key_requests", "secret_requests"])
-    assert all("with workers" in text for text in caplog.messages)

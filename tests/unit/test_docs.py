@@ -1,14 +1,20 @@
-"""What the pages name is there: pages and their sections, files, tests."""
+"""What pages and records name is there: sections, files, tests, what Synapse has."""
 
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from synapse_withheld.cli.shared.tested import RELEASES as TESTED
+from synapse_withheld.synapse_internals import synapse_version
+from tests.compat.environments import ROOT, SHORT
+from tests.compat.page import PAGE, passed
+from tests.compat.shapes import expected, shapes_in
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
 
@@ -51,3 +57,21 @@ def test_a_file_that_is_named_exists(page: Path) -> None:
 
 def test_the_readme_is_one_screen_to_decide_and_one_to_install() -> None:
     assert len(PAGES[0].read_text().splitlines()) <= 120
+
+
+def test_the_wrapped_methods_are_of_a_known_shape() -> None:
+    """A new Synapse that changes one has to be looked at, and recorded."""
+    spec = find_spec("synapse")
+    assert spec is not None
+    assert spec.origin is not None
+    assert expected(synapse_version()) == shapes_in(Path(spec.origin).parents[1])
+
+
+def test_check_calls_tested_what_passed() -> None:
+    assert passed(PAGE.read_text()) == TESTED.split()
+
+
+def test_the_tests_for_every_release_are_there() -> None:
+    for each in SHORT:
+        file, _, name = each.partition("[")[0].partition("::")
+        assert f"def {name}(" in (ROOT / file).read_text()

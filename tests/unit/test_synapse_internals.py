@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import types
 from typing import Any
+from unittest import mock
 
 import pytest
 from synapse.module_api.errors import ConfigError
 
-from synapse_withheld import WithheldModule, synapse_internals, wrappers
+from synapse_withheld import WithheldModule, wrappers
+from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import ObservedBatch
 from synapse_withheld.operators.series import ACTIVE, SERVER_NAME_LABEL
 from synapse_withheld.synapse_internals import SynapseInternals
 from tests.unit.stores import (
-    Apart,
-    OnlyHalf,
-    ReadsOtherwise,
-    Renamed,
-    Traffic,
-    WithoutChanges,
+    LOCALLY,
+    OUTBOX_CHANGES,
+    REMOTELY,
+    Store,
     api,
     intercepted,
+    store_with,
+    without_changes,
 )
 
 
@@ -32,8 +32,11 @@ def active() -> float:
     return float(next(iter(metric.collect())).samples[0].value)
 
 
+READS_OTHERWISE = {"get_messages_for_device": lambda _, place, limit: [place, limit]}
+
+
 @pytest.mark.parametrize(
-    ("store", "redis"), [(Apart(), True), (ReadsOtherwise(), False)]
+    ("store", "redis"), [(Store(), True), (store_with(**READS_OTHERWISE), False)]
 )
 def test_where_reads_are_not_seen_the_module_acts_all_the_same(
     store: Any, redis: bool
@@ -42,17 +45,23 @@ def test_where_reads_are_not_seen_the_module_acts_all_the_same(
     synapse = SynapseInternals(api(store, redis=redis))
 
     assert not synapse.sees_reads
-    synapse.intercept(Traffic())  # type: ignore[arg-type]
+    synapse.intercept(mock.Mock())
     assert not [name for name in vars(store) if name.startswith("get_messages")]
-    assert "add_local_messages_from_client_to_device_inbox" in vars(store)
+    assert LOCALLY in vars(store)
+
+
+RENAMED = {LOCALLY: lambda _, messages: len(messages)}
 
 
 @pytest.mark.parametrize(
     "found",
     [
-        *map(api, (Renamed(), object(), OnlyHalf(), WithoutChanges())),
+        api(store_with(**RENAMED)),
+        api(store_with(**{REMOTELY: None})),
+        api(without_changes()),
+        api(object()),
         # Without a homeserver behind it.
-        types.SimpleNamespace(server_name="hs"),
+        mock.Mock(spec=["server_name"], server_name="hs"),
     ],
 )
 def test_an_unknown_synapse_is_left_alone(
@@ -61,26 +70,16 @@ def test_an_unknown_synapse_is_left_alone(
     """Said once at ERROR, and the gauge is 0."""
     WithheldModule(Config(), found)
 
-    assert [40] == [record.levelno for record in caplog.records]
+    assert ["ERROR"] == [record.levelname for record in caplog.records]
     assert "does not act" in caplog.text
     assert active() == 0
 
 
 def test_an_unknown_synapse_is_refused_where_the_operator_wants_that() -> None:
     """The error says what differs and what to do."""
+    found = api(store_with(**RENAMED))
     with pytest.raises(ConfigError, match=r"takes \('messages',\).*deliver"):
-        WithheldModule(Config(on_unknown_synapse="refuse"), api(Renamed()))
-
-
-def test_only_the_writer_acts(caplog: pytest.LogCaptureFixture) -> None:
-    store = Apart()
-    with caplog.at_level("INFO"):
-        WithheldModule(Config(), api(store, name="sync1", writers=["todevice1"]))
-
-    assert "it is sync1, and to-device messages are written by todevice1" in caplog.text
-    assert active() == 0
-    wrapped = vars(store).keys() | vars(store._device_federation_outbox_stream_cache)
-    assert not [name for name in wrapped if name.endswith(("inbox", "txn", "changed"))]
+        WithheldModule(Config(on_unknown_synapse="refuse"), found)
 
 
 @pytest.mark.parametrize(
@@ -96,18 +95,16 @@ def test_only_services_that_read_mailboxes_keep_messages(
     flags: dict[str, bool], kept: bool
 ) -> None:
     """A bridge that asked for no more than events of rooms changes nothing."""
-    store = Apart()
-    mine = "@bridged:hs"
-    service = types.SimpleNamespace(is_interested_in_user=mine.__eq__, **flags)
-    store.get_app_services = lambda: [service]  # type: ignore[method-assign]
-    synapse = SynapseInternals(api(store))
+    mine, called = "@bridged:hs", ["is_interested_in_user", *flags]
+    service = mock.Mock(spec=called, is_interested_in_user=mine.__eq__, **flags)
+    synapse = SynapseInternals(api(store_with(get_app_services=lambda _: [service])))
 
     assert synapse.reader_never_acknowledges(mine) is kept
     assert not synapse.reader_never_acknowledges("@another:hs")
 
 
 def test_loading_it_twice_is_refused() -> None:
-    store = Apart()
+    store = Store()
     WithheldModule(Config(), api(store))
 
     assert active() == 1
@@ -115,40 +112,33 @@ def test_loading_it_twice_is_refused() -> None:
         WithheldModule(Config(), api(store))
 
 
-class AuthOfOldSynapse:
-    """As long before the versions that were tested."""
-
-    async def is_server_admin(self, user: object) -> bool:
-        raise AssertionError(user)
+# As long before the versions that were tested.
+OLD_AUTH = type("Auth", (), {"is_server_admin": lambda _, user: user})()
 
 
 @pytest.mark.parametrize(
-    ("auth", "why"),
+    ("homeserver", "why"),
     [
-        (None, "attribute 'get_auth'"),
-        (types.SimpleNamespace(), "(no method is_server_admin"),
-        (AuthOfOldSynapse(), "(is_server_admin takes"),
+        ({"get_auth.side_effect": AttributeError("get_auth")}, "(get_auth)"),
+        ({"get_auth.return_value": object()}, "(no method is_server_admin"),
+        ({"get_auth.return_value": OLD_AUTH}, "(is_server_admin takes"),
     ],
 )
 def test_where_nobody_can_be_asked_no_pages_are_served(
-    auth: Any, why: str, caplog: pytest.LogCaptureFixture
+    homeserver: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says why, in one line, and the module acts."""
-    found = api(Apart())
-    served: list[str] = []
-    if auth is not None:
-        found._hs.get_auth = lambda: auth
-    found.register_web_resource = lambda path, _: served.append(path)
-    found.should_run_background_tasks = lambda: False
+    found = api(Store())
+    found._hs.configure_mock(**homeserver)
     with caplog.at_level("INFO"):
         WithheldModule(Config(), found)
 
     errors = [each for each in caplog.records if each.levelname == "ERROR"]
     assert [None] == [each.exc_info for each in errors]
-    assert why in caplog.text
+    assert why in errors[0].getMessage()
     assert "serves no pages, but acts" in caplog.text
     assert "acts on to-device messages" in caplog.text
-    assert [] == served
+    assert [] == found.register_web_resource.mock_calls
 
 
 # What the wrapped methods do.
@@ -172,30 +162,30 @@ def test_what_is_left_is_stored_and_only_its_users_are_woken(
 ) -> None:
     """Synapse wakes the users that are left in the dict it passed."""
     passed = dict(sent)
-    store = intercepted(Apart(), Traffic(kept=kept))
-    method = store.add_local_messages_from_client_to_device_inbox
+    store, _ = intercepted(kept)
 
-    assert (answer, called) == (asyncio.run(method(passed)), store.called)
+    given = driven(getattr(store, LOCALLY)(passed))
+    assert (answer, called) == (given, store.called)
     assert passed.keys() == (kept or {}).keys()
 
 
 def test_the_row_of_an_edu_is_observed() -> None:
     """Synapse tells its readers at which stream ID, once it is written."""
     edus = ObservedBatch({"there": {}})
-    store = intercepted(Apart(), Traffic(kept_edus=edus))
+    store, _ = intercepted(kept_edus=edus)
+    has_changed: Any = getattr(store, OUTBOX_CHANGES).entity_has_changed
 
-    asyncio.run(store.add_remote_messages_from_client_to_device_inbox({}))
-
-    changes = store._device_federation_outbox_stream_cache
-    assert (1, [("there", 1)]) == (edus.stream_id, changes.told)
+    driven(getattr(store, REMOTELY)({}))
+    told = has_changed.__wrapped__.mock_calls
+    assert (1, [mock.call("there", 1)]) == (edus.stream_id, told)
     # Another task's row, meanwhile or later, is not this batch's.
-    changes.entity_has_changed("there", 2)
+    has_changed("there", 2)
     assert edus.stream_id == 1
 
 
 def test_rows_are_observed_afresh_at_each_attempt() -> None:
     """What an attempt that failed wrote does not count."""
-    store = intercepted(Apart(), Traffic())
+    store, _ = intercepted()
     batch = ObservedBatch({"@a:hs": {"A": {}, "B": {}}})
     store._add_messages_to_local_device_inbox_txn(None, 5, batch)
     assert batch.stream_id == 5
@@ -204,13 +194,9 @@ def test_rows_are_observed_afresh_at_each_attempt() -> None:
     assert not batch.passed_over(("@a:hs", "A"))
     assert batch.passed_over(("@a:hs", "B"))
 
-    failing = Apart()
-    failing._add_messages_to_local_device_inbox_txn = None  # type: ignore[method-assign,assignment]
-    synapse_internals._wrap(
-        failing, "_add_messages_to_local_device_inbox_txn", wrappers.observing
-    )
-    with pytest.raises(TypeError):
-        failing._add_messages_to_local_device_inbox_txn(None, 6, batch)
+    failing = wrappers.observing(mock.Mock(side_effect=KeyError))
+    with pytest.raises(KeyError):
+        failing(None, 6, batch)
     assert batch.stream_id is None
 
 
@@ -219,9 +205,9 @@ def test_a_read_is_noted_when_it_begins_however_it_is_called() -> None:
 
     By position and by name; how many it takes is Synapse's business.
     """
-    traffic, store = Traffic(), Apart()
-    store.called = traffic.reads
-    intercepted(store, traffic)
+    store, traffic = intercepted()
+    for note in (traffic.note_read, traffic.note_read_of_user):
+        note.side_effect = lambda *read: store.called.append(read)
     named: dict[str, Any] = {"user_id": "@a:hs", "device_id": "A", "from_stream_id": 5}
     for read in (
         store.get_messages_for_device("@a:hs", "A", 5, 9),
@@ -229,7 +215,7 @@ def test_a_read_is_noted_when_it_begins_however_it_is_called() -> None:
         store.get_messages_for_device(**named, to_stream_id=9, limit=3),
         store.get_messages_for_user_devices(["@a:hs", "@b:hs"], 5, 9),
     ):
-        asyncio.run(read)
+        driven(read)
 
     of_device = [
         each
@@ -237,15 +223,13 @@ def test_a_read_is_noted_when_it_begins_however_it_is_called() -> None:
         for each in (("@a:hs", "A", 9), ("@a:hs", "A", 5, 9, limit))
     ]
     of_users = [("@a:hs", 9), ("@b:hs", 9), (["@a:hs", "@b:hs"], 5, 9)]
-    assert of_device + of_users == traffic.reads
+    assert of_device + of_users == store.called
 
 
 def test_a_read_does_not_fail_for_us(caplog: pytest.LogCaptureFixture) -> None:
-    traffic = Traffic()
-    traffic.failing = True
-    store = intercepted(Apart(), traffic)
+    store, traffic = intercepted()
+    traffic.note_read.side_effect = traffic.note_read_of_user.side_effect = OSError
 
-    assert ([], 9) == asyncio.run(store.get_messages_for_device("@a:hs", "A", 5, 9))
-    assert {} == asyncio.run(store.get_messages_for_user_devices(["@a:hs"], 5, 9))
-    assert len(traffic.reads) == 2
-    assert "cannot note that a mailbox is read" in caplog.text
+    assert ([], 9) == driven(store.get_messages_for_device("@a:hs", "A", 5, 9))
+    assert {} == driven(store.get_messages_for_user_devices(["@a:hs"], 5, 9))
+    assert 2 == caplog.text.count("cannot note that a mailbox is read")

@@ -43,12 +43,18 @@ def mailbox(count: int) -> FakeRows:
     return FakeRows({("@r:hs", "R", number): notice() for number in range(count)})
 
 
-def test_it_rests_after_each_batch_and_tells_how_far_it_is() -> None:
+def test_each_batch_is_a_turn_after_which_it_rests_and_tells_how_far_it_is() -> None:
     """What is counted on the way, the end-to-end tests tell."""
-    sleep = mock.AsyncMock()
-    sweep = background(mailbox(7), sleep)
-    driven(sweep.sweep_once())
-    assert [mock.call(PAUSE_S)] * 4 == sleep.mock_calls
+    rows, sleep = mailbox(7), mock.AsyncMock()
+    sweep = background(rows, sleep)
+    held: list[bool] = []
+    sleep.side_effect = lambda _: held.append(sweep.turn.locked)
+    sweep.turn.acquire()
+    process = ensureDeferred(sweep.sweep_once())
+    assert (7, False) == (len(rows.table), process.called)
+    sweep.turn.release()
+    assert (1, True) == (len(rows.table), process.called)
+    assert ([mock.call(PAUSE_S)] * 4, [False] * 4) == (sleep.mock_calls, held)
     assert [(0.25, False), (0.5, False), (0.75, False), (1, True)] == [
         (*each.args, each.kwargs["done"])
         for each in sweep.metrics.sweep_at.call_args_list
@@ -90,22 +96,6 @@ def test_a_statement_that_does_not_come_back_is_cancelled(
     cancel.assert_not_called()
     homeserver.clock.advance(2)
     cancel.assert_called_once_with()
-
-
-def test_it_takes_turns_with_whoever_else_asks_in_the_background() -> None:
-    """Each of its batches is one turn, a failing one too."""
-    rows = mailbox(7)
-    rows.failing = 1
-    held: list[bool] = []
-    sleep = mock.AsyncMock()
-    sweep = background(rows, sleep)
-    sleep.side_effect = lambda _: held.append(sweep.turn.locked)
-    sweep.turn.acquire()
-    process = ensureDeferred(sweep.sweep_once())
-    assert (7, False) == (len(rows.table), process.called)
-    sweep.turn.release()
-    assert (1, True) == (len(rows.table), process.called)
-    assert [False] * 5 == held
 
 
 @pytest.mark.parametrize(("took_s", "rests_s"), [(600, DAY_S - 600), (90_000, PAUSE_S)])
