@@ -1,104 +1,152 @@
-"""Work in the background: one statement at a time, with rests, in nobody's way.
-
-And what redundant rows are deleted, when, and what becomes of their mailboxes.
-"""
+"""Work in the background: one statement at a time, with rests, in nobody's way."""
 
 from __future__ import annotations
 
 from itertools import chain, repeat
-from unittest.mock import Mock
+from typing import Any
+from unittest.mock import AsyncMock, Mock, call
 
 import attrs
 import pytest
 
-from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.database.cancelling import Cancellable
-from synapse_withheld.delivery import shares
-from synapse_withheld.delivery.housekeeping.housekeeper import (
-    LOOK_AGAIN_S,
-    REST_S,
-    REST_TIMES,
-)
-from synapse_withheld.delivery.shares import MOST_TRIES
+from synapse_withheld.delivery.housekeeping import learning
+from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.operators import series
 from synapse_withheld.wiring import CANCEL_AFTER_S
 from tests.model.faults import LostError
-from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
-from tests.unit.delivery.conftest import Asked
-from tests.unit.delivery.played import (
-    answer,
-    counting,
-    having,
-    keeper,
-    known,
-    store,
-)
-from tests.unit.rules.test_requests import CANCELLATION, KEY, REQUEST
+from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.model.telling import plays
+from tests.unit.delivery.played import LEARN, counting, keeper, known, store
 
-LEARN, DELETE = "withheld_read_mailboxes", "withheld_delete_superseded"
-R = (RECIPIENT, "R")
+test_rests = plays()("""
+    after each statement there is a rest
+        fill notice times 2; begin notice; step; step; asked: learn
+        wait 0.5; answer learn; wait 1.99; asked:; wait 0.02; asked: tidy
+    after a failure there is one, too
+        begin notice; step; step; asked: learn; lose learn
+        wait 0.99; asked:; wait 0.02; asked: learn
+    nothing is asked while confirmations are late
+        add R2; send notice; asked: learn; begin notice; hold confirm; wait 0.51
+        begin notice.new to R2; steps; asked: confirm; wait 1; asked:
+        answer confirm; wait 0.05; asked: tidy
+""")
+
+# What is redundant.
+test_tidying = plays()("""
+    a row that waits until readers see the newer one holds up no other
+        add R2; fill notice to R2 times 2; send notice; begin text; hold store
+        begin notice.new; steps; wait 1; begin notice.key.S2 to R2; steps
+        wait 0.05; steps; wait 0.3; steps; wait 0.3; steps
+        queued: 3 5; queued R2: 2 6; free; rest; queued: 4 5
+    where the newer row is not there, the mailbox is forgotten
+        send notice; begin notice.new; until tidy; acknowledge 2; rest
+        remembered: 0 0
+    but not where only the older one was acknowledged
+        send notice; begin notice.new; until tidy; acknowledge 1; rest
+        remembered: 1 1
+""")
+test_a_cancellation_stays_whose_request_does_not_fit = plays(
+    rules=RulesConfig(key_requests="vanish"), sees_reads=True
+)("""
+    the request goes with a later notice
+        send request; limit MOST_OF_ONE 0; send cancel; queued: 1 2
+        limit MOST_OF_ONE 9; send request.2; queued: 2 3
+""")
+
+test_what_fails_is_tried_again_and_given_up_in_the_end = plays()("""
+    a mailbox, which is forgotten
+        begin notice; until learn; lose learn; until learn; lose learn
+        until learn; remembered: 1 1; lose learn; rest; remembered: 0 0
+        send notice; unknown:
+    one that is looked over
+        add D1-D4; begin notice to D1-D4; until look-over; lose look-over
+        until look-over; lose look-over; until look-over; remembered: 4 4
+        lose look-over; rest; remembered: 3 3
+    but not what failed less often itself
+        add R2; begin notice; until learn; lose learn; until learn; lose learn
+        begin notice to R2; until learn; lose learn; rest; unknown: R
+    nor what was read since, page for page
+        fill text times 2000; begin notice; until learn; lose learn; until learn
+        lose learn; until learn; answer learn; until learn; lose learn
+        until learn; lose learn; until learn; answer learn; rest; unknown:
+    a row that is redundant, and its mailbox
+        send notice; begin notice.new; until tidy; lose tidy; until tidy
+        lose tidy; until tidy; remembered: 1 1; lose tidy; rest; remembered: 0 0
+    a user to all of whose devices something was sent
+        begin notice to *; until list-devices; lose list-devices
+        until list-devices; lose list-devices; until list-devices
+        lose list-devices; rest; unknown: R; send notice to *; unknown:
+""")
+
+# Mailboxes.
+test_learning = plays()("""
+    what is doubted before it is read is known
+        add D1; begin notice to D1; step; step; hold learn
+        begin notice; steps; doubt R; free; rest; unknown:
+    what is doubted between two pages is not, until it is learned again
+        fill text times 1000; begin notice; step; step
+        until learn; answer learn; until learn; doubt R; rest; unknown: R
+        send notice.new; unknown:
+    nor what is doubted while it is looked over
+        add D1-D4; begin notice to D1-D4; until look-over; doubt D4; rest
+        unknown: D4 R
+    what was forgotten meanwhile is not asked about
+        add D1-D5; begin notice to D1; step; step; hold learn
+        begin notice to D2; steps; begin notice to D3; steps
+        forget D2; forget D3
+        begin notice to D4; steps; begin notice to D5; steps; free; rest
+        asked: learn look-over
+    a mailbox is queued once, and what does not fit is left unlearned
+        add D1-D4; begin notice to D1; step; step; hold learn
+        limit MOST_OF_ONE 1; begin notice to D2; steps; begin notice.new to D2
+        steps; begin notice to D3; steps; begin notice to D4 by @t:here; steps
+        free; rest; unknown: D3 R; asked: learn tidy learn
+    so is what turns out to have to be read, where that does not fit
+        add D1-D4; fill notice.new to D4; begin notice to D1-D4; until look-over
+        limit MOST_OF_ONE 0; rest; unknown: D4 R
+""")
+test_devices = plays()("""
+    a user is asked about once, again after an answer, and not who is nobody
+        limit MOST_USERS 1; add @q:here/A; begin notice to @q:here/A; step; step
+        hold learn; asked: learn
+        begin notice to *; steps; begin notice to *; steps
+        begin notice to @nobody:here/*; steps; free; rest
+        asked: list-devices learn tidy; send notice to *; asked: tidy list-devices
+    one statement asks for so many users, and so many devices are learned
+        limit MOST_USERS 1; limit MOST_DEVICES 1; add R2; add @o:here/A
+        add @q:here/A; begin notice to @q:here/A; step; step; hold learn
+        asked: learn
+        begin notice to *; steps; begin notice to @o:here/*; steps; free; rest
+        asked: list-devices learn list-devices learn; unknown: R2
+    a user who does not fit is not waited for
+        limit MOST_OF_ONE 0; send notice to *; limit MOST_OF_ONE 9; asked:
+        send notice to *; unknown:
+""")
 
 
-def test_after_each_statement_there_is_a_rest() -> None:
-    play = Play()
-    play.fill("R", [NOTICE] * 2)
-    store(play, NOTICE)
-    play.hs.clock.advance(0.5)
-    play.hs.answer(play.step(LEARN))
-    play.hs.clock.advance(0.5 * REST_TIMES - 0.01)
-    assert [] == play.steps()
-    play.hs.clock.advance(0.02)
-    play.hs.answer(play.step(DELETE))
-    play.hs.clock.advance(0)
-
-    assert 0 == keeper(play).to_learn == keeper(play).to_tidy
-    assert [] == play.hs.clock.getDelayedCalls()
-
-
-def test_after_a_failure_there_is_a_rest_too() -> None:
-    play = Play()
-    stages = counting(play, series.FAILURES, "stage")
-    store(play, NOTICE)
-    play.hs.answer(play.step(LEARN), LostError())
-    assert {"tidy": 1} == stages()
-    play.hs.clock.advance(REST_S - 0.01)
-    assert [] == play.steps()
-    play.hs.clock.advance(0.02)
-
-    assert [LEARN] == play.steps()
-    assert not keeper(play).turn.waiting
-
-
+@pytest.mark.parametrize("statement", [CONFIRM, LEARN])
 def test_a_statement_that_does_not_come_back_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
+    """Once; what was asked is not asked any more then."""
     cancel = Mock()
     monkeypatch.setattr(Cancellable, "cancel", cancel)
-    play = Play()
-    store(play, NOTICE)
+    play = known("A")
+    play.hs.add_device(RECIPIENT, "B")
+    if statement == CONFIRM:
+        play.begin(NOTICE, "A")
+    else:
+        store(play, NOTICE, "B")
     play.hs.clock.advance(CANCEL_AFTER_S - 0.01)
     cancel.assert_not_called()
     play.hs.clock.advance(0.02)
     cancel.assert_called_once_with()
-    play.hs.answer(play.step(LEARN), LostError())
-    play.hs.answer(play.until(LEARN))
-    play.hs.clock.advance(2 * CANCEL_AFTER_S)
+    play.hs.answer(play.step(statement), LostError())
+    play.hs.come_to_rest()
 
     cancel.assert_called_once_with()
-
-
-def test_nothing_is_asked_while_confirmations_are_late() -> None:
-    """It is looked at again and again, not all the time."""
-    play = Play()
-    play.traffic.confirmer.is_overdue = True
-    store(play, NOTICE)
-    play.hs.clock.advance(LOOK_AGAIN_S)
-    assert [] == play.steps()
-    play.traffic.confirmer.is_overdue = False
-    play.hs.clock.advance(LOOK_AGAIN_S)
-
-    assert [LEARN] == play.steps()
 
 
 def test_the_sweep_takes_turns() -> None:
@@ -128,136 +176,43 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
 
     store(play, NEW_KEY)
     assert 1 == len(play.steps())
-    assert 2 * ["withheld_housekeeping"] == [
-        call.args[0] for call in as_process.call_args_list
-    ]
+    names = [call.args[0] for call in as_process.call_args_list]
+    assert 2 * ["withheld_housekeeping"] == names
 
 
-# Redundant rows.
+def test_work_is_done_on_behalf_of_who_brought_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the server, where one could make up users; also of what is only found."""
+    whose: list[tuple[str, str]] = []
+    queue = Work.queue
+
+    def note(work: Work[Any], piece: Piece) -> bool:
+        whose.append((type(piece).__name__, piece.who))
+        return queue(work, piece)
+
+    monkeypatch.setattr(Work, "queue", note)
+    play = Play(devices="AB")
+    count = counting(play, series.TIDIED, "queue")
+    play.fill("A", [NOTICE], sender=ABROAD)
+    play.send(NOTICE, "A", sender=ABROAD)
+    play.send(NEW_KEY, "A", sender=ABROAD)
+    play.send(NOTICE, "*", sender=ABROAD)
+
+    assert {"inbox": 3} == count()
+    kinds = ["_Unlearned", "_Redundant", "_Redundant", "_Redundant", "_User"]
+    assert [(kind, "there") for kind in [*kinds, "_Unlearned"]] == whose
 
 
-def test_nothing_is_asked_where_nothing_is_to_be_done(asked: Asked) -> None:
-    """As when a chore is done that has become ready too late."""
-    driven(keeper(Play()).tidying["inbox"].do_some())
-
-    assert [] == asked
-
-
-def test_a_row_that_waits_until_readers_see_the_newer_one_holds_up_no_other() -> None:
-    """Neither one whose newer row they see, nor what is to be learned."""
-    play = having("R2")
-    play.fill("R2", [NOTICE] * 2)
+@pytest.mark.parametrize(("count", "slept"), [(1, []), (2, [call(0)] * 2)])
+def test_others_have_their_turn_where_a_page_has_many_notices(
+    monkeypatch: pytest.MonkeyPatch, count: int, slept: list[Any]
+) -> None:
+    """After they were recognised, and after they were learned."""
+    monkeypatch.setattr(learning, "MOST_AT_ONCE", 1)
+    play = Play()
+    sleep = keeper(play).learning["inbox"].sleep = AsyncMock()
+    play.fill("R", [NOTICE] * (count - 1))
     play.send(NOTICE)
-    play.begin({}, message_type="m.dummy")
-    play.hs.steps[0].hangs = True
-    play.begin(NEW_KEY)
-    play.hs.take_all_steps()
-    play.hs.pass_time(1)
-    play.begin({**NOTICE, "from_device": "another"}, "R2")
-    for _ in range(10):
-        play.hs.take_all_steps()
-        play.hs.pass_time(LOOK_AGAIN_S)
-    assert ([3, 5], [2, 6]) == (play.queued(), play.queued("R2"))
 
-    play.hs.steps[0].hangs = False
-    play.hs.come_to_rest()
-    assert [4, 5] == play.queued()
-
-
-def test_a_row_goes_for_the_newest_of_those_that_made_it_redundant(
-    asked: Asked,
-) -> None:
-    """What is in between may be gone by then; other mailboxes have rows of theirs."""
-    play = known("A", "B")
-    keeper(play).turn.acquire()
-    store(play, NEW_KEY, ["A", "B"])
-    store(play, NOTICE, "A")
-    store(play, NEW_KEY, "A")
-    keeper(play).turn.release()
-
-    assert DELETE == asked[-1][0]
-    assert [("A", 1, 4), ("B", 1, 2), ("A", 2, 4), ("A", 3, 4)] == [
-        (row.mailbox[1], row.stream_id, row.newer_stream_id) for row in asked[-1][1][1]
-    ]
-
-
-def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten() -> None:
-    """Where it is there, the older one was acknowledged in the meantime."""
-    play = known("A", "B")
-    count = counting(play, series.TIDIED, "queue")
-    keeper(play).turn.acquire()
-    store(play, NEW_KEY, ["A", "B"])
-    play.hs.rows("DELETE FROM device_inbox WHERE device_id = 'A' AND stream_id = 2")
-    play.hs.acknowledge(RECIPIENT, "B", 1)
-    keeper(play).turn.release()
-    play.hs.come_to_rest()
-
-    assert ["B"] == play.memory.devices_of(RECIPIENT)
-    assert {} == count()
-
-
-def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
-    """Its mailbox is forgotten then, and found again."""
-    play = known("A")
-    store(play, NEW_KEY, "A")
-    for _ in range(MOST_TRIES):
-        assert 2 == len(keeper(play).tidying["inbox"]._named)
-        assert ["A"] == play.memory.devices_of(RECIPIENT)
-        play.hs.answer(play.until(DELETE), LostError())
-
-    assert 0 == keeper(play).to_tidy
-    assert [] == play.memory.devices_of(RECIPIENT)
-
-
-def test_mailboxes_of_what_does_not_fit_are_doubted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Of one; what others made redundant has room of its own."""
-    play = known("A", "B")
-    play.hs.add_device(RECIPIENT, "C")
-    play.send(NOTICE, "C", sender="@t:here")
-    keeper(play).turn.acquire()
-    monkeypatch.setattr(shares, "MOST_OF_ONE", 1)
-    store(play, NEW_KEY, ["A", "B"])
-    store(play, NEW_KEY, "C", sender="@t:here")
-
-    assert [True, False, True] == [play.knows(each) for each in "ABC"]
-    assert 2 == keeper(play).to_tidy
-    assert 4 == len(keeper(play).tidying["inbox"]._named)
-
-
-def test_a_cancellation_stays_whose_request_does_not_fit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Nothing is kept of it; the request goes with a later notice."""
-    vanish = RulesConfig(key_requests="vanish")
-    play = Play(sees_reads=True, rules=vanish)
-    play.send(REQUEST, message_type=KEY)
-    with monkeypatch.context() as full:
-        full.setattr(shares, "MOST_OF_ONE", 0)
-        play.send(CANCELLATION, message_type=KEY)
-    assert [1, 2] == play.queued()
-    assert not play.memory.vanishing.awaits(R, 1)
-    play.send({**REQUEST, "request_id": "2"}, message_type=KEY)
-
-    assert [2, 3] == play.queued()
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
-    fails: bool,
-) -> None:
-    """It stays where the question fails what became of that."""
-    vanish = RulesConfig(key_requests="vanish")
-    play = Play(sees_reads=True, rules=vanish)
-    count = counting(play, series.TIDIED, "queue")
-    play.send(REQUEST, message_type=KEY)
-    store(play, CANCELLATION, message_type=KEY)
-    play.hs.answer(play.until(DELETE))
-    answer(play, LostError() if fails else None)
-    assert fails is not keeper(play).tidying["inbox"].is_ready
-    play.hs.come_to_rest()
-
-    assert ([2] if fails else []) == play.queued()
-    assert {"inbox": 1 if fails else 2} == count()
-    assert not play.memory.vanishing.awaits(R, 1)
+    assert slept == sleep.await_args_list

@@ -1,125 +1,148 @@
-"""Settling: what the memory hears of a batch that was stored, left out or lost."""
+"""What is looked at of a batch, and what is counted of it."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
-from unittest.mock import Mock, call
+from unittest.mock import Mock
 
-import pytest
-
-from synapse_withheld.delivery import sorting
-from synapse_withheld.delivery.batch import Batch, Candidate, ObservedBatch
-from synapse_withheld.delivery.confirming import confirmer
-from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
+from synapse_withheld.config import RulesConfig
 from synapse_withheld.delivery.settling import stored_size
 from synapse_withheld.operators import series
 from synapse_withheld.operators.tally import Count
-from synapse_withheld.rules import decision as decisions
-from synapse_withheld.rules.mailbox import Superseded
-from synapse_withheld.rules.redundant import Row
-from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
-from tests.unit.delivery.played import answer, counting, known, said, stored
-from tests.unit.memory.naming import is_learned
+from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, WITHHELD, Play
+from tests.model.telling import plays
+from tests.unit.delivery.played import OTHER, counting, known
 
-OTHER = "@q:here"
-R = (RECIPIENT, "R")
+# What nobody looks at, since there is too much of it.
+test_too_much = plays()("""
+    of all users together so many messages are looked at
+        limit MOST_SORTED 5; begin notice to D1-D3,@q:here/A,@q:here/B; rest
+        why: unknown_device*5
+        begin notice to D1-D3,@q:here/A,@q:here/B,@q:here/C; rest; why: limit*6
+    a notice for all of so many devices supersedes in each
+        limit MOST_SORTED 5; add D1-D5; send notice to D1-D5; why: first*5
+        send notice to *; why: wildcard*5; begin notice to D5; waiting: 3
+    of more it leaves the others in doubt, and is counted once for each
+        limit MOST_SORTED 5; add D1-D7; add @q:here/A; send notice to @q:here/A
+        send notice to D1-D4; send notice to D5-D7; unknown: R; why: first*8
+        begin notice to *; unknown: D6 D7 R; rest; why: wildcard*5
+        begin notice to D1; begin notice to D7; begin notice to @q:here/A
+        waiting: 7
+    only the mailboxes that it names are doubted
+        limit MOST_SORTED 5; add R2; send notice to R,R2
+        begin notice to R,I1-I5; unknown: R
+    and none where it names others
+        limit MOST_SORTED 5; send notice; begin notice to I1-I6; unknown:
+    or all of a user's, but nobody else's
+        limit MOST_SORTED 5; add R2; add @q:here/A; send notice to R,R2
+        send notice to @q:here/A; begin notice to *,I1-I5; unknown: R R2; rest
+        begin notice to @q:here/A; waiting: 4
+    it ends the belief in what its sender said before
+        limit MOST_SORTED 5; send notice by @s:there
+        begin notice to R,I1-I5 by @s:there; hold store; begin notice by @s:there
+        waiting:; free; rest; begin notice by @s:there; waiting:
+    but no server ends belief in what others said
+        limit MOST_SORTED 5; send notice by @s:there
+        begin notice to R,I1-I5 by @s:there in elsewhere/1
+        hold store; begin notice by @s:there; waiting: 3
+    nothing of its sender collapses before all of it is stored
+        limit MOST_SORTED 5; begin notice.new to R,I1-I5; hold store
+        begin notice.new to R,I1-I5; steps; begin notice; steps
+        begin notice; waiting:; free; rest; send notice; begin notice; waiting: 6
+""")
+test_sorting = plays()("""
+    a notice for all of whom nothing is remembered is the first
+        send notice to *; why: first
+    what cannot be sorted hides nothing behind it
+        send notice; begin notice to @r:here\0/R,\0,\udfff + session to R2 + notice
+        waiting: 2; rest; collapsed: 2
+""")
+# Once it is stored, or while it is.
+test_settling = plays()("""
+    nothing is believed while something else of the pair is in flight
+        send notice; begin notice.new; hold store; begin notice; waiting:; free
+        rest; queued: 3; why: first new_key not_repeated
+    equal copies and other pairs are harmless
+        add R2; send notice; begin notice.new to R2; begin notice.new.S2
+        begin notice.new by @t:here; hold store; begin notice; waiting: 5
+        wait 0.6; begin notice; waiting:; answer confirm; begin notice; waiting: 7
+    of rows that are settled in another order the newest stays
+        begin notice; hold store; begin notice; steps; free; rest; queued: 2
+    unless the older one holds more
+        begin notice to there/A,there/B; hold store; begin notice to there/A
+        steps; free; rest; outbox: 1 2
+    what is stored into a mailbox opened meanwhile ends belief there
+        begin notice.new; hold store; forget R; send notice; unknown:; free store
+        steps; begin notice; waiting:
+    what is in flight is re-armed by what passes
+        begin notice; hold store; begin olm; free; steps; begin notice; waiting:
+        steps; begin notice; waiting: 4
+    also by what its recipient sends
+        begin notice; hold store; begin olm to @s:here/S1 by @r:here; free; steps
+        begin notice; waiting:; steps; begin notice; waiting: 4
+""")
+test_what_is_stale_goes_where_it_was_seen_being_stored = plays(
+    rules=RulesConfig(key_requests=True)
+)("""
+    for what is newest, also if that was stored since it was looked
+        register; send request; doubt R; begin request.2; until learn
+        carry-out learn; hold learn; begin request.1.S1.b; steps; free; rest
+        queued: 3
+""")
+test_a_mailbox_that_was_forgotten_meanwhile_is_opened_where_the_stream_is = plays(
+    sees_reads=True
+)("""
+    what it was handed is not known
+        begin notice; forget R; rest; unknown:; begin notice; waiting:; rest
+        begin notice; waiting: 3
+""")
 
 
-def test_the_housekeeper_hears_what_is_left_to_do_and_on_whose_behalf(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Of what is for all, too; and nothing is in flight any more."""
-    heard = Mock()
-    for name in ("learn", "learn_user", "tidy"):
-        monkeypatch.setattr(Housekeeper, name, getattr(heard, name))
+def test_each_withheld_message_counts_by_its_own_code() -> None:
+    play = Play(rules=RulesConfig(withheld=True))
+    count = counting(play, series.MESSAGES, "code", "source")
+    decisions = counting(play, series.DECISIONS, "rule", "queue", "reason")
+    each = {"A": NOTICE, "B": SESSION, "C": {}}
+    play.begin_all({(RECIPIENT, device): what for device, what in each.items()})
+    play.begin(NOTICE, ["A", "B"], edu=("there", "1"))
+
+    assert {
+        "m.no_olm local": 1,
+        "m.unverified local": 1,
+        "malformed local": 1,
+        "m.no_olm federation": 2,
+    } == count()
+    assert {"no_olm inbox spoofed_sender": 2} == decisions()
+
+
+def test_what_nobody_looked_at_is_counted_as_of_no_rule() -> None:
+    """And of devices that do not exist, nothing came for them."""
     play = Play()
+    count = counting(play, series.DECISIONS, "rule", "queue", "reason")
+    play.send(NOTICE, "invented")
+    play.send(NOTICE, list(map(str, range(300))))
 
-    def send(content: Any, to: str, message_id: str) -> None:
-        play.send(content, to, sender=ABROAD, edu=("there", message_id))
-
-    send(NOTICE, "R", "1")
-    mailbox = play.memory.peek(R)
-    assert mailbox is not None
-    mailbox.learned = True
-    send(NEW_KEY, "R", "2")
-    send(NOTICE, "*", "3")
-    # Of this, no row is stored.
-    send(NOTICE, "*", "3")
-    (record,) = mailbox
-
-    assert [
-        call.learn("inbox", mailbox, "there"),
-        call.tidy("inbox", [Superseded(R, 1, 2)], "there"),
-        call.tidy("inbox", [Superseded(R, 2, 3)], "there"),
-        call.learn_user(RECIPIENT, "there", Row(3, record.notice)),
-        call.learn_user(RECIPIENT, "there", None),
-    ] == heard.mock_calls
-    assert [] == list(play.memory._in_flight)
-
-
-def test_a_mailbox_that_was_forgotten_meanwhile_is_opened_and_learned() -> None:
-    """From where the stream is by then."""
-    play = Play()
-    play.begin(NOTICE)
-    play.memory.forget(R)
-    play.hs.come_to_rest()
-
-    mailbox = play.memory.peek(R)
-    assert mailbox is not None
-    assert (1, True) == (mailbox.handed_out, mailbox.learned)
-
-
-def test_what_was_passed_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no such device: it has no mailbox, and nothing came for it."""
-    gone = {(RECIPIENT, "gone"), (RECIPIENT, "*")}
-    monkeypatch.setattr(ObservedBatch, "passed_over", lambda _, key: key in gone)
-    learn_user = Mock()
-    monkeypatch.setattr(Housekeeper, "learn_user", learn_user)
-    play = Play()
-    count = counting(play, series.DECISIONS, "reason")
-    play.send(NOTICE, ["R", "gone"])
+    assert {"no_olm inbox unknown_device": 1, "none inbox limit": 300} == count()
+    assert 301 == play.tally.history.of("deliver")[-1]
+    assert [] == play.tally.recipients.most(9)
     play.send(NOTICE, "*")
-
-    assert ["R"] == play.memory.devices_of(RECIPIENT)
-    assert [] == list(play.memory._in_flight)
-    learn_user.assert_not_called()
-    assert {"unknown_device": 1, "first": 1, "wildcard": 1} == count()
-    assert [Count(("no_olm", R), 2, 0)] == play.tally.recipients.most(9)
-
-
-def test_what_was_opened_while_something_for_all_was_stored_is_doubted() -> None:
-    """It may have been learned too early; not where that was in flight."""
-    play = Play()
-    play.send(NOTICE)
-    play.begin(NEW_KEY, "*")
-    opened, others = (RECIPIENT, "opened"), (OTHER, "A")
-    for key in (opened, others):
-        play.memory.open(key, 0).learned = True
-    stored(play)
-
-    assert [True, False, True] == [
-        is_learned(play.memory, key) for key in (R, opened, others)
-    ]
+    assert [Count(("no_olm", (RECIPIENT, "*")), 1, 0)] == play.tally.recipients.most(9)
 
 
 def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten() -> None:
     """In each queue what is for it; `*` names all of the user's."""
-    play = known("A", "B", "C")
+    play = known("ABC")
     play.hs.add_device(OTHER, "A")
     play.send(NOTICE, "A", to_user=OTHER)
     play.send_abroad(NOTICE, ["X", "Y"])
-
-    def fail(*_: Any) -> Any:
-        raise ZeroDivisionError
-
     inbox, outbox = play.traffic.inbox, play.traffic.outbox
     # One of two is in flight by then.
     inbox.reader_never_acknowledges = Mock(side_effect=[False, ZeroDivisionError])
     play.begin(NOTICE, ["A", "B"])
     assert ["C"] == play.memory.devices_of(RECIPIENT)
     assert [] == list(play.memory._in_flight)
-    inbox.device_list_id = outbox.device_list_id = fail
+    inbox.device_list_id = outbox.device_list_id = Mock(side_effect=ZeroDivisionError)
     play.begin(NOTICE, "*")
     play.begin_abroad(NOTICE, "X")
 
@@ -128,29 +151,9 @@ def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten() -> None:
     assert ["Y"] == outbox.memory.devices_of(ABROAD)
 
 
-def test_what_was_confirmed_is_asked_about_once_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It may have been read, and its hold be over."""
-    monkeypatch.setattr(confirmer, "MOST_ROWS", 1)
-    config = {"repeat": "session", "session_hold_ms": 10_000}
-    play = known("A", "B", sees_reads=True, **config)
-    count = counting(play, series.DECISIONS, "reason")
-    play.sync("A")
-    play.hs.clock.advance(9.9 - play.hs.clock.seconds())
-    notices = play.begin(NOTICE, ["A", "B"])
-    answer(play)
-    play.hs.clock.advance(0.2)
-    answer(play)
-    stored(play)
-
-    assert {(RECIPIENT, "B")} == notices.left_out
-    assert {"read": 1, "duplicate": 1} == count()
-
-
 def test_the_bytes_of_all_that_collapsed_are_counted() -> None:
     """By queue, as often as each would have been stored; and the notices."""
-    play = known("A", "B", "C")
+    play = known("ABC")
     play.send_abroad(NOTICE)
     count = counting(play, series.COLLAPSED_BYTES, "queue")
     twice = {**NOTICE, "reason": "ä"}
@@ -169,40 +172,9 @@ def test_the_bytes_of_all_that_collapsed_are_counted() -> None:
     assert 4 == play.tally.history.of("collapse")[-1]
 
 
-def test_what_was_not_stored_was_received_before() -> None:
-    """Each queue has rows of its own."""
-    play = Play()
-    count = counting(play, series.DECISIONS, "queue", "reason")
-    batch = Batch({}, {}, SENDER, SENDER, 0.0)
-    batch.local.stream_id = 7
-    candidates = [
-        Candidate(queue, R, said(), {}, decisions.FIRST)
-        for queue in ("inbox", "outbox")
-    ]
-    play.traffic.settler.count(batch, candidates)
-
-    assert {"inbox first": 1, "outbox already_received": 1} == count()
-
-
 def test_what_cannot_be_encoded_takes_no_bytes() -> None:
     deep: list[Any] = []
     deep.append(deep)
 
     assert 0 == stored_size({"content": deep})
     assert 0 == stored_size({"content": object()})
-
-
-def test_what_nobody_looked_at_is_doubted_once_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It may have been learned too early; it is counted as of no rule."""
-    monkeypatch.setattr(sorting, "MOST_SORTED", 1)
-    play = known("A")
-    count = counting(play, series.DECISIONS, "rule", "queue", "reason")
-    play.begin(NOTICE, ["A", "x"])
-    play.memory.open((RECIPIENT, "A"), 0).learned = True
-    stored(play)
-
-    assert not is_learned(play.memory, (RECIPIENT, "A"))
-    assert {"none inbox limit": 2} == count()
-    assert 3 == play.tally.history.of("deliver")[-1]
