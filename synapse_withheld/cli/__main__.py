@@ -10,9 +10,9 @@ import os
 import sys
 from typing import NoReturn, Sequence
 
+from synapse_withheld.cli.codes import CANNOT_SAY
 from synapse_withheld.cli.commands import check, explain, status, survey, sweep, top
-from synapse_withheld.cli.shared.codes import CANNOT_SAY
-from synapse_withheld.cli.shared.homeserver.address import without_passwords
+from synapse_withheld.cli.homeserver.address import without_passwords
 from synapse_withheld.version import VERSION
 
 PROGRAM = "synapse-withheld"

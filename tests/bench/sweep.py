@@ -13,8 +13,8 @@ from typing import Any, Callable, Iterable
 
 from twisted.internet.threads import deferToThread
 
-from synapse_withheld.cli.shared.walking.database import Connection, connect
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.database import Connection, connect
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.rules.mailbox import Superseded

@@ -10,7 +10,7 @@ from typing import Any, Collection
 import pytest
 
 from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.database.backlog import (
     withheld_estimate_backlog,

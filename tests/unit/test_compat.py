@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from synapse_withheld.cli.shared.tested import RELEASES as TESTED
+from synapse_withheld.cli.tested import RELEASES as TESTED
 from synapse_withheld.synapse_internals import synapse_version
 from tests.compat.environments import ROOT, SHORT
 from tests.compat.page import PAGE, passed

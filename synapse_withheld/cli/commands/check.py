@@ -10,37 +10,37 @@ from typing import Any, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared import findings
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
-from synapse_withheld.cli.shared.codes import WRONG as EXIT_WRONG
-from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
-from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.fetching import (
-    FOUND,
-    UnreachableError,
-    first,
-    get,
-)
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+from synapse_withheld.cli import findings
+from synapse_withheld.cli.codes import CANNOT_SAY, OK
+from synapse_withheld.cli.codes import WRONG as EXIT_WRONG
+from synapse_withheld.cli.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
+from synapse_withheld.cli.homeserver.address import Address
+from synapse_withheld.cli.homeserver.configuration import (
     MAIN_PROCESS,
     ConfigProblemError,
     Deployment,
     add_config_argument,
     read,
 )
-from synapse_withheld.cli.shared.homeserver.listeners import (
+from synapse_withheld.cli.homeserver.fetching import (
+    FOUND,
+    UnreachableError,
+    first,
+    get,
+)
+from synapse_withheld.cli.homeserver.listeners import (
     NoMetricsError,
     http_addresses,
     metrics_addresses,
 )
-from synapse_withheld.cli.shared.homeserver.metrics_page import (
+from synapse_withheld.cli.homeserver.numbers import (
     SHOWN,
     STATUS,
     as_metrics,
     complete,
     fetch,
 )
-from synapse_withheld.cli.shared.homeserver.token import (
+from synapse_withheld.cli.homeserver.token import (
     REFUSALS,
     add_token_argument,
     read_token,

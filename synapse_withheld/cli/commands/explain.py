@@ -14,14 +14,14 @@ import attrs
 import yaml
 
 from synapse_withheld import config as configuration
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.explaining.explain import (
+from synapse_withheld.cli.codes import CANNOT_SAY, OK, WRONG
+from synapse_withheld.cli.explaining.explainer import (
     HAPPENS,
     Explainer,
     Explanation,
     ModuleFailedError,
 )
-from synapse_withheld.cli.shared.explaining.messages import (
+from synapse_withheld.cli.explaining.messages import (
     NotUnderstoodError,
     numbered,
     understood,

@@ -12,29 +12,29 @@ from typing import Iterator
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.duration import seconds
-from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, first
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+from synapse_withheld.cli.codes import CANNOT_SAY, OK, WRONG
+from synapse_withheld.cli.duration import seconds
+from synapse_withheld.cli.homeserver.address import Address
+from synapse_withheld.cli.homeserver.configuration import (
     MAIN_PROCESS,
     ConfigProblemError,
     Deployment,
     add_config_argument,
     read,
 )
-from synapse_withheld.cli.shared.homeserver.listeners import (
+from synapse_withheld.cli.homeserver.fetching import UnreachableError, first
+from synapse_withheld.cli.homeserver.listeners import (
     NoMetricsError,
     metrics_addresses,
 )
-from synapse_withheld.cli.shared.homeserver.metrics_page import (
+from synapse_withheld.cli.homeserver.numbers import (
     Page,
     Totals,
     add_up,
     complete,
     fetch,
 )
-from synapse_withheld.cli.shared.tables import table
+from synapse_withheld.cli.tables import table
 
 EPILOG = """\
 example:

@@ -10,14 +10,14 @@ from typing import Any, Iterator, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import OK, WRONG
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import read
-from synapse_withheld.cli.shared.walking import walk as walking
-from synapse_withheld.cli.shared.walking.ahead import Ahead
-from synapse_withheld.cli.shared.walking.aside import Aside, Rest
-from synapse_withheld.cli.shared.walking.bar import Bar
-from synapse_withheld.cli.shared.walking.database import connect
-from synapse_withheld.cli.shared.walking.survey_output import in_json, in_text
+from synapse_withheld.cli.codes import OK, WRONG
+from synapse_withheld.cli.homeserver.configuration import read
+from synapse_withheld.cli.walking import walk as walking
+from synapse_withheld.cli.walking.ahead import Ahead
+from synapse_withheld.cli.walking.aside import Aside, Rest
+from synapse_withheld.cli.walking.bar import Bar
+from synapse_withheld.cli.walking.database import connect
+from synapse_withheld.cli.walking.survey_output import in_json, in_text
 from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset

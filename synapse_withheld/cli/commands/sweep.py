@@ -11,13 +11,13 @@ from typing import Any, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import OK, WRONG
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import read
-from synapse_withheld.cli.shared.tables import table
-from synapse_withheld.cli.shared.walking import walk as walking
-from synapse_withheld.cli.shared.walking.bar import Bar
-from synapse_withheld.cli.shared.walking.database import Connection, connect
-from synapse_withheld.cli.shared.walking.place import Place, Work
+from synapse_withheld.cli.codes import OK, WRONG
+from synapse_withheld.cli.homeserver.configuration import read
+from synapse_withheld.cli.tables import table
+from synapse_withheld.cli.walking import walk as walking
+from synapse_withheld.cli.walking.bar import Bar
+from synapse_withheld.cli.walking.database import Connection, connect
+from synapse_withheld.cli.walking.place import Place, Work
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts

@@ -9,20 +9,20 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
-from synapse_withheld.cli.shared.homeserver.address import Address, address_like
-from synapse_withheld.cli.shared.homeserver.fetching import (
+from synapse_withheld.cli.codes import CANNOT_SAY, OK
+from synapse_withheld.cli.homeserver.address import Address, address_like
+from synapse_withheld.cli.homeserver.fetching import (
     FOUND,
     UnreachableError,
     get,
 )
-from synapse_withheld.cli.shared.homeserver.token import (
+from synapse_withheld.cli.homeserver.token import (
     REFUSALS,
     TOKEN,
     add_token_argument,
     read_token,
 )
-from synapse_withheld.cli.shared.tables import table
+from synapse_withheld.cli.tables import table
 from synapse_withheld.operators.pages.asking import (
     DEFAULT_LIMIT,
     MOST_LIMIT,

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import MODULE
+from synapse_withheld.cli.explaining.mailboxes import TABLES
+from synapse_withheld.cli.homeserver.configuration import MODULE
 
 
 class Answer(NamedTuple):

@@ -18,9 +18,9 @@ import pytest
 
 from synapse_withheld.cli.__main__ import make_parser
 from synapse_withheld.cli.commands import status, top
-from synapse_withheld.cli.shared.homeserver.address import Address, shown
-from synapse_withheld.cli.shared.homeserver.fetching import UnreachableError, get
-from synapse_withheld.cli.shared.homeserver.metrics_page import (
+from synapse_withheld.cli.homeserver.address import Address, shown
+from synapse_withheld.cli.homeserver.fetching import UnreachableError, get
+from synapse_withheld.cli.homeserver.numbers import (
     Page,
     add_up,
     as_metrics,

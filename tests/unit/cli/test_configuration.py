@@ -13,13 +13,13 @@ import pytest
 from synapse.config.server import parse_listener_def
 from synapse.util.module_loader import load_module
 
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+from synapse_withheld.cli.homeserver.configuration import (
     MODULE,
     ConfigProblemError,
     module_config,
     read,
 )
-from synapse_withheld.cli.shared.homeserver.listeners import (
+from synapse_withheld.cli.homeserver.listeners import (
     NoMetricsError,
     http_addresses,
     metrics_addresses,

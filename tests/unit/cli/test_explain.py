@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.shared.explaining.messages import (
+from synapse_withheld.cli.explaining.messages import (
     Message,
     NotUnderstoodError,
     read_json,

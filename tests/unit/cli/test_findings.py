@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.shared import findings
-from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
-from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import MODULE, Deployment
-from synapse_withheld.cli.shared.homeserver.metrics_page import Page, Sample
+from synapse_withheld.cli import findings
+from synapse_withheld.cli.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
+from synapse_withheld.cli.homeserver.address import Address
+from synapse_withheld.cli.homeserver.configuration import MODULE, Deployment
+from synapse_withheld.cli.homeserver.numbers import Page, Sample
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 

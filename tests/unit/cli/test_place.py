@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from synapse_withheld.cli.shared.walking.place import Place, UnreadablePlaceError, Work
+from synapse_withheld.cli.walking.place import Place, UnreadablePlaceError, Work
 from synapse_withheld.sweep.walk import Progress
 
 WORK = Work("db on local:", ("no_olm",), merge_scopes=True, dry_run=False)

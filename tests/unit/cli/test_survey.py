@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 
 from synapse_withheld.cli.commands import survey
-from synapse_withheld.cli.shared.walking.aside import Aside, Rest
-from synapse_withheld.cli.shared.walking.bar import Bar, drawn
-from synapse_withheld.cli.shared.walking.database import DatabaseError
+from synapse_withheld.cli.walking.aside import Aside, Rest
+from synapse_withheld.cli.walking.bar import Bar, drawn
+from synapse_withheld.cli.walking.database import DatabaseError
 from synapse_withheld.database.database import StatementError
 from tests.harness.backlog import notice, other
 from tests.unit.cli.conftest import Run, file_of, make_database, write

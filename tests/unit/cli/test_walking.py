@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import ConfigProblemError
-from synapse_withheld.cli.shared.walking.database import (
+from synapse_withheld.cli.homeserver.configuration import ConfigProblemError
+from synapse_withheld.cli.walking.database import (
     TRIES,
     Connection,
     DatabaseError,
     database_section,
 )
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from tests.harness.backlog import notice
 from tests.unit.cli.conftest import (
     Run,

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import attrs
 import pytest
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery import shares

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.shares import Piece, Work
 

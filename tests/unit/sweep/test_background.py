@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.delivery.runtime import at_once
 from synapse_withheld.sweep.background import (
     MOST_FAILURES,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.explaining.mailboxes import TABLES
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.backlog import Place
 from synapse_withheld.database.sql import SQLITE

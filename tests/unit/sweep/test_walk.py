@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.sweep import covering
 from synapse_withheld.sweep.walk import Counts, Options, Progress, Sweep
 from tests.harness.backlog import (

@@ -6,8 +6,8 @@ from typing import Any, Iterable, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import ConfigProblemError
+from synapse_withheld.cli.homeserver.address import Address
+from synapse_withheld.cli.homeserver.configuration import ConfigProblemError
 
 METRICS_PATH = "/_synapse/metrics"
 

@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Callable
 
-from synapse_withheld.cli.shared.walking.database import DatabaseError
+from synapse_withheld.cli.walking.database import DatabaseError
 from synapse_withheld.database.database import StatementError
 
 # Called after each batch with how many rows there were so far, and how long to rest:

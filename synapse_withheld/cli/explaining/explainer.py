@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.cli.shared.explaining import messages
-from synapse_withheld.cli.shared.explaining.mailboxes import Mailboxes
-from synapse_withheld.cli.shared.explaining.messages import Happening, Line, Message
+from synapse_withheld.cli.explaining import messages
+from synapse_withheld.cli.explaining.mailboxes import Mailboxes
+from synapse_withheld.cli.explaining.messages import Happening, Line, Message
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics

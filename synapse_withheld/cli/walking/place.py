@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.cli.shared.walking.walk import RefusedError
+from synapse_withheld.cli.walking.walk import RefusedError
 from synapse_withheld.rules.identifiers import is_storable
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.sweep.walk import Progress

@@ -7,7 +7,7 @@ from typing import Any, Collection, Iterable, Sequence
 
 import attrs
 
-from synapse_withheld.cli.shared.tables import table
+from synapse_withheld.cli.tables import table
 from synapse_withheld.config import Config
 from synapse_withheld.sweep.inventory import Inventory, Long, Sums
 from synapse_withheld.sweep.kinds import Kind

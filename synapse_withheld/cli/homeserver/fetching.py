@@ -10,7 +10,7 @@ from socket import AF_UNIX, socket
 from typing import Callable, Iterable, TypeVar
 from urllib.parse import quote
 
-from synapse_withheld.cli.shared.homeserver.address import Address, shown
+from synapse_withheld.cli.homeserver.address import Address, shown
 
 # How long an answer may keep silent, in seconds.
 ANSWER_WITHIN_S = 10.0

@@ -8,17 +8,17 @@ from typing import Any, Iterator, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.fetching import FOUND
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+from synapse_withheld.cli.homeserver.address import Address
+from synapse_withheld.cli.homeserver.configuration import (
     MODULE,
     ConfigProblemError,
     Deployment,
     module_entry,
     parsed,
 )
-from synapse_withheld.cli.shared.homeserver.metrics_page import Page, Totals, add_up
-from synapse_withheld.cli.shared.tested import RELEASES
+from synapse_withheld.cli.homeserver.fetching import FOUND
+from synapse_withheld.cli.homeserver.numbers import Page, Totals, add_up
+from synapse_withheld.cli.tested import RELEASES
 from synapse_withheld.config import Config
 from synapse_withheld.version import VERSION
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, List, Tuple
 
-from synapse_withheld.cli.shared.walking.database import Connection
+from synapse_withheld.cli.walking.database import Connection
 
 Statement = Callable[..., List[Any]]
 # The statement, the place that the last row was at, how many rows, and what else.

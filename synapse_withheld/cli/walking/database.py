@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import ConfigProblemError
+from synapse_withheld.cli.homeserver.configuration import ConfigProblemError
 from synapse_withheld.database.sql import SQLITE
 
 POSTGRES = "psycopg2"

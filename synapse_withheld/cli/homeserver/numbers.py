@@ -8,9 +8,9 @@ from typing import Any, Iterable, Iterator, Mapping
 import attrs
 from prometheus_client.parser import text_string_to_metric_families
 
-from synapse_withheld.cli.shared.homeserver.address import Address, address_like
-from synapse_withheld.cli.shared.homeserver.fetching import FOUND, UnreachableError, get
-from synapse_withheld.cli.shared.homeserver.listeners import METRICS_PATH
+from synapse_withheld.cli.homeserver.address import Address, address_like
+from synapse_withheld.cli.homeserver.fetching import FOUND, UnreachableError, get
+from synapse_withheld.cli.homeserver.listeners import METRICS_PATH
 from synapse_withheld.operators.pages.asking import PATH
 from synapse_withheld.operators.share import collapsed_share
 from synapse_withheld.rules.decision import COLLAPSE, SUPERSEDE, Decision

@@ -9,15 +9,15 @@ import threading
 from contextlib import contextmanager
 from typing import Any, Callable, Coroutine, Iterator, Mapping, TypeVar
 
-from synapse_withheld.cli.shared.codes import CANNOT_SAY
-from synapse_withheld.cli.shared.duration import seconds
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
+from synapse_withheld.cli.codes import CANNOT_SAY
+from synapse_withheld.cli.duration import seconds
+from synapse_withheld.cli.homeserver.configuration import (
     ConfigProblemError,
     add_config_argument,
     is_ours,
     module_config,
 )
-from synapse_withheld.cli.shared.walking.database import DatabaseError
+from synapse_withheld.cli.walking.database import DatabaseError
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import StatementError
 from synapse_withheld.sweep.walk import MOST_BATCH_SIZE, PAUSE_S
