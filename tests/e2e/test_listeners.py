@@ -214,7 +214,7 @@ async def test_status_says_which_process_tells_nothing(place: Place) -> None:
     worker = Path(file).with_name("w1.yaml")
     worker.write_text(yaml.safe_dump({"worker_name": "w1"}))
     for more, said in (
-        ((), "w1: it writes to-device messages; add -c with its file"),
+        ((), "w1: the files do not tell of w1, which writes"),
         (("-c", str(worker)), "w1: no listener under 'worker_listeners' tells metrics"),
     ):
         code, output, errors = command("status", "--json", "-c", file, *more)

@@ -138,7 +138,7 @@ async def test_a_sweep_that_is_killed_or_asked_to_end_is_taken_up_again(
     assert expected < table(two).keys() < before.keys()
     code, _ = sweep(stock, "--place", str(noted))
     assert (code, expected) == (0, set(table(two)))
-    assert not noted.exists()
+    assert noted.read_text() == ""
 
 
 @in_reactor

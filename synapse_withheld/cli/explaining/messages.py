@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from typing import Any, Iterable, Iterator, Union
-
-import attrs
+from typing import Any, Iterator, NamedTuple
 
 from synapse_withheld.rules.identifiers import is_storable
 
@@ -20,78 +17,48 @@ DEVICE_CHANGED = "device_changed"
 HOURS_PASSED = "hours_passed"
 
 _SECONDS_PER_HOUR = 3600
+# PowerShell and Notepad begin files with it.
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
+# Stands for a text that is no JSON, which never makes this.
+_NOT_JSON = object()
 
 
 class NotUnderstoodError(Exception):
     """A line is neither a message nor something that can happen."""
 
 
-@attrs.frozen
-class NotJSON:
-    """Stands for a text that is none."""
-
-
-@attrs.frozen
-class Message:
-    """A to-device message for one device, or for all of a user with `*`."""
-
-    user_id: str
-    device_id: str
-    message: dict[str, Any]
-
-
-@attrs.frozen
-class Happening:
-    """What happens between two messages.
+class Line(NamedTuple):
+    """A to-device message, or what happens between two.
 
     Attributes:
-        kind: One of the names above.
+        user_id: Whose mailbox it is about.
+        device_id: Which of them; `*` for all of the user.
+        message: The message; `None` where something else happens.
+        happens: What, by one of the names above.
         seconds: How much time passes.
     """
 
-    kind: str
     user_id: str
     device_id: str
+    message: dict[str, Any] | None = None
+    happens: str = ""
     seconds: float = 0.0
 
 
-Line = Union[Message, Happening]
-
-
-def numbered(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+def numbered(text: str) -> Iterator[tuple[int, Any]]:
     """Return what the lines of a file hold, each with its number.
 
-    A file that is one answer to a `/sync`, or one JSON array, on one line or on many,
-    has its messages numbered from 1; otherwise lines are, and messages that share a
-    line share its number.
+    A file that is one answer to a `/sync`, or one JSON array, has its messages numbered
+    from 1; otherwise lines are, and messages that share a line share its number.
     """
-    rest: Iterator[tuple[int, str]] = enumerate(lines, start=1)
-    first = list(itertools.islice(((n, text) for n, text in rest if text.strip()), 2))
-    if not first:
+    text = text.lstrip(_BYTE_ORDER_MARK)
+    document = _read(text)
+    if document is not _NOT_JSON:
+        yield from enumerate(_messages(document), start=1)
         return
-    number, text = first[0]
-    first[0] = (number, text.lstrip(_BYTE_ORDER_MARK))
-    whole = [text for _, text in first]
-    if len(first) == 1 or isinstance(read_json(whole[0]), NotJSON):
-        # On many lines, it is all of them or nothing.
-        others = list(rest)
-        document = read_json("".join([*whole, *(text for _, text in others)]))
-        if not isinstance(document, NotJSON):
-            yield from enumerate(_messages(document), start=1)
-            return
-        rest = iter(others)
-    for at, line in itertools.chain(first, rest):
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
-            yield from ((at, each) for each in _messages(read_json(line)))
-
-
-def read_json(text: str) -> Any:
-    """Return what a text stands for, `NotJSON` if for nothing."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return NotJSON()
+            yield from ((number, each) for each in _messages(_read(line)))
 
 
 def understood(line: object) -> Line:
@@ -104,7 +71,7 @@ def understood(line: object) -> Line:
     Raises:
         NotUnderstoodError: It is none of these.
     """
-    if isinstance(line, NotJSON):
+    if line is _NOT_JSON:
         raise NotUnderstoodError("it is not JSON")
     if not isinstance(line, dict):
         raise NotUnderstoodError("it is not a JSON object")
@@ -112,32 +79,33 @@ def understood(line: object) -> Line:
     device_id = _text(line, "device_id", DEVICE)
     for kind in (ACKNOWLEDGED, RESTARTED, DEVICE_CHANGED):
         if line.get(kind) is True:
-            return Happening(kind, user_id, device_id)
+            return Line(user_id, device_id, happens=kind)
     if HOURS_PASSED not in line:
-        return Message(user_id, device_id, _message(line))
+        return Line(user_id, device_id, _message(line))
     hours = line[HOURS_PASSED]
     if isinstance(hours, bool) or not isinstance(hours, (int, float)) or hours < 0:
         raise NotUnderstoodError(f"its '{HOURS_PASSED}' is no number, 0 or more")
-    return Happening(HOURS_PASSED, user_id, device_id, hours * _SECONDS_PER_HOUR)
+    return Line(user_id, device_id, None, HOURS_PASSED, hours * _SECONDS_PER_HOUR)
+
+
+def _read(text: object) -> Any:
+    try:
+        return json.loads(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RecursionError):
+        return _NOT_JSON
 
 
 def _messages(read: Any) -> list[Any]:
     """Return the messages in what was read; itself where it is one."""
-    if isinstance(read, list):
-        return read
     if isinstance(read, dict) and isinstance(read.get("to_device"), dict):
-        events = read["to_device"].get("events")
-        return events if isinstance(events, list) else []
-    return [read]
+        read = read["to_device"].get("events", [])
+    return read if isinstance(read, list) else [read]
 
 
 def _message(line: dict[str, Any]) -> dict[str, Any]:
     message = line.get("message", line)
     if "message_json" in line:
-        try:
-            message = json.loads(line["message_json"])
-        except (ValueError, TypeError, RecursionError):
-            raise NotUnderstoodError("its 'message_json' is not JSON") from None
+        message = _read(line["message_json"])
     if not isinstance(message, dict):
         raise NotUnderstoodError("its message is not a JSON object")
     for key in ("sender", "type"):
@@ -150,8 +118,6 @@ def _message(line: dict[str, Any]) -> dict[str, Any]:
 
 def _text(line: dict[str, Any], key: str, default: str) -> str:
     value = line.get(key, default)
-    if not isinstance(value, str):
-        raise NotUnderstoodError(f"its '{key}' is not a string")
-    if not is_storable(value):
-        raise NotUnderstoodError(f"its '{key}' is nothing that a database can hold")
+    if not isinstance(value, str) or not is_storable(value):
+        raise NotUnderstoodError(f"its '{key}' is not a string that a database takes")
     return value

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, Iterable, Iterator
 
 import attrs
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
-from synapse_withheld.cli.homeserver.address import Address, address_like
-from synapse_withheld.cli.homeserver.fetching import FOUND, UnreachableError, get
+from synapse_withheld.cli.homeserver.http import (
+    FOUND,
+    Address,
+    UnreachableError,
+    get,
+    read_address,
+)
 from synapse_withheld.cli.homeserver.listeners import METRICS_PATH
 from synapse_withheld.operators.pages.asking import PATH
 from synapse_withheld.operators.share import collapsed_share
@@ -19,15 +26,6 @@ PREFIX = "synapse_withheld_"
 
 # The module's own page holds no data and is shown to everybody; its numbers are not.
 SHOWN, STATUS = f"{PATH}/", f"{PATH}/v1/status"
-
-
-@attrs.frozen
-class Sample:
-    """One number of a page."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
 
 
 @attrs.frozen
@@ -52,16 +50,10 @@ class Totals:
     """What several processes say together.
 
     Attributes:
-        processes: How many were read.
-        active: How many of them act.
-        modes: The modes they are configured for.
+        active: How many of the processes act.
         seen: Messages that a rule names, once for each mailbox they were for.
         rules: The same by the name of the rule.
-        collapsed: Those of them that were not stored.
         superseded: Those that were stored in place of a queued one.
-        bytes_saved: Bytes of message JSON that were not stored.
-        failures: Failures of the module.
-        tracked_pairs: Pairs that are remembered, for both queues together.
         share: The part of the repeats that collapsed; `None` where there was none.
     """
 
@@ -86,16 +78,21 @@ class Totals:
 def add_up(pages: Iterable[Page]) -> Totals:
     """Add up the pages of several processes."""
     pages = list(pages)
+    together = Page(tuple(sample for page in pages for sample in page.samples))
 
     def total(name: str, **labels: str) -> int:
-        return int(
-            sum(each.value for page in pages for each in page.of(name, **labels))
-        )
+        return int(sum(each.value for each in together.of(name, **labels)))
 
-    decided = [each for page in pages for each in page.of("decisions_total")]
-    samples = [each for page in pages for each in page.samples]
-    rules = sorted({each.labels["rule"] for each in samples if "rule" in each.labels})
-    modes = {page.label("mode") for page in pages} - {""}
+    decided = [
+        (
+            each.labels["rule"],
+            Decision(each.labels["decision"], each.labels["reason"]),
+            each.value,
+        )
+        for each in together.of("decisions_total")
+    ]
+    rules = sorted({rule for rule, *_ in decided})
+    modes = {each.labels["mode"] for each in together.of("info")}
     return Totals(
         processes=len(pages),
         active=total("active"),
@@ -107,20 +104,13 @@ def add_up(pages: Iterable[Page]) -> Totals:
         bytes_saved=total("collapsed_bytes_total"),
         failures=total("failures_total"),
         tracked_pairs=total("tracked_pairs"),
-        share=collapsed_share(
-            (
-                each.labels["rule"],
-                Decision(each.labels["decision"], each.labels["reason"]),
-                each.value,
-            )
-            for each in decided
-        ),
+        share=collapsed_share(decided),
     )
 
 
 def complete(text: str) -> Address:
     """Read an address of metrics from the command line: host and port are enough."""
-    address = address_like("http://127.0.0.1:9000")(text)
+    address = read_address(text, "http://127.0.0.1:9000")
     if address.path.strip("/"):
         return address
     return attrs.evolve(address, path=METRICS_PATH)
@@ -149,15 +139,10 @@ def parse(text: str) -> Page:
     # Synapse's own are many, and their parsing takes seconds on a large server.
     ours = "\n".join(line for line in text.splitlines() if PREFIX in line)
     try:
-        return Page(
-            tuple(
-                Sample(sample.name, sample.labels, sample.value)
-                for family in text_string_to_metric_families(ours + "\n")
-                for sample in family.samples
-            )
-        )
+        families: list[Metric] = list(text_string_to_metric_families(ours + "\n"))
     except ValueError as error:
         raise UnreachableError(f"its metrics cannot be read: {error}") from error
+    return Page(tuple(sample for family in families for sample in family.samples))
 
 
 def as_metrics(text: str) -> Page:

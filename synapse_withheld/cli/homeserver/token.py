@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from synapse_withheld.cli.arguments import CannotSayError
+
 TOKEN = "SYNAPSE_WITHHELD_TOKEN"  # noqa: S105 a variable's name
 
 # What the module's page answers to a token that is not an admin's.
@@ -15,7 +17,7 @@ REFUSALS = {
 }
 
 
-def add_token_argument(parser: argparse.ArgumentParser, what_for: str) -> None:
+def add_token(parser: argparse.ArgumentParser, what_for: str) -> None:
     """Have a command take a file with a token; its help begins with what for."""
     parser.add_argument(
         "--token-file",
@@ -29,13 +31,14 @@ def read_token(file: Path | None) -> str:
     """Return the token; nothing where there is none.
 
     Raises:
-        OSError: The file cannot be read, or holds something else.
+        CannotSayError: The file cannot be read, or holds something else.
     """
     try:
         text = os.environ.get(TOKEN, "") if file is None else file.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise OSError(f"{file} is no text") from None
+    except (OSError, UnicodeDecodeError) as error:
+        problem = f"the access token in {file} cannot be read: {error}"
+        raise CannotSayError(problem) from error
     token = text.strip()
     if not token.isascii() or len(token.split()) > 1:
-        raise OSError(f"{file or TOKEN} holds something else")
+        raise CannotSayError(f"{file or TOKEN} holds something else than a token")
     return token

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from synapse_withheld.cli.homeserver.configuration import ConfigProblemError
+from synapse_withheld.cli.arguments import CannotSayError, ProblemError
 from synapse_withheld.database.sql import SQLITE
 
 POSTGRES = "psycopg2"
@@ -28,10 +28,9 @@ _TABLES = (
     "scheduled_tasks",
     "users",
 )
-_WHO = "run this as the user that Synapse runs as"
 
 
-class DatabaseError(Exception):
+class DatabaseError(CannotSayError):
     """The database cannot be reached, or refused a statement."""
 
 
@@ -62,13 +61,9 @@ class Connection:
     async def run(
         self, description: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        """Run a function of one statement, as whoever awaits it needs."""
-        return self.try_statement(description, function, *arguments)
-
-    def try_statement(
-        self, description: str, function: Callable[..., Any], *arguments: Any
-    ) -> Any:
         """Run a function of one statement, and again where others were in the way.
+
+        Nobody has to wait: it is async as whoever awaits it needs.
 
         Raises:
             DatabaseError: It fails, or fails each time.
@@ -78,8 +73,8 @@ class Connection:
                 return function(self, *arguments)
             except Exception as error:  # noqa: PERF203 a few times at most
                 if not left or not _in_the_way(error):
-                    problem = f"{description}: {_first_line(error)}"
-                    raise DatabaseError(problem) from error
+                    problem = f"Cannot use the database: {description}"
+                    raise DatabaseError(f"{problem}: {_first_line(error)}") from error
         raise AssertionError
 
     def close(self) -> None:
@@ -92,100 +87,82 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
     Unless rows are to be deleted, the connection refuses that.
 
     Raises:
-        ConfigProblemError: The section is missing or not one that Synapse takes.
+        ProblemError: The section is missing or not one that Synapse takes.
         DatabaseError: The database cannot be reached, or is not what is needed.
     """
-    try:
-        connection = _connected(config, writes=writes)
-    except (OSError, sqlite3.Error) as error:
-        raise DatabaseError(f"{_first_line(error)}; {_WHO}") from error
-    try:
-        _look_at(connection, writes=writes)
-    except Exception:
-        connection.close()
-        raise
-    return connection
-
-
-def _connected(config: Mapping[str, Any], *, writes: bool) -> Connection:
     section = database_section(config)
-    driver, arguments = section.get("name"), section.get("args") or {}
-    if driver not in {SQLITE, POSTGRES}:
-        raise ConfigProblemError(
-            f"'database: name' is {driver!r}", f"name '{POSTGRES}' or '{SQLITE}'"
+    make = {SQLITE: _sqlite, POSTGRES: _postgres}.get(section.get("name", ""))
+    arguments = section.get("args") or {}
+    if make is None or not isinstance(arguments, Mapping):
+        raise ProblemError(
+            f"'database' does not name '{POSTGRES}' or '{SQLITE}' with its 'args'",
+            "correct it: Synapse does not start like this",
         )
-    if not isinstance(arguments, Mapping):
-        raise ConfigProblemError(
-            f"'database: args' is {type(arguments).__name__}", "make it a mapping"
-        )
-    make = _sqlite if driver == SQLITE else _postgres
-    return make(arguments, writes=writes)
+    try:
+        with ExitStack() as stack:
+            connection = stack.enter_context(closing(make(arguments, writes=writes)))
+            _look_at(connection, writes=writes)
+            stack.pop_all()
+    except ImportError as error:
+        raise DatabaseError(
+            f"PostgreSQL needs psycopg2 ({error}); run this with the Python that "
+            "Synapse runs with"
+        ) from error
+    except Exception as error:
+        what = "written" if writes else "read"
+        raise DatabaseError(
+            f"The database cannot be {what}, or is none of Synapse: "
+            f"{_first_line(error)}; run this as the user that Synapse runs as"
+        ) from error
+    return connection
 
 
 def _look_at(connection: Connection, *, writes: bool) -> None:
     """See that what is read is there, and may be read; in the end, that rows may go."""
     # Says nothing about rows, and everything about the tables.
     looks = [f"SELECT 1 FROM {table} WHERE 1 = 0" for table in _TABLES]  # noqa: S608
-    try:
-        connection.execute(" UNION ALL ".join(looks), ())
-    except Exception as error:
-        raise DatabaseError(
-            "it is not a database of Synapse, or not one that may be read: "
-            f"{_first_line(error)}"
-        ) from error
-    if not writes:
-        return
-    try:
+    connection.execute(" UNION ALL ".join(looks), ())
+    if writes:
         # Takes the lock for writing, and gives it back.
         connection.execute("DELETE FROM device_inbox WHERE 1 = 0", ())
-    except Exception as error:
-        raise DatabaseError(
-            f"nothing may be deleted there: {_first_line(error)}; {_WHO}"
-        ) from error
 
 
 def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the section about the database that holds the mailboxes.
 
     Raises:
-        ConfigProblemError: There is none.
+        ProblemError: There is none.
     """
-    found = config.get("database")
-    if found is None and isinstance(config.get("databases"), Mapping):
-        found = next(filter(_holds_mailboxes, config["databases"].values()), None)
-    path = config.get("database_path")
-    if found is None and isinstance(path, str):
-        found = {"name": SQLITE, "args": {"database": path}}
-    if found is None:
-        raise ConfigProblemError(
-            "the files have no section 'database'",
-            "give the file that has the section 'database' of your homeserver",
-        )
-    if not isinstance(found, Mapping):
-        raise ConfigProblemError(
-            f"'database' is {type(found).__name__}", "make it a mapping"
-        )
-    return found
-
-
-def _holds_mailboxes(section: object) -> bool:
-    if not isinstance(section, Mapping):
-        return False
-    return "main" in (section.get("data_stores") or ["main"])
+    several = config.get("databases")
+    sections = [config.get("database")]
+    if isinstance(several, Mapping):
+        sections += several.values()
+    for section in sections:
+        if isinstance(section, Mapping) and "main" in (
+            section.get("data_stores") or ["main"]
+        ):
+            return section
+    raise ProblemError(
+        "the files have no section 'database'",
+        "give the file that has the section 'database' of your homeserver",
+    )
 
 
 def _sqlite(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     path = Path(str(arguments.get("database", "")))
     # Else SQLite makes an empty one.
     if not path.is_file():
-        raise DatabaseError(f"there is no database {path}; it is looked for from here")
+        raise FileNotFoundError(f"there is no {path}; it is looked for from here")
     connection = _opened(path, "mode=rw" if writes else "mode=ro")
     log = path.with_name(path.name + "-wal")
-    if not writes and not _answers(connection) and not log.exists():
-        # Nobody uses it, and what SQLite would make beside it may not be made.
-        connection.close()
-        connection = _opened(path, "mode=ro&immutable=1")
-    # A file is a database until somebody looks; and one that is moved away is another.
+    if not writes and not log.exists():
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        except sqlite3.OperationalError:
+            # Nobody uses it, and what SQLite would make beside it may not be made.
+            connection.close()
+            connection = _opened(path, "mode=ro&immutable=1")
+    # A file that is moved away is another.
     status = path.stat()
     name = f"{path.resolve()}, file {status.st_dev}:{status.st_ino}"
     return Connection(connection, SQLITE, name)
@@ -200,45 +177,23 @@ def _opened(path: Path, how: str) -> sqlite3.Connection:
     )
 
 
-def _answers(connection: sqlite3.Connection) -> bool:
-    # Of what is no database, whoever looks at it will be told.
-    with suppress(sqlite3.DatabaseError):
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        except sqlite3.OperationalError:
-            return False
-    return True
-
-
 def _postgres(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
-    try:
-        import psycopg2  # noqa: PLC0415 not needed for SQLite
-    except ImportError as error:
-        raise DatabaseError(
-            f"PostgreSQL needs psycopg2 ({error}); run this with the Python that "
-            "Synapse runs with"
-        ) from error
+    import psycopg2  # noqa: PLC0415 not needed for SQLite
+
     # Those are of Synapse's pool of connections.
     own = {key: arguments[key] for key in arguments if not key.startswith("cp_")}
-    try:
-        connection = psycopg2.connect(**own)
-        # What is lost in a crash is deleted again by the next sweep.
-        connection.set_session(readonly=None if writes else True, autocommit=True)
-        connection.cursor().execute("SET synchronous_commit TO OFF")
-    except (psycopg2.Error, TypeError, ValueError) as error:
-        raise DatabaseError(_first_line(error)) from error
-    return Connection(connection, POSTGRES, _name_of(connection))
-
-
-def _name_of(connection: Any) -> str:
-    """Return what tells a database of PostgreSQL from others, without a password."""
-    where = connection.get_dsn_parameters()
+    connection = psycopg2.connect(**own)
+    # What is lost in a crash is deleted again by the next sweep.
+    connection.set_session(readonly=None if writes else True, autocommit=True)
     cursor = connection.cursor()
+    cursor.execute("SET synchronous_commit TO OFF")
     # A number of its own, so that one that was made anew is another.
     cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
     ((number,),) = cursor.fetchall()
-    host = where.get("host") or "local"
-    return f"{where['dbname']} on {host}:{where.get('port', '')}, number {number}"
+    where = connection.get_dsn_parameters()
+    at = f"{where.get('host') or 'local'}:{where.get('port', '')}"
+    name = f"{where['dbname']} on {at}, number {number}"
+    return Connection(connection, POSTGRES, name)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,15 +1,14 @@
-"""What `synapse-withheld survey` shows."""
+"""What `synapse-withheld survey` shows: a JSON object, and tables made of it."""
 
 from __future__ import annotations
 
-import json
-from typing import Any, Collection, Iterable, Sequence
+from typing import Any, Iterable
 
 import attrs
 
 from synapse_withheld.cli.tables import table
 from synapse_withheld.config import Config
-from synapse_withheld.sweep.inventory import Inventory, Long, Sums
+from synapse_withheld.sweep.inventory import Inventory, Long
 from synapse_withheld.sweep.kinds import Kind
 from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Surveyed
 from synapse_withheld.sweep.walk import Counts
@@ -23,155 +22,134 @@ _ADVICE = """\
   DELETE /_synapse/admin/v2/users/<user_id>/devices/<device_id>"""
 
 
-def in_text(found: Surveyed, module: Config) -> str:
-    """Return what was found as tables."""
-    parts = [
-        *_queue("device_inbox", "mailboxes", found.inbox),
-        *_queue("device_federation_outbox", "servers", found.outbox),
-        *_longest("the longest mailboxes", "syncs, user, device", found.inbox.longest),
-        *_longest("the longest outboxes", "server", found.outbox.longest),
-        "what each rule would remove from device_inbox",
-        *_rules(found, module),
-        "",
-        *_unread(found),
+def in_json(found: Surveyed, module: Config) -> dict[str, Any]:
+    """Return what was found as JSON."""
+    mailboxes = [
+        {
+            "user_id": each.name[0],
+            "device_id": each.name[1],
+            "syncs": each.syncs,
+            **_long(each),
+        }
+        for each in found.inbox.longest
     ]
-    if not found.done:
-        parts.append("\nstopped before the end")
+    servers = [{"server": each.name[0], **_long(each)} for each in found.outbox.longest]
+    return {
+        "done": found.done,
+        "inbox": {
+            **_queue("mailboxes", found.inbox),
+            "longest": mailboxes,
+            "gone": _unread(found.gone),
+            "hidden": _unread(found.hidden),
+        },
+        "outbox": {**_queue("servers", found.outbox), "longest": servers},
+        "rules": {
+            name: _rule(
+                found.swept.rules.get(name, Counts()), is_on=getattr(module.rules, name)
+            )
+            for name in attrs.asdict(ALL_RULES)
+        },
+    }
+
+
+def in_text(said: dict[str, Any]) -> str:
+    """Return the same as tables."""
+    inbox, outbox = said["inbox"], said["outbox"]
+    mailboxes = [
+        (each["rows"], each["syncs"], each["user_id"], each["device_id"], _most(each))
+        for each in inbox["longest"]
+    ]
+    servers = [
+        (each["rows"], each["server"], _most(each)) for each in outbox["longest"]
+    ]
+    rules = [
+        (each["rows"], each["bytes"], name, "on" if each["on"] else "off")
+        for name, each in said["rules"].items()
+    ]
+    unread = [
+        (each["rows"], each["bytes"], each["mailboxes"], name)
+        for name, each in inbox.items()
+        if name in {"gone", "hidden"}
+    ]
+    parts = [
+        *_types("device_inbox", "mailboxes", inbox),
+        *_types("device_federation_outbox", "servers", outbox),
+        *_table(
+            "the longest mailboxes", "rows, syncs, user, device, most of it", mailboxes
+        ),
+        *_table("the longest outboxes", "rows, server, most of it", servers),
+        *_table(
+            "what each rule would remove from device_inbox",
+            "rows, bytes, rule, is",
+            rules,
+        ),
+        *_table(
+            "rows of devices that do not exist or are hidden",
+            "rows, bytes, mailboxes, device",
+            unread,
+        )[:-1],
+        *([_ADVICE] if any(rows for rows, *_ in unread) else []),
+        *([] if said["done"] else ["\nstopped before the end"]),
+    ]
     return "\n".join(parts)
 
 
-def in_json(found: Surveyed, module: Config) -> str:
-    """Return the same as a JSON object."""
-    said = {
-        "done": found.done,
-        "inbox": {
-            **_queue_data("mailboxes", found.inbox),
-            "longest": [
-                {
-                    "user_id": each.name[0],
-                    "device_id": each.name[1],
-                    "syncs": each.syncs,
-                    **_long_data(each),
-                }
-                for each in found.inbox.longest
-            ],
-            "gone": _unread_data(found.gone),
-            "hidden": _unread_data(found.hidden),
-        },
-        "outbox": {
-            **_queue_data("servers", found.outbox),
-            "longest": [
-                {"server": each.name[0], **_long_data(each)}
-                for each in found.outbox.longest
-            ],
-        },
-        "rules": {
-            rule: {
-                "on": is_on,
-                "notices": counts.notices,
-                "rows": _removed(counts),
-                "bytes": counts.bytes,
-                "left_alone": counts.left_alone,
-            }
-            for rule, is_on, counts in _by_rule(found, module)
-        },
-    }
-    return json.dumps(said)
-
-
-def _queue(name: str, names: str, tally: Inventory) -> list[str]:
-    total, frequent = tally.kinds.total, tally.kinds.most_frequent()
-    rows = [_row(sums, str(kind)) for kind, sums in frequent[:SHOWN_KINDS]]
-    rest = Sums()
-    for _, sums in frequent[SHOWN_KINDS:]:
-        rest.add(sums.rows, sums.bytes)
-    if rest.rows:
-        rows.append(_row(rest, f"{len(frequent) - SHOWN_KINDS:,} others"))
-    head = (
-        f"{name}: {total.rows:,} rows, {total.bytes:,} bytes, {tally.names:,} {names}"
-    )
-    return [head, *(_table("rows, bytes, type", rows) if rows else []), ""]
-
-
-def _row(sums: Sums, *more: str) -> tuple[str, ...]:
-    return (f"{sums.rows:,}", f"{sums.bytes:,}", *more)
-
-
-def _longest(title: str, columns: str, longest: list[Long]) -> list[str]:
-    if not longest:
-        return []
-    of_devices = columns.startswith("syncs")
-    rows = []
-    for each in longest:
-        shares = ", ".join(
-            f"{kind} {part / each.rows:.0%}" for kind, part in each.kinds
-        )
-        syncs = [f"{each.syncs:,}"] if of_devices else []
-        rows.append((f"{each.rows:,}", *syncs, *each.name, shares))
-    header = f"rows, {columns}, most of it"
-    return [title, *_table(header, rows, [0, 1] if of_devices else [0]), ""]
-
-
-def _rules(found: Surveyed, module: Config) -> list[str]:
-    rows = [
-        (f"{_removed(counts):,}", f"{counts.bytes:,}", rule, "on" if is_on else "off")
-        for rule, is_on, counts in _by_rule(found, module)
-    ]
-    return _table("rows, bytes, rule, is", rows)
-
-
-def _unread(found: Surveyed) -> list[str]:
-    gone, hidden = found.gone, found.hidden
-    rows = [
-        _row(each.sums, f"{each.mailboxes:,}", devices)
-        for devices, each in (("gone", gone), ("hidden", hidden))
-    ]
-    return [
-        "rows of devices that do not exist or are hidden",
-        *_table("rows, bytes, mailboxes, device", rows, right=[0, 1, 2]),
-        *([_ADVICE] if gone.sums.rows or hidden.sums.rows else []),
-    ]
-
-
-def _by_rule(found: Surveyed, module: Config) -> Iterable[tuple[str, bool, Counts]]:
-    for name in attrs.asdict(ALL_RULES):
-        counts = found.swept.rules.get(name, Counts())
-        yield name, getattr(module.rules, name), counts
-
-
-def _removed(counts: Counts) -> int:
-    return counts.redundant - counts.left_alone
-
-
-def _table(
-    header: str, rows: Sequence[Sequence[str]], right: Collection[int] = (0, 1)
-) -> list[str]:
-    """Return a table, indented, with the names of its columns in one text."""
-    return [f"  {line}" for line in table([header.split(", "), *rows], right)]
-
-
-def _queue_data(names: str, tally: Inventory) -> dict[str, Any]:
-    return {
-        **attrs.asdict(tally.kinds.total),
-        names: tally.names,
-        "types": [
-            {**_kind_data(kind), **attrs.asdict(sums)}
-            for kind, sums in tally.kinds.most_frequent()
-        ],
-    }
-
-
-def _long_data(each: Long) -> dict[str, Any]:
+def _queue(names: str, tally: Inventory) -> dict[str, Any]:
     types = [
-        {**_kind_data(kind), "share": round(rows / each.rows, 4)}
+        {**_kind(kind), **attrs.asdict(sums)}
+        for kind, sums in tally.kinds.most_frequent()
+    ]
+    return {**attrs.asdict(tally.kinds.total), names: tally.names, "types": types}
+
+
+def _long(each: Long) -> dict[str, Any]:
+    types = [
+        {**_kind(kind), "share": round(rows / each.rows, 4)}
         for kind, rows in each.kinds
     ]
     return {"rows": each.rows, "types": types}
 
 
-def _kind_data(kind: Kind) -> dict[str, str]:
+def _kind(kind: Kind) -> dict[str, str]:
     return {"type": kind.type, **({"code": kind.code} if kind.code else {})}
 
 
-def _unread_data(unread: Orphans) -> dict[str, int]:
+def _unread(unread: Orphans) -> dict[str, int]:
     return {"mailboxes": unread.mailboxes, **attrs.asdict(unread.sums)}
+
+
+def _rule(counts: Counts, *, is_on: bool) -> dict[str, Any]:
+    return {
+        "on": is_on,
+        "notices": counts.notices,
+        "rows": counts.redundant - counts.left_alone,
+        "bytes": counts.bytes,
+        "left_alone": counts.left_alone,
+    }
+
+
+def _types(name: str, names: str, queue: dict[str, Any]) -> list[str]:
+    types, others = queue["types"][:SHOWN_KINDS], queue["types"][SHOWN_KINDS:]
+    rows = [(each["rows"], each["bytes"], _name(each)) for each in types]
+    if others:
+        sums = [sum(each[key] for each in others) for key in ("rows", "bytes")]
+        rows.append((*sums, f"{len(others):,} others"))
+    of = f"{queue['rows']:,} rows, {queue['bytes']:,} bytes, {queue[names]:,} {names}"
+    return _table(f"{name}: {of}", "rows, bytes, type", rows) or [f"{name}: {of}", ""]
+
+
+def _most(long: dict[str, Any]) -> str:
+    return ", ".join(f"{_name(each)} {each['share']:.0%}" for each in long["types"])
+
+
+def _name(kind: dict[str, Any]) -> str:
+    return str(Kind(kind["type"], kind.get("code", "")))
+
+
+def _table(title: str, header: str, rows: Iterable[Any]) -> list[str]:
+    """Return a table, indented, and an empty line; nothing if it has no rows."""
+    rows = list(rows)
+    if not rows:
+        return []
+    lines = table([header.split(", "), *rows])
+    return [title, *(f"  {line}" for line in lines), ""]

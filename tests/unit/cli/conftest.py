@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -28,6 +29,12 @@ class Answer(NamedTuple):
         """Return what is said in one line, where nothing was done."""
         assert (2, "", 1) == (self.code, self.out, len(self.err.splitlines())), self.err
         return self.err
+
+    def told(self, *names: str) -> list[Any]:
+        """Return what lines of JSON say under some names."""
+        found = map(json.loads, self.out.splitlines())
+        told = [tuple(each[name] for name in names) for each in found]
+        return [each[0] for each in told] if len(names) == 1 else told
 
 
 Run = Callable[..., Answer]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from synapse_withheld.cli.explaining.messages import (
-    Message,
+    Line,
     NotUnderstoodError,
-    read_json,
+    numbered,
     understood,
 )
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
@@ -49,12 +49,6 @@ def explain(tmp_path: Path, run: Run) -> Run:
         return run("explain", str(path), *arguments)
 
     return command
-
-
-def told(out: str, *names: str) -> list[Any]:
-    """Return what lines of JSON say under some names."""
-    found = [[json.loads(each)[name] for name in names] for each in out.splitlines()]
-    return [each[0] if len(each) == 1 else tuple(each) for each in found]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +111,8 @@ def test_what_happens_has_its_reason(
 ) -> None:
     """By the module's own code; `docs/command-line.md` shows the rest."""
     text = "\n".join(map(json.dumps, lines))
-    code, out, _ = explain(text, "--json", *settings)
-    assert (0, reasons.split()) == (code, told(out, "reason"))
+    answer = explain(text, "--json", *settings)
+    assert (0, reasons.split()) == (answer.code, answer.told("reason"))
 
 
 def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
@@ -126,7 +120,7 @@ def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     text = json.dumps({**NOTICE, "unsigned": {}})
     for more in (NOTICE, {"message": NOTICE}, {"message_json": text}):
         row = {**TO_BOB, "stream_id": 7, **more}
-        assert Message(BOB, "LAPTOP", NOTICE) == understood(row)
+        assert Line(BOB, "LAPTOP", NOTICE) == understood(row)
 
 
 @pytest.mark.parametrize(
@@ -134,19 +128,21 @@ def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     [
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
+        ("5", "not a JSON object"),
         ("{}", "no 'sender'"),
         ('{"sender": "@a:b", "type": 1, "content": {}}', "no 'type'"),
         ('{"sender": "@a:b", "type": "t"}', "no 'content'"),
         ('{"message": []}', "message is not a JSON object"),
-        ('{"message_json": "{"}', "'message_json' is not JSON"),
+        ('{"message_json": "{"}', "message is not a JSON object"),
         ('{"acknowledged": true, "user_id": 1}', "'user_id' is not a string"),
-        ('{"acknowledged": true, "user_id": "\\ud800"}', "a database can hold"),
+        ('{"acknowledged": true, "user_id": "\\ud800"}', "that a database takes"),
         ('{"hours_passed": "1"}', "'hours_passed' is no number"),
     ],
 )
 def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
+    ((_, line),) = numbered(text)
     with pytest.raises(NotUnderstoodError, match=why):
-        understood(read_json(text))
+        understood(line)
 
 
 def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
@@ -169,11 +165,11 @@ def test_lines_that_are_not_understood_are_named_and_the_others_explained(
 ) -> None:
     text = json.dumps(NOTICE)
     lines = [text, "", "nonsense", text, json.dumps(RESTART), ""]
-    code, out, err = explain("\n".join(lines), "--json")
+    answer = explain("\n".join(lines), "--json")
     expected = [(1, "deliver"), (4, "collapse"), (5, "-")]
-    assert (1, expected) == (code, told(out, "line", "decision"))
+    assert (1, expected) == (answer.code, answer.told("line", "decision"))
     says = "Line 3 is not understood: it is not JSON\n1 collapse, 1 deliver; 1 queued."
-    assert says == err.strip()
+    assert says == answer.err.strip()
 
 
 @pytest.mark.parametrize(
@@ -182,7 +178,7 @@ def test_lines_that_are_not_understood_are_named_and_the_others_explained(
         (["repeat"], "must be KEY=VALUE"),
         (["repeat=x"], "'repeat' must be queued or session"),
         (["rules.withhold=true"], "did you mean 'rules.withheld'"),
-        (["rules.no_olm.x=5"], "'rules.no_olm' must be true or false"),
+        (["rules.no_olm.x=5"], "'rules.no_olm.x' is no known key"),
         ([".=5"], "is no known key"),
         ([], "Cannot read"),
     ],
@@ -205,13 +201,13 @@ def test_what_synapse_answered_is_read_as_it_came(
     """On many lines, with a byte order mark; messages count."""
     text = "\ufeff" + json.dumps(document, indent=2) + "\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    code, out, err = run("explain", "-", "--json")
+    answer = run("explain", "-", "--json")
     expected = [(1, "first"), (3, "duplicate"), (4, "new_key")]
-    assert (1, expected) == (code, told(out, "line", "reason"))
-    assert "Line 2 is not understood: it is not a JSON object" in err
+    assert (1, expected) == (answer.code, answer.told("line", "reason"))
+    assert "Line 2 is not understood: it is not a JSON object" in answer.err
 
 
 def test_a_file_may_have_several_answers_or_none(explain: Run) -> None:
     text = f"{json.dumps([NOTICE, NOTICE])}\n\n{json.dumps(NOTICE)}"
-    assert [1, 1, 3] == told(explain(text, "--json")[1], "line")
+    assert [1, 1, 3] == explain(text, "--json").told("line")
     assert (0, "", "No messages; 0 queued.\n") == explain("[]", "--json")

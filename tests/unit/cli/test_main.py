@@ -67,7 +67,7 @@ DURATION = "must be a duration such as 1s"
             for text in ("0", "10001", "9" * 5000, "\u0663")
         ),
         *(
-            (f"top http://h --limit={text}", "is not from 1 to 100")
+            (f"top http://h --limit={text}", "is not 1 to 100")
             for text in ("0", "101", "9" * 5000)
         ),
         ("sweep -c x --enforce --dry-run", "not allowed with"),

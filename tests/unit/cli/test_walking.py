@@ -1,36 +1,44 @@
-"""`sweep` and `survey` by hand: what they connect to, and why they do not begin."""
+"""`sweep` and `survey` by hand: what they connect to, and why they do not begin.
+
+What they find is held against plain counting on both databases.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import signal
 import sqlite3
+import subprocess
 import sys
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.homeserver.configuration import ConfigProblemError
+from synapse_withheld.cli.arguments import ProblemError
 from synapse_withheld.cli.walking.database import (
     TRIES,
     Connection,
     DatabaseError,
     database_section,
 )
-from synapse_withheld.cli.walking.walk import driven
-from tests.harness.backlog import notice
-from tests.unit.cli.conftest import (
-    Run,
-    file_of,
-    make_database,
-    with_module,
-    write,
-)
+from synapse_withheld.cli.walking.parallel import Aside, Rest
+from synapse_withheld.cli.walking.walk import Bar, drawn, driven
+from tests.harness.backlog import notice, other
+from tests.unit.cli.conftest import Run, file_of, make_database, with_module, write
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
 SCOPED = [notice(session_id="a"), notice(session_id="b")]
+TEXTS = [notice(), other(), notice()]
+
+
+def sqlite_at(path: Path) -> dict[str, Any]:
+    return {"database": {"name": "sqlite3", "args": {"database": str(path)}}}
 
 
 @pytest.mark.parametrize("merges", [True, False])
@@ -39,7 +47,7 @@ def test_the_rule_is_that_of_the_modules_configuration(
 ) -> None:
     """Scopes that the module keeps apart, the sweep keeps apart."""
     path = write(tmp_path, make_database(tmp_path, SCOPED, merge_scopes=merges))
-    assert merges == json.loads(run("sweep", "-c", path, "--json").out)["deleted"]
+    assert [merges] == run("sweep", "-c", path, "--json").told("deleted")
 
 
 def test_files_that_do_not_name_the_module_are_not_all(
@@ -51,18 +59,16 @@ def test_files_that_do_not_name_the_module_are_not_all(
     says = "do not name the module.* every file .* --enforce "
     assert re.search(says, run("sweep", "-c", path).refusal)
     for choice, deleted in (("--dry-run", 0), ("--enforce", 1)):
-        answer = run("sweep", "-c", path, "--json", choice)
-        assert deleted == json.loads(answer.out)["deleted"]
+        assert [deleted] == run("sweep", "-c", path, "--json", choice).told("deleted")
 
 
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({}, "the files have no section 'database': give the file that has"),
-        ({"database": []}, "'database' is list: make it a mapping"),
-        ({"database": {"name": "mysql"}}, "'database: name' is 'mysql': name 'psyc"),
-        ({"database": {**SQLITE, "args": "db"}}, "'database: args' is str: make it"),
-        ({"database": SQLITE}, "Cannot .* the database: there is no database db"),
+        (with_module({}), "the files have no section 'database': give the file that"),
+        ({"database": {"name": "mysql"}}, "'database' does not name 'psycopg2' or"),
+        ({"database": {**SQLITE, "args": "db"}}, "'database' does not name .* 'args'"),
+        ({"database": SQLITE}, "there is no db; it is looked for from here"),
         (None, "Cannot read the configuration: .*nowhere.yaml"),
         (with_module({"mode": "observe"}), "'mode' is observe.* --dry-run .* --enforc"),
         (with_module({"rules": {"no_olm": False}}), "All 'rules' are false"),
@@ -74,7 +80,8 @@ def test_why_nothing_is_deleted_is_said(
 ) -> None:
     """On standard error, with an exit code of its own, and no file is made."""
     path = "nowhere.yaml" if config is None else write(tmp_path, config)
-    assert re.search(says, run("sweep", "-c", path).refusal)
+    how = ["--enforce"] if config and "modules" not in config else []
+    assert re.search(says, run("sweep", "-c", path, *how).refusal)
     assert not Path("db").exists()
 
 
@@ -87,10 +94,9 @@ def test_what_is_no_database_of_synapse_is_told_in_one_line(
     tmp_path: Path, run: Run, command: str, content: bytes, says: str
 ) -> None:
     (tmp_path / "db").write_bytes(content)
-    section = {"name": "sqlite3", "args": {"database": str(tmp_path / "db")}}
-    answer = run(command, "-c", write(tmp_path, {"database": section}))
-    says = f"not a database of Synapse, or not one .*: {says}"
-    assert re.search(says, answer.refusal)
+    config = {**sqlite_at(tmp_path / "db"), **with_module({})}
+    said = run(command, "-c", write(tmp_path, config)).refusal
+    assert re.search(f"is none of Synapse: {says}", said)
 
 
 @pytest.mark.usefixtures("nobody")
@@ -109,26 +115,20 @@ def test_what_may_only_be_read_is_surveyed_and_not_swept(
     directory.chmod(0o555 if directory_too else 0o755)
     path = write(tmp_path, config)
     for command in (["survey"], ["sweep", "--dry-run"]):
-        assert json.loads(run(*command, "-c", path, "--json").out)["done"]
-    readonly = "attempt to write a readonly database"
-    says = f"nothing may be deleted there: {readonly}; run this|be read: {readonly}"
+        assert [True] == run(*command, "-c", path, "--json").told("done")
+    says = "cannot be written, .*: attempt to write a readonly database; run this as"
     assert re.search(says, run("sweep", "-c", path).refusal)
     directory.chmod(0o700)
 
 
 @pytest.mark.usefixtures("nobody")
-@pytest.mark.parametrize("hidden", ["file", "directory"])
 def test_a_file_that_may_not_be_read_is_told_in_one_line(
-    tmp_path: Path, run: Run, hidden: str
+    tmp_path: Path, run: Run
 ) -> None:
-    directory = tmp_path / "data"
-    directory.mkdir()
-    config = make_database(directory, [notice()])
-    path = write(tmp_path, config)
-    (file_of(config) if hidden == "file" else directory).chmod(0)
+    path = write(tmp_path, config := make_database(tmp_path, [notice()]))
+    file_of(config).chmod(0)
     says = "run this as the user that Synapse runs as"
     assert says in run("sweep", "-c", path).refusal
-    directory.chmod(0o700)
 
 
 @pytest.mark.parametrize("has_driver", [True, False])
@@ -140,10 +140,9 @@ def test_where_postgres_cannot_be_reached_that_is_told_in_one_line(
         monkeypatch.setitem(sys.modules, "psycopg2", None)
     arguments = {"host": "/nowhere", "password": "sEcReT", "nonsense": 1}
     section = {"name": "psycopg2", "args": arguments}
-    said = run("sweep", "-c", write(tmp_path, {"database": section})).refusal
-    assert said.startswith("Cannot use the database: ")
+    said = run("survey", "-c", write(tmp_path, {"database": section})).refusal
+    assert re.search("invalid .*nonsense" if has_driver else "needs psycopg2", said)
     assert "sEcReT" not in said
-    assert has_driver != ("run this with the Python that Synapse runs with" in said)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +151,12 @@ def test_where_postgres_cannot_be_reached_that_is_told_in_one_line(
         {"database": SQLITE},
         {"databases": {"one": {**SQLITE, "data_stores": ["main"]}}},
         {"databases": {"a": {"data_stores": ["state"]}, "b": SQLITE}},
-        {"database_path": "db"},
     ],
 )
 def test_the_section_is_that_of_the_main_store(config: Any) -> None:
     """Synapse may use several databases; that of the state has no mailboxes."""
     assert SQLITE["args"] == database_section(config)["args"]
-    with pytest.raises(ConfigProblemError):
+    with pytest.raises(ProblemError):
         database_section({"databases": {"a": {**SQLITE, "data_stores": ["state"]}}})
 
 
@@ -190,3 +188,90 @@ def test_what_others_were_in_the_way_of_is_tried_again(
         with pytest.raises(DatabaseError, match=f"statement: {problem}"):
             driven(connection.run("statement", statement))
         assert failing == len(tried)
+
+
+def die(_: Rest) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_the_death_of_the_second_process_is_an_error_in_the_first() -> None:
+    told = pytest.raises(DatabaseError, match="second process ended too early")
+    with closing(Aside(die)) as aside, told:
+        aside.hear(60)
+
+
+def two_mailboxes(directory: Path) -> dict[str, Any]:
+    """Have devices, so that there is a middle, and rows on both sides of it."""
+    config = make_database(directory, TEXTS)
+    with closing(sqlite3.connect(file_of(config))) as connection:
+        connection.executescript(
+            """
+            INSERT INTO device_inbox
+                SELECT '@a:hs', 'A', stream_id, message_json FROM device_inbox;
+            INSERT INTO devices (user_id, device_id)
+                VALUES ('@a:hs', 'A'), ('@r:hs', 'R');
+            """
+        )
+    return config
+
+
+def test_an_error_in_the_second_process_is_told_once(tmp_path: Path, run: Run) -> None:
+    """That alone reads outboxes."""
+    config = two_mailboxes(tmp_path)
+    table = "device_federation_outbox"
+    with closing(sqlite3.connect(file_of(config))) as connection:
+        connection.execute(f"ALTER TABLE {table} RENAME COLUMN messages_json TO gone")
+    said = run("survey", "-c", write(tmp_path, config)).refusal
+    assert re.match("Cannot use the database: .*: no such column: messages_js", said)
+
+
+def processes(group: int) -> list[str]:
+    """Return the command lines of the processes of a group, but for finished ones."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        # One that ends meanwhile is none.
+        with suppress(OSError):
+            if os.getpgid(int(each.name)) == group:
+                found.append((each / "cmdline").read_text())
+    return [line for line in found if line]
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+@pytest.mark.parametrize("asked", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_no_process_stays_behind(tmp_path: Path, asked: str) -> None:
+    """Ctrl-C reaches both; and what was found so far is printed."""
+    path = write(tmp_path, two_mailboxes(tmp_path))
+    command = [sys.executable, "-m", "synapse_withheld.cli", "survey", "-c", path]
+    process = subprocess.Popen(  # noqa: S603 our own command
+        [*command, "--json", "--batch-size", "1", "--pause", "20s"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not any("spawn_main" in line for line in processes(process.pid)):
+        time.sleep(0.05)
+    # Well into its first rest, which lasts too long for anybody to wait.
+    time.sleep(2)
+    send = os.killpg if asked == "SIGINT" else os.kill
+    send(process.pid, signal.Signals[asked])
+    out, err = process.communicate(timeout=15)
+    assert "" == err
+    if asked != "SIGKILL":
+        said = json.loads(out)
+        assert (1, False) == (process.returncode, said["done"])
+        assert 2 <= said["inbox"]["rows"] < 2 * len(TEXTS)
+    end = time.monotonic() + 10
+    while processes(process.pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [] == processes(process.pid)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_fills_up_on_a_terminal(terminal: bool) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    with Bar(0, stream) as bar:
+        bar.show(5)
+    assert ("\r0 rows\r5 rows\n" if terminal else "") == stream.getvalue()
+    assert f"[{'#' * 15}{'-' * 15}]  50%  500 of about 1,000 rows" == drawn(500, 1000)

@@ -1,0 +1,206 @@
+"""What `check`, `status` and `top` make of what they are told.
+
+Of a real Synapse they are told it in the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synapse_withheld.cli import findings
+from synapse_withheld.cli.__main__ import make_parser
+from synapse_withheld.cli.arguments import ProblemError
+from synapse_withheld.cli.commands import check, status
+from synapse_withheld.cli.findings import NOTE, QUESTIONS, RIGHT, UNKNOWN, WRONG
+from synapse_withheld.cli.homeserver import numbers
+from synapse_withheld.cli.homeserver.http import Address, UnreachableError
+from synapse_withheld.cli.homeserver.numbers import Page, add_up, as_metrics, parse
+from synapse_withheld.cli.tables import table
+from synapse_withheld.config import Config
+from synapse_withheld.version import VERSION
+from tests.unit.cli.conftest import Run, with_module, write
+
+README = (Path(__file__).parents[3] / "README.md").read_text()
+URL = Address.of("http://h/metrics")
+LOADED = {"version": VERSION, "mode": "enforce", "repeat": "queued"}
+
+
+def page(active: float = 1, failures: int = 0, collapsed: int = 0, **info: str) -> Page:
+    labels = ",".join(f'{key}="{value}"' for key, value in {**LOADED, **info}.items())
+    decided = 'decision="collapse",queue="inbox",reason="duplicate",rule="no_olm"'
+    return parse(
+        f"""\
+# TYPE synapse_withheld_active gauge
+synapse_withheld_active {active}
+# TYPE synapse_withheld_failures_total counter
+synapse_withheld_failures_total{{stage="tidy"}} {failures}
+synapse_withheld_failures_total{{stage="decide"}} 0
+# TYPE synapse_withheld_decisions_total counter
+synapse_withheld_decisions_total{{{decided}}} {collapsed}
+# TYPE synapse_withheld_info gauge
+synapse_withheld_info{{{labels}}} 1
+"""
+    )
+
+
+def test_the_tested_versions_are_those_of_the_readme() -> None:
+    stated = re.search(r"Tested with Synapse (\S+) to (\S+),", README)
+    assert stated is not None
+    assert stated.groups() == (findings.OLDEST_TESTED, findings.NEWEST_TESTED)
+    assert RIGHT == findings.tested("1.139.2").state
+    for other in ("1.139.9", "1.97.0", "unknown"):
+        assert NOTE == findings.tested(other).state
+
+
+NOTHING, VANISH = {"rules": {"no_olm": False}}, {"rules": {"key_requests": "vanish"}}
+HOLD, OBSERVE = {"session_hold": "24h"}, {"mode": "observe"}
+REDIS = {"enabled": True}
+
+
+def of(module: Any, **more: Any) -> dict[str, Any]:
+    return {**with_module(module), **more}
+
+
+@pytest.mark.parametrize(
+    ("config", "told", "question", "state", "says"),
+    [
+        (of({}), page(), "config", RIGHT, "mode: enforce, repeat: queued"),
+        ({}, page(), "config", WRONG, "not under 'modules'"),
+        # Synapse starts with it, and it does something else than it seems to.
+        (of(NOTHING), page(), "config", NOTE, "all rules are off"),
+        (of(HOLD), page(), "config", NOTE, "nothing without 'repeat: session'"),
+        (of(VANISH), page(), "config", RIGHT, ""),
+        (of(VANISH, redis=REDIS), page(), "config", NOTE, "as 'true' with workers"),
+        # A restart may have been forgotten; or the listener is something else's.
+        (of({}), page(), "loaded", RIGHT, "mode: enforce"),
+        (of({}), Page(()), "loaded", WRONG, "did not load the module"),
+        (of({}), page(version="0"), "loaded", WRONG, f"version 0, not {VERSION}"),
+        (of({}), page(mode="observe"), "loaded", WRONG, "mode observe, not enforce"),
+        (of({}), page(repeat="session"), "loaded", WRONG, "repeat session, not queued"),
+        (of({}), page(), "active", RIGHT, "0 collapsed"),
+        (of({}), page(active=0), "active", WRONG, "stores every message"),
+        (of(OBSERVE), page(mode="observe"), "active", NOTE, "0 would have collapsed"),
+        # What failed may be of long ago, and lost nothing.
+        (of({}), page(), "failures", RIGHT, "0"),
+        (
+            of({}),
+            page(failures=2),
+            "failures",
+            NOTE,
+            r"2 .*\(tidy: 2\); no message",
+        ),
+    ],
+)
+def test_each_finding_has_its_state_and_its_words(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    config: Any,
+    told: Page,
+    question: str,
+    state: str,
+    says: str,
+) -> None:
+    """What is not right comes with what to do; what follows from it is unknown."""
+    monkeypatch.setattr(numbers, "fetch", lambda _: told)
+    answers = check.look([Path(write(tmp_path, config))], URL, "")
+    at = QUESTIONS.index(question)
+    assert state == answers[at].state
+    assert re.search(says, answers[at].found)
+    assert bool(answers[at].do) == (state in {WRONG, NOTE})
+    assert {RIGHT, NOTE} >= {each.state for each in answers[:at]}
+    if state == WRONG and question != "active":
+        assert {UNKNOWN} == {each.state for each in answers[at + 1 :]}
+
+
+def test_a_workers_own_modules_replace_the_shared_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where its file is not given, it is taken to have those."""
+    monkeypatch.setattr(numbers, "fetch", lambda _: page())
+    shared = Path(write(tmp_path, of({}, stream_writers={"to_device": "w1"})))
+    own = Path(write(tmp_path, {"worker_name": "w1", "modules": []}, "w1.yaml"))
+    assert RIGHT == check.look([shared], URL, "")[2].state
+    assert "not under 'modules'" in check.look([shared, own], URL, "")[2].found
+
+
+@pytest.mark.parametrize(
+    ("status_code", "pages", "state"),
+    [
+        (200, True, RIGHT),
+        (404, True, WRONG),
+        (404, False, UNKNOWN),
+        (503, False, WRONG),
+    ],
+)
+def test_the_page_is_there_where_it_is_served(
+    status_code: int, pages: bool, state: str
+) -> None:
+    """503 is of one who cannot ask who asks."""
+    config = Config(pages=pages)
+    if state != WRONG:
+        assert state == findings.page_answers(URL, status_code, config).state
+        return
+    with pytest.raises(ProblemError, match=r"did not load the module|answers 503"):
+        findings.page_answers(URL, status_code, config)
+
+
+def test_what_is_no_page_of_ours_is_told_apart() -> None:
+    """A wrong port answers with something else, others tell metrics of theirs."""
+    assert parse("# TYPE process_open_fds gauge\nprocess_open_fds 1\n") == Page(())
+    unfinished = "# TYPE synapse_withheld_active gauge\nsynapse_withheld_active{ 1"
+    for text in ("<html>Synapse is running</html>", unfinished):
+        with pytest.raises(UnreachableError):
+            parse(text)
+    for text in ("<html>", "{}", "[]", '{"config": 1}'):
+        with pytest.raises(UnreachableError, match="something else"):
+            as_metrics(text)
+
+
+def test_status_says_which_process_did_not_load_the_module(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "fetch", lambda _: Page(()))
+    said = run("status", "http://h")
+    assert 1 == said.code
+    problem = "http://h/_synapse/metrics: this process did not load the module"
+    assert problem == said.err.strip()
+
+
+def test_where_all_is_observed_the_table_says_would_have() -> None:
+    """Where something else runs too, the numbers are of both."""
+    for pages, lines in (
+        ([("enforce", 6)], {"collapsed": "6", "share collapsed": "100.0%"}),
+        ([("observe", 0)], {"would have collapsed": "0", "share of these": "-"}),
+        ([("enforce", 6), ("observe", 1200)], {"collapsed": "1,206"}),
+    ):
+        told = [page(mode=mode, collapsed=collapsed) for mode, collapsed in pages]
+        text = status.in_text(add_up(told))
+        split = [re.split(r"  +", line.strip()) for line in text.splitlines()]
+        modes = ", ".join(mode for mode, _ in pages)
+        assert {**lines, "mode": modes}.items() <= dict(split).items()
+        assert ("would" in text) == (modes == "observe")
+
+
+def test_no_table_has_control_characters() -> None:
+    """Anybody may choose a name that would move the cursor; the numbers stay."""
+    lines = table([("name", "rows"), ("@\x1b[2J\r\u202eevil:b", 1200)])
+    assert lines[1].endswith("evil:b  1,200")
+    assert all(each.isprintable() for line in lines for each in line)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("http://h:8008/", ""),
+        ("http://h:8008/_synapse/client/withheld", ""),
+        ("http://h:8008/below/_synapse/client/withheld/?a=b", "/below"),
+        ("http://h:8008/below/", "/below"),
+    ],
+)
+def test_the_address_of_the_page_is_that_of_the_writer(given: str, asked: str) -> None:
+    parsed = make_parser().parse_args(["top", given])
+    assert f"http://h:8008{asked}" == str(parsed.url)

@@ -1,0 +1,304 @@
+"""What files of configuration say, and how a homeserver is asked.
+
+Each form of listener is one of a real Synapse in the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Iterator
+
+import attrs
+import pytest
+from synapse.util.module_loader import load_module
+
+from synapse_withheld.cli.arguments import ProblemError
+from synapse_withheld.cli.homeserver.configuration import (
+    MODULE,
+    Deployment,
+    need_module,
+    parsed,
+    read,
+)
+from synapse_withheld.cli.homeserver.http import Address, UnreachableError, get
+from synapse_withheld.cli.homeserver.listeners import NoMetricsError, metrics_addresses
+from synapse_withheld.config import Config
+from tests.harness.servers.settings import self_signed
+from tests.unit.cli.conftest import Run, write
+
+ENTRY = {"module": MODULE}
+METRICS: dict[str, Any] = {"type": "metrics", "port": 9000}
+CLIENT = {"type": "http", "port": 8008, "resources": [{"names": ["client"]}]}
+TELLING = {**CLIENT, "resources": [{"names": ["client", "metrics"]}]}
+
+
+def written(directory: Path, **configs: Any) -> list[Path]:
+    """Write files of configuration, by their names."""
+    return [
+        Path(write(directory, config, f"{name}.yaml"))
+        for name, config in configs.items()
+    ]
+
+
+def test_a_later_file_replaces_whole_keys(tmp_path: Path) -> None:
+    """As in Synapse, lists are not joined; a directory stands for its files."""
+    b, a, *others = written(
+        tmp_path,
+        b={"modules": []},
+        a={"modules": [ENTRY], "server_name": "a"},
+        c="# nothing",
+        d="- a",
+    )
+    (tmp_path / "e.txt").write_text("no: [yaml")
+    assert {"modules": [], "server_name": "a"} == read([tmp_path]).shared
+    assert read([tmp_path]) == read([a, b, *others])
+
+
+def test_a_worker_reads_its_own_file_on_top_of_the_shared_ones(tmp_path: Path) -> None:
+    """Its file changes nothing for the others, wherever it stands."""
+    shared = {"modules": [ENTRY], "server_name": "a"}
+    own = {"worker_name": "w1", "modules": []}
+    deployment = read(written(tmp_path, w=own, s=shared))
+    read_by = [deployment.config_of(name) for name in ("master", "w1")]
+    assert [shared, {**shared, **own}] == read_by
+    with pytest.raises(ProblemError, match="do not tell of w2"):
+        deployment.config_of("w2")
+
+
+@pytest.mark.parametrize(
+    ("writers", "writer"),
+    [
+        (None, "master"),
+        ({"events": "w1"}, "master"),
+        ({"to_device": "w1"}, "w1"),
+        ({"to_device": ["w1"]}, "w1"),
+    ],
+)
+def test_the_writer_is_the_one_that_synapse_takes(writers: Any, writer: str) -> None:
+    """The main process, unless `stream_writers` names another; never two."""
+    assert writer == Deployment({"stream_writers": writers}, {}).writer
+    with pytest.raises(ProblemError, match="exactly one"):
+        _ = Deployment({"stream_writers": {"to_device": ["w1", "w2"]}}, {}).writer
+
+
+def test_a_file_that_synapse_cannot_read_is_named(tmp_path: Path) -> None:
+    """With the line and what to do, and without a secret beside the mistake."""
+    says = r"h\.yaml is not YAML, line 2: .*correct the file"
+    with pytest.raises(ProblemError, match=says) as raised:
+        read(written(tmp_path, h="a: 1\nsecret: hunter2: x\n"))
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("modules", "problem"),
+    [
+        # In Debian's package it is in a directory beside `homeserver.yaml`.
+        (None, "not under 'modules'.* give it with -c, too"),
+        ([{"module": "another.Module"}, "x", {}], "not under 'modules'"),
+        ({"module": MODULE}, "no list"),
+        ([ENTRY, ENTRY], "more than once"),
+        ([{"module": "synapse_withheld.Withheld"}], r"'synapse_withheld\.Withheld'"),
+        ([{**ENTRY, "config": {"mode": "x"}}], "'mode' must be"),
+        ([{**ENTRY, "a": 1, "config": {}, "b": 2}], "'a', 'b' beside 'config'"),
+    ],
+)
+def test_a_wrong_entry_is_said_to_be_wrong(modules: object, problem: str) -> None:
+    with pytest.raises(ProblemError, match=problem) as raised:
+        parsed(need_module({"modules": modules}))
+    assert raised.value.do
+
+
+@pytest.mark.parametrize("config", [None, [], {"mode": "observe"}])
+def test_a_config_is_read_as_synapse_reads_it(config: object) -> None:
+    """An empty one has no keys, whatever it is; and the class has two names."""
+    entry = {"module": "synapse_withheld.module.WithheldModule", "config": config}
+    _, synapse = load_module(entry, ())
+    assert synapse == parsed(need_module({"modules": [entry]}))
+    assert (synapse == Config()) is not bool(config)
+
+
+@pytest.mark.parametrize(
+    ("process", "config", "expected"),
+    [
+        # What listens everywhere is asked on loopback; others at each address.
+        (
+            "master",
+            {"listeners": [{**METRICS, "bind_addresses": ["::1", "::", "h"]}]},
+            "http://[::1]:9000 http://127.0.0.1:9000 http://h:9000",
+        ),
+        # A worker serves the resource whether metrics are enabled or not.
+        (
+            "w",
+            {"worker_listeners": [TELLING], "enable_metrics": False},
+            "http://127.0.0.1:8008 http://[::1]:8008",
+        ),
+        # Deprecated, and not gone.
+        ("master", {"metrics_port": 9092}, "http://127.0.0.1:9092"),
+        ("master", {"metrics_port": 1, "metrics_bind_host": "::1"}, "http://[::1]:1"),
+    ],
+)
+def test_metrics_are_told_where_synapse_tells_them(
+    process: str, config: dict[str, Any], expected: str
+) -> None:
+    config = {"enable_metrics": True, **config}
+    found = metrics_addresses(Deployment(config, {"w": config}), process)
+    urls = [f"{each}/_synapse/metrics" for each in expected.split()]
+    assert urls == [str(each) for each in found]
+
+
+OFF = "'enable_metrics' is not true"
+NO_LISTENER = "no listener under '(worker_)?listeners' tells metrics"
+WITH = {"enable_metrics": True}
+
+
+@pytest.mark.parametrize(
+    ("process", "config", "says"),
+    [
+        ("master", {}, NO_LISTENER),
+        ("master", {**WITH, "listeners": [CLIENT]}, NO_LISTENER),
+        ("w", {**WITH, "metrics_port": 9092}, NO_LISTENER),
+        ("master", {"listeners": [METRICS]}, OFF),
+        ("master", {"listeners": [TELLING]}, OFF),
+        ("w", {"worker_listeners": [METRICS]}, OFF),
+    ],
+)
+def test_metrics_that_are_told_nowhere_are_told_from_mistakes(
+    process: str, config: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(NoMetricsError, match=says) as raised:
+        metrics_addresses(Deployment(config, {"w": config}), process)
+    assert "'enable_metrics: true'" in raised.value.do
+
+
+@pytest.mark.parametrize(
+    ("listeners", "says"),
+    [
+        (METRICS, "'listeners' is no list"),
+        ([METRICS, None], "entry 2 of 'listeners'.*ConfigError: .*Expected a dict"),
+        ([{**METRICS, "bind_addresses": None}], "entry 1 of .*'NoneType' object has n"),
+        ([{**CLIENT, "resources": None}], "entry 1 of .*'NoneType' object is not it"),
+    ],
+)
+def test_what_synapse_does_not_start_with_is_said_as_it_says_it(
+    listeners: Any, says: str
+) -> None:
+    with pytest.raises(ProblemError, match=says):
+        metrics_addresses(Deployment({**WITH, "listeners": listeners}, {}), "master")
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "path"),
+    [
+        ("http://[::1]:9000/_synapse/metrics", "::1", 9000, "/_synapse/metrics"),
+        ("https://example.org/a?limit=3", "example.org", None, "/a?limit=3"),
+        ("http://unix:/run/synapse.sock", "", None, ""),
+        ("http://unix:/run/s.sock:/_synapse/metrics", "", None, "/_synapse/metrics"),
+    ],
+)
+def test_an_address_is_read_and_shown_as_it_was_given(
+    text: str, host: str, port: int | None, path: str
+) -> None:
+    """IPv6 literals too, and sockets as nginx writes them."""
+    address = Address.of(text)
+    assert (host, port, path) == (address.host, address.port, address.path)
+    assert text == str(address)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "check -c h.yaml --metrics-url u:s3cret@h",
+        "status --every http://u:s3cret@h http://h",
+        "status http://u:se/s3cret@h",
+        "status http://u:12#s3cret@h",
+        "top ftp://u:s3cret@h",
+        "http://u:s3cret@h",
+        "top http://h u:s3cret@h",
+    ],
+)
+def test_no_mistake_in_a_command_shows_a_password(run: Run, arguments: str) -> None:
+    """What is in the wrong place is quoted without it."""
+    said = run(*arguments.split())
+    assert "s3cret" not in said.out + said.err
+    assert "error: " in said.err
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with what authorizes; below `/elsewhere` it points away."""
+
+    def do_GET(self) -> None:
+        self.send_response(302 if self.path == "/elsewhere" else 200)
+        self.end_headers()
+        self.wfile.write(self.headers.get("authorization", "").encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Answer in another thread; give the address without its scheme."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_password_goes_along_and_no_redirect_is_followed() -> None:
+    """The token would go there too; and there is one header for both."""
+    with serving() as host:
+        address = Address.of(f"http://us%40er:p%2Fa@{host}")
+        assert "p/a" not in repr(address) + str(address)
+        assert (200, "Basic dXNAZXI6cC9h") == get(address)
+        with pytest.raises(UnreachableError, match="give one of the two"):
+            get(address, token="T")  # noqa: S106 no secret
+        with pytest.raises(UnreachableError, match="302 and points elsewhere"):
+            get(Address.of(f"http://{host}/elsewhere"))
+
+
+def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
+    tmp_path: Path,
+) -> None:
+    """Files have those above it in the chain, too; it may not be readable."""
+    own, other = self_signed(), self_signed().certificate
+    paths = [tmp_path / name for name in ("own.crt", "own.key", "tls.crt")]
+    paths[0].write_bytes(own.certificate)
+    paths[1].write_bytes(own.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(paths[0], paths[1])
+    with serving(context) as host:
+        unknown = Address.of(f"https://{host}/")
+        address = attrs.evolve(unknown, certificate=str(paths[2]))
+        with pytest.raises(UnreachableError, match="certificate is not trusted here"):
+            get(unknown)
+        for content, says in (
+            (None, "its certificate cannot be read"),
+            (b"no certificate", "its certificate cannot be read"),
+            (other + own.certificate, "certificate is not trusted here"),
+        ):
+            if content:
+                paths[2].write_bytes(content)
+            with pytest.raises(UnreachableError, match=says):
+                get(address)
+        paths[2].write_bytes(own.certificate + other)
+        assert 200 == get(address)[0]
+
+
+def test_what_is_no_token_is_said_in_a_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "token.txt"
+    for content in (b"\xff", b"one\nanother", "ü".encode()):
+        file.write_bytes(content)
+        said = run("top", "http://h", "--token-file", str(file)).refusal
+        assert re.search(f"{file}.*(read|something else)", said)
+        assert "another" not in said
