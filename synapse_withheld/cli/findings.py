@@ -21,7 +21,7 @@ _FINAL = [each for each in RELEASES.split() if "rc" not in each]
 OLDEST_TESTED, NEWEST_TESTED = (_FINAL[end].removesuffix(".0") for end in (0, -1))
 
 # In the order in which they are told: each rests on those before.
-QUESTIONS = (
+QUESTIONS = [
     "module",
     "synapse",
     "config",
@@ -30,7 +30,7 @@ QUESTIONS = (
     "loaded",
     "active",
     "failures",
-)
+]
 
 _SERVER_ERROR = 500
 
@@ -124,7 +124,7 @@ def numbers(page: Page, writer: str, config: Config) -> Iterator[Answer]:
         do = "restart Synapse: it runs what was there when it started"
         raise ProblemError(f"it runs {'; '.join(different)}", do)
     yield Answer(RIGHT, f"{VERSION}, mode: {config.mode}")
-    yield _active(page, writer)
+    yield _active(page, config, writer)
     yield _failures(page)
 
 
@@ -136,17 +136,17 @@ def _not_loaded() -> ProblemError:
     )
 
 
-def _active(page: Page, writer: str) -> Answer:
+def _active(page: Page, config: Config, writer: str) -> Answer:
     totals = add_up([page])
-    if totals.active == 0:
+    if not totals["active"]:
         do = f"look for 'synapse_withheld' in the log of {writer}: it says why"
         return Answer(WRONG, "0: this process stores every message as usual", do)
-    would = "would have " if totals.only_observed else ""
-    seen = f"{totals.seen:,} notices seen, {totals.collapsed:,} {would}collapsed"
-    if totals.only_observed:
-        do = "set 'mode: enforce' where more than counting is wanted"
-        return Answer(NOTE, f"1, but only counts; {seen}", do)
-    return Answer(RIGHT, f"1; {seen}")
+    would = "" if config.enforces else "would have "
+    seen = f"{totals['seen']:,} notices seen, {totals['collapsed']:,} {would}collapsed"
+    if config.enforces:
+        return Answer(RIGHT, f"1; {seen}")
+    do = "set 'mode: enforce' where more than counting is wanted"
+    return Answer(NOTE, f"1, but only counts; {seen}", do)
 
 
 def _failures(page: Page) -> Answer:

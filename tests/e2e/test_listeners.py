@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.homeserver.token import TOKEN
+from synapse_withheld.cli.arguments import TOKEN
 from tests.harness.client import Client
 from tests.harness.process import Process, ready
 from tests.harness.reactor import async_yield_fixture, in_reactor

@@ -9,7 +9,7 @@ from typing import Iterator
 
 from synapse_withheld.cli import arguments as common
 from synapse_withheld.cli import findings
-from synapse_withheld.cli.arguments import ProblemError
+from synapse_withheld.cli.arguments import REFUSALS, ProblemError
 from synapse_withheld.cli.findings import NOTE, QUESTIONS, RIGHT, UNKNOWN, WRONG, Answer
 from synapse_withheld.cli.homeserver import configuration, numbers
 from synapse_withheld.cli.homeserver.configuration import Deployment
@@ -25,7 +25,6 @@ from synapse_withheld.cli.homeserver.listeners import (
     http_addresses,
     metrics_addresses,
 )
-from synapse_withheld.cli.homeserver.token import REFUSALS, add_token, read_token
 from synapse_withheld.config import Config
 
 EPILOG = """\
@@ -58,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="where the writer tells its metrics, if not where the files say",
     )
-    add_token(
+    common.add_token(
         parser,
         "holds the access token of a server admin, for where no metrics are told",
     )
@@ -67,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer each question; return the exit code."""
-    token = read_token(arguments.token_file)
+    token = common.read_token(arguments.token_file)
     answers = look(arguments.config_path, arguments.metrics_url, token)
     states = {each.state for each in answers}
     # Nobody can be asked where something is unknown.
@@ -84,11 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def look(paths: list[Path], url: Address | None, token: str) -> list[Answer]:
-    """Return the answer to each question, in order.
-
-    Raises:
-        CannotSayError: A file cannot be read.
-    """
+    """Return the answer to each question, in order."""
     answers: list[Answer] = []
     unknown = "cannot be told before the above is right"
     try:
@@ -105,7 +100,6 @@ def look(paths: list[Path], url: Address | None, token: str) -> list[Answer]:
 def _answers(paths: list[Path], url: Address | None, token: str) -> Iterator[Answer]:
     """Answer the questions until something is wrong, or nobody is left to ask."""
     yield findings.importable()
-    # Where the module can be imported, Synapse can.
     from synapse_withheld.synapse_internals import synapse_version  # noqa: PLC0415
 
     yield findings.tested(synapse_version())

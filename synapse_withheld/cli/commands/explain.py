@@ -89,9 +89,6 @@ def parse_settings(settings: Iterable[str]) -> Config:
     """Return the module's configuration with some keys set, as `key=value`.
 
     Values are as in YAML; in keys below others there are dots, as in messages.
-
-    Raises:
-        CannotSayError: A key is unknown or its value is not usable.
     """
     values: dict[str, Any] = {}
     for setting in settings:

@@ -9,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from time import sleep
-from typing import Callable, List
-
-import attrs
+from typing import Any, Callable, List
 
 from synapse_withheld.cli import arguments as common
 from synapse_withheld.cli.arguments import CannotSayError, ProblemError
@@ -19,7 +17,7 @@ from synapse_withheld.cli.homeserver import numbers
 from synapse_withheld.cli.homeserver.configuration import MAIN_PROCESS, Deployment, read
 from synapse_withheld.cli.homeserver.http import Address, first
 from synapse_withheld.cli.homeserver.listeners import NoMetricsError, metrics_addresses
-from synapse_withheld.cli.homeserver.numbers import Page, Totals
+from synapse_withheld.cli.homeserver.numbers import Page
 from synapse_withheld.cli.tables import table
 
 EPILOG = """\
@@ -53,13 +51,8 @@ Find = Callable[[], List[Address]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "urls",
-        nargs="*",
-        type=numbers.complete,
-        metavar="URL",
-        help="a metrics listener",
-    )
+    url = parser.add_argument("urls", nargs="*", type=numbers.complete, metavar="URL")
+    url.help = "a metrics listener"
     what_for = ", to find the listeners of its processes in"
     common.add_config(parser, what_for, required=False)
     parser.add_argument("--watch", action="store_true", help="refresh until Ctrl-C")
@@ -94,22 +87,22 @@ def run(arguments: argparse.Namespace) -> int:
     return common.OK
 
 
-def in_text(totals: Totals) -> str:
+def in_text(totals: dict[str, Any]) -> str:
     """Return the numbers as a table."""
-    words = _WOULD_HAVE if totals.only_observed else _DID
+    words = _WOULD_HAVE if totals["modes"] == ["observe"] else _DID
     collapsed, superseded, share, bytes_saved = words
     rows = [
-        ("processes", totals.processes),
-        ("of these acting", totals.active),
-        ("mode", ", ".join(totals.modes) or "-"),
-        ("notices seen", totals.seen),
-        *((f"  of rule {rule}", seen) for rule, seen in totals.rules.items()),
-        (collapsed, totals.collapsed),
-        (superseded, totals.superseded),
-        (share, "-" if totals.share is None else f"{totals.share:.1%}"),
-        (bytes_saved, totals.bytes_saved),
-        ("failures", totals.failures),
-        ("tracked pairs", totals.tracked_pairs),
+        ("processes", totals["processes"]),
+        ("of these acting", totals["active"]),
+        ("mode", ", ".join(totals["modes"]) or "-"),
+        ("notices seen", totals["seen"]),
+        *((f"  of rule {rule}", seen) for rule, seen in totals["rules"].items()),
+        (collapsed, totals["collapsed"]),
+        (superseded, totals["superseded"]),
+        (share, "-" if totals["share"] is None else f"{totals['share']:.1%}"),
+        (bytes_saved, totals["bytes_saved"]),
+        ("failures", totals["failures"]),
+        ("tracked pairs", totals["tracked_pairs"]),
     ]
     return "\n".join(table(rows))
 
@@ -135,7 +128,7 @@ def _show(asked: list[Find], clear: str = "", *, as_json: bool) -> int:
     if not pages:
         return common.CANNOT_SAY
     totals = numbers.add_up(pages)
-    text = json.dumps(attrs.asdict(totals)) if as_json else in_text(totals)
+    text = json.dumps(totals) if as_json else in_text(totals)
     # At once, so that a pipe sees each refreshing.
     print(f"{clear}{text}", flush=True)
     return common.WRONG if problems else common.OK

@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from synapse_withheld.cli.arguments import OK, CannotSayError, whole_number
+from synapse_withheld.cli import arguments as common
+from synapse_withheld.cli.arguments import OK, REFUSALS, TOKEN, CannotSayError
 from synapse_withheld.cli.homeserver.http import (
     FOUND,
     Address,
@@ -17,12 +18,6 @@ from synapse_withheld.cli.homeserver.http import (
     first,
     get,
     read_address,
-)
-from synapse_withheld.cli.homeserver.token import (
-    REFUSALS,
-    TOKEN,
-    add_token,
-    read_token,
 )
 from synapse_withheld.cli.tables import table
 from synapse_withheld.operators.pages.asking import (
@@ -58,10 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="the homeserver, its writer, or the page there",
     )
-    add_token(parser, "holds the access token")
+    common.add_token(parser, "holds the access token")
     parser.add_argument(
         "--limit",
-        type=whole_number(MOST_LIMIT),
+        type=common.whole_number(MOST_LIMIT),
         default=DEFAULT_LIMIT,
         metavar="NUMBER",
         help=f"how many of each, at most {MOST_LIMIT} (default: {DEFAULT_LIMIT})",
@@ -71,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the busiest; return the exit code."""
-    token = read_token(arguments.token_file)
+    token = common.read_token(arguments.token_file)
     if not token:
         raise CannotSayError(f"no access token: give --token-file or set {TOKEN}")
     url: Address = arguments.url

@@ -35,11 +35,7 @@ class Explanation:
     """What became of a line.
 
     Attributes:
-        line: Its number, from 1.
-        decision: What was done; `pass` where it is no notice.
         reason: As metrics name it; of a `pass` its kind.
-        why: The same in words.
-        rule: The rule that names the message; empty where none does.
         pair: A number for each pair of sender device and mailbox; `None` where the
             line is no notice, or one for several mailboxes.
         key: The beginning of the sender's key; of a rule that is not about keys, of
@@ -108,11 +104,7 @@ class Explainer:
         return self._mailboxes.count()
 
     def explain(self, number: int, line: Line) -> list[Explanation]:
-        """Let a line happen; a message to `*` has an explanation for each device.
-
-        Raises:
-            CannotSayError: The module's code failed.
-        """
+        """Let a line happen; a message to `*` has an explanation for each device."""
         mailbox, message = (line.user_id, line.device_id), line.message
         if message is None:
             return [Explanation(number, HAPPENS, line.happens, self._happen(line))]

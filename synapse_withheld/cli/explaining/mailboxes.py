@@ -128,23 +128,20 @@ class Mailboxes:
         self._clock.advance(seconds)
 
     def add_device(self, mailbox: MailboxKey) -> None:
-        """Let a device exist, unless it does."""
         if mailbox[1] != WILDCARD:
             sql = "INSERT OR IGNORE INTO devices (user_id, device_id) VALUES (?, ?)"
             self._run(sql, *mailbox)
 
     def change_device(self, mailbox: MailboxKey) -> None:
-        """Note a change of a device in its user's device list."""
         self._device_list_id += 1
         sql = "INSERT INTO device_lists_stream VALUES (?, ?, ?)"
         self._run(sql, self._device_list_id, *mailbox)
 
     async def store(self, messages: LocalMessages) -> None:
-        """Store messages as Synapse's store does."""
+        """Store messages of the devices that exist, as Synapse's store does."""
         self._stream_id += 1
         for user_id, by_device in messages.items():
             for device_id, message in by_device.items():
-                # Those that exist, or one of them.
                 self._run(
                     """
                     INSERT INTO device_inbox
@@ -162,9 +159,7 @@ class Mailboxes:
         return self._database.execute(sql, mailbox).rowcount
 
     def count(self) -> int:
-        """Count the messages that are queued."""
-        ((count,),) = self._run("SELECT COUNT(*) FROM device_inbox")
-        return int(count)
+        return int(self._run("SELECT COUNT(*) FROM device_inbox")[0][0])
 
     def _run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._database.execute(sql, parameters).fetchall()

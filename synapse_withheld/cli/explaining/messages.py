@@ -67,9 +67,6 @@ def understood(line: object) -> Line:
     A message is an object with `sender`, `type` and `content`; or one that holds
     it as `message`, as recordings do; or its text as `message_json`, as Synapse's
     table does.
-
-    Raises:
-        NotUnderstoodError: It is none of these.
     """
     if line is _NOT_JSON:
         raise NotUnderstoodError("it is not JSON")

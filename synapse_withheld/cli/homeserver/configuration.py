@@ -1,4 +1,7 @@
-"""Read configuration files as Synapse does, and find its processes in them."""
+"""Read configuration files as Synapse does, and find its processes in them.
+
+What is not as it should be is raised as a `ProblemError`.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,7 @@ class Deployment:
 
     @property
     def writer(self) -> str:
-        """Return the name of the process that writes to-device messages.
-
-        Raises:
-            ProblemError: The files name none or several.
-        """
+        """Return the name of the process that writes to-device messages."""
         writers = self.shared.get("stream_writers")
         named = writers.get("to_device") if isinstance(writers, dict) else None
         if named is None:
@@ -55,11 +54,7 @@ class Deployment:
         )
 
     def config_of(self, process: str) -> Mapping[str, Any]:
-        """Return what a process reads.
-
-        Raises:
-            ProblemError: Its file is not among them.
-        """
+        """Return what a process reads."""
         if process == MAIN_PROCESS:
             return self.shared
         if process not in self.workers:
@@ -75,10 +70,6 @@ def read(paths: Iterable[Path]) -> Deployment:
 
     As in Synapse, a top-level key of a later file replaces that of an earlier one.
     A file that names a worker is read on top of all that do not.
-
-    Raises:
-        ProblemError: A file is not what Synapse could read.
-        CannotSayError: A file cannot be read.
     """
     shared: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {}
@@ -94,11 +85,7 @@ def read(paths: Iterable[Path]) -> Deployment:
 
 
 def find_module(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the module's entry in what a process reads; `None` if there is none.
-
-    Raises:
-        ProblemError: It is there twice, or under a wrong name.
-    """
+    """Return the module's entry in what a process reads; `None` if there is none."""
     modules = config.get("modules") or []
     if not isinstance(modules, list):
         raise ProblemError("'modules' is no list", _ADD_MODULE)
@@ -124,11 +111,7 @@ def need_module(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def parsed(entry: Mapping[str, Any] | None) -> Config:
-    """Return what an entry of the module configures; the default without one.
-
-    Raises:
-        ProblemError: It has keys that Synapse ignores, or is wrong.
-    """
+    """Return what an entry of the module configures; the default without one."""
     entry = entry or {}
     beside = [f"'{key}'" for key in entry if key not in _KEYS_OF_AN_ENTRY]
     if beside:

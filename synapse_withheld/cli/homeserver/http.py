@@ -1,4 +1,7 @@
-"""Ask an address by HTTP, and say in words why that fails."""
+"""Ask an address by HTTP, and say in words why that fails.
+
+Where there is no answer, that is raised as an `UnreachableError`.
+"""
 
 from __future__ import annotations
 
@@ -60,11 +63,7 @@ class Address:
 
     @classmethod
     def of(cls, text: str) -> Address:
-        """Read an address.
-
-        Raises:
-            ValueError: It is none.
-        """
+        """Read an address; raise a `ValueError` where it is none."""
         on_socket = _SOCKET.fullmatch(text)
         if on_socket:
             path = on_socket["path"].lstrip(":")
@@ -107,9 +106,6 @@ def get(address: Address, token: str = "") -> tuple[int, str]:
     """Return the status and the text of an answer.
 
     Redirects are not followed: a Matrix access token or a password would go along.
-
-    Raises:
-        UnreachableError: There is none.
     """
     headers = _headers(address, token)
     connection = _connection(address)
@@ -131,11 +127,7 @@ def get(address: Address, token: str = "") -> tuple[int, str]:
 def first(
     addresses: Iterable[Address], ask: Callable[[Address], T]
 ) -> tuple[Address, T]:
-    """Return the first address of a process that answers, and what it answers.
-
-    Raises:
-        UnreachableError: None of them does; the message names each.
-    """
+    """Return the first address of a process that answers, and what it answers."""
     problems = []
     for address in addresses:
         try:
@@ -203,7 +195,5 @@ def _headers(address: Address, token: str) -> dict[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted here: {error.verify_message}"
     text = getattr(error, "strerror", None) or str(error)
     return text.rstrip(".") or type(error).__name__

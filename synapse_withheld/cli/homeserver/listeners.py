@@ -1,4 +1,7 @@
-"""Where a process of a homeserver listens, as Synapse reads it."""
+"""Where a process of a homeserver listens, as Synapse reads it.
+
+What Synapse does not start with is raised as a `ProblemError`.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,7 @@ class NoMetricsError(ProblemError):
 
 
 def metrics_addresses(deployment: Deployment, process: str) -> list[Address]:
-    """Return where a process tells its metrics.
-
-    Raises:
-        NoMetricsError: It tells them nowhere.
-        ProblemError: Its file is missing, or Synapse does not start with it.
-    """
+    """Return where a process tells its metrics."""
     config, key = deployment.config_of(process), _key(process)
     there_for_it = [
         each
@@ -62,11 +60,7 @@ def metrics_addresses(deployment: Deployment, process: str) -> list[Address]:
 
 
 def http_addresses(deployment: Deployment, process: str, path: str) -> list[Address]:
-    """Return where a process serves what modules add, at a path.
-
-    Raises:
-        ProblemError: Its file is missing, or Synapse does not start with it.
-    """
+    """Return where a process serves what modules add, at a path."""
     config = deployment.config_of(process)
     listeners = _read(config, _key(process))
     serving = [each for each in listeners if each.type == "http"]

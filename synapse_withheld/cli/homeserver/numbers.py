@@ -1,4 +1,7 @@
-"""What the module tells of a process, on pages of metrics or its own; and the sums."""
+"""What the module tells of a process, on pages of metrics or its own; and the sums.
+
+What is something else is raised as an `UnreachableError`.
+"""
 
 from __future__ import annotations
 
@@ -45,38 +48,12 @@ class Page:
         return next((each.labels.get(name, "") for each in self.of("info")), "")
 
 
-@attrs.frozen
-class Totals:
-    """What several processes say together.
+def add_up(pages: Iterable[Page]) -> dict[str, Any]:
+    """Add up the pages of several processes.
 
-    Attributes:
-        active: How many of the processes act.
-        seen: Messages that a rule names, once for each mailbox they were for.
-        rules: The same by the name of the rule.
-        superseded: Those that were stored in place of a queued one.
-        share: The part of the repeats that collapsed; `None` where there was none.
+    `seen` counts messages that a rule names, once for each mailbox they were for; the
+    `share` is of the repeats that collapsed, `None` where there was none.
     """
-
-    processes: int
-    active: int
-    modes: tuple[str, ...]
-    seen: int
-    rules: dict[str, int]
-    collapsed: int
-    superseded: int
-    bytes_saved: int
-    failures: int
-    tracked_pairs: int
-    share: float | None
-
-    @property
-    def only_observed(self) -> bool:
-        """Say whether all that is told as done would have been done."""
-        return self.modes == ("observe",)
-
-
-def add_up(pages: Iterable[Page]) -> Totals:
-    """Add up the pages of several processes."""
     pages = list(pages)
     together = Page(tuple(sample for page in pages for sample in page.samples))
 
@@ -92,20 +69,19 @@ def add_up(pages: Iterable[Page]) -> Totals:
         for each in together.of("decisions_total")
     ]
     rules = sorted({rule for rule, *_ in decided})
-    modes = {each.labels["mode"] for each in together.of("info")}
-    return Totals(
-        processes=len(pages),
-        active=total("active"),
-        modes=tuple(sorted(modes)),
-        seen=total("decisions_total"),
-        rules={rule: total("decisions_total", rule=rule) for rule in rules},
-        collapsed=total("decisions_total", decision=COLLAPSE),
-        superseded=total("decisions_total", decision=SUPERSEDE),
-        bytes_saved=total("collapsed_bytes_total"),
-        failures=total("failures_total"),
-        tracked_pairs=total("tracked_pairs"),
-        share=collapsed_share(decided),
-    )
+    return {
+        "processes": len(pages),
+        "active": total("active"),
+        "modes": sorted({each.labels["mode"] for each in together.of("info")}),
+        "seen": total("decisions_total"),
+        "rules": {rule: total("decisions_total", rule=rule) for rule in rules},
+        "collapsed": total("decisions_total", decision=COLLAPSE),
+        "superseded": total("decisions_total", decision=SUPERSEDE),
+        "bytes_saved": total("collapsed_bytes_total"),
+        "failures": total("failures_total"),
+        "tracked_pairs": total("tracked_pairs"),
+        "share": collapsed_share(decided),
+    }
 
 
 def complete(text: str) -> Address:
@@ -117,11 +93,7 @@ def complete(text: str) -> Address:
 
 
 def fetch(address: Address) -> Page:
-    """Read the metrics of one process.
-
-    Raises:
-        UnreachableError: It does not answer, or with something else.
-    """
+    """Read the metrics of one process."""
     status, text = get(address)
     if status != FOUND:
         raise UnreachableError(f"it answers {status}")
@@ -129,11 +101,7 @@ def fetch(address: Address) -> Page:
 
 
 def parse(text: str) -> Page:
-    """Read a page in Prometheus' text format.
-
-    Raises:
-        UnreachableError: It is none.
-    """
+    """Read a page in Prometheus' text format."""
     if "# TYPE " not in text:
         raise UnreachableError("it answers, but not with metrics")
     # Synapse's own are many, and their parsing takes seconds on a large server.
@@ -146,11 +114,7 @@ def parse(text: str) -> Page:
 
 
 def as_metrics(text: str) -> Page:
-    """Return what the numbers of the module's page say, as metrics say it.
-
-    Raises:
-        UnreachableError: They are something else.
-    """
+    """Return what the numbers of the module's page say, as metrics say it."""
     try:
         return Page(tuple(_samples(json.loads(text))))
     except (ValueError, KeyError, TypeError) as error:

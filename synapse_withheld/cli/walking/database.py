@@ -1,4 +1,7 @@
-"""Connect to Synapse's database without Synapse."""
+"""Connect to Synapse's database without Synapse.
+
+Where it refuses, that is raised as a `DatabaseError`.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,8 @@ _PATIENCE_S = 30.0
 
 # What the statements of the sweep and of the survey read.
 _TABLES = (
-    "device_inbox",
-    "device_federation_outbox",
-    "devices",
-    "device_lists_stream",
-    "scheduled_tasks",
-    "users",
+    *("device_inbox", "device_federation_outbox"),
+    *("devices", "device_lists_stream", "scheduled_tasks", "users"),
 )
 
 
@@ -64,9 +63,6 @@ class Connection:
         """Run a function of one statement, and again where others were in the way.
 
         Nobody has to wait: it is async as whoever awaits it needs.
-
-        Raises:
-            DatabaseError: It fails, or fails each time.
         """
         for left in reversed(range(TRIES)):
             try:
@@ -85,10 +81,6 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
     """Connect to the database that is named in what Synapse's main process reads.
 
     Unless rows are to be deleted, the connection refuses that.
-
-    Raises:
-        ProblemError: The section is missing or not one that Synapse takes.
-        DatabaseError: The database cannot be reached, or is not what is needed.
     """
     section = database_section(config)
     make = {SQLITE: _sqlite, POSTGRES: _postgres}.get(section.get("name", ""))
@@ -128,11 +120,7 @@ def _look_at(connection: Connection, *, writes: bool) -> None:
 
 
 def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the section about the database that holds the mailboxes.
-
-    Raises:
-        ProblemError: There is none.
-    """
+    """Return the section about the database that holds the mailboxes."""
     several = config.get("databases")
     sections = [config.get("database")]
     if isinstance(several, Mapping):

@@ -84,11 +84,7 @@ class Aside:
         lifeline.close()
 
     def hear(self, wait_s: float = 0) -> None:
-        """Take what it has told; wait for that, if it has told nothing.
-
-        Raises:
-            DatabaseError: It failed.
-        """
+        """Take what it has told; wait for that, if it has told nothing."""
         while self.result is None and self._told.poll(wait_s):
             wait_s = 0
             try:

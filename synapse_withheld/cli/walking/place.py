@@ -33,9 +33,6 @@ def noted_in(file: Path | None, work: Work) -> Iterator[Place]:
     """Read a place from a file, and keep other sweeps from it meanwhile.
 
     A file that is missing or empty is one at the beginning; `None` is none.
-
-    Raises:
-        CannotSayError: It holds something else, is in use, or cannot be written.
     """
     if file is None:
         yield None, lambda _: None

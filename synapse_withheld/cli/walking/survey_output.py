@@ -10,7 +10,7 @@ from synapse_withheld.cli.tables import table
 from synapse_withheld.config import Config
 from synapse_withheld.sweep.inventory import Inventory, Long
 from synapse_withheld.sweep.kinds import Kind
-from synapse_withheld.sweep.survey import ALL_RULES, Orphans, Surveyed
+from synapse_withheld.sweep.survey import Orphans, Surveyed
 from synapse_withheld.sweep.walk import Counts
 
 # The JSON has all that were told apart.
@@ -25,15 +25,10 @@ _ADVICE = """\
 def in_json(found: Surveyed, module: Config) -> dict[str, Any]:
     """Return what was found as JSON."""
     mailboxes = [
-        {
-            "user_id": each.name[0],
-            "device_id": each.name[1],
-            "syncs": each.syncs,
-            **_long(each),
-        }
+        {**_long(each, "user_id", "device_id"), "syncs": each.syncs}
         for each in found.inbox.longest
     ]
-    servers = [{"server": each.name[0], **_long(each)} for each in found.outbox.longest]
+    servers = [_long(each, "server") for each in found.outbox.longest]
     return {
         "done": found.done,
         "inbox": {
@@ -44,10 +39,8 @@ def in_json(found: Surveyed, module: Config) -> dict[str, Any]:
         },
         "outbox": {**_queue("servers", found.outbox), "longest": servers},
         "rules": {
-            name: _rule(
-                found.swept.rules.get(name, Counts()), is_on=getattr(module.rules, name)
-            )
-            for name in attrs.asdict(ALL_RULES)
+            name: _rule(is_on, found.swept.rules.get(name, Counts()))
+            for name, is_on in attrs.asdict(module.rules).items()
         },
     }
 
@@ -102,12 +95,12 @@ def _queue(names: str, tally: Inventory) -> dict[str, Any]:
     return {**attrs.asdict(tally.kinds.total), names: tally.names, "types": types}
 
 
-def _long(each: Long) -> dict[str, Any]:
+def _long(each: Long, *names: str) -> dict[str, Any]:
     types = [
         {**_kind(kind), "share": round(rows / each.rows, 4)}
         for kind, rows in each.kinds
     ]
-    return {"rows": each.rows, "types": types}
+    return {**dict(zip(names, each.name)), "rows": each.rows, "types": types}
 
 
 def _kind(kind: Kind) -> dict[str, str]:
@@ -118,7 +111,7 @@ def _unread(unread: Orphans) -> dict[str, int]:
     return {"mailboxes": unread.mailboxes, **attrs.asdict(unread.sums)}
 
 
-def _rule(counts: Counts, *, is_on: bool) -> dict[str, Any]:
+def _rule(is_on: object, counts: Counts) -> dict[str, Any]:
     return {
         "on": is_on,
         "notices": counts.notices,

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import Any, Coroutine, Iterator, TextIO, TypeVar
+from typing import Any, Coroutine, Iterator, TypeVar
 
 from synapse_withheld.cli.arguments import add_config, seconds, whole_number
 from synapse_withheld.sweep.walk import MOST_BATCH_SIZE, PAUSE_S
@@ -66,10 +66,9 @@ def driven(coroutine: Coroutine[Any, Any, T]) -> T:
 class Bar:
     """A progress bar on standard error, if that is a terminal."""
 
-    def __init__(self, rows: int, stream: TextIO | None = None) -> None:
+    def __init__(self, of_about: int) -> None:
         """Show nothing yet of about so many rows, 0 if it is unknown how many."""
-        self._rows = rows
-        self._stream = stream or sys.stderr
+        self._of_about = of_about
 
     def __enter__(self) -> Bar:
         self.show(0)
@@ -79,18 +78,14 @@ class Bar:
         self._write("\n")
 
     def show(self, rows: int) -> None:
-        self._write("\r" + drawn(rows, self._rows))
+        text = f"{rows:,}"
+        if self._of_about:
+            share = min(1.0, rows / self._of_about)
+            bar = ("#" * int(share * _WIDTH)).ljust(_WIDTH, "-")
+            text = f"[{bar}] {share:4.0%}  {rows:,} of about {self._of_about:,}"
+        self._write(f"\r{text} rows")
 
     def _write(self, text: str) -> None:
-        if self._stream.isatty():
-            self._stream.write(text)
-            self._stream.flush()
-
-
-def drawn(rows: int, of_about: int) -> str:
-    """Return a bar, as far as it is known how many rows there are."""
-    if not of_about:
-        return f"{rows:,} rows"
-    share = min(1.0, rows / of_about)
-    bar = ("#" * int(share * _WIDTH)).ljust(_WIDTH, "-")
-    return f"[{bar}] {share:4.0%}  {rows:,} of about {of_about:,} rows"
+        if sys.stderr.isatty():
+            sys.stderr.write(text)
+            sys.stderr.flush()
