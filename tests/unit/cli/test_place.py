@@ -53,16 +53,23 @@ def test_what_is_no_place_of_such_a_sweep_is_refused_and_stays(
     assert before == file.read_text(encoding="latin-1")
 
 
-def test_a_file_is_of_one_sweep_at_a_time_and_empty_in_the_end(tmp_path: Path) -> None:
+def test_a_place_is_of_one_sweep_at_a_time_until_that_is_done(tmp_path: Path) -> None:
+    """Whatever was there before, and at whatever moment it ends."""
     file = tmp_path / "place"
     in_use = pytest.raises(CannotSayError, match="is in use by another sweep")
-    with noted_in(file, WORK) as (_, note):
-        with in_use, noted_in(file, WORK):
-            pass
-        note(Progress(done=True))
-    assert "" == file.read_text()
-    with noted_in(file, WORK) as (begin, _):
-        assert begin is None
+    begun = []
+    for end in (
+        Progress(mailbox=("@u:hs", "D" * 50)),
+        Progress(mailbox=("@u:hs", "ü")),
+        Progress(done=True),
+        Progress(),
+    ):
+        with noted_in(file, WORK) as (begin, note):
+            begun.append(begin)
+            with in_use, noted_in(file, WORK):
+                pass
+            note(end)
+    assert [None, ("@u:hs", "D" * 50), ("@u:hs", "ü"), None] == begun
 
 
 @pytest.mark.parametrize("where", ["nowhere/place", ".", "full disk"])
@@ -76,25 +83,3 @@ def test_a_file_that_cannot_be_written_is_noticed_at_once(
     refused = pytest.raises(CannotSayError, match=r"cannot be written: .*; name")
     with refused, noted_in(tmp_path / where, WORK):
         pass
-
-
-def test_a_sweep_that_is_killed_leaves_a_whole_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever was there before, and at whatever moment: it is written at once."""
-    file = tmp_path / "place"
-    written: list[str] = []
-    pwrite = os.pwrite
-
-    def watch(descriptor: int, data: bytes, offset: int) -> int:
-        count = pwrite(descriptor, data, offset)
-        written.append(json.loads(file.read_text().splitlines()[0])["device_id"])
-        return count
-
-    monkeypatch.setattr(os, "pwrite", watch)
-    with noted_in(file, WORK) as (_, note):
-        for device in ("D" * 50, "ü"):
-            note(Progress(mailbox=("@u:hs", device)))
-    assert [None, "D" * 50, "ü"] == written
-    with noted_in(file, WORK) as (begin, _):
-        assert ("@u:hs", "ü") == begin
