@@ -103,7 +103,7 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
     except Exception as error:
         what = "written" if writes else "read"
         raise DatabaseError(
-            f"The database cannot be {what}, or is none of Synapse: "
+            f"The database cannot be {what}, or is not one of Synapse: "
             f"{_first_line(error)}; run this as the user that Synapse runs as"
         ) from error
     return connection

@@ -41,12 +41,18 @@ Run = Callable[..., Answer]
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Return what runs a command; processes that it starts are heard, too."""
+def run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a command; processes that it starts are heard, too.
 
-    def command(*arguments: str) -> Answer:
+    Configuration among the arguments stands for the file that it is written to.
+    """
+
+    def command(*arguments: str | dict[str, Any]) -> Answer:
+        given: list[str] = []
+        for each in arguments:
+            given += [each] if isinstance(each, str) else ["-c", write(tmp_path, each)]
         try:
-            code = main(arguments)
+            code = main(given)
         except SystemExit as ended:
             code = int(ended.code or 0)
         return Answer(code, *capfd.readouterr())

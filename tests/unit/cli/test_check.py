@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.samples import Sample
 
 from synapse_withheld.cli import findings
 from synapse_withheld.cli.__main__ import make_parser
@@ -28,24 +29,18 @@ from tests.unit.cli.conftest import Run, with_module, write
 README = (Path(__file__).parents[3] / "README.md").read_text()
 URL = Address.of("http://h/metrics")
 LOADED = {"version": VERSION, "mode": "enforce", "repeat": "queued"}
+DUPLICATE = {"rule": "no_olm", "decision": "collapse", "reason": "duplicate"}
 
 
 def page(active: float = 1, failures: int = 0, collapsed: int = 0, **info: str) -> Page:
-    labels = ",".join(f'{key}="{value}"' for key, value in {**LOADED, **info}.items())
-    decided = 'decision="collapse",queue="inbox",reason="duplicate",rule="no_olm"'
-    return parse(
-        f"""\
-# TYPE synapse_withheld_active gauge
-synapse_withheld_active {active}
-# TYPE synapse_withheld_failures_total counter
-synapse_withheld_failures_total{{stage="tidy"}} {failures}
-synapse_withheld_failures_total{{stage="decide"}} 0
-# TYPE synapse_withheld_decisions_total counter
-synapse_withheld_decisions_total{{{decided}}} {collapsed}
-# TYPE synapse_withheld_info gauge
-synapse_withheld_info{{{labels}}} 1
-"""
-    )
+    told: Any = [
+        ("info", {**LOADED, **info}, 1),
+        ("active", {}, active),
+        ("failures_total", {"stage": "tidy"}, failures),
+        ("decisions_total", DUPLICATE, collapsed),
+    ]
+    samples = (Sample(f"synapse_withheld_{name}", *more) for name, *more in told)
+    return Page(tuple(samples))
 
 
 def test_the_tested_versions_are_those_of_the_readme() -> None:
@@ -57,57 +52,47 @@ def test_the_tested_versions_are_those_of_the_readme() -> None:
 
 
 NOTHING, VANISH = {"rules": {"no_olm": False}}, {"rules": {"key_requests": "vanish"}}
-HOLD, OBSERVE = {"session_hold": "24h"}, {"mode": "observe"}
-REDIS = {"enabled": True}
+HOLD, REDIS = {"session_hold": "24h"}, {"enabled": True}
 
 
 def of(module: Any, **more: Any) -> dict[str, Any]:
     return {**with_module(module), **more}
 
 
+OBSERVED = {"config": of({"mode": "observe"}), "told": page(mode="observe")}
+
+
 @pytest.mark.parametrize(
-    ("config", "told", "question", "state", "says"),
+    ("question", "state", "says", "given"),
     [
-        (of({}), page(), "config", RIGHT, "mode: enforce, repeat: queued"),
-        ({}, page(), "config", WRONG, "not under 'modules'"),
+        ("config", RIGHT, "mode: enforce, repeat: queued", {}),
+        ("config", WRONG, "not under 'modules'", {"config": {}}),
         # Synapse starts with it, and it does something else than it seems to.
-        (of(NOTHING), page(), "config", NOTE, "all rules are off"),
-        (of(HOLD), page(), "config", NOTE, "nothing without 'repeat: session'"),
-        (of(VANISH), page(), "config", RIGHT, ""),
-        (of(VANISH, redis=REDIS), page(), "config", NOTE, "as 'true' with workers"),
+        ("config", NOTE, "all rules are off", {"config": of(NOTHING)}),
+        ("config", NOTE, "nothing without 'repeat: session'", {"config": of(HOLD)}),
+        ("config", RIGHT, "", {"config": of(VANISH)}),
+        ("config", NOTE, "as 'true' with work", {"config": of(VANISH, redis=REDIS)}),
         # A restart may have been forgotten; or the listener is something else's.
-        (of({}), page(), "loaded", RIGHT, "mode: enforce"),
-        (of({}), Page(()), "loaded", WRONG, "did not load the module"),
-        (of({}), page(version="0"), "loaded", WRONG, f"version 0, not {VERSION}"),
-        (of({}), page(mode="observe"), "loaded", WRONG, "mode observe, not enforce"),
-        (of({}), page(repeat="session"), "loaded", WRONG, "repeat session, not queued"),
-        (of({}), page(), "active", RIGHT, "0 collapsed"),
-        (of({}), page(active=0), "active", WRONG, "stores every message"),
-        (of(OBSERVE), page(mode="observe"), "active", NOTE, "0 would have collapsed"),
+        ("loaded", RIGHT, "mode: enforce", {}),
+        ("loaded", WRONG, "did not load the module", {"told": Page(())}),
+        ("loaded", WRONG, f"version 0, not {VERSION}", {"told": page(version="0")}),
+        ("loaded", WRONG, "mode observe, not enf", {"told": page(mode="observe")}),
+        ("loaded", WRONG, "repeat session, not q", {"told": page(repeat="session")}),
+        ("active", RIGHT, "0 collapsed", {}),
+        ("active", WRONG, "stores every message", {"told": page(active=0)}),
+        ("active", NOTE, "0 would have collapsed", OBSERVED),
         # What failed may be of long ago, and lost nothing.
-        (of({}), page(), "failures", RIGHT, "0"),
-        (
-            of({}),
-            page(failures=2),
-            "failures",
-            NOTE,
-            r"2 .*\(tidy: 2\); no message",
-        ),
+        ("failures", RIGHT, "0", {}),
+        ("failures", NOTE, r"2 .*\(tidy: 2\); no mess", {"told": page(failures=2)}),
     ],
 )
 def test_each_finding_has_its_state_and_its_words(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    config: Any,
-    told: Page,
-    question: str,
-    state: str,
-    says: str,
+    tmp_path: Path, monkeypatch: Any, question: str, state: str, says: str, given: Any
 ) -> None:
     """What is not right comes with what to do; what follows from it is unknown."""
-    monkeypatch.setattr(numbers, "fetch", lambda _: told)
-    answers = check.look([Path(write(tmp_path, config))], URL, "")
-    at = QUESTIONS.index(question)
+    monkeypatch.setattr(numbers, "fetch", lambda _: given.get("told", page()))
+    path = Path(write(tmp_path, given.get("config", of({}))))
+    at, answers = QUESTIONS.index(question), check.look([path], URL, "")
     assert state == answers[at].state
     assert re.search(says, answers[at].found)
     assert bool(answers[at].do) == (state in {WRONG, NOTE})

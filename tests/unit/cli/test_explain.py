@@ -23,7 +23,6 @@ ALICE, BOB = "@alice:example.org", "@bob:example.org"
 READ, RESTART, CHANGED = (
     {name: True} for name in ("acknowledged", "restarted", "device_changed")
 )
-TO_BOB = {"user_id": BOB, "device_id": "LAPTOP"}
 
 
 def line(content: Any, message_type: str = WITHHELD, **more: Any) -> dict[str, Any]:
@@ -35,6 +34,10 @@ def notice(sender_key: str = make_key("alice"), **more: Any) -> dict[str, Any]:
 
 
 NOTICE = notice()
+
+
+def at(device_id: str, what: Any = NOTICE) -> dict[str, Any]:
+    return {**what, "user_id": BOB, "device_id": device_id}
 
 
 @pytest.fixture
@@ -58,32 +61,16 @@ def explain(tmp_path: Path, run: Run) -> Run:
         ([NOTICE, CHANGED, NOTICE], "first device_changed device_changed"),
         # Each recipient has a mailbox: by user and device.
         (
-            [
-                NOTICE,
-                {**NOTICE, **TO_BOB},
-                {**NOTICE, **TO_BOB, "device_id": "TABLET"},
-                {**READ, **TO_BOB},
-                {**NOTICE, **TO_BOB},
-                NOTICE,
-            ],
+            [NOTICE, at("D1"), at("D2"), at("D1", READ), at("D1"), NOTICE],
             "first first first acknowledged read duplicate",
         ),
         # Of the devices that had notices before; of others it is found later.
         (
-            [
-                {**NOTICE, "device_id": "D1"},
-                line({}, "m.dummy", device_id="D2"),
-                {**NOTICE, "device_id": "*"},
-                {**NOTICE, "device_id": "D2"},
-            ],
+            [at("D1"), at("D2", line({}, "m.dummy")), at("*"), at("D2")],
             "first other_type wildcard repeated",
         ),
         (
-            [
-                line({"code": "m.blacklisted"}),
-                notice(algorithm="other"),
-                line("no mapping", "m.room_key_request"),
-            ],
+            [line({"code": "m.blacklisted"}), notice(algorithm="other"), line(0, "m.")],
             "m.blacklisted malformed other_type",
         ),
     ],
@@ -112,7 +99,7 @@ def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     """As recorded, and as `row_to_json(device_inbox)` gives them."""
     text = json.dumps({**NOTICE, "unsigned": {}})
     for more in (NOTICE, {"message": NOTICE}, {"message_json": text}):
-        row = {**TO_BOB, "stream_id": 7, **more}
+        row = at("LAPTOP", {"stream_id": 7, **more})
         assert Line(BOB, "LAPTOP", NOTICE) == understood(row)
 
 

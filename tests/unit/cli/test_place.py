@@ -26,19 +26,12 @@ NO_PLACE = "does not say where a sweep was"
         (NOTED, {"database": "db2"}, 'another \'database\': "db", not "db2"'),
         (NOTED, {"rules": ["no_olm", "withheld"]}, "another 'rules': .* \"withheld\""),
         (NOTED, {"dry_run": True}, "another 'dry_run': false, not true"),
-        ("[]", {}, NO_PLACE),
         ("\xff", {}, NO_PLACE),
         ("[" * 100_000, {}, NO_PLACE),
-        *(
-            ({**NOTED, **wrong}, {}, NO_PLACE)
-            for wrong in (
-                {"work": 5},
-                {"user_id": 5},
-                {"user_id": "@a\0:hs"},
-                {"device_id": "\ud800"},
-                {"device_id": None},
-            )
-        ),
+        ({**NOTED, "work": 5}, {}, NO_PLACE),
+        ({**NOTED, "user_id": "@a\0:hs"}, {}, NO_PLACE),
+        ({**NOTED, "device_id": "\ud800"}, {}, NO_PLACE),
+        ({**NOTED, "device_id": None}, {}, NO_PLACE),
     ],
 )
 def test_what_is_no_place_of_such_a_sweep_is_refused_and_stays(

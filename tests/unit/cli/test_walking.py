@@ -33,6 +33,7 @@ from tests.harness.backlog import notice, other
 from tests.unit.cli.conftest import Run, file_of, make_database, with_module, write
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
+POSTGRES = {"name": "psycopg2", "args": {"password": "sEcReT", "nonsense": 1}}
 SCOPED = [notice(session_id="a"), notice(session_id="b")]
 TEXTS = [notice(), other(), notice()]
 
@@ -41,35 +42,37 @@ def test_files_that_do_not_name_the_module_are_not_all(
     tmp_path: Path, run: Run
 ) -> None:
     """One that was not given may say `mode: observe`."""
-    config = make_database(tmp_path, SCOPED)
-    path = write(tmp_path, {"database": config["database"]})
+    config = {"database": make_database(tmp_path, SCOPED)["database"]}
     says = "do not name the module.* every file .* --enforce "
-    assert re.search(says, run("sweep", "-c", path).refusal)
+    assert re.search(says, run("sweep", config).refusal)
     for choice, deleted in (("--dry-run", 0), ("--enforce", 1)):
-        assert [deleted] == run("sweep", "-c", path, "--json", choice).told("deleted")
+        assert [deleted] == run("sweep", config, "--json", choice).told("deleted")
 
 
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (with_module({}), "the files have no section 'database': give the file that"),
+        ({}, "the files have no section 'database': give the file that"),
         ({"database": {"name": "mysql"}}, "'database' does not name 'psycopg2' or"),
         ({"database": {**SQLITE, "args": "db"}}, "'database' does not name .* 'args'"),
         ({"database": SQLITE}, "there is no db; it is looked for from here"),
-        (None, "Cannot read the configuration: .*nowhere.yaml"),
+        ({"database": POSTGRES}, "not one of Synapse: invalid .*nonsense"),
         (with_module({"mode": "observe"}), "'mode' is observe.* --dry-run .* --enforc"),
         (with_module({"rules": {"no_olm": False}}), "All 'rules' are false"),
         (with_module({"mod": "x"}), "'mod' is no known key"),
     ],
 )
-def test_why_nothing_is_deleted_is_said(
-    tmp_path: Path, run: Run, config: Any, says: str
-) -> None:
+def test_why_nothing_is_deleted_is_said(run: Run, config: Any, says: str) -> None:
     """On standard error, with an exit code of its own, and no file is made."""
-    path = "nowhere.yaml" if config is None else write(tmp_path, config)
-    how = ["--enforce"] if config and "modules" not in config else []
-    assert re.search(says, run("sweep", "-c", path, *how).refusal)
+    said = run("sweep", {**with_module({}), **config}).refusal
+    assert re.search(says, said)
+    assert "sEcReT" not in said
     assert not Path("db").exists()
+
+
+def test_a_configuration_that_is_missing_is_named(run: Run) -> None:
+    says = "Cannot read the configuration: .*nowhere.yaml"
+    assert re.search(says, run("sweep", "-c", "nowhere.yaml").refusal)
 
 
 @pytest.mark.parametrize("command", ["sweep", "survey"])
@@ -82,9 +85,8 @@ def test_what_is_no_database_of_synapse_is_told_in_one_line(
 ) -> None:
     (tmp_path / "db").write_bytes(content)
     section = {"name": "sqlite3", "args": {"database": str(tmp_path / "db")}}
-    config = {"database": section, **with_module({})}
-    said = run(command, "-c", write(tmp_path, config)).refusal
-    assert re.search(f"is none of Synapse: {says}", said)
+    said = run(command, {"database": section, **with_module({})}).refusal
+    assert re.search(f"is not one of Synapse: {says}", said)
 
 
 @pytest.mark.usefixtures("nobody")
@@ -100,36 +102,21 @@ def test_what_may_only_be_read_is_surveyed_and_not_swept(
         connection.execute(f"PRAGMA journal_mode = {mode}")
     file_of(config).chmod(0o444)
     directory.chmod(0o555)
-    path = write(tmp_path, config)
     for command in (["survey"], ["sweep", "--dry-run"]):
-        assert [True] == run(*command, "-c", path, "--json").told("done")
+        assert [True] == run(*command, config, "--json").told("done")
     says = "cannot be written, .*: attempt to write a readonly database; run this as"
-    assert re.search(says, run("sweep", "-c", path).refusal)
+    assert re.search(says, run("sweep", config).refusal)
+    file_of(config).chmod(0)
+    assert "cannot be read, " in run("survey", config).refusal
     directory.chmod(0o700)
 
 
-@pytest.mark.usefixtures("nobody")
-def test_a_file_that_may_not_be_read_is_told_in_one_line(
-    tmp_path: Path, run: Run
+def test_without_the_driver_of_postgres_it_is_said_what_to_do(
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path, config := make_database(tmp_path, [notice()]))
-    file_of(config).chmod(0)
-    says = "run this as the user that Synapse runs as"
-    assert says in run("sweep", "-c", path).refusal
-
-
-@pytest.mark.parametrize("has_driver", [True, False])
-def test_where_postgres_cannot_be_reached_that_is_told_in_one_line(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, has_driver: bool
-) -> None:
-    """And no password; without the driver, what to do."""
-    if not has_driver:
-        monkeypatch.setitem(sys.modules, "psycopg2", None)
-    arguments = {"host": "/nowhere", "password": "sEcReT", "nonsense": 1}
-    section = {"name": "psycopg2", "args": arguments}
-    said = run("survey", "-c", write(tmp_path, {"database": section})).refusal
-    assert re.search("invalid .*nonsense" if has_driver else "needs psycopg2", said)
-    assert "sEcReT" not in said
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    said = run("survey", {"database": POSTGRES}).refusal
+    assert "run this with the Python that Synapse runs with" in said
 
 
 def test_the_section_is_that_of_the_main_store() -> None:
@@ -194,7 +181,7 @@ def test_an_error_in_the_second_process_is_told_once(tmp_path: Path, run: Run) -
     table = "device_federation_outbox"
     with closing(sqlite3.connect(file_of(config))) as connection:
         connection.execute(f"ALTER TABLE {table} RENAME COLUMN messages_json TO gone")
-    said = run("survey", "-c", write(tmp_path, config)).refusal
+    said = run("survey", config).refusal
     assert re.match("Cannot use the database: .*: no such column: messages_js", said)
 
 
@@ -240,20 +227,14 @@ def test_no_process_stays_behind(tmp_path: Path, asked: str) -> None:
     assert [] == processes(process.pid)
 
 
-@pytest.mark.parametrize(
-    ("terminal", "of_about", "shown"),
-    [
-        (True, 0, "\r0 rows\r500 rows\n"),
-        (True, 1000, f"\r[{'#' * 15}{'-' * 15}]  50%  500 of about 1,000 rows\n"),
-        (False, 1000, ""),
-    ],
-)
-def test_a_bar_fills_up_on_a_terminal(
-    monkeypatch: pytest.MonkeyPatch, terminal: bool, of_about: int, shown: str
-) -> None:
+def test_a_bar_fills_up_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
-    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    stream.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr(sys, "stderr", stream)
-    with Bar(of_about) as bar:
-        bar.show(500)
-    assert stream.getvalue().endswith(shown)
+    for of_about, end in (
+        (0, "\r0 rows\r500 rows\n"),
+        (1000, f"\r[{'#' * 15}{'-' * 15}]  50%  500 of about 1,000 rows\n"),
+    ):
+        with Bar(of_about) as bar:
+            bar.show(500)
+        assert stream.getvalue().endswith(end)
