@@ -10,9 +10,10 @@ import os
 import sys
 from typing import NoReturn, Sequence
 
+from synapse_withheld.cli.arguments import CANNOT_SAY, CannotSayError
 from synapse_withheld.cli.commands import check, explain, status, survey, sweep, top
-from synapse_withheld.cli.shared.codes import CANNOT_SAY
-from synapse_withheld.cli.shared.homeserver.address import without_passwords
+from synapse_withheld.cli.homeserver.http import without_passwords
+from synapse_withheld.database.database import StatementError
 from synapse_withheld.version import VERSION
 
 PROGRAM = "synapse-withheld"
@@ -72,8 +73,15 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run a command; return the exit code."""
     parsed = make_parser().parse_args(arguments)
-    code: int = parsed.run(parsed)
-    return code
+    try:
+        code: int = parsed.run(parsed)
+    except CannotSayError as error:
+        print(error, file=sys.stderr)
+    except StatementError as error:
+        print(error.__cause__, file=sys.stderr)
+    else:
+        return code
+    return CANNOT_SAY
 
 
 def console() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from timeit import Timer, timeit
 from typing import Any, Callable, Iterable
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.memory.memory import Memory

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.cli.shared.explaining.mailboxes import Mailboxes
+from synapse_withheld.cli.explaining.mailboxes import Mailboxes
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import Config
 from tests.bench.inbox import Inbox, notice_for
 from tests.bench.lanes import Lane, each_duplicate, two_lanes

@@ -12,8 +12,8 @@ from typing import Any, Callable
 
 from twisted.internet.threads import deferToThread
 
-from synapse_withheld.cli.shared.walking.database import Connection, connect
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.database import Connection, connect
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
 from tests.bench.lanes import Lane, lane

@@ -14,7 +14,7 @@ from tests.compat.environments import Run
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"
-TESTED = ROOT / "synapse_withheld" / "cli" / "shared" / "tested.py"
+TESTED = ROOT / "synapse_withheld" / "cli" / "tested.py"
 # What a table comes after: the end-to-end tests, the unit and model tests, and the
 # few for every release.
 RUNS = "<!-- runs: written by `python -m tests.compat --page` -->\n"

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.shared.homeserver.token import TOKEN
+from synapse_withheld.cli.arguments import TOKEN
 from tests.harness.commands import run
 from tests.harness.reactor import async_yield_fixture
 from tests.harness.servers.settings import reserve, self_signed

@@ -6,7 +6,7 @@ from typing import Any, Callable, ClassVar, Iterable
 
 from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.memory.memory import Memory

@@ -7,7 +7,7 @@ import json
 import sqlite3
 from typing import Any, Dict, Mapping, Tuple
 
-from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
+from synapse_withheld.cli.explaining.mailboxes import TABLES
 
 # (user ID, device ID)
 Place = Tuple[str, str]

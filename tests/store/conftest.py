@@ -9,8 +9,8 @@ from typing import Any, Iterator, Sequence
 
 import pytest
 
-from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
-from synapse_withheld.cli.shared.walking import database as walking
+from synapse_withheld.cli.explaining.mailboxes import TABLES
+from synapse_withheld.cli.walking import database as walking
 from synapse_withheld.database.sql import marks
 from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.mailbox import MailboxKey

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.cancelling import Cancellable, CancelledStatementError
 from synapse_withheld.database.database import Database, StatementError
 from tests.store.conftest import Connection, opened

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database import (
     backlog,
     deletions,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import Config, RulesConfig
 from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.rules.ruleset import Ruleset

@@ -9,7 +9,7 @@ from typing import Iterator
 
 import pytest
 
-from synapse_withheld.cli.shared.tested import RELEASES as TESTED
+from synapse_withheld.cli.tested import RELEASES as TESTED
 from synapse_withheld.synapse_internals import synapse_version
 from tests.compat.environments import ROOT, SHORT
 from tests.compat.page import PAGE, passed

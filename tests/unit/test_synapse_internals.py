@@ -9,7 +9,7 @@ import pytest
 from synapse.module_api.errors import ConfigError
 
 from synapse_withheld import WithheldModule, wrappers
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import ObservedBatch
 from synapse_withheld.operators.series import ACTIVE, SERVER_NAME_LABEL

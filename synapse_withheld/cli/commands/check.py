@@ -4,46 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Iterator
 
-import attrs
-
-from synapse_withheld.cli.shared import findings
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
-from synapse_withheld.cli.shared.codes import WRONG as EXIT_WRONG
-from synapse_withheld.cli.shared.findings import NOTE, RIGHT, UNKNOWN, WRONG, Finding
-from synapse_withheld.cli.shared.homeserver.address import Address
-from synapse_withheld.cli.shared.homeserver.fetching import (
+from synapse_withheld.cli import arguments as common
+from synapse_withheld.cli import findings
+from synapse_withheld.cli.arguments import REFUSALS, ProblemError
+from synapse_withheld.cli.findings import NOTE, QUESTIONS, RIGHT, UNKNOWN, WRONG, Answer
+from synapse_withheld.cli.homeserver import configuration, numbers
+from synapse_withheld.cli.homeserver.configuration import Deployment
+from synapse_withheld.cli.homeserver.http import (
     FOUND,
+    Address,
     UnreachableError,
     first,
     get,
 )
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import (
-    MAIN_PROCESS,
-    ConfigProblemError,
-    Deployment,
-    add_config_argument,
-    read,
-)
-from synapse_withheld.cli.shared.homeserver.listeners import (
+from synapse_withheld.cli.homeserver.listeners import (
     NoMetricsError,
     http_addresses,
     metrics_addresses,
-)
-from synapse_withheld.cli.shared.homeserver.metrics_page import (
-    SHOWN,
-    STATUS,
-    as_metrics,
-    complete,
-    fetch,
-)
-from synapse_withheld.cli.shared.homeserver.token import (
-    REFUSALS,
-    add_token_argument,
-    read_token,
 )
 from synapse_withheld.config import Config
 
@@ -62,24 +42,22 @@ exit codes: 0 nothing is wrong, 1 something is, 2 a file could not be read
 
 _START = (
     "start Synapse, or restart it where the listener is new; if that is done, run this "
-    "where it can be reached"
+    "where it can be reached, or give its address with --metrics-url"
 )
-_UNREACHABLE = f"{_START}, or give its address with --metrics-url"
-_ANOTHER_TOKEN = "give the access token of a server admin"  # noqa: S105 no token
 
 # For reading down the left edge.
 _SHOWN = {RIGHT: "ok", NOTE: "note", WRONG: "WRONG", UNKNOWN: "?"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config_argument(parser)
+    common.add_config(parser)
     parser.add_argument(
         "--metrics-url",
-        type=complete,
+        type=numbers.complete,
         metavar="URL",
         help="where the writer tells its metrics, if not where the files say",
     )
-    add_token_argument(
+    common.add_token(
         parser,
         "holds the access token of a server admin, for where no metrics are told",
     )
@@ -88,112 +66,79 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer each question; return the exit code."""
-    try:
-        token = read_token(arguments.token_file)
-        found = look(arguments.config_path, arguments.metrics_url, token)
-    except OSError as error:
-        print(f"cannot read what it is given: {error}", file=sys.stderr)
-        return CANNOT_SAY
-    acting = is_acting(found)
+    token = common.read_token(arguments.token_file)
+    answers = look(arguments.config_path, arguments.metrics_url, token)
+    states = {each.state for each in answers}
+    # Nobody can be asked where something is unknown.
+    acting = False if WRONG in states else None if UNKNOWN in states else True
+    told = dict(zip(QUESTIONS, answers))
     if arguments.json:
-        data = {"acting": acting, "findings": [attrs.asdict(each) for each in found]}
-        print(json.dumps(data, indent=2))
+        found = [{"question": name, **told[name]._asdict()} for name in told]
+        print(json.dumps({"acting": acting, "findings": found}, indent=2))
     else:
-        for each in found:
-            print(in_text(each))
-    return EXIT_WRONG if acting is False else OK
+        for name, (state, text, do) in told.items():
+            to_do = f"; to do: {do}" if do else ""
+            print(f"{_SHOWN[state]:<5}  {name:<8}  {text}{to_do}")
+    return common.WRONG if acting is False else common.OK
 
 
-def is_acting(found: list[Finding]) -> bool | None:
-    """Say whether the module acts and all is right; `None` if nobody can be asked."""
-    states = {each.state for each in found}
-    if WRONG in states:
-        return False
-    return None if UNKNOWN in states else True
-
-
-def in_text(finding: Finding) -> str:
-    """Return a finding as a line, with what to do at its end."""
-    line = f"{_SHOWN[finding.state]:<5}  {finding.question:<8}  {finding.found}"
-    return f"{line}; to do: {finding.do}" if finding.do else line
-
-
-def look(paths: list[Path], url: Address | None, token: str) -> list[Finding]:
-    """Return the answer to each question, in order.
-
-    Raises:
-        OSError: A file cannot be read.
-    """
-    found = [findings.importable(), findings.tested(findings.installed_synapse())]
+def look(paths: list[Path], url: Address | None, token: str) -> list[Answer]:
+    """Return the answer to each question, in order."""
+    answers: list[Answer] = []
+    unknown = "cannot be told before the above is right"
     try:
-        found += _look_at(read(paths), url, token)
-    except ConfigProblemError as error:
-        found.append(findings.wrong("config", error))
-    return findings.complete(found)
+        for each in _answers(paths, url, token):
+            answers.append(each)  # noqa: PERF402 those before a problem are kept
+        unknown = "not told without metrics or an admin's access token"
+    except ProblemError as error:
+        answers.append(Answer(WRONG, error.found, error.do))
+    except UnreachableError as error:
+        answers.append(Answer(WRONG, str(error), _START))
+    return answers + [Answer(UNKNOWN, unknown)] * (len(QUESTIONS) - len(answers))
 
 
-def _look_at(deployment: Deployment, url: Address | None, token: str) -> list[Finding]:
+def _answers(paths: list[Path], url: Address | None, token: str) -> Iterator[Answer]:
+    """Answer the questions until something is wrong, or nobody is left to ask."""
+    yield findings.importable()
+    from synapse_withheld.synapse_internals import synapse_version  # noqa: PLC0415
+
+    yield findings.tested(synapse_version())
+    deployment = configuration.read(paths)
+    writer = deployment.writer
+    # Its own file may be missing here; most name the module in the shared one.
+    entry = configuration.need_module(deployment.workers.get(writer, deployment.shared))
+    config = configuration.parsed(entry)
+    yield findings.configured(config, entry.get("config") or {}, deployment)
+    yield Answer(RIGHT, writer)
     try:
-        writer = deployment.writer
-    except ConfigProblemError as error:
-        return [findings.wrong("writer", error)]
-    configured, config = findings.configured(deployment, writer)
-    found = [configured, Finding("writer", RIGHT, writer)]
-    process = deployment.config_of(writer)
-    worker = writer != MAIN_PROCESS
-    if url is None and process is None:
-        return [*found, _no_file(deployment, writer)]
-    try:
-        addresses = [url] if url else metrics_addresses(process or {}, worker=worker)
+        addresses = [url] if url else metrics_addresses(deployment, writer)
     except NoMetricsError as error:
-        do = error.do
-        if not token:
-            do += "; or give an admin's access token with --token-file"
-        found.append(Finding("metrics", NOTE, error.found, do))
-        return found + _ask_for_page(process or {}, writer, config, token)
-    except ConfigProblemError as error:
-        return [*found, findings.wrong("metrics", error)]
-    return found + _ask_for_metrics(addresses, writer, config)
+        instead = "" if token else "; or give an admin's access token with --token-file"
+        yield Answer(NOTE, error.found, f"{error.do}{instead}")
+        yield from _of_page(deployment, config, token)
+    else:
+        address, page = first(addresses, numbers.fetch)
+        yield Answer(RIGHT, str(address))
+        yield from findings.numbers(page, writer, config)
 
 
-def _no_file(deployment: Deployment, writer: str) -> Finding:
-    known = ", ".join([MAIN_PROCESS, *deployment.workers])
-    found = f"the files tell of {known}, not of {writer}"
-    do = f"add -c with the file that has 'worker_name: {writer}', or --metrics-url"
-    return Finding("metrics", WRONG, found, do)
-
-
-def _ask_for_metrics(
-    addresses: list[Address], writer: str, config: Config | None
-) -> list[Finding]:
-    try:
-        address, page = first(addresses, fetch)
-    except UnreachableError as error:
-        return [Finding("metrics", WRONG, str(error), _UNREACHABLE)]
-    found = [Finding("metrics", RIGHT, str(address)), findings.loaded(page, config)]
-    # Without the module on the page its zeros would say nothing.
-    return found + (findings.acting(page, writer) if page.samples else [])
-
-
-def _ask_for_page(
-    process: Mapping[str, Any], writer: str, config: Config | None, token: str
-) -> list[Finding]:
+def _of_page(deployment: Deployment, config: Config, token: str) -> Iterator[Answer]:
     """Ask the module's page: that it is there, or with a token its numbers, too."""
-    path = STATUS if token else SHOWN
-    addresses = http_addresses(process, path, worker=writer != MAIN_PROCESS)
+
+    def ask(address: Address) -> tuple[int, numbers.Page | None]:
+        status, text = get(address, token)
+        is_told = token and status == FOUND
+        return status, numbers.as_metrics(text) if is_told else None
+
+    path = numbers.STATUS if token else numbers.SHOWN
+    addresses = http_addresses(deployment, deployment.writer, path)
     if not addresses:
-        return []
-    try:
-        address, (status, text) = first(addresses, lambda at: get(at, token))
-    except UnreachableError as error:
-        return [Finding("loaded", WRONG, str(error), _START)]
+        return
+    address, (status, page) = first(addresses, ask)
     if token and status in REFUSALS:
         found = f"{address} answers {status}: {REFUSALS[status]}"
-        return [Finding("loaded", WRONG, found, _ANOTHER_TOKEN)]
-    if not token or status != FOUND:
-        return [findings.page_answers(address, status, config)]
-    try:
-        page = as_metrics(text)
-    except UnreachableError as error:
-        return [Finding("loaded", WRONG, f"{address}: {error}", _START)]
-    return [findings.loaded(page, config), *findings.acting(page, writer)]
+        raise ProblemError(found, "give the access token of a server admin")
+    if page is None:
+        yield findings.page_answers(address, status, config)
+    else:
+        yield from findings.numbers(page, deployment.writer, config)

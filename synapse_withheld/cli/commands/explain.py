@@ -6,22 +6,16 @@ import argparse
 import json
 import sys
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ContextManager, Iterable, TextIO
+from typing import Any, Iterable
 
 import attrs
 import yaml
 
 from synapse_withheld import config as configuration
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK, WRONG
-from synapse_withheld.cli.shared.explaining.explain import (
-    HAPPENS,
-    Explainer,
-    Explanation,
-    ModuleFailedError,
-)
-from synapse_withheld.cli.shared.explaining.messages import (
+from synapse_withheld.cli.arguments import OK, WRONG, CannotSayError
+from synapse_withheld.cli.explaining.explainer import HAPPENS, Explainer, Explanation
+from synapse_withheld.cli.explaining.messages import (
     NotUnderstoodError,
     numbered,
     understood,
@@ -49,7 +43,9 @@ exit codes: 0 every line was explained, 1 some were not understood, 2 none could
 be read
 """
 
-_HEADER = ("line", "decision", "reason", "rule", "pair", "key", "why")
+# While it is made nobody knows how wide the columns of a table will be.
+_ROW = "{:>4}  {:<9}  {:<14}  {:<8}  {:>4}  {:<6}  {}"
+_HEADER = _ROW.format("line", "decision", "reason", "rule", "pair", "key", "why")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,90 +63,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain each line of a file; return the exit code."""
-    try:
-        config = parse_settings(arguments.set)
-        with _opened(arguments.file) as lines:
-            return _explain_all(lines, Explainer(config), as_json=arguments.json)
-    except InvalidConfigError as error:
-        print(f"--set: {error}", file=sys.stderr)
-    except BrokenPipeError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        print(f"Cannot read {arguments.file}: {error}", file=sys.stderr)
-    except ModuleFailedError as error:
-        print(f"The module failed at stage '{error}'.", file=sys.stderr)
-    return CANNOT_SAY
+    explainer = Explainer(parse_settings(arguments.set))
+    text = _read(arguments.file)
+    decided: Counter[str] = Counter()
+    code = OK
+    if not arguments.json:
+        print(_HEADER)
+    for number, line in numbered(text):
+        try:
+            explanations = explainer.explain(number, understood(line))
+        except NotUnderstoodError as error:
+            print(f"Line {number} is not understood: {error}", file=sys.stderr)
+            code = WRONG
+            continue
+        for each in explanations:
+            decided[each.decision] += each.decision != HAPPENS
+            said = attrs.asdict(each)
+            print(json.dumps(said) if arguments.json else in_text(each))
+    counts = ", ".join(f"{decided[name]} {name}" for name in sorted(+decided))
+    print(f"{counts or 'No messages'}; {explainer.left} queued.", file=sys.stderr)
+    return code
 
 
 def parse_settings(settings: Iterable[str]) -> Config:
     """Return the module's configuration with some keys set, as `key=value`.
 
     Values are as in YAML; in keys below others there are dots, as in messages.
-
-    Raises:
-        InvalidConfigError: A key is unknown or its value is not usable.
     """
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise InvalidConfigError(
-                f"must be KEY=VALUE, such as repeat=session; found '{setting}'"
+            raise CannotSayError(
+                f"--set: must be KEY=VALUE, such as repeat=session; found '{setting}'"
             )
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             value = text
-        *above, last = key.split(".")
-        inside = values
-        for name in above:
-            if not isinstance(inside.get(name), dict):
-                inside[name] = {}
-            inside = inside[name]
-        inside[last] = value
-    return configuration.parse(values)
+        above, dot, below = key.partition(".")
+        if dot:
+            others = values.get(above)
+            value = {**(others if isinstance(others, dict) else {}), below: value}
+        values[above] = value
+    try:
+        return configuration.parse(values)
+    except InvalidConfigError as error:
+        raise CannotSayError(f"--set: {error}") from error
 
 
 def in_text(explanation: Explanation) -> str:
     """Return an explanation as a line of a table."""
-    why = explanation.why
-    if explanation.earlier is not None:
-        why += f" (line {explanation.earlier})"
-    pair = "" if explanation.pair is None else str(explanation.pair)
-    cells = (str(explanation.line), explanation.decision, explanation.reason)
-    return _aligned((*cells, explanation.rule, pair, explanation.key, why))
-
-
-def _explain_all(lines: Iterable[str], explainer: Explainer, *, as_json: bool) -> int:
-    decided: Counter[str] = Counter()
-    not_understood = 0
-    if not as_json:
-        print(_aligned(_HEADER))
-    for number, line in numbered(lines):
-        try:
-            explanations = explainer.explain(number, understood(line))
-        except NotUnderstoodError as error:
-            print(f"Line {number} is not understood: {error}", file=sys.stderr)
-            not_understood += 1
-            continue
-        for each in explanations:
-            if each.decision != HAPPENS:
-                decided[each.decision] += 1
-            print(json.dumps(attrs.asdict(each)) if as_json else in_text(each))
-    counts = ", ".join(f"{count} {name}" for name, count in sorted(decided.items()))
-    print(f"{counts or 'No messages'}; {explainer.left} queued.", file=sys.stderr)
-    return WRONG if not_understood else OK
-
-
-def _opened(name: str) -> ContextManager[TextIO]:
-    if name == "-":
-        return nullcontext(sys.stdin)
-    # PowerShell and Notepad begin files with a byte order mark.
-    return Path(name).open(encoding="utf-8-sig")
-
-
-def _aligned(cells: tuple[str, str, str, str, str, str, str]) -> str:
-    line, decision, reason, rule, pair, key, why = cells
-    return (
-        f"{line:>4}  {decision:<9}  {reason:<14}  {rule:<8}  {pair:>4}  {key:<6}  {why}"
+    line, decision, reason, why, rule, pair, key, earlier = attrs.astuple(explanation)
+    if earlier is not None:
+        why += f" (line {earlier})"
+    return _ROW.format(
+        line, decision, reason, rule, "" if pair is None else pair, key, why
     )
+
+
+def _read(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotSayError(f"Cannot read {name}: {error}") from error

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import threading
 from contextlib import closing, contextmanager
 from typing import Any, Iterator, Mapping
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import OK, WRONG
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import read
-from synapse_withheld.cli.shared.walking import walk as walking
-from synapse_withheld.cli.shared.walking.ahead import Ahead
-from synapse_withheld.cli.shared.walking.aside import Aside, Rest
-from synapse_withheld.cli.shared.walking.bar import Bar
-from synapse_withheld.cli.shared.walking.database import connect
-from synapse_withheld.cli.shared.walking.survey_output import in_json, in_text
+from synapse_withheld.cli.arguments import OK, WRONG, whole_number
+from synapse_withheld.cli.homeserver.configuration import find_module, parsed, read
+from synapse_withheld.cli.walking import walk as walking
+from synapse_withheld.cli.walking.database import connect
+from synapse_withheld.cli.walking.parallel import Aside, Rest, reading_ahead
+from synapse_withheld.cli.walking.survey_output import in_json, in_text
 from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
@@ -46,43 +45,6 @@ the database could not be read
 """
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    walking.add_arguments(parser)
-    parser.add_argument(
-        "--limit",
-        type=walking.whole_number(MOST_LIMIT),
-        default=DEFAULT_LIMIT,
-        metavar="NUMBER",
-        help="how many of the longest mailboxes and outboxes to show "
-        f"(default: {DEFAULT_LIMIT})",
-    )
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Survey; return the exit code."""
-    return walking.begun(lambda: _run(arguments), "Cannot read")
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    config = read(arguments.config_path).shared
-    module = walking.module_config_or_default(config)
-    options = Options(
-        batch_size=arguments.batch_size or BATCH_SIZE,
-        rules=Ruleset.of(attrs.evolve(module, rules=ALL_RULES)),
-        dry_run=True,
-        now_ts=now_ts(),
-    )
-    with _opened(config) as database:
-        middle = walking.driven(database.middle())
-        bar = Bar(walking.driven(database.estimate()))
-        part = _Part(config, options, arguments.limit, arguments.pause, middle)
-        with walking.stoppable() as stopped, bar:
-            found = _both(database, part, bar, stopped)
-    print((in_json if arguments.json else in_text)(found, module))
-    return OK if found.done else WRONG
-
-
 @attrs.frozen
 class _Part:
     """What one process surveys; `below` and `down_to` as of `Survey`."""
@@ -95,30 +57,43 @@ class _Part:
     down_to: str = ""
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    walking.add_arguments(parser, BATCH_SIZE)
+    parser.add_argument(
+        "--limit",
+        type=whole_number(MOST_LIMIT),
+        default=DEFAULT_LIMIT,
+        metavar="NUMBER",
+        help="how many of the longest mailboxes and outboxes to show "
+        f"(default: {DEFAULT_LIMIT})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Survey; return the exit code."""
+    config = read(arguments.config_path).shared
+    module = parsed(find_module(config))
+    rules = Ruleset.of(attrs.evolve(module, rules=ALL_RULES))
+    options = Options(arguments.batch_size, rules, dry_run=True, now_ts=now_ts())
+    with _opened(config) as database:
+        middle = walking.driven(database.middle())
+        bar = walking.Bar(walking.driven(database.estimate()))
+        part = _Part(config, options, arguments.limit, arguments.pause, middle)
+        with walking.stoppable() as stopped, bar:
+            found = _both(database, part, bar, stopped)
+    said = in_json(found, module)
+    print(json.dumps(said) if arguments.json else in_text(said))
+    return OK if found.done else WRONG
+
+
 def _both(
-    database: SurveyDatabase, lower: _Part, bar: Bar, stopped: threading.Event
+    database: SurveyDatabase, lower: _Part, bar: walking.Bar, stopped: threading.Event
 ) -> Surveyed:
     """Survey what is below the middle in a second process, and the rest in this one.
 
     Most of the time goes into Python, which keeps one processor busy in each process.
     """
-    middle = lower.below
-    if middle is None:
-        return _survey(database, _rest(bar, stopped), lower)
-    with closing(Aside(_survey_aside, lower)) as aside:
-        upper = attrs.evolve(lower, below=None, down_to=middle)
-        found = _survey(database, _rest(bar, stopped, aside), upper)
-        rows = found.inbox.kinds.total.rows
-        while aside.result is None:
-            if stopped.is_set():
-                aside.stop()
-            aside.hear(LOOK_EVERY_S)
-            bar.show(rows + aside.rows)
-        found.follow(aside.result)
-    return found
 
-
-def _rest(bar: Bar, stopped: threading.Event, aside: Aside | None = None) -> Rest:
     def rest(rows: int, pause_s: float) -> bool:
         if aside is not None:
             aside.hear()
@@ -126,22 +101,39 @@ def _rest(bar: Bar, stopped: threading.Event, aside: Aside | None = None) -> Res
         bar.show(rows)
         return stopped.wait(pause_s)
 
-    return rest
+    if lower.below is None:
+        aside = None
+        return _survey(rest, database, lower)
+    with closing(Aside(_survey_aside, lower)) as aside:
+        upper = attrs.evolve(lower, below=None, down_to=lower.below)
+        found = _survey(rest, database, upper)
+        while aside.result is None:
+            if stopped.is_set():
+                aside.stop()
+            aside.hear(LOOK_EVERY_S)
+            bar.show(found.inbox.kinds.total.rows + aside.rows)
+        found.follow(aside.result)
+    return found
 
 
 def _survey_aside(rest: Rest, part: _Part) -> Surveyed:
     with _opened(part.config) as database:
-        return _survey(database, rest, part)
+        return _survey(rest, database, part)
 
 
-def _survey(database: SurveyDatabase, rest: Rest, part: _Part) -> Surveyed:
+def _survey(rest: Rest, database: SurveyDatabase, part: _Part) -> Surveyed:
+    """Survey a part, or what there is of it until it is to stop."""
     survey = Survey(
         database, part.options, part.limit, below=part.below, down_to=part.down_to
     )
     # Nothing here is made in circles, and looking for them takes its time.
     gc.disable()
     try:
-        _walk(survey, rest, part.pause_s)
+        done = stopped = False
+        while not done and not stopped:
+            walking.driven(survey.step())
+            done = survey.found.done
+            stopped = rest(survey.rows, 0 if done else part.pause_s)
     finally:
         gc.enable()
     return survey.end()
@@ -149,13 +141,6 @@ def _survey(database: SurveyDatabase, rest: Rest, part: _Part) -> Surveyed:
 
 @contextmanager
 def _opened(config: Mapping[str, Any]) -> Iterator[SurveyDatabase]:
-    ahead = Ahead(lambda: connect(config))
-    with closing(ahead), closing(connect(config)) as connection:
-        yield SurveyDatabase(connection.run, connection.driver, ahead.walk)
-
-
-def _walk(survey: Survey, rest: Rest, pause_s: float) -> None:
-    stopped = False
-    while not survey.found.done and not stopped:
-        walking.driven(survey.step())
-        stopped = rest(survey.rows, 0 if survey.found.done else pause_s)
+    ahead = reading_ahead(lambda: connect(config))
+    with ahead as walk, closing(connect(config)) as connection:
+        yield SurveyDatabase(connection.run, connection.driver, walk)

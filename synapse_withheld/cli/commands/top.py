@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import re
 from typing import Any
 
 import attrs
 
-from synapse_withheld.cli.shared.codes import CANNOT_SAY, OK
-from synapse_withheld.cli.shared.homeserver.address import Address, address_like
-from synapse_withheld.cli.shared.homeserver.fetching import (
+from synapse_withheld.cli import arguments as common
+from synapse_withheld.cli.arguments import OK, REFUSALS, TOKEN, CannotSayError
+from synapse_withheld.cli.homeserver.http import (
     FOUND,
+    Address,
     UnreachableError,
+    first,
     get,
+    read_address,
 )
-from synapse_withheld.cli.shared.homeserver.token import (
-    REFUSALS,
-    TOKEN,
-    add_token_argument,
-    read_token,
-)
-from synapse_withheld.cli.shared.tables import table
+from synapse_withheld.cli.tables import table
 from synapse_withheld.operators.pages.asking import (
     DEFAULT_LIMIT,
     MOST_LIMIT,
     PATH,
     TOP,
-    limit_of,
 )
 
 EPILOG = f"""\
@@ -43,10 +39,11 @@ devices they are estimates: the true number lies between the two that are shown.
 exit codes: 0 answered, 2 no answer
 """
 
-_NOT_SERVED = (
-    "this process does not serve it; name the process that writes to-device messages, "
-    "with the module loaded and not 'pages: false'"
-)
+_MEANS = {
+    404: "this process does not serve it; name the process that writes to-device "
+    "messages, with the module loaded and not 'pages: false'",
+    **REFUSALS,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,10 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="the homeserver, its writer, or the page there",
     )
-    add_token_argument(parser, "holds the access token")
+    common.add_token(parser, "holds the access token")
     parser.add_argument(
         "--limit",
-        type=_limit,
+        type=common.whole_number(MOST_LIMIT),
         default=DEFAULT_LIMIT,
         metavar="NUMBER",
         help=f"how many of each, at most {MOST_LIMIT} (default: {DEFAULT_LIMIT})",
@@ -69,15 +66,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the busiest; return the exit code."""
-    try:
-        token = read_token(arguments.token_file)
-    except OSError as error:
-        print(f"the access token cannot be read: {error}", file=sys.stderr)
-        return CANNOT_SAY
+    token = common.read_token(arguments.token_file)
     if not token:
-        print(f"no access token: give --token-file or set {TOKEN}", file=sys.stderr)
-        return CANNOT_SAY
-    return _show(arguments, token)
+        raise CannotSayError(f"no access token: give --token-file or set {TOKEN}")
+    url: Address = arguments.url
+    path = f"{url.path}{PATH}/{TOP}?limit={arguments.limit}"
+
+    def ask(address: Address) -> tuple[Any, str]:
+        """Return the answer, and the same as text."""
+        status, text = get(address, token)
+        if status != FOUND:
+            means = _MEANS.get(status, "not what was asked for")
+            raise UnreachableError(f"it answers {status}: {means}")
+        try:
+            return json.loads(text), in_text(json.loads(text))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreachableError(f"it answers something else: {error!r}") from error
+
+    _, (top, text) = first([attrs.evolve(url, path=path)], ask)
+    print(json.dumps(top) if arguments.json else text)
+    return OK
 
 
 def in_text(top: dict[str, Any]) -> str:
@@ -91,50 +99,15 @@ def in_text(top: dict[str, Any]) -> str:
 
 def _table(title: str, counted: list[tuple[dict[str, Any], str]]) -> list[str]:
     # At most ten digits and their commas.
-    rows = [("at least".rjust(13), "at most".rjust(13), "rule", title)]
+    rows: list[Any] = [("at least".rjust(13), "at most".rjust(13), "rule", title)]
     for each, name in counted:
         least, most = each["notices"] - each["error"], each["notices"]
-        rows.append((f"{least:,}", f"{most:,}", each["rule"], name))
-    return table(rows, right=[0, 1])
-
-
-def _show(arguments: argparse.Namespace, token: str) -> int:
-    address: Address = arguments.url
-    path = f"{address.path}{PATH}/{TOP}?limit={arguments.limit}"
-    try:
-        top, text = _fetch(attrs.evolve(address, path=path), token)
-    except UnreachableError as error:
-        print(f"{address}: {error}", file=sys.stderr)
-        return CANNOT_SAY
-    print(json.dumps(top) if arguments.json else text)
-    return OK
-
-
-def _fetch(address: Address, token: str) -> tuple[Any, str]:
-    """Return the answer, and the same as text."""
-    status, text = get(address, token)
-    if status != FOUND:
-        means = {404: _NOT_SERVED, **REFUSALS}
-        meaning = means.get(status, "not what was asked for")
-        raise UnreachableError(f"it answers {status}: {meaning}")
-    try:
-        answer = json.loads(text)
-        return answer, in_text(answer)
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnreachableError(f"it answers something else: {error!r}") from error
+        rows.append((least, most, each["rule"], name))
+    return table(rows)
 
 
 def _writer(text: str) -> Address:
     """Read the address of a homeserver; that of the page is one with more behind."""
-    address = address_like("https://matrix.example.org")(text)
-    path = address.path.partition("?")[0].rstrip("/")
-    return attrs.evolve(
-        address, path=path[: -len(PATH)] if path.endswith(PATH) else path
-    )
-
-
-def _limit(text: str) -> int:
-    limit = limit_of(text)
-    if limit is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to {MOST_LIMIT}")
-    return limit
+    address = read_address(text, "https://matrix.example.org")
+    path = re.sub(rf"({PATH})?/?(\?.*)?$", "", address.path)
+    return attrs.evolve(address, path=path)

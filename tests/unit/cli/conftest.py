@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -12,8 +13,8 @@ import pytest
 import yaml
 
 from synapse_withheld.cli.__main__ import main
-from synapse_withheld.cli.shared.explaining.mailboxes import TABLES
-from synapse_withheld.cli.shared.homeserver.homeserver_yaml import MODULE
+from synapse_withheld.cli.explaining.mailboxes import TABLES
+from synapse_withheld.cli.homeserver.configuration import MODULE
 
 
 class Answer(NamedTuple):
@@ -29,17 +30,29 @@ class Answer(NamedTuple):
         assert (2, "", 1) == (self.code, self.out, len(self.err.splitlines())), self.err
         return self.err
 
+    def told(self, *names: str) -> list[Any]:
+        """Return what lines of JSON say under some names."""
+        found = map(json.loads, self.out.splitlines())
+        told = [tuple(each[name] for name in names) for each in found]
+        return [each[0] for each in told] if len(names) == 1 else told
+
 
 Run = Callable[..., Answer]
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """Return what runs a command; processes that it starts are heard, too."""
+def run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Return what runs a command; processes that it starts are heard, too.
 
-    def command(*arguments: str) -> Answer:
+    Configuration among the arguments stands for the file that it is written to.
+    """
+
+    def command(*arguments: str | dict[str, Any]) -> Answer:
+        given: list[str] = []
+        for each in arguments:
+            given += [each] if isinstance(each, str) else ["-c", write(tmp_path, each)]
         try:
-            code = main(arguments)
+            code = main(given)
         except SystemExit as ended:
             code = int(ended.code or 0)
         return Answer(code, *capfd.readouterr())

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.shared.explaining.messages import (
-    Message,
+from synapse_withheld.cli.explaining.messages import (
+    Line,
     NotUnderstoodError,
-    read_json,
+    numbered,
     understood,
 )
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
@@ -20,133 +20,107 @@ from tests.unit.cli.conftest import Answer, Run
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
-KEY, OTHER_KEY = make_key("alice"), make_key("alice again")
-
 READ, RESTART, CHANGED = (
     {name: True} for name in ("acknowledged", "restarted", "device_changed")
 )
-TO_BOB = {"user_id": BOB, "device_id": "LAPTOP"}
 
 
 def line(content: Any, message_type: str = WITHHELD, **more: Any) -> dict[str, Any]:
     return {**make_message(ALICE, content, message_type), **more}
 
 
-def notice(sender_key: str = KEY, **more: Any) -> dict[str, Any]:
+def notice(sender_key: str = make_key("alice"), **more: Any) -> dict[str, Any]:
     return line(make_notice(sender_key, "PHONE", **more))
 
 
 NOTICE = notice()
 
 
+def at(device_id: str, what: Any = NOTICE) -> dict[str, Any]:
+    return {**what, "user_id": BOB, "device_id": device_id}
+
+
 @pytest.fixture
 def explain(tmp_path: Path, run: Run) -> Run:
-    """Return what runs the command on a text."""
+    """Return what runs the command on a text, or on lines of JSON."""
 
-    def command(text: str, *arguments: str) -> Answer:
+    def command(text: str | list[Any], *arguments: str) -> Answer:
         path = tmp_path / "messages.jsonl"
-        path.write_text(text, encoding="utf-8")
+        lines = text if isinstance(text, str) else "\n".join(map(json.dumps, text))
+        path.write_text(lines, encoding="utf-8")
         return run("explain", str(path), *arguments)
 
     return command
 
 
-def told(out: str, *names: str) -> list[Any]:
-    """Return what lines of JSON say under some names."""
-    found = [[json.loads(each)[name] for name in names] for each in out.splitlines()]
-    return [each[0] if len(each) == 1 else tuple(each) for each in found]
-
-
 @pytest.mark.parametrize(
-    ("lines", "settings", "reasons"),
+    ("lines", "reasons"),
     [
         # Stored at once, and what it repeats is found then.
-        ([NOTICE, RESTART, NOTICE, NOTICE], [], "first restarted first duplicate"),
-        ([NOTICE, CHANGED, NOTICE], [], "first device_changed device_changed"),
-        *(
-            (
-                [NOTICE, READ, {"hours_passed": hours}, NOTICE],
-                ["--set=repeat=session"],
-                f"first acknowledged hours_passed {reason}",
-            )
-            for hours, reason in ((23, "held"), (25, "read"))
-        ),
+        ([NOTICE, RESTART, NOTICE, NOTICE], "first restarted first duplicate"),
+        ([NOTICE, CHANGED, NOTICE], "first device_changed device_changed"),
         # Each recipient has a mailbox: by user and device.
         (
-            [
-                NOTICE,
-                {**NOTICE, **TO_BOB},
-                {**NOTICE, **TO_BOB, "device_id": "TABLET"},
-                {**READ, **TO_BOB},
-                {**NOTICE, **TO_BOB},
-                NOTICE,
-            ],
-            [],
+            [NOTICE, at("D1"), at("D2"), at("D1", READ), at("D1"), NOTICE],
             "first first first acknowledged read duplicate",
         ),
         # Of the devices that had notices before; of others it is found later.
         (
-            [
-                {**NOTICE, "device_id": "D1"},
-                line({}, "m.dummy", device_id="D2"),
-                {**NOTICE, "device_id": "*"},
-                {**NOTICE, "device_id": "D2"},
-            ],
-            [],
+            [at("D1"), at("D2", line({}, "m.dummy")), at("*"), at("D2")],
             "first other_type wildcard repeated",
         ),
         (
-            [
-                line({"code": "m.blacklisted"}),
-                notice(algorithm="other"),
-                line("no mapping", "m.room_key_request"),
-            ],
-            [],
+            [line({"code": "m.blacklisted"}), notice(algorithm="other"), line(0, "m.")],
             "m.blacklisted malformed other_type",
-        ),
-        # Keys below others are set as messages write them.
-        (
-            [notice(code="m.unverified", room_id="!r:hs", session_id="s")],
-            ["--set=rules={}", "--set=rules.withheld=true"],
-            "first",
         ),
     ],
 )
 def test_what_happens_has_its_reason(
-    explain: Run, lines: list[Any], settings: list[str], reasons: str
+    explain: Run, lines: list[Any], reasons: str
 ) -> None:
     """By the module's own code; `docs/command-line.md` shows the rest."""
-    text = "\n".join(map(json.dumps, lines))
-    code, out, _ = explain(text, "--json", *settings)
-    assert (0, reasons.split()) == (code, told(out, "reason"))
+    answer = explain(lines, "--json")
+    assert (0, reasons.split()) == (answer.code, answer.told("reason"))
+
+
+def test_time_passes_and_keys_below_others_are_set_as_messages_write_them(
+    explain: Run,
+) -> None:
+    withheld = notice(code="m.unverified", room_id="!r:hs", session_id="s")
+    lines = [withheld, NOTICE, READ, {"hours_passed": 23}, NOTICE]
+    later = [{"hours_passed": 2}, NOTICE]
+    settings = ("--set=repeat=session", "--set=rules={}", "--set=rules.withheld=true")
+    answer = explain([*lines, *later], "--json", *settings)
+    expected = "first first acknowledged hours_passed held hours_passed read"
+    assert expected.split() == answer.told("reason")
 
 
 def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
     """As recorded, and as `row_to_json(device_inbox)` gives them."""
     text = json.dumps({**NOTICE, "unsigned": {}})
     for more in (NOTICE, {"message": NOTICE}, {"message_json": text}):
-        row = {**TO_BOB, "stream_id": 7, **more}
-        assert Message(BOB, "LAPTOP", NOTICE) == understood(row)
+        row = at("LAPTOP", {"stream_id": 7, **more})
+        assert Line(BOB, "LAPTOP", NOTICE) == understood(row)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("{}", "no 'sender'"),
+        ("5", "not a JSON object"),
         ('{"sender": "@a:b", "type": 1, "content": {}}', "no 'type'"),
         ('{"sender": "@a:b", "type": "t"}', "no 'content'"),
         ('{"message": []}', "message is not a JSON object"),
-        ('{"message_json": "{"}', "'message_json' is not JSON"),
+        ('{"message_json": "{"}', "message is not a JSON object"),
         ('{"acknowledged": true, "user_id": 1}', "'user_id' is not a string"),
-        ('{"acknowledged": true, "user_id": "\\ud800"}', "a database can hold"),
+        ('{"acknowledged": true, "user_id": "\\ud800"}', "that a database takes"),
         ('{"hours_passed": "1"}', "'hours_passed' is no number"),
     ],
 )
 def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
+    ((_, line),) = numbered(text)
     with pytest.raises(NotUnderstoodError, match=why):
-        understood(read_json(text))
+        understood(line)
 
 
 def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
@@ -161,41 +135,38 @@ def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
     assert all(key[:6] in out for key in keys)
     for secret in ("alice", "hs.test", "ALICE", *(key[:7] for key in keys)):
         assert secret not in out
-    assert "?[2J??" in explain(json.dumps(notice("\x1b[2J\ud800é")))[1]
+    assert "?[2J??" in explain([notice("\x1b[2J\ud800é")]).out
 
 
 def test_lines_that_are_not_understood_are_named_and_the_others_explained(
     explain: Run,
 ) -> None:
+    """Several messages may share a line, as in a `/sync` each."""
     text = json.dumps(NOTICE)
-    lines = [text, "", "nonsense", text, json.dumps(RESTART), ""]
-    code, out, err = explain("\n".join(lines), "--json")
-    expected = [(1, "deliver"), (4, "collapse"), (5, "-")]
-    assert (1, expected) == (code, told(out, "line", "decision"))
-    says = "Line 3 is not understood: it is not JSON\n1 collapse, 1 deliver; 1 queued."
-    assert says == err.strip()
+    lines = [json.dumps([NOTICE, NOTICE]), "", "nonsense", text, json.dumps(RESTART)]
+    answer = explain("\n".join(lines), "--json")
+    expected = [(1, "deliver"), (1, "collapse"), (4, "collapse"), (5, "-")]
+    assert (1, expected) == (answer.code, answer.told("line", "decision"))
+    says = "Line 3 is not understood: it is not JSON\n2 collapse, 1 deliver; 1 queued."
+    assert says == answer.err.strip()
+    assert (0, "", "No messages; 0 queued.\n") == explain("[]", "--json")
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("setting", "message"),
     [
-        (["repeat"], "must be KEY=VALUE"),
-        (["repeat=x"], "'repeat' must be queued or session"),
-        (["rules.withhold=true"], "did you mean 'rules.withheld'"),
-        (["rules.no_olm.x=5"], "'rules.no_olm' must be true or false"),
-        ([".=5"], "is no known key"),
-        ([], "Cannot read"),
+        ("repeat", "must be KEY=VALUE"),
+        ("repeat=[", "'repeat' must be queued or session"),
+        ("rules.withhold=true", "did you mean 'rules.withheld'"),
+        ("mode=observe", "Cannot read /nowhere/messages.jsonl"),
     ],
 )
-def test_what_cannot_be_done_is_said(
-    run: Run, settings: list[str], message: str
-) -> None:
-    arguments = [f"--set={each}" for each in settings]
-    answer = run("explain", "/nowhere/messages.jsonl", *arguments)
-    assert message in answer.refusal
+def test_what_cannot_be_done_is_said(run: Run, setting: str, message: str) -> None:
+    said = run("explain", "/nowhere/messages.jsonl", f"--set={setting}").refusal
+    assert message in said
 
 
-EVENTS = [NOTICE, 5, NOTICE, notice(OTHER_KEY)]
+EVENTS = [NOTICE, 5, NOTICE, notice(make_key("alice again"))]
 
 
 @pytest.mark.parametrize("document", [EVENTS, {"to_device": {"events": EVENTS}}])
@@ -205,13 +176,7 @@ def test_what_synapse_answered_is_read_as_it_came(
     """On many lines, with a byte order mark; messages count."""
     text = "\ufeff" + json.dumps(document, indent=2) + "\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
-    code, out, err = run("explain", "-", "--json")
+    answer = run("explain", "-", "--json")
     expected = [(1, "first"), (3, "duplicate"), (4, "new_key")]
-    assert (1, expected) == (code, told(out, "line", "reason"))
-    assert "Line 2 is not understood: it is not a JSON object" in err
-
-
-def test_a_file_may_have_several_answers_or_none(explain: Run) -> None:
-    text = f"{json.dumps([NOTICE, NOTICE])}\n\n{json.dumps(NOTICE)}"
-    assert [1, 1, 3] == told(explain(text, "--json")[1], "line")
-    assert (0, "", "No messages; 0 queued.\n") == explain("[]", "--json")
+    assert (1, expected) == (answer.code, answer.told("line", "reason"))
+    assert "Line 2 is not understood: it is not a JSON object" in answer.err

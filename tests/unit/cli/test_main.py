@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from tests.harness.backlog import notice
 from tests.unit.cli.conftest import Run, make_database, write
 
 ROOT = Path(__file__).parents[3]
-PROGRAM = (sys.executable, "-m", "synapse_withheld.cli")
 
 # Runs the command line where no Synapse can be imported.
 WITHOUT_SYNAPSE = """
@@ -51,25 +49,17 @@ DURATION = "must be a duration such as 1s"
         ("", "required: COMMAND"),
         ("nonsense", "invalid choice: 'nonsense'"),
         ("check", "required: -c"),
-        ("explain", "required: FILE"),
         ("status 127.0.0.1:9000", "does not begin like http://127.0.0.1:9000"),
-        ("check -c x --metrics-url localhost:1", "does not begin like http://127.0.0"),
         ("top localhost:8008", "does not begin like https://matrix.example.org"),
-        *((f"status http://h --every={text}", DURATION) for text in ("x", "999", "00")),
+        ("status http://h --every=999", DURATION),
         ("sweep -c x --pause=999", DURATION),
-        ("survey -c x --pause=999", DURATION),
+        ("sweep -c x --pause=00", DURATION),
         *(
-            (f"{command}={text}", f"{text[:20]!r} is not 1 to {most}")
-            for command, most in (
-                ("survey -c x --limit", 1000),
-                ("sweep -c x --batch-size", 10000),
-            )
-            for text in ("0", "10001", "9" * 5000, "\u0663")
+            (f"survey -c x --limit={text}", f"{text[:20]!r} is not 1 to 1000")
+            for text in ("0", "1001", "9" * 5000, "\u0663")
         ),
-        *(
-            (f"top http://h --limit={text}", "is not from 1 to 100")
-            for text in ("0", "101", "9" * 5000)
-        ),
+        ("survey -c x --batch-size=10001", "'10001' is not 1 to 10000"),
+        ("top http://h --limit=101", "'101' is not 1 to 100"),
         ("sweep -c x --enforce --dry-run", "not allowed with"),
     ],
     ids=lambda text: text[:40],
@@ -84,12 +74,6 @@ def test_what_is_wrong_with_an_argument_is_said(
     assert not re.search(r"invalid \w+ value", err)
 
 
-def process(*command: str, stdout: int = subprocess.PIPE) -> Any:
-    return subprocess.run(  # noqa: S603 our own command
-        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
-    )
-
-
 def test_without_synapse_check_says_so_and_the_others_work(tmp_path: Path) -> None:
     """In the wrong environment `check` is asked first; a database is read anyway.
 
@@ -98,7 +82,10 @@ def test_without_synapse_check_says_so_and_the_others_work(tmp_path: Path) -> No
     path = write(tmp_path, make_database(tmp_path, [notice(), notice()]))
 
     def without_synapse(*arguments: str) -> Any:
-        return process(sys.executable, "-c", WITHOUT_SYNAPSE, *arguments)
+        command = [sys.executable, "-c", WITHOUT_SYNAPSE, *arguments]
+        return subprocess.run(  # noqa: S603 our own command
+            command, capture_output=True, text=True, check=False
+        )
 
     result = without_synapse("check", "-c", path)
     assert result.returncode == 1
@@ -118,7 +105,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "messages.jsonl"
     path.write_text('{"hours_passed": 1}\n' * 20_000)
     running: Any = subprocess.Popen(  # noqa: S603 our own command
-        [*PROGRAM, "explain", str(path)],
+        [sys.executable, "-m", "synapse_withheld.cli", "explain", str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -126,17 +113,3 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     running.stdout.readline()
     running.stdout.close()
     assert (running.stderr.read(), running.wait()) == ("", 2)
-
-
-@pytest.mark.parametrize("command", ["survey", "sweep"])
-def test_a_reader_that_is_gone_is_no_fault_of_the_configuration(
-    tmp_path: Path, command: str
-) -> None:
-    """Where Python writes at once, the summary meets nobody."""
-    path = write(tmp_path, make_database(tmp_path, [notice(), notice()]))
-    reader, writer = os.pipe()
-    os.close(reader)
-    python, *program = PROGRAM
-    ended = process(python, "-u", *program, command, "-c", path, stdout=writer)
-    os.close(writer)
-    assert (ended.stderr, ended.returncode) == ("", 2)

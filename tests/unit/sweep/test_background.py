@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from synapse_withheld import WithheldModule
-from synapse_withheld.cli.shared.walking.walk import driven
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.cancelling import Cancellable
 from synapse_withheld.delivery.runtime import at_once
 from synapse_withheld.sweep.background import (

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 import attrs
 from twisted.internet.defer import ensureDeferred
 
-from synapse_withheld.cli.shared.explaining import messages
-from synapse_withheld.cli.shared.explaining.mailboxes import Mailboxes
-from synapse_withheld.cli.shared.explaining.messages import Happening, Line, Message
+from synapse_withheld.cli.arguments import CannotSayError
+from synapse_withheld.cli.explaining import messages
+from synapse_withheld.cli.explaining.mailboxes import Mailboxes
+from synapse_withheld.cli.explaining.messages import Line
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics
@@ -29,20 +30,12 @@ HAPPENS = "-"
 SHOWN_OF_KEY = 6
 
 
-class ModuleFailedError(Exception):
-    """The module's code failed, so that its decision says nothing about the rule."""
-
-
 @attrs.frozen
 class Explanation:
     """What became of a line.
 
     Attributes:
-        line: Its number, from 1.
-        decision: What was done; `pass` where it is no notice.
         reason: As metrics name it; of a `pass` its kind.
-        rule: The rule that names the message; empty where none does.
-        why: The same in words.
         pair: A number for each pair of sender device and mailbox; `None` where the
             line is no notice, or one for several mailboxes.
         key: The beginning of the sender's key; of a rule that is not about keys, of
@@ -74,18 +67,19 @@ class _Recorder(Metrics):
         self.pairs_rearmed = 0
         self.failed_at = ""
 
-    def message(self, code: str, source: str, times: int = 1) -> None:
-        del source, times
+    def message(self, code: str, source: str, times: int = 1) -> None:  # noqa: ARG002
         self.code = code
 
     def decision(
-        self, rule: str, queue: str, decision: Decision, times: int = 1
+        self,
+        rule: str,  # noqa: ARG002
+        queue: str,  # noqa: ARG002
+        decision: Decision,
+        times: int = 1,
     ) -> None:
-        del rule, queue
         self.decisions += [decision] * times
 
-    def rearmed(self, direction: str, pairs: int) -> None:
-        del direction
+    def rearmed(self, direction: str, pairs: int) -> None:  # noqa: ARG002
         self.pairs_rearmed += pairs
 
     def failure(self, stage: str) -> None:
@@ -110,23 +104,18 @@ class Explainer:
         return self._mailboxes.count()
 
     def explain(self, number: int, line: Line) -> list[Explanation]:
-        """Let a line happen; a message to `*` has an explanation for each device.
-
-        Raises:
-            ModuleFailedError: The module's code failed.
-        """
-        if isinstance(line, Happening):
-            return [Explanation(number, HAPPENS, line.kind, self._happen(line))]
-        notice = self._rules.recognise(line.message)
-        earlier = self._earlier(line, notice)
-        self._send(number, line)
-        if not self._recorder.decisions:
-            return [self._passed(number, line)]
-        key = _shown(notice.key) if notice else ""
-        rule = notice.rule.name if notice else ""
-        about = (rule, self._pair(line, notice), key, earlier)
+        """Let a line happen; a message to `*` has an explanation for each device."""
+        mailbox, message = (line.user_id, line.device_id), line.message
+        if message is None:
+            return [Explanation(number, HAPPENS, line.happens, self._happen(line))]
+        notice = self._rules.recognise(message)
+        earlier = self._earlier(mailbox, notice)
+        self._send(number, mailbox, message)
+        if not self._recorder.decisions or notice is None:
+            return [Explanation(number, PASS, *self._passed(message))]
+        about = (notice.rule.name, self._pair(mailbox, notice), _shown(notice.key))
         return [
-            Explanation(number, each.action, each.reason, WHY[each], *about)
+            Explanation(number, each.action, each.reason, WHY[each], *about, earlier)
             for each in self._recorder.decisions
         ]
 
@@ -134,9 +123,9 @@ class Explainer:
         tally = Tally(self._mailboxes.runtime().seconds)
         self._traffic = wire(self._config, self._mailboxes, self._recorder, tally)
 
-    def _send(self, number: int, line: Message) -> None:
+    def _send(self, number: int, mailbox: MailboxKey, message: Any) -> None:
         self._recorder.forget()
-        self._mailboxes.add_device((line.user_id, line.device_id))
+        self._mailboxes.add_device(mailbox)
 
         async def write(kept: LocalMessages, _: Edus) -> None:
             # Of nothing Synapse's code for writing is not entered.
@@ -144,7 +133,8 @@ class Explainer:
                 await self._mailboxes.store(kept)
                 self._line_of[self._mailboxes.stream_token()] = number
 
-        batch = {line.user_id: {line.device_id: line.message}}
+        user_id, device_id = mailbox
+        batch = {user_id: {device_id: message}}
         failures: list[Any] = []
         stored = ensureDeferred(self._traffic.store(batch, {}, write))
         stored.addErrback(failures.append)
@@ -152,46 +142,46 @@ class Explainer:
         for failure in failures:
             failure.raiseException()
         if self._recorder.failed_at:
-            raise ModuleFailedError(self._recorder.failed_at)
+            # What was decided then says nothing about the rule.
+            stage = self._recorder.failed_at
+            raise CannotSayError(f"The module failed at stage '{stage}'.")
 
-    def _happen(self, line: Happening) -> str:
+    def _happen(self, line: Line) -> str:
         mailbox = (line.user_id, line.device_id)
-        if line.kind == messages.ACKNOWLEDGED:
+        if line.happens == messages.ACKNOWLEDGED:
             self._traffic.note_read(*mailbox, self._mailboxes.stream_token())
             count = self._mailboxes.acknowledge(mailbox)
             return f"the device read what was queued: {_counted(count, 'message')}"
-        if line.kind == messages.RESTARTED:
+        if line.happens == messages.RESTARTED:
             self._load()
             return "Synapse restarted: the module remembers nothing"
-        if line.kind == messages.DEVICE_CHANGED:
+        if line.happens == messages.DEVICE_CHANGED:
             self._mailboxes.change_device(mailbox)
             return "the recipient's device changed in the device list"
         self._mailboxes.let_pass(line.seconds)
         return "time passes"
 
-    def _earlier(self, line: Message, notice: Notice | None) -> int | None:
-        if notice is None:
-            return None
-        mailbox = self._traffic.inbox.memory.get((line.user_id, line.device_id))
-        of_pair = [] if mailbox is None else mailbox.of_pair(notice)
+    def _earlier(self, key: MailboxKey, notice: Notice | None) -> int | None:
+        mailbox = self._traffic.inbox.memory.get(key)
+        of_pair = mailbox.of_pair(notice) if mailbox and notice else []
         return self._line_of.get(of_pair[-1].stream_id) if of_pair else None
 
-    def _pair(self, line: Message, notice: Notice | None) -> int | None:
-        if notice is None or line.device_id == WILDCARD:
+    def _pair(self, mailbox: MailboxKey, notice: Notice) -> int | None:
+        if mailbox[1] == WILDCARD:
             return None
-        key = ((line.user_id, line.device_id), notice.rule.name, notice.pair)
+        key = (mailbox, notice.rule.name, notice.pair)
         return self._pairs.setdefault(key, len(self._pairs) + 1)
 
-    def _passed(self, number: int, line: Message) -> Explanation:
-        message_type, content = line.message["type"], line.message["content"]
+    def _passed(self, message: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the kind of what is no notice, and the same in words."""
+        message_type, content = message["type"], message["content"]
         if message_type in WITHHELD_TYPES:
             why = "a withheld message that no rule names, or not a well-formed one"
-            return Explanation(number, PASS, self._recorder.code, why)
+            return self._recorder.code, why
         if message_type == OLM_TYPE and read_olm(content):
             rearmed = _counted(self._recorder.pairs_rearmed, "pair")
-            why = f"an Olm message: re-arms {rearmed}"
-            return Explanation(number, PASS, "olm", why)
-        return Explanation(number, PASS, "other_type", "no rule names its type")
+            return "olm", f"an Olm message: re-arms {rearmed}"
+        return "other_type", "no rule names its type"
 
 
 def _shown(key: str) -> str:

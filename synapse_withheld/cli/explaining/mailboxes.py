@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any, Callable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 
 from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
 from synapse_withheld.delivery.runtime import Runtime, at_once
@@ -97,10 +97,12 @@ class Mailboxes:
         return False
 
     async def run_statement(
-        self, description: str, function: Callable[..., Any], *arguments: Any
+        self,
+        description: str,  # noqa: ARG002 for the logs of a real homeserver
+        function: Callable[..., Any],
+        *arguments: Any,
     ) -> Any:
         """Run one of the module's statements, in `come_to_rest`."""
-        del description  # for the logs of a real homeserver
         turn: Deferred[None] = Deferred()
         self._turns.append(turn)
         await turn
@@ -109,9 +111,7 @@ class Mailboxes:
     async def _sleep(self, seconds: float) -> None:
         until_s = self._clock.seconds() + seconds
         self._sleeping.append(until_s)
-        awake: Deferred[None] = Deferred()
-        self._clock.callLater(seconds, awake.callback, None)
-        await awake
+        await deferLater(self._clock, seconds)
         self._sleeping.remove(until_s)
 
     # What happens.
@@ -122,32 +122,34 @@ class Mailboxes:
             if self._turns:
                 self._turns.popleft().callback(None)
             else:
-                self._clock.advance(min(self._sleeping) - self._clock.seconds())
+                self.let_pass(min(self._sleeping) - self._clock.seconds())
 
     def let_pass(self, seconds: float) -> None:
-        """Let time pass."""
         self._clock.advance(seconds)
 
     def add_device(self, mailbox: MailboxKey) -> None:
-        """Let a device exist, unless it does."""
         if mailbox[1] != WILDCARD:
             sql = "INSERT OR IGNORE INTO devices (user_id, device_id) VALUES (?, ?)"
             self._run(sql, *mailbox)
 
     def change_device(self, mailbox: MailboxKey) -> None:
-        """Note a change of a device in its user's device list."""
         self._device_list_id += 1
         sql = "INSERT INTO device_lists_stream VALUES (?, ?, ?)"
         self._run(sql, self._device_list_id, *mailbox)
 
     async def store(self, messages: LocalMessages) -> None:
-        """Store messages as Synapse's store does."""
+        """Store messages of the devices that exist, as Synapse's store does."""
         self._stream_id += 1
         for user_id, by_device in messages.items():
             for device_id, message in by_device.items():
-                for each in self._devices(user_id, device_id):
-                    row = (user_id, each, self._stream_id, json.dumps(message))
-                    self._run("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", *row)
+                self._run(
+                    """
+                    INSERT INTO device_inbox
+                    SELECT user_id, device_id, ?, ? FROM devices
+                    WHERE user_id = ? AND ? IN (device_id, '*')
+                    """,
+                    *(self._stream_id, json.dumps(message), user_id, device_id),
+                )
         if isinstance(messages, ObservedBatch):
             messages.stream_id = self._stream_id
 
@@ -157,15 +159,7 @@ class Mailboxes:
         return self._database.execute(sql, mailbox).rowcount
 
     def count(self) -> int:
-        """Count the messages that are queued."""
-        ((count,),) = self._run("SELECT COUNT(*) FROM device_inbox")
-        return int(count)
-
-    def _devices(self, user_id: str, device_id: str) -> list[str]:
-        if device_id != WILDCARD:
-            return [device_id]
-        sql = "SELECT device_id FROM devices WHERE user_id = ?"
-        return [each for (each,) in self._run(sql, user_id)]
+        return int(self._run("SELECT COUNT(*) FROM device_inbox")[0][0])
 
     def _run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return self._database.execute(sql, parameters).fetchall()

@@ -1,15 +1,51 @@
-"""Walk aside: a part of the work in a process of its own, as long as this one lives."""
+"""Do two things at once: read ahead in a thread, and walk a part in a process."""
 
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection as Pipe
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
-from synapse_withheld.cli.shared.walking.database import DatabaseError
+from synapse_withheld.cli.walking.database import Connection, DatabaseError
+from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.database import StatementError
+from synapse_withheld.database.survey import Walk
+
+
+@contextmanager
+def reading_ahead(connect: Callable[[], Connection]) -> Iterator[Walk]:
+    """Give what runs a statement that walks, in a thread with a connection of its own.
+
+    Whoever looks at all rows but the last, asks next from the one before on; these
+    are read meanwhile.
+    """
+    ahead: dict[tuple[Any, ...], Future[list[Any]]] = {}
+
+    def begin(statement: Any, *more: Any) -> Future[list[Any]]:
+        run = connection.run(statement.__name__, statement, connection.driver, *more)
+        return thread.submit(driven, run)
+
+    async def walk(statement: Any, before: Any, limit: int, *more: Any) -> list[Any]:
+        asked = (statement, before, limit, *more)
+        rows = (ahead.pop(asked, None) or begin(*asked)).result()
+        ahead.clear()
+        if len(rows) == limit > 1:
+            # All columns but the text and its length.
+            following = (statement, rows[-2][:-2], limit, *more)
+            ahead[following] = begin(*following)
+        return rows
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        # SQLite's connections are for one thread alone.
+        connection = thread.submit(connect).result()
+        try:
+            yield walk
+        finally:
+            thread.submit(connection.close)
+
 
 # Called after each batch with how many rows there were so far, and how long to rest:
 # it rests, and returns whether to stop.
@@ -17,7 +53,7 @@ Rest = Callable[[int, float], bool]
 
 
 class Aside:
-    """A function that runs in a second process.
+    """A function that runs in a second process, as long as this one lives.
 
     Attributes:
         rows: How many rows it has told of.
@@ -48,17 +84,13 @@ class Aside:
         lifeline.close()
 
     def hear(self, wait_s: float = 0) -> None:
-        """Take what it has told; wait for that, if it has told nothing.
-
-        Raises:
-            DatabaseError: It failed.
-        """
+        """Take what it has told; wait for that, if it has told nothing."""
         while self.result is None and self._told.poll(wait_s):
             wait_s = 0
             try:
                 told = self._told.recv()
             except EOFError:
-                raise DatabaseError("the second process ended too early") from None
+                raise DatabaseError("The second process ended too early") from None
             if isinstance(told, int):
                 self.rows = told
             elif isinstance(told, DatabaseError):
@@ -91,5 +123,4 @@ def _work(
         except DatabaseError as error:
             pipe.send(error)
         except StatementError as error:
-            # Its cause would not come along.
-            pipe.send(DatabaseError(str(error.__cause__)))
+            pipe.send(error.__cause__)
