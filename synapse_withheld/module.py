@@ -40,6 +40,7 @@ class WithheldModule:
                 are unknown and the operator asked to refuse such a Synapse.
         """
         metrics = Metrics(api.server_name)
+        # To set it would do nothing where another instance was read.
         metrics.watch(ACTIVE, lambda: 0)
         metrics.info(VERSION, config.mode, config.repeat)
         try:

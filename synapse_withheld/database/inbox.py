@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any, Iterable, Mapping, Sequence
 
-import attrs
-
 from synapse_withheld.database.sql import (
     ABOVE_ALL,
     Page,
@@ -139,10 +137,9 @@ def _as_pages(
     pages = {}
     for number in [number for kind, number, *_ in found if kind == "device"]:
         key = mailboxes[number]
+        page = pages[key] = Page.of(rows.get(number, []))
         doomed = doomed_up_to.get(key, 0)
-        page = Page.of(rows.get(number, []))
-        messages = [each for each in page.messages if each[0] > doomed]
-        pages[key] = attrs.evolve(page, messages=messages)
+        page.messages[:] = [each for each in page.messages if each[0] > doomed]
     return pages
 
 

@@ -6,6 +6,7 @@ outbox of that server, an EDU with messages for any number of devices in each ro
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Mapping, Sequence
 
 from synapse_withheld.database.sql import (
@@ -65,10 +66,8 @@ def withheld_read_queued_edus(
             )
         FROM queued AS q
     """  # noqa: S608 only question marks are put in
-    parameters: list[Any] = []
-    for (user_id, device_id), stream_id in rows:
-        parameters += (user_id, device_id, stream_id, server_of(user_id))
-    txn.execute(sql, parameters)
+    named = [(*key, stream_id, server_of(key[0])) for key, stream_id in rows]
+    txn.execute(sql, list(chain.from_iterable(named)))
     return {
         ((user_id, device_id), stream_id): RowState(
             bool(there), 0 if there else changed or 0
@@ -98,11 +97,8 @@ def withheld_delete_superseded_edus(
             )
         )
     """  # noqa: S608 only question marks are put in
-    parameters: list[Any] = []
-    for row in superseded:
-        server = server_of(row.mailbox[0])
-        parameters += (server, row.stream_id, row.newer_stream_id)
-    txn.execute(sql, parameters)
+    named = [(server_of(key[0]), older, newer) for key, older, newer in superseded]
+    txn.execute(sql, list(chain.from_iterable(named)))
     return txn.rowcount
 
 
