@@ -87,11 +87,12 @@ class Scene:
             fresh.append(await register(f"fresh{number}"))
             lane.add_devices(fresh[-1], _MANY_DEVICES)
         many, ids = lane.add_devices(victim, devices), [each.user_id for each in fresh]
+        scene = cls(lane, remote, attacker, victim.user_id, many, ids)
         for begin in range(0, devices, MOST_SORTED):
-            some = dict.fromkeys(many[begin : begin + MOST_SORTED], _NOTICE)
-            await attacker.send_to_device(WITHHELD, {victim.user_id: some})
+            some = many[begin : begin + MOST_SORTED]
+            await scene.send({scene.victim: dict.fromkeys(some, _NOTICE)})
             await lane.rest()
-        return cls(lane, remote, attacker, victim.user_id, many, ids)
+        return scene
 
     async def send(self, messages: Messages, kind: str = WITHHELD) -> None:
         assert await self.attacker.send_to_device(kind, messages) == 200
