@@ -24,13 +24,13 @@ MODULES = (backlog, deletions, devices, inbox, outbox, survey)
 
 # Mailboxes of the 5,000 that the tables are filled with, and of the one that most
 # rows are in: what a planner believes about one must not spoil the other.
-KEYS: list[MailboxKey] = [(f"@u{n}:hs{n}", "D") for n in range(20)]
+KEYS: list[MailboxKey] = [(f"@u{n}:hs{n}", "D") for n in range(1, 21)]
 BIG: MailboxKey = ("@big:big", "D")
 ASKED = [*KEYS, BIG]
-ROWS = [(key, 1) for key in ASKED]
+ROWS = [*((key, 15_000 + n) for n, key in enumerate(KEYS, 1)), (BIG, 120_000)]
 MARKS = ["m.no_olm", "m.room_key_request"]
 MANY, LOWER = dict.fromkeys(KEYS[:10], ABOVE_ALL), dict.fromkeys(KEYS[:2], 100_000)
-SUPERSEDED = [Superseded(key, 1, 20_001) for key in KEYS]
+SUPERSEDED = [Superseded(key, 5000 + n, 10_000 + n) for n, key in enumerate(KEYS, 1)]
 NARROW = [Superseded(BIG, n, 150_000) for n in range(100_001, 100_101)]
 FURTHER, FAR = ("@u300:hs300", "D", 5000), (*BIG, 120_000)
 OF_SERVERS = (None, ("hs300", 5000), ("big", 120_000))
@@ -110,6 +110,7 @@ def _fill(database: Connection) -> None:
             SELECT {values} FROM c
         """  # noqa: S608 our own
         database.execute(sql)
+    database.add_device(BIG)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "sqlite, not analysed", "postgres"])

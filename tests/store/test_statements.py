@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
@@ -33,6 +33,7 @@ from tests.store.conftest import (
     Q,
     R,
     compact,
+    connected,
     notice,
 )
 
@@ -45,9 +46,15 @@ ABROAD: list[MailboxKey] = [(f"@u{n}:abroad", "R") for n in range(5)]
 LEFT, UNHEARD, UNTRACKED, STALE, LISTED = ABROAD
 
 
-@pytest.fixture
-def filled(database: Connection) -> Connection:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def filled(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """Put into all tables what is asked about, and its likes beside it."""
+    with connected(request.param, request) as database:
+        fill(database)
+        yield database
+
+
+def fill(database: Connection) -> None:
     database.add("users", ["@r:hs"])
     database.add_device(R, Q, EMPTY, HIDDEN, ("@q:hs", "GONE"))
     database.add("dehydrated_devices", Q)
@@ -76,7 +83,6 @@ def filled(database: Connection) -> Connection:
     database.add("device_lists_remote_extremeties", *tracked)
     database.add("device_lists_remote_resync", (STALE[0], 1))
     database.add("device_lists_remote_cache", (*LISTED, "{}"), (LEFT[0], "S", "{}"))
-    return database
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synapse_withheld.database.survey import END
@@ -54,6 +54,7 @@ NAMES = st.sampled_from(
 )
 
 
+@example("m.dummy", "@s:hs", {"x": 1, "type": "inside"})
 @given(NAMES, NAMES, JSON)
 def test_the_kind_of_a_row_is_told_by_its_ends(
     message_type: str, sender: str, content: Any
