@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import chain, repeat
 from operator import attrgetter
 from textwrap import dedent
 from typing import Any, Callable, Iterable, Iterator
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 from twisted.python.failure import Failure
@@ -29,7 +30,7 @@ from synapse_withheld.operators import series
 from tests.model.batch import Batch
 from tests.model.faults import LostError
 from tests.model.homeserver import Step
-from tests.model.messages import WORDS, Message
+from tests.model.messages import Message, said
 from tests.model.play import ABROAD, CONFIRM, CONFIRM_ABROAD, RECIPIENT, SENDER, Play
 from tests.model.tables import Place
 
@@ -84,7 +85,7 @@ class Telling:
     # What is sent.
 
     def begin(self, *words: str) -> None:
-        parts = [*_said(words)]
+        parts = [*_parts(words)]
         (kind, _), _, more = parts[-1]
         contents: dict[Place, Any] = {}
         for (_, content), places, _ in parts:
@@ -102,7 +103,7 @@ class Telling:
 
     def fill(self, *words: str) -> None:
         """Put rows into mailboxes that no module saw arrive."""
-        for (kind, content), places, more in _said(words):
+        for (kind, content), places, more in _parts(words):
             row = {"content": content, "type": kind, "sender": more.get("by", SENDER)}
             for place in places * int(more.get("times", 1)):
                 self.hs.put(place, row)
@@ -114,6 +115,15 @@ class Telling:
 
     def wait(self, seconds: str) -> None:
         self.hs.pass_time(float(seconds))
+
+    def go_on(self, which: str = "0") -> None:
+        """Let the database answer one of the waiting statements, or time pass."""
+        self.hs.go_on(int(which))
+
+    def early(self, which: str) -> None:
+        """Carry out a statement of the module that is answered later."""
+        for step in self.hs.ours()[int(which) :][:1]:
+            step.carry_out()
 
     def until(self, name: str) -> None:
         self.play.until(STATEMENTS.get(name, name))
@@ -191,13 +201,17 @@ class Telling:
     def limit(self, name: str, number: str) -> None:
         self.patch.setattr(LIMITS[name], name, int(number))
 
-    def fail(self, *methods: str) -> None:
+    def fail(self, *methods: str, effect: Any = ZeroDivisionError) -> None:
         """Have methods of parts of the module raise, until it is mended."""
         for method in methods:
             path, _, name = method.rpartition(".")
             part = attrgetter(path)(self.play.traffic)
             owner = part if name in getattr(part, "__dict__", ()) else type(part)
-            self.patch.setattr(owner, name, Mock(side_effect=ZeroDivisionError))
+            instead = Mock(wraps=getattr(part, name), side_effect=effect)
+            self.patch.setattr(owner, name, instead)
+
+    def fail_once(self, method: str) -> None:
+        self.fail(method, effect=chain([ZeroDivisionError], repeat(DEFAULT)))
 
     def mend(self) -> None:
         self.patch.undo()
@@ -277,15 +291,14 @@ def plays(**config: Any) -> Callable[[str], Any]:
     return tests
 
 
-def _said(
+def _parts(
     words: tuple[str, ...],
 ) -> Iterator[tuple[Message, list[Place], dict[str, str]]]:
     """Return each message, whom it is to, and what else is said of it."""
     for part in " ".join(words).split(" + "):
         what, *others = part.split(" ")
         more = dict(zip(others[::2], others[1::2]))
-        name, *arguments = what.split(".")
-        yield WORDS[name](*arguments), places_of(more.get("to", "R")), more
+        yield said(what), places_of(more.get("to", "R")), more
 
 
 def places_of(text: str) -> list[Place]:
