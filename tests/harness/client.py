@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import itertools
+import json
 import secrets
-from typing import Any, Dict, List, Mapping
+from typing import Any, AsyncIterator, Dict, List
 from urllib.parse import quote
 
 import attrs
-import treq
-from twisted.web.http_headers import Headers
 
 from tests.harness.messages import OlmDevice
-from tests.harness.waiting import cancellable
+from tests.harness.waiting import fetch
 
 # All users are throw-away users on a loopback server.
-_PASSWORD = "a password for nobody"  # noqa: S105
+PASSWORD = "a password for nobody"  # noqa: S105
 
 _CLIENT = "/_matrix/client/v3"
+_SLIDING_SYNC = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
 
-# Beyond it a test that would hang fails, and shows the server's log.
-ANSWERS_WITHIN_S = 180.0
+# Rooms and presence cost time and say nothing here.
+_SMALL_FILTER = '{"room":{"rooms":[]},"presence":{"types":[],"limit":%d}}'
+
+Messages = List[Dict[str, Any]]
 
 
 class MatrixError(Exception):
@@ -44,51 +45,46 @@ class Client:
     _run: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
 
     @classmethod
-    async def login(
-        cls,
-        base_url: str,
-        user_id: str,
-        device_id: str | None = None,
+    async def enter(
+        cls, base_url: str, path: str, body: Any, token: str = ""
     ) -> Client:
-        body: dict[str, Any] = {
+        """Log in, or register, in the way that the body says."""
+        nobody = cls(base_url, "", "", token)
+        told = await nobody.succeed("POST", f"{_CLIENT}/{path}", body)
+        return cls(base_url, told["user_id"], told["device_id"], told["access_token"])
+
+    @classmethod
+    async def login(
+        cls, base_url: str, user_id: str, device_id: str | None = None
+    ) -> Client:
+        body = {
             "type": "m.login.password",
             "identifier": {"type": "m.id.user", "user": user_id},
-            "password": _PASSWORD,
+            "password": PASSWORD,
+            "device_id": device_id,
         }
-        if device_id is not None:
-            body["device_id"] = device_id
-        nobody = cls(base_url, "", "", "")
-        answer = await nobody.succeed("POST", f"{_CLIENT}/login", body)
-        return cls(
-            base_url, answer["user_id"], answer["device_id"], answer["access_token"]
-        )
+        return await cls.enter(base_url, "login", body)
 
     async def request(
         self,
         method: str,
         path: str,
-        json: Any = None,
-        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        params: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         """Make a request; return its status and body, whatever they are."""
-
-        async def exchange() -> tuple[int, Any]:
-            token = [f"Bearer {self.access_token}"] if self.access_token else []
-            response = await treq.request(
-                method,
-                self.base_url + path,
-                json=json,
-                params=params,
-                headers=Headers({"Authorization": token}),
-                timeout=ANSWERS_WITHIN_S,
-            )
-            try:
-                body = await response.json()
-            except ValueError:
-                body = {}
-            return response.code, body
-
-        return await cancellable(exchange())
+        token = self.access_token
+        status, text = await fetch(
+            method,
+            self.base_url + path,
+            json=body,
+            params=params,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, {}
 
     async def succeed(self, method: str, path: str, *more: Any) -> Any:
         """Make a request that is answered 200, or raise; return its body."""
@@ -116,18 +112,21 @@ class Client:
             params["since"] = since
         return await self.succeed("GET", f"{_CLIENT}/sync", None, params)
 
-    async def drain(self) -> tuple[list[dict[str, Any]], int]:
-        """Sync until nothing comes; return the messages and how many syncs it took."""
-        messages: list[dict[str, Any]] = []
+    async def syncs(self) -> AsyncIterator[tuple[int, Messages]]:
+        """Sync until nothing comes; give the number of each, and what it brought."""
         since: str | None = None
-        for syncs in itertools.count(1):
+        for number in itertools.count(1):
             answer = await self.sync(since)
             since = answer["next_batch"]
             new = answer.get("to_device", {}).get("events", [])
-            if not new and syncs > 1:
-                return messages, syncs
-            messages += new
-        raise AssertionError("unreachable")
+            yield number, new
+            if not new and number > 1:
+                return
+
+    async def drain(self) -> tuple[Messages, int]:
+        """Return the messages that wait, and how many syncs it took to read them."""
+        found = [each async for each in self.syncs()]
+        return [message for _, new in found for message in new], len(found)
 
     async def upload_keys(self, olm: OlmDevice | None = None) -> OlmDevice:
         olm = olm or OlmDevice(self.user_id, self.device_id)
@@ -136,36 +135,6 @@ class Client:
 
     async def logout(self) -> None:
         await self.request("POST", f"{_CLIENT}/logout", {})
-
-
-# Rooms and presence cost time and say nothing here.
-_SMALL_FILTER = '{"room":{"rooms":[]},"presence":{"types":[],"limit":%d}}'
-
-
-async def register(
-    base_url: str, secret: str, username: str, *, admin: bool = False
-) -> str:
-    """Register a user by the server's shared secret; return the user ID."""
-    path = "/_synapse/admin/v1/register"
-    nobody = Client(base_url, "", "", "")
-    nonce = (await nobody.succeed("GET", path))["nonce"]
-    role = "admin" if admin else "notadmin"
-    text = "\0".join([nonce, username, _PASSWORD, role]).encode()
-    body = {
-        "nonce": nonce,
-        "username": username,
-        "password": _PASSWORD,
-        "admin": admin,
-        "mac": hmac.new(secret.encode(), text, hashlib.sha1).hexdigest(),
-        "inhibit_login": True,
-    }
-    return str((await nobody.succeed("POST", path, body))["user_id"])
-
-
-_SLIDING_SYNC = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
-DEHYDRATED = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"
-
-Messages = List[Dict[str, Any]]
 
 
 @attrs.define

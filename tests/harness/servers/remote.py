@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import time
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
-import treq
 from signedjson.key import encode_verify_key_base64, generate_signing_key
 from signedjson.key import get_verify_key as verify_key_of
 from signedjson.sign import sign_json
-from twisted.web.http_headers import Headers
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import NOT_DONE_YET
 
-from tests.harness.servers.listening import Listener, answer, answer_late
+from tests.harness.servers.listening import Listener, answer
 from tests.harness.servers.settings import self_signed
+from tests.harness.waiting import fetch
 
 _DAY_MS = 86_400_000
 
@@ -39,25 +38,24 @@ class RemoteServer:
         self.received: list[dict[str, Any]] = []
         self.refuses = False
         self.holds = False
-        self._held: list[Request] = []
+        self._held: list[Any] = []
         self._key = generate_signing_key("test")
         self._key_id = f"{self._key.alg}:{self._key.version}"
         self._transactions = count(time.time_ns())
         self._listener = Listener()
+        self.stop = self._listener.stop
 
     async def start(self) -> None:
         self._listener.start(self._answer, self_signed())
         self.server_name = self._listener.address
-
-    async def stop(self) -> None:
-        await self._listener.stop()
 
     def answer(self) -> None:
         """Give the answers that were held back, and hold no more."""
         self.holds = False
         held, self._held = self._held, []
         for request in held:
-            answer_late(request, 200, {"pdus": {}})
+            request.write(answer(request, 200, {"pdus": {}}))
+            request.finish()
 
     def to_device(self) -> list[dict[str, Any]]:
         """Return the contents of the EDUs with to-device messages, in order."""
@@ -67,11 +65,11 @@ class RemoteServer:
             if edu["edu_type"] == "m.direct_to_device"
         ]
 
-    def take(self, request: Request) -> Any:
+    def take(self, request: Any) -> Any:
         """Take a transaction, and return what Twisted is to answer."""
         if self.refuses:
             return answer(request, 503, {"errcode": "M_UNKNOWN", "error": "Down"})
-        transaction = json.load(cast("Any", request.content))
+        transaction = json.load(request.content)
         self.received += transaction.get("edus", [])
         if self.holds:
             self._held.append(request)
@@ -89,14 +87,7 @@ class RemoteServer:
         messages: dict[str, dict[str, dict[str, Any]]],
         message_id: str | None = None,
     ) -> tuple[int, Any]:
-        """Send one EDU of to-device messages, in a transaction of its own.
-
-        Args:
-            homeserver: The server to send it to, or one of its workers.
-            sender: The user ID it claims, of this server or not.
-            message_type: The type of the messages.
-            messages: Contents by user ID and device ID.
-            message_id: To repeat an earlier EDU; by default a new one.
+        """Send one EDU of to-device messages, or repeat one, in its own transaction.
 
         Returns:
             The status and the answer; the EDU need not be processed yet.
@@ -114,14 +105,13 @@ class RemoteServer:
     ) -> tuple[int, Any]:
         """Send EDUs of to-device messages in one transaction, at most 100."""
         path = f"/_matrix/federation/v1/send/{next(self._transactions)}"
-        edus = [
-            {"edu_type": "m.direct_to_device", "content": each} for each in contents
-        ]
         transaction = {
             "origin": self.server_name,
             "origin_server_ts": int(time.time() * 1000),
             "pdus": [],
-            "edus": edus,
+            "edus": [
+                {"edu_type": "m.direct_to_device", "content": each} for each in contents
+            ],
         }
         request = {
             "method": "PUT",
@@ -137,15 +127,16 @@ class RemoteServer:
             f'destination="{homeserver.server_name}",'
             f'key="{self._key_id}",sig="{signature}"'
         )
-        response = await treq.put(
+        status, body = await fetch(
+            "PUT",
             homeserver.base_url + path,
             json=transaction,
-            headers=Headers({"Authorization": [authorization]}),
+            headers={"Authorization": authorization},
             persistent=False,
         )
-        return response.code, await treq.json_content(response)
+        return status, json.loads(body)
 
-    def _answer(self, request: Request) -> Any:
+    def _answer(self, request: Any) -> Any:
         """Tell the keys, and take transactions; know no user, room or device."""
         path = request.path.decode()
         if path.startswith("/_matrix/key/v2/server"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import socket
 import sys
 from datetime import datetime, timedelta, timezone
@@ -11,21 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-REGISTRATION_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
+from tests.harness.messages import make_key
+
+_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
 
 LOOPBACK = "127.0.0.1"
 
 # The name of a server that has no reason for another one.
 SERVER_NAME = "withheld.test"
-
-# What is a list in `homeserver.yaml` and gets more, not other, entries.
-_APPENDED = ("listeners", "modules")
 
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
 _NO_LIMITS = {
@@ -42,6 +38,21 @@ _NO_LIMITS = {
     },
 }
 
+_LOGGING = """\
+version: 1
+formatters:
+  line: {{format: "%(asctime)s %(name)s %(levelname)s %(request)s %(message)s"}}
+filters:
+  context: {{(): synapse.logging.context.LoggingContextFilter, request: ""}}
+handlers:
+  file:
+    class: logging.FileHandler
+    filename: "{path}"
+    formatter: line
+    filters: [context]
+root: {{level: {level}, handlers: [file]}}
+disable_existing_loggers: false
+"""
 
 # Bound, but not listening: Linux gives their ports to nobody who asks for a free one,
 # while whoever names one and sets SO_REUSEADDR, as servers do, can listen there.
@@ -64,11 +75,6 @@ def reserve(count: int) -> list[int]:
     return ports
 
 
-def sqlite(directory: Path) -> dict[str, Any]:
-    database = str(directory / "homeserver.db")
-    return {"name": "sqlite3", "args": {"database": database}}
-
-
 def homeserver(
     directory: Path, server_name: str, ports: list[int], database: dict[str, Any]
 ) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def homeserver(
         "server_name": server_name,
         "pid_file": str(directory / "homeserver.pid"),
         "media_store_path": str(directory / "media"),
-        "signing_key_path": str(directory / "signing.key"),
+        "signing_key": f"ed25519 a_test {make_key(str(directory))}",
         "log_config": str(directory / "log.yaml"),
         "listeners": [
             listener(ports[0], "http", ["client", "federation"]),
@@ -86,9 +92,10 @@ def homeserver(
         "enable_metrics": True,
         "database": database,
         "report_stats": False,
-        "registration_shared_secret": REGISTRATION_SECRET,
-        "macaroon_secret_key": REGISTRATION_SECRET,
-        "form_secret": REGISTRATION_SECRET,
+        "enable_registration": True,
+        "enable_registration_without_verification": True,
+        "macaroon_secret_key": _SECRET,
+        "form_secret": _SECRET,
         "bcrypt_rounds": 4,
         "presence": {"enabled": False},
         "trusted_key_servers": [],
@@ -117,42 +124,11 @@ def listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
     }
 
 
-def extend(config: dict[str, Any], more: dict[str, Any]) -> None:
-    """Add more top-level keys to a `homeserver.yaml`.
-
-    Listeners and modules are added to those that are there; other keys replace.
-    """
-    lists = {key: [*config.get(key, ()), *more.get(key, ())] for key in _APPENDED}
-    config.update({**more, **lists})
-
-
 def write_log_config(directory: Path, log_path: Path, level: str = "INFO") -> None:
     """Write a `log.yaml` that logs to a file, into a directory that is made."""
     directory.mkdir(parents=True, exist_ok=True)
-    form = "%(asctime)s %(name)s %(levelname)s %(request)s %(message)s"
-    context = "synapse.logging.context.LoggingContextFilter"
-    handler = {
-        "class": "logging.FileHandler",
-        "filename": str(log_path),
-        "formatter": "line",
-        "filters": ["context"],
-    }
-    config = {
-        "version": 1,
-        "formatters": {"line": {"format": form}},
-        "filters": {"context": {"()": context, "request": ""}},
-        "handlers": {"file": handler},
-        "root": {"level": level, "handlers": ["file"]},
-        "disable_existing_loggers": False,
-    }
-    (directory / "log.yaml").write_text(yaml.safe_dump(config))
-
-
-def write_signing_key(directory: Path) -> None:
-    path = directory / "signing.key"
-    if not path.exists():
-        seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-        path.write_text(f"ed25519 a_test {seed}\n")
+    config = _LOGGING.format(path=log_path, level=level)
+    (directory / "log.yaml").write_text(config)
 
 
 @attrs.frozen
@@ -164,11 +140,13 @@ class Certificate:
 
     def configuration(self, directory: Path) -> dict[str, str]:
         """Write both into a directory, and return what `homeserver.yaml` needs."""
-        paths = directory / "tls.crt", directory / "tls.key"
-        for path, text in zip(paths, (self.certificate, self.key)):
-            path.write_bytes(text)
-        names = ("tls_certificate_path", "tls_private_key_path")
-        return dict(zip(names, map(str, paths)))
+        certificate, key = directory / "tls.crt", directory / "tls.key"
+        certificate.write_bytes(self.certificate)
+        key.write_bytes(self.key)
+        return {
+            "tls_certificate_path": str(certificate),
+            "tls_private_key_path": str(key),
+        }
 
 
 def self_signed() -> Certificate:
@@ -176,18 +154,14 @@ def self_signed() -> Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(timezone.utc)
     certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+        x509.CertificateBuilder(name, name, key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .sign(key, hashes.SHA256())
     )
-    pem = serialization.Encoding.PEM
-    form = serialization.PrivateFormat.PKCS8
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    plain = serialization.NoEncryption()
     return Certificate(
-        certificate.public_bytes(pem),
-        key.private_bytes(pem, form, serialization.NoEncryption()),
+        certificate.public_bytes(pem), key.private_bytes(pem, form, plain)
     )
