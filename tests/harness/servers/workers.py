@@ -13,10 +13,10 @@ import yaml
 
 from tests.harness.client import Client
 from tests.harness.commands import program
-from tests.harness.process import Process, ready, tail
+from tests.harness.process import Process
 from tests.harness.samples import ACTIVE, scrape
 from tests.harness.servers import settings
-from tests.harness.servers.homeserver import READY_WITHIN_S, Homeserver
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.waiting import together, until
 
 PAGE = (Path(__file__).parents[3] / "docs" / "workers.md").read_text()
@@ -25,7 +25,7 @@ SENDER, RECEIVER = "federation_sender", "federation_receiver"
 WORKERS = (WRITER, SYNC, SENDER, RECEIVER)
 
 
-def described() -> dict[str, dict[str, Any]]:
+def files_of_page() -> dict[str, dict[str, Any]]:
     """Return the files of the page, by their name without `.yaml`."""
     blocks = re.findall(r"^```yaml\n# (\w+)\.yaml.*?\n(.*?)^```$", PAGE, re.M | re.S)
     return {name: yaml.safe_load(text) for name, text in blocks}
@@ -73,9 +73,7 @@ class Worker:
         shared = str(self._file.with_name(f"{SHARED}.yaml"))
         command = [sys.executable, "-m", config["worker_app"], "-c", shared]
         self._process.start(*command, "-c", str(self._file))
-        if not await ready(self._process, self.metrics_url, READY_WITHIN_S):
-            log = tail(self._process.output, self.log_path)
-            raise AssertionError(f"{self._file} did not start:\n{log}")
+        await self._process.answer(self.metrics_url, self.log_path)
 
     async def kill(self) -> None:
         self._process.kill()
@@ -86,45 +84,31 @@ class Worker:
         return f"http://{settings.LOOPBACK}:{port}"
 
 
-@attrs.frozen(eq=False)
 class Redis:
     """One Redis that keeps nothing."""
 
-    port: int
-    _process: Process
+    def __init__(self, directory: Path, port: int) -> None:
+        self._port = port
+        self._process = Process(directory, directory / "redis.log")
 
     async def start(self) -> None:
         """Start it; who connects tries until it is there."""
         command = [program("redis-server"), "--bind", settings.LOOPBACK]
-        options = ["--port", str(self.port), "--save", "", "--appendonly", "no"]
+        options = ["--port", str(self._port), "--save", "", "--appendonly", "no"]
         self._process.start(*command, *options)
 
     async def kill(self) -> None:
         self._process.kill()
 
 
-@attrs.frozen(eq=False)
 class Deployment:
-    """All processes of one homeserver.
+    """All processes of one homeserver, and Redis."""
 
-    Attributes:
-        directory: Where its files are.
-        main: The main process.
-        workers: The other ones of Synapse.
-        everything: All of them, and Redis, each with `start` and `kill`.
-    """
-
-    directory: Path
-    main: Homeserver
-    workers: dict[str, Worker]
-    everything: dict[str, Any]
-    _ports: dict[int, int]
-
-    @classmethod
-    def make(cls, directory: Path, database: dict[str, Any]) -> Deployment:
-        ports: dict[int, int] = {}
-        files = {name: move(config, ports) for name, config in described().items()}
-        shared = files.pop(SHARED)
+    def __init__(self, directory: Path, database: dict[str, Any]) -> None:
+        self.directory = directory
+        self._ports: dict[int, int] = {}
+        described = move(files_of_page(), self._ports)
+        shared = described.pop(SHARED)
         # The main process has its own listeners for clients and metrics.
         listeners = [each for each in shared["listeners"] if "replication" in str(each)]
         (module,) = shared["modules"]
@@ -134,13 +118,12 @@ class Deployment:
             "worker_replication_secret": "s",
             "modules": [{**module, "config": {"sweep": True}}],
         }
-        main = Homeserver(directory, database=database, config=shared)
-        workers = {
-            name: Worker(name, directory, config) for name, config in files.items()
+        self.main = Homeserver(directory, database=database, config=shared)
+        self.workers = {
+            name: Worker(name, directory, config) for name, config in described.items()
         }
-        redis = Redis(ports[6379], Process(directory, directory / "redis.log"))
-        everything = {"redis": redis, "main": main, **workers}
-        return cls(directory, main, workers, everything, ports)
+        redis: Any = Redis(directory, self._ports[6379])
+        self.everything = {"redis": redis, "main": self.main, **self.workers}
 
     async def start(self) -> None:
         await self.everything["redis"].start()
@@ -155,8 +138,7 @@ class Deployment:
 
     def with_its_ports(self, command: str) -> str:
         """Return a command of the page with the ports that are used here."""
-        own = urlsplit(self.main.metrics_url).port
-        ports = {**self._ports, 9000: own}
+        ports = {**self._ports, 9000: urlsplit(self.main.metrics_url).port}
         return re.sub(
             r"(?<=127\.0\.0\.1:)\d+", lambda found: str(ports[int(found[0])]), command
         )
