@@ -63,7 +63,7 @@ async def deployment(
     new_directory: Callable[[], Path],
     own_postgres: PostgresServer,
 ) -> AsyncIterator[Deployment]:
-    made = Deployment.make(new_directory(), own_postgres.database())
+    made = Deployment(new_directory(), own_postgres.database())
     try:
         await made.start()
         yield made
