@@ -86,12 +86,9 @@ class FakeRows(Database):
         return self.hidden_from - 1
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
-        places = [
-            each
-            for each in (*self.table, *self.doubles)
-            if before is None or each < before
-        ]
-        read = sorted(places, reverse=True)[:limit]
+        places = (*self.table, *self.doubles)
+        left = [each for each in places if before is None or each < before]
+        read = sorted(left, reverse=True)[:limit]
         return [
             (*each, (self.doubles if each == after else self.table)[each])
             for each, after in zip(read, [None, *read])

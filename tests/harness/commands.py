@@ -11,7 +11,6 @@ import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
-import attrs
 import pytest
 
 from tests.harness.servers.homeserver import Homeserver
@@ -52,33 +51,18 @@ class Example(NamedTuple):
 
 def command_line(*arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run `synapse-withheld` to its end."""
-    return subprocess.run(  # noqa: S603 our own command
-        [sys.executable, "-m", "synapse_withheld.cli", *arguments],
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return _done(sys.executable, "-m", "synapse_withheld.cli", *arguments, at=directory)
 
 
 def in_shell(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
     """Run a line as an operator types it, in whose path the program is."""
-    programs = directory / "programs"
-    programs.mkdir(exist_ok=True)
-    program = programs / "synapse-withheld"
-    program.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m synapse_withheld.cli "$@"\n'
-    )
+    program = directory / "programs" / "synapse-withheld"
+    program.parent.mkdir(exist_ok=True)
+    call = f'exec "{sys.executable}" -m synapse_withheld.cli "$@"'
+    program.write_text(f"#!/bin/sh\n{call}\n")
     program.chmod(0o755)
-    path = os.pathsep.join([str(programs), os.environ["PATH"]])
-    return subprocess.run(  # noqa: S603 a page of our own
-        ["sh", "-c", command],  # noqa: S607 as an operator does
-        cwd=directory,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = f'PATH="{program.parent}:$PATH"\n'
+    return _done("sh", "-c", path + command, at=directory)
 
 
 def addressed(command: str, homeserver: Homeserver) -> str:
@@ -118,8 +102,7 @@ def shell_lines(page: str) -> list[str]:
 OWN_PACKAGES = Path(sysconfig.get_paths()["purelib"])
 
 
-@attrs.frozen
-class Built:
+class Built(NamedTuple):
     """What `make dist` makes."""
 
     sdist: Path
@@ -155,8 +138,12 @@ def where(environment: Path) -> str:
 
 def run(*command: str, directory: Path | None = None) -> str:
     """Run a command that has to succeed; return what it prints."""
-    done = subprocess.run(  # noqa: S603 our own
-        command, cwd=directory, capture_output=True, text=True, check=False
-    )
+    done = _done(*command, at=directory)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def _done(*command: str, at: Path | None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 our own
+        command, cwd=at, capture_output=True, text=True, check=False
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 from typing import Any
 
 import attrs
+from canonicaljson import encode_canonical_json
+from unpaddedbase64 import encode_base64
 from vodozemac import Account, Session
 
 WITHHELD = "m.room_key.withheld"
@@ -22,8 +22,7 @@ OLM = "m.olm.v1.curve25519-aes-sha2"
 
 def make_key(seed: str) -> str:
     """Return what has the form of a Curve25519 key, the same for the same seed."""
-    digest = hashlib.sha256(seed.encode()).digest()
-    return base64.b64encode(digest).decode().rstrip("=")
+    return encode_base64(hashlib.sha256(seed.encode()).digest())
 
 
 def make_notice(
@@ -102,18 +101,11 @@ class OlmDevice:
 
     def notice(self, **overrides: Any) -> dict[str, Any]:
         """Return the device's notice; without a device ID if that is set to `None`."""
-        values = {
-            "sender_key": self.curve25519,
-            "from_device": self.device_id,
-            **overrides,
-        }
-        return make_notice(**values)
+        own = {"sender_key": self.curve25519, "from_device": self.device_id}
+        return make_notice(**{**own, **overrides})
 
     def _sign(self, body: dict[str, Any]) -> dict[str, Any]:
-        canonical = json.dumps(
-            body, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-        signature = self._account.sign(canonical.encode()).to_base64()
+        signature = self._account.sign(encode_canonical_json(body)).to_base64()
         signatures = {self.user_id: {f"ed25519:{self.device_id}": signature}}
         return {**body, "signatures": signatures}
 
@@ -129,13 +121,9 @@ class OlmSession:
     def encrypt(self, text: str) -> dict[str, Any]:
         """Return the content of an `m.room.encrypted` to-device message."""
         message_type, body = self._session.encrypt(text.encode()).to_parts()
+        message = {"type": message_type, "body": encode_base64(body)}
         return {
             "algorithm": OLM,
             "sender_key": self.sender.curve25519,
-            "ciphertext": {
-                self.recipient.curve25519: {
-                    "type": message_type,
-                    "body": base64.b64encode(body).decode().rstrip("="),
-                }
-            },
+            "ciphertext": {self.recipient.curve25519: message},
         }

@@ -41,18 +41,13 @@ OURS = "withheld_"
 
 
 class Faults(JsonFile):
-    """The file through which a test says what fails."""
+    """The file through which a test says what statements meet."""
 
     def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
         self.write(fault=fault, only=only, seconds=seconds)
 
     def module(self, most_rest_s: float) -> dict[str, Any]:
-        """Return the entry for `modules:` in `homeserver.yaml`.
-
-        Args:
-            most_rest_s: For how long the module rests at most after statements that
-                failed, in seconds.
-        """
+        """Return the entry for `modules:`, by which ours rests so long at most."""
         config = {"file": str(self.path), "most_rest_s": most_rest_s}
         return {"module": f"{__name__}.FaultsModule", "config": config}
 
@@ -89,14 +84,13 @@ class FaultsModule:
         original: Any = DatabasePool.runInteraction
 
         def run_interaction(
-            pool: Any, desc: str, func: Callable[..., Any], *args: Any, **named: Any
+            pool: Any, desc: str, func: Any, *args: Any, **named: Any
         ) -> Any:
             def faulty(txn: Any, *inner: Any, **more: Any) -> Any:
                 faults.meet(desc, txn)
                 return func(txn, *inner, **more)
 
-            ours = faulty if desc.startswith(OURS) else func
-            return original(pool, desc, ours, *args, **named)
+            return original(pool, desc, faulty, *args, **named)
 
         cast("Any", DatabasePool).runInteraction = run_interaction
         return faults
@@ -104,6 +98,8 @@ class FaultsModule:
 
 _TRAFFIC = "synapse_withheld.delivery.traffic Traffic"
 _DATABASE = "synapse_withheld.database.database Database"
+_CONFIRMER = "synapse_withheld.delivery.confirming.confirmer Confirmer"
+_SETTLER = "synapse_withheld.delivery.settling Settler"
 _STORE = "synapse.storage.databases.main.deviceinbox DeviceInboxWorkerStore"
 
 # Where: the module, class and method, and whether before or after it.
@@ -112,11 +108,8 @@ POINTS = {
     "sorted": (f"{_TRAFFIC} _sort", "after"),
     "asking": (f"{_DATABASE} read_queued", "before"),
     "answered": (f"{_DATABASE} read_queued", "after"),
-    "judging": (
-        "synapse_withheld.delivery.confirming.confirmer Confirmer _judge",
-        "before",
-    ),
-    "taking out": ("synapse_withheld.delivery.settling Settler take_out", "after"),
+    "judging": (f"{_CONFIRMER} _judge", "before"),
+    "taking out": (f"{_SETTLER} take_out", "after"),
     # Rows are written, and the transaction is not committed.
     "storing": (f"{_STORE} _add_messages_to_local_device_inbox_txn", "after"),
     "stored": (f"{_TRAFFIC} _settle", "before"),
@@ -172,7 +165,6 @@ class DisastersModule:
     """Wraps the steps of ours, and the clock."""
 
     def __init__(self, config: Disasters, api: Any) -> None:
-        """Begin to keep the reactor busy, if that is asked for."""
         api.looping_background_call(config.be_busy, 20, desc="disasters")
 
     @staticmethod
@@ -201,11 +193,11 @@ def _wrap(disasters: Disasters, point: str) -> None:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if when == "before":
             disasters.meet(point)
-            return original(*args, **kwargs)
         result = original(*args, **kwargs)
-        if inspect.isawaitable(result):
+        if when == "after" and inspect.isawaitable(result):
             return meet_after(result)
-        disasters.meet(point)
+        if when == "after":
+            disasters.meet(point)
         return result
 
     setattr(there, name, wrapper)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -77,13 +78,19 @@ class NeighbourModule:
         store = api._hs.get_datastores().main
         for method, names in WRAPPED.items():
             if hasattr(store, method):
-                setattr(
-                    store, method, _looking_on(config, getattr(store, method), names)
-                )
+                original = getattr(store, method)
+                setattr(store, method, partial(_look_on, config, original, names))
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Neighbour:
         return Neighbour(Path(config["directory"]), config["name"])
+
+
+def _look_on(
+    neighbour: Neighbour, original: Callable[..., Any], names: list[str], *given: Any
+) -> Any:
+    others, messages = given[: -len(names)], given[-len(names) :]
+    return original(*others, *map(neighbour.pass_on, names, messages))
 
 
 def found(given: Any, key: str) -> list[Any]:
@@ -91,13 +98,3 @@ def found(given: Any, key: str) -> list[Any]:
         return []
     inside = [each for value in given.values() for each in found(value, key)]
     return [given[key]] if key in given else inside
-
-
-def _looking_on(
-    neighbour: Neighbour, original: Callable[..., Any], names: list[str]
-) -> Callable[..., Any]:
-    def method(*arguments: Any) -> Any:
-        others, given = arguments[: -len(names)], arguments[-len(names) :]
-        return original(*others, *map(neighbour.pass_on, names, given))
-
-    return method

@@ -16,13 +16,19 @@ from tests.harness.waiting import eventually, together, until
 
 MODULE = "synapse_withheld.WithheldModule"
 
+# Makes an empty database, and returns its section of `homeserver.yaml`: `None` for the
+# harness's own SQLite.
 NewDatabase = Callable[[], "dict[str, Any] | None"]
 
 _NAMES = count()
 
 
 def sqlite() -> None:
-    """Make an empty database: the harness's own SQLite needs nothing."""
+    """Do nothing: the harness's own SQLite is there with the homeserver."""
+
+
+def new_name(stem: str) -> str:
+    return f"{stem}{next(_NAMES)}"
 
 
 @attrs.frozen
@@ -35,13 +41,7 @@ class Site:
 
 @attrs.define
 class Stage:
-    """Homeservers on one kind of database.
-
-    Attributes:
-        new_directory: Makes an empty directory.
-        new_database: Makes an empty database and returns its section of
-            `homeserver.yaml`; `None` for the harness's own SQLite.
-    """
+    """Homeservers on one kind of database."""
 
     new_directory: Callable[[], Path]
     new_database: NewDatabase
@@ -136,10 +136,9 @@ async def log_in(client: Client, device_id: str) -> Client:
 
 
 async def two_on(homeserver: Homeserver) -> Two:
-    number = next(_NAMES)
-    sender = await homeserver.register(f"sender{number}", device_id="SENDERDEV")
-    recipient = await homeserver.register(f"recipient{number}", device_id="AWAY")
-    return Two(homeserver, sender, recipient, make_key(f"sender{number}"))
+    sender = await homeserver.register(new_name("sender"), device_id="SENDERDEV")
+    recipient = await homeserver.register(new_name("recipient"), device_id="AWAY")
+    return Two(homeserver, sender, recipient, make_key(sender.user_id))
 
 
 async def everything_tidied(homeserver: Homeserver) -> None:
@@ -162,7 +161,3 @@ async def to_do(homeserver: Homeserver) -> int:
 
 async def nothing_to_do(homeserver: Homeserver) -> None:
     await until(lambda: to_do(homeserver), lambda left: left == 0)
-
-
-def new_name(stem: str) -> str:
-    return f"{stem}{next(_NAMES)}"
