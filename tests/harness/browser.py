@@ -18,15 +18,16 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from synapse_withheld.config import Config
+from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.operators.pages import asking
-from synapse_withheld.version import VERSION
+from synapse_withheld.operators.pages.answers import Answers, Process
+from synapse_withheld.operators.tally import Tally
 from tests.harness.commands import program
 from tests.harness.waiting import LOOK_AGAIN_S, PATIENCE_S
 
 # Width and height in CSS pixels.
-PHONE = (375, 740)
-DESKTOP = (1280, 1000)
-
+PHONE, DESKTOP = (375, 740), (1280, 1000)
 
 # Time stands still: `due` is what would run when the page refreshes next.
 CLOCK = """
@@ -52,8 +53,7 @@ class Chromium:
             # Chromium's sandbox refuses to work for root.
             options.add_argument("--no-sandbox")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        driver = webdriver.Chrome(options, Service(program("chromedriver")))
-        return cls(driver)
+        return cls(webdriver.Chrome(options, Service(program("chromedriver"))))
 
     def hold_clock(self) -> None:
         """Let the time of all pages stand still."""
@@ -64,14 +64,9 @@ class Chromium:
 
     def resize(self, size: tuple[int, int]) -> None:
         """Give the page a size, as a phone does."""
-        width, height = size
-        self.devtools(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=size == PHONE,
-        )
+        about = {**dict(zip(("width", "height"), size)), "deviceScaleFactor": 1}
+        command = "Emulation.setDeviceMetricsOverride"
+        self.devtools(command, **about, mobile=size == PHONE)
 
     def prefer(self, scheme: str) -> None:
         feature = {"name": "prefers-color-scheme", "value": scheme}
@@ -124,54 +119,22 @@ HANGS = object()
 PAGE = Path(asking.__file__).with_name("page.html")
 
 NOW_TS = 1_700_000_000_000
-STEPS = 60
+
+
+_PROCESS = Process("example.org", "master", "1.163.2", NOW_TS - 100_000, lambda: NOW_TS)
+_ANSWERS = Answers(
+    _PROCESS, Config(), Metrics("page"), Tally(lambda: 0.0), sweeps=False
+)
 
 
 def status(**changed: Any) -> dict[str, Any]:
     """Return what a module that did nothing tells, but for what is changed."""
-    return {
-        "version": VERSION,
-        "synapse": "1.163.2",
-        "server_name": "example.org",
-        "process": "master",
-        "state": "acting",
-        "config": {
-            "mode": "enforce",
-            "repeat": "queued",
-            "merge_scopes": True,
-            "rules": ["no_olm"],
-            "outbox": True,
-        },
-        "started_ts": NOW_TS - 100_000,
-        "now_ts": NOW_TS,
-        **dict.fromkeys(("notices", "delivered", "superseded", "collapsed"), 0),
-        "collapsed_share": None,
-        "collapsed_bytes": 0,
-        "tidied_rows": 0,
-        "reasons": [],
-        "tracked": {"pairs": 0, "most_pairs": 10, "mailboxes": 0},
-        "last_hour": {
-            "step_ms": 60_000,
-            "from_ts": NOW_TS - STEPS * 60_000,
-            **{each: [0] * STEPS for each in ("deliver", "supersede", "collapse")},
-        },
-        "failures": [],
-        "sweep": None,
-        **changed,
-    }
+    return {**_ANSWERS.status(), "state": "acting", "failures": [], **changed}
 
 
 def top(**changed: Any) -> dict[str, Any]:
     """Return the busiest where there were none, but for what is changed."""
-    return {
-        "started_ts": NOW_TS - 100_000,
-        "now_ts": NOW_TS,
-        "notices": 0,
-        "capacity": 1000,
-        "senders": [],
-        "recipients": [],
-        **changed,
-    }
+    return {**_ANSWERS.top(1000), **changed}
 
 
 class PageServer(ThreadingHTTPServer):
@@ -187,6 +150,7 @@ class PageServer(ThreadingHTTPServer):
 
     def __init__(self, answers: dict[str, Any]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}{PREFIX}"
         self.answers = answers
         self.asked: list[tuple[str, str | None]] = []
         self.ended = threading.Event()
@@ -200,35 +164,29 @@ class PageServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}{PREFIX}"
-
 
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer
 
     def do_GET(self) -> None:
-        if self.path == PREFIX:
-            self._send(200, PAGE.read_bytes(), "text/html; charset=utf-8")
-            return
-        path = self.path[len(PREFIX) :]
-        if self.path.startswith(PREFIX):
+        path = self.path.partition(PREFIX)[2]
+        if path:
             self.server.asked.append((path, self.headers["Authorization"]))
-        answer = self.server.answers.get(path.partition("?")[0], 404)
+        answer: Any = self.server.answers.get(path.partition("?")[0], 404)
+        kind = "application/json"
+        if self.path == PREFIX:
+            answer, kind = PAGE.read_bytes(), "text/html; charset=utf-8"
         if answer is HANGS:
             self.server.ended.wait()
-        elif isinstance(answer, int):
-            self._send(answer, b'{"errcode": "M_UNKNOWN", "error": ""}')
-        else:
-            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self._send(200, body)
-
-    def _send(self, code: int, body: bytes, kind: str = "application/json") -> None:
-        self.send_response(code)
+            return
+        self.send_response(answer if isinstance(answer, int) else 200)
         self.send_header("Content-Type", kind)
         self.end_headers()
-        self.wfile.write(body)
+        if isinstance(answer, int):
+            answer = {"errcode": "M_UNKNOWN", "error": ""}
+        self.wfile.write(
+            answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        )
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -7,23 +7,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from jsonschema import Draft202012Validator
-from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from tests.harness import waiting
-from tests.harness.browser import status, top
-from tests.harness.commands import PACKAGES, program
+from tests.harness.commands import program
 from tests.harness.reactor import in_reactor
 from tests.harness.servers.settings import LOOPBACK, reserve
-from tests.harness.waiting import cancellable, together
-
-ROOT = Path(__file__).parents[2]
-OPENAPI = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
+from tests.harness.waiting import cancellable
 
 WAITS = """
     try:
@@ -50,17 +43,16 @@ async def test_what_never_becomes_true_is_a_failure(
         await waiting.until(look, lambda _: False)
 
 
-@pytest.mark.parametrize("name", PACKAGES)
 @pytest.mark.parametrize(
     ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
 )
 def test_a_missing_program_skips_but_fails_where_nothing_may_be_skipped(
-    monkeypatch: pytest.MonkeyPatch, name: str, ci: str, outcome: type[BaseException]
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CI", ci)
-    with pytest.raises(outcome, match=f"no {name}: apt-get install {PACKAGES[name]}"):
-        program(name)
+    with pytest.raises(outcome, match="no promtool: apt-get install prometheus"):
+        program("promtool")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ports are reserved on Linux")
@@ -74,38 +66,18 @@ def test_a_reserved_port_is_given_to_nobody_but_who_names_it() -> None:
             pass
 
 
-@pytest.mark.parametrize(("name", "answer"), [("Status", status()), ("Top", top())])
-def test_the_page_is_tested_with_answers_as_they_are_described(
-    name: str, answer: dict[str, Any]
-) -> None:
-    schemas = {"components": OPENAPI["components"]}
-    schema = {"$ref": f"#/components/schemas/{name}", **schemas}
-    Draft202012Validator(schema).validate(answer)
-
-
-async def wait(deferred: Deferred[int]) -> int:
-    """Wait as Twisted's HTTP client does: a cancelled request is a broken one."""
-    try:
-        return await deferred
-    except CancelledError as error:
-        raise ConnectionError from error
-
-
-def test_a_failure_waits_for_what_runs_beside_it() -> None:
-    """What cleans up after an error finds nothing still running."""
-    first, second = Deferred[int](), Deferred[int]()
-    failures: list[Failure] = []
-    ensureDeferred(together(wait(first), wait(second))).addErrback(failures.append)
-    first.errback(ValueError("first"))
-    assert failures == []
-    second.callback(2)
-    assert isinstance(failures[0].value, ValueError)
-
-
 def test_cancelled_is_cancelled_whatever_the_coroutine_makes_of_it() -> None:
     """Or who goes on after a broken connection would go on after Ctrl-C."""
+
+    async def ask() -> None:
+        try:
+            await Deferred()
+        except CancelledError as error:
+            # As Twisted's HTTP client has it.
+            raise ConnectionError from error
+
     failures: list[Failure] = []
-    running = cancellable(wait(Deferred()))
+    running = cancellable(ask())
     running.addErrback(failures.append)
     running.cancel()
     assert isinstance(failures[0].value, CancelledError)
@@ -125,13 +97,12 @@ def test_what_runs_ends_with_its_code_and_cleans_up_if_it_is_interrupted(
     program = (
         "import sys\n"
         "from twisted.internet.defer import Deferred\n"
-        "from tests.harness.waiting import pause\n"
-        "from tests.harness.waiting import run\n"
+        "from tests.harness.waiting import pause, run\n"
         f"async def main():\n{body}\nsys.exit(run(main))"
     )
     with subprocess.Popen(  # noqa: S603 our own command
         [sys.executable, "-c", program],
-        cwd=ROOT,
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
