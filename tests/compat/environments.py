@@ -6,14 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
-import attrs
-
-from tests.compat.shapes import key
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ROOT / ".compat"
 
 OLDEST = "1.98.0"
 # The newest that there is for a Python.
@@ -51,8 +48,7 @@ SHORT: tuple[str, ...] = (
 )
 
 
-@attrs.frozen
-class Run:
+class Run(NamedTuple):
     """The tests on one version.
 
     Attributes:
@@ -77,7 +73,9 @@ def run(
         tests: What pytest runs.
         shares: Whether it takes the place of another version, which is quicker.
     """
-    if not _runs(f"python{python}"):
+    # pyenv has names for some that are not there.
+    asked = ["sh", "-c", f"python{python} -V"]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:  # noqa: S603 our own
         return Run(synapse, python, f"no python{python} here")
     directory = environment(synapse, python, shares=shares)
     if directory is None:
@@ -90,8 +88,7 @@ def run(
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in process.stdout or ():
             lines.append(line)
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 talk
     counts = re.sub(r" in .*|=+", "", lines[-1]).strip()
@@ -105,15 +102,14 @@ def environment(synapse: str, python: str, *, shares: bool = False) -> Path | No
 
     It is made where it is not there yet; `None` where that cannot be done.
     """
-    is_older = synapse != NEWEST and key(synapse) <= key(OLDER_TWISTED)
+    is_older = synapse != NEWEST and Version(synapse) <= Version(OLDER_TWISTED)
     name = ("older" if is_older else "newer") if shares else synapse
-    directory = ENVIRONMENTS / f"{python}-{name}"
+    directory = ROOT / ".compat" / f"{python}-{name}"
     own = str(directory / "bin" / "python")
     install = [own, "-m", "pip", "install", "--quiet", *CONSTRAINTS]
     install += ["-r", "tests/requirements/test.txt"]
     install += ["matrix-synapse[redis]" + ("" if synapse == NEWEST else f"=={synapse}")]
-    if is_older:
-        install += OLDER
+    install += OLDER if is_older else ()
     # An old Python's own pip tries for hours what fits together.
     make = [f"python{python}", "-m", "venv", "--upgrade-deps", str(directory)]
     for command in (install,) if Path(own).exists() else (make, install):
@@ -122,15 +118,6 @@ def environment(synapse: str, python: str, *, shares: bool = False) -> Path | No
     # The tests are those of this checkout, and so is the module.
     (packages_of(directory) / "checkout.pth").write_text(f"{ROOT}\n")
     return directory
-
-
-def _runs(interpreter: str) -> bool:
-    """Say whether there is such a Python; pyenv has names for some that are not."""
-    try:
-        done = subprocess.run([interpreter, "-V"], capture_output=True, check=False)  # noqa: S603
-    except FileNotFoundError:
-        return False
-    return done.returncode == 0
 
 
 def packages_of(directory: Path) -> Path:

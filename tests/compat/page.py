@@ -8,8 +8,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from tests.compat.environments import Run
-from tests.compat.shapes import key
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -47,25 +48,25 @@ def write(run: Run, begin: str) -> None:
 def passed(page: str) -> list[str]:
     table = page.partition(RELEASES)[2].partition("\n\n")[0]
     rows = re.findall(r"^\| \d[^|]*\|[^|]*\|([^|]*)\|", table, re.M)
-    return sorted((each for row in rows for each in row.split()), key=key)
+    return sorted((each for row in rows for each in row.split()), key=Version)
 
 
 def _of_minor(run: Run, by_place: dict[Any, str]) -> str:
     """Return the line of a minor version with a run of one of its releases."""
     minor = ".".join(run.synapse.split(".")[:2])
-    cells = by_place.get((key(minor), run.python), "|||||").split("|")[3:5]
+    cells = by_place.get((Version(minor), run.python), "|||||").split("|")[3:5]
     by_outcome = {
         outcome: {*cell.split()} - {run.synapse}
         for outcome, cell in zip(("passed", "failed"), cells)
     }
     by_outcome[run.outcome].add(run.synapse)
-    told = [" ".join(sorted(each, key=key)) for each in by_outcome.values()]
+    told = [" ".join(sorted(each, key=Version)) for each in by_outcome.values()]
     return f"| {minor} | {run.python} | {' | '.join(told)} | {_today()} |"
 
 
-def _place(row: str) -> tuple[tuple[int, ...], str]:
+def _place(row: str) -> tuple[Version, str]:
     _, synapse, python, *_ = (each.strip() for each in row.split("|"))
-    return key(synapse), python
+    return Version(synapse), python
 
 
 def _today() -> dt.date:

@@ -12,10 +12,11 @@ import json
 import zipfile
 from collections import deque
 from pathlib import Path
-from typing import Dict, Iterator, Mapping, Union
+from typing import Dict, Iterator, Mapping
+
+from packaging.version import Version
 
 _STORE = "synapse/storage/databases/main/"
-
 _AUTH = "synapse/api/auth/"
 
 # The file and the methods, of which a version may have some only.
@@ -44,17 +45,8 @@ METHODS = {
 
 FILE = Path(__file__).with_name("shapes.json")
 
-Method = Union[ast.FunctionDef, ast.AsyncFunctionDef]
-
 # A method's shape by the version since which it has it; `None` where it is not there.
 Shapes = Dict[str, Dict[str, "str | None"]]
-
-
-def key(version: str) -> tuple[int, ...]:
-    """Return what sorts versions: release candidates come before their release."""
-    numbers, _, candidate = version.partition("rc")
-    parts = [int(each) for each in numbers.split(".")]
-    return (*parts, *[0] * (3 - len(parts)), int(candidate or 1_000_000))
 
 
 def recorded() -> Shapes:
@@ -67,7 +59,7 @@ def record(found: Mapping[str, Mapping[str, str]]) -> None:
     shapes: Shapes = {
         _called(file, each): {} for file, names in METHODS.items() for each in names
     }
-    for version in sorted(found, key=key):
+    for version in sorted(found, key=Version):
         for name, by_version in shapes.items():
             shape = found[version].get(name)
             if not by_version or [*by_version.values()][-1] != shape:
@@ -79,7 +71,7 @@ def expected(version: str) -> dict[str, str]:
     """Return what a version should have: as the newest that is not newer."""
     found = {}
     for name, by_version in recorded().items():
-        known = [each for each in by_version if key(each) <= key(version)]
+        known = [each for each in by_version if Version(each) <= Version(version)]
         if known and (shape := by_version[known[-1]]) is not None:
             found[name] = shape
     return found
@@ -92,21 +84,16 @@ def shapes_in(packages: Path | zipfile.Path) -> dict[str, str]:
         file = packages / name
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         for node in ast.walk(ast.parse(text)):
-            if (
-                isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-                and node.name in methods
-                and not any(
-                    "abstract" in ast.dump(each) for each in node.decorator_list
-                )
-            ):
-                found[_called(name, node.name)] = shape_of(node)
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            is_abstract = "abstract" in "".join(map(ast.dump, node.decorator_list))
+            if node.name in methods and not is_abstract:
+                digest = hashlib.sha256(" ".join(_words(node)).encode()).hexdigest()
+                _, *names = [*node.args.args, *node.args.kwonlyargs]
+                parameters = ", ".join(each.arg for each in names)
+                shape = f"{digest[:16]} {parameters}".strip()
+                found[_called(name, node.name)] = shape
     return found
-
-
-def shape_of(method: Method) -> str:
-    text = hashlib.sha256(" ".join(_words(method)).encode()).hexdigest()[:16]
-    _, *names = [each.arg for each in method.args.args + method.args.kwonlyargs]
-    return f"{text} {', '.join(names)}".strip()
 
 
 def _called(file: str, method: str) -> str:
@@ -114,7 +101,7 @@ def _called(file: str, method: str) -> str:
     return f"{file.removeprefix(_AUTH)}: {method}" if _AUTH in file else method
 
 
-def _words(method: Method) -> Iterator[str]:
+def _words(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
     """Give what tells two bodies apart, in a form that no version of Python changes."""
     has_docstring = ast.get_docstring(method) is not None
     nodes: deque[ast.AST] = deque([ast.Module(method.body[has_docstring:], [])])
