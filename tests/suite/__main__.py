@@ -22,31 +22,16 @@ from tests.harness.servers.postgres import PostgresServer
 
 HERE = Path(__file__).parent
 # What has to do with to-device messages, and with those who carry or read them.
-SUITES = [
-    "appservice",
-    "federation",
-    "handlers.test_appservice",
-    "handlers.test_device",
-    "handlers.test_e2e_keys",
-    "handlers.test_federation",
-    "handlers.test_federation_event",
-    "handlers.test_presence",
-    "handlers.test_sliding_sync",
-    "handlers.test_sync",
-    "handlers.test_typing",
-    "module_api",
-    "replication",
-    "rest.admin.test_device",
-    "rest.client.sliding_sync",
-    "rest.client.test_devices",
-    "rest.client.test_keys",
-    "rest.client.test_sendtodevice",
-    "rest.client.test_sync",
-    "storage.databases.main.test_deviceinbox",
-    "storage.test_appservice",
-    "storage.test_devices",
-    "storage.test_end_to_end_keys",
-]
+SUITES = """
+appservice federation module_api replication
+handlers.test_appservice handlers.test_device handlers.test_e2e_keys
+handlers.test_federation handlers.test_federation_event handlers.test_presence
+handlers.test_sliding_sync handlers.test_sync handlers.test_typing
+rest.admin.test_device rest.client.sliding_sync rest.client.test_devices
+rest.client.test_keys rest.client.test_sendtodevice rest.client.test_sync
+storage.databases.main.test_deviceinbox storage.test_appservice storage.test_devices
+storage.test_end_to_end_keys
+"""
 
 
 def distribution(directory: Path) -> Path:
@@ -63,11 +48,10 @@ def distribution(directory: Path) -> Path:
     return source
 
 
-def outcomes(tests: Path, names: list[str], jobs: int) -> dict[str, str]:
+def outcomes(tests: Path, names: list[str]) -> dict[str, str]:
     """Run tests, and show what they print as it comes; return what became of each."""
     command = [sys.executable, "-u", "-m", "twisted.trial", "--reporter=bwverbose"]
-    command += [f"--jobs={jobs}"] if jobs > 1 else []
-    command += [f"tests.{name}" for name in names]
+    command += ["--jobs=2", *(f"tests.{name}" for name in names)]
     lines = []
     with subprocess.Popen(  # noqa: S603 our own command
         command, cwd=tests.parent, stdout=subprocess.PIPE, text=True
@@ -79,8 +63,11 @@ def outcomes(tests: Path, names: list[str], jobs: int) -> dict[str, str]:
     return dict(re.findall(pattern, "".join(lines), re.MULTILINE | re.DOTALL))
 
 
-def compared(source: Path, directory: Path, names: list[str], jobs: int) -> int:
+def compare(source: Path, directory: Path, names: list[str]) -> int:
     """Run the tests of a source, stock and with the module; return the exit code."""
+    acted = directory / "homeservers"
+    acted.touch()
+    os.environ["HOMESERVERS"] = str(acted)
     found = []
     for kind in ("stock", "module"):
         tests = directory / kind / "tests"
@@ -89,20 +76,17 @@ def compared(source: Path, directory: Path, names: list[str], jobs: int) -> int:
             shutil.copy(HERE / "with_module.py", tests)
             with (tests / "__init__.py").open("a") as file:
                 file.write("\nimport tests.with_module\n")
-        found.append(outcomes(tests, names, jobs))
+        found.append(outcomes(tests, names))
         counts = dict(Counter(found[-1].values()))
         print(f"{kind}: {len(found[-1])} tests, {counts}", flush=True)  # noqa: T201 data
-    counted = Path(os.environ["HOMESERVERS"])
-    acting = counted.read_text().count("1") if counted.exists() else 0
+    acting = acted.read_text().count("1")
     print(f"homeservers in which the module acted: {acting}")  # noqa: T201 data
     stock, module = found
-    differs = False
-    for name in sorted({*stock, *module}):
+    differing = sorted(dict(stock.items() ^ module.items()))
+    for name in differing:
         was, became = stock.get(name), module.get(name)
-        if was != became:
-            differs = True
-            print(f"{name}: {was}, with the module {became}")  # noqa: T201 data
-    return int(differs or not stock or not acting)
+        print(f"{name}: {was}, with the module {became}")  # noqa: T201 data
+    return int(bool(differing) or not stock or not acting)
 
 
 def use_postgres(directory: Path) -> PostgresServer:
@@ -119,18 +103,18 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m tests.suite", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("names", nargs="*", default=SUITES, help="as federation")
+    parser.add_argument(
+        "names", nargs="*", default=SUITES.split(), help="as federation"
+    )
     parser.add_argument("--postgres", action="store_true", help="not on SQLite")
     parser.add_argument("--source", type=Path, help="a checkout of the same version")
-    parser.add_argument("--jobs", type=int, default=2)
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="suite-") as name, ExitStack() as stack:
         directory = Path(name)
         # The user that PostgreSQL runs as has to reach its files.
         directory.chmod(0o755)
-        os.environ["HOMESERVERS"] = str(directory / "homeservers")
-        if arguments.postgres:
+        if given.postgres:
             stack.callback(use_postgres(directory).stop)
-        source = arguments.source or distribution(directory)
-        code = compared(source, directory, arguments.names, arguments.jobs)
+        source = given.source or distribution(directory)
+        code = compare(source, directory, given.names)
     sys.exit(code)
