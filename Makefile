@@ -1,5 +1,5 @@
 # Everything runs in a virtual environment that `make` makes; nothing else is touched.
-# ARGS is passed on: make demo ARGS=--keep, make test ARGS="-k storm"
+# ARGS is passed on: make demo ARGS=--markdown, make test ARGS="-k storm"
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv

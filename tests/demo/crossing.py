@@ -9,29 +9,17 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence
 
-import attrs
-
-from tests.demo.traffic import (
-    AWAY,
-    FRIEND,
-    LEGACY,
-    LOSES_KEYS,
-    REARMED,
-    RECIPIENT,
-    REPEATS,
-    TABLET,
-    Send,
-)
+from tests.demo.driving import AWAY, FRIEND, RECIPIENT, TABLET, Send
+from tests.demo.notices import LEGACY, LOSES_KEYS, REARMED, REPEATS
 from tests.harness.messages import (
     ENCRYPTED,
     OLDER_WITHHELD,
+    PLAIN,
     WITHHELD,
     make_key,
     make_notice,
     make_olm_lookalike,
 )
-
-OTHER = "m.dummy"
 
 NEIGHBOUR = "neighbour"  # on the recipient's own server
 SCOPED = "scoped"  # a notice for each session, and for everything in the end
@@ -43,57 +31,6 @@ ROUNDS = 20
 NEW_KEY_EVERY = 6
 REARMED_IN = 11
 KEY_LOST_IN = 9
-
-
-@attrs.frozen
-class Crossing:
-    """All that is sent.
-
-    Attributes:
-        before: Sent while both servers are up, each arriving before the next.
-        away: Sent while the receiving server is down.
-        after: Sent when all that waited has arrived, each arriving before the next.
-    """
-
-    before: Sequence[Send]
-    away: Sequence[Send]
-    after: Sequence[Send]
-
-    @property
-    def sends(self) -> list[Send]:
-        return [*self.before, *self.away, *self.after]
-
-
-def make_crossing(rounds: int = ROUNDS) -> Crossing:
-    """Make the messages, in which each sender repeats itself so often."""
-    return Crossing(
-        before=[
-            _notice(NEIGHBOUR, -2),
-            _notice(REPEATS, -2),
-            _notice(REPEATS, -1),
-            _notice(LOSES_KEYS, -1, key="0"),
-            _olm(FRIEND, -1),
-            _other(-1),
-        ],
-        away=[
-            *(send for number in range(rounds) for send in _round(number)),
-            _notice(SCOPED, rounds),
-            _olm(FRIEND, rounds),
-            _other(rounds),
-        ],
-        after=[
-            # When everything has arrived nothing waits: these are delivered again.
-            _notice(REPEATS, rounds + 1),
-            _notice(REARMED, rounds + 1),
-            _notice(NEIGHBOUR, rounds + 1),
-            _notice(NEIGHBOUR, rounds + 2),
-            _olm(RECIPIENT, 0, to=REARMED),
-            _notice(REARMED, rounds + 2),
-            _other(rounds + 1, NEIGHBOUR),
-            _olm(FRIEND, rounds + 1),
-            _other(rounds + 1),
-        ],
-    )
 
 
 def _round(number: int) -> Iterator[Send]:
@@ -132,14 +69,42 @@ def _notice(
 
 
 def _olm(sender: str, number: int, to: str = RECIPIENT) -> Send:
-    content = make_olm_lookalike(_key(sender), _key(to), f"room key {number}")
+    own, other = (make_key(f"{name} FIRST ") for name in (sender, to))
+    content = make_olm_lookalike(own, other, f"room key {number}")
     return Send(sender, ENCRYPTED, {AWAY if to == RECIPIENT else "FIRST": content}, to)
-
-
-def _key(name: str) -> str:
-    return make_key(name if name == RECIPIENT else f"{name} FIRST ")
 
 
 def _other(number: int, sender: str = FRIEND) -> Send:
     content = {"number": number}
-    return Send(sender, OTHER, {AWAY: content, TABLET: content})
+    return Send(sender, PLAIN, {AWAY: content, TABLET: content})
+
+
+# While both servers are up, each arriving before the next.
+BEFORE = [
+    _notice(NEIGHBOUR, -2),
+    _notice(REPEATS, -2),
+    _notice(REPEATS, -1),
+    _notice(LOSES_KEYS, -1, key="0"),
+    _olm(FRIEND, -1),
+    _other(-1),
+]
+# While the receiving server is down.
+MEANWHILE = [
+    *(send for number in range(ROUNDS) for send in _round(number)),
+    _notice(SCOPED, ROUNDS),
+    _olm(FRIEND, ROUNDS),
+    _other(ROUNDS),
+]
+# When all that waited has arrived, each arriving before the next. Nothing waits then:
+# notices are delivered again.
+AFTER = [
+    _notice(REPEATS, ROUNDS + 1),
+    _notice(REARMED, ROUNDS + 1),
+    _notice(NEIGHBOUR, ROUNDS + 1),
+    _notice(NEIGHBOUR, ROUNDS + 2),
+    _olm(RECIPIENT, 0, to=REARMED),
+    _notice(REARMED, ROUNDS + 2),
+    _other(ROUNDS + 1, NEIGHBOUR),
+    _olm(FRIEND, ROUNDS + 1),
+    _other(ROUNDS + 1),
+]

@@ -1,80 +1,189 @@
-"""The demonstration of notices: a stock Synapse beside one with the module."""
+"""The demonstration of notices: a stock Synapse beside one with the module.
+
+One device is away. Two friends have an Olm session with it and send it room keys.
+Six others have none, and say so over and over, each as a client of its kind does;
+one of these gets a session now and then, and loses it again.
+"""
 
 from __future__ import annotations
 
+import json
+import random
 import re
-from contextlib import asynccontextmanager
+from itertools import islice, repeat
 from pathlib import Path
-from typing import AsyncIterator, Mapping
+from typing import Iterator
+
+from vodozemac import GroupSession
 
 from tests.demo import checks
 from tests.demo.checks import Outcome
-from tests.demo.driving import Measured, drive
-from tests.demo.output import Progress, side_by_side
-from tests.demo.traffic import SENDERS, TABLET, make_traffic
-from tests.harness.samples import ACTIVE, FAILURES, TIDIED, total
-from tests.harness.servers.homeserver import Homeserver, running
+from tests.demo.driving import (
+    AWAY,
+    FRIEND,
+    RECIPIENT,
+    STOCK,
+    TABLET,
+    Cast,
+    Kind,
+    Send,
+    Stages,
+    device_id,
+    drive,
+)
+from tests.demo.output import side_by_side
+from tests.harness.messages import (
+    ENCRYPTED,
+    MEGOLM,
+    OLDER_WITHHELD,
+    WITHHELD,
+    OlmDevice,
+    OlmSession,
+)
+from tests.harness.samples import ACTIVE
+from tests.harness.servers.settings import SERVER_NAME
+
+SEED = 20
+ROUNDS = 25
+NOTICES = 1500
+
+COLLEAGUE = "colleague"
+REPEATS = "repeats"  # the same notice again and again
+LOSES_KEYS = "loses_keys"  # the same device with a new key, again and again
+PER_SESSION = "per_session"  # a notice for each room and session
+TO_ALL = "to_all"  # a notice to all devices at once
+LEGACY = "legacy"  # numbered notices of both types that do not name their device
+REARMED = "rearmed"  # the same notice again and again, and a room key now and then
+FRIENDS = (FRIEND, COLLEAGUE)
+SENDERS = (*FRIENDS, REPEATS, LOSES_KEYS, PER_SESSION, TO_ALL, LEGACY, REARMED)
+
+# How many notices a client with a new key sends before it loses that one too.
+PER_KEY = 8
+# In every how many rounds the one with a session now and then has it.
+REARMED_EVERY = 3
 
 DECISION = re.compile(
     r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'
     r'queue="inbox",reason="(?P<reason>\w+)",rule="\w+"\}'
 )
-COLLAPSED_BYTES = "synapse_withheld_collapsed_bytes_total"
-TRACKED_PAIRS = "synapse_withheld_tracked_pairs"
 
 
-@asynccontextmanager
-async def compare_notices(
-    directory: Path, progress: Progress
-) -> AsyncIterator[Outcome]:
-    """Drive both with the same traffic and compare what is left."""
-    progress.say("Starting a stock Synapse and one with the module.")
-    stock = Homeserver(directory / "stock")
-    module = Homeserver(directory / "module", module={})
-    traffic = make_traffic()
-    tidy = {stock: lambda _: True, module: lambda rows: not checks.copies(rows)}
-    async with running(stock, module):
-        casts, (on_stock, on_module) = await drive(
-            tidy, traffic, progress, users=SENDERS, own={TABLET: TABLET}
-        )
-        found = {"stock": on_stock, "with module": on_module}
-        yield Outcome(
-            side_by_side({name: told(each) for name, each in found.items()}),
-            [
-                checks.one_of_each_pair({"with module": on_module}),
-                checks.newest_of_each_pair(found, traffic.sends),
-                *checks.as_on_stock(found, {"stock": 0, "with module": 1}),
-            ],
-            casts,
-        )
+def make_stages(recipient: OlmDevice) -> Stages:
+    """Make the messages.
+
+    Who sends how many of which, and when, follows from the seed. The keys are real,
+    and so they differ each time; their length does not.
+    """
+    rng = random.Random(SEED)  # noqa: S311 variety, not secrecy
+    devices = {name: device_of(name) for name in SENDERS}
+    sources = [
+        repeat(Send(REPEATS, WITHHELD, {AWAY: devices[REPEATS].notice()})),
+        _loses_keys(),
+        _per_session(devices[PER_SESSION], rng),
+        repeat(Send(TO_ALL, WITHHELD, {"*": devices[TO_ALL].notice()})),
+        _legacy(devices[LEGACY], rng),
+        repeat(Send(REARMED, WITHHELD, {AWAY: devices[REARMED].notice()})),
+    ]
+    sessions = [devices[name].establish(recipient) for name in (*FRIENDS, REARMED)]
+    stages = []
+    for number in range(1, ROUNDS + 1):
+        # Each round's share of all notices, split unevenly, with one of each at least.
+        share = NOTICES * number // ROUNDS - NOTICES * (number - 1) // ROUNDS
+        cuts = sorted(rng.sample(range(1, share), len(sources) - 1))
+        counts = [end - start for start, end in zip([0, *cuts], [*cuts, share])]
+        stages.append([[*islice(*each)] for each in zip(sources, counts)])
+        # The next notice of the one with a session is news; the storm of others is not.
+        having = sessions if number % REARMED_EVERY == 0 else sessions[: len(FRIENDS)]
+        stages.append([[room_key(each, rng) for each in having]])
+    return stages
 
 
-def told(one: Measured) -> dict[str, str]:
+def device_of(name: str) -> OlmDevice:
+    return OlmDevice(f"@{name}:{SERVER_NAME}", device_id(name))
+
+
+def _loses_keys() -> Iterator[Send]:
+    while True:
+        # A lost crypto store is a new account on the same device.
+        notice = device_of(LOSES_KEYS).notice()
+        yield from repeat(Send(LOSES_KEYS, WITHHELD, {AWAY: notice}), PER_KEY)
+
+
+def _per_session(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
+    while True:
+        scope = {"room_id": _room(rng), "session_id": GroupSession().session_id}
+        yield Send(PER_SESSION, WITHHELD, {AWAY: device.notice(**scope)})
+
+
+def _legacy(device: OlmDevice, rng: random.Random) -> Iterator[Send]:
+    while True:
+        # Some versions of the older matrix-js-sdk send both types.
+        for message_type in (WITHHELD, OLDER_WITHHELD):
+            msgid = f"{rng.getrandbits(128):032x}"
+            notice = device.notice(from_device=None, **{"org.matrix.msgid": msgid})
+            yield Send(LEGACY, message_type, {AWAY: notice})
+
+
+def room_key(session: OlmSession, rng: random.Random) -> Send:
+    megolm = GroupSession()
+    payload = {
+        "type": "m.room_key",
+        "content": {
+            "algorithm": MEGOLM,
+            "room_id": _room(rng),
+            "session_id": megolm.session_id,
+            "session_key": megolm.session_key.to_base64(),
+        },
+        "sender": session.sender.user_id,
+        "recipient": session.recipient.user_id,
+    }
+    sender = session.sender.user_id[1:].partition(":")[0]
+    return Send(sender, ENCRYPTED, {AWAY: session.encrypt(json.dumps(payload))})
+
+
+def _room(rng: random.Random) -> str:
+    return f"!room{rng.randrange(12):02}:{SERVER_NAME}"
+
+
+KINDS: dict[str, Kind] = {
+    "stock": STOCK,
+    "with module": ({}, lambda rows: not checks.copies(rows)),
+}
+
+
+async def compare_notices(directory: Path) -> Outcome:
+    """Drive a Synapse of each kind with the same traffic; compare what is left."""
+    recipient = OlmDevice(f"@{RECIPIENT}:{SERVER_NAME}", AWAY)
+    stages, own = make_stages(recipient), {TABLET: TABLET}
+    found = await drive(directory, KINDS, stages, recipient, users=SENDERS, own=own)
+    left = checks.last_of_each_pair(found, tidied=["with module"])
+    return Outcome(
+        side_by_side({name: told(each) for name, each in found.items()}),
+        [*left, *checks.as_on_stock(found, {"stock": 0, "with module": 1})],
+    )
+
+
+def told(one: Cast) -> dict[str, str]:
     """Return what was measured on one homeserver, with the labels of the table."""
     # Of all devices, as the module's metrics count them: so the numbers add up.
     numbers = {
-        "rows in the mailboxes": f"{len(one.rows):,}",
-        "bytes in the mailboxes": f"{sum(len(row.encode()) for row in one.rows):,}",
+        "rows in the mailboxes": f"{len(one.rows()):,}",
+        "bytes in the mailboxes": f"{one.size:,}",
         "syncs until the last room key": f"{one.syncs:,}",
         "time until the last room key": f"{one.seconds * 1000:,.0f} ms",
         "requests that failed": f"{one.failed:,}",
     }
     if ACTIVE not in one.metrics:
         return numbers
-    return {**numbers, **{label: f"{n:,.0f}" for label, n in _of(one.metrics).items()}}
-
-
-def _of(metrics: Mapping[str, float]) -> dict[str, float]:
-    decisions = {
-        f"decisions: {found['decision']}, {found['reason']}": value
-        for name, value in sorted(metrics.items())
+    for name, value in sorted(one.metrics.items()):
         # All of them are there from the start.
-        if value and (found := DECISION.fullmatch(name))
-    }
+        if value and (found := DECISION.fullmatch(name)):
+            label = f"decisions: {found['decision']}, {found['reason']}"
+            numbers[label] = f"{value:,.0f}"
     return {
-        **decisions,
-        "superseded rows deleted": total(metrics, TIDIED),
-        "bytes collapsed": total(metrics, COLLAPSED_BYTES),
-        "failures of the module": total(metrics, FAILURES),
-        "pairs tracked": total(metrics, TRACKED_PAIRS),
+        **numbers,
+        "superseded rows deleted": f"{one.sum('tidied_rows_total'):,}",
+        "bytes collapsed": f"{one.sum('collapsed_bytes_total'):,}",
+        "failures of the module": f"{one.sum('failures_total'):,}",
+        "pairs tracked": f"{one.sum('tracked_pairs'):,}",
     }
