@@ -78,11 +78,12 @@ class Knowing(Client):
     Of a device that names itself it knows the newest key that has no Olm session.
     """
 
-    def _read_withheld(self, sender: str, content: dict[str, Any]) -> None:
-        if content["code"] == "m.no_olm" and "from_device" in content:
+    def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
+        is_no_olm = message_type == WITHHELD and content["code"] == "m.no_olm"
+        if is_no_olm and "from_device" in content:
             self.codes[sender, content["from_device"]] = content["sender_key"]
         else:
-            super()._read_withheld(sender, content)
+            super()._read(sender, message_type, content)
 
 
 class Other(RemoteServer):
