@@ -6,200 +6,227 @@ that no client misses what goes, in `test_rules.py`.
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any
 
 import pytest
 
 from synapse_withheld.config import RulesConfig
-from tests.model.messages import Message, request, verification
-from tests.model.play import (
-    ABROAD,
-    CONFIRM,
-    NOTICE,
-    RECIPIENT,
-    SENDER,
-    SESSION,
-    WITHHELD,
-    Play,
-)
-
-KEY, SECRET = "m.room_key_request", "m.secret.request"
-VERIFY, VERIFY_CANCEL = "m.key.verification.request", "m.key.verification.cancel"
-DAY_S = 24 * 60 * 60
+from tests.model.play import Play
+from tests.model.telling import Telling, plays
 
 REQUESTS = RulesConfig(key_requests=True, secret_requests=True)
 VERIFICATIONS = RulesConfig(verification_requests=True)
 SESSIONS = RulesConfig(no_olm=False, withheld=True)
-
-
-def asked(kind: str = KEY, which: str = "1") -> Message:
-    return request(kind, "request", which, "session")
-
-
-def taken_back(kind: str = KEY, which: str = "1") -> Message:
-    return request(kind, "request_cancellation", which, "")
-
-
-# Of cancelled requests one cancellation stays, of verifications each: a client may show
-# its reason.
-EACH = pytest.mark.parametrize(
-    ("rules", "messages", "left"),
-    [
-        (REQUESTS, [asked(), taken_back(), taken_back()], [3]),
-        (REQUESTS, [asked(SECRET), taken_back(SECRET)], [2]),
-        (
-            VERIFICATIONS,
-            [
-                verification(VERIFY, "1"),
-                ("m.key.verification.start", {"transaction_id": "1"}),
-                *[verification(VERIFY_CANCEL, "1")] * 2,
-            ],
-            [2, 3, 4],
-        ),
-        (
-            SESSIONS,
-            [(WITHHELD, {**SESSION, "code": code}) for code in ("m.1", "m.2", "m.1")],
-            [3],
-        ),
-    ],
-)
-
-
-@EACH
-def test_what_a_rule_names_goes_where_the_rule_is_on(
-    rules: RulesConfig, messages: list[Message], left: list[int]
-) -> None:
-    """By default it is not, and `observe` only counts."""
-    all_of_them = [*range(1, len(messages) + 1)]
-    for config, expected in (
-        ({"rules": rules}, left),
-        ({}, all_of_them),
-        ({"rules": rules, "mode": "observe"}, all_of_them),
-    ):
-        play = Play(**config)
-        play.send_each(*messages)
-        assert expected == play.queued()
-
-
-@EACH
-def test_what_waits_for_another_server_goes_too(
-    rules: RulesConfig, messages: list[Message], left: list[int]
-) -> None:
-    """As far as its EDU holds nothing else."""
-    for devices, expected in ((["A"], left), (["A", "B"], [1, *left])):
-        play = Play(rules=rules)
-        play.send_each(messages[0], to=devices, to_user=ABROAD)
-        play.send_each(*messages[1:], to="A", to_user=ABROAD)
-        assert expected == play.outbox()
-
-
-@pytest.mark.parametrize("repeat", ["queued", "session"])
-def test_a_repeated_code_for_a_session_is_not_stored(repeat: str) -> None:
-    """However its reason is worded, until it was read; Olm sessions do not matter."""
-    play = Play(rules=SESSIONS, repeat=repeat)
-    play.send(SESSION)
-    play.send({**SESSION, "reason": "again"})
-    assert [1] == play.queued()
-
-    play.hs.acknowledge(RECIPIENT, "R", 1)
-    play.send(SESSION)
-    assert [2] == play.queued()
-
-
-# What becomes stale by itself.
-
-
-@pytest.mark.parametrize("is_there", [False, True])
-def test_what_a_device_asked_for_that_is_gone_goes_at_the_first_touch(
-    is_there: bool,
-) -> None:
-    """Its cancellations stay: they may take back what was shown."""
-    play = Play(rules=REQUESTS)
-    play.hs.register(SENDER)
-    for device in ["S1", "S2"] if is_there else ["S2"]:
-        play.hs.add_device(SENDER, device)
-    of_other = (KEY, {**asked()[1], "requesting_device_id": "S2"})
-    play.send_each(asked(which="1"), of_other, asked(which="2"), taken_back(which="3"))
-    assert [1, 2, 3, 4] == play.queued()
-    play.load()
-    play.send_each((KEY, {**of_other[1], "request_id": "new"}))
-
-    assert ([1, 2, 3, 4, 5] if is_there else [2, 4, 5]) == play.queued()
-
-
-def test_what_has_expired_goes_when_its_mailbox_is_learned() -> None:
-    """A cancellation stays: it may close what a lone `start` opened."""
-    play = Play(rules=VERIFICATIONS)
-    play.send_each(*[verification(VERIFY, each, timestamp=0) for each in ("0", "1")])
-    play.fill("R", [verification(VERIFY_CANCEL, "1")[1]], type=VERIFY_CANCEL)
-    play.hs.clock.advance(2 * DAY_S)
-    play.load()
-    play.send_each(verification(VERIFY, "new"))
-
-    assert [3, 4] == play.queued()
-
-
-# `repeat: session`: what happens after a notice was delivered.
-
-
-def delivered() -> Play:
-    """Return a play in which a notice was stored, read and acknowledged."""
-    play = Play(repeat="session", session_hold_ms=3_600_000)
-    play.send(NOTICE)
-    play.hs.acknowledge(RECIPIENT, "R", 1)
-    return play
-
-
-def test_a_delivered_notice_stands_for_later_ones() -> None:
-    """Until the hold is over, which those do not prolong."""
-    play = delivered()
-    again = play.begin({**NOTICE, "reason": "again"})
-    assert [CONFIRM] == play.hs.come_to_rest()
-    assert again.left_out
-    play.hs.clock.advance(3500)
-    assert play.send(NOTICE).left_out
-
-    play.hs.clock.advance(100.5)
-    play.send(NOTICE)
-    assert [2] == play.queued()
-
-
-def device_made_again(play: Play) -> None:
-    play.hs.rows("DELETE FROM devices WHERE device_id = 'R'")
-    play.send(NOTICE)
-    play.hs.add_device(RECIPIENT, "R")
-
-
-def device_being_deleted(play: Play) -> None:
-    """Its row may have been deleted unread."""
-    play.hs.doom(RECIPIENT, "R", 1)
-
-
-def reader_never_acknowledges(play: Play) -> None:
-    """Should rows of an application service go away, nobody knows why."""
-    play.hs.service_users.add(RECIPIENT)
+VANISH = RulesConfig(key_requests="vanish", secret_requests="vanish")  # noqa: S106
+SESSION: dict[str, Any] = {"repeat": "session", "session_hold_ms": 3_600_000}
 
 
 @pytest.mark.parametrize(
-    "happens", [device_made_again, device_being_deleted, reader_never_acknowledges]
+    ("rules", "messages", "left"),
+    [
+        (REQUESTS, "request cancel cancel", "3"),
+        (REQUESTS, "secret cancel-secret", "2"),
+        # A client may show the reason of each.
+        (VERIFICATIONS, "verify start cancel-verify cancel-verify", "2 3 4"),
+        (SESSIONS, "session.1 session.2 session.1", "3"),
+    ],
 )
-def test_what_ends_the_hold(happens: Callable[[Play], None]) -> None:
-    """The next notice is delivered, as it is after an Olm message and a change."""
-    play = delivered()
-    happens(play)
+def test_what_a_rule_names_goes_where_the_rule_is_on(
+    monkeypatch: pytest.MonkeyPatch, rules: RulesConfig, messages: str, left: str
+) -> None:
+    """By default it is not, `observe` only counts, and an EDU may hold more."""
+    first, *others = messages.split()
+    stays = " ".join(map(str, range(1, len(others) + 2)))
+    on: dict[str, Any] = {"rules": rules}
+    for config, devices, expected in (
+        (on, ("R", "R"), f"queued: {left}"),
+        ({}, ("R", "R"), f"queued: {stays}"),
+        ({**on, "mode": "observe"}, ("R", "R"), f"queued: {stays}"),
+        (on, ("there/A", "there/A"), f"outbox: {left}"),
+        (on, ("there/A,there/B", "there/A"), f"outbox: 1 {left}"),
+    ):
+        moves = [f"send {each} to {devices[1]}" for each in others]
+        script = "; ".join([f"send {first} to {devices[0]}", *moves, expected])
+        Telling(Play(**config), monkeypatch).tell(script)
 
-    assert not play.send(NOTICE).left_out
-    assert NOTICE == play.contents()[-1]
 
+test_observe = plays(
+    {
+        "what would collapse is counted, though all of it is stored": """
+            add R2; send notice; why: first; send notice to R,R2; why: duplicate first
+            begin notice; answer store; answer stored; begin text; why:
+            wait 1.1; why: overdue
+        """
+    },
+    mode="observe",
+)
 
-def test_a_sent_notice_stands_for_later_ones_to_other_servers() -> None:
-    """What left the outbox was delivered; a device that changed is told again."""
-    play = Play(repeat="session", session_hold_ms=3_600_000)
-    play.send_abroad(NOTICE)
-    play.hs.delete_sent("there", 1)
-    play.send_abroad(NOTICE)
-    assert [] == play.outbox()
+test_sessions = plays(
+    {
+        "a repeated code is not stored, until it was read": """
+            send session; send session; collapsed: 2
+            acknowledge 1; send session; queued: 2
+        """,
+        "nor does it delete the newer one that passed it": """
+            send session; begin session; begin session.blacklisted
+            handed: 1 2 3; rest; queued: 3
+        """,
+    },
+    rules=SESSIONS,
+    repeat="session",
+)
 
-    play.hs.change_device(ABROAD, "A")
-    play.send_abroad(NOTICE)
-    assert [2] == play.outbox()
+test_requests = plays(
+    {
+        "of request, cancel, request, cancel the last stays": """
+            send request; queued: 1; send cancel; queued: 2
+            send request; queued: 2 3; send cancel; queued: 4
+        """,
+        "also where all are on their way at once": """
+            begin request; begin cancel; begin request; begin cancel; rest; queued: 4
+        """,
+        "a cancellation takes whatever its request asked for": """
+            fill request; fill request.1.S1.b; begin request.1.S1.c; begin request
+            send cancel; queued: 5
+        """,
+        "what a device asked for that is gone goes at the first touch": """
+            register; add @s:here/S2; send request; send request.1.S2; send request.2
+            send cancel.3; queued: 1 2 3 4; restart; send request.4.S2; queued: 2 4 5
+        """,
+        "while it is there, all of it stays": """
+            register; add @s:here/S1; add @s:here/S2
+            send request; send request.1.S2; send request.2
+            send cancel.3; restart; send request.4.S2; queued: 1 2 3 4 5
+        """,
+        "who asks under a poisoned name keeps no mailbox from being learned": """
+            add R2; fill request.1.\0; fill request.1.\ud83d; send request to R,R2
+            unknown:
+        """,
+    },
+    rules=REQUESTS,
+)
+test_verifications = plays(
+    {
+        "what has expired goes when its mailbox is learned, but cancellations": """
+            send verify.0.0; send verify.1.0; fill cancel-verify; wait 172800
+            restart; send verify.new; queued: 3 4
+        """
+    },
+    rules=VERIFICATIONS,
+)
+
+WITH_REPEAT_SESSION = {
+    "a delivered notice stands for later ones, until an Olm message": """
+        send notice; read; send notice; collapsed: 2; queued: 1; sync
+        send notice; queued:; send olm; send notice; queued: 2 3
+    """,
+    "it does so until its hold is over, which those do not prolong": """
+        send notice; acknowledge 1; asked: learn; begin again; rest; asked: confirm
+        collapsed: 2; why: first held; wait 3500; send notice; collapsed: 2 3
+        wait 100.5; send notice; queued: 2
+    """,
+    "not for a device that was made again": """
+        send notice; acknowledge 1; remove R; send notice; add R
+        send notice; queued: 3
+    """,
+    "not where a deletion is under way, which may have taken it unread": """
+        send notice; acknowledge 1; doom 1; send notice; queued: 2
+    """,
+    "not where nobody knows why it is gone": """
+        send notice; acknowledge 1; serve; send notice; queued: 2
+    """,
+    "what left the outbox was delivered, unless its device changed": """
+        send notice to there/A; transmit 1; send notice to there/A; outbox:
+        change there/A; send notice to there/A; outbox: 2
+    """,
+}
+test_repeat_session_with_workers = plays(WITH_REPEAT_SESSION, **SESSION)
+test_repeat_session_in_one_process = plays(
+    WITH_REPEAT_SESSION, sees_reads=True, **SESSION
+)
+
+test_vanishing = plays(
+    {
+        "a request that nobody was handed vanishes with its cancellation": """
+            send request; send cancel; queued:; remembered: 1 0
+        """,
+        "so does what asks for a secret": """
+            send secret; send cancel-secret; queued:
+        """,
+        "whoever was handed it hears of it, whether that arrived or not": """
+            send request; read; send cancel; queued: 2
+        """,
+        "also when it was acknowledged": """
+            send request; sync; send cancel; queued: 2
+        """,
+        "in the outbox the cancellation stays": """
+            send request to there/A; send cancel to there/A; outbox: 2
+        """,
+        "a request from before the start is taken back, however late it is found": """
+            send request; restart; begin request.1.S1.b; begin cancel; until learn
+            hold learn; steps; wait 1; named: 1 2 3; free; rest; queued: 3
+        """,
+        "where a mailbox is not read to its end the cancellation stays": """
+            limit MOST_PAGES 1; fill request; fill text times 1200
+            send request.1.S1.b; send cancel; named: 1 1203; swept: 1
+        """,
+        "what all were asked unseen is taken back in a mailbox learned meanwhile": """
+            begin request to *; hold store; begin request.2; steps; wait 1; unknown:
+            answer store; steps; begin request.1.S1.b; begin cancel; rest
+            named: 2
+        """,
+        "and in one that is being read": """
+            begin request to *; hold store; begin request.2; until list-gone
+            hold list-gone; answer store; steps; free
+            begin request.1.S1.b; begin cancel; rest; named: 2
+        """,
+        "what all were asked and one read before anybody looked is taken back": """
+            begin request.2 to *; begin request to *
+            answer store; answer stored; answer store; answer stored; sync
+            rest; send request; send cancel; queued: 4
+        """,
+        "also where the mailbox is opened by name": """
+            begin request.2 to *; begin request to *
+            answer store; answer stored; answer store; answer stored; sync
+            hold list-devices; begin request; begin cancel; steps; wait 1; free
+            rest; queued: 4
+        """,
+        "while a message for all is stored no cancellation vanishes": """
+            begin request to *; hold store; begin request; begin cancel; steps
+            answer store; hold stored; rest; queued: 1 3
+        """,
+        "where the deletion fails the cancellation stays": """
+            send request; begin cancel; until vanish; lose vanish; rest; queued: 2
+            send request; send cancel; queued: 2
+        """,
+        "or where its question fails": """
+            send request; begin cancel; until confirm; lose confirm; rest; queued: 2
+        """,
+        "what a deletion under way dooms is left alone": """
+            send request; doom 1; send cancel; queued: 1 2
+        """,
+        "also if it comes between": """
+            send request; begin cancel; until vanish; doom 2; rest; queued: 2
+        """,
+        "an ID that is used again after it was read is recognised": """
+            send request; sync; send request; send cancel; queued: 3
+        """,
+        "but not after a start: nobody can know": """
+            send request; sync; restart; send request; send cancel; queued:
+        """,
+        "a long request from before the start is not taken back": f"""
+            fill request.1.S1.{"x" * 2048}; send request; send cancel; queued: 1
+        """,
+    },
+    rules=VANISH,
+    sees_reads=True,
+)
+WHERE_NOBODY_KNOWS = {"the cancellation stays": "send request; send cancel; queued: 2"}
+test_with_true = plays(WHERE_NOBODY_KNOWS, rules=REQUESTS, sees_reads=True)
+test_with_workers = plays(WHERE_NOBODY_KNOWS, rules=VANISH)
+test_vanishing_in_observe = plays(
+    {"nothing goes": "send request; send cancel; queued: 1 2"},
+    rules=VANISH,
+    sees_reads=True,
+    mode="observe",
+)

@@ -1,164 +1,107 @@
-"""What happens to a mailbox while it is learned or tidied."""
+"""What is learned and tidied in the background, whatever happens meanwhile."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from twisted.python.failure import Failure
 
-from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.housekeeping import tidying
-from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.rules.mailbox import Superseded
-from tests.model.faults import LostError
-from tests.model.play import CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.model.play import RECIPIENT, Play
+from tests.model.telling import Telling, plays
 
-LOOK_OVER, LEARN = "withheld_read_ends", "withheld_read_mailboxes"
-OTHER = {**NOTICE, "from_device": "another"}
-MANY = [f"D{number}" for number in range(12)]
-PARTS = [MANY[:5], MANY[5:10], MANY[10:]]
+test_learning = plays(
+    {
+        "what was stored is believed before its mailbox is learned": """
+            fill notice times 3; begin notice; waiting:; step; step; hold learn
+            begin notice; waiting: 2; step; collapsed: 2; free; rest; queued: 4
+        """,
+        "a notice below 2000 other rows is found after each restart": """
+            fill notice; fill text times 2000; send notice; named: 2002
+            fill text times 2000; restart; send notice; named: 4003
+        """,
+        "learning that hangs holds up no duplicate": """
+            add R2; send notice; begin notice to R2; step; step; hold learn
+            wait 1; begin notice; answer confirm; collapsed: 3
+            wait 6; begin notice; answer confirm; collapsed: 3 4
+        """,
+        "a superseded row goes only when readers see the newer one": """
+            send notice; begin text; hold store; begin notice.new; steps; wait 1
+            steps; queued: 1 3; free; rest; queued: 2 3
+        """,
+        "a wildcard has only what is not remembered learned": """
+            add R2; send notice; fill notice to R2 by @other:here times 2
+            begin notice to * by @other:here; steps; send notice; collapsed: 3
+            queued: 1 4; queued R2: 4
+        """,
+        "of many mailboxes those that hold nothing else are not read": """
+            add D1-D12; begin notice to D1-D12; rest
+            asked: learn look-over learn; unknown: R
+            begin notice to D1-D12; rest; asked: confirm
+        """,
+        "what else one holds, above or below, is read": """
+            add D1-D12; fill notice.new to D5; fill notice to D6
+            begin notice to D1-D12; until look-over; sync D7; fill notice.new to D7
+            sync D8; rest; queued D5: 3; queued D6: 3; unknown: R
+            send notice.new to D7; queued D7: 5
+        """,
+    }
+)
 
+test_meanwhile = plays(
+    {
+        "what is stored while many are looked over makes older copies go": """
+            add D1-D12; begin notice to *; until look-over; carry-out look-over
+            hold look-over; begin notice to D12; steps; free; rest
+            queued D12: 2; unknown:
+        """,
+        "what may have been stored for all leaves no copies": """
+            begin notice to *; hold store; begin notice; steps; wait 1; unknown:
+            lose-answer store; rest; queued: 2; unknown:
+        """,
+        "what is told while something for all is stored is believed no more": """
+            begin notice.new to *; hold store; begin notice; steps; free; steps
+            begin notice; waiting:
+        """,
+        "what is stored for all leaves no copies in a mailbox learned meanwhile": """
+            fill notice times 2; begin notice to *; hold store
+            begin notice by @other:here; steps; wait 1; unknown:
+            free store; steps; wait 0.01; rest; queued: 3 4; unknown:
+        """,
+        "nor in one that is being read": """
+            fill notice times 2; begin notice to *; hold store
+            begin notice by @other:here; until learn; carry-out learn; hold learn
+            free store; steps; wait 0.01; free; rest; queued: 3 4; unknown:
+        """,
+        "nor does what is stored into a mailbox that was opened again": """
+            begin notice; hold store; forget R; fill notice
+            begin notice by @other:here; until learn; carry-out learn; hold learn
+            free store; steps; free; rest; queued: 2 3; unknown:
+        """,
+    }
+)
 
-def test_what_is_stored_while_a_crowd_is_looked_over_makes_older_copies_go() -> None:
-    """The only row of a mailbox was seen, and has a newer copy by the answer."""
-    play = Play(devices=MANY)
-    play.begin(NOTICE, "*")
-    play.until(LOOK_OVER).carry_out()
-    play.step(LOOK_OVER).hangs = True
-    play.begin(NOTICE, MANY[-1])
-    play.hs.take_all_steps()
-    play.step(LOOK_OVER).hangs = False
-    play.hs.come_to_rest()
-
-    assert [2] == play.queued(MANY[-1])
-    assert play.knows(MANY[-1])
-
-
-def test_what_may_have_been_stored_for_all_meanwhile_leaves_no_copies() -> None:
-    """It was, but the answer was lost: the mailbox was read before it was there."""
-    play = Play()
-    for_all = play.begin(NOTICE, "*")
-    for_all.answer.addErrback(Failure.trap, LostError)
-    play.step("store").hangs = True
-    play.begin(NOTICE)
-    play.hs.take_all_steps()
-    play.hs.pass_time(1)
-    assert play.knows()
-    play.hs.answer(play.step("store"), LostError(), carried_out=True)
-    play.hs.come_to_rest()
-
-    assert [2] == play.queued()
-    assert play.knows()
-
-
-def test_what_is_told_while_something_for_all_is_stored_is_believed_no_more() -> None:
-    """It may be older, in a mailbox that was opened meanwhile."""
-    play = Play()
-    play.begin(NEW_KEY, "*")
-    play.step("store").hangs = True
-    play.begin(NOTICE)
-    play.hs.take_all_steps()
-    play.step("store").hangs = False
-    play.hs.take_all_steps()
-
-    assert not play.begin(NOTICE).waited
-
-
-@pytest.mark.parametrize("while_read", [False, True])
-def test_what_is_stored_for_all_while_a_mailbox_is_learned_leaves_no_copies(
-    while_read: bool,
-) -> None:
-    """The mailbox was opened meanwhile; all copies but the newest go."""
-    play = Play()
-    play.fill("R", [NOTICE] * 2)
-    play.begin(NOTICE, "*")
-    play.step("store").hangs = True
-    play.begin(OTHER, sender="@other:here")
-    if while_read:
-        learning = play.until(LEARN)
-        learning.carry_out()
-        learning.hangs = True
-    else:
-        play.hs.take_all_steps()
-        play.hs.pass_time(1)
-        assert play.knows()
-    play.step("store").hangs = False
-    play.hs.take_all_steps()
-    play.hs.pass_time(0.01)
-    for step in play.hs.steps:
-        step.hangs = False
-    play.hs.come_to_rest()
-
-    assert [3, 4] == play.queued()
-    assert play.knows()
-
-
-def test_what_is_stored_into_a_mailbox_opened_meanwhile_leaves_no_copies() -> None:
-    """It was forgotten and opened again, and is read as the row comes."""
-    play = Play()
-    play.begin(NOTICE)
-    play.step("store").hangs = True
-    play.memory.forget((RECIPIENT, "R"))
-    play.fill("R", [NOTICE])
-    play.begin(OTHER, sender="@other:here")
-    learning = play.until(LEARN)
-    learning.carry_out()
-    learning.hangs = True
-    play.step("store").hangs = False
-    play.hs.take_all_steps()
-    learning.hangs = False
-    play.hs.come_to_rest()
-
-    assert [2, 3] == play.queued()
-    assert play.knows()
-
-
-@pytest.mark.parametrize("crowded", ["learning", "tidying"])
-def test_whoever_has_a_full_share_has_nothing_of_others_forgotten(
-    monkeypatch: pytest.MonkeyPatch, crowded: str
-) -> None:
-    """Their duplicates are found as before, and what did not fit is found later."""
-    monkeypatch.setattr(shares, "MOST_OF_ONE", 5)
-    play = Play(devices=MANY)
-    play.send(NOTICE, MANY, sender="@honest:here")
-    for some in PARTS:
-        play.send(NOTICE, some)
-    for device in MANY if crowded == "learning" else ():
-        mailbox = play.memory.peek((RECIPIENT, device))
-        assert mailbox is not None
-        mailbox.doubt()
-    play.begin(NEW_KEY, MANY)
-    play.hs.take_all_steps()
-    duplicate = play.begin(NOTICE, MANY, sender="@honest:here")
-    play.hs.answer(play.step(CONFIRM))
-    play.hs.come_to_rest()
-
-    assert len(MANY) == len(duplicate.left_out)
-    for some in PARTS:
-        play.send({**NOTICE, "sender_key": "newer"}, some)
-    assert {2} == {len(play.queued(device)) for device in MANY}
-
-
-@pytest.mark.parametrize("devices", [MANY[:2], MANY])
-def test_where_learning_one_fails_the_others_are_learned_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, devices: list[str]
-) -> None:
-    """It is forgotten: of what it holds not all may be remembered."""
-    play = Play(devices=devices)
-    learn, fails = play.memory.learn, {devices[0]: True}
-
-    def fail(mailbox: Mailbox, *args: Any, **kwargs: Any) -> Any:
-        if fails.pop(mailbox.key[1], False):
-            raise LostError
-        return learn(mailbox, *args, **kwargs)
-
-    monkeypatch.setattr(play.memory, "learn", fail)
-    play.send(NOTICE, devices)
-    assert [False] + [True] * len(devices[1:]) == [play.knows(each) for each in devices]
-
-    play.send(NOTICE, devices)
-    assert all(play.knows(each) for each in devices)
+# Whoever has a full share has nothing of others forgotten: their duplicates are found
+# as before, and what did not fit is found later.
+test_full_shares = plays(
+    {
+        "of what is to be tidied": """
+            limit MOST_OF_ONE 5; add D1-D12; send notice to D1-D12 by @honest:here
+            send notice to D1-D5; send notice to D6-D10; send notice to D11-D12
+            begin notice.new to D1-D12; steps; begin notice to D1-D12 by @honest:here
+            answer confirm; collapsed: 6; rest; send notice.newest to D1-D5
+            send notice.newest to D6-D12; queued D1: 1 6; queued D12: 1 7
+        """,
+        "of what is to be learned": """
+            limit MOST_OF_ONE 5; add D1-D12; send notice to D1-D12 by @honest:here
+            send notice to D1-D5; send notice to D6-D10; send notice to D11-D12
+            doubt D1-D12
+            begin notice.new to D1-D12; steps; begin notice to D1-D12 by @honest:here
+            answer confirm; collapsed: 6; rest; send notice.newest to D1-D5
+            send notice.newest to D6-D10; send notice.newest to D11-D12
+            queued D1: 1 6; queued D12: 1 8
+        """,
+    }
+)
 
 
 def test_a_row_goes_for_what_made_the_newer_one_redundant_that_is_gone(
@@ -167,12 +110,12 @@ def test_a_row_goes_for_what_made_the_newer_one_redundant_that_is_gone(
     """That went first, in the share of somebody who has less to be tidied."""
     monkeypatch.setattr(tidying, "MOST_DELETED", 1)
     play = Play()
-    play.fill("R", [OTHER] * 3 + [NOTICE] * 3)
+    told = Telling(play, monkeypatch)
+    told.tell("fill notice.key.S2 times 3; fill notice times 3")
     rows = [Superseded((RECIPIENT, "R"), older, older + 1) for older in (1, 2, 4, 5)]
     housekeeper = play.traffic.settler.housekeeper
     housekeeper.tidy("inbox", rows[:3], "@other:here")
     housekeeper.tidy("inbox", rows[3:], "@s:here")
-    play.hs.come_to_rest()
+    told.tell("rest; queued: 3 6")
 
-    assert [3, 6] == play.queued()
     assert 0 == len(housekeeper.tidying["inbox"]._named)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from operator import attrgetter
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from synapse_withheld.delivery import settling
+from synapse_withheld.memory.memory import Mailbox
 from tests.model.play import ENCRYPTED, NEW_KEY, NOTICE, OLM, Play
 
+MANY = [f"D{number}" for number in range(300)]
 THIRD_KEY = {**NOTICE, "sender_key": "third"}
+OTHER = {**NOTICE, "from_device": "S2"}
 
 
 def break_down(patch: pytest.MonkeyPatch, play: Play, *methods: str) -> None:
     """Have methods of parts of the module raise."""
-
-    def raises(*_: Any, **__: Any) -> Any:
-        raise ZeroDivisionError
-
     for method in methods:
         path, _, name = method.rpartition(".")
         part = attrgetter(path)(play.traffic)
         own = name in getattr(part, "__dict__", ())
+        raises = mock.Mock(side_effect=ZeroDivisionError)
         patch.setattr(part if own else type(part), name, raises)
 
 
@@ -80,10 +83,63 @@ def test_a_duplicate_that_cannot_wait_passes_none_that_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     play = Play()
-    other = {**NOTICE, "from_device": "S2"}
     play.send(NOTICE)
-    play.send(other)
+    play.send(OTHER)
     waits = play.begin(NOTICE)
     with monkeypatch.context() as patch:
         break_down(patch, play, "confirmer.add")
-        assert [waits, play.begin(other)] == play.handed_on[2:]
+        assert [waits, play.begin(OTHER)] == play.handed_on[2:]
+
+
+@pytest.mark.parametrize("devices", [MANY[:2], MANY[:12]])
+def test_where_learning_one_fails_the_others_are_learned_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, devices: list[str]
+) -> None:
+    """It is forgotten: of what it holds not all may be remembered."""
+    play = Play(devices=devices)
+    learn, fails = play.memory.learn, {devices[0]}
+
+    def fail(mailbox: Mailbox, *args: Any, **kwargs: Any) -> Any:
+        if mailbox.key[1] in fails:
+            raise ZeroDivisionError
+        return learn(mailbox, *args, **kwargs)
+
+    monkeypatch.setattr(play.memory, "learn", fail)
+    play.send(NOTICE, devices)
+    assert [False] + [True] * len(devices[1:]) == [play.knows(each) for each in devices]
+
+    fails.clear()
+    play.send(NOTICE, devices)
+    assert all(play.knows(each) for each in devices)
+
+
+# What a request with much in it would make the module do over and over.
+
+
+def test_a_message_for_all_has_all_others_doubted_in_one_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When it is sorted, and once it is stored: not for each device by itself."""
+    play = Play(devices=MANY)
+    play.send(NOTICE, MANY[:150])
+    play.send(NOTICE, MANY[150:])
+    doubt = mock.Mock(wraps=play.memory.doubt)
+    monkeypatch.setattr(play.memory, "doubt", doubt)
+    play.send(NOTICE, "*")
+    assert doubt.call_count == 3
+    assert all(play.queued(device) == [3] for device in MANY)
+
+
+def test_a_notice_for_many_devices_is_encoded_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: Counter[int] = Counter()
+    monkeypatch.setattr(
+        settling,
+        "stored_size",
+        lambda message: encoded.update([id(message["content"])]) or 1,
+    )
+    play = Play(devices=MANY[:250])
+    for _ in range(2):
+        play.send(NOTICE, MANY[:250])
+    assert [1] == [*encoded.values()]

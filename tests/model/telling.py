@@ -1,0 +1,354 @@
+"""Plays told in words: what is sent, what the database answers, and what is held.
+
+A play is moves with a semicolon or a new line between them. A verb makes something
+happen; a word with a colon says what is seen by then: `queued R2: 3 4` are the rows of
+a device, by stream ID. Batches have numbers, too: `collapsed: 2` is the second of all.
+
+    send notice; begin notice.new to R,R2 by @t:here; waiting: 2; rest; queued: 1 2
+
+`send` lets everything come to rest, and `begin` leaves that to the play. Whom it is to
+is `R` if nothing else is said, where `there/A` is a device of a user on another server,
+and `D1-D300` are so many devices; whom it is from, `@s:here`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, Callable, Iterator
+
+import pytest
+from twisted.python.failure import Failure
+
+from synapse_withheld.delivery import shares
+from synapse_withheld.delivery.housekeeping import learning
+from synapse_withheld.operators import series
+from tests.model.client import (
+    KEY_REQUEST,
+    SECRET_REQUEST,
+    VERIFICATION_CANCEL,
+    VERIFICATION_REQUEST,
+)
+from tests.model.faults import LostError
+from tests.model.messages import Message, request, verification
+from tests.model.play import (
+    ABROAD,
+    CONFIRM,
+    CONFIRM_ABROAD,
+    ENCRYPTED,
+    NOTICE,
+    OLM,
+    RECIPIENT,
+    SCOPED,
+    SENDER,
+    SESSION,
+    WITHHELD,
+    Play,
+)
+from tests.model.redundancy import ACTIONS
+from tests.model.tables import Place
+
+ASK, TAKE_BACK = ACTIONS
+
+
+def notice(key: str = "key", device: str = "S1") -> Message:
+    return WITHHELD, {**NOTICE, "sender_key": key, "from_device": device}
+
+
+def asked(kind: str, action: str) -> Callable[..., Message]:
+    def of(which: str = "1", device: str = "S1", about: str = "session") -> Message:
+        _, content = request(kind, action, which, about)
+        return kind, {**content, "requesting_device_id": device}
+
+    return of
+
+
+def verify(which: str = "1", timestamp: str | None = None) -> Message:
+    more = {} if timestamp is None else {"timestamp": int(timestamp)}
+    return verification(VERIFICATION_REQUEST, which, **more)
+
+
+# What is said, with what may follow a word after a dot.
+MESSAGES: dict[str, Callable[..., Message]] = {
+    "notice": notice,
+    "again": lambda: (WITHHELD, {**NOTICE, "reason": "again"}),
+    "older-type": lambda: ("org.matrix.room_key.withheld", NOTICE),
+    "scoped": lambda: (WITHHELD, SCOPED),
+    "session": lambda code="unverified": (WITHHELD, {**SESSION, "code": f"m.{code}"}),
+    "olm": lambda: (ENCRYPTED, OLM),
+    "text": lambda: ("m.dummy", {"n": 1}),
+    "request": asked(KEY_REQUEST, ASK),
+    "cancel": asked(KEY_REQUEST, TAKE_BACK),
+    "secret": asked(SECRET_REQUEST, ASK),
+    "cancel-secret": asked(SECRET_REQUEST, TAKE_BACK),
+    "verify": verify,
+    "start": lambda: ("m.key.verification.start", {"transaction_id": "1"}),
+    "cancel-verify": lambda which="1": verification(VERIFICATION_CANCEL, which),
+}
+
+# What statements are called here; others as they are.
+STATEMENTS = {
+    CONFIRM: "confirm",
+    CONFIRM_ABROAD: "confirm-abroad",
+    "withheld_read_mailboxes": "learn",
+    "withheld_read_outboxes": "learn-abroad",
+    "withheld_read_ends": "look-over",
+    "withheld_read_devices": "list-devices",
+    "withheld_read_gone": "list-gone",
+    "withheld_delete_superseded": "tidy",
+    "withheld_delete_vanished": "vanish",
+}
+
+# Bounds that a play may lower.
+LIMITS: dict[str, Any] = {"MOST_OF_ONE": shares, "MOST_PAGES": learning}
+
+
+class Telling:
+    """A play, told one move after the other.
+
+    Attributes:
+        play: The play.
+        patch: What bounds are lowered with.
+    """
+
+    def __init__(self, play: Play, patch: pytest.MonkeyPatch) -> None:
+        self.play, self.hs, self.patch = play, play.hs, patch
+        self._asked = 0
+        self._decided: Counter[str] = Counter()
+        self.see_why()
+
+    def tell(self, script: str) -> None:
+        moves = [move.strip() for move in re.split("[;\n]", script) if move.strip()]
+        for number, move in enumerate(moves):
+            seen = move
+            if ":" in move.split("@")[0]:
+                name, *of = move.partition(":")[0].split()
+                found = getattr(self, f"see_{name}")(*of)
+                seen = " ".join([f"{' '.join([name, *of])}:", *map(str, found)])
+            else:
+                verb, *words = move.split()
+                getattr(self, verb.replace("-", "_"))(*words)
+            if seen != move:
+                before = "; ".join(moves[:number])
+                pytest.fail(f"{seen!r} where {move!r} was told, after: {before}")
+
+    # What is sent.
+
+    def begin(self, *words: str) -> None:
+        parts = [*_said(words)]
+        (kind, _), _, more = parts[-1]
+        contents: dict[Place, Any] = {}
+        for (_, content), places, _ in parts:
+            contents.update(dict.fromkeys(places, content))
+        for _ in range(int(more.get("times", 1))):
+            edu: Any = tuple(more["in"].split("/")) if "in" in more else None
+            sender = more.get("by", SENDER)
+            batch = self.play.begin_all(contents, kind, sender=sender, edu=edu)
+            batch.answer.addErrback(Failure.trap, LostError)
+
+    def send(self, *words: str) -> None:
+        self.begin(*words)
+        self.hs.come_to_rest()
+        assert self.play.batches[-1].ended is not None
+
+    def fill(self, *words: str) -> None:
+        """Put rows into mailboxes that no module saw arrive."""
+        for (kind, content), places, more in _said(words):
+            row = {"content": content, "type": kind, "sender": more.get("by", SENDER)}
+            for place in places * int(more.get("times", 1)):
+                self.hs.put(place, row)
+
+    # What the database does, and time.
+
+    def rest(self) -> None:
+        self.hs.come_to_rest()
+
+    def steps(self) -> None:
+        self.hs.take_all_steps()
+
+    def step(self) -> None:
+        self.hs.take_step()
+
+    def wait(self, seconds: str) -> None:
+        self.hs.pass_time(float(seconds))
+
+    def until(self, name: str) -> None:
+        while not self._steps(name):
+            assert self.hs.steps or self.hs.clock.getDelayedCalls(), name
+            self.hs.go_on()
+
+    def hold(self, name: str) -> None:
+        for step in self._steps(name):
+            step.hangs = True
+
+    def carry_out(self, name: str) -> None:
+        self._steps(name)[0].carry_out()
+
+    def free(self, name: str | None = None) -> None:
+        """Let what hangs go on."""
+        for step in self._steps(name):
+            step.hangs = False
+
+    def answer(self, name: str) -> None:
+        self.hs.answer(self._steps(name)[0])
+
+    def lose(self, name: str, *, carried_out: bool = False) -> None:
+        """Lose the answer of a statement, carried out or not."""
+        self.hs.answer(self._steps(name)[0], LostError(), carried_out=carried_out)
+
+    def lose_answer(self, name: str) -> None:
+        self.lose(name, carried_out=True)
+
+    def _steps(self, name: str | None) -> list[Any]:
+        steps = self.hs.steps
+        return [each for each in steps if name in {None, _short(each.name)}]
+
+    # Readers, devices and the module.
+
+    def read(self) -> None:
+        self.play.read()
+
+    def sync(self, device: str = "R") -> None:
+        self.play.sync(device)
+
+    def acknowledge(self, token: str) -> None:
+        self.hs.acknowledge(RECIPIENT, "R", int(token))
+
+    def transmit(self, token: str) -> None:
+        self.hs.delete_sent("there", int(token))
+
+    def add(self, devices: str) -> None:
+        for place in _places(devices):
+            self.hs.add_device(*place)
+
+    def remove(self, device: str) -> None:
+        self.hs.remove_device(RECIPIENT, device)
+
+    def change(self, device: str) -> None:
+        self.hs.change_device(*_places(device)[0])
+
+    def doom(self, token: str) -> None:
+        self.hs.doom(RECIPIENT, "R", int(token))
+
+    def serve(self) -> None:
+        """Have the recipient's messages read by an application service."""
+        self.hs.service_users.add(RECIPIENT)
+
+    def dehydrate(self) -> None:
+        self.hs.rows("INSERT INTO dehydrated_devices VALUES (?, ?)", RECIPIENT, "R")
+
+    def register(self) -> None:
+        self.hs.register(SENDER)
+
+    def restart(self) -> None:
+        self.play.load()
+
+    def forget(self, device: str) -> None:
+        self.play.memory.forget((RECIPIENT, device))
+
+    def doubt(self, devices: str) -> None:
+        for place in _places(devices):
+            mailbox = self.play.memory.peek(place)
+            assert mailbox is not None
+            mailbox.doubt()
+
+    def limit(self, name: str, number: str) -> None:
+        self.patch.setattr(LIMITS[name], name, int(number))
+
+    # What is seen.
+
+    def see_queued(self, device: str = "R") -> list[int]:
+        return self.play.queued(device)
+
+    def see_named(self, device: str = "R") -> list[int]:
+        """All that is queued but text."""
+        rows = self.hs.mailbox(RECIPIENT, device)
+        return [at for at, row in rows.items() if row["type"] != "m.dummy"]
+
+    def see_outbox(self, server: str = "there") -> list[int]:
+        return [*self.hs.outbox(server)]
+
+    def see_swept(self) -> list[int]:
+        return sorted(at for *_, at in self.play.sweep())
+
+    def see_waiting(self) -> list[int]:
+        return [at for at, each in self._numbered if each.handed is None]
+
+    def see_collapsed(self) -> list[int]:
+        """Of what something was not handed on, in the end."""
+        return [at for at, each in self._numbered if each.left_out]
+
+    def see_handed(self) -> list[int]:
+        came = self.play.batches
+        return [came.index(each) + 1 for each in self.play.handed_on]
+
+    @property
+    def _numbered(self) -> Iterator[tuple[int, Any]]:
+        return enumerate(self.play.batches, 1)
+
+    def see_asked(self) -> list[str]:
+        """The module's statements since they were looked at last."""
+        steps = [*self.hs.answered, *self.hs.steps]
+        ours = [_short(each.name) for each in steps if each.is_ours]
+        before, self._asked = self._asked, len(ours)
+        return ours[before:]
+
+    def see_why(self) -> list[str]:
+        """What was decided since it was looked at last."""
+        counts: Counter[str] = Counter()
+        for labels, times in self.play.traffic.metrics.read(series.DECISIONS):
+            counts[labels["reason"]] += int(times)
+        new, self._decided = counts - self._decided, counts
+        return [f"{why}*{new[why]}" if new[why] > 1 else why for why in sorted(new)]
+
+    def see_unknown(self) -> list[str]:
+        """Devices of whose mailboxes not all is known."""
+        devices = self.hs.devices(RECIPIENT)
+        return [device for device in devices if not self.play.knows(device)]
+
+    def see_remembered(self, queue: str = "here") -> list[int]:
+        """How many mailboxes, and how many records."""
+        traffic = self.play.traffic
+        memory = (traffic.inbox if queue == "here" else traffic.outbox).memory
+        return [len(memory), memory.pairs]
+
+
+def plays(table: dict[str, str], **config: Any) -> Any:
+    """Return a test of each play of a table, with the module configured so."""
+    told = [pytest.param(script, id=title) for title, script in table.items()]
+
+    @pytest.mark.parametrize("script", told)
+    def test(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        Telling(Play(**config), monkeypatch).tell(script)
+
+    return test
+
+
+def _said(
+    words: tuple[str, ...],
+) -> Iterator[tuple[Message, list[Place], dict[str, str]]]:
+    """Return each message, whom it is to, and what else is said of it."""
+    for part in " ".join(words).split(" + "):
+        what, *others = part.split(" ")
+        more = dict(zip(others[::2], others[1::2]))
+        name, *arguments = what.split(".")
+        yield MESSAGES[name](*arguments), _places(more.get("to", "R")), more
+
+
+def _places(text: str) -> list[Place]:
+    places = []
+    for each in text.split(","):
+        *of, device = each.rsplit("/", 1)
+        user_id = {"": RECIPIENT, "there": ABROAD}.get("".join(of), "".join(of))
+        many = re.fullmatch(r"([A-Z]+)(\d+)-[A-Z]+(\d+)", device)
+        if many is None:
+            places.append((user_id, device))
+        else:
+            name, first, last = many.groups()
+            numbers = range(int(first), int(last) + 1)
+            places += [(user_id, f"{name}{number}") for number in numbers]
+    return places
+
+
+def _short(name: str) -> str:
+    return STATEMENTS.get(name, name)
