@@ -10,23 +10,18 @@ it. No memory can know that it was: the device may keep what was asked first.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 import attrs
 import hypothesis.strategies as st
 from hypothesis import event
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-)
+from hypothesis.stateful import initialize, rule
 from twisted.internet.defer import ensureDeferred
 
 from tests.harness.rules import EVERY_RULE
 from tests.model.batch import Batch
 from tests.model.client import KEY_REQUEST, SECRET_REQUEST, TRACING, WITHHELD, Client
-from tests.model.machine import DEVICES, SENDERS, cases, devices, senders
+from tests.model.machine import DEVICES, SENDERS, Machine, cases, devices, senders
 from tests.model.messages import Message, kinds, messages, rarely, request, sent_by
 from tests.model.play import RECIPIENT, Play
 from tests.model.redundancy import ACTIONS, goes
@@ -43,33 +38,25 @@ VANISH = attrs.evolve(
 Asked = tuple[Place, tuple[str, ...]]
 
 targets = st.sampled_from(["R", "R", "R2", "*"])
+# What happens while something is asked and taken back.
+MOMENTS = [*ACTIONS, *ACTIONS, "all", "sync", "lose", "read", "answer"]
 
 
-class AllRules(RuleBasedStateMachine):
+class AllRules(Machine):
     """Messages on their way to two devices, with the module and without."""
 
     @initialize(
         sees_reads=st.booleans(),
         vanishes=st.booleans(),
-        has_room=st.booleans(),
         found=st.lists(st.tuples(senders, messages), max_size=10),
     )
     def start(
-        self,
-        sees_reads: bool,
-        vanishes: bool,
-        has_room: bool,
-        found: list[tuple[str, Message]],
+        self, sees_reads: bool, vanishes: bool, found: list[tuple[str, Message]]
     ) -> None:
         """Make the devices, of which one has messages already, and load the module."""
-        self.play = Play(
-            devices=["R", "R2"],
-            sees_reads=sees_reads or vanishes,
-            rules=VANISH if vanishes else EVERY_RULE,
-            max_pairs=1000 if has_room or not vanishes else 300,
-        )
-        Play.made.pop()
-        self.hs = self.play.hs
+        rules = VANISH if vanishes else EVERY_RULE
+        sees_reads = sees_reads or vanishes
+        self.begin(Play(devices=["R", "R2"], sees_reads=sees_reads, rules=rules))
         self.vanishes = vanishes
         # A sweep finds what was found before, and what was forgotten.
         self.is_tidy = not (vanishes or found)
@@ -81,12 +68,11 @@ class AllRules(RuleBasedStateMachine):
         self.messages = 0
         self.devices: dict[str, tuple[str, int]] = {}
         self.gone: set[tuple[str, str]] = set()
-        # Up to where a device was handed out each request; of which of them the memory
-        # may not know that any more, and of which nobody can know it. In `unknown`, up
-        # to which row of each mailbox it knows nothing but what it finds.
+        # Up to where a device was handed out each request, and of which nobody can know
+        # it any more. Of rows up to `unknown` the memory knows only what it finds.
         self.handed: dict[Asked, int] = {}
-        self.forgotten: set[Asked] = set()
         self.exempt: set[Asked] = set()
+        self.unknown = dict.fromkeys(DEVICES, 0)
         self.hs.register(SENDERS[0])
         for sender in SENDERS:
             self._log_in(sender)
@@ -113,13 +99,7 @@ class AllRules(RuleBasedStateMachine):
         device=devices,
         kind=kinds,
         about=rarely,
-        happens=st.lists(
-            st.sampled_from(
-                [*ACTIONS, *ACTIONS, "all", "sync", "lose", "read", "answer"]
-            ),
-            min_size=2,
-            max_size=7,
-        ),
+        happens=st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=7),
     )
     def ask(
         self, sender: str, device: Place, kind: str, about: str, happens: list[str]
@@ -152,14 +132,15 @@ class AllRules(RuleBasedStateMachine):
     def sync(self, device: Place, arrives: bool, limit: int | None) -> None:
         """Begin to answer a sync with a page, or answer it with all at once."""
         since = self.tokens[device]
-        self.hs.acknowledge(*device, since)
+        self.acknowledge(device, since)
         token = self.play.read(device[1])
 
         async def answer() -> None:
             rows = [*(await self.hs.read(*device, since, token)).items()]
             page = dict(rows[:limit])
             up_to = [*page][-1] if len(page) < len(rows) else token
-            self.note_handed_out(device, page)
+            for asked, at in asked_in(device, page).items():
+                self.handed[asked] = max(at, self.handed.get(asked, 0))
             if arrives and self.tokens[device] == since:
                 self.clients[device].give(page.values())
                 self.tokens[device] = up_to
@@ -168,16 +149,12 @@ class AllRules(RuleBasedStateMachine):
         if limit is None:
             self.hs.answer(self.hs.steps[-1])
 
-    @rule(which=st.integers(0, 7))
-    def answer(self, which: int) -> None:
-        """Let the database answer one of the waiting statements, or time pass."""
-        self.hs.go_on(which)
-
-    @rule(which=st.integers(0, 1))
-    def carry_out(self, which: int) -> None:
-        """Carry out a statement of the module that is answered later."""
-        for step in self.hs.ours()[which : which + 1]:
-            step.carry_out()
+    def acknowledge(self, device: Place, token: int) -> None:
+        """Delete what arrived; what was not found by then, nobody will know of."""
+        if not self.play.knows(device[1]):
+            up_to = min(token, self.unknown[device])
+            self.exempt |= {*asked_in(device, self.hs.mailbox(*device, up_to=up_to))}
+        self.hs.acknowledge(*device, token)
 
     @rule()
     def rest(self) -> None:
@@ -209,8 +186,7 @@ class AllRules(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """Lose all memory."""
-        self.rest()
-        self.play.load()
+        super().restart()
         self.watch()
 
     @rule(device=devices)
@@ -219,50 +195,25 @@ class AllRules(RuleBasedStateMachine):
         if not self.is_tidy:
             self.play.memory.forget(device)
 
-    def note_handed_out(self, device: Place, rows: Rows) -> None:
-        """Note what a device was given, and what of that nobody remembers."""
-        mailbox = self.play.memory.peek(device)
-        for asked, at in asked_in(device, rows).items():
-            self.handed[asked] = max(at, self.handed.get(asked, 0))
-            is_learned = mailbox is not None and mailbox.learned
-            if at <= self.unknown[device] and not is_learned:
-                self.forgotten.add(asked)
-
     def watch(self) -> None:
         """Note what a new memory forgets; it knows nothing yet."""
         memory: Any = self.play.memory
-        self.forgotten = {*self.handed}
-        self.unknown = dict.fromkeys(DEVICES, self.hs.next_stream_id - 1)
+        forget = memory.forget
 
-        def tell(name: str, device_of: Callable[..., Place]) -> None:
-            forget = getattr(memory, name)
+        def forget_and_note(device: Place) -> None:
+            self.note_forgotten(device)
+            forget(device)
 
-            def forget_and_tell(*about: Any) -> None:
-                device = device_of(*about)
-                self.forgotten |= {each for each in self.handed if each[0] == device}
-                self.unknown[device] = self.hs.next_stream_id - 1
-                forget(*about)
+        memory.forget = forget_and_note
+        for device in DEVICES:
+            self.note_forgotten(device)
 
-            setattr(memory, name, forget_and_tell)
-
-        tell("forget", lambda device: device)
-        tell("_lose", lambda mailbox, _: mailbox.key)
-
-    @invariant()
-    def note_exempt(self) -> None:
-        """Note what nobody can know any more."""
-        for asked in [*self.forgotten] if self.vanishes else []:
-            device, up_to = asked[0], min(self.handed[asked], self.hs.stream_token())
-            mailbox = self.play.memory.peek(device)
-            if asked not in asked_in(device, self.hs.mailbox(*device, up_to=up_to)):
+    def note_forgotten(self, device: Place) -> None:
+        self.unknown[device] = self.hs.next_stream_id - 1
+        for asked, at in self.handed.items():
+            still = asked_in(device, self.hs.mailbox(*device, up_to=at))
+            if asked[0] == device and asked not in still:
                 self.exempt.add(asked)
-            elif mailbox is not None and mailbox.learned:
-                self.forgotten.discard(asked)
-
-    @invariant()
-    def nothing_waits_or_overtakes(self) -> None:
-        """I2, and I4."""
-        self.play.check()
 
     def _said(self, sender: str, to: str, message: Message) -> dict[str, Any]:
         """Return what a sender says now, after it was queued where stock has it."""
@@ -286,11 +237,10 @@ class AllRules(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let everything arrive, and compare."""
-        if not hasattr(self, "exempt"):
+        if not hasattr(self, "unknown"):
             return
         self.rest()
         self.play.check()
-        self.note_exempt()
         self.check_swept()
         for device, module in self.clients.items():
             self.sync(device, arrives=True, limit=None)
@@ -298,15 +248,13 @@ class AllRules(RuleBasedStateMachine):
             stock.give(self.stock[device])
             for client in (stock, module):
                 client.forget(self._now_ts(), self.gone)
-                for place, asked in self.exempt:
+                for place, asked in self.exempt if self.vanishes else ():
                     if place == device:
                         client.asked.pop(asked, None)
             assert stock.knows == module.knows
             assert module.read <= stock.read
-        vanished = [
-            step for step in self.hs.answered if step.name == "withheld_delete_vanished"
-        ]
-        event(f"vanished: {bool(vanished)}")
+        steps = {step.name for step in self.hs.answered}
+        event(f"vanished: {'withheld_delete_vanished' in steps}")
         event(f"exempt: {bool(self.exempt)}")
 
     def check_swept(self) -> None:
