@@ -22,12 +22,10 @@ Said = dict[Place, Any]
 class Batch:
     """Messages of one sender and type, and what became of them.
 
-    Numbers of events tell what was before what.
-
     Attributes:
         local: What of it is for devices of this server, and `edus`, for others.
-        came: When it came; `handed`, when it was handed on, and `ended` likewise.
-        came_s: When it came, in seconds; `handed_s` likewise.
+        came: When it came, as the number of an event; `handed`, when it was handed on,
+            and `ended` likewise. `came_s` and `handed_s` are seconds.
         loaded: When the module was loaded that it came to.
         waited: Whether it was not handed on in the turn in which it came.
         left_out: For whom nothing was handed on.
@@ -38,15 +36,15 @@ class Batch:
     sender: str
     message_type: Any
     said: Said
-    inbound: Inbound | None = None
+    inbound: Inbound | None
+    loaded: int
+    came: int
+    came_s: float
     local: dict[str, Any] = attrs.field(init=False, factory=dict)
     edus: dict[str, Any] = attrs.field(init=False, factory=dict)
-    came: int = 0
     handed: int | None = None
-    ended: int | None = None
-    came_s: float = 0.0
     handed_s: float = 0.0
-    loaded: int = 0
+    ended: int | None = None
     waited: bool = False
     left_out: set[Place] = attrs.Factory(set)
     stream_id: int = 0
@@ -76,33 +74,30 @@ class Batch:
 
     def message_for(self, place: Place) -> dict[str, Any] | None:
         """Return the message that a device gets of it."""
-        if place in self.said:
-            content = self.said[place]
-        elif devices_in(self.said, place[0]) == ["*"]:
-            content = self.said[place[0], "*"]
-        else:
-            return None
-        return {"content": content, "type": self.message_type, "sender": self.sender}
+        if place not in self.said:
+            if devices_in(self.said, place[0]) != ["*"]:
+                return None
+            place = (place[0], "*")
+        head = {"type": self.message_type, "sender": self.sender}
+        return {"content": self.said[place], **head}
 
-    def hand_on(self, local: Local, edus: Edus, wrong: list[str]) -> set[str]:
+    def hand_on(self, local: Local, edus: Edus) -> str | None:
         """Take what is handed on: all but notices, in its order.
 
         Returns:
-            Whom it is for.
+            What is wrong with it.
         """
         kept = said_in(local, edus)
         self.left_out = self.said.keys() - kept.keys()
-        left = [place for place in self.said if place not in self.left_out]
-        if [(place, id(self.said[place])) for place in left] != [
-            (place, id(content)) for place, content in kept.items()
-        ]:
-            wrong.append(f"not what came: {kept} of {self}")
+        left = [(at, id(said)) for at, said in self.said.items() if at in kept]
+        if left != [(at, id(said)) for at, said in kept.items()]:
+            return f"not what came: {kept}"
         for place in self.left_out:
             if not is_notice(self.message_type, self.said[place]):
-                wrong.append(f"no notice, and left out: {place} of {self}")
+                return f"no notice, and left out: {place}"
             if devices_in(kept, place[0]) == ["*"]:
-                wrong.append(f"made for all devices of a user: {self}")
-        return {user_id for user_id, _ in kept}
+                return "made for all devices of a user"
+        return None
 
 
 def said_in(local: Local, edus: Edus) -> Said:
@@ -114,8 +109,7 @@ def said_in(local: Local, edus: Edus) -> Said:
     }
     for edu in edus.values():
         for user_id, by_device in edu["messages"].items():
-            for device_id, content in by_device.items():
-                said[user_id, device_id] = content
+            said |= {(user_id, device): each for device, each in by_device.items()}
     return said
 
 

@@ -99,8 +99,10 @@ def goes(
 
 def says_the_same(queued: Message, new: Message, *, merge_scopes: bool) -> bool:
     """Say whether a queued notice says all that a new one says."""
+    if not is_notice(queued["type"], queued["content"]):
+        return False
     pair = pair_of(queued, merge_scopes=merge_scopes)
-    if pair is None or pair != pair_of(new, merge_scopes=merge_scopes):
+    if pair != pair_of(new, merge_scopes=merge_scopes):
         return False
     before, after = queued["content"], new["content"]
     if (before["code"], before["sender_key"]) != (after["code"], after["sender_key"]):

@@ -1,7 +1,7 @@
 """What the rule promises, held against what was sent, read and deleted.
 
 Written without a look at the module. The names I1 to I5 are those of `docs/design.md`;
-I2 is held in `door.py`.
+I2 is held in `play.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import attrs
 
 from synapse_withheld.rules.identifiers import server_of
 from tests.model.batch import Batch
+from tests.model.homeserver import message_of
 from tests.model.play import Play
 from tests.model.redundancy import goes, is_notice, is_olm, pair_of, says_the_same
-from tests.model.tables import Place, decode
+from tests.model.tables import Place, Rows, decode
 
+# What the module deleted was never delivered.
 NEVER_S = float("-inf")
 
 
@@ -25,8 +27,7 @@ class Reference:
     """Everything that happened in a play, and what follows from it.
 
     Attributes:
-        gone: When rows were acknowledged or deleted: number of the event, and seconds;
-            what the module deleted was never delivered.
+        gone: When rows were acknowledged or deleted: number of the event, and seconds.
         changes: When each device changed, as numbers of events.
         reads: When a read of each mailbox started, and up to where.
     """
@@ -43,29 +44,43 @@ class Reference:
 
     def deliver(self, delete: Callable[[], Any]) -> None:
         """Let rows be deleted that were delivered."""
-        _, gone = self._carried_out(delete)
-        when = (self.play.tick(), self.play.hs.clock.seconds())
-        self.gone.update(dict.fromkeys(gone, when))
+        self._delete(delete, self.play.hs.clock.seconds())
 
     def _deleting(self, delete: Callable[[], Any]) -> Any:
         """I3: a row is deleted only while a newer one that stands for it is there."""
         assert self.play.config.enforces
-        result, gone = self._carried_out(delete)
-        self.gone.update(dict.fromkeys(gone, (self.play.tick(), NEVER_S)))
+        result, gone = self._delete(delete, NEVER_S)
         for place, stream_id in gone:
             assert self._stands_in(place, stream_id), (place, stream_id)
         return result
 
-    def _carried_out(
-        self, delete: Callable[[], Any]
+    def _delete(
+        self, delete: Callable[[], Any], at_s: float
     ) -> tuple[Any, set[tuple[Place, int]]]:
-        """Delete something; return the result and what went."""
         before, result = self._all_rows(), delete()
-        return result, before - self._all_rows()
+        gone = before - self._all_rows()
+        self.gone.update(dict.fromkeys(gone, (self.play.tick(), at_s)))
+        return result, gone
 
     def _all_rows(self) -> set[tuple[Place, int]]:
-        places = self.play.hs.stored
-        return {(place, at) for place in places for at in self.play.rows(place)}
+        return {(place, at) for place in self.play.hs.stored for at in self.rows(place)}
+
+    def rows(self, place: Place, *, alone: bool = False) -> Rows:
+        """Return the messages for a device that wait here, wherever it is.
+
+        Args:
+            place: The device.
+            alone: Whether to leave out what shares a row with others.
+        """
+        user_id, device_id = place
+        if server_of(user_id) == "here":
+            return self.play.hs.mailbox(*place)
+        return {
+            stream_id: message_of(edu, place)
+            for stream_id, edu in self.play.hs.outbox(server_of(user_id)).items()
+            if device_id in edu["messages"].get(user_id, ())
+            and not (alone and len(edu["messages"][user_id]) > 1)
+        }
 
     def _stands_in(self, place: Place, stream_id: int) -> bool:
         """Say whether something is left for a row, be it for what was for it."""
@@ -73,7 +88,7 @@ class Reference:
         older = decode(stored[stream_id])
         return any(
             self._goes(older, decode(text), seen=self._was_seen(newer))
-            and (newer in self.play.rows(place) or self._stands_in(place, newer))
+            and (newer in self.rows(place) or self._stands_in(place, newer))
             for newer, text in stored.items()
             if newer > stream_id
         )
@@ -103,25 +118,19 @@ class Reference:
                 rows = self._rows_for(batch, place, batch.handed or 0)
                 assert any(self._is_there(row, batch, place) for row in rows), batch
         for place, stored in self.play.hs.stored.items():
-            expected = {
-                stream_id: decode(text)
-                for stream_id, text in stored.items()
-                if (place, stream_id) not in self.gone
-            }
-            assert expected == self.play.rows(place)
+            left = [at for at in stored if (place, at) not in self.gone]
+            assert {at: decode(stored[at]) for at in left} == self.rows(place)
 
     def check_at_rest(self, *, anything_lost: bool = False) -> None:
         """I1: nothing is left that another row makes redundant.
 
         What a server says of others' users is left alone: only old versions of
-        Synapse store it.
-
-        Args:
-            anything_lost: Whether the module may have forgotten what it saw arrive.
+        Synapse store it. What was for all devices is found later on in mailboxes that
+        are not remembered, and so is all of what faults made the module forget.
         """
         spoofed = self.spoofed()
         for place in self.play.hs.stored if self.play.config.enforces else ():
-            rows = self.play.rows(place, alone=True)
+            rows = self.rows(place, alone=True)
             genuine = [at for at in rows if at not in spoofed]
             for older, newer in itertools.combinations(genuine, 2):
                 seen = self._was_seen(newer, by_name=True) and not anything_lost
@@ -136,13 +145,7 @@ class Reference:
         return goes(older, newer, merge_scopes=merge, newer_seen=seen)
 
     def _was_seen(self, stream_id: int, *, by_name: bool = False) -> bool:
-        """Say whether this process saw a row arrive that its sender may send.
-
-        Args:
-            stream_id: Of the row.
-            by_name: Whether it was to name its device: in mailboxes that are not
-                remembered, what was for all of them is found later on.
-        """
+        """Say whether this process saw a row arrive that its sender may send."""
         return any(
             batch.stream_id == stream_id
             and batch.loaded == self.play.loaded
@@ -178,36 +181,25 @@ class Reference:
         queued, new = row.message_for(place), batch.message_for(place)
         if queued is None or new is None or row.is_spoofed or batch.is_spoofed:
             return False
-        if not is_notice(queued["type"], queued["content"]):
-            return False
-        merge, key = self.play.config.merge_scopes, queued["content"]["sender_key"]
+        merge, sees = self.play.config.merge_scopes, self.play.hs.sees_reads
+        reads = (
+            self.reads.get(place, ()) if sees and not self.play.config.hold_s else ()
+        )
         return (
             says_the_same(queued, new, merge_scopes=merge)
+            and not any(began < at and row.stream_id <= upto for began, upto in reads)
             and not any(
-                _passed_between(olm, row, at) and _rearms(olm, (row.sender, key), place)
+                _passed_between(olm, row, at)
+                and _rearms(olm, row.sender, queued["content"]["sender_key"], place)
                 for olm in self.play.batches
-            )
-            and not self._was_read(row, place, at)
-        )
-
-    def _was_read(self, row: Batch, place: Place, at: int) -> bool:
-        """Say whether a device may have been handed a row, where that is known."""
-        return (
-            self.play.hs.sees_reads
-            and self.play.config.hold_s is None
-            and any(
-                started < at and row.stream_id <= up_to
-                for started, up_to in self.reads.get(place, ())
             )
         )
 
     def _is_there(self, row: Batch, batch: Batch, place: Place) -> bool:
         """Say whether a row was queued after a batch came, or stands for it still."""
         went = self.gone.get((place, row.stream_id))
-        changed = any(
-            (row.ended or 0) < change < batch.came
-            for change in self.changes.get(place, ())
-        )
+        changes = self.changes.get(place, ())
+        changed = any((row.ended or 0) < change < batch.came for change in changes)
         if went is None or went[0] > batch.came:
             # What is queued elsewhere reaches the device that is there then.
             return not changed or server_of(place[0]) != "here"
@@ -241,9 +233,8 @@ def _passed_between(olm: Batch, row: Batch, at: int) -> bool:
     return olm.ended is not None and row.came < olm.ended <= at
 
 
-def _rearms(olm: Batch, sender: tuple[str, str], place: Place) -> bool:
+def _rearms(olm: Batch, user: str, key: str, place: Place) -> bool:
     """Say whether a batch has an Olm message between a user's key and a device."""
-    user, key = sender
     for (to_user, to_device), content in olm.said.items():
         if olm.is_spoofed or not is_olm(olm.message_type, content):
             continue

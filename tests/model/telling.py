@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 import pytest
 from twisted.python.failure import Failure
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.housekeeping import learning
 from synapse_withheld.operators import series
+from tests.model.batch import Batch
 from tests.model.client import (
     KEY_REQUEST,
     SECRET_REQUEST,
@@ -30,6 +31,7 @@ from tests.model.client import (
     VERIFICATION_REQUEST,
 )
 from tests.model.faults import LostError
+from tests.model.homeserver import Step
 from tests.model.messages import Message, request, verification
 from tests.model.play import (
     ABROAD,
@@ -88,16 +90,17 @@ MESSAGES: dict[str, Callable[..., Message]] = {
 
 # What statements are called here; others as they are.
 STATEMENTS = {
-    CONFIRM: "confirm",
-    CONFIRM_ABROAD: "confirm-abroad",
-    "withheld_read_mailboxes": "learn",
-    "withheld_read_outboxes": "learn-abroad",
-    "withheld_read_ends": "look-over",
-    "withheld_read_devices": "list-devices",
-    "withheld_read_gone": "list-gone",
-    "withheld_delete_superseded": "tidy",
-    "withheld_delete_vanished": "vanish",
+    "confirm": CONFIRM,
+    "confirm-abroad": CONFIRM_ABROAD,
+    "learn": "withheld_read_mailboxes",
+    "learn-abroad": "withheld_read_outboxes",
+    "look-over": "withheld_read_ends",
+    "list-devices": "withheld_read_devices",
+    "list-gone": "withheld_read_gone",
+    "tidy": "withheld_delete_superseded",
+    "vanish": "withheld_delete_vanished",
 }
+NAMES = {name: short for short, name in STATEMENTS.items()}
 
 # Bounds that a play may lower.
 LIMITS: dict[str, Any] = {"MOST_OF_ONE": shares, "MOST_PAGES": learning}
@@ -113,6 +116,10 @@ class Telling:
 
     def __init__(self, play: Play, patch: pytest.MonkeyPatch) -> None:
         self.play, self.hs, self.patch = play, play.hs, patch
+        # Verbs that say it all.
+        self.rest, self.steps = self.hs.come_to_rest, self.hs.take_all_steps
+        self.step, self.restart = self.hs.take_step, play.load
+        self.read, self.sync = play.read, play.sync
         self._asked = 0
         self._decided: Counter[str] = Counter()
         self.see_why()
@@ -120,17 +127,15 @@ class Telling:
     def tell(self, script: str) -> None:
         moves = [move.strip() for move in re.split("[;\n]", script) if move.strip()]
         for number, move in enumerate(moves):
-            seen = move
-            if ":" in move.split("@")[0]:
-                name, *of = move.partition(":")[0].split()
-                found = getattr(self, f"see_{name}")(*of)
-                seen = " ".join([f"{' '.join([name, *of])}:", *map(str, found)])
-            else:
-                verb, *words = move.split()
+            name, is_seen, _ = move.split("@")[0].partition(":")
+            verb, *words = (name if is_seen else move).split()
+            if not is_seen:
                 getattr(self, verb.replace("-", "_"))(*words)
-            if seen != move:
+                continue
+            seen = " ".join(map(str, getattr(self, f"see_{verb}")(*words)))
+            if f"{name}: {seen}".strip() != move:
                 before = "; ".join(moves[:number])
-                pytest.fail(f"{seen!r} where {move!r} was told, after: {before}")
+                pytest.fail(f"{name}: {seen}, not as in {move!r}, after: {before}")
 
     # What is sent.
 
@@ -160,62 +165,49 @@ class Telling:
 
     # What the database does, and time.
 
-    def rest(self) -> None:
-        self.hs.come_to_rest()
-
-    def steps(self) -> None:
-        self.hs.take_all_steps()
-
-    def step(self) -> None:
-        self.hs.take_step()
-
     def wait(self, seconds: str) -> None:
         self.hs.pass_time(float(seconds))
 
     def until(self, name: str) -> None:
-        while not self._steps(name):
-            assert self.hs.steps or self.hs.clock.getDelayedCalls(), name
-            self.hs.go_on()
+        self.play.until(STATEMENTS[name])
 
     def hold(self, name: str) -> None:
         for step in self._steps(name):
             step.hangs = True
-
-    def carry_out(self, name: str) -> None:
-        self._steps(name)[0].carry_out()
 
     def free(self, name: str | None = None) -> None:
         """Let what hangs go on."""
         for step in self._steps(name):
             step.hangs = False
 
+    def carry_out(self, name: str) -> None:
+        self._steps(name)[0].carry_out()
+
     def answer(self, name: str) -> None:
         self.hs.answer(self._steps(name)[0])
 
     def lose(self, name: str, *, carried_out: bool = False) -> None:
-        """Lose the answer of a statement, carried out or not."""
+        """Lose a statement on its way."""
         self.hs.answer(self._steps(name)[0], LostError(), carried_out=carried_out)
 
     def lose_answer(self, name: str) -> None:
         self.lose(name, carried_out=True)
 
-    def _steps(self, name: str | None) -> list[Any]:
-        steps = self.hs.steps
-        return [each for each in steps if name in {None, _short(each.name)}]
+    def _steps(self, name: str | None) -> list[Step]:
+        name = name and STATEMENTS.get(name, name)
+        return [step for step in self.hs.steps if name in {None, step.name}]
 
     # Readers, devices and the module.
-
-    def read(self) -> None:
-        self.play.read()
-
-    def sync(self, device: str = "R") -> None:
-        self.play.sync(device)
 
     def acknowledge(self, token: str) -> None:
         self.hs.acknowledge(RECIPIENT, "R", int(token))
 
     def transmit(self, token: str) -> None:
         self.hs.delete_sent("there", int(token))
+
+    def doom(self, token: str) -> None:
+        """Have what was queued by then deleted with its device."""
+        self.hs.doom(RECIPIENT, "R", int(token))
 
     def add(self, devices: str) -> None:
         for place in _places(devices):
@@ -227,8 +219,8 @@ class Telling:
     def change(self, device: str) -> None:
         self.hs.change_device(*_places(device)[0])
 
-    def doom(self, token: str) -> None:
-        self.hs.doom(RECIPIENT, "R", int(token))
+    def register(self) -> None:
+        self.hs.register(SENDER)
 
     def serve(self) -> None:
         """Have the recipient's messages read by an application service."""
@@ -237,18 +229,11 @@ class Telling:
     def dehydrate(self) -> None:
         self.hs.rows("INSERT INTO dehydrated_devices VALUES (?, ?)", RECIPIENT, "R")
 
-    def register(self) -> None:
-        self.hs.register(SENDER)
-
-    def restart(self) -> None:
-        self.play.load()
-
     def forget(self, device: str) -> None:
         self.play.memory.forget((RECIPIENT, device))
 
     def doubt(self, devices: str) -> None:
-        for place in _places(devices):
-            mailbox = self.play.memory.peek(place)
+        for mailbox in map(self.play.memory.peek, _places(devices)):
             assert mailbox is not None
             mailbox.doubt()
 
@@ -272,24 +257,22 @@ class Telling:
         return sorted(at for *_, at in self.play.sweep())
 
     def see_waiting(self) -> list[int]:
-        return [at for at, each in self._numbered if each.handed is None]
+        return self._numbers(self.play.waiting)
+
+    def see_handed(self) -> list[int]:
+        return self._numbers(self.play.handed_on)
 
     def see_collapsed(self) -> list[int]:
         """Of what something was not handed on, in the end."""
-        return [at for at, each in self._numbered if each.left_out]
+        return self._numbers(each for each in self.play.batches if each.left_out)
 
-    def see_handed(self) -> list[int]:
-        came = self.play.batches
-        return [came.index(each) + 1 for each in self.play.handed_on]
-
-    @property
-    def _numbered(self) -> Iterator[tuple[int, Any]]:
-        return enumerate(self.play.batches, 1)
+    def _numbers(self, batches: Iterable[Batch]) -> list[int]:
+        return [self.play.batches.index(batch) + 1 for batch in batches]
 
     def see_asked(self) -> list[str]:
         """The module's statements since they were looked at last."""
         steps = [*self.hs.answered, *self.hs.steps]
-        ours = [_short(each.name) for each in steps if each.is_ours]
+        ours = [NAMES.get(step.name, step.name) for step in steps if step.is_ours]
         before, self._asked = self._asked, len(ours)
         return ours[before:]
 
@@ -348,7 +331,3 @@ def _places(text: str) -> list[Place]:
             numbers = range(int(first), int(last) + 1)
             places += [(user_id, f"{name}{number}") for number in numbers]
     return places
-
-
-def _short(name: str) -> str:
-    return STATEMENTS.get(name, name)

@@ -9,20 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.model.batch import Batch
 from tests.model.homeserver import ModelHomeserver, Step
 from tests.model.play import CONFIRM, NOTICE, WITHHELD, Play
 
 HONEST = "@honest:here"
-HOSTILE = "@hostile:here"
 ACCOMPLICE = "@accomplice:here"
 FRIEND = "@friend:here"
+TARGETS = [f"H{number}" for number in range(60)]
 
-# How long what is asked takes, in seconds.
+# How long what is asked takes, and how long it goes on, in seconds.
 TAKES_S = {CONFIRM: 0.1, "withheld_read_mailboxes": 0.02}
 OTHER_S = 0.002
-
-# How long it goes on, in seconds.
 LONG_S = 3.0
 
 
@@ -40,12 +37,6 @@ def serve(hs: ModelHomeserver, threads: int) -> None:
     hs.on_step = answer_in_time
 
 
-def repeatedly(hs: ModelHomeserver, seconds: float, send: Any) -> None:
-    """Send something again and again, until it is over."""
-    for number in range(round(LONG_S / seconds)):
-        hs.clock.callLater((number + 1) * seconds, send, number)
-
-
 @pytest.mark.parametrize("threads", [1, 10])
 def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> None:
     """Its duplicates collapse, and its mailboxes are learned.
@@ -56,35 +47,27 @@ def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> No
     play = Play()
     hs = play.hs
     serve(hs, threads)
-    targets = [f"H{number}" for number in range(60)]
-    for target in targets:
+    hostile: dict[str, Any] = {"to_user": ACCOMPLICE, "sender": "@hostile:here"}
+    for target in TARGETS:
         hs.add_device(ACCOMPLICE, target)
-        play.begin(NOTICE, target, to_user=ACCOMPLICE, sender=HOSTILE)
+        play.begin(NOTICE, target, **hostile)
     play.begin(NOTICE, sender=HONEST)
     hs.pass_time(1)
-    duplicates: list[Batch] = []
     met_s: dict[str, float] = {}
     tidied_s: dict[str, float] = {}
-
-    def flood(_: int) -> None:
-        play.begin(NOTICE, targets, to_user=ACCOMPLICE, sender=HOSTILE)
 
     def make_up(number: int) -> None:
         sender = f"@made-up-{number}:there"
         for part in range(4):
             devices = [f"I{number}-{part}-{device}" for device in range(250)]
             play.begin(NOTICE, devices, sender=sender)
-        play.begin(NOTICE, targets[0], to_user=ACCOMPLICE, sender=sender)
-
-    def repeat(_: int) -> None:
-        duplicates.append(play.begin(NOTICE, sender=HONEST))
+        play.begin(NOTICE, TARGETS[0], to_user=ACCOMPLICE, sender=sender)
 
     def meet(number: int) -> None:
         device = f"new {number}"
         hs.add_device(FRIEND, device)
-        hs.put(
-            (FRIEND, device), {"content": NOTICE, "type": WITHHELD, "sender": HONEST}
-        )
+        row = {"content": NOTICE, "type": WITHHELD, "sender": HONEST}
+        hs.put((FRIEND, device), row)
         play.begin(NOTICE, device, to_user=FRIEND, sender=HONEST)
         met_s[device] = hs.clock.seconds()
 
@@ -93,16 +76,21 @@ def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(threads: int) -> No
             if 1 == len(play.queued(device, FRIEND)):
                 tidied_s.setdefault(device, hs.clock.seconds() - at_s)
 
-    repeatedly(hs, 0.02, flood)
-    repeatedly(hs, 0.25, make_up)
-    repeatedly(hs, 0.2, repeat)
-    repeatedly(hs, 0.5, meet)
-    repeatedly(hs, 0.1, look)
+    for every_s, happens in (
+        (0.02, lambda _: play.begin(NOTICE, TARGETS, **hostile)),
+        (0.25, make_up),
+        (0.2, lambda _: play.begin(NOTICE, sender=HONEST)),
+        (0.5, meet),
+        (0.1, look),
+    ):
+        for number in range(round(LONG_S / every_s)):
+            hs.clock.callLater((number + 1) * every_s, happens, number)
     hs.pass_time(LONG_S + 2)
 
-    assert 15 <= len(duplicates)
+    honest = [each for each in play.batches if each.sender == HONEST]
+    duplicates = [each for each in honest[1:] if FRIEND not in each.users]
+    assert 15 == len(duplicates)
     assert all(each.left_out for each in duplicates)
     assert 0.4 >= max(each.handed_s - each.came_s for each in duplicates)
-    assert 6 <= len(met_s)
-    assert met_s.keys() == tidied_s.keys()
+    assert 6 == len(met_s) == len(tidied_s)
     assert 1.5 >= max(tidied_s.values())
