@@ -8,6 +8,7 @@ in which a threaded database could answer can be played.
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from typing import Any, Callable, Mapping
 
 import attrs
@@ -21,6 +22,9 @@ from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
 
 # How long everything may take to come to rest, in seconds.
 LONGEST_S = 600.0
+
+# One thread of the database confirms, one keeps house.
+MOST_STATEMENTS = 2
 
 
 @attrs.define(eq=False)
@@ -52,9 +56,7 @@ class ModelHomeserver(Tables):
 
     Attributes:
         sees_reads: Whether every read of a mailbox passes the module.
-        steps: What waits to be answered.
-        answered: The steps that were.
-        most_of_ours: How many of the module's statements waited at once at most.
+        steps: What waits to be answered, and `answered`, what was.
         on_step: Called with each step that begins to wait.
         deleting: Runs a deletion of redundant rows.
         stored: What was ever stored for each device: text by stream ID.
@@ -70,7 +72,6 @@ class ModelHomeserver(Tables):
         self.clock = Clock()
         self.steps: list[Step] = []
         self.answered: list[Step] = []
-        self.most_of_ours = 0
         self.on_step: Callable[[Step], Any] = lambda _: None
         self.deleting: Callable[[Callable[[], Any]], Any] = lambda run: run()
         self.stored: dict[Place, dict[int, str]] = {}
@@ -124,7 +125,8 @@ class ModelHomeserver(Tables):
         def insert() -> None:
             _observe(local, None)
             if inbound is None or self.receive(*inbound):
-                self._insert(stream_id, local, edus)
+                observing(self._insert_local)(None, stream_id, local)
+                self._insert_edus(stream_id, edus)
 
         try:
             await self._step("store", insert)
@@ -146,18 +148,7 @@ class ModelHomeserver(Tables):
         self._insert_row(place, self.next_stream_id - 1, message)
         return self.next_stream_id - 1
 
-    def _insert(self, stream_id: int, local: Local, edus: Edus) -> None:
-        observing(self._insert_rows)(None, stream_id, local)
-        for destination, edu in edus.items():
-            sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
-            self.rows(sql, destination, stream_id, compact(edu))
-            for user_id, by_device in edu["messages"].items():
-                for device_id in by_device:
-                    message = message_of(edu, (user_id, device_id))
-                    self._note((user_id, device_id), stream_id, compact(message))
-        _observe(edus, stream_id)
-
-    def _insert_rows(self, _: None, stream_id: int, local: Local) -> None:
+    def _insert_local(self, _: None, stream_id: int, local: Local) -> None:
         for place, message in self.expand(local).items():
             self._insert_row(place, stream_id, message)
 
@@ -167,10 +158,17 @@ class ModelHomeserver(Tables):
         text = compact(message)
         sql = "INSERT INTO device_inbox VALUES (?, ?, ?, ?)"
         self.rows(sql, *place, stream_id, text)
-        self._note(place, stream_id, text)
-
-    def _note(self, place: Place, stream_id: int, text: str) -> None:
         self.stored.setdefault(place, {})[stream_id] = text
+
+    def _insert_edus(self, stream_id: int, edus: Edus) -> None:
+        for destination, edu in edus.items():
+            sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
+            self.rows(sql, destination, stream_id, compact(edu))
+            for user_id, by_device in edu["messages"].items():
+                for place in [(user_id, device_id) for device_id in by_device]:
+                    text = compact(message_of(edu, place))
+                    self.stored.setdefault(place, {})[stream_id] = text
+        _observe(edus, stream_id)
 
     # What the test does.
 
@@ -218,39 +216,30 @@ class ModelHomeserver(Tables):
     def pass_time(self, seconds: float) -> None:
         """Let time pass, and each call come when it is due; no step is taken."""
         end_s = self.clock.seconds() + seconds
-        while self.soonest_s <= end_s:
-            self.go_to(self.soonest_s)
-        self.go_to(end_s)
+        while (at_s := min(self._due_s(), default=inf)) <= end_s:
+            self._go_to(at_s)
+        self._go_to(end_s)
 
-    def come_to_rest(self) -> list[str]:
-        """Take all steps, and let time pass until nothing waits for anything.
-
-        Returns:
-            The names of the module's statements, in order.
-        """
+    def come_to_rest(self) -> None:
+        """Take all steps, and let time pass until nothing waits for anything."""
         latest_s = self.clock.seconds() + LONGEST_S
-        before = len(self.answered)
         self.take_all_steps()
-        while self.clock.getDelayedCalls():
-            assert self.soonest_s < latest_s, self.clock.getDelayedCalls()
-            self.go_to(self.soonest_s)
+        while due_s := self._due_s():
+            assert min(due_s) < latest_s, self.clock.getDelayedCalls()
+            self._go_to(min(due_s))
             self.take_all_steps()
-        return [step.name for step in self.answered[before:] if step.is_ours]
 
-    @property
-    def soonest_s(self) -> float:
-        calls = self.clock.getDelayedCalls()
-        return min((call.getTime() for call in calls), default=float("inf"))
+    def _due_s(self) -> list[float]:
+        return [call.getTime() for call in self.clock.getDelayedCalls()]
 
-    def go_to(self, seconds: float) -> None:
+    def _go_to(self, seconds: float) -> None:
         self.clock.advance(max(0.0, seconds - self.clock.seconds()))
 
     def _step(self, name: str, run: Callable[[], Any]) -> Deferred[Any]:
         step = Step(name, run)
         self.steps.append(step)
+        assert len(self.ours()) <= MOST_STATEMENTS
         self.on_step(step)
-        if step.is_ours:
-            self.most_of_ours = max(self.most_of_ours, len(self.ours()))
         return step.done
 
 

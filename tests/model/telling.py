@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from operator import attrgetter
+from textwrap import dedent
 from typing import Any, Callable, Iterable, Iterator
+from unittest.mock import Mock
 
 import pytest
 from twisted.python.failure import Failure
@@ -169,7 +172,7 @@ class Telling:
         self.hs.pass_time(float(seconds))
 
     def until(self, name: str) -> None:
-        self.play.until(STATEMENTS[name])
+        self.play.until(STATEMENTS.get(name, name))
 
     def hold(self, name: str) -> None:
         for step in self._steps(name):
@@ -240,6 +243,17 @@ class Telling:
     def limit(self, name: str, number: str) -> None:
         self.patch.setattr(LIMITS[name], name, int(number))
 
+    def fail(self, *methods: str) -> None:
+        """Have methods of parts of the module raise, until it is mended."""
+        for method in methods:
+            path, _, name = method.rpartition(".")
+            part = attrgetter(path)(self.play.traffic)
+            owner = part if name in getattr(part, "__dict__", ()) else type(part)
+            self.patch.setattr(owner, name, Mock(side_effect=ZeroDivisionError))
+
+    def mend(self) -> None:
+        self.patch.undo()
+
     # What is seen.
 
     def see_queued(self, device: str = "R") -> list[int]:
@@ -296,15 +310,23 @@ class Telling:
         return [len(memory), memory.pairs]
 
 
-def plays(table: dict[str, str], **config: Any) -> Any:
-    """Return a test of each play of a table, with the module configured so."""
-    told = [pytest.param(script, id=title) for title, script in table.items()]
+def plays(**config: Any) -> Callable[[str], Any]:
+    """Return what makes a test of each play in a text, with the module configured so.
 
-    @pytest.mark.parametrize("script", told)
-    def test(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        Telling(Play(**config), monkeypatch).tell(script)
+    In a text, the moves of a play are indented below its title.
+    """
 
-    return test
+    def tests(text: str) -> Any:
+        found = re.findall(r"^(\S.*)\n((?:[ ].*\n)+)", dedent(text), re.MULTILINE)
+        told = [pytest.param(script, id=title) for title, script in found]
+
+        @pytest.mark.parametrize("script", told)
+        def test(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+            Telling(Play(**config), monkeypatch).tell(script)
+
+        return test
+
+    return tests
 
 
 def _said(

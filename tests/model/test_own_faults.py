@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from operator import attrgetter
 from typing import Any
 from unittest import mock
 
@@ -11,84 +10,55 @@ import pytest
 
 from synapse_withheld.delivery import settling
 from synapse_withheld.memory.memory import Mailbox
-from tests.model.play import ENCRYPTED, NEW_KEY, NOTICE, OLM, Play
+from tests.model.play import NOTICE, Play
+from tests.model.telling import Telling, plays
 
 MANY = [f"D{number}" for number in range(300)]
-THIRD_KEY = {**NOTICE, "sender_key": "third"}
-OTHER = {**NOTICE, "from_device": "S2"}
 
 
-def break_down(patch: pytest.MonkeyPatch, play: Play, *methods: str) -> None:
-    """Have methods of parts of the module raise."""
-    for method in methods:
-        path, _, name = method.rpartition(".")
-        part = attrgetter(path)(play.traffic)
-        own = name in getattr(part, "__dict__", ())
-        raises = mock.Mock(side_effect=ZeroDivisionError)
-        patch.setattr(part if own else type(part), name, raises)
-
-
-@pytest.mark.parametrize("content", [NOTICE, NEW_KEY], ids=["duplicate", "new key"])
+@pytest.mark.parametrize("content", ["notice", "notice.new"])
 @pytest.mark.parametrize(
     "methods",
     [
-        ("metrics.confirmed_in",),
-        ("metrics.decided_in",),
-        ("metrics.decision",),
-        ("metrics.failure", "inbox.sort"),
-        ("inbox.sort",),
-        ("inbox.memory.insert",),
-        ("inbox.memory.learn",),
-        ("settler.settle",),
-        ("settler.believe_again", "settler.forget"),
-        ("settler.believe_again",),
-        ("settler.take_out",),
-        ("confirmer.add",),
-        ("confirmer.release",),
+        "metrics.confirmed_in",
+        "metrics.decided_in",
+        "metrics.decision",
+        "metrics.failure inbox.sort",
+        "inbox.sort",
+        "inbox.memory.insert",
+        "inbox.memory.learn",
+        "settler.settle",
+        "settler.believe_again settler.forget",
+        "settler.believe_again",
+        "settler.take_out",
+        "confirmer.add",
+        "confirmer.release",
     ],
-    ids="+".join,
 )
 def test_what_raises_loses_no_message_and_leaves_nothing_in_flight(
-    monkeypatch: pytest.MonkeyPatch, methods: tuple[str, ...], content: Any
+    monkeypatch: pytest.MonkeyPatch, methods: str, content: str
 ) -> None:
     play = Play()
-    play.send(NOTICE)
-    with monkeypatch.context() as patch:
-        break_down(patch, play, *methods)
-        batch = play.begin(content)
-        play.hs.come_to_rest()
+    tell = Telling(play, monkeypatch).tell
+    tell(f"send notice; fail {methods}; begin {content}; rest; mend")
+    batch = play.batches[-1]
     assert batch.ended is not None
-    assert batch.stream_id or content == NOTICE
+    assert batch.stream_id or content == "notice"
 
-    play.send(THIRD_KEY)
+    tell("send notice.newest; send notice.newest")
     # What could not even be forgotten may stay in flight, and is believed no more.
-    assert play.send(THIRD_KEY).left_out or "settler.forget" in methods
+    assert play.batches[-1].left_out or "settler.forget" in methods
 
 
-@pytest.mark.parametrize("method", ["rearming.passed", "inbox.sort"])
-def test_what_raises_overtakes_nothing(
-    monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    play = Play()
-    play.send(NOTICE)
-    waits = play.begin(NOTICE)
-    break_down(monkeypatch, play, method)
-    later = play.begin(OLM, message_type=ENCRYPTED)
-    if later.handed is None:
-        later = play.begin(NEW_KEY)
-    assert [waits, later] == play.handed_on[1:]
-
-
-def test_a_duplicate_that_cannot_wait_passes_none_that_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    play = Play()
-    play.send(NOTICE)
-    play.send(OTHER)
-    waits = play.begin(NOTICE)
-    with monkeypatch.context() as patch:
-        break_down(patch, play, "confirmer.add")
-        assert [waits, play.begin(OTHER)] == play.handed_on[2:]
+test_what_raises_overtakes_nothing = plays()("""
+    when an Olm message re-arms
+        send notice; begin notice; fail rearming.passed; begin olm; handed: 1 2 3
+    when a notice is sorted
+        send notice; begin notice; fail inbox.sort; begin notice.new; handed: 1 2 3
+    when a duplicate cannot wait
+        send notice; send notice.key.S2; begin notice
+        fail confirmer.add; begin notice.key.S2; handed: 1 2 3 4; mend
+""")
 
 
 @pytest.mark.parametrize("devices", [MANY[:2], MANY[:12]])
