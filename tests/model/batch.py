@@ -22,11 +22,10 @@ Said = dict[Place, Any]
 class Batch:
     """Messages of one sender and type, and what became of them.
 
+    Numbers of events tell when it came, was handed on and stored, and when the module
+    was loaded that it came to.
+
     Attributes:
-        local: What of it is for devices of this server, and `edus`, for others.
-        came: When it came, as the number of an event; `handed`, when it was handed on,
-            and `ended` likewise. `came_s` and `handed_s` are seconds.
-        loaded: When the module was loaded that it came to.
         waited: Whether it was not handed on in the turn in which it came.
         left_out: For whom nothing was handed on.
         stream_id: At which it was stored, 0 if not at all.

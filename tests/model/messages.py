@@ -1,8 +1,9 @@
-"""Messages of all kinds that the model sends, and what there is to choose from."""
+"""Messages of all kinds that the model sends, in words and at random."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Callable
 
 import hypothesis.strategies as st
 
@@ -20,6 +21,7 @@ from tests.model.client import (
     VERIFICATION_REQUEST,
     WITHHELD,
 )
+from tests.model.play import NOTICE, OLM, SCOPED, SESSION
 from tests.model.redundancy import ACTIONS
 
 # The type and the content.
@@ -34,11 +36,13 @@ def withheld(code: str, session: str, key: str) -> Message:
     return WITHHELD, content
 
 
-def request(message_type: str, action: str, which: str, about: str) -> Message:
+def request(
+    message_type: str, action: str, which: str, about: str, device: str = "S1"
+) -> Message:
     """Return a request or a cancellation."""
     content: dict[str, Any] = {
         "action": action,
-        "requesting_device_id": "S1",
+        "requesting_device_id": device,
         "request_id": which,
     }
     if action == "request":
@@ -53,23 +57,43 @@ def verification(message_type: str, transaction: str, **more: Any) -> Message:
     return message_type, {"transaction_id": transaction, **more}
 
 
-def sent_by(device: str, now_ts: int, message: Message) -> Message:
-    """Return a message as a device sends it that logged in at some time.
+# In words.
 
-    Transactions with an even number have no time: there is one request of each.
-    """
-    kind, content = message
-    content = dict(content)
-    if "requesting_device_id" in content:
-        content["requesting_device_id"] = device
-    if "transaction_id" in content:
-        number = content["transaction_id"]
-        content["transaction_id"] = device + number
-        if kind == VERIFICATION_REQUEST:
-            content["from_device"] = device
-            content |= {"timestamp": now_ts} if int(number) % 2 else {}
-    return kind, content
 
+def _notice(key: str = "key", device: str = "S1") -> Message:
+    return WITHHELD, {**NOTICE, "sender_key": key, "from_device": device}
+
+
+def _asked(
+    kind: str, action: str, which: str = "1", device: str = "S1", about: str = "session"
+) -> Message:
+    return request(kind, action, which, about, device)
+
+
+def _verify(which: str = "1", timestamp: str | None = None) -> Message:
+    more = {} if timestamp is None else {"timestamp": int(timestamp)}
+    return verification(VERIFICATION_REQUEST, which, **more)
+
+
+# What is said, with what may follow a word after a dot.
+WORDS: dict[str, Callable[..., Message]] = {
+    "notice": _notice,
+    "again": lambda: (WITHHELD, {**NOTICE, "reason": "again"}),
+    "older-type": lambda: (OLDER_WITHHELD, NOTICE),
+    "scoped": lambda: (WITHHELD, SCOPED),
+    "session": lambda code="unverified": (WITHHELD, {**SESSION, "code": f"m.{code}"}),
+    "olm": lambda: (ENCRYPTED, OLM),
+    "text": lambda: ("m.dummy", {"n": 1}),
+    "request": partial(_asked, KEY_REQUEST, "request"),
+    "cancel": partial(_asked, KEY_REQUEST, "request_cancellation"),
+    "secret": partial(_asked, SECRET_REQUEST, "request"),
+    "cancel-secret": partial(_asked, SECRET_REQUEST, "request_cancellation"),
+    "verify": _verify,
+    "start": lambda: ("m.key.verification.start", {"transaction_id": "1"}),
+    "cancel-verify": lambda which="1": verification(VERIFICATION_CANCEL, which),
+}
+
+# At random.
 
 keys = st.sampled_from(["key-1", "key-1", "key-2"])
 # One is called like a key: the two never meet.

@@ -52,19 +52,14 @@ class Play:
 
     Attributes:
         made: All of them.
-        batches: All that came, in order, and `handed_on`, all that was handed on.
-        loaded: When the module was loaded, as the number of an event.
-        failures: What failed in the module since then.
+        batches: What came, in order, and `handed_on`, what was handed on.
+        loaded: When the module was loaded, and `failures`, what failed in it since.
     """
 
     made: ClassVar[list[Play]] = []
 
     def __init__(
-        self,
-        *,
-        devices: Iterable[str] = ("R",),
-        sees_reads: bool = False,
-        **config: Any,
+        self, *, devices: Iterable[str] = "R", sees_reads: bool = False, **config: Any
     ) -> None:
         self.hs = ModelHomeserver(sees_reads=sees_reads)
         self.config = Config(**config)
@@ -138,10 +133,8 @@ class Play:
         sender: str = SENDER,
         edu: Inbound | None = None,
     ) -> Batch:
-        """Begin a request that says something else to each device.
-
-        From another server it comes in an EDU, in a new one if none is named.
-        """
+        """Begin a request that says something else to each device."""
+        # From another server it comes in an EDU.
         if edu is None and server_of(sender) != "here":
             edu = (server_of(sender), f"new {len(self.batches)}")
         came = (self.loaded, self.tick(), self.hs.clock.seconds())
@@ -169,14 +162,10 @@ class Play:
         batch.handed, batch.handed_s = self.tick(), self.hs.clock.seconds()
         self.handed_on.append(batch)
         users = {user_id for user_id, _ in batch.said.keys() - batch.left_out}
-        for earlier in self.waiting:
-            if (
-                earlier.came < batch.came
-                and earlier.sender == batch.sender
-                and earlier.users & users
-                and not batch.is_spoofed
-            ):
-                wrong = f"overtakes {earlier}"
+        for each in self.waiting if not batch.is_spoofed else ():
+            is_earlier = each.came < batch.came and each.sender == batch.sender
+            if is_earlier and each.users & users:
+                wrong = f"overtakes {each}"
         if wrong:
             self._wrong.append(f"{wrong}: {batch}")
 

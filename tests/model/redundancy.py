@@ -11,7 +11,6 @@ from typing import Any, Hashable, Mapping
 Message = Mapping[str, Any]
 
 WITHHELD = ["m.room_key.withheld", "org.matrix.room_key.withheld"]
-OLM = "m.room.encrypted"
 REQUESTS = ["m.room_key_request", "m.secret.request"]
 ACTIONS = ["request", "request_cancellation"]
 VERIFICATION_REQUEST = "m.key.verification.request"
@@ -20,8 +19,8 @@ VERIFICATION_CANCEL = "m.key.verification.cancel"
 
 def is_olm(message_type: Any, content: Any) -> bool:
     """Say whether a message is one of an Olm session."""
-    algorithm = content.get("algorithm") if isinstance(content, dict) else None
-    return message_type == OLM and str(algorithm).startswith("m.olm.")
+    is_encrypted = message_type == "m.room.encrypted" and isinstance(content, dict)
+    return is_encrypted and str(content.get("algorithm")).startswith("m.olm.")
 
 
 def is_notice(message_type: Any, content: Any) -> bool:
@@ -45,7 +44,7 @@ def is_scoped(content: Mapping[str, Any]) -> bool:
     return content.get("room_id") is not None or content.get("session_id") is not None
 
 
-def pair_of(message: Message, *, merge_scopes: bool) -> Hashable:
+def pair_of(message: Message, *, merge_scopes: bool) -> tuple[Hashable, ...] | None:
     """Return what belongs together within one mailbox, `None` for other messages."""
     sender, kind, content = message["sender"], message["type"], message["content"]
     if is_notice(kind, content):
@@ -73,25 +72,20 @@ def goes(
 ) -> bool:
     """Say whether the older of two messages in one mailbox may go for the newer one.
 
-    Args:
-        older: The message that came first.
-        newer: The one that came later.
-        merge_scopes: As configured.
-        newer_seen: Whether the newer one was seen arriving.
+    It matters whether the newer one was seen arriving.
     """
     pair = pair_of(older, merge_scopes=merge_scopes)
     if pair is None or pair != pair_of(newer, merge_scopes=merge_scopes):
         return False
     before, after = older["content"], newer["content"]
-    if pair[0] == "no_olm":  # type: ignore[index]
+    if pair[0] == "no_olm":
         says_less = is_scoped(after) and not is_scoped(before)
-        return not says_less and (
-            newer_seen or before["sender_key"] == after["sender_key"]
-        )
-    if pair[0] == "withheld":  # type: ignore[index]
+        same_key = before["sender_key"] == after["sender_key"]
+        return not says_less and (newer_seen or same_key)
+    if pair[0] == "withheld":
         return True
     same = older["type"] == newer["type"] and _untraced(before) == _untraced(after)
-    if pair[0] == "request":  # type: ignore[index]
+    if pair[0] == "request":
         return same or bool(after["action"] == "request_cancellation")
     was_asked = older["type"] == VERIFICATION_REQUEST
     return was_asked and (same or bool(newer["type"] == VERIFICATION_CANCEL))

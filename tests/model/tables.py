@@ -1,4 +1,4 @@
-"""Synapse's tables for the model tests, and what is in them."""
+"""Synapse's tables for the model tests, and what Synapse does with them at once."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ decode = functools.lru_cache(maxsize=1000)(json.loads)
 
 
 class Tables:
-    """The tables, and what Synapse does with them at once."""
-
     def __init__(self) -> None:
         self.database = sqlite3.connect(":memory:", isolation_level=None)
         self.database.executescript(TABLES + RECEIVED)
@@ -60,13 +58,11 @@ class Tables:
 
     def track(self, user_id: str, device_id: str) -> None:
         """Know of another server's user that this is the only device."""
-        for table in ("extremeties", "cache"):
-            sql = f"DELETE FROM device_lists_remote_{table} WHERE user_id = ?"  # noqa: S608
-            self.rows(sql, user_id)
-        sql = "INSERT INTO device_lists_remote_extremeties (user_id) VALUES (?)"
-        self.rows(sql, user_id)
+        self.rows("DELETE FROM device_lists_remote_cache WHERE user_id = ?", user_id)
         sql = "INSERT INTO device_lists_remote_cache VALUES (?, ?, NULL)"
         self.rows(sql, user_id, device_id)
+        sql = "INSERT OR REPLACE INTO device_lists_remote_extremeties VALUES (?, '')"
+        self.rows(sql, user_id)
         self.change_device(user_id, device_id)
 
     def remove_device(self, user_id: str, device_id: str) -> None:

@@ -27,69 +27,11 @@ from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.housekeeping import learning
 from synapse_withheld.operators import series
 from tests.model.batch import Batch
-from tests.model.client import (
-    KEY_REQUEST,
-    SECRET_REQUEST,
-    VERIFICATION_CANCEL,
-    VERIFICATION_REQUEST,
-)
 from tests.model.faults import LostError
 from tests.model.homeserver import Step
-from tests.model.messages import Message, request, verification
-from tests.model.play import (
-    ABROAD,
-    CONFIRM,
-    CONFIRM_ABROAD,
-    ENCRYPTED,
-    NOTICE,
-    OLM,
-    RECIPIENT,
-    SCOPED,
-    SENDER,
-    SESSION,
-    WITHHELD,
-    Play,
-)
-from tests.model.redundancy import ACTIONS
+from tests.model.messages import WORDS, Message
+from tests.model.play import ABROAD, CONFIRM, CONFIRM_ABROAD, RECIPIENT, SENDER, Play
 from tests.model.tables import Place
-
-ASK, TAKE_BACK = ACTIONS
-
-
-def notice(key: str = "key", device: str = "S1") -> Message:
-    return WITHHELD, {**NOTICE, "sender_key": key, "from_device": device}
-
-
-def asked(kind: str, action: str) -> Callable[..., Message]:
-    def of(which: str = "1", device: str = "S1", about: str = "session") -> Message:
-        _, content = request(kind, action, which, about)
-        return kind, {**content, "requesting_device_id": device}
-
-    return of
-
-
-def verify(which: str = "1", timestamp: str | None = None) -> Message:
-    more = {} if timestamp is None else {"timestamp": int(timestamp)}
-    return verification(VERIFICATION_REQUEST, which, **more)
-
-
-# What is said, with what may follow a word after a dot.
-MESSAGES: dict[str, Callable[..., Message]] = {
-    "notice": notice,
-    "again": lambda: (WITHHELD, {**NOTICE, "reason": "again"}),
-    "older-type": lambda: ("org.matrix.room_key.withheld", NOTICE),
-    "scoped": lambda: (WITHHELD, SCOPED),
-    "session": lambda code="unverified": (WITHHELD, {**SESSION, "code": f"m.{code}"}),
-    "olm": lambda: (ENCRYPTED, OLM),
-    "text": lambda: ("m.dummy", {"n": 1}),
-    "request": asked(KEY_REQUEST, ASK),
-    "cancel": asked(KEY_REQUEST, TAKE_BACK),
-    "secret": asked(SECRET_REQUEST, ASK),
-    "cancel-secret": asked(SECRET_REQUEST, TAKE_BACK),
-    "verify": verify,
-    "start": lambda: ("m.key.verification.start", {"transaction_id": "1"}),
-    "cancel-verify": lambda which="1": verification(VERIFICATION_CANCEL, which),
-}
 
 # What statements are called here; others as they are.
 STATEMENTS = {
@@ -189,12 +131,10 @@ class Telling:
     def answer(self, name: str) -> None:
         self.hs.answer(self._steps(name)[0])
 
-    def lose(self, name: str, *, carried_out: bool = False) -> None:
-        """Lose a statement on its way."""
-        self.hs.answer(self._steps(name)[0], LostError(), carried_out=carried_out)
-
-    def lose_answer(self, name: str) -> None:
-        self.lose(name, carried_out=True)
+    def lose(self, name: str, *on_its_way_back: str) -> None:
+        """Lose a statement, or its answer if that is said."""
+        step, lost = self._steps(name)[0], LostError()
+        self.hs.answer(step, lost, carried_out=bool(on_its_way_back))
 
     def _steps(self, name: str | None) -> list[Step]:
         name = name and STATEMENTS.get(name, name)
@@ -317,7 +257,7 @@ def plays(**config: Any) -> Callable[[str], Any]:
     """
 
     def tests(text: str) -> Any:
-        found = re.findall(r"^(\S.*)\n((?:[ ].*\n)+)", dedent(text), re.MULTILINE)
+        found = re.findall(r"^(\S.*)\n((?: .*\n)+)", dedent(text), re.MULTILINE)
         told = [pytest.param(script, id=title) for title, script in found]
 
         @pytest.mark.parametrize("script", told)
@@ -337,7 +277,7 @@ def _said(
         what, *others = part.split(" ")
         more = dict(zip(others[::2], others[1::2]))
         name, *arguments = what.split(".")
-        yield MESSAGES[name](*arguments), _places(more.get("to", "R")), more
+        yield WORDS[name](*arguments), _places(more.get("to", "R")), more
 
 
 def _places(text: str) -> list[Place]:

@@ -45,7 +45,7 @@ test_meanwhile = plays()("""
         queued D12: 2; unknown:
     what may have been stored for all leaves no copies
         begin notice to *; hold store; begin notice; steps; wait 1; unknown:
-        lose-answer store; rest; queued: 2; unknown:
+        lose store on-its-way-back; rest; queued: 2; unknown:
     what is told while something for all is stored is believed no more
         begin notice.new to *; hold store; begin notice; steps; free; steps
         begin notice; waiting:

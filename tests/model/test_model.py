@@ -28,7 +28,7 @@ HERE, THERE = SENDERS
 targets = st.sampled_from(
     [
         *([each] for each in [*DEVICES, *DEVICES, *ELSEWHERE]),
-        *([(RECIPIENT, "*")], [(RECIPIENT, "GONE")], ELSEWHERE),
+        *([(RECIPIENT, "*")], [(RECIPIENT, "GONE")], ELSEWHERE, [*DEVICES, *ELSEWHERE]),
     ]
 )
 # Who answers whom, with a message for which device.
@@ -37,7 +37,7 @@ answers = st.sampled_from(
 )
 
 # What happens while a notice is repeated.
-MOMENTS = ["again", "again", "olm", "read", "rest", "answer_all"]
+MOMENTS = ["again", "again", "olm", "read", "taken", "rest", "answer_all"]
 
 # How the module is configured, and what it sees where it runs.
 settings_of_module = st.fixed_dictionaries(
@@ -76,7 +76,7 @@ class Events(Machine):
     @rule(sender=senders, to=targets, message=st.one_of(notices, others))
     def send_one(self, sender: str, to: list[Place], message: Message) -> None:
         """Send a notice or something else; what leaves is of users of this server."""
-        sender = HERE if to[0][0] == ABROAD else sender
+        sender = HERE if to[-1][0] == ABROAD else sender
         self.send(sender, message[0], dict.fromkeys(to, message[1]))
 
     @rule(sender=senders, key_1=keys, key_2=keys, scope=scopes)
@@ -112,8 +112,11 @@ class Events(Machine):
             elif each == "olm":
                 olm = make_olm_lookalike(message[1]["sender_key"])
                 self.send(sender, ENCRYPTED, {device: olm})
-            elif each == "read":
+            elif each in {"read", "taken"}:
                 self.sync(device)
+                if each == "taken":
+                    self.answer_all()
+                    self.acknowledge(device)
             else:
                 getattr(self, each)()
 

@@ -102,6 +102,10 @@ test_waiting = plays()("""
         send notice; send notice to there/A; begin notice + notice to there/A
         answer confirm; waiting: 3; answer confirm-abroad; waiting:
         queued: 1; outbox: 2
+    what was confirmed first is asked of the memory again
+        send notice; send notice to there/A; begin notice + notice to there/A
+        answer confirm; begin olm to @s:here/S1 by @r:here; answer confirm-abroad
+        rest; queued: 4; outbox: 2
     what is stored after its answer overtakes nothing that came before
         send notice; send notice.key.S2; acknowledge 2
         begin notice; begin notice.key.S2; begin notice; answer confirm
@@ -142,7 +146,7 @@ test_many = plays()("""
         unknown:; free; rest; unknown: R
     also where it is not known whether it was stored
         begin notice.new to R,I1-I300; hold store; send notice by @other:here
-        unknown:; lose-answer store; rest; unknown: R
+        unknown:; lose store on-its-way-back; rest; unknown: R
     devices that do not exist are not remembered, nor are they read
         send notice to I1-I250; asked:; remembered: 0 0
     a repeated EDU leaves no mailboxes behind

@@ -20,9 +20,16 @@ from twisted.internet.defer import ensureDeferred
 
 from tests.harness.rules import EVERY_RULE
 from tests.model.batch import Batch
-from tests.model.client import KEY_REQUEST, SECRET_REQUEST, TRACING, WITHHELD, Client
+from tests.model.client import (
+    KEY_REQUEST,
+    SECRET_REQUEST,
+    TRACING,
+    VERIFICATION_REQUEST,
+    WITHHELD,
+    Client,
+)
 from tests.model.machine import DEVICES, SENDERS, Machine, cases, devices, senders
-from tests.model.messages import Message, kinds, messages, rarely, request, sent_by
+from tests.model.messages import Message, kinds, messages, rarely, request
 from tests.model.play import RECIPIENT, Play
 from tests.model.redundancy import ACTIONS, goes
 from tests.model.tables import Place, Rows
@@ -84,15 +91,11 @@ class AllRules(Machine):
     @rule(sender=senders, to=targets, message=messages)
     def send(self, sender: str, to: str, message: Message) -> None:
         """Send a message; a sender waits for the answer to the one before."""
-        earlier = self.under_way.get(sender)
-        while earlier is not None and earlier.ended is None:
-            self.answer(0)
-        said = self._said(sender, to, message)
-        batch = self.play.begin(
-            said["content"], to, message_type=said["type"], sender=sender
-        )
+        self.wait_for(sender)
+        kind, said = message[0], self._said(sender, to, message)["content"]
+        batch = self.play.begin(said, to, message_type=kind, sender=sender)
         self.under_way[sender] = batch
-        assert not batch.waited or said["type"] == WITHHELD
+        assert not batch.waited or kind == WITHHELD
 
     @rule(
         sender=senders,
@@ -109,20 +112,21 @@ class AllRules(Machine):
             if each in ACTIONS:
                 self.send(sender, device[1], request(kind, each, "1", about))
             elif each == "all":
-                self.ask_all(sender, device, request(kind, "request", "1", about))
+                # The device polls: it reads and acknowledges at once.
+                self.send(sender, "*", request(kind, "request", "1", about))
+                self.wait_for(sender)
+                for _ in range(2):
+                    self.sync(device, arrives=True, limit=None)
             elif each == "answer":
                 self.answer(0)
             else:
                 limit = 100 if each == "read" else None
                 self.sync(device, arrives=each != "lose", limit=limit)
 
-    def ask_all(self, sender: str, device: Place, message: Message) -> None:
-        """Ask all devices, of which one polls: it reads and acknowledges at once."""
-        self.send(sender, "*", message)
-        while self.under_way[sender].ended is None:
+    def wait_for(self, sender: str) -> None:
+        """Let the database answer until a sender has its answer."""
+        while sender in self.under_way and self.under_way[sender].ended is None:
             self.answer(0)
-        for _ in range(2):
-            self.sync(device, arrives=True, limit=None)
 
     @rule(
         device=devices,
@@ -185,7 +189,6 @@ class AllRules(Machine):
 
     @rule()
     def restart(self) -> None:
-        """Lose all memory."""
         super().restart()
         self.watch()
 
@@ -216,11 +219,23 @@ class AllRules(Machine):
                 self.exempt.add(asked)
 
     def _said(self, sender: str, to: str, message: Message) -> dict[str, Any]:
-        """Return what a sender says now, after it was queued where stock has it."""
-        kind, content = sent_by(*self.devices[sender], message)
+        """Return what a sender says now, after it was queued where stock has it.
+
+        Transactions with an even number have no time: there is one request of each.
+        """
+        kind, content = message[0], dict(message[1])
+        own, now_ts = self.devices[sender]
         self.messages += 1
         if kind in {WITHHELD, KEY_REQUEST, SECRET_REQUEST}:
             content[TRACING] = str(self.messages)
+        if "requesting_device_id" in content:
+            content["requesting_device_id"] = own
+        number = content.get("transaction_id", "")
+        if number:
+            content["transaction_id"] = own + number
+        if kind == VERIFICATION_REQUEST:
+            content["from_device"] = own
+            content |= {"timestamp": now_ts} if int(number) % 2 else {}
         said = {"content": content, "type": kind, "sender": sender}
         for device in DEVICES if to == "*" else [(RECIPIENT, to)]:
             self.stock[device].append(said)
