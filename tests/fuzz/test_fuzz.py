@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from tests.harness.rules import EVERY_RULE
-from tests.model.machine import cases
+from tests.model.cases import cases
 from tests.model.play import ENCRYPTED, NOTICE, OLM, SESSION, Play
 from tests.model.redundancy import (
     REQUESTS,

@@ -21,7 +21,7 @@ from tests.model.client import (
     VERIFICATION_REQUEST,
     WITHHELD,
 )
-from tests.model.play import NOTICE, OLM, SCOPED, SESSION
+from tests.model.play import NOTICE, OLM, SESSION
 from tests.model.redundancy import ACTIONS
 
 # The type and the content.
@@ -60,8 +60,13 @@ def verification(message_type: str, transaction: str, **more: Any) -> Message:
 # In words.
 
 
-def _notice(key: str = "key", device: str = "S1") -> Message:
-    return WITHHELD, {**NOTICE, "sender_key": key, "from_device": device}
+def _notice(
+    key: str = "key", device: str = "S1", session: str = "", kind: str = WITHHELD
+) -> Message:
+    content: dict[str, Any] = {**NOTICE, "sender_key": key}
+    content |= {"from_device": device or None}
+    content |= {"room_id": "!room", "session_id": session} if session else {}
+    return (OLDER_WITHHELD if kind == "older" else WITHHELD), content
 
 
 def _asked(
@@ -79,10 +84,10 @@ def _verify(which: str = "1", timestamp: str | None = None) -> Message:
 WORDS: dict[str, Callable[..., Message]] = {
     "notice": _notice,
     "again": lambda: (WITHHELD, {**NOTICE, "reason": "again"}),
-    "older-type": lambda: (OLDER_WITHHELD, NOTICE),
-    "scoped": lambda: (WITHHELD, SCOPED),
+    "older-type": partial(_notice, kind="older"),
+    "scoped": partial(_notice, session="session"),
     "session": lambda code="unverified": (WITHHELD, {**SESSION, "code": f"m.{code}"}),
-    "olm": lambda: (ENCRYPTED, OLM),
+    "olm": lambda key="key": (ENCRYPTED, {**OLM, "sender_key": key}),
     "text": lambda: ("m.dummy", {"n": 1}),
     "request": partial(_asked, KEY_REQUEST, "request"),
     "cancel": partial(_asked, KEY_REQUEST, "request_cancellation"),

@@ -62,9 +62,8 @@ class Telling:
     def __init__(self, play: Play, patch: pytest.MonkeyPatch) -> None:
         self.play, self.hs, self.patch = play, play.hs, patch
         # Verbs that say it all.
-        self.rest, self.steps = self.hs.come_to_rest, self.hs.take_all_steps
-        self.step, self.restart = self.hs.take_step, play.load
-        self.read, self.sync = play.read, play.sync
+        self.step, self.steps = self.hs.take_step, self.hs.take_all_steps
+        self.sync = play.sync
         self._asked = 0
         self._decided: Counter[str] = Counter()
         self.see_why()
@@ -110,6 +109,9 @@ class Telling:
 
     # What the database does, and time.
 
+    def rest(self) -> None:
+        self.hs.come_to_rest()
+
     def wait(self, seconds: str) -> None:
         self.hs.pass_time(float(seconds))
 
@@ -142,6 +144,12 @@ class Telling:
 
     # Readers, devices and the module.
 
+    def restart(self) -> None:
+        self.play.load()
+
+    def read(self, device: str = "R") -> None:
+        self.play.read(device)
+
     def acknowledge(self, token: str) -> None:
         self.hs.acknowledge(RECIPIENT, "R", int(token))
 
@@ -153,14 +161,14 @@ class Telling:
         self.hs.doom(RECIPIENT, "R", int(token))
 
     def add(self, devices: str) -> None:
-        for place in _places(devices):
+        for place in places_of(devices):
             self.hs.add_device(*place)
 
     def remove(self, device: str) -> None:
         self.hs.remove_device(RECIPIENT, device)
 
     def change(self, device: str) -> None:
-        self.hs.change_device(*_places(device)[0])
+        self.hs.change_device(*places_of(device)[0])
 
     def register(self) -> None:
         self.hs.register(SENDER)
@@ -176,7 +184,7 @@ class Telling:
         self.play.memory.forget((RECIPIENT, device))
 
     def doubt(self, devices: str) -> None:
-        for mailbox in map(self.play.memory.peek, _places(devices)):
+        for mailbox in map(self.play.memory.peek, places_of(devices)):
             assert mailbox is not None
             mailbox.doubt()
 
@@ -277,10 +285,10 @@ def _said(
         what, *others = part.split(" ")
         more = dict(zip(others[::2], others[1::2]))
         name, *arguments = what.split(".")
-        yield WORDS[name](*arguments), _places(more.get("to", "R")), more
+        yield WORDS[name](*arguments), places_of(more.get("to", "R")), more
 
 
-def _places(text: str) -> list[Place]:
+def places_of(text: str) -> list[Place]:
     places = []
     for each in text.split(","):
         *of, device = each.rsplit("/", 1)

@@ -15,11 +15,12 @@ from typing import Any
 import attrs
 import hypothesis.strategies as st
 from hypothesis import event
-from hypothesis.stateful import initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from twisted.internet.defer import ensureDeferred
 
 from tests.harness.rules import EVERY_RULE
 from tests.model.batch import Batch
+from tests.model.cases import cases
 from tests.model.client import (
     KEY_REQUEST,
     SECRET_REQUEST,
@@ -28,7 +29,6 @@ from tests.model.client import (
     WITHHELD,
     Client,
 )
-from tests.model.machine import DEVICES, SENDERS, Machine, cases, devices, senders
 from tests.model.messages import Message, kinds, messages, rarely, request
 from tests.model.play import RECIPIENT, Play
 from tests.model.redundancy import ACTIONS, goes
@@ -44,12 +44,17 @@ VANISH = attrs.evolve(
 # A device, and what it is asked for, as it names that.
 Asked = tuple[Place, tuple[str, ...]]
 
+DEVICES: list[Place] = [(RECIPIENT, "R"), (RECIPIENT, "R2")]
+SENDERS = ["@s:here", "@t:there"]
+
+senders = st.sampled_from(SENDERS)
+devices = st.sampled_from(DEVICES)
 targets = st.sampled_from(["R", "R", "R2", "*"])
 # What happens while something is asked and taken back.
 MOMENTS = [*ACTIONS, *ACTIONS, "all", "sync", "lose", "read", "answer"]
 
 
-class AllRules(Machine):
+class AllRules(RuleBasedStateMachine):
     """Messages on their way to two devices, with the module and without."""
 
     @initialize(
@@ -63,7 +68,9 @@ class AllRules(Machine):
         """Make the devices, of which one has messages already, and load the module."""
         rules = VANISH if vanishes else EVERY_RULE
         sees_reads = sees_reads or vanishes
-        self.begin(Play(devices=["R", "R2"], sees_reads=sees_reads, rules=rules))
+        self.play = Play(devices=["R", "R2"], sees_reads=sees_reads, rules=rules)
+        Play.made.pop()
+        self.hs = self.play.hs
         self.vanishes = vanishes
         # A sweep finds what was found before, and what was forgotten.
         self.is_tidy = not (vanishes or found)
@@ -160,6 +167,17 @@ class AllRules(Machine):
             self.exempt |= {*asked_in(device, self.hs.mailbox(*device, up_to=up_to))}
         self.hs.acknowledge(*device, token)
 
+    @rule(which=st.integers(0, 7))
+    def answer(self, which: int) -> None:
+        """Let the database answer one of the waiting statements, or time pass."""
+        self.hs.go_on(which)
+
+    @rule(which=st.integers(0, 1))
+    def carry_out(self, which: int) -> None:
+        """Carry out a statement of the module that is answered later."""
+        for step in self.hs.ours()[which : which + 1]:
+            step.carry_out()
+
     @rule()
     def rest(self) -> None:
         """Let the database answer everything."""
@@ -189,8 +207,15 @@ class AllRules(Machine):
 
     @rule()
     def restart(self) -> None:
-        super().restart()
+        """Lose all memory."""
+        self.rest()
+        self.play.load()
         self.watch()
+
+    @invariant()
+    def nothing_waits_or_overtakes(self) -> None:
+        """I2, and I4."""
+        self.play.check()
 
     @rule(device=devices)
     def evict(self, device: Place) -> None:
