@@ -29,7 +29,7 @@ from synapse_withheld.operators import series
 from tests.model.batch import Batch
 from tests.model.faults import LostError
 from tests.model.homeserver import Step
-from tests.model.messages import WORDS, Message
+from tests.model.messages import Message, said
 from tests.model.play import ABROAD, CONFIRM, CONFIRM_ABROAD, RECIPIENT, SENDER, Play
 from tests.model.tables import Place
 
@@ -84,7 +84,7 @@ class Telling:
     # What is sent.
 
     def begin(self, *words: str) -> None:
-        parts = [*_said(words)]
+        parts = [*_parts(words)]
         (kind, _), _, more = parts[-1]
         contents: dict[Place, Any] = {}
         for (_, content), places, _ in parts:
@@ -102,7 +102,7 @@ class Telling:
 
     def fill(self, *words: str) -> None:
         """Put rows into mailboxes that no module saw arrive."""
-        for (kind, content), places, more in _said(words):
+        for (kind, content), places, more in _parts(words):
             row = {"content": content, "type": kind, "sender": more.get("by", SENDER)}
             for place in places * int(more.get("times", 1)):
                 self.hs.put(place, row)
@@ -114,6 +114,15 @@ class Telling:
 
     def wait(self, seconds: str) -> None:
         self.hs.pass_time(float(seconds))
+
+    def go_on(self, which: str = "0") -> None:
+        """Let the database answer one of the waiting statements, or time pass."""
+        self.hs.go_on(int(which))
+
+    def early(self, which: str) -> None:
+        """Carry out a statement of the module that is answered later."""
+        for step in self.hs.ours()[int(which) :][:1]:
+            step.carry_out()
 
     def until(self, name: str) -> None:
         self.play.until(STATEMENTS.get(name, name))
@@ -277,15 +286,14 @@ def plays(**config: Any) -> Callable[[str], Any]:
     return tests
 
 
-def _said(
+def _parts(
     words: tuple[str, ...],
 ) -> Iterator[tuple[Message, list[Place], dict[str, str]]]:
     """Return each message, whom it is to, and what else is said of it."""
     for part in " ".join(words).split(" + "):
         what, *others = part.split(" ")
         more = dict(zip(others[::2], others[1::2]))
-        name, *arguments = what.split(".")
-        yield WORDS[name](*arguments), places_of(more.get("to", "R")), more
+        yield said(what), places_of(more.get("to", "R")), more
 
 
 def places_of(text: str) -> list[Place]:

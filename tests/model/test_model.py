@@ -16,6 +16,7 @@ from twisted.internet.defer import ensureDeferred
 
 from tests.model.cases import cases
 from tests.model.faults import LostError
+from tests.model.messages import keys, notice_words
 from tests.model.play import RECIPIENT, Play
 from tests.model.reference import Reference
 from tests.model.telling import Telling, places_of
@@ -38,9 +39,6 @@ class Events(Telling):
         if batch.waited:
             self.reference.check_may_wait(batch)
 
-    def go_on(self, which: str) -> None:
-        self.hs.go_on(int(which))
-
     def rest(self) -> None:
         """Let everything come to rest, whatever was lost on the way."""
         self.free()
@@ -48,21 +46,13 @@ class Events(Telling):
         if not self.faults:
             self.reference.check_at_rest()
 
-    def rest_and_wait(self, seconds: str) -> None:
-        """Let holds run out; not while something waits, which would try patience."""
-        self.rest()
-        self.wait(seconds)
-
     def restart(self) -> None:
         self.rest()
         super().restart()
 
     def upset(self, how: str, which: str) -> None:
-        """Carry out a statement of ours that is answered later, or let it fail."""
-        step = [*self.hs.ours(), None, None][int(which)]
-        if step is not None and how == "early":
-            step.carry_out()
-        elif step is not None and self.faults:
+        """Let a statement of the module hang, fail, or lose its answer."""
+        for step in self.hs.ours()[int(which) :][:1] if self.faults else ():
             step.hangs = how == "hangs"
             if not step.hangs:
                 self.hs.answer(step, LostError(), carried_out=how == "lost")
@@ -116,16 +106,7 @@ class Events(Telling):
         self.play.end()
 
 
-keys = st.sampled_from(["key-1", "key-1", "key-2"])
-# One is called like a key: the two never meet.
-notices = st.builds(
-    "notice.{}.{}.{}.{}".format,
-    keys,
-    st.sampled_from(["S1", "S1", "S1", "", "key-1"]),
-    st.sampled_from(["", "", "", "session-1", "session-2"]),
-    st.sampled_from(["", "", "older"]),
-)
-messages = notices | notices | keys.map("olm.{}".format) | st.just("text")
+messages = notice_words | notice_words | keys.map("olm.{}".format) | st.just("text")
 senders = st.sampled_from(["@s:here", "@t:there"])
 devices = st.sampled_from(["R", "R2"])
 targets = devices | devices | st.sampled_from(["*", "GONE"])
@@ -133,18 +114,20 @@ abroad = st.sampled_from(["there/A1", "there/A2", "there/A1,there/A2", "R,there/
 inbound = st.sampled_from(["there/1", "there/2", "elsewhere/1", "elsewhere/2"])
 
 
-def again(sender: str, device: str, notice: str, happens: list[str]) -> str:
-    """Return a play in which a notice is repeated, with this and that in between."""
-    between = {
-        "again": f"begin {notice} to {device} by {sender}",
-        "olm": f"begin olm.{notice.split('.')[1]} to {device} by {sender}",
-        "read": f"read {device}",
-        "taken": f"read {device}; steps; sync-again {device}",
-    }
-    return "; ".join(between.get(each, each) for each in ["again", *happens])
-
-
-moments = st.sampled_from(["again", "again", "olm", "read", "taken", "rest", "steps"])
+# What happens while a notice is repeated.
+AGAIN = "begin {notice} to {device} by {sender}"
+MOMENTS = [
+    *(AGAIN, AGAIN, "rest", "steps", "read {device}"),
+    "read {device}; steps; sync-again {device}",
+    "begin olm.key-1 to {device} by {sender}",
+]
+repeats = st.builds(
+    lambda happens, **more: "; ".join([AGAIN, *happens]).format(**more),
+    st.lists(st.sampled_from(MOMENTS), min_size=2),
+    notice=notice_words,
+    device=devices,
+    sender=senders,
+)
 some = st.sampled_from("01")
 moves = st.one_of(
     # What a sequence that fails does not need becomes the first of them.
@@ -153,18 +136,18 @@ moves = st.one_of(
     st.builds("begin {} to {}".format, messages, abroad),
     st.builds("begin {} by @t:there in {}".format, messages, inbound),
     # What is said to one need not be said to the other.
-    st.builds("begin {} + {} to R2 by {}".format, notices, notices, senders),
+    st.builds("begin {} + {} to R2 by {}".format, notice_words, notice_words, senders),
     st.sampled_from(["@s:here/*", "@t:there/*"]).map(
         "begin olm to {} by @r:here".format
     ),
     st.just("begin olm to @s:here/S1 by @a:there"),
-    *[st.builds(again, senders, devices, notices, st.lists(moments, min_size=2))] * 4,
+    *[repeats] * 4,
     st.sampled_from("01234567").map("go-on {}".format),
-    st.builds(
-        "upset {} {}".format, st.sampled_from(["early", "hangs", "fails", "lost"]), some
-    ),
+    some.map("early {}".format),
+    st.builds("upset {} {}".format, st.sampled_from(["hangs", "fails", "lost"]), some),
     st.sampled_from(["0", "0.1", "0.6", "1.5", "6"]).map("wait {}".format),
-    st.sampled_from(["1440", "3960"]).map("rest-and-wait {}".format),
+    # Holds run out; not while something waits, which would try patience.
+    st.sampled_from(["1440", "3960"]).map("rest; wait {}".format),
     devices.map("read {}".format),
     devices.map("sync-again {}".format),
     (devices | st.sampled_from(["there/A1", "there/A2"])).map("change {}".format),

@@ -14,27 +14,21 @@ from typing import Any
 
 import attrs
 import hypothesis.strategies as st
-from hypothesis import event
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+import pytest
+from hypothesis import event, given
 from twisted.internet.defer import ensureDeferred
 
+from synapse_withheld.config import RulesConfig
 from tests.harness.rules import EVERY_RULE
 from tests.model.batch import Batch
 from tests.model.cases import cases
-from tests.model.client import (
-    KEY_REQUEST,
-    SECRET_REQUEST,
-    TRACING,
-    VERIFICATION_REQUEST,
-    WITHHELD,
-    Client,
-)
-from tests.model.messages import Message, kinds, messages, rarely, request
+from tests.model.client import TRACING, VERIFICATION_REQUEST, WITHHELD, Client
+from tests.model.messages import rarely, said, words
 from tests.model.play import RECIPIENT, Play
-from tests.model.redundancy import ACTIONS, goes
-from tests.model.tables import Place, Rows
+from tests.model.redundancy import goes
+from tests.model.tables import Rows
+from tests.model.telling import Telling
 
-TWO_DAYS_S = 2 * 24 * 60 * 60
 VANISH = attrs.evolve(
     EVERY_RULE,
     key_requests="vanish",
@@ -42,40 +36,22 @@ VANISH = attrs.evolve(
 )
 
 # A device, and what it is asked for, as it names that.
-Asked = tuple[Place, tuple[str, ...]]
+Asked = tuple[str, tuple[str, ...]]
 
-DEVICES: list[Place] = [(RECIPIENT, "R"), (RECIPIENT, "R2")]
-SENDERS = ["@s:here", "@t:there"]
-
-senders = st.sampled_from(SENDERS)
-devices = st.sampled_from(DEVICES)
-targets = st.sampled_from(["R", "R", "R2", "*"])
-# What happens while something is asked and taken back.
-MOMENTS = [*ACTIONS, *ACTIONS, "all", "sync", "lose", "read", "answer"]
+DEVICES = ["R", "R2"]
+HERE, THERE = SENDERS = ["@s:here", "@t:there"]
 
 
-class AllRules(RuleBasedStateMachine):
-    """Messages on their way to two devices, with the module and without."""
+class Clients(Telling):
+    """A play at random, and what two clients know, with the module and without."""
 
-    @initialize(
-        sees_reads=st.booleans(),
-        vanishes=st.booleans(),
-        found=st.lists(st.tuples(senders, messages), max_size=10),
-    )
-    def start(
-        self, sees_reads: bool, vanishes: bool, found: list[tuple[str, Message]]
-    ) -> None:
-        """Make the devices, of which one has messages already, and load the module."""
-        rules = VANISH if vanishes else EVERY_RULE
-        sees_reads = sees_reads or vanishes
-        self.play = Play(devices=["R", "R2"], sees_reads=sees_reads, rules=rules)
-        Play.made.pop()
-        self.hs = self.play.hs
-        self.vanishes = vanishes
+    def __init__(self, play: Play, found: list[tuple[str, str]]) -> None:
+        super().__init__(play, pytest.MonkeyPatch())
+        self.vanishes = play.config.rules == VANISH
         # A sweep finds what was found before, and what was forgotten.
-        self.is_tidy = not (vanishes or found)
+        self.is_tidy = not (self.vanishes or found)
         # What stock has for each device; what each client knows, and how far it got.
-        self.stock: dict[Place, list[dict[str, Any]]] = {each: [] for each in DEVICES}
+        self.stock: dict[str, list[dict[str, Any]]] = {each: [] for each in DEVICES}
         self.clients = {each: Client() for each in DEVICES}
         self.tokens = dict.fromkeys(DEVICES, 0)
         self.under_way: dict[str, Batch] = {}
@@ -87,104 +63,58 @@ class AllRules(RuleBasedStateMachine):
         self.handed: dict[Asked, int] = {}
         self.exempt: set[Asked] = set()
         self.unknown = dict.fromkeys(DEVICES, 0)
-        self.hs.register(SENDERS[0])
+        self.register()
         for sender in SENDERS:
             self._log_in(sender)
-            self.announce(sender)
-        for sender, message in found:
-            self.hs.put(DEVICES[0], self._said(sender, "R", message))
+        self.announce()
+        for sender, word in found:
+            self.hs.put((RECIPIENT, "R"), self._said(sender, "R", word))
         self.watch()
 
-    @rule(sender=senders, to=targets, message=messages)
-    def send(self, sender: str, to: str, message: Message) -> None:
+    def say(self, word: str, to: str, sender: str) -> None:
         """Send a message; a sender waits for the answer to the one before."""
         self.wait_for(sender)
-        kind, said = message[0], self._said(sender, to, message)["content"]
-        batch = self.play.begin(said, to, message_type=kind, sender=sender)
+        message = self._said(sender, to, word)
+        content, kind = message["content"], message["type"]
+        batch = self.play.begin(content, to, message_type=kind, sender=sender)
         self.under_way[sender] = batch
         assert not batch.waited or kind == WITHHELD
 
-    @rule(
-        sender=senders,
-        device=devices,
-        kind=kinds,
-        about=rarely,
-        happens=st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=7),
-    )
-    def ask(
-        self, sender: str, device: Place, kind: str, about: str, happens: list[str]
-    ) -> None:
-        """Ask and take back, while the device that is asked reads."""
-        for each in happens:
-            if each in ACTIONS:
-                self.send(sender, device[1], request(kind, each, "1", about))
-            elif each == "all":
-                # The device polls: it reads and acknowledges at once.
-                self.send(sender, "*", request(kind, "request", "1", about))
-                self.wait_for(sender)
-                for _ in range(2):
-                    self.sync(device, arrives=True, limit=None)
-            elif each == "answer":
-                self.answer(0)
-            else:
-                limit = 100 if each == "read" else None
-                self.sync(device, arrives=each != "lose", limit=limit)
-
     def wait_for(self, sender: str) -> None:
-        """Let the database answer until a sender has its answer."""
         while sender in self.under_way and self.under_way[sender].ended is None:
-            self.answer(0)
+            self.go_on()
 
-    @rule(
-        device=devices,
-        arrives=st.booleans(),
-        limit=st.sampled_from([1, 2, 100, None, None]),
-    )
-    def sync(self, device: Place, arrives: bool, limit: int | None) -> None:
-        """Begin to answer a sync with a page, or answer it with all at once."""
+    def poll(self, device: str, limit: str, how: str = "") -> None:
+        """Begin to answer a sync with a page, or answer it with all at once.
+
+        What arrived before is deleted; what was not found by then, nobody will know of.
+        """
         since = self.tokens[device]
-        self.acknowledge(device, since)
-        token = self.play.read(device[1])
+        if not self.play.knows(device):
+            self.exempt |= self._asks(device, min(since, self.unknown[device]))
+        self.hs.acknowledge(RECIPIENT, device, since)
+        token = self.play.read(device)
 
         async def answer() -> None:
-            rows = [*(await self.hs.read(*device, since, token)).items()]
-            page = dict(rows[:limit])
+            rows = [*(await self.hs.read(RECIPIENT, device, since, token)).items()]
+            page = dict(rows if limit == "all" else rows[: int(limit)])
             up_to = [*page][-1] if len(page) < len(rows) else token
             for asked, at in asked_in(device, page).items():
                 self.handed[asked] = max(at, self.handed.get(asked, 0))
-            if arrives and self.tokens[device] == since:
+            if how != "lost" and self.tokens[device] == since:
                 self.clients[device].give(page.values())
                 self.tokens[device] = up_to
 
         ensureDeferred(answer())
-        if limit is None:
+        if limit == "all":
             self.hs.answer(self.hs.steps[-1])
+        if how == "twice":
+            self.poll(device, limit)
 
-    def acknowledge(self, device: Place, token: int) -> None:
-        """Delete what arrived; what was not found by then, nobody will know of."""
-        if not self.play.knows(device[1]):
-            up_to = min(token, self.unknown[device])
-            self.exempt |= {*asked_in(device, self.hs.mailbox(*device, up_to=up_to))}
-        self.hs.acknowledge(*device, token)
-
-    @rule(which=st.integers(0, 7))
-    def answer(self, which: int) -> None:
-        """Let the database answer one of the waiting statements, or time pass."""
-        self.hs.go_on(which)
-
-    @rule(which=st.integers(0, 1))
-    def carry_out(self, which: int) -> None:
-        """Carry out a statement of the module that is answered later."""
-        for step in self.hs.ours()[which : which + 1]:
-            step.carry_out()
-
-    @rule()
     def rest(self) -> None:
-        """Let the database answer everything."""
-        self.hs.come_to_rest()
+        super().rest()
         assert [] == self.play.failures
 
-    @rule(sender=senders)
     def log_out(self, sender: str) -> None:
         """Log in with another device; servers hear of it when they do."""
         device, _ = self.devices[sender]
@@ -193,65 +123,51 @@ class AllRules(RuleBasedStateMachine):
         self.gone.add((sender, device))
         self._log_in(sender)
 
-    @rule(sender=senders)
-    def announce(self, sender: str) -> None:
-        """Let this server hear of a device of another one."""
-        if sender == SENDERS[1]:
-            self.hs.track(sender, self.devices[sender][0])
+    def announce(self) -> None:
+        """Let this server hear of the device of another one."""
+        self.hs.track(THERE, self.devices[THERE][0])
 
-    @rule()
-    def pass_days(self) -> None:
-        """Let so much time pass that what has a time expires."""
-        self.rest()
-        self.hs.clock.advance(TWO_DAYS_S)
-
-    @rule()
     def restart(self) -> None:
-        """Lose all memory."""
         self.rest()
-        self.play.load()
+        super().restart()
         self.watch()
 
-    @invariant()
-    def nothing_waits_or_overtakes(self) -> None:
-        """I2, and I4."""
-        self.play.check()
-
-    @rule(device=devices)
-    def evict(self, device: Place) -> None:
+    def evict(self, device: str) -> None:
         """Forget a mailbox, as when others need the room."""
         if not self.is_tidy:
-            self.play.memory.forget(device)
+            self.forget(device)
 
     def watch(self) -> None:
         """Note what a new memory forgets; it knows nothing yet."""
         memory: Any = self.play.memory
         forget = memory.forget
 
-        def forget_and_note(device: Place) -> None:
-            self.note_forgotten(device)
-            forget(device)
+        def forget_and_note(place: tuple[str, str]) -> None:
+            self.note_forgotten(place[1])
+            forget(place)
 
         memory.forget = forget_and_note
         for device in DEVICES:
             self.note_forgotten(device)
 
-    def note_forgotten(self, device: Place) -> None:
+    def note_forgotten(self, device: str) -> None:
         self.unknown[device] = self.hs.next_stream_id - 1
         for asked, at in self.handed.items():
-            still = asked_in(device, self.hs.mailbox(*device, up_to=at))
-            if asked[0] == device and asked not in still:
+            if asked[0] == device and asked not in self._asks(device, at):
                 self.exempt.add(asked)
 
-    def _said(self, sender: str, to: str, message: Message) -> dict[str, Any]:
+    def _asks(self, device: str, up_to: int) -> set[Asked]:
+        return {*asked_in(device, self.hs.mailbox(RECIPIENT, device, up_to=up_to))}
+
+    def _said(self, sender: str, to: str, word: str) -> dict[str, Any]:
         """Return what a sender says now, after it was queued where stock has it.
 
         Transactions with an even number have no time: there is one request of each.
         """
-        kind, content = message[0], dict(message[1])
+        kind, content = said(word)
         own, now_ts = self.devices[sender]
         self.messages += 1
-        if kind in {WITHHELD, KEY_REQUEST, SECRET_REQUEST}:
+        if kind == WITHHELD or "requesting_device_id" in content:
             content[TRACING] = str(self.messages)
         if "requesting_device_id" in content:
             content["requesting_device_id"] = own
@@ -261,47 +177,43 @@ class AllRules(RuleBasedStateMachine):
         if kind == VERIFICATION_REQUEST:
             content["from_device"] = own
             content |= {"timestamp": now_ts} if int(number) % 2 else {}
-        said = {"content": content, "type": kind, "sender": sender}
-        for device in DEVICES if to == "*" else [(RECIPIENT, to)]:
-            self.stock[device].append(said)
-        return said
+        message = {"content": content, "type": kind, "sender": sender}
+        for device in DEVICES if to == "*" else [to]:
+            self.stock[device].append(message)
+        return message
 
     def _log_in(self, sender: str) -> None:
         device = f"S{len(self.gone)}"
-        self.devices[sender] = (device, self._now_ts())
-        if sender == SENDERS[0]:
+        self.devices[sender] = (device, self.now_ts)
+        if sender == HERE:
             self.hs.add_device(sender, device)
 
-    def _now_ts(self) -> int:
+    @property
+    def now_ts(self) -> int:
         return self.hs.runtime().now_ts()
 
-    def teardown(self) -> None:
+    def end(self) -> None:
         """Let everything arrive, and compare."""
-        if not hasattr(self, "unknown"):
-            return
         self.rest()
         self.play.check()
         self.check_swept()
         for device, module in self.clients.items():
-            self.sync(device, arrives=True, limit=None)
+            self.poll(device, "all")
             stock = Client()
             stock.give(self.stock[device])
             for client in (stock, module):
-                client.forget(self._now_ts(), self.gone)
+                client.forget(self.now_ts, self.gone)
                 for place, asked in self.exempt if self.vanishes else ():
                     if place == device:
                         client.asked.pop(asked, None)
             assert stock.knows == module.knows
             assert module.read <= stock.read
-        steps = {step.name for step in self.hs.answered}
-        event(f"vanished: {'withheld_delete_vanished' in steps}")
-        event(f"exempt: {bool(self.exempt)}")
 
     def check_swept(self) -> None:
         """A sweep finds nothing but what became stale by itself."""
-        before = {device: self.hs.mailbox(*device) for device in DEVICES}
-        for user, device, at in self.play.sweep(self._now_ts()):
-            rows = before[user, device]
+        before = {each: self.hs.mailbox(RECIPIENT, each) for each in DEVICES}
+        for _, device, at in self.play.sweep(self.now_ts):
+            rows = before[device]
             row, content = rows[at], rows[at]["content"]
             asker = content.get("requesting_device_id") or content.get("from_device")
             is_stale = (row["sender"], asker) in self.gone or "timestamp" in content
@@ -313,7 +225,7 @@ class AllRules(RuleBasedStateMachine):
             assert not self.is_tidy or (is_stale and not is_redundant)
 
 
-def asked_in(device: Place, rows: Rows) -> dict[Asked, int]:
+def asked_in(device: str, rows: Rows) -> dict[Asked, int]:
     """Return what a device is asked for by some rows, and by which."""
     found: dict[Asked, int] = {}
     for at, message in rows.items():
@@ -323,5 +235,58 @@ def asked_in(device: Place, rows: Rows) -> dict[Asked, int]:
     return found
 
 
-TestAllRules = AllRules.TestCase
-TestAllRules.settings = cases(steps=50)
+senders = st.sampled_from(SENDERS)
+devices = st.sampled_from(DEVICES)
+targets = st.sampled_from(["R", "R", "R2", "*"])
+says = st.builds("say {} {} {}".format, words, targets, senders)
+limits = st.sampled_from(
+    ["1", "2", "100", "all", "all", "1 lost", "100 lost", "all lost"]
+)
+
+# What happens while something is asked and taken back.
+MOMENTS = [
+    *["say {kind[0]}.1.S1.{about} {device} {sender}"] * 2,
+    *["say {kind[1]}.1 {device} {sender}"] * 2,
+    # The device polls: it reads and acknowledges at once.
+    "say {kind[0]}.1.S1.{about} * {sender}; wait-for {sender}; poll {device} all twice",
+    *["poll {device} all", "poll {device} all lost", "poll {device} 100", "go-on"],
+]
+asks = st.builds(
+    lambda happens, **more: "; ".join(happens).format(**more),
+    st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=7),
+    sender=senders,
+    device=devices,
+    kind=st.sampled_from([("request", "cancel"), ("secret", "cancel-secret")]),
+    about=rarely,
+)
+moves = st.one_of(
+    # What a sequence that fails does not need becomes the first of them.
+    st.sampled_from(["go-on", "rest", "restart", "announce", "rest; wait 172800"]),
+    *(says, says, asks, asks),
+    st.builds("poll {} {}".format, devices, limits),
+    st.sampled_from("01234567").map("go-on {}".format),
+    st.sampled_from("01").map("early {}".format),
+    senders.map("log-out {}".format),
+    devices.map("evict {}".format),
+)
+
+
+@cases(examples=500)
+@given(
+    rules=st.sampled_from([EVERY_RULE, VANISH]),
+    sees_reads=st.booleans(),
+    found=st.lists(st.tuples(senders, words), max_size=10),
+    told=st.lists(moves, min_size=15, max_size=50),
+)
+def test_clients_know_what_they_would_know_without_the_module(
+    rules: RulesConfig, sees_reads: bool, found: list[tuple[str, str]], told: list[str]
+) -> None:
+    sees_reads = sees_reads or rules == VANISH
+    play = Play(devices=DEVICES, sees_reads=sees_reads, rules=rules)
+    Play.made.pop()
+    clients = Clients(play, found)
+    for move in told:
+        clients.tell(move)
+        play.check()
+    clients.end()
+    event(f"vanished: {'vanish' in clients.see_asked()}")
