@@ -70,32 +70,26 @@ class Client:
 
     def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
         if message_type == WITHHELD:
-            self._read_withheld(sender, content)
+            device = (sender, content["sender_key"])
+            if content["code"] == "m.no_olm":
+                self.without_olm.add(device)
+            else:
+                self.codes[device, content["session_id"]] = content["code"]
         elif message_type in {KEY_REQUEST, SECRET_REQUEST}:
-            self._read_request(sender, message_type, content)
+            asker = (sender, content["requesting_device_id"])
+            request = (*asker, message_type, content["request_id"])
+            if content["action"] == "request":
+                said = {key: value for key, value in content.items() if key != TRACING}
+                self.asked.setdefault(request, set()).add(repr(said))
+            else:
+                self.asked.pop(request, None)
         elif message_type == VERIFICATION_REQUEST:
-            asker = (sender, content["from_device"])
-            timestamp = content.get("timestamp")
+            asker, timestamp = (
+                (sender, content["from_device"]),
+                content.get("timestamp"),
+            )
             self.prompts[sender, content["transaction_id"]] = asker, timestamp
         elif message_type == VERIFICATION_CANCEL:
             self.prompts.pop((sender, content["transaction_id"]), None)
         else:
             self.other.setdefault(sender, []).append(content)
-
-    def _read_withheld(self, sender: str, content: dict[str, Any]) -> None:
-        device = (sender, content["sender_key"])
-        if content["code"] == "m.no_olm":
-            self.without_olm.add(device)
-        else:
-            self.codes[device, content["session_id"]] = content["code"]
-
-    def _read_request(
-        self, sender: str, message_type: str, content: dict[str, Any]
-    ) -> None:
-        asker = (sender, content["requesting_device_id"])
-        request = (*asker, message_type, content["request_id"])
-        if content["action"] == "request":
-            said = {key: value for key, value in content.items() if key != TRACING}
-            self.asked.setdefault(request, set()).add(repr(said))
-        else:
-            self.asked.pop(request, None)

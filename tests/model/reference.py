@@ -24,15 +24,11 @@ NEVER_S = float("-inf")
 
 @attrs.define
 class Reference:
-    """Everything that happened in a play, and what follows from it.
-
-    Attributes:
-        gone: When rows were acknowledged or deleted: number of the event, and seconds.
-        changes: When each device changed, as numbers of events.
-        reads: When a read of each mailbox started, and up to where.
-    """
+    """Everything that happened in a play, and what follows from it."""
 
     play: Play
+    # When rows were acknowledged or deleted, as number of the event and in seconds;
+    # when each device changed; when a read of each mailbox started, and up to where.
     gone: dict[tuple[Place, int], tuple[int, float]] = attrs.Factory(dict)
     changes: dict[Place, list[int]] = attrs.Factory(dict)
     reads: dict[Place, list[tuple[int, int]]] = attrs.Factory(dict)
@@ -66,12 +62,7 @@ class Reference:
         return {(place, at) for place in self.play.hs.stored for at in self.rows(place)}
 
     def rows(self, place: Place, *, alone: bool = False) -> Rows:
-        """Return the messages for a device that wait here, wherever it is.
-
-        Args:
-            place: The device.
-            alone: Whether to leave out what shares a row with others.
-        """
+        """Return the messages for a device that wait here, or only whole rows."""
         user_id, device_id = place
         if server_of(user_id) == "here":
             return self.play.hs.mailbox(*place)
@@ -230,7 +221,7 @@ def _passed_between(olm: Batch, row: Batch, at: int) -> bool:
     """
     if olm.came <= at and olm.stream_id >= row.stream_id:
         return True
-    return olm.ended is not None and row.came < olm.ended <= at
+    return row.came < (olm.ended or 0) <= at
 
 
 def _rearms(olm: Batch, user: str, key: str, place: Place) -> bool:

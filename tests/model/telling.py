@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import chain, repeat
 from operator import attrgetter
 from textwrap import dedent
 from typing import Any, Callable, Iterable, Iterator
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 from twisted.python.failure import Failure
@@ -200,13 +201,17 @@ class Telling:
     def limit(self, name: str, number: str) -> None:
         self.patch.setattr(LIMITS[name], name, int(number))
 
-    def fail(self, *methods: str) -> None:
+    def fail(self, *methods: str, effect: Any = ZeroDivisionError) -> None:
         """Have methods of parts of the module raise, until it is mended."""
         for method in methods:
             path, _, name = method.rpartition(".")
             part = attrgetter(path)(self.play.traffic)
             owner = part if name in getattr(part, "__dict__", ()) else type(part)
-            self.patch.setattr(owner, name, Mock(side_effect=ZeroDivisionError))
+            instead = Mock(wraps=getattr(part, name), side_effect=effect)
+            self.patch.setattr(owner, name, instead)
+
+    def fail_once(self, method: str) -> None:
+        self.fail(method, effect=chain([ZeroDivisionError], repeat(DEFAULT)))
 
     def mend(self) -> None:
         self.patch.undo()
