@@ -70,11 +70,7 @@ class Client:
 
     def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
         if message_type == WITHHELD:
-            device = (sender, content["sender_key"])
-            if content["code"] == "m.no_olm":
-                self.without_olm.add(device)
-            else:
-                self.codes[device, content["session_id"]] = content["code"]
+            self._read_withheld(sender, content)
         elif message_type in {KEY_REQUEST, SECRET_REQUEST}:
             asker = (sender, content["requesting_device_id"])
             request = (*asker, message_type, content["request_id"])
@@ -93,3 +89,10 @@ class Client:
             self.prompts.pop((sender, content["transaction_id"]), None)
         else:
             self.other.setdefault(sender, []).append(content)
+
+    def _read_withheld(self, sender: str, content: dict[str, Any]) -> None:
+        device = (sender, content["sender_key"])
+        if content["code"] == "m.no_olm":
+            self.without_olm.add(device)
+        else:
+            self.codes[device, content["session_id"]] = content["code"]

@@ -55,12 +55,9 @@ class ModelHomeserver(Tables):
     """The database, the stream of to-device messages, and the steps to come.
 
     Attributes:
-        sees_reads: Whether every read of a mailbox passes the module.
-        steps: What waits to be answered, and `answered`, what was.
         on_step: Called with each step that begins to wait.
         deleting: Runs a deletion of redundant rows.
         stored: What was ever stored for each device: text by stream ID.
-        service_users: Users of application services.
     """
 
     database_driver = "sqlite3"

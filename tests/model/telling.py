@@ -53,12 +53,7 @@ LIMITS: dict[str, Any] = {"MOST_OF_ONE": shares, "MOST_PAGES": learning}
 
 
 class Telling:
-    """A play, told one move after the other.
-
-    Attributes:
-        play: The play.
-        patch: What bounds are lowered with.
-    """
+    """A play, told one move after the other."""
 
     def __init__(self, play: Play, patch: pytest.MonkeyPatch) -> None:
         self.play, self.hs, self.patch = play, play.hs, patch

@@ -17,19 +17,11 @@ MANY = [f"D{number}" for number in range(300)]
 @pytest.mark.parametrize(
     "methods",
     [
-        "metrics.confirmed_in",
-        "metrics.decided_in",
-        "metrics.decision",
-        "metrics.failure inbox.sort",
-        "inbox.sort",
-        "inbox.memory.insert",
-        "inbox.memory.learn",
-        "settler.settle",
+        *("metrics.confirmed_in", "metrics.decided_in", "metrics.decision"),
+        *("inbox.sort", "inbox.memory.insert", "inbox.memory.learn"),
+        *("settler.settle", "settler.believe_again", "settler.take_out"),
+        *("confirmer.add", "confirmer.release", "metrics.failure inbox.sort"),
         "settler.believe_again settler.forget",
-        "settler.believe_again",
-        "settler.take_out",
-        "confirmer.add",
-        "confirmer.release",
     ],
 )
 def test_what_raises_loses_no_message_and_leaves_nothing_in_flight(
