@@ -16,13 +16,9 @@ from synapse_withheld.config import Config
 from synapse_withheld.rules.redundant import Backwards, Row, redundant
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
+from tests.model import messages as model
+from tests.model.client import KEY_REQUEST, TRACING, VERIFICATION_REQUEST
 from tests.model.redundancy import goes
-
-WITHHELD = "m.room_key.withheld"
-OLDER_WITHHELD = "org.matrix.room_key.withheld"
-KEY_REQUEST, SECRET_REQUEST = "m.room_key_request", "m.secret.request"
-VERIFICATION_REQUEST = "m.key.verification.request"
-VERIFICATION_CANCEL = "m.key.verification.cancel"
 
 RULES = {
     merge_scopes: Ruleset.of(Config(rules=EVERY_RULE, merge_scopes=merge_scopes))
@@ -67,88 +63,34 @@ def rows_of(messages: list[Message], *, merges: bool = True) -> list[Row]:
     return rows
 
 
-# Few of everything, so that they meet.
-def _maybe(**choices: list[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    drawn = {name: st.sampled_from(values) for name, values in choices.items()}
-    return st.fixed_dictionaries(drawn).map(
-        lambda each: {name: value for name, value in each.items() if value is not None}
+def _messages(said: st.SearchStrategy[model.Message]) -> st.SearchStrategy[Message]:
+    """Return messages that differ in little, so that they meet."""
+
+    def message(
+        sender: str, said: model.Message, more: Any, seen: bool, stale: bool
+    ) -> Message:
+        kind, content = said
+        # Nothing else becomes stale.
+        asks = kind == VERIFICATION_REQUEST or content.get("action") == "request"
+        return Message(sender, kind, {**content, **more}, seen, stale and asks)
+
+    return st.builds(
+        message,
+        st.sampled_from(["@s:hs"] * 5 + ["@t:hs"]),
+        said,
+        st.sampled_from([{}, {TRACING: "1"}, {TRACING: "2"}, {"more": "a"}]),
+        st.booleans(),
+        st.sampled_from([False, False, True]),
     )
 
 
-WITHHELD_CONTENTS = _maybe(
-    algorithm=["m.megolm.v1.aes-sha2"],
-    code=["m.no_olm"] * 4,
-    sender_key=["key1", "key1", "key2"],
-    from_device=["D", "D", "D", None],
-    room_id=[None, None, "!a", "!b"],
-    session_id=[None, None, "1"],
-    reason=[None, "a", "b"],
-)
-SESSION_CONTENTS = _maybe(
-    algorithm=["m.megolm.v1.aes-sha2"],
-    code=["m.unverified", "m.blacklisted", "org.example"],
-    sender_key=["key1", "key1", "key2"],
-    from_device=["D", None],
-    room_id=["!a"],
-    session_id=["1", "1", "2"],
-)
-REQUEST_CONTENTS = _maybe(
-    action=["request", "request", "request_cancellation"],
-    requesting_device_id=["D", "D", "E"],
-    request_id=["1", "1", "1", "2"],
-    body=[None, {"a": 1, "b": 2}, {"b": 2, "a": 1}],
-    **{"org.matrix.msgid": [None, "1", "2"]},
-)
-VERIFICATION_CONTENTS = _maybe(
-    transaction_id=["1", "1", "1", "2"],
-    from_device=["D", "E"],
-    timestamp=[1, 1, 2],
-    **{"org.matrix.msgid": [None, "1", "2"]},
-)
-SENDERS = st.sampled_from(["@s:hs"] * 5 + ["@t:hs"])
-
-ASKED = Message(
-    "@s:hs",
-    KEY_REQUEST,
-    {"action": "request", "requesting_device_id": "D", "request_id": "1"},
-)
-
-
-def _messages(
-    types: list[str],
-    contents: st.SearchStrategy[dict[str, Any]],
-    *,
-    stale: bool = False,
-) -> st.SearchStrategy[Message]:
-    def clean(message: Message) -> Message:
-        # Only requests become stale.
-        is_request = message.type == VERIFICATION_REQUEST or (
-            message.content.get("action") == "request"
-        )
-        return attrs.evolve(message, stale=message.stale and is_request)
-
-    return st.builds(
-        Message,
-        SENDERS,
-        st.sampled_from(types),
-        contents,
-        seen=st.booleans(),
-        stale=st.sampled_from([False, False, stale]),
-    ).map(clean)
-
-
-MESSAGES = st.one_of(
-    _messages([WITHHELD] * 4 + [OLDER_WITHHELD], WITHHELD_CONTENTS),
-    _messages([WITHHELD], SESSION_CONTENTS),
-    _messages([KEY_REQUEST] * 4 + [SECRET_REQUEST], REQUEST_CONTENTS, stale=True),
-    _messages(
-        [VERIFICATION_REQUEST, VERIFICATION_CANCEL], VERIFICATION_CONTENTS, stale=True
-    ),
+MESSAGES = _messages(
+    st.one_of(model.notices, model.messages.filter(lambda said: said[0] != "m.dummy"))
 )
 KINDS = st.one_of(
-    st.lists(_messages([WITHHELD], WITHHELD_CONTENTS), max_size=8),
-    st.lists(MESSAGES, max_size=25),
+    st.lists(_messages(model.notices), max_size=8), st.lists(MESSAGES, max_size=25)
 )
+ASKED = Message("@s:hs", *model.request(KEY_REQUEST, "request", "1", "session"))
 
 
 # What goes for a stale one, goes for what that goes for.
@@ -163,8 +105,7 @@ def test_what_may_go_is_what_the_table_says(
     earlier ones left finds what is found at once.
     """
     newest_id = len(messages) + more
-    rows = rows_of(messages, merges=merges)
-    found = redundant(rows, newest_id)
+    found = redundant(rows_of(messages, merges=merges), newest_id)
     expected = reference(messages, newest_id, merges=merges)
     event(f"{min(len(expected), 5)} may go")
 
@@ -182,10 +123,8 @@ def test_what_may_go_is_what_the_table_says(
 def _leads_to(newer: int, older: int, messages: list[Message], merges: bool) -> bool:
     reached = {older}
     for number in range(older + 1, newer + 1):
-        if any(
-            makes_redundant(messages[number - 1], messages[each - 1], merges)
-            for each in reached
-        ):
+        others = [messages[each - 1] for each in reached]
+        if any(makes_redundant(messages[number - 1], each, merges) for each in others):
             reached.add(number)
     return newer in reached
 
@@ -204,10 +143,8 @@ def test_no_slots_left_means_that_rows_stay(
 
 def requests(bodies: str) -> list[Row]:
     """Return the rows of requests of one pair, each with its body."""
-    about = {"action": "request", "requesting_device_id": "D", "request_id": "1"}
-    return rows_of(
-        [Message("@s:hs", KEY_REQUEST, {**about, "body": body}) for body in bodies]
-    )
+    asked = [{**ASKED.content, "body": body} for body in bodies]
+    return rows_of([attrs.evolve(ASKED, content=each) for each in asked])
 
 
 @pytest.mark.parametrize(
@@ -233,3 +170,16 @@ def test_a_row_costs_the_same_however_many_its_pair_has() -> None:
         assert walk.judge(row) is None
         assert len(row.notice.rule.yields_to(row.notice)) <= 4
         assert len(row.notice.rule.takes(row.notice, seen_arriving=True)) <= 2
+
+
+@given(MESSAGES)
+def test_no_two_rules_name_one_message(message: Message) -> None:
+    """And what names it says so in every row."""
+    said = (message.sender, message.type, message.content)
+    rules = RULES[True]
+    of = [rule for rule in rules.rules if message.type in rule.types]
+    found = [notice for rule in of if (notice := rule.read(*said))]
+
+    assert found == [rules.read(*said)]
+    assert any(mark in repr(said) for mark in found[0].rule.marks)
+    assert any(mark in repr(said) for mark in rules.marks)

@@ -16,71 +16,87 @@ from synapse_withheld.rules.requests import (
     SecretRequests,
     VerificationRequests,
 )
+from tests.model.client import (
+    KEY_REQUEST,
+    SECRET_REQUEST,
+    TRACING,
+    VERIFICATION_CANCEL,
+    VERIFICATION_REQUEST,
+)
+from tests.model.messages import Message, request, verification
 
-ABOUT = {"requesting_device_id": "S1", "request_id": "1"}
-BODY = {"session_id": "session"}
-REQUEST: dict[str, Any] = {"action": "request", **ABOUT, "body": BODY}
-CANCELLATION = {"action": "request_cancellation", **ABOUT}
-VERIFICATION: dict[str, Any] = {"transaction_id": "1", "from_device": "S1"}
-VERIFY, CANCEL = "m.key.verification.request", "m.key.verification.cancel"
+# Each rule, one of its requests and a cancellation of that.
+Of = tuple[CancellableRule, Message, Message]
+REQUESTS: list[Of] = [
+    (
+        rule,
+        request(kind, "request", "1", "session"),
+        request(kind, "request_cancellation", "1", ""),
+    )
+    for rule, kind in (
+        (KeyRequests(), KEY_REQUEST),
+        (SecretRequests(), SECRET_REQUEST),
+    )
+]
+VERIFICATIONS: Of = (
+    VerificationRequests(),
+    verification(VERIFICATION_REQUEST, "1"),
+    verification(VERIFICATION_CANCEL, "1", from_device="S1"),
+)
+EACH = pytest.mark.parametrize("of", [*REQUESTS, VERIFICATIONS])
 
-# Each rule, and the type and the content of its requests and of its cancellations.
-KEY, SECRET = "m.room_key_request", "m.secret.request"
-Of = Any
-KEYS = (KeyRequests(), (KEY, REQUEST), (KEY, CANCELLATION))
-SECRETS = (SecretRequests(), (SECRET, REQUEST), (SECRET, CANCELLATION))
-VERIFICATIONS = (VerificationRequests(), (VERIFY, VERIFICATION), (CANCEL, VERIFICATION))
-EACH = pytest.mark.parametrize("of", [KEYS, SECRETS, VERIFICATIONS])
 
-
-def read(rule: CancellableRule, message: Any, **changed: Any) -> Notice:
+def read(rule: CancellableRule, message: Message, **changed: Any) -> Notice:
     message_type, content = message
     found = rule.read("@s:hs", message_type, {**content, **changed})
     assert found is not None
     return found
 
 
-def verification(kind: str = VERIFY, **changed: Any) -> Notice:
-    return read(VERIFICATIONS[0], (kind, VERIFICATION), **changed)
+def verified(**changed: Any) -> Notice:
+    return read(VERIFICATIONS[0], VERIFICATIONS[1], **changed)
+
+
+def back_to_front(message: Message) -> Message:
+    message_type, content = message
+    return message_type, dict(reversed(content.items()))
 
 
 @EACH
 def test_equal_requests_have_equal_keys(of: Of) -> None:
     """Whatever the order of what they say, and however clients follow them."""
-    rule, request, cancellation = of
-    key = read(rule, request).key
-    message_type, content = request
+    rule, asks, takes_back = of
+    found = read(rule, asks)
 
-    assert 32 == len(key)
-    assert key == read(rule, (message_type, dict(reversed(content.items())))).key
-    assert key == read(rule, request, **{"org.matrix.msgid": "1"}).key
-    assert key != read(rule, request, body={}).key
-    assert key != read(rule, request, more=None).key
+    assert 32 == len(found.key)
+    assert found == read(rule, back_to_front(asks))
+    assert found == read(rule, asks, **{TRACING: "1"})
+    assert found.key != read(rule, asks, body={}).key
+    assert found.key != read(rule, asks, more=None).key
     # And no message is changed.
-    tracked = {**content, "org.matrix.msgid": "1"}
-    read(rule, (message_type, tracked))
-    assert "org.matrix.msgid" in tracked
-    assert read(rule, request).pair == read(rule, cancellation).pair
+    tracked = {**asks[1], TRACING: "1"}
+    read(rule, (asks[0], tracked))
+    assert TRACING in tracked
+    assert found.pair == read(rule, takes_back).pair
 
 
 @EACH
 def test_keys_that_are_told_later_are_equal_where_others_are(of: Of) -> None:
     """From the content or from the text; what is too deep to be told equals nothing."""
-    rule, (message_type, content), _ = of
+    rule, asks, _ = of
     later = rule.telling_later()
     deep: list[Any] = []
     for _ in range(10_000):
         deep = [deep]
-    for more in ({"body": 1}, {"more": None}, {"org.matrix.msgid": "1"}):
-        plain, changed = content, {**content, **more}
-        keys = [read(later, (message_type, each)).key for each in (plain, changed)]
-        again = read(later, (message_type, dict(reversed(plain.items())))).key
+    for more in ({"body": 1}, {"more": None}, {TRACING: "1"}):
+        keys = [read(later, asks, **each).key for each in ({}, more)]
+        again = read(later, back_to_front(asks)).key
         assert isinstance(again, Later)
-        again.source = json.dumps({"content": plain})
-        same = len({read(rule, (message_type, each)).key for each in (plain, changed)})
+        again.source = json.dumps({"content": asks[1]})
+        same = len({read(rule, asks, **each).key for each in ({}, more)})
         assert same == len({*keys, again}) == len({*map(hash, keys)})
         assert (1 == same) is (keys[0] == keys[1])
-    untold = [read(later, (message_type, content), deep=deep).key for _ in "12"]
+    untold = [read(later, asks, deep=deep).key for _ in "12"]
     assert 2 == len({*untold})
     assert 1 == len({untold[0], untold[0]})
 
@@ -90,11 +106,12 @@ def test_a_pair_is_of_a_device_and_a_request_or_of_a_transaction() -> None:
 
     All their cancellations say the same, whatever their reasons.
     """
+    rule, _, takes_back = VERIFICATIONS
     pair = Pair("@s:hs", "", "m.key.verification", ("1",))
-    cancellations = [verification(CANCEL, code=code) for code in "ab"]
+    cancellations = [read(rule, takes_back, code=code) for code in "ab"]
 
-    assert Pair("@s:hs", "S1", KEY, ("1",)) == read(KEYS[0], KEYS[1]).pair
-    assert pair == verification(from_device="T").pair
+    assert Pair("@s:hs", "S1", KEY_REQUEST, ("1",)) == read(*REQUESTS[0][:2]).pair
+    assert pair == verified(from_device="T").pair
     assert {(pair, ANY)} == {(each.pair, each.key) for each in cancellations}
 
 
@@ -105,36 +122,23 @@ def test_only_a_request_waits_for_an_answer(of: Of) -> None:
     A cancellation stays, since a prompt may be waiting for it. IDs of devices are not
     unique across users.
     """
-    rule, asks, takes_back = of
-    request, cancellation = read(rule, asks), read(rule, takes_back)
+    rule, *messages = of
+    asked, cancelled = (read(rule, each) for each in messages)
 
-    assert {("@s:hs", "S1")} == askers_of([request, cancellation])
-    assert Staleness(gone={("@s:hs", "S1")}).applies_to(request)
-    assert not Staleness(gone={("@s:hs", "S1")}).applies_to(cancellation)
-    assert not Staleness(gone={("@s:hs", "T"), ("@t:hs", "S1")}).applies_to(request)
+    assert {("@s:hs", "S1")} == askers_of([asked, cancelled])
+    assert Staleness(gone={("@s:hs", "S1")}).applies_to(asked)
+    assert not Staleness(gone={("@s:hs", "S1")}).applies_to(cancelled)
+    assert not Staleness(gone={("@s:hs", "T"), ("@t:hs", "S1")}).applies_to(asked)
 
 
 def test_a_verification_may_name_no_device() -> None:
-    named = [verification(from_device=each) for each in (None, "", 1, "D" * 256)]
+    named = [verified(from_device=each) for each in (None, "", 1, "D" * 256)]
 
     assert set() == askers_of(named)
 
 
 # Ten minutes, and a day.
 HEEDED_FOR_MS = (10 + 24 * 60) * 60 * 1000
-
-
-@pytest.mark.parametrize("from_device", ["S1", None])
-def test_a_verification_expires_after_ten_minutes_and_a_day(from_device: Any) -> None:
-    """Then every client ignores it, whatever its clock says; its cancellation stays."""
-    later = [Staleness(now_ts=1000 + HEEDED_FOR_MS + more) for more in (-1, 0)]
-    request, cancel = (
-        verification(kind, timestamp=1000, from_device=from_device)
-        for kind in (VERIFY, CANCEL)
-    )
-
-    assert [False, True] == [time.applies_to(request) for time in later]
-    assert [False, False] == [time.applies_to(cancel) for time in later]
 
 
 @pytest.mark.parametrize(
@@ -146,10 +150,21 @@ def test_a_verification_expires_after_ten_minutes_and_a_day(from_device: Any) ->
         *((odd, None) for odd in (None, True, "1000", 1.5, -1, 2**53 + 1)),
     ],
 )
-def test_a_verification_without_a_time_never_expires(
+def test_a_verification_expires_after_ten_minutes_and_a_day(
     timestamp: Any, expires_ts: int | None
 ) -> None:
-    found = verification(timestamp=timestamp)
+    """Then every client ignores it, whatever its clock says; its cancellation stays.
 
-    assert expires_ts == found.expires_ts
-    assert expires_ts or not Staleness(now_ts=2**62).applies_to(found)
+    One without a time never expires.
+    """
+    asked = verified(timestamp=timestamp, from_device=None)
+    rule, _, takes_back = VERIFICATIONS
+
+    assert expires_ts == asked.expires_ts
+    late_ts = expires_ts or 2**62
+    applies = [
+        Staleness(now_ts=each).applies_to(asked) for each in (late_ts - 1, late_ts)
+    ]
+    assert [False, expires_ts is not None] == applies
+    cancelled = read(rule, takes_back, timestamp=timestamp)
+    assert not Staleness(now_ts=2**62).applies_to(cancelled)

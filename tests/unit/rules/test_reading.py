@@ -1,0 +1,282 @@
+"""What senders put into messages is read, whatever that is, and which rules name it.
+
+What a newer message does to a queued one is told in `tests/unit/memory/test_belief.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.rules.content import (
+    SESSION_CODES,
+    TRACING,
+    code_of,
+    read_olm,
+    without_tracing,
+)
+from synapse_withheld.rules.identifiers import (
+    MAX_NAME_LENGTH,
+    is_from,
+    is_storable,
+    may_exist,
+    server_of,
+)
+from synapse_withheld.rules.no_olm import SCOPED, WHOLE, NoOlm
+from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.ruleset import Ruleset
+from tests.harness.messages import MEGOLM, OLDER_WITHHELD, WITHHELD
+from tests.harness.rules import EVERY_RULE
+
+RULES = Ruleset.of(Config(rules=EVERY_RULE))
+NOTICE: dict[str, Any] = {
+    "algorithm": MEGOLM,
+    "code": "m.no_olm",
+    "sender_key": "K" * 43,
+}
+NAMED = {"from_device": "S", "room_id": "!room:hs", "session_id": "session"}
+OF_SESSION = {**NOTICE, **NAMED, "code": "m.unverified"}
+
+
+def read(
+    content: Any,
+    message_type: str = WITHHELD,
+    sender: str = "@s:hs",
+    rules: Ruleset = RULES,
+    **changed: Any,
+) -> Notice | None:
+    changed_content = {**content, **changed} if changed else content
+    return rules.read(sender, message_type, changed_content)
+
+
+MALFORMED: dict[str, list[Any]] = {
+    "code": [None, ["m.no_olm"]],
+    "algorithm": [None, "m.megolm.v2", ["m.megolm.v1.aes-sha2"]],
+    "sender_key": [None, 7, "", "K" * 65],
+    "from_device": [7, "", "D" * 256],
+    "room_id": [{}],
+    "session_id": ["S" * 256],
+}
+
+
+@pytest.mark.parametrize(
+    ("contents", "code"),
+    [
+        (NOTICE, "m.no_olm"),
+        *(({**NOTICE, "code": code}, code) for code in SESSION_CODES),
+        ({"code": "m.history_not_shared"}, "m.history_not_shared"),
+        ({**NOTICE, "code": "com.example.secret"}, "other"),
+        ({}, "malformed"),
+        ("m.no_olm", "malformed"),
+        (None, "malformed"),
+        *(
+            ({**NOTICE, name: value}, "malformed")
+            for name, values in MALFORMED.items()
+            for value in values
+        ),
+    ],
+)
+def test_a_code_is_named_as_metrics_name_it(contents: object, code: str) -> None:
+    """Without a session only a well-formed one of `m.no_olm` is a notice."""
+    assert code == code_of(contents)
+    assert (code == "m.no_olm") == (read(contents) is not None)
+
+
+def test_null_says_the_same_as_a_missing_key() -> None:
+    """Some senders write what they have not as null. The bounds are inside."""
+    most = {**NOTICE, "sender_key": "K" * 64}
+    found = read(most)
+
+    assert found is not None
+    assert found == read(most, from_device=None, room_id=None, session_id=None)
+    assert found != read(most, from_device="None")
+    assert read(most, from_device="D" * 255) is not None
+
+
+def test_a_pair_is_of_a_type_a_sender_and_a_device() -> None:
+    """The sender is the one that Synapse names, and a device ID is never a key.
+
+    Some senders send both types, for recipients that understand one.
+    """
+    found = [
+        read(NOTICE),
+        read(NOTICE, OLDER_WITHHELD),
+        read(NOTICE, sender="@t:hs"),
+        read(NOTICE, from_device="K" * 43),
+    ]
+    assert 4 == len({each.pair for each in found if each})
+    # Copies differ in what tells them apart.
+    assert found[0] == read({**NOTICE, "reason": "again", TRACING: "2"})
+
+
+@pytest.mark.parametrize("merge_scopes", [True, False])
+def test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart(
+    merge_scopes: bool,
+) -> None:
+    """A room alone is a scope, and so is a session."""
+    rules = Ruleset.of(Config(merge_scopes=merge_scopes))
+    names: list[dict[str, str]] = [{}, {"room_id": "!r"}, {"session_id": "1"}]
+    found = [read({**NOTICE, **each}, rules=rules) for each in names]
+
+    assert [WHOLE, SCOPED, SCOPED] == [each and each.variant for each in found]
+    assert (1 if merge_scopes else 3) == len({each.pair for each in found if each})
+
+
+@pytest.mark.parametrize("code", [*SESSION_CODES, "org.example.reason", "c" * 255])
+def test_every_code_about_a_session_is_named(code: str) -> None:
+    """Those of the specification, and what senders make up."""
+    found = read(OF_SESSION, code=code)
+    pair = Pair("@s:hs", "device:S", WITHHELD, ("!room:hs", "session", "K" * 43))
+
+    assert found is not None
+    assert (pair, "K" * 43, code) == (found.pair, found.key, found.variant)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("code", ["", "c" * 256, ["m.unverified"], None]),
+        ("algorithm", ["m.olm"]),
+        ("room_id", [None]),
+        ("session_id", [None, 7]),
+        ("sender_key", [""]),
+    ],
+)
+def test_what_is_not_about_a_session_is_not_named(name: str, values: Any) -> None:
+    assert all(read(OF_SESSION, **{name: value}) is None for value in values)
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        (
+            {"algorithm": "m.olm.v1.x", "sender_key": "K", "ciphertext": {"A": 1}},
+            ("K", {"A": 1}.keys()),
+        ),
+        ({"algorithm": "m.olm.v1", "sender_key": 1, "ciphertext": []}, (None, ())),
+        ({"algorithm": MEGOLM, "sender_key": "K"}, None),
+        ({"algorithm": 1}, None),
+        ([], None),
+    ],
+)
+def test_an_olm_message_tells_its_ends(contents: object, expected: object) -> None:
+    assert expected == read_olm(contents)
+
+
+@pytest.mark.parametrize(
+    ("values", "left"),
+    [([], []), (["1"], []), (["1", "2"], ["2"]), (['1\\"'], ['1\\"'])],
+)
+def test_the_first_value_to_follow_a_message_by_is_left_out_unless_escaped(
+    values: list[str], left: list[str]
+) -> None:
+    def text(some: list[str]) -> str:
+        traced = "".join(f',"{TRACING}":"{each}"' for each in some)
+        return f'{{"type":"m.room_key.withheld"{traced}}}'
+
+    assert text(left) == without_tracing(text(values))
+
+
+# Python 3.12 and newer go down some ten thousand levels.
+deep: dict[str, Any] = {}
+for _ in range(100_000):
+    deep = {"deeper": deep}
+
+ASKED = {"action": "request", "requesting_device_id": "S", "request_id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("message_type", "well_formed"),
+    [
+        ("m.room_key_request", ASKED),
+        ("m.secret.request", ASKED),
+        ("m.key.verification.request", {"transaction_id": "1"}),
+    ],
+)
+def test_a_malformed_request_is_not_named(
+    message_type: str, well_formed: dict[str, str]
+) -> None:
+    odd: list[Any] = [None, 7, "", "D" * 256, ["request"]]
+    changed: list[Any] = [
+        *({**well_formed, name: value} for name in well_formed for value in odd),
+        *({**well_formed, "action": "other"} for _ in well_formed.keys() & {"action"}),
+        # Too deep to be compared.
+        {**well_formed, "body": deep},
+        *({}, [], None),
+    ]
+
+    assert read(well_formed, message_type) is not None
+    assert [] == [each for each in changed if read(each, message_type) is not None]
+
+
+@pytest.mark.parametrize("odd", [None, 7, ["m.room_key.withheld"], {}])
+@pytest.mark.parametrize("key", ["type", "sender"])
+def test_a_row_with_an_odd_type_or_sender_is_no_notice(key: str, odd: object) -> None:
+    """Another server may have sent anything."""
+    message = {"sender": "@s:hs", "type": WITHHELD, "content": NOTICE}
+
+    assert RULES.recognise(message) == read(NOTICE) is not None
+    assert RULES.recognise({**message, key: odd}) is None
+    assert RULES.recognise({k: v for k, v in message.items() if k != key}) is None
+
+
+# Which rules there are.
+
+
+def test_every_name_of_the_configuration_is_a_rule() -> None:
+    """Of which one is on by default."""
+    names = [each.name for each in attrs.fields(RulesConfig)]
+
+    assert names == [rule.name for rule in RULES.rules]
+    assert (NoOlm(),) == Ruleset.of(Config()).rules
+
+
+@pytest.mark.parametrize("chosen", [True, "vanish"])
+@pytest.mark.parametrize("name", ["key_requests", "secret_requests"])
+def test_cancellations_vanish_where_that_is_chosen(name: str, chosen: Any) -> None:
+    rules = Ruleset.of(Config(rules=attrs.evolve(EVERY_RULE, **{name: chosen}))).rules
+
+    expected = [name] if chosen == "vanish" else []
+    assert expected == [rule.name for rule in rules if rule.vanishes]
+
+
+def test_where_types_say_enough_no_code_is_looked_for() -> None:
+    def marks(**chosen: bool) -> tuple[str, ...]:
+        return Ruleset.of(Config(rules=RulesConfig(**chosen))).marks
+
+    assert ("m.no_olm", "m.secret.request") == marks(secret_requests=True)
+    assert ("room_key.withheld",) == marks(withheld=True)
+
+
+# Names of users and devices.
+
+
+@pytest.mark.parametrize(
+    ("user_id", "server"),
+    [("@a:here", "here"), ("@a:[::1]:8448", "[::1]:8448"), ("@a", "")],
+)
+def test_the_server_is_what_follows_the_first_colon(user_id: str, server: str) -> None:
+    """Ports and addresses have colons of their own; what a client sends is ours."""
+    assert server == server_of(user_id)
+    assert is_from(user_id, server)
+    assert is_from(user_id, None)
+    assert not is_from(user_id, "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "storable", "possible"),
+    [
+        ("D\U0001f600", True, True),
+        ("a\0", False, False),
+        ("\udfff", False, False),
+        ("D" * MAX_NAME_LENGTH, True, True),
+        ("D" * (MAX_NAME_LENGTH + 1), True, False),
+    ],
+)
+def test_a_name_is_asked_about_where_a_database_takes_it_and_somebody_may_have_it(
+    name: str, *, storable: bool, possible: bool
+) -> None:
+    assert (storable, possible) == (is_storable(name), may_exist(name))
