@@ -1,21 +1,15 @@
-"""What the tests of deliveries share."""
+"""What is held of every play with the parts of a delivery, and what is seen of it."""
 
 from __future__ import annotations
 
-from itertools import count
-from typing import Any, Callable, Iterator, List, Tuple
+from typing import Any, Callable, Iterator
 
 import pytest
 
 from synapse_withheld.database.database import Database
-from synapse_withheld.operators.metrics import Metrics
 from tests.model.faults import was_asked_for
 from tests.model.play import Play
-
-_NUMBERS = count()
-
-# The name of each statement, and what it is about.
-Asked = List[Tuple[str, Tuple[Any, ...]]]
+from tests.unit.delivery.played import Asked
 
 
 @pytest.fixture(autouse=True)
@@ -28,22 +22,17 @@ def _nothing_else_fails() -> Iterator[None]:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    """Return metrics that start at zero, however often tests run in one process."""
-    return Metrics(f"delivery {next(_NUMBERS)}")
-
-
-@pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """Return what every database is asked from now on."""
-    asked: Asked = []
+    """Return what tells of a statement, by its name, what it asked about each time."""
+    statements: list[tuple[str, list[Any]]] = []
     run = Database._run
 
     async def note(
         database: Database, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        asked.append((function.__name__, arguments))
+        keys = next(each for each in arguments if not isinstance(each, str))
+        statements.append((function.__name__, [*keys]))
         return await run(database, function, *arguments)
 
     monkeypatch.setattr(Database, "_run", note)
-    return asked
+    return lambda name: [keys for each, keys in statements if each == name]

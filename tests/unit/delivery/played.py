@@ -8,22 +8,24 @@ from typing import Any, Callable
 import prometheus_client
 
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
+from synapse_withheld.operators import series
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice
-from tests.model.play import CONFIRM, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
+from tests.model.play import CONFIRM, NOTICE, SENDER, WITHHELD, Play
+
+LEARN, LOOK_OVER = "withheld_read_mailboxes", "withheld_read_ends"
+DELETE, DEVICES = "withheld_delete_superseded", "withheld_read_devices"
+
+# Another user of this server.
+OTHER = "@q:here"
+
+# Given the name of a statement: what it asked about, each time.
+Asked = Callable[[str], list[list[Any]]]
 
 
-def having(*devices: str, **config: Any) -> Play:
-    """Return a play in which the recipient has some more devices."""
-    play = Play(**config)
-    for device in devices:
-        play.hs.add_device(RECIPIENT, device)
-    return play
-
-
-def known(*devices: str, **config: Any) -> Play:
+def known(devices: str, **config: Any) -> Play:
     """Return a play in which a notice is queued for each device."""
-    play = having(*devices, **config)
+    play = Play(devices=devices, **config)
     play.send(NOTICE, [*devices])
     return play
 
@@ -35,15 +37,11 @@ def said(sender: str = SENDER) -> Notice:
     return found
 
 
-def stored(play: Play) -> None:
-    """Let what is being stored be stored, and nothing else happen."""
+def store(play: Play, content: Any, to: str = "R", **more: Any) -> None:
+    """Let a message be stored for some devices, and nothing else happen."""
+    play.begin(content, [*to], **more)
     for step in ("store", "stored"):
         play.hs.answer(play.step(step))
-
-
-def store(play: Play, content: Any, to: str | list[str] = "R", **more: Any) -> None:
-    play.begin(content, to, **more)
-    stored(play)
 
 
 def answer(play: Play, error: Exception | None = None) -> None:
@@ -68,3 +66,8 @@ def counting(
 
     before = so_far()
     return lambda: dict(so_far() - before)
+
+
+def reasons(play: Play) -> Callable[[], dict[str, int]]:
+    """Return what tells what was decided from now on, and how often."""
+    return counting(play, series.DECISIONS, "reason")

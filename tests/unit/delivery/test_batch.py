@@ -1,4 +1,4 @@
-"""Taking batches and EDUs apart, and putting them together."""
+"""What was looked at of a batch, and what may be taken out of it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,8 @@ from typing import Any, Callable
 
 import pytest
 
-from synapse_withheld.delivery.batch import (
-    ObservedBatch,
-    Watched,
-    may_be_taken_out,
-    users_of,
-    without,
-)
-from synapse_withheld.delivery.edus import (
-    as_messages,
-    type_of,
-    users_sharing,
-    without_collapsed,
-)
+from synapse_withheld.delivery.batch import ObservedBatch, Watched, may_be_taken_out
+from synapse_withheld.delivery.edus import users_sharing
 
 
 def batch(**by_user: list[str]) -> dict[str, Any]:
@@ -27,27 +16,6 @@ def batch(**by_user: list[str]) -> dict[str, Any]:
         user: {device: {"n": (user, device)} for device in devices}
         for user, devices in by_user.items()
     }
-
-
-def edu(messages: dict[str, Any], **more: Any) -> dict[str, Any]:
-    about = {"sender": "@s:hs", "type": "t", "message_id": "id"}
-    return {**about, "messages": messages, **more}
-
-
-def test_what_is_left_keeps_its_order_and_its_messages() -> None:
-    messages = batch(z=["1"], a=["1", "2", "3"], b=["1"], c=["1", "2"])
-
-    left = without(messages, {("a", "2"), ("b", "1")})
-
-    assert list(batch(z=["1"], a=["1", "3"], c=["1", "2"]).items()) == list(
-        left.items()
-    )
-    assert ["1", "3"] == list(left["a"])
-    assert left["a"]["1"] is messages["a"]["1"]
-    assert left["c"] is messages["c"]
-    # Nothing is known yet of how it is stored; Synapse passes over users without any.
-    assert left.stream_id is None
-    assert {"a": {}} == without({"a": {}}, ())
 
 
 def test_only_what_was_looked_at_can_have_been_stored() -> None:
@@ -82,70 +50,29 @@ def test_whatever_is_read_counts_as_looked_at(read: Callable[[Any], object]) -> 
     assert {"1"} == watched.looked_at
 
 
-def test_a_wildcard_is_never_left_alone_that_was_not_alone() -> None:
-    """Synapse would store it for every device."""
-    messages = batch(a=["*", "1", "2"], b=["*", "1"], c=["*"], d=["1"])
-
-    for taken_out, expected in [
+@pytest.mark.parametrize(
+    ("taken_out", "expected"),
+    [
         ({("a", "1"), ("a", "2"), ("d", "1")}, {("d", "1")}),
         ({("a", "1")}, {("a", "1")}),
         ({("b", "1")}, set()),
-    ]:
-        assert expected == may_be_taken_out(messages, taken_out)
-
-
-def test_edus_are_messages_of_one_sender_and_type() -> None:
-    """Each for the devices of the server that it goes to."""
-    edus = {
-        "one": edu({"@a:one": {"A": {"n": 1}, "B": {"n": 2}}}),
-        "two": edu({"@c:two": {"C": {"n": 3}}}),
-    }
-
-    def message(number: int) -> dict[str, Any]:
-        return {"content": {"n": number}, "type": "t", "sender": "@s:hs"}
-
-    assert as_messages(edus) == {
-        "@a:one": {"A": message(1), "B": message(2)},
-        "@c:two": {"C": message(3)},
-    }
-    assert {"d", "@a:one", "@c:two"} == users_of(batch(d=["1"]), edus)
-    # None where there is none, or where it is no EDU at all.
-    assert ["t", None, None] == [type_of(each) for each in (edus, {}, {"one": "none"})]
-
-
-@pytest.mark.parametrize(
-    "edus",
-    [
-        {"one": edu({}), "two": edu({}, sender="@other:hs")},
-        {"one": edu({}), "two": edu({}, type="other")},
-        {"one": edu({"@a:two": {"A": {}}})},
-        {"one": edu({"without a server": {"A": {}}})},
     ],
 )
-def test_what_synapse_does_not_make_of_a_request_is_left_alone(edus: Any) -> None:
-    """Of several senders or types, or to a server that is not its users'."""
-    assert as_messages(edus) is None
+def test_a_wildcard_is_never_left_alone_that_was_not_alone(
+    taken_out: Any, expected: Any
+) -> None:
+    """Synapse would store it for every device."""
+    messages = batch(a=["*", "1", "2"], b=["*", "1"], c=["*"], d=["1"])
 
-
-def test_what_is_left_of_edus_is_a_copy_where_anything_is_taken_out() -> None:
-    """Whoever sent them may send them again; users without devices say nothing."""
-    one, two = edu({"@a:one": {"A": {}, "B": {}}}), edu({"@c:two": {"C": {}}})
-
-    for edus in ({"one": one, "two": two}, {"two": two, "one": one}):
-        left = without_collapsed(edus, {("@a:one", "A")})
-        assert left == {"one": edu({"@a:one": {"B": {}}}), "two": two}
-    assert left["two"] is two
-    assert one == edu({"@a:one": {"A": {}, "B": {}}})
-    nothing = {"one": edu({"@a:one": {"A": {}}, "@b:one": {}})}
-    assert {} == without_collapsed(nothing, {("@a:one", "A")})
+    assert expected == may_be_taken_out(messages, taken_out)
 
 
 def test_users_share_a_row_where_an_edu_has_more_than_one_message() -> None:
     """Such a row is never deleted for one of them."""
     edus = {
-        "one": edu({"@a:one": {"A": {}}, "@b:one": {"B": {}}}),
-        "two": edu({"@c:two": {"C": {}, "D": {}}}),
-        "three": edu({"@e:three": {"E": {}}, "@f:three": {}}),
+        "one": {"messages": batch(a=["1"], b=["1"])},
+        "two": {"messages": batch(c=["1", "2"])},
+        "three": {"messages": batch(e=["1"], f=[])},
     }
 
-    assert users_sharing(edus) == {"@a:one", "@b:one", "@c:two"}
+    assert users_sharing(edus) == {*"abc"}

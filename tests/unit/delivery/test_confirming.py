@@ -2,77 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
 from unittest.mock import Mock
 
 import attrs
 import pytest
 
 from synapse_withheld.database.cancelling import Cancellable
-from synapse_withheld.database.database import Database
-from synapse_withheld.delivery.batch import Batch, Candidate
 from synapse_withheld.delivery.confirming import confirmer as confirming
 from synapse_withheld.delivery.confirming.confirmer import (
     MOST_REST_S,
     MOST_WAIT_S,
     PATIENCE_S,
     REST_S,
-    Confirmer,
 )
-from synapse_withheld.delivery.confirming.waiting import Waiting
-from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.memory.memory import Memory, Record
+from synapse_withheld.memory.memory import Record
 from synapse_withheld.operators import series
 from synapse_withheld.rules import decision as decisions
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import RowState
 from synapse_withheld.wiring import CANCEL_AFTER_S
 from tests.model.faults import LostError
-from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, SENDER, WITHHELD, Play
-from tests.unit.delivery.played import answer, counting, known, said, store
-
-SAID = said()
-MESSAGE = {"content": NOTICE, "type": WITHHELD, "sender": SENDER}
-
-
-@attrs.define
-class Seen:
-    """Who waited, what the statements asked about, and where anything failed."""
-
-    waiting: list[Waiting] = attrs.Factory(list)
-    queues: list[str] = attrs.Factory(list)
-    asked: list[list[tuple[str, int]]] = attrs.Factory(list)
-    failed: list[str] = attrs.Factory(list)
-
-    def decided(self, which: int) -> list[Decision]:
-        return [each.decision for each in self.waiting[which].doubtful]
-
-    def devices(self) -> list[str]:
-        """Return the devices that each statement asked about."""
-        return ["".join(device for device, _ in each) for each in self.asked]
+from tests.model.homeserver import Step
+from tests.model.play import (
+    CONFIRM,
+    CONFIRM_ABROAD,
+    NEW_KEY,
+    NOTICE,
+    RECIPIENT,
+    SENDER,
+    WITHHELD,
+    Play,
+)
+from tests.unit.delivery.played import (
+    Asked,
+    answer,
+    counting,
+    known,
+    reasons,
+    said,
+    store,
+)
 
 
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    seen = Seen()
-    add, read_queued = Confirmer.add, Database.read_queued
-
-    def note_waiting(confirmer: Confirmer, waiting: Waiting) -> None:
-        seen.waiting.append(waiting)
-        add(confirmer, waiting)
-
-    async def note_asked(database: Database, queue: Any, rows: Any) -> Any:
-        seen.queues.append(queue.name)
-        seen.asked.append([(key[1], stream_id) for key, stream_id in rows])
-        return await read_queued(database, queue, rows)
-
-    monkeypatch.setattr(Confirmer, "add", note_waiting)
-    monkeypatch.setattr(Database, "read_queued", note_asked)
-    monkeypatch.setattr(Failures, "note", lambda _, at, __: seen.failed.append(at))
-    return seen
+def devices(asked: Asked) -> list[str]:
+    """Return the devices that each statement asked about."""
+    return ["".join(key[1] for key, _ in each) for each in asked(CONFIRM)]
 
 
 def test_how_long_each_batch_waited_is_counted() -> None:
+    """As one process in the background, which Synapse's own metrics tell of."""
     play = known("A")
     confirmer, waited = play.traffic.confirmer, Mock()
     as_process = Mock(wraps=confirmer.runtime.as_process)
@@ -85,25 +63,29 @@ def test_how_long_each_batch_waited_is_counted() -> None:
 
     waited.assert_called_once_with(pytest.approx(0.25))
     assert "withheld_confirm" == as_process.call_args.args[0]
+    stages = counting(play, series.FAILURES, "stage")
+    waited.side_effect = ZeroDivisionError
+    assert play.send(NOTICE, "A").left_out
+    assert {"record": 1} == stages()
 
 
 def test_a_statement_is_about_so_many_rows(
-    seen: Seen, monkeypatch: pytest.MonkeyPatch
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And however many wait for one row, so many are looked at to find them."""
     monkeypatch.setattr(confirming, "MOST_ROWS", 2)
     monkeypatch.setattr(confirming, "MOST_LOOKED_AT", 3)
-    play = known("A", "B", "C")
+    play = known("ABC")
     duplicates = [play.begin(NOTICE, [*each]) for each in ["ABC", *"AAAAB"]]
     for _ in range(4):
         answer(play)
 
-    assert ["AB", "CA", "A", "B"] == seen.devices()
+    assert ["AB", "CA", "A", "B"] == devices(asked)
     assert all(each.left_out for each in duplicates)
 
 
-def test_queues_take_turns(seen: Seen) -> None:
-    play = known("A", "B", "C")
+def test_queues_take_turns() -> None:
+    play = known("ABC")
     play.send_abroad(NOTICE)
     play.begin(NOTICE, "A")
     play.begin(NOTICE, "B")
@@ -111,47 +93,31 @@ def test_queues_take_turns(seen: Seen) -> None:
     play.hs.take_step()
     play.begin_abroad(NOTICE)
     play.begin(NOTICE, "C")
-    play.hs.take_all_steps()
 
-    assert ["inbox", "outbox", "inbox", "outbox"] == seen.queues
+    assert [CONFIRM_ABROAD, CONFIRM, CONFIRM_ABROAD] == play.hs.come_to_rest()
 
 
-def test_who_was_let_go_makes_nobody_wait_for_another_statement(seen: Seen) -> None:
-    play = Play()
-    for device in "ABCD":
-        play.hs.add_device(RECIPIENT, device)
-        play.send(NOTICE, device, sender=f"@{device}:here")
-    for device in "ABCD":
-        play.begin(NOTICE, device, sender=f"@{device}:here")
+def test_nobody_is_asked_about_who_was_let_go(asked: Asked) -> None:
+    """Who waits behind them is not held up for another statement."""
+    play = Play(devices="ABCD")
+    for do in (play.send, play.begin):
+        for device in "ABCD":
+            do(NOTICE, device, sender=f"@{device}:here")
     play.begin({}, "C", message_type="m.dummy", sender="@C:here")
     answer(play)
 
-    assert ["A", "BD"] == seen.devices()
+    assert ["A", "BD"] == devices(asked)
 
 
-def test_a_failure_of_ours_lets_everybody_go(
-    seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is counted; the next to wait are asked about again."""
-    play = known("A")
-    notice = play.begin(NOTICE, "A")
-    with monkeypatch.context() as patched:
-        patched.setattr(Memory, "confirmed", lambda *_: 1 // 0)
-        answer(play)
-    assert notice.handed is not None
-    assert ([decisions.FAILED], ["statement"]) == (seen.decided(0), seen.failed)
-
-    play.begin(NOTICE, "A")
-    assert ["A", "A"] == seen.devices()
-
-
-def test_after_a_failed_statement_there_is_a_rest(seen: Seen) -> None:
+def test_after_a_failed_statement_there_is_a_rest() -> None:
     """Who was asked about failed, others pass; doubled up to a bound."""
-    play = known("A", "B")
+    play = known("AB")
+    count = reasons(play)
     notices = [play.begin(NOTICE, device) for device in "AB"]
     answer(play, LostError())
-    assert [[decisions.FAILED], [decisions.RESTING]] == [*map(seen.decided, range(2))]
     assert all(each.handed for each in notices)
+    play.hs.take_all_steps()
+    assert {"failed": 1, "resting": 1} == count()
 
     def rests(seconds: float) -> None:
         play.hs.clock.advance(seconds - 0.01)
@@ -169,21 +135,20 @@ def test_after_a_failed_statement_there_is_a_rest(seen: Seen) -> None:
     play.begin(NOTICE, "A")
     answer(play, LostError())
     rests(REST_S)
-    assert 8 * ["statement"] == seen.failed
 
 
 def test_while_a_statement_is_overdue_everybody_passes(
-    seen: Seen, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Who waits is let go; it is cancelled in the end, and asked again after it."""
     cancel = Mock()
     monkeypatch.setattr(Cancellable, "cancel", cancel)
-    play = known("A", "B")
+    play = known("AB")
+    count = reasons(play)
     notices = [play.begin(NOTICE, device) for device in "AB"]
     play.hs.clock.advance(PATIENCE_S - 0.01)
     assert [None, None] == [each.handed for each in notices]
     play.hs.clock.advance(0.02)
-    assert [decisions.OVERDUE] == seen.decided(0) == seen.decided(1)
     assert all(each.handed for each in notices)
     assert decisions.OVERDUE is play.traffic.confirmer.passes
     play.hs.clock.advance(CANCEL_AFTER_S - PATIENCE_S - 0.02)
@@ -191,18 +156,17 @@ def test_while_a_statement_is_overdue_everybody_passes(
     play.hs.clock.advance(0.02)
     cancel.assert_called_once()
     answer(play)
-
     assert play.traffic.confirmer.passes is None
-    assert [decisions.OVERDUE] == seen.decided(0)
     assert [] == play.hs.clock.getDelayedCalls()
 
+    play.hs.take_all_steps()
+    assert {"overdue": 2} == count()
 
-def test_nobody_waits_longer_than_a_second(
-    seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+
+def test_nobody_waits_longer_than_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was answered by then stays so; those who came later wait on."""
     monkeypatch.setattr(confirming, "MOST_ROWS", 1)
-    play = known(*"ABCDE")
+    play = known("ABCDE")
     first = play.begin(NOTICE, [*"ABCDE"])
     play.hs.clock.advance(0.4)
     answer(play)
@@ -213,17 +177,14 @@ def test_nobody_waits_longer_than_a_second(
     assert first.handed is None
     play.hs.clock.advance(0.02)
     assert {(RECIPIENT, "A"), (RECIPIENT, "B")} == first.left_out
-    assert 2 * [decisions.DUPLICATE] + 3 * [decisions.OVERDUE] == seen.decided(0)
     answer(play)
     play.hs.clock.advance(0.38)
     assert later.handed is None
     play.hs.clock.advance(0.02)
-
     assert later.handed is not None
-    assert 3 * [decisions.OVERDUE] == seen.decided(1)
 
 
-def test_one_that_came_long_ago_does_not_wait(seen: Seen) -> None:
+def test_one_that_came_long_ago_does_not_wait() -> None:
     """Nor does the next, after the clock was looked at."""
     play = known("A")
 
@@ -232,38 +193,37 @@ def test_one_that_came_long_ago_does_not_wait(seen: Seen) -> None:
         return 0
 
     play.traffic.inbox.device_list_id = take_long
-    for number in range(2):
-        play.begin(NOTICE, "A")
+    for _ in range(2):
+        notice = play.begin(NOTICE, "A")
         play.hs.clock.advance(0)
-        assert [decisions.OVERDUE] == seen.decided(number)
+        assert notice.handed is not None
         answer(play)
 
 
-def replace(play: Play, devices: str) -> None:
-    """Let an equal row take the place of the one that is remembered."""
-    for device in devices:
-        place, now = (RECIPIENT, device), play.hs.device_list_id()
-        storing = play.memory.begin(place, SAID, SENDER, now, 0.0)
-        play.memory.settle(storing, play.hs.put(place, MESSAGE))
-
-
-@pytest.mark.parametrize("devices", ["A", "AB"])
-def test_a_row_that_was_replaced_is_asked_about_again(seen: Seen, devices: str) -> None:
+@pytest.mark.parametrize("some", ["A", "AB"])
+def test_a_row_that_was_replaced_is_asked_about_again(asked: Asked, some: str) -> None:
     """What is believed by then counts; one that is still there confirms it, too."""
-    play = known(*devices)
-    duplicate = play.begin(NOTICE, [*devices])
-    replace(play, devices)
-    for device in devices:
+    play = known(some)
+    message = {"content": NOTICE, "type": WITHHELD, "sender": SENDER}
+
+    def replace() -> None:
+        for place in [(RECIPIENT, device) for device in some]:
+            now = play.hs.device_list_id()
+            storing = play.memory.begin(place, said(), SENDER, now, 0.0)
+            play.memory.settle(storing, play.hs.put(place, message))
+
+    duplicate = play.begin(NOTICE, [*some])
+    replace()
+    for device in some:
         play.hs.acknowledge(RECIPIENT, device, 1)
     answer(play)
     assert duplicate.handed is None
-    replace(play, devices)
+    replace()
     answer(play)
 
-    expected = [[(each, 1) for each in devices], [*zip(devices, (2, 3))]]
-    assert expected == seen.asked
-    assert {decisions.DUPLICATE} == {*seen.decided(0)}
-    assert {(RECIPIENT, device) for device in devices} == duplicate.left_out
+    asked_about = [[(key[1], row) for key, row in each] for each in asked(CONFIRM)]
+    assert [[(each, 1) for each in some], [*zip(some, (2, 3))]] == asked_about
+    assert duplicate.said.keys() == duplicate.left_out
 
 
 def test_one_that_is_seen_to_be_queued_is_held_from_then() -> None:
@@ -275,9 +235,9 @@ def test_one_that_is_seen_to_be_queued_is_held_from_then() -> None:
     play.hs.clock.advance(0.25)
     answer(play)
 
-    mailbox = play.memory.peek((RECIPIENT, "A"))
-    assert mailbox is not None
-    assert [asked_s] == [record.queued_s for record in mailbox]
+    assert [asked_s] == [
+        each.queued_s for each in play.memory.open((RECIPIENT, "A"), 0)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -295,57 +255,34 @@ def test_one_that_is_seen_to_be_queued_is_held_from_then() -> None:
 def test_what_became_of_a_row_decides(
     state: RowState | None, is_held: bool, expected: Decision
 ) -> None:
-    believed = Record(1, SAID, (RECIPIENT, "A"), SENDER, device_list_id=3)
+    believed = Record(1, said(), (RECIPIENT, "A"), SENDER, device_list_id=3)
 
     assert expected is confirming._decide(believed, state, is_held=is_held)
 
 
-def test_of_what_is_stored_the_first_belief_is_asked_about(seen: Seen) -> None:
+def test_of_what_is_stored_the_first_belief_is_asked_about(asked: Asked) -> None:
     """In `observe`: its own row has taken the place; it overtakes nobody."""
     play = known("A", mode="observe")
+    count = reasons(play)
     store(play, NOTICE, "A")
     store(play, NEW_KEY, "A")
     answer(play)
 
-    assert [[("A", 1)]] == seen.asked
-    assert [decisions.DUPLICATE] == seen.decided(0)
+    assert [[((RECIPIENT, "A"), 1)]] == asked(CONFIRM)
+    assert {"duplicate": 1, "new_key": 1} == count()
 
 
 def test_what_is_stored_while_others_are_let_go_overtakes_none_of_them() -> None:
     """One that ends at once may bring the next of the same sender with it."""
-    play, stored = known("A", "B"), list[str]()
-    confirmer = play.traffic.confirmer
+    play = known("AB")
+    waiting = [play.begin(NOTICE, device) for device in "AB"]
+    brought = []
 
-    def wait(device: str, finish: Callable[[], None]) -> None:
-        belief = play.memory.believe((RECIPIENT, device), SAID, 0.0)
-        doubtful = [Candidate("inbox", (RECIPIENT, device), SAID, {}, *belief)]
-        now_s = play.hs.clock.seconds()
-        batch = Batch({RECIPIENT: {device: {}}}, {}, SENDER, SENDER, now_s)
-        confirmer.add(Waiting(batch, doubtful, finish, is_stored=False))
+    def bring_the_next(_: Step) -> None:
+        play.hs.on_step = lambda _: None
+        brought.append(play.begin({}, "B", message_type="m.dummy"))
 
-    def release() -> None:
-        confirmer.release(confirmer.room.of(SENDER, [RECIPIENT]))
+    play.hs.on_step = bring_the_next
+    last = play.begin({}, ["A", "B"], message_type="m.dummy")
 
-    def store_and_bring_the_next() -> None:
-        stored.append("first")
-        release()
-        stored.append("next")
-
-    wait("A", store_and_bring_the_next)
-    wait("B", lambda: stored.append("second"))
-    release()
-
-    assert ["first", "second", "next"] == stored
-    assert not confirmer.room
-
-
-def test_a_wait_that_cannot_be_counted_is_a_failure(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    play = Play()
-    play.send(NOTICE)
-    count = counting(play, series.FAILURES, "stage")
-    monkeypatch.setattr(play.traffic.metrics, "confirmed_in", lambda _: 1 // 0)
-    play.send(NOTICE)
-    assert {"record": 1} == count()
-    assert [ZeroDivisionError] == [type(each) for each in play.failures]
+    assert [*waiting, *brought, last] == play.handed_on[1:]

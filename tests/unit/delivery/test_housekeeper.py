@@ -6,12 +6,12 @@ And what redundant rows are deleted, when, and what becomes of their mailboxes.
 from __future__ import annotations
 
 from itertools import chain, repeat
+from typing import Any
 from unittest.mock import Mock
 
 import attrs
 import pytest
 
-from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.database.cancelling import Cancellable
 from synapse_withheld.delivery import shares
@@ -20,24 +20,24 @@ from synapse_withheld.delivery.housekeeping.housekeeper import (
     REST_S,
     REST_TIMES,
 )
-from synapse_withheld.delivery.shares import MOST_TRIES
+from synapse_withheld.delivery.shares import MOST_TRIES, Piece, Work
 from synapse_withheld.operators import series
 from synapse_withheld.wiring import CANCEL_AFTER_S
+from tests.model.client import KEY_REQUEST
 from tests.model.faults import LostError
-from tests.model.play import NEW_KEY, NOTICE, RECIPIENT, Play
-from tests.unit.delivery.conftest import Asked
+from tests.model.messages import request
+from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.unit.delivery.played import (
-    answer,
+    DELETE,
+    DEVICES,
+    LEARN,
+    LOOK_OVER,
+    Asked,
     counting,
-    having,
     keeper,
     known,
     store,
 )
-from tests.unit.rules.test_requests import CANCELLATION, KEY, REQUEST
-
-LEARN, DELETE = "withheld_read_mailboxes", "withheld_delete_superseded"
-R = (RECIPIENT, "R")
 
 
 def test_after_each_statement_there_is_a_rest() -> None:
@@ -67,7 +67,6 @@ def test_after_a_failure_there_is_a_rest_too() -> None:
     play.hs.clock.advance(0.02)
 
     assert [LEARN] == play.steps()
-    assert not keeper(play).turn.waiting
 
 
 def test_a_statement_that_does_not_come_back_is_cancelled(
@@ -128,24 +127,65 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
 
     store(play, NEW_KEY)
     assert 1 == len(play.steps())
-    assert 2 * ["withheld_housekeeping"] == [
-        call.args[0] for call in as_process.call_args_list
-    ]
+    names = [call.args[0] for call in as_process.call_args_list]
+    assert 2 * ["withheld_housekeeping"] == names
+
+
+def test_work_is_done_on_behalf_of_who_brought_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the server, where one could make up users; also of what is only found."""
+    whose: list[tuple[str, str]] = []
+    queue = Work.queue
+
+    def note(work: Work[Any], piece: Piece) -> bool:
+        whose.append((type(piece).__name__, piece.who))
+        return queue(work, piece)
+
+    monkeypatch.setattr(Work, "queue", note)
+    play = Play(devices="AB")
+    play.fill("A", [NOTICE], sender=ABROAD)
+    play.send(NOTICE, "A", sender=ABROAD)
+    play.send(NEW_KEY, "A", sender=ABROAD)
+    play.send(NOTICE, "*", sender=ABROAD)
+
+    kinds = ["_Unlearned", "_Redundant", "_Redundant", "_Redundant", "_User"]
+    assert [(kind, "there") for kind in [*kinds, "_Unlearned"]] == whose
+
+
+@pytest.mark.parametrize(
+    ("statement", "devices", "content"),
+    [
+        (LEARN, "A", NOTICE),
+        (LOOK_OVER, "ABCD", NOTICE),
+        (DELETE, "A", NEW_KEY),
+        (DEVICES, "*", NOTICE),
+    ],
+)
+def test_what_fails_is_tried_again_and_given_up_in_the_end(
+    statement: str, devices: str, content: Any
+) -> None:
+    """Its mailbox is forgotten then, and can be learned once more."""
+    play = known("A") if statement == DELETE else Play(devices="ABCD")
+    store(play, content, devices)
+    for _ in range(MOST_TRIES):
+        assert devices in {"*", "".join(play.memory.devices_of(RECIPIENT))}
+        play.hs.answer(play.until(statement), LostError())
+    assert 0 == keeper(play).to_tidy
+    play.hs.come_to_rest()
+
+    assert [*devices[:-1]] == play.memory.devices_of(RECIPIENT)
+    assert 0 == keeper(play).to_learn
+    play.send(NOTICE, devices[-1])
+    assert play.knows("A" if devices == "*" else devices[-1])
 
 
 # Redundant rows.
 
 
-def test_nothing_is_asked_where_nothing_is_to_be_done(asked: Asked) -> None:
-    """As when a chore is done that has become ready too late."""
-    driven(keeper(Play()).tidying["inbox"].do_some())
-
-    assert [] == asked
-
-
 def test_a_row_that_waits_until_readers_see_the_newer_one_holds_up_no_other() -> None:
     """Neither one whose newer row they see, nor what is to be learned."""
-    play = having("R2")
+    play = Play(devices=["R", "R2"])
     play.fill("R2", [NOTICE] * 2)
     play.send(NOTICE)
     play.begin({}, message_type="m.dummy")
@@ -168,25 +208,25 @@ def test_a_row_goes_for_the_newest_of_those_that_made_it_redundant(
     asked: Asked,
 ) -> None:
     """What is in between may be gone by then; other mailboxes have rows of theirs."""
-    play = known("A", "B")
+    play = known("AB")
     keeper(play).turn.acquire()
-    store(play, NEW_KEY, ["A", "B"])
+    store(play, NEW_KEY, "AB")
     store(play, NOTICE, "A")
     store(play, NEW_KEY, "A")
     keeper(play).turn.release()
 
-    assert DELETE == asked[-1][0]
-    assert [("A", 1, 4), ("B", 1, 2), ("A", 2, 4), ("A", 3, 4)] == [
-        (row.mailbox[1], row.stream_id, row.newer_stream_id) for row in asked[-1][1][1]
+    expected = [("A", 1, 4), ("B", 1, 2), ("A", 2, 4), ("A", 3, 4)]
+    assert [expected] == [
+        [(key[1], *rows) for key, *rows in each] for each in asked(DELETE)
     ]
 
 
 def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten() -> None:
     """Where it is there, the older one was acknowledged in the meantime."""
-    play = known("A", "B")
+    play = known("AB")
     count = counting(play, series.TIDIED, "queue")
     keeper(play).turn.acquire()
-    store(play, NEW_KEY, ["A", "B"])
+    store(play, NEW_KEY, "AB")
     play.hs.rows("DELETE FROM device_inbox WHERE device_id = 'A' AND stream_id = 2")
     play.hs.acknowledge(RECIPIENT, "B", 1)
     keeper(play).turn.release()
@@ -196,68 +236,20 @@ def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten() -> None:
     assert {} == count()
 
 
-def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
-    """Its mailbox is forgotten then, and found again."""
-    play = known("A")
-    store(play, NEW_KEY, "A")
-    for _ in range(MOST_TRIES):
-        assert 2 == len(keeper(play).tidying["inbox"]._named)
-        assert ["A"] == play.memory.devices_of(RECIPIENT)
-        play.hs.answer(play.until(DELETE), LostError())
-
-    assert 0 == keeper(play).to_tidy
-    assert [] == play.memory.devices_of(RECIPIENT)
-
-
-def test_mailboxes_of_what_does_not_fit_are_doubted(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_cancellation_vanishes_where_its_request_fits(
+    monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    """Of one; what others made redundant has room of its own."""
-    play = known("A", "B")
-    play.hs.add_device(RECIPIENT, "C")
-    play.send(NOTICE, "C", sender="@t:here")
-    keeper(play).turn.acquire()
-    monkeypatch.setattr(shares, "MOST_OF_ONE", 1)
-    store(play, NEW_KEY, ["A", "B"])
-    store(play, NEW_KEY, "C", sender="@t:here")
-
-    assert [True, False, True] == [play.knows(each) for each in "ABC"]
-    assert 2 == keeper(play).to_tidy
-    assert 4 == len(keeper(play).tidying["inbox"]._named)
-
-
-def test_a_cancellation_stays_whose_request_does_not_fit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Nothing is kept of it; the request goes with a later notice."""
-    vanish = RulesConfig(key_requests="vanish")
-    play = Play(sees_reads=True, rules=vanish)
-    play.send(REQUEST, message_type=KEY)
-    with monkeypatch.context() as full:
-        full.setattr(shares, "MOST_OF_ONE", 0)
-        play.send(CANCELLATION, message_type=KEY)
-    assert [1, 2] == play.queued()
-    assert not play.memory.vanishing.awaits(R, 1)
-    play.send({**REQUEST, "request_id": "2"}, message_type=KEY)
-
-    assert [2, 3] == play.queued()
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_cancellation_vanishes_once_its_request_is_seen_to_be_gone(
-    fails: bool,
-) -> None:
-    """It stays where the question fails what became of that."""
-    vanish = RulesConfig(key_requests="vanish")
-    play = Play(sees_reads=True, rules=vanish)
+    """Otherwise nothing is kept of it; the request goes with a later notice."""
+    play = Play(sees_reads=True, rules=RulesConfig(key_requests="vanish"))
     count = counting(play, series.TIDIED, "queue")
-    play.send(REQUEST, message_type=KEY)
-    store(play, CANCELLATION, message_type=KEY)
-    play.hs.answer(play.until(DELETE))
-    answer(play, LostError() if fails else None)
-    assert fails is not keeper(play).tidying["inbox"].is_ready
-    play.hs.come_to_rest()
+    play.send_each(request(KEY_REQUEST, "request", "1", "session"))
+    with monkeypatch.context() as full:
+        full.setattr(shares, "MOST_OF_ONE", most)
+        play.send_each(request(KEY_REQUEST, "request_cancellation", "1", ""))
+    assert ([] if most else [1, 2]) == play.queued()
+    assert not play.memory.vanishing.awaits((RECIPIENT, "R"), 1)
+    play.send_each(request(KEY_REQUEST, "request", "2", "session"))
 
-    assert ([2] if fails else []) == play.queued()
-    assert {"inbox": 1 if fails else 2} == count()
-    assert not play.memory.vanishing.awaits(R, 1)
+    assert ([3] if most else [2, 3]) == play.queued()
+    assert {"inbox": 1 + most} == count()

@@ -1,16 +1,22 @@
-"""Traffic: what it counts once, and what it hears of those who read."""
+"""Traffic: what it counts once, what fails in it, and what Olm messages re-arm."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import types
+from typing import Any, Tuple, cast
 
 import pytest
+from twisted.internet.task import Clock
 
+from synapse_withheld.delivery import runtime
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators import series
+from tests.model.batch import Said
+from tests.model.faults import LostError
 from tests.model.play import (
     ABROAD,
     ENCRYPTED,
@@ -21,7 +27,8 @@ from tests.model.play import (
     WITHHELD,
     Play,
 )
-from tests.unit.delivery.played import counting
+from tests.unit.delivery.played import counting, reasons
+from tests.unit.memory.naming import no_olm, store
 
 
 def test_how_long_sorting_takes_is_counted() -> None:
@@ -47,7 +54,6 @@ def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
         play.begin(NEW_KEY, ["R", *map(str, range(1000))])
     last = play.hs.steps[1]
     last.hangs = True
-    play.hs.take_all_steps()
     play.begin(NOTICE)
     play.hs.take_all_steps()
     assert not play.begin(NOTICE).waited
@@ -70,47 +76,68 @@ def test_a_request_without_messages_lets_nobody_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "name", "message", "reasons"),
+    ("of", "name", "message", "stage", "decided"),
     [
         # What an Olm message would have re-armed is not believed any more.
-        (Memory, "rearm_users", (OLM, ENCRYPTED), {}),
-        (Sorter, "sort", (NOTICE, WITHHELD), {}),
-        (Confirmer, "add", (NOTICE, WITHHELD), {"failed": 1}),
-        (Settler, "take_out", (NOTICE, WITHHELD), {}),
+        (Memory, "rearm_users", (OLM, ENCRYPTED), "decide", {}),
+        (Sorter, "sort", (NOTICE, WITHHELD), "decide", {}),
+        (Confirmer, "add", (NOTICE, WITHHELD), "decide", {"failed": 1}),
+        (Memory, "confirmed", (NOTICE, WITHHELD), "statement", {"failed": 1}),
+        (Settler, "take_out", (NOTICE, WITHHELD), "decide", {}),
+        (Settler, "settle", (NEW_KEY, WITHHELD), "record", {}),
     ],
 )
-def test_what_fails_before_anything_is_stored_counts_as_not_decided(
+def test_what_fails_is_counted_by_its_stage(
     monkeypatch: pytest.MonkeyPatch,
     of: type,
     name: str,
     message: tuple[Any, str],
-    reasons: dict[str, int],
+    stage: str,
+    decided: dict[str, int],
 ) -> None:
-    """The message is stored, and the next of its pair once more."""
+    """The message is stored; so is the next of its pair where nothing was decided."""
     play = Play()
     play.send(NOTICE)
-    stages = counting(play, series.FAILURES, "stage")
-    decided = counting(play, series.DECISIONS, "reason")
+    stages, count = counting(play, series.FAILURES, "stage"), reasons(play)
     content, message_type = message
     with monkeypatch.context() as patched:
         patched.setattr(of, name, lambda *_: 1 // 0)
         assert play.send(content, message_type=message_type).stream_id
 
-    assert {"decide": 1} == stages()
-    assert reasons == decided()
-    if not reasons:
-        assert not play.send(NOTICE).left_out
+    assert ({stage: 1}, decided) == (stages(), count())
+    assert bool(decided) is bool(play.send(NOTICE).left_out)
 
 
-def test_what_fails_once_it_is_stored_counts_as_not_recorded(
-    monkeypatch: pytest.MonkeyPatch,
+def test_each_failure_is_counted_and_one_a_minute_is_logged(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     play = Play()
-    stages = counting(play, series.FAILURES, "stage")
-    monkeypatch.setattr(Settler, "settle", lambda *_: 1 // 0)
-    play.send(NOTICE)
+    failures, stages = play.traffic.failures, counting(play, series.FAILURES, "stage")
+    for stage in ("record", "record", "decide"):
+        failures.note(stage, LostError("boom"))
+    play.hs.clock.advance(60)
+    failures.note("record", LostError("boom"))
 
-    assert {"record": 1} == stages()
+    assert {"record": 3, "decide": 1} == stages()
+    said = "synapse_withheld failed at stage '%s'; messages are stored as Synapse "
+    said += "without it would (logged once a minute)"
+    assert [
+        (logging.ERROR, said % stage) for stage in ("record", "decide", "record")
+    ] == [(record.levelno, record.getMessage()) for record in caplog.records]
+    assert 3 == caplog.text.count("LostError: boom")
+
+
+def test_the_time_of_day_is_told_in_milliseconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a homeserver, too, where it is as late as the clock says."""
+    of_day = types.SimpleNamespace(time=lambda: 12.3456)
+    monkeypatch.setattr(runtime, "time", of_day)
+    clock = Clock()
+    clock.advance(12.3456)
+
+    assert 12346 == runtime.now_ts()
+    assert 12346 == runtime.at_once(clock, cast(Any, None)).now_ts()
 
 
 def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> None:
@@ -123,19 +150,87 @@ def test_who_reads_for_all_devices_of_a_user_is_handed_all_that_they_have() -> N
     assert [7, 7, 3] == [mailbox.handed_out for mailbox in mailboxes]
 
 
-def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
-    """One from another server answers what waits for that server."""
+# Olm messages.
+
+US, THEM, THIRD = "@u:here", "@t:there", "@x:here"
+KEYLESS = {"algorithm": "m.olm.v1"}
+MEGOLM = {"algorithm": "m.megolm.v1", "sender_key": "key"}
+
+# To which user and device, by whom, with which key.
+Told = Tuple[str, str, str, str]
+
+
+@pytest.mark.parametrize(
+    ("inbox", "outbox", "sender", "said", "expected"),
+    [
+        # What has the key of the sending device, in what is an Olm message.
+        (
+            [(US, "D", THIRD, "key"), (US, "E", THIRD, "key"), (US, "E", THIRD, "k")],
+            [],
+            THIRD,
+            {(US, "D"): MEGOLM, (US, "E"): OLM},
+            {"to_recipient": 1},
+        ),
+        # Of one that tells no key only what it answers, since nobody knows between
+        # which devices it is.
+        (
+            [(US, "D", THIRD, "key"), (THIRD, "X", US, "key")],
+            [],
+            THIRD,
+            {(US, "D"): KEYLESS},
+            {"to_sender": 1},
+        ),
+        # What it answers, where that is queued: here for another server.
+        (
+            [(THEM, "T", US, "k9"), (THEM, "U", US, "k9")],
+            [(THEM, "T", US, "k9")],
+            THEM,
+            {(US, "D"): OLM},
+            {"to_sender": 1},
+        ),
+        # One to another server: what is queued for that, and what was told from there.
+        (
+            [(US, "A", THEM, "k7"), (US, "B", THEM, "k8"), (THEM, "D", US, "key")],
+            [(THEM, "D", US, "key"), (THEM, "E", US, "key"), (US, "A", THEM, "k7")],
+            US,
+            {(THEM, "D"): OLM, (THEM, "E"): OLM, ("@v:there", "D"): OLM},
+            {"to_recipient": 2, "to_sender": 2},
+        ),
+        # One to all devices: all between the two, whichever key it names. Of those to
+        # oneself, one is an answer to the other.
+        (
+            [
+                (US, "D", THIRD, "key"),
+                (US, "E", THIRD, "k2"),
+                (US, "D", THEM, "key"),
+                (THIRD, "D", THIRD, "key"),
+            ],
+            [],
+            THIRD,
+            {(US, "*"): OLM, (THIRD, "*"): OLM},
+            {"to_recipient": 3, "to_sender": 1},
+        ),
+    ],
+)
+def test_an_olm_message_rearms_what_was_told_between_its_ends(
+    inbox: list[Told],
+    outbox: list[Told],
+    sender: str,
+    said: Said,
+    expected: dict[str, int],
+) -> None:
+    """It counts once."""
     play = Play()
-    play.send_abroad(NOTICE, "another", sender=RECIPIENT)
-    play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "1"))
-    play.begin_abroad(NOTICE, sender=RECIPIENT)
+    for memory, rows in ((play.memory, inbox), (play.traffic.outbox.memory, outbox)):
+        for user_id, device_id, told_by, key in rows:
+            memory.open((user_id, device_id), 0)
+            told = no_olm(key, sender=told_by, device=key)
+            store(memory, told, 5, (user_id, device_id))
+    count = counting(play, series.REARMED, "direction")
+    play.begin_all(said, ENCRYPTED, sender=sender)
     play.hs.come_to_rest()
 
-    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
-    assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
-    # And what was stored before.
-    play.send(OLM, message_type=ENCRYPTED, sender=ABROAD, edu=("there", "2"))
-    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    assert expected == count()
 
 
 def test_what_a_server_may_not_send_rearms_nothing() -> None:
@@ -146,12 +241,16 @@ def test_what_a_server_may_not_send_rearms_nothing() -> None:
     assert play.send(NOTICE).left_out
 
 
-def test_an_olm_message_counts_once_for_what_it_rearms() -> None:
-    """It is marked twice only where a notice may have come in between."""
+def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
+    """One from another server answers what waits for that server."""
     play = Play()
-    play.send_abroad(NOTICE)
-    play.send(NOTICE)
-    count = counting(play, series.REARMED, "direction")
-    play.send(OLM, message_type=ENCRYPTED)
+    play.send_abroad(NOTICE, "another", sender=RECIPIENT)
+    play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD)
+    play.begin_abroad(NOTICE, sender=RECIPIENT)
+    play.hs.come_to_rest()
 
-    assert {"to_recipient": 1} == count()
+    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+    # And what was stored before.
+    play.send(OLM, message_type=ENCRYPTED, sender=ABROAD)
+    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
