@@ -28,7 +28,7 @@ from tests.model.play import (
     Play,
 )
 from tests.unit.delivery.played import counting, reasons
-from tests.unit.memory.naming import no_olm, store
+from tests.unit.memory.known import no_olm
 
 
 def test_how_long_sorting_takes_is_counted() -> None:
@@ -223,9 +223,9 @@ def test_an_olm_message_rearms_what_was_told_between_its_ends(
     play = Play()
     for memory, rows in ((play.memory, inbox), (play.traffic.outbox.memory, outbox)):
         for user_id, device_id, told_by, key in rows:
-            memory.open((user_id, device_id), 0)
+            mailbox = memory.open((user_id, device_id), 0)
             told = no_olm(key, sender=told_by, device=key)
-            store(memory, told, 5, (user_id, device_id))
+            memory.settle(memory.begin(mailbox.key, told, told_by, 0, 0.0), 5)
     count = counting(play, series.REARMED, "direction")
     play.begin_all(said, ENCRYPTED, sender=sender)
     play.hs.come_to_rest()

@@ -7,24 +7,23 @@ from functools import partial
 import pytest
 
 from synapse_withheld.memory import vanishing
-from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import MOST_OF_PAIR
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import KeyRequests
-from tests.unit.memory import naming
-from tests.unit.memory.naming import R1, begin, records, store, stream_ids
+from tests.unit.memory import known
+from tests.unit.memory.known import R1, Known
 
 RULE = KeyRequests(vanishes=True)
-request = partial(naming.request, rule=RULE)
-cancellation = partial(naming.cancellation, rule=RULE)
+request = partial(known.request, rule=RULE)
+cancellation = partial(known.cancellation, rule=RULE)
 
 # Where the stream is when the mailbox is opened, and when a row is pushed out.
 OPENED, PUSHED_OUT = 10, 50
 
 
-def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
-    of = naming.memory(sees_reads=True, position=lambda: PUSHED_OUT)
+def memory(*, opened: int = OPENED, whole: bool = True) -> Known:
+    of = Known(sees_reads=True, position=lambda: PUSHED_OUT)
     of.forget(R1)
     of.open(R1, opened)
     if whole:
@@ -32,28 +31,34 @@ def memory(*, opened: int = OPENED, whole: bool = True) -> Memory:
     return of
 
 
-def read_to_the_end(of: Memory, *found: tuple[int, Notice]) -> None:
-    naming.learn(of, *found)
+def read_to_the_end(of: Known, *found: tuple[int, Notice]) -> None:
+    of.found(*found)
     of.vanishing.note_whole(of.open(R1, OPENED))
 
 
-def play(of: Memory, script: str) -> list[int]:
+def play(of: Known, script: str) -> list[int]:
     """Let something happen to rows; return which cancellations vanish.
 
     Args:
         of: The memory.
         script: Steps, each about a row. `r11a` is a request and `c12` a cancellation
             that are stored, `f5a` a request that is found with all that is queued.
+            `b12a`: a request begins to be stored, to be settled there with `s12`.
             `g11` and `k11`: a redundant row is gone, or kept. `R11`: a read begins.
             `w`: all that is queued is known; `d`: it is doubted.
     """
+    storing = {}
     for step in script.split():
         word, stream_id = step[0], int(step[1:].rstrip("ab") or 0)
-        content = step.lstrip("rf0123456789") or "c"
+        content = step[1:].lstrip("0123456789") or "c"
         if word == "r":
-            store(of, request(content), stream_id)
+            of.stored(request(content), stream_id)
+        elif word == "b":
+            storing[stream_id] = of.begun(request(content))
+        elif word == "s":
+            of.settle(storing[stream_id], stream_id)
         elif word == "c":
-            store(of, cancellation(), stream_id)
+            of.stored(cancellation(), stream_id)
         elif word in "fw":
             found = [(stream_id, request(content))] if word == "f" else []
             read_to_the_end(of, *found)
@@ -81,6 +86,10 @@ def play(of: Memory, script: str) -> list[int]:
         (True, "then the newer one vanishes", "r11 c12 c13 g11 g12", [13]),
         # A deletion of the device dooms it: what has to do with that is left alone.
         (True, "it stays where one request stays", "r11a r12b c13 k11 g12", []),
+        # What is in flight may get a lower stream ID than the cancellation.
+        (True, "nothing of the pair may be in flight", "r11 c13 b12 g11", []),
+        (True, "what is settled late is waited for", "r11a b12b c13 s12 g11", []),
+        (True, "until it went", "r11a b12b c13 s12 g11 g12", [13]),
         # Whoever was handed a request needs to hear that it is taken back.
         (True, "a read of the lowest counts", "r11 r12 c13 R11 g11 g12", []),
         (True, "one of less does not", "r11 r12 c13 R10 g11 g12", [13]),
@@ -110,9 +119,11 @@ def test_a_cancellation_vanishes_once_no_request_can_be_handed_out(
 ) -> None:
     """Where all that is queued is known: then nothing is remembered of it."""
     of = memory(whole=whole)
+    # What is in flight of another pair is harmless.
+    of.begun(request(request_id="2"))
     assert expected == play(of, script), fact
 
-    assert not set(expected) & set(stream_ids(of))
+    assert not set(expected) & set(of.rows())
     assert 0 == len(of.vanishing)
 
 
@@ -125,9 +136,8 @@ def test_what_is_forgotten_by_the_time_a_row_is_gone_does_not_vanish() -> None:
     of = memory()
     play(of, "c11 c12")
     of.vanishing.went(R1, 10, is_gone=True)
-    of.drop(R1, *records(of))
-    play(of, "g11")
-    play(of, "r13 c14")
+    of.drop(R1, *of.records())
+    play(of, "g11 r13 c14")
     of.forget(R1)
     assert not of.vanishing.awaits(R1, 13)
     of.vanishing.went(R1, 13, is_gone=True)
@@ -137,41 +147,20 @@ def test_what_is_forgotten_by_the_time_a_row_is_gone_does_not_vanish() -> None:
     assert 0 == len(of.vanishing)
 
 
-def test_nothing_of_the_pair_may_be_in_flight() -> None:
-    """It may get a lower stream ID than the cancellation."""
-    for in_flight, expected in [(request(), []), (request("c", "2"), [13])]:
-        of = memory()
-        play(of, "r11 c13")
-        begin(of, in_flight)
-
-        assert expected == play(of, "g11")
-
-
-def test_a_request_that_is_settled_after_its_cancellation_is_waited_for() -> None:
-    of = memory()
-    play(of, "r11a")
-    late = begin(of, request("b"))
-    play(of, "c13")
-    of.settle(late, 12)
-
-    assert [] == play(of, "g11")
-    assert [13] == play(of, "g12")
-
-
 def test_a_pair_that_was_pushed_out_counts_as_handed_out() -> None:
     """Its first request was, and is gone; what is found again looks unread."""
     of = memory()
     play(of, "r11 R11 r12 g11")
     for number in range(1000):
-        store(of, request("c", f"other {number}"), 100 + number)
-    assert 12 not in stream_ids(of)
+        of.stored(request("c", f"other {number}"), 100 + number)
+    assert 12 not in of.rows()
     # So that there is room again.
-    for record in records(of)[:10]:
+    for record in of.records()[:10]:
         of.drop(R1, record)
     assert [] == play(of, "f12 c1200 g12")
     # What is asked for after that is not touched by it.
-    store(of, request("c", "new"), 1201)
-    store(of, cancellation("new"), 1202)
+    of.stored(request("c", "new"), 1201)
+    of.stored(cancellation("new"), 1202)
     assert [1202] == play(of, "g1201")
 
 
@@ -179,7 +168,7 @@ def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
     """One of its requests is queued and forgotten."""
     of = memory()
     for number in range(MOST_OF_PAIR + 1):
-        store(of, request(str(number)), 60 + number)
+        of.stored(request(str(number)), 60 + number)
     gone = " ".join(f"g{each}" for each in range(61, 61 + MOST_OF_PAIR))
 
     assert [] == play(of, f"c90 {gone}")
@@ -188,7 +177,6 @@ def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
 @pytest.mark.parametrize(
     ("asked_of_all", "expected"),
     [
-        ([], [12]),
         # Its device may have been handed it.
         ([Row(10, request())], []),
         # It was not, or it was another one, or nothing was asked.
@@ -211,40 +199,41 @@ def test_what_all_devices_were_asked_before_the_mailbox_was_opened_counts(
     assert expected == play(of, "r11 c12 g11")
 
 
-def test_where_nothing_vanishes_nothing_is_noted() -> None:
-    """With `true`, and where no read is seen; though rows go and are pushed out."""
-    for of, rule in [(memory(), naming.KEYS), (naming.memory(), RULE)]:
-        asked = partial(naming.request, rule=rule)
-        store(of, naming.no_olm(), 10)
-        store(of, asked("c"), 11)
-        store(of, asked("c"), 12)
-        assert not of.vanishing.awaits(R1, 11)
-        for number in range(MOST_OF_PAIR + 1):
-            store(of, asked(str(number)), 60 + number)
-        # Beside what another pair has.
-        assert 1 + MOST_OF_PAIR == of.pairs
+# Nothing is kept of what is gone: whoever asks and cancels for ever would fill the
+# memory.
 
-        assert of.open(R1, OPENED).asked is None
+
+@pytest.mark.parametrize(
+    ("of", "rule"), [(memory(), known.KEYS), (Known(sees_reads=True), RULE)]
+)
+def test_where_nothing_vanishes_nothing_is_noted(of: Known, rule: KeyRequests) -> None:
+    """With `true`, and where no read is seen; though rows go and are pushed out."""
+    of.stored(known.no_olm(), 10)
+    for number in [0, *range(MOST_OF_PAIR + 1)]:
+        of.stored(known.request(str(number), rule=rule), 60 + number)
+
+    assert not of.vanishing.awaits(R1, 60)
+    # Beside what another pair has.
+    assert 1 + MOST_OF_PAIR == of.pairs
+    assert of.open(R1, OPENED).asked is None
 
 
 def test_nothing_is_kept_of_what_is_gone() -> None:
-    """Or whoever asks and cancels for ever would fill the memory."""
     of = memory()
-    mailbox = of.open(R1, OPENED)
     play(of, "r11 c12 g11")
     # Its device is gone, and so is what made it redundant.
     stale = Row(13, request("c", "2"), stale=True)
-    of.learn(mailbox, [stale], 14, last=True)
+    of.learn(of.open(R1, 0), [stale], 14, last=True)
     play(of, "g13")
     # Each was repeated, and is pushed out.
     for number in range(20, 4020, 2):
-        store(of, request("c", f"more {number}"), number)
-        store(of, request("c", f"more {number}"), number + 1)
+        of.stored(request("c", f"more {number}"), number)
+        of.stored(request("c", f"more {number}"), number + 1)
         play(of, f"g{number}")
 
-    asked = mailbox.asked
+    asked = of.open(R1, OPENED).asked
     assert asked is not None
-    assert len(mailbox) == len(asked.lowest) == 1000
+    assert 1000 == of.pairs == len(asked.lowest)
     assert not [*asked.going, *asked.waits, *asked.undecided]
 
 
@@ -252,8 +241,8 @@ def test_nothing_is_kept_of_what_was_never_decided() -> None:
     """Where a mailbox is too large to be read to its end."""
     of = memory(whole=False)
     for number in range(20, 2220, 2):
-        store(of, request("c", str(number)), number)
-        store(of, cancellation(str(number)), number + 1)
+        of.stored(request("c", str(number)), number)
+        of.stored(cancellation(str(number)), number + 1)
         play(of, f"g{number}")
 
     asked = of.open(R1, OPENED).asked
