@@ -13,14 +13,10 @@ from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice
 from tests.model.play import CONFIRM, NOTICE, SENDER, WITHHELD, Play
 
-LEARN, LOOK_OVER = "withheld_read_mailboxes", "withheld_read_ends"
-DELETE, DEVICES = "withheld_delete_superseded", "withheld_read_devices"
+LEARN = "withheld_read_mailboxes"
 
 # Another user of this server.
 OTHER = "@q:here"
-
-# Given the name of a statement: what it asked about, each time.
-Asked = Callable[[str], list[list[Any]]]
 
 
 def known(devices: str, **config: Any) -> Play:

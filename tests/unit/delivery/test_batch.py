@@ -8,7 +8,11 @@ from typing import Any, Callable
 import pytest
 
 from synapse_withheld.delivery.batch import ObservedBatch, Watched, may_be_taken_out
-from synapse_withheld.delivery.edus import users_sharing
+from synapse_withheld.delivery.edus import (
+    as_messages,
+    users_sharing,
+    without_collapsed,
+)
 
 
 def batch(**by_user: list[str]) -> dict[str, Any]:
@@ -16,6 +20,11 @@ def batch(**by_user: list[str]) -> dict[str, Any]:
         user: {device: {"n": (user, device)} for device in devices}
         for user, devices in by_user.items()
     }
+
+
+def edu(messages: dict[str, Any], **more: Any) -> dict[str, Any]:
+    about = {"sender": "@s:hs", "type": "t", "message_id": "id"}
+    return {**about, "messages": messages, **more}
 
 
 def test_only_what_was_looked_at_can_have_been_stored() -> None:
@@ -67,12 +76,45 @@ def test_a_wildcard_is_never_left_alone_that_was_not_alone(
     assert expected == may_be_taken_out(messages, taken_out)
 
 
+@pytest.mark.parametrize(
+    "edus",
+    [
+        {"one": edu({}), "two": edu({}, sender="@other:hs")},
+        {"one": edu({}), "two": edu({}, type="other")},
+        {"one": edu({"@a:two": {"A": {}}})},
+        {"one": edu({"without a server": {"A": {}}})},
+    ],
+)
+def test_edus_that_synapse_does_not_make_of_a_request_are_left_alone(edus: Any) -> None:
+    """Of several senders or types, or to a server that is not its users'."""
+    assert as_messages(edus) is None
+
+
+def test_what_is_left_of_edus_is_a_copy_where_anything_is_taken_out() -> None:
+    """In its order: whoever sent them may send them again.
+
+    Users without devices say nothing.
+    """
+    one, two = edu({"@a:one": {"A": {}, "B": {}, "C": {}}}), edu({"@c:two": {"C": {}}})
+    left = without_collapsed({"two": two, "one": one}, {("@a:one", "A")})
+
+    assert left == {"one": edu({"@a:one": {"B": {}, "C": {}}}), "two": two}
+    assert [["two", "one"], ["B", "C"]] == [
+        [*left],
+        [*left["one"]["messages"]["@a:one"]],
+    ]
+    assert left["two"] is two
+    assert one == edu({"@a:one": {"A": {}, "B": {}, "C": {}}})
+    nothing = {"one": edu({"@a:one": {"A": {}}, "@b:one": {}})}
+    assert {} == without_collapsed(nothing, {("@a:one", "A")})
+
+
 def test_users_share_a_row_where_an_edu_has_more_than_one_message() -> None:
     """Such a row is never deleted for one of them."""
     edus = {
-        "one": {"messages": batch(a=["1"], b=["1"])},
-        "two": {"messages": batch(c=["1", "2"])},
-        "three": {"messages": batch(e=["1"], f=[])},
+        "one": edu(batch(a=["1"], b=["1"])),
+        "two": edu(batch(c=["1", "2"])),
+        "three": edu(batch(e=["1"], f=[])),
     }
 
     assert users_sharing(edus) == {*"abc"}

@@ -1,103 +1,178 @@
-"""Work in the background: one statement at a time, with rests, in nobody's way.
-
-And what redundant rows are deleted, when, and what becomes of their mailboxes.
-"""
+"""Work in the background: one statement at a time, with rests, in nobody's way."""
 
 from __future__ import annotations
 
 from itertools import chain, repeat
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock, call
 
 import attrs
 import pytest
 
 from synapse_withheld.config import RulesConfig
 from synapse_withheld.database.cancelling import Cancellable
-from synapse_withheld.delivery import shares
-from synapse_withheld.delivery.housekeeping.housekeeper import (
-    LOOK_AGAIN_S,
-    REST_S,
-    REST_TIMES,
-)
-from synapse_withheld.delivery.shares import MOST_TRIES, Piece, Work
+from synapse_withheld.delivery.housekeeping import learning
+from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.operators import series
 from synapse_withheld.wiring import CANCEL_AFTER_S
-from tests.model.client import KEY_REQUEST
 from tests.model.faults import LostError
-from tests.model.messages import request
-from tests.model.play import ABROAD, NEW_KEY, NOTICE, RECIPIENT, Play
-from tests.unit.delivery.played import (
-    DELETE,
-    DEVICES,
-    LEARN,
-    LOOK_OVER,
-    Asked,
-    counting,
-    keeper,
-    known,
-    store,
+from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.model.telling import plays
+from tests.unit.delivery.played import LEARN, counting, keeper, known, store
+
+test_rests = plays(
+    {
+        "after each statement there is a rest": """
+            fill notice times 2; begin notice; step; step; asked: learn
+            wait 0.5; answer learn; wait 1.99; asked:; wait 0.02; asked: tidy
+        """,
+        "after a failure there is one, too": """
+            begin notice; step; step; asked: learn; lose learn
+            wait 0.99; asked:; wait 0.02; asked: learn
+        """,
+        "nothing is asked while confirmations are late": """
+            add R2; send notice; asked: learn; begin notice; hold confirm; wait 0.51
+            begin notice.new to R2; steps; asked: confirm; wait 1; asked:
+            answer confirm; wait 0.05; asked: tidy
+        """,
+    }
+)
+
+# What is redundant.
+test_tidying = plays(
+    {
+        "a row that waits until readers see the newer one holds up no other": """
+            add R2; fill notice to R2 times 2; send notice; begin text; hold store
+            begin notice.new; steps; wait 1; begin notice.key.S2 to R2; steps
+            wait 0.05; steps; wait 0.3; steps; wait 0.3; steps
+            queued: 3 5; queued R2: 2 6; free; rest; queued: 4 5
+        """,
+    }
+)
+test_a_cancellation_stays_whose_request_does_not_fit = plays(
+    {
+        "the request goes with a later notice": """
+            send request; limit MOST_OF_ONE 0; send cancel; queued: 1 2
+            limit MOST_OF_ONE 9; send request.2; queued: 2 3
+        """
+    },
+    rules=RulesConfig(key_requests="vanish"),
+    sees_reads=True,
+)
+
+test_what_fails_is_tried_again_and_given_up_in_the_end = plays(
+    {
+        "a mailbox, which is forgotten": """
+            begin notice; until learn; lose learn; until learn; lose learn
+            until learn; remembered: 1 1; lose learn; rest; remembered: 0 0
+            send notice; unknown:
+        """,
+        "one that is looked over": """
+            add D1-D4; begin notice to D1-D4; until look-over; lose look-over
+            until look-over; lose look-over; until look-over; remembered: 4 4
+            lose look-over; rest; remembered: 3 3
+        """,
+        "but not what failed less often itself": """
+            add R2; begin notice; until learn; lose learn; until learn; lose learn
+            begin notice to R2; until learn; lose learn; rest; unknown: R
+        """,
+        "nor what was read since, page for page": """
+            fill text times 2000; begin notice; until learn; lose learn; until learn
+            lose learn; until learn; answer learn; until learn; lose learn
+            until learn; lose learn; until learn; answer learn; rest; unknown:
+        """,
+        "a row that is redundant, and its mailbox": """
+            send notice; begin notice.new; until tidy; lose tidy; until tidy
+            lose tidy; until tidy; remembered: 1 1; lose tidy; rest; remembered: 0 0
+        """,
+        "a user to all of whose devices something was sent": """
+            begin notice to *; until list-devices; lose list-devices
+            until list-devices; lose list-devices; until list-devices
+            lose list-devices; rest; unknown: R; send notice to *; unknown:
+        """,
+    }
+)
+
+# Mailboxes.
+test_learning = plays(
+    {
+        "what is doubted before it is read is known": """
+            add D1; begin notice to D1; step; step; hold learn
+            begin notice; steps; doubt R; free; rest; unknown:
+        """,
+        "what is doubted between two pages is not, until it is learned again": """
+            fill text times 1000; begin notice; step; step
+            until learn; answer learn; until learn; doubt R; rest; unknown: R
+            send notice.new; unknown:
+        """,
+        "nor what is doubted while it is looked over": """
+            add D1-D4; begin notice to D1-D4; until look-over; doubt D4; rest
+            unknown: D4 R
+        """,
+        "what was forgotten meanwhile is not asked about": """
+            add D1-D5; begin notice to D1; step; step; hold learn
+            begin notice to D2; steps; begin notice to D3; steps
+            forget D2; forget D3
+            begin notice to D4; steps; begin notice to D5; steps; free; rest
+            asked: learn look-over
+        """,
+        "a mailbox is queued once, and what does not fit is left unlearned": """
+            add D1-D4; begin notice to D1; step; step; hold learn
+            limit MOST_OF_ONE 1; begin notice to D2; steps; begin notice.new to D2
+            steps; begin notice to D3; steps; begin notice to D4 by @t:here; steps
+            free; rest; unknown: D3 R; asked: learn tidy learn
+        """,
+        "so is what turns out to have to be read, where that does not fit": """
+            add D1-D4; fill notice.new to D4; begin notice to D1-D4; until look-over
+            limit MOST_OF_ONE 0; rest; unknown: D4 R
+        """,
+    }
+)
+test_devices = plays(
+    {
+        "a user is asked about once, again after an answer, and not who is nobody": """
+            limit MOST_USERS 1; add @q:here/A; begin notice to @q:here/A; step; step
+            hold learn; asked: learn
+            begin notice to *; steps; begin notice to *; steps
+            begin notice to @nobody:here/*; steps; free; rest
+            asked: list-devices learn tidy; send notice to *; asked: tidy list-devices
+        """,
+        "one statement asks for so many users, and so many devices are learned": """
+            limit MOST_USERS 1; limit MOST_DEVICES 1; add R2; add @o:here/A
+            add @q:here/A; begin notice to @q:here/A; step; step; hold learn
+            asked: learn
+            begin notice to *; steps; begin notice to @o:here/*; steps; free; rest
+            asked: list-devices learn list-devices learn; unknown: R2
+        """,
+        "a user who does not fit is not waited for": """
+            limit MOST_OF_ONE 0; send notice to *; limit MOST_OF_ONE 9; asked:
+            send notice to *; unknown:
+        """,
+    }
 )
 
 
-def test_after_each_statement_there_is_a_rest() -> None:
-    play = Play()
-    play.fill("R", [NOTICE] * 2)
-    store(play, NOTICE)
-    play.hs.clock.advance(0.5)
-    play.hs.answer(play.step(LEARN))
-    play.hs.clock.advance(0.5 * REST_TIMES - 0.01)
-    assert [] == play.steps()
-    play.hs.clock.advance(0.02)
-    play.hs.answer(play.step(DELETE))
-    play.hs.clock.advance(0)
-
-    assert 0 == keeper(play).to_learn == keeper(play).to_tidy
-    assert [] == play.hs.clock.getDelayedCalls()
-
-
-def test_after_a_failure_there_is_a_rest_too() -> None:
-    play = Play()
-    stages = counting(play, series.FAILURES, "stage")
-    store(play, NOTICE)
-    play.hs.answer(play.step(LEARN), LostError())
-    assert {"tidy": 1} == stages()
-    play.hs.clock.advance(REST_S - 0.01)
-    assert [] == play.steps()
-    play.hs.clock.advance(0.02)
-
-    assert [LEARN] == play.steps()
-
-
+@pytest.mark.parametrize("statement", [CONFIRM, LEARN])
 def test_a_statement_that_does_not_come_back_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, statement: str
 ) -> None:
+    """Once; what was asked is not asked any more then."""
     cancel = Mock()
     monkeypatch.setattr(Cancellable, "cancel", cancel)
-    play = Play()
-    store(play, NOTICE)
+    play = known("A")
+    play.hs.add_device(RECIPIENT, "B")
+    if statement == CONFIRM:
+        play.begin(NOTICE, "A")
+    else:
+        store(play, NOTICE, "B")
     play.hs.clock.advance(CANCEL_AFTER_S - 0.01)
     cancel.assert_not_called()
     play.hs.clock.advance(0.02)
     cancel.assert_called_once_with()
-    play.hs.answer(play.step(LEARN), LostError())
-    play.hs.answer(play.until(LEARN))
-    play.hs.clock.advance(2 * CANCEL_AFTER_S)
+    play.hs.answer(play.step(statement), LostError())
+    play.hs.come_to_rest()
 
     cancel.assert_called_once_with()
-
-
-def test_nothing_is_asked_while_confirmations_are_late() -> None:
-    """It is looked at again and again, not all the time."""
-    play = Play()
-    play.traffic.confirmer.is_overdue = True
-    store(play, NOTICE)
-    play.hs.clock.advance(LOOK_AGAIN_S)
-    assert [] == play.steps()
-    play.traffic.confirmer.is_overdue = False
-    play.hs.clock.advance(LOOK_AGAIN_S)
-
-    assert [LEARN] == play.steps()
 
 
 def test_the_sweep_takes_turns() -> None:
@@ -153,74 +228,6 @@ def test_work_is_done_on_behalf_of_who_brought_it(
     assert [(kind, "there") for kind in [*kinds, "_Unlearned"]] == whose
 
 
-@pytest.mark.parametrize(
-    ("statement", "devices", "content"),
-    [
-        (LEARN, "A", NOTICE),
-        (LOOK_OVER, "ABCD", NOTICE),
-        (DELETE, "A", NEW_KEY),
-        (DEVICES, "*", NOTICE),
-    ],
-)
-def test_what_fails_is_tried_again_and_given_up_in_the_end(
-    statement: str, devices: str, content: Any
-) -> None:
-    """Its mailbox is forgotten then, and can be learned once more."""
-    play = known("A") if statement == DELETE else Play(devices="ABCD")
-    store(play, content, devices)
-    for _ in range(MOST_TRIES):
-        assert devices in {"*", "".join(play.memory.devices_of(RECIPIENT))}
-        play.hs.answer(play.until(statement), LostError())
-    assert 0 == keeper(play).to_tidy
-    play.hs.come_to_rest()
-
-    assert [*devices[:-1]] == play.memory.devices_of(RECIPIENT)
-    assert 0 == keeper(play).to_learn
-    play.send(NOTICE, devices[-1])
-    assert play.knows("A" if devices == "*" else devices[-1])
-
-
-# Redundant rows.
-
-
-def test_a_row_that_waits_until_readers_see_the_newer_one_holds_up_no_other() -> None:
-    """Neither one whose newer row they see, nor what is to be learned."""
-    play = Play(devices=["R", "R2"])
-    play.fill("R2", [NOTICE] * 2)
-    play.send(NOTICE)
-    play.begin({}, message_type="m.dummy")
-    play.hs.steps[0].hangs = True
-    play.begin(NEW_KEY)
-    play.hs.take_all_steps()
-    play.hs.pass_time(1)
-    play.begin({**NOTICE, "from_device": "another"}, "R2")
-    for _ in range(10):
-        play.hs.take_all_steps()
-        play.hs.pass_time(LOOK_AGAIN_S)
-    assert ([3, 5], [2, 6]) == (play.queued(), play.queued("R2"))
-
-    play.hs.steps[0].hangs = False
-    play.hs.come_to_rest()
-    assert [4, 5] == play.queued()
-
-
-def test_a_row_goes_for_the_newest_of_those_that_made_it_redundant(
-    asked: Asked,
-) -> None:
-    """What is in between may be gone by then; other mailboxes have rows of theirs."""
-    play = known("AB")
-    keeper(play).turn.acquire()
-    store(play, NEW_KEY, "AB")
-    store(play, NOTICE, "A")
-    store(play, NEW_KEY, "A")
-    keeper(play).turn.release()
-
-    expected = [("A", 1, 4), ("B", 1, 2), ("A", 2, 4), ("A", 3, 4)]
-    assert [expected] == [
-        [(key[1], *rows) for key, *rows in each] for each in asked(DELETE)
-    ]
-
-
 def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten() -> None:
     """Where it is there, the older one was acknowledged in the meantime."""
     play = known("AB")
@@ -236,20 +243,15 @@ def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten() -> None:
     assert {} == count()
 
 
-@pytest.mark.parametrize("most", [0, 1])
-def test_a_cancellation_vanishes_where_its_request_fits(
-    monkeypatch: pytest.MonkeyPatch, most: int
+@pytest.mark.parametrize(("count", "slept"), [(1, []), (2, [call(0)] * 2)])
+def test_others_have_their_turn_where_a_page_has_many_notices(
+    monkeypatch: pytest.MonkeyPatch, count: int, slept: list[Any]
 ) -> None:
-    """Otherwise nothing is kept of it; the request goes with a later notice."""
-    play = Play(sees_reads=True, rules=RulesConfig(key_requests="vanish"))
-    count = counting(play, series.TIDIED, "queue")
-    play.send_each(request(KEY_REQUEST, "request", "1", "session"))
-    with monkeypatch.context() as full:
-        full.setattr(shares, "MOST_OF_ONE", most)
-        play.send_each(request(KEY_REQUEST, "request_cancellation", "1", ""))
-    assert ([] if most else [1, 2]) == play.queued()
-    assert not play.memory.vanishing.awaits((RECIPIENT, "R"), 1)
-    play.send_each(request(KEY_REQUEST, "request", "2", "session"))
+    """After they were recognised, and after they were learned."""
+    monkeypatch.setattr(learning, "MOST_AT_ONCE", 1)
+    play = Play()
+    sleep = keeper(play).learning["inbox"].sleep = AsyncMock()
+    play.fill("R", [NOTICE] * (count - 1))
+    play.send(NOTICE)
 
-    assert ([3] if most else [2, 3]) == play.queued()
-    assert {"inbox": 1 + most} == count()
+    assert slept == sleep.await_args_list

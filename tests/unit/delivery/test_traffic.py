@@ -27,6 +27,7 @@ from tests.model.play import (
     WITHHELD,
     Play,
 )
+from tests.model.telling import plays
 from tests.unit.delivery.played import counting, reasons
 from tests.unit.memory.known import no_olm
 
@@ -45,23 +46,6 @@ def test_how_long_sorting_takes_is_counted() -> None:
     play.send(NOTICE)
 
     assert [0.25] == took_s
-
-
-def test_nothing_collapses_before_all_is_stored_that_nobody_looked_at() -> None:
-    """Of one sender; from then on it does again."""
-    play = Play()
-    for _ in range(2):
-        play.begin(NEW_KEY, ["R", *map(str, range(1000))])
-    last = play.hs.steps[1]
-    last.hangs = True
-    play.begin(NOTICE)
-    play.hs.take_all_steps()
-    assert not play.begin(NOTICE).waited
-    last.hangs = False
-    play.hs.come_to_rest()
-    play.send(NOTICE)
-
-    assert play.send(NOTICE).left_out
 
 
 def test_a_request_without_messages_lets_nobody_go() -> None:
@@ -233,24 +217,17 @@ def test_an_olm_message_rearms_what_was_told_between_its_ends(
     assert expected == count()
 
 
-def test_what_a_server_may_not_send_rearms_nothing() -> None:
-    play = Play()
-    play.send(NOTICE)
-    play.send(OLM, message_type=ENCRYPTED, edu=("elsewhere", "1"))
-
-    assert play.send(NOTICE).left_out
-
-
-def test_an_answer_rearms_what_was_sorted_while_it_was_stored() -> None:
-    """One from another server answers what waits for that server."""
-    play = Play()
-    play.send_abroad(NOTICE, "another", sender=RECIPIENT)
-    play.begin(OLM, message_type=ENCRYPTED, sender=ABROAD)
-    play.begin_abroad(NOTICE, sender=RECIPIENT)
-    play.hs.come_to_rest()
-
-    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
-    assert play.send_abroad(NOTICE, sender=RECIPIENT).left_out
-    # And what was stored before.
-    play.send(OLM, message_type=ENCRYPTED, sender=ABROAD)
-    assert not play.send_abroad(NOTICE, sender=RECIPIENT).left_out
+test_olm = plays(
+    {
+        "what a server may not send re-arms nothing": """
+            send notice; send olm by @s:here in elsewhere/1; send notice; collapsed: 3
+        """,
+        "an answer re-arms what was sorted while it was stored": """
+            send notice to there/B by @r:here; begin olm by @a:there; hold store
+            begin notice to there/A by @r:here; rest; free; rest
+            send notice to there/A by @r:here; collapsed:
+            send notice to there/A by @r:here; collapsed: 5
+            send olm by @a:there; send notice to there/A by @r:here; collapsed: 5
+        """,
+    }
+)
