@@ -9,13 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synapse_withheld.cli.shared.walking.walk import driven
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.batch import Batch
 from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
 from synapse_withheld.delivery.shares import Piece, Work
-
-SENDER, OTHER = "@s:hs", "@t:hs"
 
 
 @attrs.define(eq=False)
@@ -88,100 +85,60 @@ def test_only_so_much_work_is_queued() -> None:
     assert fits("one more")
 
 
-def test_what_fails_is_tried_again_and_given_up_in_the_end() -> None:
-    """Only what failed so often itself; an answer is passed on."""
-    queue = filled("a")
-    given_up: list[Numbered] = []
-
-    async def answer(*, fails: bool) -> str:
-        if fails:
-            raise KeyError
-        return "answer"
-
-    def ask(*, fails: bool = True) -> str:
-        some = queue.take_some(2)
-        return driven(queue.asking(some, answer(fails=fails), given_up.append))
-
-    for _ in range(shares.MOST_TRIES - 1):
-        with pytest.raises(KeyError):
-            ask()
-    assert [] == given_up
-    queue.add(Numbered("a", 1))
-    with pytest.raises(KeyError):
-        ask()
-    assert [0] == [piece.number for piece in given_up]
-
-    assert "answer" == ask(fails=False)
-    assert (0, 1) == (len(queue), len(given_up))
-
-
 # Who waits, and which of them something of the same sender would overtake.
 
 
-def enter(room: WaitingRoom, users: str, sender: str = SENDER) -> Waiting:
+def enter(room: WaitingRoom, sender: str, users: str) -> Waiting:
     batch = Batch({user: {"R": {}} for user in users}, {}, sender, "who", 0.0)
     item = Waiting(batch, [], lambda: None, is_stored=False)
     room.enter(item)
     return item
 
 
-def test_who_waits_is_told_apart_and_nothing_is_kept_of_who_left() -> None:
-    """By sender and user, the oldest first; what is stored holds up nobody."""
-    room = WaitingRoom()
-    first, other_user = enter(room, "ab"), enter(room, "c")
-    other_sender, second = enter(room, "a", OTHER), enter(room, "ab")
-    stored = enter(room, "")
-    assert [first, second] == room.of(SENDER, {"a", "b", "nobody"})
-    assert [] == room.of(SENDER, {"nobody"}) == room.of("@nobody:hs", {"a"})
-    assert [first, other_user, other_sender, second, stored] == list(room)
-
-    for item in (first, other_user, other_sender):
-        room.leave(item)
-    assert [second] == room.of(SENDER, {"a", "b"})
-    assert not room.waits_for(OTHER)
-    room.leave(second)
-    assert not room.waits_for(SENDER)
-    room.leave(stored)
-    assert (0, {}) == (len(room), room._by_sender)
-
-
-@pytest.mark.parametrize(
-    ("users", "asked", "expected"),
-    [
-        # And whom that would overtake, of the same sender and for the same users.
-        (["az", "ab", "bc", "ca"], [2], [0, 1, 2]),
-        (["az", "ab", "bc", "ca"], [1], [0, 1]),
-        (["az", "ab"], [], []),
-        # Each once, in the order in which they came, whoever leads to it.
-        (["a", "c", "ca", "x", "ac"], [4, 2, 1, 0], [0, 1, 2, 4]),
-        # What is between two of one user.
-        (["a", "a", "a"], [0, 2], [0, 1, 2]),
-        # What is found first is not the latest that leads further.
-        (["ba", "a", "ca", "bc"], [3], [0, 1, 2, 3]),
-        # One user of it was looked at, another was not.
-        (["b", "ab", "a"], [2], [0, 1, 2]),
-    ],
+# By whom, to whom, and whether it is asked about.
+CAME = st.tuples(
+    st.sampled_from("sssst"),
+    st.sampled_from(["", "a", "b", "c", "ab", "bc", "ca"]),
+    st.sampled_from([False, False, True]),
 )
-def test_who_would_be_overtaken_goes_first(
-    users: list[str], asked: list[int], expected: list[int]
-) -> None:
-    """One leads to another, in any order; never to what another sender's would."""
-    room = WaitingRoom()
-    some = []
-    for each in users:
-        enter(room, each, OTHER)
-        some.append(enter(room, each))
 
-    found = room.with_earlier([some[each] for each in asked])
-    assert expected == [some.index(each) for each in found]
+
+@given(st.lists(CAME, max_size=8))
+def test_who_would_be_overtaken_goes_first(came: list[tuple[str, str, bool]]) -> None:
+    """Of the same sender, for one of the same users; one leads to another.
+
+    Nothing is kept of who left.
+    """
+    room = WaitingRoom()
+    items = [enter(room, sender, users) for sender, users, _ in came]
+    expected = {number for number, each in enumerate(came) if each[2]}
+    found = room.with_earlier([items[number] for number in expected])
+    for number in reversed(range(len(came))):
+        sender, users, _ = came[number]
+        same = [
+            other
+            for other, (of, to, _) in enumerate(came)
+            if of == sender and {*to} & {*users}
+        ]
+        assert [items[other] for other in same] == room.of(sender, [*users, "nobody"])
+        if number in expected:
+            expected |= {other for other in same if other < number}
+
+    assert [items[number] for number in sorted(expected)] == found
+    assert items == list(room)
+    for left, item in enumerate(items, 1):
+        room.leave(item)
+        senders = {sender for sender, users, _ in came[left:] if users}
+        assert senders == {sender for sender in "st" if room.waits_for(sender)}
+    assert (0, {}) == (len(room), room._by_sender)
 
 
 def test_each_user_is_looked_at_once_however_many_wait() -> None:
     room = WaitingRoom()
-    some = [enter(room, "a") for _ in range(3)]
+    some = [enter(room, "s", "a") for _ in range(3)]
     by_user = MagicMock()
-    by_user.__getitem__.side_effect = room._by_sender[SENDER].__getitem__
-    room._by_sender[SENDER] = by_user
+    by_user.__getitem__.side_effect = room._by_sender["s"].__getitem__
+    room._by_sender["s"] = by_user
 
     assert some == room.with_earlier(some)
     by_user.__getitem__.assert_called_once_with("a")
