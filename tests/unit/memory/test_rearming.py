@@ -1,59 +1,20 @@
-"""Olm messages re-arm what was sorted before them, in one step."""
+"""Olm messages re-arm what was sorted before them, in one step.
+
+What they re-arm is told in `tests/unit/delivery/test_traffic.py`.
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from synapse_withheld.rules import decision
-from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.notice import Notice
 from tests.unit.memory.known import OTHER, R1, R2, SENDER, Known, no_olm, request
 
 
-def is_rearmed(of: Known, notice: Notice | None = None, key: MailboxKey = R1) -> bool:
-    decided = of.why(notice, key=key)
+def is_rearmed(of: Known) -> bool:
+    decided = of.why()
     assert decided in {decision.REARMED, decision.DUPLICATE}
     return decided is decision.REARMED
-
-
-def test_an_olm_message_to_the_device_rearms_its_pair() -> None:
-    """Of the same sender, with the pair's key, to exactly this device.
-
-    Requests are about no Olm sessions: their contents are no keys.
-    """
-    of = Known()
-    of.open(R2, 0)
-    of.stored(no_olm(), 5)
-    of.stored(request("k2"), 6)
-    of.begun(request("k2"))
-    assert 0 == of.rearm_device(R1, SENDER, "k2")
-    assert 0 == of.rearm_device(R1, OTHER, "k1")
-    assert 0 == of.rearm_device(R2, SENDER, "k1")
-    assert not is_rearmed(of)
-
-    assert 1 == of.rearm_device(R1, SENDER, "k1")
-    assert is_rearmed(of)
-    # What is sorted afterwards is news no more.
-    of.stored(no_olm(), 7)
-    assert not is_rearmed(of)
-
-
-def test_an_olm_message_between_users_rearms_all_of_them() -> None:
-    """Of all devices of the one, from all of the other."""
-    of = Known()
-    of.open(R2, 0)
-    of.stored(no_olm(), 5)
-    of.stored(no_olm("k2", device="B"), 6)
-    of.stored(no_olm(), 7, R2)
-    assert 0 == of.rearm_users(SENDER, R1[0])
-    assert 0 == of.rearm_users(R1[0], OTHER)
-
-    assert 3 == of.rearm_users(R1[0], SENDER)
-    assert is_rearmed(of)
-    assert is_rearmed(of, no_olm("k2", device="B"))
-    assert is_rearmed(of, key=R2)
-    of.stored(no_olm(), 8)
-    assert not is_rearmed(of)
 
 
 @pytest.mark.parametrize("to_device", [True, False])
@@ -78,12 +39,18 @@ def test_what_is_in_flight_is_rearmed_by_what_passes(to_device: bool) -> None:
 
 
 def test_no_number_is_kept_of_who_has_nothing_there() -> None:
-    """Whoever sends Olm messages fills no memory with them."""
+    """Whoever sends Olm messages fills no memory with them.
+
+    Requests are about no Olm sessions: their contents are no keys.
+    """
     of = Known()
     of.stored(no_olm(), 5)
+    of.stored(request("other"), 6)
     of.begun(no_olm("k2"), R2)
+    of.begun(request("other"), R2)
     of.rearm_device(R1, SENDER, "other")
     of.rearm_device(R2, SENDER, "other")
+    of.rearm_device(R1, OTHER, "k1")
     of.rearm_device(("@q:hs", "D"), SENDER, "k1")
     of.rearm_users("@q:hs", SENDER)
     of.rearm_users(R1[0], OTHER)

@@ -44,6 +44,7 @@ def play(of: Known, script: str) -> list[int]:
         script: Steps, each about a row. `r11a` is a request and `c12` a cancellation
             that are stored, `f5a` a request that is found with all that is queued.
             `b12a`: a request begins to be stored, to be settled there with `s12`.
+            `a10`: all devices of the user were asked there; `A10`: told not to.
             `g11` and `k11`: a redundant row is gone, or kept. `R11`: a read begins.
             `w`: all that is queued is known; `d`: it is doubted.
     """
@@ -62,6 +63,9 @@ def play(of: Known, script: str) -> list[int]:
         elif word in "fw":
             found = [(stream_id, request(content))] if word == "f" else []
             read_to_the_end(of, *found)
+        elif word in "aA":
+            told = request() if word == "a" else cancellation()
+            of.vanishing.note_for_all(R1[0], Row(stream_id, told))
         elif word == "R":
             of.note_read(*R1, stream_id)
         elif word == "d":
@@ -104,6 +108,11 @@ def play(of: Known, script: str) -> list[int]:
         (True, "nothing vanishes in doubt", "r11 c12 d g11", []),
         (True, "until all is known again", "r11 c12 d g11 w", [12]),
         (True, "and each doubt counts", "d w r11 c12 d g11", []),
+        # All devices were asked before the mailbox was opened, this one or not.
+        (True, "it may have been handed that", "a10 r11 c12 g11", []),
+        (True, "or not", "a11 r11 c12 g11", [12]),
+        (True, "the first one counts", "a10 a11 r11 c12 g11", []),
+        (True, "a cancellation does not", "A10 r11 c12 g11", [12]),
         # As where a mailbox is too large to be read to its end.
         (False, "nothing vanishes", "r11 c12 g11", []),
         (False, "until all is known", "r11 c12 g11 w", [12]),
@@ -174,29 +183,15 @@ def test_of_a_pair_that_asks_for_too_much_nothing_vanishes() -> None:
     assert [] == play(of, f"c90 {gone}")
 
 
-@pytest.mark.parametrize(
-    ("asked_of_all", "expected"),
-    [
-        # Its device may have been handed it.
-        ([Row(10, request())], []),
-        # It was not, or it was another one, or nothing was asked.
-        ([Row(11, request())], [12]),
-        ([Row(10, request(request_id="2"))], [12]),
-        ([Row(10, cancellation())], [12]),
-        # The first one counts, as long as there is room.
-        ([Row(10, request()), Row(11, request())], []),
-        ([Row(10, request()), Row(11, request(request_id="2"))], [12]),
-    ],
-)
-def test_what_all_devices_were_asked_before_the_mailbox_was_opened_counts(
-    monkeypatch: pytest.MonkeyPatch, asked_of_all: list[Row], expected: list[int]
+def test_of_so_many_requests_to_all_devices_is_known_that_they_came_first(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vanishing, "MOST_FOR_ALL", 1)
     of = memory()
-    for row in asked_of_all:
-        of.vanishing.note_for_all(R1[0], row)
+    for request_id in ("1", "2"):
+        of.vanishing.note_for_all(R1[0], Row(10, request(request_id=request_id)))
 
-    assert expected == play(of, "r11 c12 g11")
+    assert [12] == play(of, "r11 c12 g11")
 
 
 # Nothing is kept of what is gone: whoever asks and cancels for ever would fill the
