@@ -84,26 +84,6 @@ test_a_mailbox_that_was_forgotten_meanwhile_is_opened_where_the_stream_is = play
 )
 
 
-def test_a_notice_is_in_flight_once_it_is_sorted() -> None:
-    """In the room of its sender, or of the server that could have made that up.
-
-    From where the streams are: what its device was handed before is not known.
-    """
-    play = Play()
-    play.fill("R", [{}])
-    play.hs.clock.advance(3)
-    play.begin(NOTICE)
-    play.begin(NOTICE, sender=ABROAD)
-
-    now = (play.hs.device_list_id(), 3.0)
-    assert [(SENDER, *now), ("there", *now)] == [
-        (each.who, each.device_list_id, each.queued_s)
-        for each in play.memory._in_flight
-    ]
-    assert 1 == play.memory.open((RECIPIENT, "R"), 0).handed_out
-    assert 2 == play.traffic.inbox.begun
-
-
 def test_each_withheld_message_counts_by_its_own_code() -> None:
     play = Play(rules=RulesConfig(withheld=True))
     count = counting(play, series.MESSAGES, "code", "source")

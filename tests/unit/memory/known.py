@@ -30,14 +30,9 @@ KEYS = KeyRequests()
 class Known(Memory):
     """A memory of which one mailbox is learned; without a key, that one is meant."""
 
-    def __init__(self, max_pairs: int = 200_000, **options: Any) -> None:
-        limits = {
-            name: options.pop(name)
-            for name in ("mailboxes", "of_mailbox", "of_who", "of_who_in_mailbox")
-            if name in options
-        }
+    def __init__(self, limits: Limits | None = None, **options: Any) -> None:
         options = {"sees_reads": False, "hold_s": None, **options}
-        super().__init__(Limits(max_pairs, **limits), **options)
+        super().__init__(limits or Limits(200_000), **options)
         self.open(R1, 0).learned = True
 
     def begun(self, notice: Notice, key: MailboxKey = R1, who: str = "") -> Record:
@@ -57,10 +52,7 @@ class Known(Memory):
         return pairs(self.learn(self.open(key, 0), rows, 0, last=last))
 
     def why(
-        self,
-        notice: Notice | None = None,
-        now_s: float = 0.0,
-        key: MailboxKey = R1,
+        self, notice: Notice | None = None, now_s: float = 0.0, key: MailboxKey = R1
     ) -> Decision:
         """Return what a notice is believed to be, the plain one if none is given."""
         decided, record = self.believe(key, notice or no_olm(), now_s)

@@ -53,7 +53,7 @@ def test_a_sender_may_have_more_requests() -> None:
 
 
 def test_one_server_has_no_more_room_for_all_its_users() -> None:
-    of = Known(of_who_in_mailbox=5)
+    of = Known(Limits(200_000, of_who_in_mailbox=5))
     of.stored(no_olm(), 1)
     for number in range(10):
         of.stored(no_olm(sender=f"@u{number}:else"), number + 2, who="else")
@@ -64,7 +64,7 @@ def test_one_server_has_no_more_room_for_all_its_users() -> None:
 
 def test_one_who_has_no_more_room_for_all_mailboxes() -> None:
     """The oldest goes, wherever it is; that mailbox is no longer learned."""
-    of = Known(of_who=3)
+    of = Known(Limits(200_000, of_who=3))
     of.open(R2, 0).learned = True
     of.stored(no_olm(sender="@t:hs"), 1)
     of.stored(no_olm(), 2)
@@ -77,7 +77,7 @@ def test_one_who_has_no_more_room_for_all_mailboxes() -> None:
 
 def test_in_a_full_mailbox_who_holds_most_makes_room() -> None:
     """Whoever comes; those who hold little keep it."""
-    of = Known(of_mailbox=6, of_who_in_mailbox=4)
+    of = Known(Limits(200_000, of_mailbox=6, of_who_in_mailbox=4))
     for number in range(2):
         of.stored(no_olm(), number + 1)
         of.stored(no_olm(sender=f"@few{number}:hs"), number + 11)
@@ -93,7 +93,7 @@ def test_in_a_full_mailbox_who_holds_most_makes_room() -> None:
 
 def test_in_a_full_mailbox_of_equals_the_oldest_make_room() -> None:
     """Whether they come first or last: the next pages that are learned are older."""
-    of = Known(of_mailbox=6, of_who_in_mailbox=6)
+    of = Known(Limits(200_000, of_mailbox=6, of_who_in_mailbox=6))
     found = [(number, no_olm(sender=f"@u{number}:hs")) for number in range(1, 21)]
     for page in (found[10:], found[:10]):
         of.found(*reversed(page))
@@ -114,7 +114,7 @@ def test_what_is_learned_beyond_the_limits_is_the_oldest() -> None:
 
 def test_the_mailbox_that_was_not_used_for_longest_goes_first() -> None:
     """To look at one, or to store into it, is to use it."""
-    of = Known(mailboxes=2)
+    of = Known(Limits(200_000, mailboxes=2))
     of.open(R2, 0)
     assert of.get(R1) is not None
     of.open(Q, 0)
@@ -130,7 +130,7 @@ def test_the_mailbox_that_was_not_used_for_longest_goes_first() -> None:
 
 def test_of_a_large_mailbox_only_some_is_forgotten_at_once() -> None:
     """All of it would hold up everybody; what is left is right as far as it goes."""
-    of = Known(400, of_mailbox=400, of_who=400, of_who_in_mailbox=400)
+    of = Known(Limits(400, of_mailbox=400, of_who=400, of_who_in_mailbox=400))
     for number in range(400):
         of.stored(no_olm(sender=f"@u{number}:hs"), number + 1)
     assert 400 == of.pairs
