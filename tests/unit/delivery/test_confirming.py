@@ -60,6 +60,16 @@ test_who_is_asked_about = plays(
         """,
     }
 )
+test_one_that_is_seen_to_be_queued_is_held_from_then = plays(
+    {
+        "from when it was asked about: it may have gone since": """
+            send notice; wait 5; begin notice; wait 0.4; answer confirm; acknowledge 1
+            wait 9.5; send notice; collapsed: 2 3; wait 0.2; send notice; queued: 2
+        """
+    },
+    repeat="session",
+    session_hold_ms=10_000,
+)
 test_of_what_is_stored_the_first_belief_is_asked_about = plays(
     {
         "in observe, where its own row has taken the place": """
@@ -130,20 +140,6 @@ def test_a_row_that_was_replaced_is_asked_about_again(some: str) -> None:
     answer(play)
 
     assert duplicate.said.keys() == duplicate.left_out
-
-
-def test_one_that_is_seen_to_be_queued_is_held_from_then() -> None:
-    """From when it was asked about: it may have gone since."""
-    play = known("A", repeat="session", session_hold_ms=60_000)
-    play.hs.clock.advance(10)
-    asked_s = play.hs.clock.seconds()
-    play.begin(NOTICE, "A")
-    play.hs.clock.advance(0.25)
-    answer(play)
-
-    (record,) = play.memory.open((RECIPIENT, "A"), 0)
-    assert play.memory.is_held(record, asked_s + 60)
-    assert not play.memory.is_held(record, asked_s + 60.1)
 
 
 def test_what_is_stored_while_others_are_let_go_overtakes_none_of_them() -> None:

@@ -47,6 +47,14 @@ test_tidying = plays(
             wait 0.05; steps; wait 0.3; steps; wait 0.3; steps
             queued: 3 5; queued R2: 2 6; free; rest; queued: 4 5
         """,
+        "where the newer row is not there, the mailbox is forgotten": """
+            send notice; begin notice.new; until tidy; acknowledge 2; rest
+            remembered: 0 0
+        """,
+        "but not where only the older one was acknowledged": """
+            send notice; begin notice.new; until tidy; acknowledge 1; rest
+            remembered: 1 1
+        """,
     }
 )
 test_a_cancellation_stays_whose_request_does_not_fit = plays(
@@ -219,28 +227,15 @@ def test_work_is_done_on_behalf_of_who_brought_it(
 
     monkeypatch.setattr(Work, "queue", note)
     play = Play(devices="AB")
+    count = counting(play, series.TIDIED, "queue")
     play.fill("A", [NOTICE], sender=ABROAD)
     play.send(NOTICE, "A", sender=ABROAD)
     play.send(NEW_KEY, "A", sender=ABROAD)
     play.send(NOTICE, "*", sender=ABROAD)
 
+    assert {"inbox": 3} == count()
     kinds = ["_Unlearned", "_Redundant", "_Redundant", "_Redundant", "_User"]
     assert [(kind, "there") for kind in [*kinds, "_Unlearned"]] == whose
-
-
-def test_a_mailbox_whose_newer_row_is_not_there_is_forgotten() -> None:
-    """Where it is there, the older one was acknowledged in the meantime."""
-    play = known("AB")
-    count = counting(play, series.TIDIED, "queue")
-    keeper(play).turn.acquire()
-    store(play, NEW_KEY, "AB")
-    play.hs.rows("DELETE FROM device_inbox WHERE device_id = 'A' AND stream_id = 2")
-    play.hs.acknowledge(RECIPIENT, "B", 1)
-    keeper(play).turn.release()
-    play.hs.come_to_rest()
-
-    assert ["B"] == play.memory.devices_of(RECIPIENT)
-    assert {} == count()
 
 
 @pytest.mark.parametrize(("count", "slept"), [(1, []), (2, [call(0)] * 2)])
