@@ -24,10 +24,12 @@ test_who_is_asked_about = plays(
             asked: confirm confirm-abroad confirm confirm-abroad
         """,
         "who was let go makes nobody wait for another statement": """
-            add R2; send notice by @a:here; send notice to R2 by @b:here
-            asked: learn learn
-            begin notice by @a:here; begin notice to R2 by @b:here
-            begin text to R2 by @b:here; answer confirm; collapsed: 3; asked: confirm
+            add D1-D4; send notice to D1 by @a:here; send notice to D2 by @b:here
+            send notice to D3 by @c:here; send notice to D4 by @d:here
+            begin notice to D1 by @a:here; begin notice to D2 by @b:here
+            begin notice to D3 by @c:here; begin notice to D4 by @d:here
+            begin text to D3 by @c:here; answer confirm; answer confirm
+            waiting:; collapsed: 5 6 8
         """,
         "a statement is about so many rows, and so many notices are looked at": """
             limit MOST_ROWS 2; limit MOST_LOOKED_AT 3
@@ -60,12 +62,16 @@ test_who_is_asked_about = plays(
         """,
     }
 )
-test_one_that_is_seen_to_be_queued_is_held_from_then = plays(
+test_what_is_seen_to_be_queued_is_held = plays(
     {
         "from when it was asked about: it may have gone since": """
             send notice; wait 5; begin notice; wait 0.4; answer confirm; acknowledge 1
             wait 9.5; send notice; collapsed: 2 3; wait 0.2; send notice; queued: 2
-        """
+        """,
+        "unless the device may be another one": """
+            send notice; acknowledge 1; change R; send notice; queued: 2
+            why: first not_queued
+        """,
     },
     repeat="session",
     session_hold_ms=10_000,

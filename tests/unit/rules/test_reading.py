@@ -122,14 +122,15 @@ OF_DEVICE: dict[str, list[Any]] = {
 def test_what_is_malformed_is_not_named(
     message_type: str, well_formed: dict[str, str], malformed: dict[str, list[Any]]
 ) -> None:
-    changed = [
+    odd: list[Any] = [{}, [], None]
+    odd += [
         {**well_formed, name: value}
         for name, values in malformed.items()
         for value in values
     ]
 
     assert read(well_formed, message_type) is not None
-    for each in [*changed, {}, [], None]:
+    for each in odd:
         assert read(each, message_type) is None
         assert well_formed is not NOTICE or code_of(each) == "malformed"
 
