@@ -73,6 +73,49 @@ test_sorting = plays(
         """,
     }
 )
+# Once it is stored, or while it is.
+test_settling = plays(
+    {
+        "nothing is believed while something else of the pair is in flight": """
+            send notice; begin notice.new; hold store; begin notice; waiting:; free
+            rest; queued: 3; why: first new_key not_repeated
+        """,
+        "equal copies and other pairs are harmless": """
+            add R2; send notice; begin notice.new to R2; begin notice.new.S2
+            begin notice.new by @t:here; hold store; begin notice; waiting: 5
+            wait 0.6; begin notice; waiting:; answer confirm; begin notice; waiting: 7
+        """,
+        "of rows that are settled in another order the newest stays": """
+            begin notice; hold store; begin notice; steps; free; rest; queued: 2
+        """,
+        "unless the older one holds more": """
+            begin notice to there/A,there/B; hold store; begin notice to there/A
+            steps; free; rest; outbox: 1 2
+        """,
+        "what is stored into a mailbox opened meanwhile ends belief there": """
+            begin notice.new; hold store; forget R; send notice; unknown:; free store
+            steps; begin notice; waiting:
+        """,
+        "what is in flight is re-armed by what passes": """
+            begin notice; hold store; begin olm; free; steps; begin notice; waiting:
+            steps; begin notice; waiting: 4
+        """,
+        "also by what its recipient sends": """
+            begin notice; hold store; begin olm to @s:here/S1 by @r:here; free; steps
+            begin notice; waiting:; steps; begin notice; waiting: 4
+        """,
+    }
+)
+test_what_is_stale_goes_where_it_was_seen_being_stored = plays(
+    {
+        "for what is newest, also if that was stored since it was looked": """
+            register; send request; doubt R; begin request.2; until learn
+            carry-out learn; hold learn; begin request.1.S1.b; steps; free; rest
+            queued: 3
+        """
+    },
+    rules=RulesConfig(key_requests=True),
+)
 test_a_mailbox_that_was_forgotten_meanwhile_is_opened_where_the_stream_is = plays(
     {
         "what it was handed is not known": """

@@ -6,7 +6,7 @@ import pytest
 
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import VerificationRequests
@@ -18,7 +18,6 @@ from tests.unit.memory.known import (
     Known,
     cancellation,
     no_olm,
-    pairs,
     request,
     scoped,
     withheld,
@@ -92,33 +91,6 @@ def test_the_newest_row_has_the_last_word() -> None:
     assert decision.REPEATED is of.why(scoped())
 
 
-@pytest.mark.parametrize(
-    ("queued", "other"),
-    [(no_olm(), no_olm("k2")), (withheld(), withheld(code="m.blacklisted"))],
-)
-def test_nothing_is_believed_while_something_else_of_the_pair_is_in_flight(
-    queued: Notice, other: Notice
-) -> None:
-    """It may be stored last.
-
-    Equal copies and other pairs are harmless: counting copies would make every storm
-    feed itself.
-    """
-    of = Known()
-    of.begun(queued)
-    assert decision.FIRST is of.why(queued)
-    of.stored(queued, 5)
-    of.begun(other, R2)
-    of.begun(no_olm("k2", sender=OTHER))
-    of.begun(no_olm("k2", device="B"))
-    assert decision.DUPLICATE is of.why(queued)
-    storing = of.begun(other)
-    assert decision.NOT_REPEATED is of.why(queued)
-    of.abandon(storing)
-
-    assert decision.DUPLICATE is of.why(queued)
-
-
 @pytest.mark.parametrize("sees_reads", [True, False])
 def test_what_may_have_been_handed_out_is_not_believed_where_reads_are_seen(
     sees_reads: bool,
@@ -146,40 +118,7 @@ def test_a_row_that_is_gone_is_believed_no_more() -> None:
     for key in (R1, R1, R2):
         of.drop(key, record)
 
-    assert decision.FIRST is of.why()
-    assert (True, 0) == (of.is_learned(), of.pairs)
-
-
-def test_rows_may_be_settled_in_another_order_than_they_were_stored() -> None:
-    """On PostgreSQL ten threads shuffle.
-
-    The newest stays; another is deleted, unless its row holds more.
-    """
-    of = Known()
-    shared, early, late = (of.begun(no_olm()) for _ in range(3))
-    assert [] == of.settle(late, 6)
-    assert [(5, 6)] == pairs(of.settle(early, 5))
-    assert [] == of.settle(shared, 4, only_one_in_row=False)
-    assert [6] == of.rows()
-
-
-def test_nothing_settles_into_a_mailbox_that_was_not_open_when_it_was_sorted() -> None:
-    """What happened to it before is not known.
-
-    What is believed in one that was opened meanwhile ends, and it is to be learned.
-    """
-    of = Known()
-    nowhere, elsewhere = of.begun(no_olm(), R2), of.begun(no_olm("k2"))
-    assert of.settle(nowhere, 5) is None
-    assert of.peek(R2) is None
-    assert decision.FIRST is of.why(key=R2)
-    of.forget(R1)
-    of.open(R1, 0).learned = True
-    of.stored(no_olm(), 5)
-    assert of.settle(elsewhere, 6) is None
-
-    assert ([5], False) == (of.rows(), of.is_learned())
-    assert decision.REARMED is of.why()
+    assert (decision.FIRST, True, 0) == (of.why(), of.is_learned(), of.pairs)
 
 
 def test_what_is_found_is_remembered_beside_what_is_known() -> None:
@@ -200,20 +139,6 @@ def test_what_is_found_is_remembered_beside_what_is_known() -> None:
     assert [4, 5, 9, 10] == of.rows()
     assert [False, False, True, True] == [each.seen_arriving for each in of.records()]
     assert all(each.mailbox is R1 for each in of.records())
-
-
-def test_what_is_stale_goes_for_anything_newer_in_the_mailbox() -> None:
-    """Also where the memory saw it being stored."""
-    of = Known()
-    of.stored(request("c", "2"), 5)
-    rows = [Row(4, request(), stale=True), Row(5, request("c", "2"), stale=True)]
-    superseded = of.learn(of.open(R1, 0), rows, 8, last=True)
-
-    assert [Superseded(R1, 4, 8), Superseded(R1, 5, 8)] == superseded
-    assert 0 == of.pairs
-    # Also for what was stored since the mailbox was looked at.
-    of.stored(request("other"), 9)
-    assert [(4, 9)] == pairs(of.learn(of.open(R1, 0), rows[:1], 4, last=True))
 
 
 def test_a_mailbox_is_learned_with_its_last_page() -> None:
@@ -253,3 +178,75 @@ def test_nothing_is_left_of_what_is_forgotten() -> None:
 
     assert of.settle(storing, 6) is None
     assert 0 == len(of._users)
+
+
+# What Olm messages re-arm is told in `tests/unit/delivery`.
+
+
+def is_rearmed(of: Known) -> bool:
+    decided = of.why()
+    assert decided in {decision.REARMED, decision.DUPLICATE}
+    return decided is decision.REARMED
+
+
+def test_no_number_is_kept_of_who_has_nothing_there() -> None:
+    """Whoever sends Olm messages fills no memory with them.
+
+    Requests are about no Olm sessions: their contents are no keys.
+    """
+    of = Known()
+    of.stored(no_olm(), 5)
+    of.stored(request("other"), 6)
+    of.begun(no_olm("k2"), R2)
+    of.begun(request("other"), R2)
+    of.rearm_device(R1, SENDER, "other")
+    of.rearm_device(R2, SENDER, "other")
+    of.rearm_device(R1, OTHER, "k1")
+    of.rearm_device(("@q:hs", "D"), SENDER, "k1")
+    of.rearm_users("@q:hs", SENDER)
+    of.rearm_users(R1[0], OTHER)
+
+    assert 0 == of._number
+    assert not [*of._users._numbers, *of._in_flight.ends._numbers]
+    assert of.open(R1, 0)._senders[SENDER]._rearmed is None
+
+
+def test_a_number_goes_with_the_last_that_it_rearms() -> None:
+    """Of the two devices or users, whatever else the sender has.
+
+    None begins again: what was sorted before it stays re-armed.
+    """
+    of = Known()
+    of.stored(no_olm(), 5)
+    of.stored(no_olm("k2", device="B"), 6)
+    early, other = of.begun(no_olm()), of.begun(no_olm("k2"), R2)
+    for key in (R1, R2):
+        of.rearm_device(key, SENDER, "k1")
+        of.rearm_device(key, SENDER, "k2")
+    of.abandon(other)
+    of.drop(R1, of.records()[0])
+    assert {"k2"} == (of.open(R1, 0)._senders[SENDER]._rearmed or {}).keys()
+    assert [(R1, SENDER, "k1")] == [*of._in_flight.ends._numbers]
+    of.rearm_users(R1[0], SENDER)
+    of.drop(R1, of.records()[0])
+    of.settle(early, 7)
+    assert is_rearmed(of)
+    of.forget(R1)
+
+    assert not [*of._users._numbers, *of._in_flight.ends._numbers]
+    assert 0 == len(of._users) == len(list(of._in_flight))
+
+
+def test_numbers_only_rise() -> None:
+    """Whoever they are of: one that began again would pass for an old one."""
+    of = Known()
+    of.stored(no_olm(), 5)
+    for _ in range(3):
+        of.rearm_device(R1, SENDER, "k1")
+    of.stored(no_olm(), 6)
+    of.begun(no_olm(sender=OTHER))
+    of.rearm_users(R1[0], OTHER)
+    assert not is_rearmed(of)
+    of.rearm_device(R1, SENDER, "k1")
+
+    assert is_rearmed(of)
