@@ -14,79 +14,63 @@ from tests.model.play import NOTICE, RECIPIENT, SENDER, WITHHELD
 from tests.model.telling import plays
 from tests.unit.delivery.played import answer, counting, known, said
 
-test_who_is_asked_about = plays(
-    {
-        "queues take turns": """
-            add D1-D3; send notice to D1-D3; send notice to there/A
-            asked: learn learn learn-abroad
-            begin notice to D1; begin notice to D2; begin notice to there/A; step
-            begin notice to there/A; begin notice to D3; rest
-            asked: confirm confirm-abroad confirm confirm-abroad
-        """,
-        "who was let go makes nobody wait for another statement": """
-            add D1-D4; send notice to D1 by @a:here; send notice to D2 by @b:here
-            send notice to D3 by @c:here; send notice to D4 by @d:here
-            begin notice to D1 by @a:here; begin notice to D2 by @b:here
-            begin notice to D3 by @c:here; begin notice to D4 by @d:here
-            begin text to D3 by @c:here; answer confirm; answer confirm
-            waiting:; collapsed: 5 6 8
-        """,
-        "a statement is about so many rows, and so many notices are looked at": """
-            limit MOST_ROWS 2; limit MOST_LOOKED_AT 3
-            add D1-D3; send notice to D1-D3; begin notice to D1-D3
-            begin notice to D1 times 4; begin notice to D2; answer confirm; collapsed:
-            answer confirm; collapsed: 2 3; answer confirm; collapsed: 2 3 4 5 6
-            answer confirm; collapsed: 2 3 4 5 6 7
-        """,
-        "a device that changed is told again": """
-            send notice; change R; send notice; collapsed:; why: device_changed first
-        """,
-        "a batch is let go after a second, and what was answered stays so": """
-            limit MOST_ROWS 1; add D1-D5; send notice to D1-D5; why: first*5
-            begin notice to D1-D5; wait 0.4; answer confirm
-            begin notice to D1-D3; wait 0.4; answer confirm
-            wait 0.19; waiting: 2 3; wait 0.02; waiting: 3; answer confirm
-            wait 0.38; waiting: 3; wait 0.02; waiting:; rest; collapsed: 2
-            why: duplicate*2 overdue*6
-        """,
-        "after each failure in a row there is a longer rest, up to ten seconds": """
-            send notice; begin notice; lose confirm
-            wait 0.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
-            wait 1.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
-            wait 3.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
-            wait 7.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
-            wait 9.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
-            wait 9.99; begin notice; waiting:; wait 0.02; begin notice; answer confirm
-            begin notice; lose confirm
-            wait 0.99; begin notice; waiting:; wait 0.02; begin notice; waiting: 17
-        """,
-    }
-)
+test_who_is_asked_about = plays()("""
+    queues take turns
+        add D1-D3; send notice to D1-D3; send notice to there/A
+        asked: learn learn learn-abroad
+        begin notice to D1; begin notice to D2; begin notice to there/A; step
+        begin notice to there/A; begin notice to D3; rest
+        asked: confirm confirm-abroad confirm confirm-abroad
+    who was let go makes nobody wait for another statement
+        add D1-D4; send notice to D1 by @a:here; send notice to D2 by @b:here
+        send notice to D3 by @c:here; send notice to D4 by @d:here
+        begin notice to D1 by @a:here; begin notice to D2 by @b:here
+        begin notice to D3 by @c:here; begin notice to D4 by @d:here
+        begin text to D3 by @c:here; answer confirm; answer confirm
+        waiting:; collapsed: 5 6 8
+    a statement is about so many rows, and so many notices are looked at
+        limit MOST_ROWS 2; limit MOST_LOOKED_AT 3
+        add D1-D3; send notice to D1-D3; begin notice to D1-D3
+        begin notice to D1 times 4; begin notice to D2; answer confirm; collapsed:
+        answer confirm; collapsed: 2 3; answer confirm; collapsed: 2 3 4 5 6
+        answer confirm; collapsed: 2 3 4 5 6 7
+    a device that changed is told again
+        send notice; change R; send notice; collapsed:; why: device_changed first
+    a batch is let go after a second, and what was answered stays so
+        limit MOST_ROWS 1; add D1-D5; send notice to D1-D5; why: first*5
+        begin notice to D1-D5; wait 0.4; answer confirm
+        begin notice to D1-D3; wait 0.4; answer confirm
+        wait 0.19; waiting: 2 3; wait 0.02; waiting: 3; answer confirm
+        wait 0.38; waiting: 3; wait 0.02; waiting:; rest; collapsed: 2
+        why: duplicate*2 overdue*6
+    after each failure in a row there is a longer rest, up to ten seconds
+        send notice; begin notice; lose confirm
+        wait 0.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
+        wait 1.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
+        wait 3.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
+        wait 7.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
+        wait 9.99; begin notice; waiting:; wait 0.02; begin notice; lose confirm
+        wait 9.99; begin notice; waiting:; wait 0.02; begin notice; answer confirm
+        begin notice; lose confirm
+        wait 0.99; begin notice; waiting:; wait 0.02; begin notice; waiting: 17
+""")
 test_what_is_seen_to_be_queued_is_held = plays(
-    {
-        "from when it was asked about: it may have gone since": """
-            send notice; wait 5; begin notice; wait 0.4; answer confirm; acknowledge 1
-            wait 9.5; begin notice; answer confirm; collapsed: 2 3; wait 0.2
-            begin notice; rest; queued: 2
-        """,
-        "unless the device may be another one": """
-            send notice; acknowledge 1; change R; send notice; queued: 2
-            why: first not_queued
-        """,
-    },
-    repeat="session",
-    session_hold_ms=10_000,
-)
-test_of_what_is_stored_the_first_belief_is_asked_about = plays(
-    {
-        "in observe, where its own row has taken the place": """
-            send notice; begin notice; answer store; answer stored
-            begin notice.new; answer store; answer stored; answer confirm
-            why: duplicate first new_key
-        """
-    },
-    mode="observe",
-)
+    repeat="session", session_hold_ms=10_000
+)("""
+    from when it was asked about: it may have gone since
+        send notice; wait 5; begin notice; wait 0.4; answer confirm; acknowledge 1
+        wait 9.5; begin notice; answer confirm; collapsed: 2 3; wait 0.2
+        begin notice; rest; queued: 2
+    unless the device may be another one
+        send notice; acknowledge 1; change R; send notice; queued: 2
+        why: first not_queued
+""")
+test_of_what_is_stored_the_first_belief_is_asked_about = plays(mode="observe")("""
+    in observe, where its own row has taken the place
+        send notice; begin notice; answer store; answer stored
+        begin notice.new; answer store; answer stored; answer confirm
+        why: duplicate first new_key
+""")
 
 
 def test_how_long_each_batch_waited_is_counted() -> None:

@@ -20,144 +20,110 @@ from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.model.telling import plays
 from tests.unit.delivery.played import LEARN, counting, keeper, known, store
 
-test_rests = plays(
-    {
-        "after each statement there is a rest": """
-            fill notice times 2; begin notice; step; step; asked: learn
-            wait 0.5; answer learn; wait 1.99; asked:; wait 0.02; asked: tidy
-        """,
-        "after a failure there is one, too": """
-            begin notice; step; step; asked: learn; lose learn
-            wait 0.99; asked:; wait 0.02; asked: learn
-        """,
-        "nothing is asked while confirmations are late": """
-            add R2; send notice; asked: learn; begin notice; hold confirm; wait 0.51
-            begin notice.new to R2; steps; asked: confirm; wait 1; asked:
-            answer confirm; wait 0.05; asked: tidy
-        """,
-    }
-)
+test_rests = plays()("""
+    after each statement there is a rest
+        fill notice times 2; begin notice; step; step; asked: learn
+        wait 0.5; answer learn; wait 1.99; asked:; wait 0.02; asked: tidy
+    after a failure there is one, too
+        begin notice; step; step; asked: learn; lose learn
+        wait 0.99; asked:; wait 0.02; asked: learn
+    nothing is asked while confirmations are late
+        add R2; send notice; asked: learn; begin notice; hold confirm; wait 0.51
+        begin notice.new to R2; steps; asked: confirm; wait 1; asked:
+        answer confirm; wait 0.05; asked: tidy
+""")
 
 # What is redundant.
-test_tidying = plays(
-    {
-        "a row that waits until readers see the newer one holds up no other": """
-            add R2; fill notice to R2 times 2; send notice; begin text; hold store
-            begin notice.new; steps; wait 1; begin notice.key.S2 to R2; steps
-            wait 0.05; steps; wait 0.3; steps; wait 0.3; steps
-            queued: 3 5; queued R2: 2 6; free; rest; queued: 4 5
-        """,
-        "where the newer row is not there, the mailbox is forgotten": """
-            send notice; begin notice.new; until tidy; acknowledge 2; rest
-            remembered: 0 0
-        """,
-        "but not where only the older one was acknowledged": """
-            send notice; begin notice.new; until tidy; acknowledge 1; rest
-            remembered: 1 1
-        """,
-    }
-)
+test_tidying = plays()("""
+    a row that waits until readers see the newer one holds up no other
+        add R2; fill notice to R2 times 2; send notice; begin text; hold store
+        begin notice.new; steps; wait 1; begin notice.key.S2 to R2; steps
+        wait 0.05; steps; wait 0.3; steps; wait 0.3; steps
+        queued: 3 5; queued R2: 2 6; free; rest; queued: 4 5
+    where the newer row is not there, the mailbox is forgotten
+        send notice; begin notice.new; until tidy; acknowledge 2; rest
+        remembered: 0 0
+    but not where only the older one was acknowledged
+        send notice; begin notice.new; until tidy; acknowledge 1; rest
+        remembered: 1 1
+""")
 test_a_cancellation_stays_whose_request_does_not_fit = plays(
-    {
-        "the request goes with a later notice": """
-            send request; limit MOST_OF_ONE 0; send cancel; queued: 1 2
-            limit MOST_OF_ONE 9; send request.2; queued: 2 3
-        """
-    },
-    rules=RulesConfig(key_requests="vanish"),
-    sees_reads=True,
-)
+    rules=RulesConfig(key_requests="vanish"), sees_reads=True
+)("""
+    the request goes with a later notice
+        send request; limit MOST_OF_ONE 0; send cancel; queued: 1 2
+        limit MOST_OF_ONE 9; send request.2; queued: 2 3
+""")
 
-test_what_fails_is_tried_again_and_given_up_in_the_end = plays(
-    {
-        "a mailbox, which is forgotten": """
-            begin notice; until learn; lose learn; until learn; lose learn
-            until learn; remembered: 1 1; lose learn; rest; remembered: 0 0
-            send notice; unknown:
-        """,
-        "one that is looked over": """
-            add D1-D4; begin notice to D1-D4; until look-over; lose look-over
-            until look-over; lose look-over; until look-over; remembered: 4 4
-            lose look-over; rest; remembered: 3 3
-        """,
-        "but not what failed less often itself": """
-            add R2; begin notice; until learn; lose learn; until learn; lose learn
-            begin notice to R2; until learn; lose learn; rest; unknown: R
-        """,
-        "nor what was read since, page for page": """
-            fill text times 2000; begin notice; until learn; lose learn; until learn
-            lose learn; until learn; answer learn; until learn; lose learn
-            until learn; lose learn; until learn; answer learn; rest; unknown:
-        """,
-        "a row that is redundant, and its mailbox": """
-            send notice; begin notice.new; until tidy; lose tidy; until tidy
-            lose tidy; until tidy; remembered: 1 1; lose tidy; rest; remembered: 0 0
-        """,
-        "a user to all of whose devices something was sent": """
-            begin notice to *; until list-devices; lose list-devices
-            until list-devices; lose list-devices; until list-devices
-            lose list-devices; rest; unknown: R; send notice to *; unknown:
-        """,
-    }
-)
+test_what_fails_is_tried_again_and_given_up_in_the_end = plays()("""
+    a mailbox, which is forgotten
+        begin notice; until learn; lose learn; until learn; lose learn
+        until learn; remembered: 1 1; lose learn; rest; remembered: 0 0
+        send notice; unknown:
+    one that is looked over
+        add D1-D4; begin notice to D1-D4; until look-over; lose look-over
+        until look-over; lose look-over; until look-over; remembered: 4 4
+        lose look-over; rest; remembered: 3 3
+    but not what failed less often itself
+        add R2; begin notice; until learn; lose learn; until learn; lose learn
+        begin notice to R2; until learn; lose learn; rest; unknown: R
+    nor what was read since, page for page
+        fill text times 2000; begin notice; until learn; lose learn; until learn
+        lose learn; until learn; answer learn; until learn; lose learn
+        until learn; lose learn; until learn; answer learn; rest; unknown:
+    a row that is redundant, and its mailbox
+        send notice; begin notice.new; until tidy; lose tidy; until tidy
+        lose tidy; until tidy; remembered: 1 1; lose tidy; rest; remembered: 0 0
+    a user to all of whose devices something was sent
+        begin notice to *; until list-devices; lose list-devices
+        until list-devices; lose list-devices; until list-devices
+        lose list-devices; rest; unknown: R; send notice to *; unknown:
+""")
 
 # Mailboxes.
-test_learning = plays(
-    {
-        "what is doubted before it is read is known": """
-            add D1; begin notice to D1; step; step; hold learn
-            begin notice; steps; doubt R; free; rest; unknown:
-        """,
-        "what is doubted between two pages is not, until it is learned again": """
-            fill text times 1000; begin notice; step; step
-            until learn; answer learn; until learn; doubt R; rest; unknown: R
-            send notice.new; unknown:
-        """,
-        "nor what is doubted while it is looked over": """
-            add D1-D4; begin notice to D1-D4; until look-over; doubt D4; rest
-            unknown: D4 R
-        """,
-        "what was forgotten meanwhile is not asked about": """
-            add D1-D5; begin notice to D1; step; step; hold learn
-            begin notice to D2; steps; begin notice to D3; steps
-            forget D2; forget D3
-            begin notice to D4; steps; begin notice to D5; steps; free; rest
-            asked: learn look-over
-        """,
-        "a mailbox is queued once, and what does not fit is left unlearned": """
-            add D1-D4; begin notice to D1; step; step; hold learn
-            limit MOST_OF_ONE 1; begin notice to D2; steps; begin notice.new to D2
-            steps; begin notice to D3; steps; begin notice to D4 by @t:here; steps
-            free; rest; unknown: D3 R; asked: learn tidy learn
-        """,
-        "so is what turns out to have to be read, where that does not fit": """
-            add D1-D4; fill notice.new to D4; begin notice to D1-D4; until look-over
-            limit MOST_OF_ONE 0; rest; unknown: D4 R
-        """,
-    }
-)
-test_devices = plays(
-    {
-        "a user is asked about once, again after an answer, and not who is nobody": """
-            limit MOST_USERS 1; add @q:here/A; begin notice to @q:here/A; step; step
-            hold learn; asked: learn
-            begin notice to *; steps; begin notice to *; steps
-            begin notice to @nobody:here/*; steps; free; rest
-            asked: list-devices learn tidy; send notice to *; asked: tidy list-devices
-        """,
-        "one statement asks for so many users, and so many devices are learned": """
-            limit MOST_USERS 1; limit MOST_DEVICES 1; add R2; add @o:here/A
-            add @q:here/A; begin notice to @q:here/A; step; step; hold learn
-            asked: learn
-            begin notice to *; steps; begin notice to @o:here/*; steps; free; rest
-            asked: list-devices learn list-devices learn; unknown: R2
-        """,
-        "a user who does not fit is not waited for": """
-            limit MOST_OF_ONE 0; send notice to *; limit MOST_OF_ONE 9; asked:
-            send notice to *; unknown:
-        """,
-    }
-)
+test_learning = plays()("""
+    what is doubted before it is read is known
+        add D1; begin notice to D1; step; step; hold learn
+        begin notice; steps; doubt R; free; rest; unknown:
+    what is doubted between two pages is not, until it is learned again
+        fill text times 1000; begin notice; step; step
+        until learn; answer learn; until learn; doubt R; rest; unknown: R
+        send notice.new; unknown:
+    nor what is doubted while it is looked over
+        add D1-D4; begin notice to D1-D4; until look-over; doubt D4; rest
+        unknown: D4 R
+    what was forgotten meanwhile is not asked about
+        add D1-D5; begin notice to D1; step; step; hold learn
+        begin notice to D2; steps; begin notice to D3; steps
+        forget D2; forget D3
+        begin notice to D4; steps; begin notice to D5; steps; free; rest
+        asked: learn look-over
+    a mailbox is queued once, and what does not fit is left unlearned
+        add D1-D4; begin notice to D1; step; step; hold learn
+        limit MOST_OF_ONE 1; begin notice to D2; steps; begin notice.new to D2
+        steps; begin notice to D3; steps; begin notice to D4 by @t:here; steps
+        free; rest; unknown: D3 R; asked: learn tidy learn
+    so is what turns out to have to be read, where that does not fit
+        add D1-D4; fill notice.new to D4; begin notice to D1-D4; until look-over
+        limit MOST_OF_ONE 0; rest; unknown: D4 R
+""")
+test_devices = plays()("""
+    a user is asked about once, again after an answer, and not who is nobody
+        limit MOST_USERS 1; add @q:here/A; begin notice to @q:here/A; step; step
+        hold learn; asked: learn
+        begin notice to *; steps; begin notice to *; steps
+        begin notice to @nobody:here/*; steps; free; rest
+        asked: list-devices learn tidy; send notice to *; asked: tidy list-devices
+    one statement asks for so many users, and so many devices are learned
+        limit MOST_USERS 1; limit MOST_DEVICES 1; add R2; add @o:here/A
+        add @q:here/A; begin notice to @q:here/A; step; step; hold learn
+        asked: learn
+        begin notice to *; steps; begin notice to @o:here/*; steps; free; rest
+        asked: list-devices learn list-devices learn; unknown: R2
+    a user who does not fit is not waited for
+        limit MOST_OF_ONE 0; send notice to *; limit MOST_OF_ONE 9; asked:
+        send notice to *; unknown:
+""")
 
 
 @pytest.mark.parametrize("statement", [CONFIRM, LEARN])

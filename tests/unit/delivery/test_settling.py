@@ -15,116 +15,88 @@ from tests.model.telling import plays
 from tests.unit.delivery.played import OTHER, counting, known
 
 # What nobody looks at, since there is too much of it.
-test_too_much = plays(
-    {
-        "of all users together so many messages are looked at": """
-            limit MOST_SORTED 5; begin notice to D1-D3,@q:here/A,@q:here/B; rest
-            why: unknown_device*5
-            begin notice to D1-D3,@q:here/A,@q:here/B,@q:here/C; rest; why: limit*6
-        """,
-        "a notice for all of so many devices supersedes in each": """
-            limit MOST_SORTED 5; add D1-D5; send notice to D1-D5; why: first*5
-            send notice to *; why: wildcard*5; begin notice to D5; waiting: 3
-        """,
-        "of more it leaves the others in doubt, and is counted once for each": """
-            limit MOST_SORTED 5; add D1-D7; add @q:here/A; send notice to @q:here/A
-            send notice to D1-D4; send notice to D5-D7; unknown: R; why: first*8
-            begin notice to *; unknown: D6 D7 R; rest; why: wildcard*5
-            begin notice to D1; begin notice to D7; begin notice to @q:here/A
-            waiting: 7
-        """,
-        "only the mailboxes that it names are doubted": """
-            limit MOST_SORTED 5; add R2; send notice to R,R2
-            begin notice to R,I1-I5; unknown: R
-        """,
-        "and none where it names others": """
-            limit MOST_SORTED 5; send notice; begin notice to I1-I6; unknown:
-        """,
-        "or all of a user's, but nobody else's": """
-            limit MOST_SORTED 5; add R2; add @q:here/A; send notice to R,R2
-            send notice to @q:here/A; begin notice to *,I1-I5; unknown: R R2; rest
-            begin notice to @q:here/A; waiting: 4
-        """,
-        "it ends the belief in what its sender said before": """
-            limit MOST_SORTED 5; send notice by @s:there
-            begin notice to R,I1-I5 by @s:there; hold store; begin notice by @s:there
-            waiting:; free; rest; begin notice by @s:there; waiting:
-        """,
-        "but no server ends belief in what others said": """
-            limit MOST_SORTED 5; send notice by @s:there
-            begin notice to R,I1-I5 by @s:there in elsewhere/1
-            hold store; begin notice by @s:there; waiting: 3
-        """,
-        "nothing of its sender collapses before all of it is stored": """
-            limit MOST_SORTED 5; begin notice.new to R,I1-I5; hold store
-            begin notice.new to R,I1-I5; steps; begin notice; steps
-            begin notice; waiting:; free; rest; send notice; begin notice; waiting: 6
-        """,
-    }
-)
-test_sorting = plays(
-    {
-        "a notice for all of whom nothing is remembered is the first": """
-            send notice to *; why: first
-        """,
-        "what cannot be sorted hides nothing behind it": """
-            send notice; begin notice to @r:here\0/R,\0,\udfff + session to R2 + notice
-            waiting: 2; rest; collapsed: 2
-        """,
-    }
-)
+test_too_much = plays()("""
+    of all users together so many messages are looked at
+        limit MOST_SORTED 5; begin notice to D1-D3,@q:here/A,@q:here/B; rest
+        why: unknown_device*5
+        begin notice to D1-D3,@q:here/A,@q:here/B,@q:here/C; rest; why: limit*6
+    a notice for all of so many devices supersedes in each
+        limit MOST_SORTED 5; add D1-D5; send notice to D1-D5; why: first*5
+        send notice to *; why: wildcard*5; begin notice to D5; waiting: 3
+    of more it leaves the others in doubt, and is counted once for each
+        limit MOST_SORTED 5; add D1-D7; add @q:here/A; send notice to @q:here/A
+        send notice to D1-D4; send notice to D5-D7; unknown: R; why: first*8
+        begin notice to *; unknown: D6 D7 R; rest; why: wildcard*5
+        begin notice to D1; begin notice to D7; begin notice to @q:here/A
+        waiting: 7
+    only the mailboxes that it names are doubted
+        limit MOST_SORTED 5; add R2; send notice to R,R2
+        begin notice to R,I1-I5; unknown: R
+    and none where it names others
+        limit MOST_SORTED 5; send notice; begin notice to I1-I6; unknown:
+    or all of a user's, but nobody else's
+        limit MOST_SORTED 5; add R2; add @q:here/A; send notice to R,R2
+        send notice to @q:here/A; begin notice to *,I1-I5; unknown: R R2; rest
+        begin notice to @q:here/A; waiting: 4
+    it ends the belief in what its sender said before
+        limit MOST_SORTED 5; send notice by @s:there
+        begin notice to R,I1-I5 by @s:there; hold store; begin notice by @s:there
+        waiting:; free; rest; begin notice by @s:there; waiting:
+    but no server ends belief in what others said
+        limit MOST_SORTED 5; send notice by @s:there
+        begin notice to R,I1-I5 by @s:there in elsewhere/1
+        hold store; begin notice by @s:there; waiting: 3
+    nothing of its sender collapses before all of it is stored
+        limit MOST_SORTED 5; begin notice.new to R,I1-I5; hold store
+        begin notice.new to R,I1-I5; steps; begin notice; steps
+        begin notice; waiting:; free; rest; send notice; begin notice; waiting: 6
+""")
+test_sorting = plays()("""
+    a notice for all of whom nothing is remembered is the first
+        send notice to *; why: first
+    what cannot be sorted hides nothing behind it
+        send notice; begin notice to @r:here\0/R,\0,\udfff + session to R2 + notice
+        waiting: 2; rest; collapsed: 2
+""")
 # Once it is stored, or while it is.
-test_settling = plays(
-    {
-        "nothing is believed while something else of the pair is in flight": """
-            send notice; begin notice.new; hold store; begin notice; waiting:; free
-            rest; queued: 3; why: first new_key not_repeated
-        """,
-        "equal copies and other pairs are harmless": """
-            add R2; send notice; begin notice.new to R2; begin notice.new.S2
-            begin notice.new by @t:here; hold store; begin notice; waiting: 5
-            wait 0.6; begin notice; waiting:; answer confirm; begin notice; waiting: 7
-        """,
-        "of rows that are settled in another order the newest stays": """
-            begin notice; hold store; begin notice; steps; free; rest; queued: 2
-        """,
-        "unless the older one holds more": """
-            begin notice to there/A,there/B; hold store; begin notice to there/A
-            steps; free; rest; outbox: 1 2
-        """,
-        "what is stored into a mailbox opened meanwhile ends belief there": """
-            begin notice.new; hold store; forget R; send notice; unknown:; free store
-            steps; begin notice; waiting:
-        """,
-        "what is in flight is re-armed by what passes": """
-            begin notice; hold store; begin olm; free; steps; begin notice; waiting:
-            steps; begin notice; waiting: 4
-        """,
-        "also by what its recipient sends": """
-            begin notice; hold store; begin olm to @s:here/S1 by @r:here; free; steps
-            begin notice; waiting:; steps; begin notice; waiting: 4
-        """,
-    }
-)
+test_settling = plays()("""
+    nothing is believed while something else of the pair is in flight
+        send notice; begin notice.new; hold store; begin notice; waiting:; free
+        rest; queued: 3; why: first new_key not_repeated
+    equal copies and other pairs are harmless
+        add R2; send notice; begin notice.new to R2; begin notice.new.S2
+        begin notice.new by @t:here; hold store; begin notice; waiting: 5
+        wait 0.6; begin notice; waiting:; answer confirm; begin notice; waiting: 7
+    of rows that are settled in another order the newest stays
+        begin notice; hold store; begin notice; steps; free; rest; queued: 2
+    unless the older one holds more
+        begin notice to there/A,there/B; hold store; begin notice to there/A
+        steps; free; rest; outbox: 1 2
+    what is stored into a mailbox opened meanwhile ends belief there
+        begin notice.new; hold store; forget R; send notice; unknown:; free store
+        steps; begin notice; waiting:
+    what is in flight is re-armed by what passes
+        begin notice; hold store; begin olm; free; steps; begin notice; waiting:
+        steps; begin notice; waiting: 4
+    also by what its recipient sends
+        begin notice; hold store; begin olm to @s:here/S1 by @r:here; free; steps
+        begin notice; waiting:; steps; begin notice; waiting: 4
+""")
 test_what_is_stale_goes_where_it_was_seen_being_stored = plays(
-    {
-        "for what is newest, also if that was stored since it was looked": """
-            register; send request; doubt R; begin request.2; until learn
-            carry-out learn; hold learn; begin request.1.S1.b; steps; free; rest
-            queued: 3
-        """
-    },
-    rules=RulesConfig(key_requests=True),
-)
+    rules=RulesConfig(key_requests=True)
+)("""
+    for what is newest, also if that was stored since it was looked
+        register; send request; doubt R; begin request.2; until learn
+        carry-out learn; hold learn; begin request.1.S1.b; steps; free; rest
+        queued: 3
+""")
 test_a_mailbox_that_was_forgotten_meanwhile_is_opened_where_the_stream_is = plays(
-    {
-        "what it was handed is not known": """
-            begin notice; forget R; rest; unknown:; begin notice; waiting:; rest
-            begin notice; waiting: 3
-        """
-    },
-    sees_reads=True,
-)
+    sees_reads=True
+)("""
+    what it was handed is not known
+        begin notice; forget R; rest; unknown:; begin notice; waiting:; rest
+        begin notice; waiting: 3
+""")
 
 
 def test_each_withheld_message_counts_by_its_own_code() -> None:

@@ -196,17 +196,13 @@ def test_an_olm_message_rearms_what_was_told_between_its_ends(
     assert expected == count()
 
 
-test_olm = plays(
-    {
-        "what a server may not send re-arms nothing": """
-            send notice; send olm by @s:here in elsewhere/1; send notice; collapsed: 3
-        """,
-        "an answer re-arms what was sorted while it was stored": """
-            send notice to there/B by @r:here; begin olm by @a:there; hold store
-            begin notice to there/A by @r:here; rest; free; rest
-            send notice to there/A by @r:here; collapsed:
-            send notice to there/A by @r:here; collapsed: 5
-            send olm by @a:there; send notice to there/A by @r:here; collapsed: 5
-        """,
-    }
-)
+test_olm = plays()("""
+    what a server may not send re-arms nothing
+        send notice; send olm by @s:here in elsewhere/1; send notice; collapsed: 3
+    an answer re-arms what was sorted while it was stored
+        send notice to there/B by @r:here; begin olm by @a:there; hold store
+        begin notice to there/A by @r:here; rest; free; rest
+        send notice to there/A by @r:here; collapsed:
+        send notice to there/A by @r:here; collapsed: 5
+        send olm by @a:there; send notice to there/A by @r:here; collapsed: 5
+""")
