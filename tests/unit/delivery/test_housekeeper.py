@@ -47,10 +47,12 @@ test_tidying = plays()("""
         send notice; begin notice.new; until tidy; acknowledge 1; rest
         remembered: 1 1
 """)
-test_a_cancellation_stays_whose_request_does_not_fit = plays(
+test_a_cancellation_that_may_vanish = plays(
     rules=RulesConfig(key_requests="vanish"), sees_reads=True
 )("""
-    the request goes with a later notice
+    one that is looked over is known to its end
+        add D1-D4; send request to D1-D4; send cancel to D4; queued D4:
+    what does not fit stays, and its request goes with a later notice
         send request; limit MOST_OF_ONE 0; send cancel; queued: 1 2
         limit MOST_OF_ONE 9; send request.2; queued: 2 3
 """)
@@ -106,6 +108,18 @@ test_learning = plays()("""
     so is what turns out to have to be read, where that does not fit
         add D1-D4; fill notice.new to D4; begin notice to D1-D4; until look-over
         limit MOST_OF_ONE 0; rest; unknown: D4 R
+    what is empty and does not fit is forgotten
+        send notice by @s:there in there/1; limit MOST_OF_ONE 0
+        send notice to R2 by @s:there in there/1; remembered: 1 1
+    where all were told at once, what holds nothing else is not read
+        add D1-D4; begin notice to *; rest
+        asked: list-devices look-over learn
+    of few rows it is known whether they were seen
+        limit FEW 0; add D1-D4; begin notice to D1-D4; rest
+        asked: learn look-over learn learn
+    where one that is looked over cannot be learned the others are
+        add D1-D5; begin notice to D1-D5; until look-over; fail inbox.memory.learn
+        answer look-over; mend; rest; unknown: D4 R
 """)
 test_devices = plays()("""
     a user is asked about once, again after an answer, and not who is nobody

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from synapse_withheld.config import Config
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.redundant import Backwards, Row, redundant
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
@@ -183,3 +184,31 @@ def test_no_two_rules_name_one_message(message: Message) -> None:
     assert found == [rules.read(*said)]
     assert any(mark in repr(said) for mark in found[0].rule.marks)
     assert any(mark in repr(said) for mark in rules.marks)
+
+
+# Which rules there are.
+
+
+def test_every_name_of_the_configuration_is_a_rule() -> None:
+    """Of which one is on by default."""
+    names = [each.name for each in attrs.fields(RulesConfig)]
+
+    assert names == [rule.name for rule in RULES[True].rules]
+    assert (NoOlm(),) == Ruleset.of(Config()).rules
+
+
+@pytest.mark.parametrize("chosen", [True, "vanish"])
+@pytest.mark.parametrize("name", ["key_requests", "secret_requests"])
+def test_cancellations_vanish_where_that_is_chosen(name: str, chosen: Any) -> None:
+    rules = Ruleset.of(Config(rules=attrs.evolve(EVERY_RULE, **{name: chosen}))).rules
+
+    expected = [name] if chosen == "vanish" else []
+    assert expected == [rule.name for rule in rules if rule.vanishes]
+
+
+def test_where_types_say_enough_no_code_is_looked_for() -> None:
+    def marks(**chosen: bool) -> tuple[str, ...]:
+        return Ruleset.of(Config(rules=RulesConfig(**chosen))).marks
+
+    assert ("m.no_olm", "m.secret.request") == marks(secret_requests=True)
+    assert ("room_key.withheld",) == marks(withheld=True)
