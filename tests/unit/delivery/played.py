@@ -8,7 +8,6 @@ from typing import Any, Callable
 import prometheus_client
 
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from synapse_withheld.operators import series
 from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice
 from tests.model.play import CONFIRM, NOTICE, SENDER, WITHHELD, Play
@@ -62,8 +61,3 @@ def counting(
 
     before = so_far()
     return lambda: dict(so_far() - before)
-
-
-def reasons(play: Play) -> Callable[[], dict[str, int]]:
-    """Return what tells what was decided from now on, and how often."""
-    return counting(play, series.DECISIONS, "reason")

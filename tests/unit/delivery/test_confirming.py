@@ -94,8 +94,9 @@ def test_how_long_each_batch_waited_is_counted() -> None:
 
 
 def test_one_that_came_long_ago_does_not_wait() -> None:
-    """Nor does the next, after the clock was looked at."""
-    play = known("A")
+    """Nor does the next; and how long they were sorted is counted."""
+    play, took_s = known("A"), list[float]()
+    play.traffic.metrics.decided_in = took_s.append
 
     def take_long() -> int:
         play.hs.clock.advance(MOST_WAIT_S)
@@ -107,6 +108,8 @@ def test_one_that_came_long_ago_does_not_wait() -> None:
         play.hs.clock.advance(0)
         assert notice.handed is not None
         answer(play)
+
+    assert 2 * [MOST_WAIT_S] == took_s
 
 
 def test_a_row_that_was_replaced_is_asked_about_again() -> None:

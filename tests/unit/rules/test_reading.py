@@ -31,11 +31,7 @@ from tests.harness.messages import MEGOLM, OLDER_WITHHELD, WITHHELD
 from tests.harness.rules import EVERY_RULE
 
 RULES = Ruleset.of(Config(rules=EVERY_RULE))
-NOTICE: dict[str, Any] = {
-    "algorithm": MEGOLM,
-    "code": "m.no_olm",
-    "sender_key": "K" * 43,
-}
+NOTICE = {"algorithm": MEGOLM, "code": "m.no_olm", "sender_key": "K" * 43}
 NAMED = {"from_device": "S", "room_id": "!room:hs", "session_id": "session"}
 OF_SESSION = {**NOTICE, **NAMED, "code": "m.unverified"}
 
@@ -47,8 +43,9 @@ def read(
     rules: Ruleset = RULES,
     **changed: Any,
 ) -> Notice | None:
-    changed_content = {**content, **changed} if changed else content
-    return rules.read(sender, message_type, changed_content)
+    return rules.read(
+        sender, message_type, {**content, **changed} if changed else content
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,64 +71,44 @@ deep: dict[str, Any] = {}
 for _ in range(100_000):
     deep = {"deeper": deep}
 
+KEY, SECRET = "m.room_key_request", "m.secret.request"
+VERIFY = "m.key.verification.request"
 ASKED = {"action": "request", "requesting_device_id": "S", "request_id": "1"}
+VERIFIED = {"transaction_id": "1"}
+NO_CONTENTS: list[Any] = [{}, [], None]
 ODD: list[Any] = [None, 7, "", "D" * 256, ["request"]]
-OF_DEVICE: dict[str, list[Any]] = {
-    "action": [*ODD, "other"],
-    "requesting_device_id": ODD,
-    "request_id": ODD,
-    # Too deep to be compared.
-    "body": [deep],
-}
 
 
 @pytest.mark.parametrize(
-    ("message_type", "well_formed", "malformed"),
+    ("message_type", "well_formed", "name", "values"),
     [
-        (
-            WITHHELD,
-            NOTICE,
-            {
-                "code": [None, ["m.no_olm"]],
-                "algorithm": [None, "m.megolm.v2", ["m.megolm.v1.aes-sha2"]],
-                "sender_key": [None, 7, "", "K" * 65],
-                "from_device": [7, "", "D" * 256],
-                "room_id": [{}],
-                "session_id": ["S" * 256],
-            },
-        ),
-        (
-            WITHHELD,
-            OF_SESSION,
-            {
-                "code": ["", "c" * 256, ["m.unverified"], None],
-                "room_id": [None],
-                "session_id": [None, 7],
-            },
-        ),
-        ("m.room_key_request", ASKED, OF_DEVICE),
-        ("m.secret.request", ASKED, OF_DEVICE),
-        (
-            "m.key.verification.request",
-            {"transaction_id": "1"},
-            {"transaction_id": ODD, "body": [deep]},
-        ),
+        (WITHHELD, NOTICE, "code", [None, ["m.no_olm"]]),
+        (WITHHELD, NOTICE, "algorithm", [None, "m.megolm.v2", [MEGOLM]]),
+        (WITHHELD, NOTICE, "sender_key", [None, 7, "", "K" * 65]),
+        (WITHHELD, NOTICE, "from_device", [7, "", "D" * 256]),
+        (WITHHELD, NOTICE, "room_id", [{}]),
+        (WITHHELD, NOTICE, "session_id", ["S" * 256]),
+        (WITHHELD, OF_SESSION, "code", ["", "c" * 256, ["m.unverified"], None]),
+        (WITHHELD, OF_SESSION, "room_id", [None]),
+        (WITHHELD, OF_SESSION, "session_id", [None, 7]),
+        (KEY, ASKED, "action", [*ODD, "other"]),
+        (KEY, ASKED, "requesting_device_id", ODD),
+        (SECRET, ASKED, "request_id", ODD),
+        (VERIFY, VERIFIED, "transaction_id", ODD),
+        # Too deep to be compared.
+        (SECRET, ASKED, "body", [deep]),
+        (VERIFY, VERIFIED, "body", [deep]),
     ],
 )
 def test_what_is_malformed_is_not_named(
-    message_type: str, well_formed: dict[str, str], malformed: dict[str, list[Any]]
+    message_type: str, well_formed: dict[str, str], name: str, values: list[Any]
 ) -> None:
-    odd: list[Any] = [{}, [], None]
-    odd += [
-        {**well_formed, name: value}
-        for name, values in malformed.items()
-        for value in values
-    ]
-
     assert read(well_formed, message_type) is not None
-    for each in odd:
-        assert read(each, message_type) is None
-        assert well_formed is not NOTICE or code_of(each) == "malformed"
+    for value in values:
+        changed = {**well_formed, name: value}
+        assert read(changed, message_type) is None
+        assert well_formed is not NOTICE or code_of(changed) == "malformed"
+    assert all(read(each, message_type) is None for each in NO_CONTENTS)
 
 
 @pytest.mark.parametrize(
