@@ -52,8 +52,6 @@ test_too_much = plays()("""
         begin notice; waiting:; free; rest; send notice; begin notice; waiting: 6
 """)
 test_sorting = plays()("""
-    a notice for all of whom nothing is remembered is the first
-        send notice to *; why: first
     what cannot be sorted hides nothing behind it
         send notice; begin notice to @r:here\0/R,\0,\udfff + session to R2 + notice
         waiting: 2; rest; collapsed: 2
@@ -127,6 +125,7 @@ def test_what_nobody_looked_at_is_counted_as_of_no_rule() -> None:
     assert 301 == play.tally.history.of("deliver")[-1]
     assert [] == play.tally.recipients.most(9)
     play.send(NOTICE, "*")
+    assert 1 == count()["no_olm inbox first"]
     assert [Count(("no_olm", (RECIPIENT, "*")), 1, 0)] == play.tally.recipients.most(9)
 
 

@@ -183,12 +183,6 @@ def test_nothing_is_left_of_what_is_forgotten() -> None:
 # What Olm messages re-arm is told in `tests/unit/delivery`.
 
 
-def is_rearmed(of: Known) -> bool:
-    decided = of.why()
-    assert decided in {decision.REARMED, decision.DUPLICATE}
-    return decided is decision.REARMED
-
-
 def test_no_number_is_kept_of_who_has_nothing_there() -> None:
     """Whoever sends Olm messages fills no memory with them.
 
@@ -230,7 +224,7 @@ def test_a_number_goes_with_the_last_that_it_rearms() -> None:
     of.rearm_users(R1[0], SENDER)
     of.drop(R1, of.records()[0])
     of.settle(early, 7)
-    assert is_rearmed(of)
+    assert decision.REARMED is of.why()
     of.forget(R1)
 
     assert not [*of._users._numbers, *of._in_flight.ends._numbers]
@@ -246,7 +240,7 @@ def test_numbers_only_rise() -> None:
     of.stored(no_olm(), 6)
     of.begun(no_olm(sender=OTHER))
     of.rearm_users(R1[0], OTHER)
-    assert not is_rearmed(of)
+    assert decision.DUPLICATE is of.why()
     of.rearm_device(R1, SENDER, "k1")
 
-    assert is_rearmed(of)
+    assert decision.REARMED is of.why()

@@ -166,16 +166,6 @@ def test_who_has_most_is_known_whatever_comes_and_goes(
         assert most == (len(by_who.of_most()) if most else 0)
 
 
-def test_of_those_who_have_equally_much_the_one_goes_who_has_for_longest() -> None:
-    """So that those who come last do not only push out each other."""
-    some = [record(number, who) for number, who in enumerate("aaabb", 1)]
-    by_who = ByWho([*some, record(6, "c")])
-    assert "a" == by_who.of_most()[0].who
-    by_who.remove(some[0])
-
-    assert "b" == by_who.of_most()[0].who
-
-
 # As many of each rule that many are more than are looked through one by one.
 @pytest.mark.parametrize("number", [2, FEW])
 def test_what_one_sender_has_is_told_alike_of_few_and_of_many(number: int) -> None:
