@@ -16,7 +16,7 @@ from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.operators import series
 from synapse_withheld.wiring import CANCEL_AFTER_S
 from tests.model.faults import LostError
-from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
+from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, Play
 from tests.model.telling import plays
 from tests.unit.delivery.played import LEARN, counting, keeper, known, store
 
@@ -140,24 +140,24 @@ test_devices = plays()("""
 """)
 
 
-@pytest.mark.parametrize("statement", [CONFIRM, LEARN])
+@pytest.mark.parametrize(
+    ("content", "statement"),
+    [(NOTICE, CONFIRM), (NEW_KEY, "withheld_delete_superseded")],
+)
 def test_a_statement_that_does_not_come_back_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch, statement: str
+    monkeypatch: pytest.MonkeyPatch, content: Any, statement: str
 ) -> None:
-    """Once; what was asked is not asked any more then."""
+    """Once, whoever asked; not when it has come back."""
     cancel = Mock()
     monkeypatch.setattr(Cancellable, "cancel", cancel)
     play = known("A")
-    play.hs.add_device(RECIPIENT, "B")
-    if statement == CONFIRM:
-        play.begin(NOTICE, "A")
-    else:
-        store(play, NOTICE, "B")
+    play.begin(content, "A")
+    step = play.until(statement)
     play.hs.clock.advance(CANCEL_AFTER_S - 0.01)
     cancel.assert_not_called()
     play.hs.clock.advance(0.02)
     cancel.assert_called_once_with()
-    play.hs.answer(play.step(statement), LostError())
+    play.hs.answer(step, LostError())
     play.hs.come_to_rest()
 
     cancel.assert_called_once_with()
