@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain, repeat
 from typing import Any
 from unittest.mock import AsyncMock, Mock, call
 
@@ -182,7 +181,7 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
     """With what is handed on next; it is the same background process to Synapse."""
     play = Play()
     house, stages = keeper(play), counting(play, series.FAILURES, "stage")
-    house.gives_way = Mock(side_effect=chain([ZeroDivisionError], repeat(False)))
+    house.gives_way = Mock(side_effect=[ZeroDivisionError, *[False] * 9])
     as_process = Mock(wraps=house.runtime.as_process)
     house.runtime = attrs.evolve(house.runtime, as_process=as_process)
     store(play, NOTICE)
