@@ -12,7 +12,7 @@ from synapse_withheld.operators import series
 from tests.model.homeserver import Step
 from tests.model.play import NOTICE, SENDER, WITHHELD
 from tests.model.telling import plays
-from tests.unit.delivery.played import answer, counting, known, said
+from tests.unit.delivery.played import answer, counting, known
 
 test_who_is_asked_about = plays()("""
     queues take turns
@@ -116,11 +116,13 @@ def test_a_row_that_was_replaced_is_asked_about_again() -> None:
     """What is believed by then counts; one that is still there confirms it, too."""
     play = known("AB")
     message = {"content": NOTICE, "type": WITHHELD, "sender": SENDER}
+    notice = play.traffic.inbox.rules.recognise(message)
+    assert notice is not None
 
     def replace() -> None:
         for place in duplicate.said:
             now = play.hs.device_list_id()
-            storing = play.memory.begin(place, said(), SENDER, now, 0.0)
+            storing = play.memory.begin(place, notice, SENDER, now, 0.0)
             play.memory.settle(storing, play.hs.put(place, message))
 
     duplicate = play.begin(NOTICE, ["A", "B"])

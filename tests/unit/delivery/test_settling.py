@@ -12,7 +12,7 @@ from synapse_withheld.operators import series
 from synapse_withheld.operators.heavy_hitters import Count
 from tests.model.play import ABROAD, NOTICE, RECIPIENT, SENDER, SESSION, WITHHELD, Play
 from tests.model.telling import plays
-from tests.unit.delivery.played import OTHER, counting, known
+from tests.unit.delivery.played import counting, known
 
 # What nobody looks at, since there is too much of it.
 test_too_much = plays()("""
@@ -132,8 +132,9 @@ def test_what_nobody_looked_at_is_counted_as_of_no_rule() -> None:
 def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten() -> None:
     """In each queue what is for it; `*` names all of the user's."""
     play = known("ABC")
-    play.hs.add_device(OTHER, "A")
-    play.send(NOTICE, "A", to_user=OTHER)
+    other = "@q:here"
+    play.hs.add_device(other, "A")
+    play.send(NOTICE, "A", to_user=other)
     play.send_abroad(NOTICE, ["X", "Y"])
     inbox, outbox = play.traffic.inbox, play.traffic.outbox
     # One of two is in flight by then.
@@ -146,7 +147,7 @@ def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten() -> None:
     play.begin_abroad(NOTICE, "X")
 
     assert [] == play.memory.devices_of(RECIPIENT)
-    assert ["A"] == play.memory.devices_of(OTHER)
+    assert ["A"] == play.memory.devices_of(other)
     assert ["Y"] == outbox.memory.devices_of(ABROAD)
 
 
