@@ -95,7 +95,10 @@ def test_the_newest_row_has_the_last_word() -> None:
 def test_what_may_have_been_handed_out_is_not_believed_where_reads_are_seen(
     sees_reads: bool,
 ) -> None:
-    """From when a read begins; what is told once for each session has a hold."""
+    """From when a read begins.
+
+    What is told once for each session is held from when it was last known to be queued.
+    """
     of = Known(sees_reads=sees_reads, hold_s=60.0)
     of.stored(no_olm(), 5)
     of.stored(withheld(), 6)
@@ -106,8 +109,10 @@ def test_what_may_have_been_handed_out_is_not_believed_where_reads_are_seen(
     expected = decision.READ if sees_reads else decision.DUPLICATE
 
     assert expected is of.why(withheld())
-    assert decision.DUPLICATE is of.why(now_s=60.0)
-    assert expected is of.why(now_s=60.1)
+    for now_s in (10.0, 8.0):
+        of.confirmed(of.records()[0], now_s)
+    assert decision.DUPLICATE is of.why(now_s=70.0)
+    assert expected is of.why(now_s=70.1)
 
 
 def test_a_row_that_is_gone_is_believed_no_more() -> None:
