@@ -15,7 +15,7 @@ from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.operators import series
 from synapse_withheld.wiring import CANCEL_AFTER_S
 from tests.model.faults import LostError
-from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, Play
+from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.model.telling import plays
 from tests.unit.delivery.played import LEARN, counting, keeper, known, store
 
@@ -196,7 +196,10 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
 def test_work_is_done_on_behalf_of_who_brought_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of the server, where one could make up users; also of what is only found."""
+    """Of the server, where one could make up users; also of what is only found.
+
+    It takes that one's room.
+    """
     whose: list[tuple[str, str]] = []
     queue = Work.queue
 
@@ -213,6 +216,8 @@ def test_work_is_done_on_behalf_of_who_brought_it(
     play.send(NOTICE, "*", sender=ABROAD)
 
     assert {"inbox": 3} == count()
+    mailbox = play.memory.open((RECIPIENT, "A"), 0)
+    assert {"there"} == {record.who for record in mailbox}
     kinds = ["_Unlearned", "_Redundant", "_Redundant", "_Redundant", "_User"]
     assert [(kind, "there") for kind in [*kinds, "_Unlearned"]] == whose
 

@@ -54,7 +54,7 @@ test_too_much = plays()("""
 test_sorting = plays()("""
     what cannot be sorted hides nothing behind it
         send notice; begin notice to @r:here\0/R,\0,\udfff + session to R2 + notice
-        waiting: 2; rest; collapsed: 2
+        waiting: 2; remembered: 1 1; rest; collapsed: 2
 """)
 # Once it is stored, or while it is.
 test_settling = plays()("""
