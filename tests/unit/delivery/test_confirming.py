@@ -61,6 +61,8 @@ test_what_is_seen_to_be_queued_is_held = plays(
         send notice; wait 5; begin notice; wait 0.4; answer confirm; acknowledge 1
         wait 9.5; begin notice; answer confirm; collapsed: 2 3; wait 0.2
         begin notice; rest; queued: 2
+    or from when it came
+        wait 20; send notice; acknowledge 1; send notice; collapsed: 2
     unless the device may be another one
         send notice; acknowledge 1; change R; send notice; queued: 2
         why: first not_queued

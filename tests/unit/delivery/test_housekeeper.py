@@ -49,6 +49,8 @@ test_tidying = plays()("""
 test_a_cancellation_that_may_vanish = plays(
     rules=RulesConfig(key_requests="vanish"), sees_reads=True
 )("""
+    not where it came into a mailbox that was forgotten: it may have been read
+        begin request; forget R; rest; send cancel; queued: 2
     one that is looked over is known to its end
         add D1-D4; send request to D1-D4; send cancel to D4; queued D4:
     what does not fit stays, and its request goes with a later notice

@@ -53,7 +53,7 @@ test_too_much = plays()("""
 """)
 test_sorting = plays()("""
     what cannot be sorted hides nothing behind it
-        send notice; begin notice to @r:here\0/R,\0,\udfff + session to R2 + notice
+        send notice; begin notice to @r\0:here/R,\0,\udfff + session to R2 + notice
         waiting: 2; remembered: 1 1; rest; collapsed: 2
 """)
 # Once it is stored, or while it is.
@@ -87,13 +87,6 @@ test_what_is_stale_goes_where_it_was_seen_being_stored = plays(
         register; send request; doubt R; begin request.2; until learn
         carry-out learn; hold learn; begin request.1.S1.b; steps; free; rest
         queued: 3
-""")
-test_a_mailbox_that_was_forgotten_meanwhile_is_opened_where_the_stream_is = plays(
-    sees_reads=True
-)("""
-    what it was handed is not known
-        begin notice; forget R; rest; unknown:; begin notice; waiting:; rest
-        begin notice; waiting: 3
 """)
 
 
