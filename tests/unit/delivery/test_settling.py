@@ -51,13 +51,11 @@ test_too_much = plays()("""
         begin notice.new to R,I1-I5; steps; begin notice; steps
         begin notice; waiting:; free; rest; send notice; begin notice; waiting: 6
 """)
-test_sorting = plays()("""
+
+test_settling = plays()("""
     what cannot be sorted hides nothing behind it
         send notice; begin notice to @r\0:here/R,\0,\udfff + session to R2 + notice
         waiting: 2; remembered: 1 1; rest; collapsed: 2
-""")
-# Once it is stored, or while it is.
-test_settling = plays()("""
     nothing is believed while something else of the pair is in flight
         send notice; begin notice.new; hold store; begin notice; waiting:; free
         rest; queued: 3; why: first new_key not_repeated
