@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import event, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synapse_withheld.config import Config, RulesConfig
@@ -108,7 +108,6 @@ def test_what_may_go_is_what_the_table_says(
     newest_id = len(messages) + more
     found = redundant(rows_of(messages, merges=merges), newest_id)
     expected = reference(messages, newest_id, merges=merges)
-    event(f"{min(len(expected), 5)} may go")
 
     assert sorted(expected) == [older for older, _ in found]
     for older, newer in found:
