@@ -32,7 +32,6 @@ test_rests = plays()("""
         answer confirm; wait 0.05; asked: tidy
 """)
 
-# What is redundant.
 test_tidying = plays()("""
     a row that waits until readers see the newer one holds up no other
         add R2; fill notice to R2 times 2; send notice; begin text; hold store
@@ -51,6 +50,10 @@ test_a_cancellation_that_may_vanish = plays(
 )("""
     not where it came into a mailbox that was forgotten: it may have been read
         begin request; forget R; rest; send cancel; queued: 2
+    nor where an EDU to all devices came once more
+        send request to * by @s:there in there/1; restart
+        send request to * by @s:there in there/1; send request by @s:there
+        send cancel by @s:there; queued: 4
     one that is looked over is known to its end
         add D1-D4; send request to D1-D4; send cancel to D4; queued D4:
     what does not fit stays, and its request goes with a later notice
@@ -198,10 +201,7 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
 def test_work_is_done_on_behalf_of_who_brought_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of the server, where one could make up users; also of what is only found.
-
-    It takes that one's room.
-    """
+    """And in the room of that: of the server, where one could make up users."""
     whose: list[tuple[str, str]] = []
     queue = Work.queue
 
