@@ -8,7 +8,7 @@ import pytest
 
 from synapse_withheld.delivery import sorting
 from synapse_withheld.delivery.confirming import confirmer
-from synapse_withheld.delivery.housekeeping import users
+from synapse_withheld.delivery.housekeeping import learning, users
 from tests.model import telling
 from tests.model.play import Play
 
@@ -19,6 +19,7 @@ telling.LIMITS.update(
     MOST_SORTED=sorting,
     MOST_USERS=users,
     MOST_DEVICES=users,
+    FEW=learning,
 )
 
 

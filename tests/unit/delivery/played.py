@@ -8,29 +8,16 @@ from typing import Any, Callable
 import prometheus_client
 
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from synapse_withheld.operators import series
-from synapse_withheld.rules.no_olm import NoOlm
-from synapse_withheld.rules.notice import Notice
-from tests.model.play import CONFIRM, NOTICE, SENDER, WITHHELD, Play
+from tests.model.play import CONFIRM, NOTICE, Play
 
 LEARN = "withheld_read_mailboxes"
 
-# Another user of this server.
-OTHER = "@q:here"
 
-
-def known(devices: str, **config: Any) -> Play:
+def known(devices: str) -> Play:
     """Return a play in which a notice is queued for each device."""
-    play = Play(devices=devices, **config)
+    play = Play(devices=devices)
     play.send(NOTICE, [*devices])
     return play
-
-
-def said(sender: str = SENDER) -> Notice:
-    """Return the notice that is sent, as it is recognised."""
-    found = NoOlm().read(sender, WITHHELD, NOTICE)
-    assert found is not None
-    return found
 
 
 def store(play: Play, content: Any, to: str = "R", **more: Any) -> None:
@@ -62,8 +49,3 @@ def counting(
 
     before = so_far()
     return lambda: dict(so_far() - before)
-
-
-def reasons(play: Play) -> Callable[[], dict[str, int]]:
-    """Return what tells what was decided from now on, and how often."""
-    return counting(play, series.DECISIONS, "reason")

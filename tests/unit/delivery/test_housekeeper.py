@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain, repeat
 from typing import Any
 from unittest.mock import AsyncMock, Mock, call
 
@@ -33,7 +32,6 @@ test_rests = plays()("""
         answer confirm; wait 0.05; asked: tidy
 """)
 
-# What is redundant.
 test_tidying = plays()("""
     a row that waits until readers see the newer one holds up no other
         add R2; fill notice to R2 times 2; send notice; begin text; hold store
@@ -47,10 +45,18 @@ test_tidying = plays()("""
         send notice; begin notice.new; until tidy; acknowledge 1; rest
         remembered: 1 1
 """)
-test_a_cancellation_stays_whose_request_does_not_fit = plays(
+test_a_cancellation_that_may_vanish = plays(
     rules=RulesConfig(key_requests="vanish"), sees_reads=True
 )("""
-    the request goes with a later notice
+    not where it came into a mailbox that was forgotten: it may have been read
+        begin request; forget R; rest; send cancel; queued: 2
+    nor where an EDU to all devices came once more
+        send request to * by @s:there in there/1; restart
+        send request to * by @s:there in there/1; send request by @s:there
+        send cancel by @s:there; queued: 4
+    one that is looked over is known to its end
+        add D1-D4; send request to D1-D4; send cancel to D4; queued D4:
+    what does not fit stays, and its request goes with a later notice
         send request; limit MOST_OF_ONE 0; send cancel; queued: 1 2
         limit MOST_OF_ONE 9; send request.2; queued: 2 3
 """)
@@ -106,6 +112,18 @@ test_learning = plays()("""
     so is what turns out to have to be read, where that does not fit
         add D1-D4; fill notice.new to D4; begin notice to D1-D4; until look-over
         limit MOST_OF_ONE 0; rest; unknown: D4 R
+    what is empty and does not fit is forgotten
+        send notice by @s:there in there/1; limit MOST_OF_ONE 0
+        send notice to R2 by @s:there in there/1; remembered: 1 1
+    where all were told at once, what holds nothing else is not read
+        add D1-D4; begin notice to *; rest
+        asked: list-devices look-over learn
+    of few rows it is known whether they were seen
+        limit FEW 0; add D1-D4; begin notice to D1-D4; rest
+        asked: learn look-over learn learn
+    where one that is looked over cannot be learned the others are
+        add D1-D5; begin notice to D1-D5; until look-over; fail inbox.memory.learn
+        answer look-over; mend; rest; unknown: D4 R
 """)
 test_devices = plays()("""
     a user is asked about once, again after an answer, and not who is nobody
@@ -126,24 +144,24 @@ test_devices = plays()("""
 """)
 
 
-@pytest.mark.parametrize("statement", [CONFIRM, LEARN])
+@pytest.mark.parametrize(
+    ("content", "statement"),
+    [(NOTICE, CONFIRM), (NEW_KEY, "withheld_delete_superseded")],
+)
 def test_a_statement_that_does_not_come_back_is_cancelled(
-    monkeypatch: pytest.MonkeyPatch, statement: str
+    monkeypatch: pytest.MonkeyPatch, content: Any, statement: str
 ) -> None:
-    """Once; what was asked is not asked any more then."""
+    """Once, whoever asked; not when it has come back."""
     cancel = Mock()
     monkeypatch.setattr(Cancellable, "cancel", cancel)
     play = known("A")
-    play.hs.add_device(RECIPIENT, "B")
-    if statement == CONFIRM:
-        play.begin(NOTICE, "A")
-    else:
-        store(play, NOTICE, "B")
+    play.begin(content, "A")
+    step = play.until(statement)
     play.hs.clock.advance(CANCEL_AFTER_S - 0.01)
     cancel.assert_not_called()
     play.hs.clock.advance(0.02)
     cancel.assert_called_once_with()
-    play.hs.answer(play.step(statement), LostError())
+    play.hs.answer(step, LostError())
     play.hs.come_to_rest()
 
     cancel.assert_called_once_with()
@@ -168,7 +186,7 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
     """With what is handed on next; it is the same background process to Synapse."""
     play = Play()
     house, stages = keeper(play), counting(play, series.FAILURES, "stage")
-    house.gives_way = Mock(side_effect=chain([ZeroDivisionError], repeat(False)))
+    house.gives_way = Mock(side_effect=[ZeroDivisionError, *[False] * 9])
     as_process = Mock(wraps=house.runtime.as_process)
     house.runtime = attrs.evolve(house.runtime, as_process=as_process)
     store(play, NOTICE)
@@ -183,7 +201,7 @@ def test_whatever_fails_is_counted_and_work_begins_anew() -> None:
 def test_work_is_done_on_behalf_of_who_brought_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of the server, where one could make up users; also of what is only found."""
+    """And in the room of that: of the server, where one could make up users."""
     whose: list[tuple[str, str]] = []
     queue = Work.queue
 
@@ -200,6 +218,8 @@ def test_work_is_done_on_behalf_of_who_brought_it(
     play.send(NOTICE, "*", sender=ABROAD)
 
     assert {"inbox": 3} == count()
+    mailbox = play.memory.open((RECIPIENT, "A"), 0)
+    assert {"there"} == {record.who for record in mailbox}
     kinds = ["_Unlearned", "_Redundant", "_Redundant", "_Redundant", "_User"]
     assert [(kind, "there") for kind in [*kinds, "_Unlearned"]] == whose
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Callable
+
 import attrs
 import pytest
 from hypothesis import given
@@ -30,26 +33,24 @@ def test_one_number_bounds_everything() -> None:
     assert (1_000, 500, 100, 100, 10) == least
 
 
-def test_a_hundred_sessions_do_not_push_out_the_one_plain_notice() -> None:
+@pytest.mark.parametrize(
+    ("most", "notice"),
+    [(MOST_OF_SENDER, withheld), (MOST_REQUESTS_OF_SENDER, partial(request, "c"))],
+)
+def test_a_hundred_sessions_do_not_push_out_the_one_plain_notice(
+    most: int, notice: Callable[[str], Notice]
+) -> None:
+    """Nor do requests, of which one sender may have more."""
     of = Known()
+    for number in range(most):
+        of.stored(notice(str(number)), number + 2)
     of.stored(no_olm(), 1)
-    for number in range(MOST_OF_SENDER + 20):
-        of.stored(withheld(str(number)), number + 2)
-
-    assert [1, *range(22, MOST_OF_SENDER + 22)] == of.rows()
-    assert decision.DUPLICATE is of.why()
-    assert decision.FIRST is of.why(withheld("3"))
-
-
-def test_a_sender_may_have_more_requests() -> None:
-    of = Known()
-    for number in range(MOST_REQUESTS_OF_SENDER):
-        of.stored(request("c", str(number)), number + 1)
     assert of.is_learned()
-    of.stored(request("c", "one more"), 9999)
+    for number in range(most, most + 20):
+        of.stored(notice(str(number)), number + 2)
 
-    assert [*range(2, MOST_REQUESTS_OF_SENDER + 1), 9999] == of.rows()
-    assert not of.is_learned()
+    assert [1, *range(22, most + 22)] == of.rows()
+    assert (decision.DUPLICATE, False) == (of.why(), of.is_learned())
 
 
 def test_one_server_has_no_more_room_for_all_its_users() -> None:
@@ -163,16 +164,6 @@ def test_who_has_most_is_known_whatever_comes_and_goes(
         assert all(naive[each] == list(by_who.of(each)) for each in naive)
         most = max(map(len, naive.values()))
         assert most == (len(by_who.of_most()) if most else 0)
-
-
-def test_of_those_who_have_equally_much_the_one_goes_who_has_for_longest() -> None:
-    """So that those who come last do not only push out each other."""
-    some = [record(number, who) for number, who in enumerate("aaabb", 1)]
-    by_who = ByWho([*some, record(6, "c")])
-    assert "a" == by_who.of_most()[0].who
-    by_who.remove(some[0])
-
-    assert "b" == by_who.of_most()[0].who
 
 
 # As many of each rule that many are more than are looked through one by one.

@@ -9,10 +9,11 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import event, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from synapse_withheld.config import Config
+from synapse_withheld.config import Config, RulesConfig
+from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.redundant import Backwards, Row, redundant
 from synapse_withheld.rules.ruleset import Ruleset
 from tests.harness.rules import EVERY_RULE
@@ -107,7 +108,6 @@ def test_what_may_go_is_what_the_table_says(
     newest_id = len(messages) + more
     found = redundant(rows_of(messages, merges=merges), newest_id)
     expected = reference(messages, newest_id, merges=merges)
-    event(f"{min(len(expected), 5)} may go")
 
     assert sorted(expected) == [older for older, _ in found]
     for older, newer in found:
@@ -183,3 +183,30 @@ def test_no_two_rules_name_one_message(message: Message) -> None:
     assert found == [rules.read(*said)]
     assert any(mark in repr(said) for mark in found[0].rule.marks)
     assert any(mark in repr(said) for mark in rules.marks)
+
+
+# Which rules there are.
+
+
+def test_every_name_of_the_configuration_is_a_rule() -> None:
+    """Of which one is on by default."""
+    names = [each.name for each in attrs.fields(RulesConfig)]
+
+    assert names == [rule.name for rule in RULES[True].rules]
+    assert (NoOlm(),) == Ruleset.of(Config()).rules
+
+
+@pytest.mark.parametrize("name", ["key_requests", "secret_requests"])
+def test_cancellations_vanish_where_that_is_chosen(name: str) -> None:
+    changed: dict[str, Any] = {name: "vanish"}
+    chosen = Config(rules=attrs.evolve(EVERY_RULE, **changed))
+
+    assert [name] == [each.name for each in Ruleset.of(chosen).rules if each.vanishes]
+
+
+def test_where_types_say_enough_no_code_is_looked_for() -> None:
+    def marks(**chosen: bool) -> tuple[str, ...]:
+        return Ruleset.of(Config(rules=RulesConfig(**chosen))).marks
+
+    assert ("m.no_olm", "m.secret.request") == marks(secret_requests=True)
+    assert ("room_key.withheld",) == marks(withheld=True)
