@@ -89,8 +89,8 @@ def test_time_passes_and_keys_below_others_are_set_as_messages_write_them(
     withheld = notice(code="m.unverified", room_id="!r:hs", session_id="s")
     lines = [withheld, NOTICE, READ, {"hours_passed": 23}, NOTICE]
     later = [{"hours_passed": 2}, NOTICE]
-    settings = ("--set=repeat=session", "--set=rules={}", "--set=rules.withheld=true")
-    answer = explain([*lines, *later], "--json", *settings)
+    rules = ("--set=rules.withheld=true", "--set=rules.key_requests=true")
+    answer = explain([*lines, *later], "--json", "--set=repeat=session", *rules)
     expected = "first first acknowledged hours_passed held hours_passed read"
     assert expected.split() == answer.told("reason")
 
