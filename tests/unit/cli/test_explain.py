@@ -16,7 +16,7 @@ from synapse_withheld.cli.explaining.messages import (
     understood,
 )
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
-from tests.unit.cli.conftest import Answer, Run
+from tests.unit.cli.conftest import Run
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
@@ -38,19 +38,6 @@ NOTICE = notice()
 
 def at(device_id: str, what: Any = NOTICE) -> dict[str, Any]:
     return {**what, "user_id": BOB, "device_id": device_id}
-
-
-@pytest.fixture
-def explain(tmp_path: Path, run: Run) -> Run:
-    """Return what runs the command on a text, or on lines of JSON."""
-
-    def command(text: str | list[Any], *arguments: str) -> Answer:
-        path = tmp_path / "messages.jsonl"
-        lines = text if isinstance(text, str) else "\n".join(map(json.dumps, text))
-        path.write_text(lines, encoding="utf-8")
-        return run("explain", str(path), *arguments)
-
-    return command
 
 
 @pytest.mark.parametrize(
@@ -75,22 +62,20 @@ def explain(tmp_path: Path, run: Run) -> Run:
         ),
     ],
 )
-def test_what_happens_has_its_reason(
-    explain: Run, lines: list[Any], reasons: str
-) -> None:
+def test_what_happens_has_its_reason(run: Run, lines: list[Any], reasons: str) -> None:
     """By the module's own code; `docs/command-line.md` shows the rest."""
-    answer = explain(lines, "--json")
+    answer = run("explain", lines, "--json")
     assert (0, reasons.split()) == (answer.code, answer.told("reason"))
 
 
 def test_time_passes_and_keys_below_others_are_set_as_messages_write_them(
-    explain: Run,
+    run: Run,
 ) -> None:
     withheld = notice(code="m.unverified", room_id="!r:hs", session_id="s")
     lines = [withheld, NOTICE, READ, {"hours_passed": 23}, NOTICE]
     later = [{"hours_passed": 2}, NOTICE]
     rules = ("--set=rules.withheld=true", "--set=rules.key_requests=true")
-    answer = explain([*lines, *later], "--json", "--set=repeat=session", *rules)
+    answer = run("explain", [*lines, *later], "--json", "--set=repeat=session", *rules)
     expected = "first first acknowledged hours_passed held hours_passed read"
     assert expected.split() == answer.told("reason")
 
@@ -124,10 +109,10 @@ def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
 
 
 def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
-    explain: Run,
+    run: Run,
 ) -> None:
     """And no key reaches a terminal as a control sequence."""
-    code, *said = explain(SAMPLES.read_text())
+    code, *said = run("explain", str(SAMPLES))
     out = "".join(said)
     samples = map(json.loads, SAMPLES.read_text().splitlines())
     keys = [each["message"]["content"]["sender_key"] for each in samples]
@@ -135,21 +120,20 @@ def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
     assert all(key[:6] in out for key in keys)
     for secret in ("alice", "hs.test", "ALICE", *(key[:7] for key in keys)):
         assert secret not in out
-    assert "?[2J??" in explain([notice("\x1b[2J\ud800é")]).out
+    assert "?[2J??" in run("explain", [notice("\x1b[2J\ud800é")]).out
 
 
 def test_lines_that_are_not_understood_are_named_and_the_others_explained(
-    explain: Run,
+    run: Run,
 ) -> None:
     """Several messages may share a line, as in a `/sync` each."""
-    text = json.dumps(NOTICE)
-    lines = [json.dumps([NOTICE, NOTICE]), "", "nonsense", text, json.dumps(RESTART)]
-    answer = explain("\n".join(lines), "--json")
+    lines = [[NOTICE, NOTICE], "", "nonsense", NOTICE, RESTART]
+    answer = run("explain", lines, "--json")
     expected = [(1, "deliver"), (1, "collapse"), (4, "collapse"), (5, "-")]
     assert (1, expected) == (answer.code, answer.told("line", "decision"))
     says = "Line 3 is not understood: it is not JSON\n2 collapse, 1 deliver; 1 queued."
     assert says == answer.err.strip()
-    assert (0, "", "No messages; 0 queued.\n") == explain("[]", "--json")
+    assert (0, "", "No messages; 0 queued.\n") == run("explain", ["[]"], "--json")
 
 
 @pytest.mark.parametrize(

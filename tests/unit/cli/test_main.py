@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from synapse_withheld.cli.__main__ import commands
-from tests.harness.backlog import notice
 from tests.unit.cli.conftest import Run, make_database, write
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +78,7 @@ def test_without_synapse_check_says_so_and_the_others_work(tmp_path: Path) -> No
 
     And support has no homeserver at hand.
     """
-    path = write(tmp_path, make_database(tmp_path, [notice(), notice()]))
+    path = write(tmp_path, make_database(tmp_path))
 
     def without_synapse(*arguments: str) -> Any:
         command = [sys.executable, "-c", WITHOUT_SYNAPSE, *arguments]

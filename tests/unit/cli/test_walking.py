@@ -29,23 +29,27 @@ from synapse_withheld.cli.walking.database import (
 )
 from synapse_withheld.cli.walking.parallel import Aside, Rest
 from synapse_withheld.cli.walking.walk import Bar, driven
-from tests.harness.backlog import notice, other
-from tests.unit.cli.conftest import Run, file_of, make_database, with_module, write
+from tests.unit.cli.conftest import (
+    TEXTS,
+    Run,
+    file_of,
+    make_database,
+    with_module,
+    write,
+)
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
 POSTGRES = {"name": "psycopg2", "args": {"password": "sEcReT", "nonsense": 1}}
-SCOPED = [notice(session_id="a"), notice(session_id="b")]
-TEXTS = [notice(), other(), notice()]
 
 
 def test_files_that_do_not_name_the_module_are_not_all(
     tmp_path: Path, run: Run
 ) -> None:
     """One that was not given may say `mode: observe`."""
-    config = {"database": make_database(tmp_path, SCOPED)["database"]}
+    config = {"database": make_database(tmp_path)["database"]}
     says = "do not name the module.* every file .* --enforce "
     assert re.search(says, run("sweep", config).refusal)
-    for choice, deleted in (("--dry-run", 0), ("--enforce", 1)):
+    for choice, deleted in (("--dry-run", 0), ("--enforce", 2)):
         assert [deleted] == run("sweep", config, "--json", choice).told("deleted")
 
 
@@ -97,8 +101,11 @@ def test_what_may_only_be_read_is_surveyed_and_not_swept(
     """In the mode that Synapse uses as well, whose files cannot be made there."""
     directory = tmp_path / "data"
     directory.mkdir()
-    config = make_database(directory, SCOPED)
+    config = make_database(directory)
     with closing(sqlite3.connect(file_of(config))) as connection:
+        # Without devices it is one process: nobody may start a second one.
+        connection.execute("DELETE FROM devices")
+        connection.commit()
         connection.execute(f"PRAGMA journal_mode = {mode}")
     file_of(config).chmod(0o444)
     directory.chmod(0o555)
@@ -160,24 +167,9 @@ def test_the_death_of_the_second_process_is_an_error_in_the_first() -> None:
         aside.hear(60)
 
 
-def two_mailboxes(directory: Path) -> dict[str, Any]:
-    """Have devices, so that there is a middle, and rows on both sides of it."""
-    config = make_database(directory, TEXTS)
-    with closing(sqlite3.connect(file_of(config))) as connection:
-        connection.executescript(
-            """
-            INSERT INTO device_inbox
-                SELECT '@a:hs', 'A', stream_id, message_json FROM device_inbox;
-            INSERT INTO devices (user_id, device_id)
-                VALUES ('@a:hs', 'A'), ('@r:hs', 'R');
-            """
-        )
-    return config
-
-
 def test_an_error_in_the_second_process_is_told_once(tmp_path: Path, run: Run) -> None:
     """That alone reads outboxes."""
-    config = two_mailboxes(tmp_path)
+    config = make_database(tmp_path)
     table = "device_federation_outbox"
     with closing(sqlite3.connect(file_of(config))) as connection:
         connection.execute(f"ALTER TABLE {table} RENAME COLUMN messages_json TO gone")
@@ -200,7 +192,7 @@ def processes(group: int) -> list[str]:
 @pytest.mark.parametrize("asked", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_no_process_stays_behind(tmp_path: Path, asked: str) -> None:
     """Ctrl-C reaches both; and what was found so far is printed."""
-    path = write(tmp_path, two_mailboxes(tmp_path))
+    path = write(tmp_path, make_database(tmp_path))
     command = [sys.executable, "-m", "synapse_withheld.cli", "survey", "-c", path]
     process = subprocess.Popen(  # noqa: S603 our own command
         [*command, "--json", "--batch-size", "1", "--pause", "20s"],
