@@ -5,22 +5,21 @@ What they find is held against plain counting on both databases.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 import signal
 import sqlite3
-import subprocess
 import sys
-import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.arguments import ProblemError
+from synapse_withheld.cli.arguments import CannotSayError, ProblemError
 from synapse_withheld.cli.walking.database import (
     TRIES,
     Connection,
@@ -28,14 +27,14 @@ from synapse_withheld.cli.walking.database import (
     database_section,
 )
 from synapse_withheld.cli.walking.parallel import Aside, Rest
+from synapse_withheld.cli.walking.place import noted_in
 from synapse_withheld.cli.walking.walk import Bar, driven
+from synapse_withheld.sweep.walk import Progress
 from tests.unit.cli.conftest import (
-    TEXTS,
     Run,
     file_of,
     make_database,
     with_module,
-    write,
 )
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
@@ -177,48 +176,6 @@ def test_an_error_in_the_second_process_is_told_once(tmp_path: Path, run: Run) -
     assert re.match("Cannot use the database: .*: no such column: messages_js", said)
 
 
-def processes(group: int) -> list[str]:
-    """Return the command lines of the processes of a group, but for finished ones."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
-        # One that ends meanwhile is none.
-        with suppress(OSError):
-            if os.getpgid(int(each.name)) == group:
-                found.append((each / "cmdline").read_text())
-    return [line for line in found if line]
-
-
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
-@pytest.mark.parametrize("asked", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_no_process_stays_behind(tmp_path: Path, asked: str) -> None:
-    """Ctrl-C reaches both; and what was found so far is printed."""
-    path = write(tmp_path, make_database(tmp_path))
-    command = [sys.executable, "-m", "synapse_withheld.cli", "survey", "-c", path]
-    process = subprocess.Popen(  # noqa: S603 our own command
-        [*command, "--json", "--batch-size", "1", "--pause", "20s"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not any("spawn_main" in line for line in processes(process.pid)):
-        time.sleep(0.05)
-    # Well into its first rest, which lasts too long for anybody to wait.
-    time.sleep(2)
-    send = os.killpg if asked == "SIGINT" else os.kill
-    send(process.pid, signal.Signals[asked])
-    out, err = process.communicate(timeout=15)
-    assert "" == err
-    if asked != "SIGKILL":
-        said = json.loads(out)
-        assert (1, False) == (process.returncode, said["done"])
-        assert 2 <= said["inbox"]["rows"] < 2 * len(TEXTS)
-    end = time.monotonic() + 10
-    while processes(process.pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert [] == processes(process.pid)
-
-
 def test_a_bar_fills_up_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     stream.isatty = lambda: True  # type: ignore[method-assign]
@@ -230,3 +187,67 @@ def test_a_bar_fills_up_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         with Bar(of_about) as bar:
             bar.show(500)
         assert stream.getvalue().endswith(end)
+
+
+WORK: dict[str, Any] = {"database": "db", "rules": ["no_olm"], "dry_run": False}
+NOTED: dict[str, Any] = {"work": WORK, "user_id": "@u:hs", "device_id": "D"}
+NO_PLACE = "does not say where a sweep was"
+
+
+@pytest.mark.parametrize(
+    ("text", "work", "says"),
+    [
+        # What another sweep passed over is not what this one would.
+        (NOTED, {"database": "db2"}, 'another \'database\': "db", not "db2"'),
+        (NOTED, {"rules": ["no_olm", "withheld"]}, "another 'rules': .* \"withheld\""),
+        (NOTED, {"dry_run": True}, "another 'dry_run': false, not true"),
+        ("\xff", {}, NO_PLACE),
+        ("[" * 100_000, {}, NO_PLACE),
+        ({**NOTED, "work": 5}, {}, NO_PLACE),
+        ({**NOTED, "user_id": "@a\0:hs"}, {}, NO_PLACE),
+        ({**NOTED, "device_id": "\ud800"}, {}, NO_PLACE),
+        ({**NOTED, "device_id": None}, {}, NO_PLACE),
+    ],
+)
+def test_what_is_no_place_of_such_a_sweep_is_refused_and_stays(
+    tmp_path: Path, text: Any, work: dict[str, Any], says: str
+) -> None:
+    file = tmp_path / "place"
+    before = text if isinstance(text, str) else json.dumps(text)
+    file.write_text(before, encoding="latin-1")
+    refused = pytest.raises(CannotSayError, match=f"{says}.*; name another file")
+    with refused, noted_in(file, {**WORK, **work}):
+        pass
+    assert before == file.read_text(encoding="latin-1")
+
+
+def test_a_place_is_of_one_sweep_at_a_time_until_that_is_done(tmp_path: Path) -> None:
+    """Whatever was there before, and at whatever moment it ends."""
+    file = tmp_path / "place"
+    in_use = pytest.raises(CannotSayError, match="is in use by another sweep")
+    begun = []
+    for end in (
+        Progress(mailbox=("@u:hs", "D" * 50)),
+        Progress(mailbox=("@u:hs", "ü")),
+        Progress(done=True),
+        Progress(),
+    ):
+        with noted_in(file, WORK) as (begin, note):
+            begun.append(begin)
+            with in_use, noted_in(file, WORK):
+                pass
+            note(end)
+    assert [None, ("@u:hs", "D" * 50), ("@u:hs", "ü"), None] == begun
+
+
+@pytest.mark.parametrize("where", ["nowhere/place", ".", "full disk"])
+def test_a_file_that_cannot_be_written_is_noticed_at_once(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    refused = pytest.raises(CannotSayError, match=r"cannot be written: .*; name")
+    with refused, noted_in(tmp_path / where, WORK):
+        pass
