@@ -19,12 +19,11 @@ from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.arguments import CannotSayError, ProblemError
+from synapse_withheld.cli.arguments import CannotSayError
 from synapse_withheld.cli.walking.database import (
     TRIES,
     Connection,
     DatabaseError,
-    database_section,
 )
 from synapse_withheld.cli.walking.parallel import Aside, Rest
 from synapse_withheld.cli.walking.place import noted_in
@@ -38,6 +37,7 @@ from tests.unit.cli.conftest import (
 )
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
+STATE = {**SQLITE, "args": {"database": "state"}, "data_stores": ["state"]}
 POSTGRES = {"name": "psycopg2", "args": {"password": "sEcReT", "nonsense": 1}}
 
 
@@ -59,6 +59,9 @@ def test_files_that_do_not_name_the_module_are_not_all(
         ({"database": {"name": "mysql"}}, "'database' does not name 'psycopg2' or"),
         ({"database": {**SQLITE, "args": "db"}}, "'database' does not name .* 'args'"),
         ({"database": SQLITE}, "there is no db; it is looked for from here"),
+        # Synapse may use several; that of the state has no mailboxes.
+        ({"databases": {"a": STATE}}, "the files have no section 'database'"),
+        ({"databases": {"a": STATE, "b": SQLITE}}, "there is no db; it is looked"),
         ({"database": POSTGRES}, "not one of Synapse: invalid .*nonsense"),
         (with_module({"mode": "observe"}), "'mode' is observe.* --dry-run .* --enforc"),
         (with_module({"rules": {"no_olm": False}}), "All 'rules' are false"),
@@ -123,15 +126,6 @@ def test_without_the_driver_of_postgres_it_is_said_what_to_do(
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     said = run("survey", {"database": POSTGRES}).refusal
     assert "run this with the Python that Synapse runs with" in said
-
-
-def test_the_section_is_that_of_the_main_store() -> None:
-    """Synapse may use several databases; that of the state has no mailboxes."""
-    state = {**SQLITE, "data_stores": ["state"]}
-    for main in (SQLITE, {**SQLITE, "data_stores": ["main"]}):
-        assert main == database_section({"databases": {"a": state, "b": main}})
-    with pytest.raises(ProblemError):
-        database_section({"databases": {"a": state}})
 
 
 @pytest.mark.parametrize(
