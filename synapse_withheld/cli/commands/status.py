@@ -51,8 +51,13 @@ Find = Callable[[], List[Address]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    url = parser.add_argument("urls", nargs="*", type=numbers.complete, metavar="URL")
-    url.help = "a metrics listener"
+    parser.add_argument(
+        "urls",
+        nargs="*",
+        type=numbers.complete,
+        metavar="URL",
+        help="a metrics listener",
+    )
     what_for = ", to find the listeners of its processes in"
     common.add_config(parser, what_for, required=False)
     parser.add_argument("--watch", action="store_true", help="refresh until Ctrl-C")
@@ -140,6 +145,5 @@ def _ask(find: Find) -> tuple[Page | None, str]:
         address, page = first(find(), numbers.fetch)
     except CannotSayError as error:
         return None, str(error)
-    if page.samples:
-        return page, ""
-    return page, f"{address}: this process did not load the module"
+    is_loaded, problem = page.samples, "this process did not load the module"
+    return page, "" if is_loaded else f"{address}: {problem}"

@@ -26,8 +26,7 @@ from synapse_withheld.wiring import wire
 PASS = "pass"  # noqa: S105 what is no notice is passed on
 HAPPENS = "-"
 
-# How much of a key is shown.
-SHOWN_OF_KEY = 6
+SHOWN_OF_KEY = 6  # characters
 
 
 @attrs.frozen

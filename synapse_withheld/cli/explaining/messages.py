@@ -16,7 +16,6 @@ RESTARTED = "restarted"
 DEVICE_CHANGED = "device_changed"
 HOURS_PASSED = "hours_passed"
 
-_SECONDS_PER_HOUR = 3600
 # PowerShell and Notepad begin files with it.
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 # Stands for a text that is no JSON, which never makes this.
@@ -82,7 +81,7 @@ def understood(line: object) -> Line:
     hours = line[HOURS_PASSED]
     if isinstance(hours, bool) or not isinstance(hours, (int, float)) or hours < 0:
         raise NotUnderstoodError(f"its '{HOURS_PASSED}' is no number, 0 or more")
-    return Line(user_id, device_id, None, HOURS_PASSED, hours * _SECONDS_PER_HOUR)
+    return Line(user_id, device_id, None, HOURS_PASSED, hours * 3600)
 
 
 def _read(text: object) -> Any:

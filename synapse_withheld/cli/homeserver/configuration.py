@@ -21,9 +21,6 @@ MODULE = "synapse_withheld.WithheldModule"
 # Where the class is as well: what Synapse can import from there works.
 _NAMES = (MODULE, "synapse_withheld.module.WithheldModule")
 
-# What Synapse looks at in an entry of `modules`.
-_KEYS_OF_AN_ENTRY = ("module", "config")
-
 _ADD_MODULE = f"add an entry '- module: {MODULE}' under 'modules:' and restart Synapse"
 
 
@@ -113,7 +110,7 @@ def need_module(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def parsed(entry: Mapping[str, Any] | None) -> Config:
     """Return what an entry of the module configures; the default without one."""
     entry = entry or {}
-    beside = [f"'{key}'" for key in entry if key not in _KEYS_OF_AN_ENTRY]
+    beside = [f"'{key}'" for key in entry if key not in {"module", "config"}]
     if beside:
         raise ProblemError(
             f"{', '.join(beside)} beside 'config', where Synapse ignores it",

@@ -76,8 +76,8 @@ class Address:
             # It ends a password with a slash in it, which would be shown as the path.
             raise ValueError("no address of HTTP: a password is percent-encoded")
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        host = parts.hostname
-        return cls(parts.scheme, host, parts.port, "", path, user, password)
+        host, port = parts.hostname, parts.port
+        return cls(parts.scheme, host, port, "", path, user, password)
 
     def __str__(self) -> str:
         if self.socket:

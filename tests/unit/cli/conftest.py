@@ -15,6 +15,9 @@ import yaml
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.explaining.mailboxes import TABLES
 from synapse_withheld.cli.homeserver.configuration import MODULE
+from tests.harness.backlog import notice, other
+
+TEXTS = [notice(session_id="a"), other(), notice(session_id="b")]
 
 
 class Answer(NamedTuple):
@@ -44,13 +47,19 @@ Run = Callable[..., Answer]
 def run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
     """Return what runs a command; processes that it starts are heard, too.
 
-    Configuration among the arguments stands for the file that it is written to.
+    Among the arguments, configuration and lists of lines stand for files of them.
     """
 
-    def command(*arguments: str | dict[str, Any]) -> Answer:
+    def command(*arguments: str | dict[str, Any] | list[Any]) -> Answer:
         given: list[str] = []
         for each in arguments:
-            given += [each] if isinstance(each, str) else ["-c", write(tmp_path, each)]
+            if isinstance(each, dict):
+                given += ["-c", write(tmp_path, each)]
+            elif isinstance(each, list):
+                lines = (x if isinstance(x, str) else json.dumps(x) for x in each)
+                given.append(write(tmp_path, "\n".join(lines), "lines.jsonl"))
+            else:
+                given.append(each)
         try:
             code = main(given)
         except SystemExit as ended:
@@ -84,15 +93,17 @@ def with_module(config: Any) -> dict[str, Any]:
     return {"modules": [{"module": MODULE, "config": config}]}
 
 
-def make_database(directory: Path, texts: list[str], **module: Any) -> dict[str, Any]:
-    """Fill one mailbox; return the configuration that names the database."""
+def make_database(directory: Path) -> dict[str, Any]:
+    """Fill a mailbox each of two users; return the configuration that names it."""
     path = directory / "homeserver ?#.db"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(TABLES)
-        rows = [("@r:hs", "R", number, text) for number, text in enumerate(texts, 1)]
-        connection.executemany("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", rows)
+        for device in (("@a:hs", "A"), ("@r:hs", "R")):
+            connection.execute("INSERT INTO devices VALUES (?, ?, 0)", device)
+            rows = [(*device, *each) for each in enumerate(TEXTS)]
+            connection.executemany("INSERT INTO device_inbox VALUES (?, ?, ?, ?)", rows)
     section = {"name": "sqlite3", "args": {"database": str(path)}}
-    return {"database": section, **with_module(module)}
+    return {"database": section, **with_module({})}
 
 
 def file_of(config: dict[str, Any]) -> Path:

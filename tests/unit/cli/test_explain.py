@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.explaining.messages import (
-    Line,
-    NotUnderstoodError,
-    numbered,
-    understood,
-)
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
-from tests.unit.cli.conftest import Answer, Run
+from tests.unit.cli.conftest import Run
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
@@ -38,19 +33,6 @@ NOTICE = notice()
 
 def at(device_id: str, what: Any = NOTICE) -> dict[str, Any]:
     return {**what, "user_id": BOB, "device_id": device_id}
-
-
-@pytest.fixture
-def explain(tmp_path: Path, run: Run) -> Run:
-    """Return what runs the command on a text, or on lines of JSON."""
-
-    def command(text: str | list[Any], *arguments: str) -> Answer:
-        path = tmp_path / "messages.jsonl"
-        lines = text if isinstance(text, str) else "\n".join(map(json.dumps, text))
-        path.write_text(lines, encoding="utf-8")
-        return run("explain", str(path), *arguments)
-
-    return command
 
 
 @pytest.mark.parametrize(
@@ -75,59 +57,66 @@ def explain(tmp_path: Path, run: Run) -> Run:
         ),
     ],
 )
-def test_what_happens_has_its_reason(
-    explain: Run, lines: list[Any], reasons: str
-) -> None:
+def test_what_happens_has_its_reason(run: Run, lines: list[Any], reasons: str) -> None:
     """By the module's own code; `docs/command-line.md` shows the rest."""
-    answer = explain(lines, "--json")
+    answer = run("explain", lines, "--json")
     assert (0, reasons.split()) == (answer.code, answer.told("reason"))
 
 
 def test_time_passes_and_keys_below_others_are_set_as_messages_write_them(
-    explain: Run,
+    run: Run,
 ) -> None:
     withheld = notice(code="m.unverified", room_id="!r:hs", session_id="s")
     lines = [withheld, NOTICE, READ, {"hours_passed": 23}, NOTICE]
     later = [{"hours_passed": 2}, NOTICE]
-    settings = ("--set=repeat=session", "--set=rules={}", "--set=rules.withheld=true")
-    answer = explain([*lines, *later], "--json", *settings)
+    rules = ("--set=rules.withheld=true", "--set=rules.key_requests=true")
+    answer = run("explain", [*lines, *later], "--json", "--set=repeat=session", *rules)
     expected = "first first acknowledged hours_passed held hours_passed read"
     assert expected.split() == answer.told("reason")
 
 
-def test_recordings_and_rows_of_the_table_are_messages_too() -> None:
+def test_recordings_and_rows_of_the_table_are_messages_too(run: Run) -> None:
     """As recorded, and as `row_to_json(device_inbox)` gives them."""
     text = json.dumps({**NOTICE, "unsigned": {}})
-    for more in (NOTICE, {"message": NOTICE}, {"message_json": text}):
-        row = at("LAPTOP", {"stream_id": 7, **more})
-        assert Line(BOB, "LAPTOP", NOTICE) == understood(row)
+    all_forms = [NOTICE, {"message": NOTICE}, {"message_json": text, "stream_id": 7}]
+    answer = run("explain", [*map(partial(at, "D1"), all_forms), NOTICE], "--json")
+    assert ["first", "duplicate", "duplicate", "first"] == answer.told("reason")
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("[" * 100_000, "not JSON"),
-        ("5", "not a JSON object"),
-        ('{"sender": "@a:b", "type": 1, "content": {}}', "no 'type'"),
-        ('{"sender": "@a:b", "type": "t"}', "no 'content'"),
-        ('{"message": []}', "message is not a JSON object"),
-        ('{"message_json": "{"}', "message is not a JSON object"),
-        ('{"acknowledged": true, "user_id": 1}', "'user_id' is not a string"),
-        ('{"acknowledged": true, "user_id": "\\ud800"}', "that a database takes"),
-        ('{"hours_passed": "1"}', "'hours_passed' is no number"),
-    ],
-)
-def test_a_line_that_is_not_understood_is_told_why(text: str, why: str) -> None:
-    ((_, line),) = numbered(text)
-    with pytest.raises(NotUnderstoodError, match=why):
-        understood(line)
+NOT_UNDERSTOOD = {
+    "nonsense": "it is not JSON",
+    "[" * 100_000: "it is not JSON",
+    "5": "it is not a JSON object",
+    '{"sender": "@a:b", "type": 1, "content": {}}': "it has no 'type'",
+    '{"sender": "@a:b", "type": "t"}': "it has no 'content'",
+    '{"message_json": "{"}': "its message is not a JSON object",
+    '{"acknowledged": true, "user_id": 1}': "its 'user_id' is not a string",
+    '{"acknowledged": true, "user_id": "\\ud800"}': "its 'user_id' is not a string",
+    '{"hours_passed": "1"}': "its 'hours_passed' is no number",
+}
+
+
+def test_lines_that_are_not_understood_are_named_and_the_others_explained(
+    run: Run,
+) -> None:
+    """Several messages may share a line, as in a `/sync` each."""
+    lines = [[NOTICE, NOTICE], "", NOTICE, RESTART]
+    answer = run("explain", [*lines, *NOT_UNDERSTOOD], "--json")
+    expected = [(1, "deliver"), (1, "collapse"), (3, "collapse"), (4, "-")]
+    assert (1, expected) == (answer.code, answer.told("line", "decision"))
+    *problems, counts = answer.err.splitlines()
+    assert "2 collapse, 1 deliver; 1 queued." == counts
+    for number, (problem, says) in enumerate(zip(problems, NOT_UNDERSTOOD.values()), 5):
+        assert problem.startswith(f"Line {number} is not understood: {says}")
+    assert len(NOT_UNDERSTOOD) == len(problems)
+    assert (0, "", "No messages; 0 queued.\n") == run("explain", ["[]"], "--json")
 
 
 def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
-    explain: Run,
+    run: Run,
 ) -> None:
     """And no key reaches a terminal as a control sequence."""
-    code, *said = explain(SAMPLES.read_text())
+    code, *said = run("explain", str(SAMPLES))
     out = "".join(said)
     samples = map(json.loads, SAMPLES.read_text().splitlines())
     keys = [each["message"]["content"]["sender_key"] for each in samples]
@@ -135,21 +124,7 @@ def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
     assert all(key[:6] in out for key in keys)
     for secret in ("alice", "hs.test", "ALICE", *(key[:7] for key in keys)):
         assert secret not in out
-    assert "?[2J??" in explain([notice("\x1b[2J\ud800é")]).out
-
-
-def test_lines_that_are_not_understood_are_named_and_the_others_explained(
-    explain: Run,
-) -> None:
-    """Several messages may share a line, as in a `/sync` each."""
-    text = json.dumps(NOTICE)
-    lines = [json.dumps([NOTICE, NOTICE]), "", "nonsense", text, json.dumps(RESTART)]
-    answer = explain("\n".join(lines), "--json")
-    expected = [(1, "deliver"), (1, "collapse"), (4, "collapse"), (5, "-")]
-    assert (1, expected) == (answer.code, answer.told("line", "decision"))
-    says = "Line 3 is not understood: it is not JSON\n2 collapse, 1 deliver; 1 queued."
-    assert says == answer.err.strip()
-    assert (0, "", "No messages; 0 queued.\n") == explain("[]", "--json")
+    assert "?[2J??" in run("explain", [notice("\x1b[2J\ud800é")]).out
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import ssl
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Iterator
@@ -38,33 +38,26 @@ WITHOUT = {"enable_metrics": False}
 TELLING = {**CLIENT, "resources": [{"names": ["client", "metrics"]}]}
 
 
-def written(directory: Path, **configs: Any) -> list[Path]:
-    """Write files of configuration, by their names."""
-    return [
-        Path(write(directory, config, f"{name}.yaml"))
-        for name, config in configs.items()
-    ]
+def test_files_are_read_as_synapse_reads_them(tmp_path: Path) -> None:
+    """A later one replaces whole keys, and a directory stands for its files.
 
-
-def test_a_later_file_replaces_whole_keys(tmp_path: Path) -> None:
-    """As in Synapse, lists are not joined; a directory stands for its files."""
+    A worker's is read on top of the others, and changes nothing for them.
+    """
     shared = {"modules": [], "server_name": "a"}
-    files = written(
-        tmp_path,
-        a={"modules": [ENTRY], "server_name": "a"},
-        b={"modules": []},
-        c="# nothing",
-        d="- a",
-    )
-    (tmp_path / "e.txt").write_text("no: [yaml")
-    assert shared == read([tmp_path]).shared == read(files).shared
-
-
-def test_a_worker_reads_its_own_file_on_top_of_the_shared_ones(tmp_path: Path) -> None:
-    """Its file changes nothing for the others, wherever it stands."""
-    shared = {"modules": [ENTRY], "server_name": "a"}
-    own = {"worker_name": "w1", "modules": []}
-    deployment = read(written(tmp_path, w=own, s=shared))
+    own = {"worker_name": "w1", "modules": [ENTRY]}
+    write(tmp_path, "no: [yaml", "e.txt")
+    files = [
+        Path(write(tmp_path, config, name))
+        for name, config in (
+            ("a.yaml", {"modules": [ENTRY], "server_name": "a"}),
+            ("b.yaml", own),
+            ("c.yaml", {"modules": []}),
+            ("d.yaml", "# nothing"),
+            ("e.yaml", "- a"),
+        )
+    ]
+    deployment = read(files)
+    assert deployment == read([tmp_path])
     read_by = [deployment.config_of(name) for name in ("master", "w1")]
     assert [shared, {**shared, **own}] == read_by
 
@@ -82,9 +75,10 @@ def test_the_writer_is_the_one_that_synapse_takes() -> None:
 
 def test_a_file_that_synapse_cannot_read_is_named(tmp_path: Path) -> None:
     """With the line and what to do, and without a secret beside the mistake."""
-    says = r"h\.yaml is not YAML, line 2: .*correct the file"
+    path = Path(write(tmp_path, "a: 1\nsecret: hunter2: x\n"))
+    says = f"{path} is not YAML, line 2: .*correct the file"
     with pytest.raises(ProblemError, match=says) as raised:
-        read(written(tmp_path, h="a: 1\nsecret: hunter2: x\n"))
+        read([path])
     assert "hunter2" not in str(raised.value)
 
 
@@ -230,31 +224,29 @@ def test_a_password_goes_along_and_no_redirect_is_followed() -> None:
             get(Address.of(f"http://{host}/elsewhere"))
 
 
-@pytest.mark.parametrize(
-    ("files", "says"),
-    [
-        (["own", "other"], ""),
-        (["other", "own"], "certificate verify failed"),
-        ([], "its certificate cannot be read"),
-        (None, "its certificate cannot be read"),
-    ],
-)
 def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
-    tmp_path: Path, files: list[str] | None, says: str
+    tmp_path: Path,
 ) -> None:
     """Files have those above it in the chain, too; it may not be readable."""
-    certificates = {"own": self_signed(), "other": self_signed()}
-    own, file = tmp_path / "own.pem", tmp_path / "tls.crt"
-    own.write_bytes(certificates["own"].certificate + certificates["own"].key)
-    if files is not None:
-        file.write_bytes(b"".join(certificates[each].certificate for each in files))
+    own, other = self_signed(), self_signed().certificate
+    paths = [tmp_path / name for name in ("own.pem", "tls.crt")]
+    paths[0].write_bytes(own.certificate + own.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(own)
+    context.load_cert_chain(paths[0])
+    unreadable = "its certificate cannot be read"
     with serving(context) as host:
-        address = attrs.evolve(Address.of(f"https://{host}"), certificate=str(file))
-        told = pytest.raises(UnreachableError, match=says) if says else nullcontext()
-        with told:
-            assert 200 == get(address)[0]
+        address = attrs.evolve(Address.of(f"https://{host}"), certificate=str(paths[1]))
+        with pytest.raises(UnreachableError, match=unreadable):
+            get(address)
+        for content, says in (
+            (b"", unreadable),
+            (other + own.certificate, "certificate verify failed"),
+        ):
+            paths[1].write_bytes(content)
+            with pytest.raises(UnreachableError, match=says):
+                get(address)
+        paths[1].write_bytes(own.certificate + other)
+        assert 200 == get(address)[0]
 
 
 def test_what_is_no_token_is_said_in_a_line(run: Run, tmp_path: Path) -> None:

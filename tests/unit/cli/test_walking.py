@@ -5,47 +5,50 @@ What they find is held against plain counting on both databases.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 import signal
 import sqlite3
-import subprocess
 import sys
-import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synapse_withheld.cli.arguments import ProblemError
+from synapse_withheld.cli.arguments import CannotSayError
 from synapse_withheld.cli.walking.database import (
     TRIES,
     Connection,
     DatabaseError,
-    database_section,
 )
 from synapse_withheld.cli.walking.parallel import Aside, Rest
+from synapse_withheld.cli.walking.place import noted_in
 from synapse_withheld.cli.walking.walk import Bar, driven
-from tests.harness.backlog import notice, other
-from tests.unit.cli.conftest import Run, file_of, make_database, with_module, write
+from synapse_withheld.sweep.walk import Progress
+from tests.unit.cli.conftest import (
+    Run,
+    file_of,
+    make_database,
+    with_module,
+)
 
 SQLITE = {"name": "sqlite3", "args": {"database": "db"}}
+STATE = {**SQLITE, "args": {"database": "state"}, "data_stores": ["state"]}
 POSTGRES = {"name": "psycopg2", "args": {"password": "sEcReT", "nonsense": 1}}
-SCOPED = [notice(session_id="a"), notice(session_id="b")]
-TEXTS = [notice(), other(), notice()]
 
 
 def test_files_that_do_not_name_the_module_are_not_all(
     tmp_path: Path, run: Run
 ) -> None:
     """One that was not given may say `mode: observe`."""
-    config = {"database": make_database(tmp_path, SCOPED)["database"]}
+    config = {"database": make_database(tmp_path)["database"]}
     says = "do not name the module.* every file .* --enforce "
     assert re.search(says, run("sweep", config).refusal)
-    for choice, deleted in (("--dry-run", 0), ("--enforce", 1)):
+    for choice, deleted in (("--dry-run", 0), ("--enforce", 2)):
         assert [deleted] == run("sweep", config, "--json", choice).told("deleted")
 
 
@@ -56,6 +59,9 @@ def test_files_that_do_not_name_the_module_are_not_all(
         ({"database": {"name": "mysql"}}, "'database' does not name 'psycopg2' or"),
         ({"database": {**SQLITE, "args": "db"}}, "'database' does not name .* 'args'"),
         ({"database": SQLITE}, "there is no db; it is looked for from here"),
+        # Synapse may use several; that of the state has no mailboxes.
+        ({"databases": {"a": STATE}}, "the files have no section 'database'"),
+        ({"databases": {"a": STATE, "b": SQLITE}}, "there is no db; it is looked"),
         ({"database": POSTGRES}, "not one of Synapse: invalid .*nonsense"),
         (with_module({"mode": "observe"}), "'mode' is observe.* --dry-run .* --enforc"),
         (with_module({"rules": {"no_olm": False}}), "All 'rules' are false"),
@@ -97,8 +103,11 @@ def test_what_may_only_be_read_is_surveyed_and_not_swept(
     """In the mode that Synapse uses as well, whose files cannot be made there."""
     directory = tmp_path / "data"
     directory.mkdir()
-    config = make_database(directory, SCOPED)
+    config = make_database(directory)
     with closing(sqlite3.connect(file_of(config))) as connection:
+        # Without devices it is one process: nobody may start a second one.
+        connection.execute("DELETE FROM devices")
+        connection.commit()
         connection.execute(f"PRAGMA journal_mode = {mode}")
     file_of(config).chmod(0o444)
     directory.chmod(0o555)
@@ -117,15 +126,6 @@ def test_without_the_driver_of_postgres_it_is_said_what_to_do(
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     said = run("survey", {"database": POSTGRES}).refusal
     assert "run this with the Python that Synapse runs with" in said
-
-
-def test_the_section_is_that_of_the_main_store() -> None:
-    """Synapse may use several databases; that of the state has no mailboxes."""
-    state = {**SQLITE, "data_stores": ["state"]}
-    for main in (SQLITE, {**SQLITE, "data_stores": ["main"]}):
-        assert main == database_section({"databases": {"a": state, "b": main}})
-    with pytest.raises(ProblemError):
-        database_section({"databases": {"a": state}})
 
 
 @pytest.mark.parametrize(
@@ -160,71 +160,14 @@ def test_the_death_of_the_second_process_is_an_error_in_the_first() -> None:
         aside.hear(60)
 
 
-def two_mailboxes(directory: Path) -> dict[str, Any]:
-    """Have devices, so that there is a middle, and rows on both sides of it."""
-    config = make_database(directory, TEXTS)
-    with closing(sqlite3.connect(file_of(config))) as connection:
-        connection.executescript(
-            """
-            INSERT INTO device_inbox
-                SELECT '@a:hs', 'A', stream_id, message_json FROM device_inbox;
-            INSERT INTO devices (user_id, device_id)
-                VALUES ('@a:hs', 'A'), ('@r:hs', 'R');
-            """
-        )
-    return config
-
-
 def test_an_error_in_the_second_process_is_told_once(tmp_path: Path, run: Run) -> None:
     """That alone reads outboxes."""
-    config = two_mailboxes(tmp_path)
+    config = make_database(tmp_path)
     table = "device_federation_outbox"
     with closing(sqlite3.connect(file_of(config))) as connection:
         connection.execute(f"ALTER TABLE {table} RENAME COLUMN messages_json TO gone")
     said = run("survey", config).refusal
     assert re.match("Cannot use the database: .*: no such column: messages_js", said)
-
-
-def processes(group: int) -> list[str]:
-    """Return the command lines of the processes of a group, but for finished ones."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
-        # One that ends meanwhile is none.
-        with suppress(OSError):
-            if os.getpgid(int(each.name)) == group:
-                found.append((each / "cmdline").read_text())
-    return [line for line in found if line]
-
-
-@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
-@pytest.mark.parametrize("asked", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_no_process_stays_behind(tmp_path: Path, asked: str) -> None:
-    """Ctrl-C reaches both; and what was found so far is printed."""
-    path = write(tmp_path, two_mailboxes(tmp_path))
-    command = [sys.executable, "-m", "synapse_withheld.cli", "survey", "-c", path]
-    process = subprocess.Popen(  # noqa: S603 our own command
-        [*command, "--json", "--batch-size", "1", "--pause", "20s"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    while not any("spawn_main" in line for line in processes(process.pid)):
-        time.sleep(0.05)
-    # Well into its first rest, which lasts too long for anybody to wait.
-    time.sleep(2)
-    send = os.killpg if asked == "SIGINT" else os.kill
-    send(process.pid, signal.Signals[asked])
-    out, err = process.communicate(timeout=15)
-    assert "" == err
-    if asked != "SIGKILL":
-        said = json.loads(out)
-        assert (1, False) == (process.returncode, said["done"])
-        assert 2 <= said["inbox"]["rows"] < 2 * len(TEXTS)
-    end = time.monotonic() + 10
-    while processes(process.pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert [] == processes(process.pid)
 
 
 def test_a_bar_fills_up_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,3 +181,67 @@ def test_a_bar_fills_up_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         with Bar(of_about) as bar:
             bar.show(500)
         assert stream.getvalue().endswith(end)
+
+
+WORK: dict[str, Any] = {"database": "db", "rules": ["no_olm"], "dry_run": False}
+NOTED: dict[str, Any] = {"work": WORK, "user_id": "@u:hs", "device_id": "D"}
+NO_PLACE = "does not say where a sweep was"
+
+
+@pytest.mark.parametrize(
+    ("text", "work", "says"),
+    [
+        # What another sweep passed over is not what this one would.
+        (NOTED, {"database": "db2"}, 'another \'database\': "db", not "db2"'),
+        (NOTED, {"rules": ["no_olm", "withheld"]}, "another 'rules': .* \"withheld\""),
+        (NOTED, {"dry_run": True}, "another 'dry_run': false, not true"),
+        ("\xff", {}, NO_PLACE),
+        ("[" * 100_000, {}, NO_PLACE),
+        ({**NOTED, "work": 5}, {}, NO_PLACE),
+        ({**NOTED, "user_id": "@a\0:hs"}, {}, NO_PLACE),
+        ({**NOTED, "device_id": "\ud800"}, {}, NO_PLACE),
+        ({**NOTED, "device_id": None}, {}, NO_PLACE),
+    ],
+)
+def test_what_is_no_place_of_such_a_sweep_is_refused_and_stays(
+    tmp_path: Path, text: Any, work: dict[str, Any], says: str
+) -> None:
+    file = tmp_path / "place"
+    before = text if isinstance(text, str) else json.dumps(text)
+    file.write_text(before, encoding="latin-1")
+    refused = pytest.raises(CannotSayError, match=f"{says}.*; name another file")
+    with refused, noted_in(file, {**WORK, **work}):
+        pass
+    assert before == file.read_text(encoding="latin-1")
+
+
+def test_a_place_is_of_one_sweep_at_a_time_until_that_is_done(tmp_path: Path) -> None:
+    """Whatever was there before, and at whatever moment it ends."""
+    file = tmp_path / "place"
+    in_use = pytest.raises(CannotSayError, match="is in use by another sweep")
+    begun = []
+    for end in (
+        Progress(mailbox=("@u:hs", "D" * 50)),
+        Progress(mailbox=("@u:hs", "ü")),
+        Progress(done=True),
+        Progress(),
+    ):
+        with noted_in(file, WORK) as (begin, note):
+            begun.append(begin)
+            with in_use, noted_in(file, WORK):
+                pass
+            note(end)
+    assert [None, ("@u:hs", "D" * 50), ("@u:hs", "ü"), None] == begun
+
+
+@pytest.mark.parametrize("where", ["nowhere/place", ".", "full disk"])
+def test_a_file_that_cannot_be_written_is_noticed_at_once(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    refused = pytest.raises(CannotSayError, match=r"cannot be written: .*; name")
+    with refused, noted_in(tmp_path / where, WORK):
+        pass
