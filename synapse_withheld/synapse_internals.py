@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 from functools import partial, wraps
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Awaitable, Callable, Dict, Tuple
 
@@ -80,6 +81,20 @@ def synapse_version() -> str:
         return version("matrix-synapse")
     except PackageNotFoundError:
         return "unknown"
+
+
+def parse_listener(number: int, entry: Any) -> Any:
+    """Return a listener of the configuration as Synapse reads it, for the commands.
+
+    Raises:
+        UnknownSynapseError: Nobody knows how this Synapse reads it.
+        Exception: Synapse does not start with it; the message says why.
+    """
+    # The module itself does without.
+    parse = getattr(import_module("synapse.config.server"), "parse_listener_def", None)
+    if parse is None:
+        raise UnknownSynapseError("it reads listeners in a way that is not known")
+    return parse(number, entry)
 
 
 class SynapseInternals:

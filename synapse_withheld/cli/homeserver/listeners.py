@@ -75,7 +75,7 @@ def _read(config: Mapping[str, Any], key: str) -> list[Any]:
     """Return the listeners of a process as Synapse's own code reads them."""
     try:
         # Not for the commands that work without Synapse.
-        from synapse.config.server import parse_listener_def  # noqa: PLC0415
+        from synapse_withheld import synapse_internals as synapse  # noqa: PLC0415
     except ImportError as error:
         do = "run this with the Python that Synapse runs with"
         raise ProblemError(f"its listeners are not read: {error}", do) from error
@@ -92,8 +92,10 @@ def _read(config: Mapping[str, Any], key: str) -> list[Any]:
     listeners = []
     for number, entry in enumerate(entries, 1):
         try:
-            listeners.append(parse_listener_def(number, entry))
-        except Exception as error:  # noqa: PERF203 few
+            listeners.append(synapse.parse_listener(number, entry))
+        except synapse.UnknownSynapseError as error:  # noqa: PERF203 few
+            raise ProblemError(str(error), "give --metrics-url") from error
+        except Exception as error:
             said = f"{type(error).__name__}: {error}"
             raise ProblemError(
                 f"Synapse does not start with entry {number} of '{key}'",
