@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator, Iterator
 
 import pytest
@@ -9,17 +10,10 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.harness.browser import Chromium
-from tests.harness.reactor import async_fixture, async_yield_fixture
+from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 from tests.harness.servers.homeserver import RUNNING, Homeserver
 from tests.harness.servers.remote import RemoteServer
-from tests.harness.servers.stage import (
-    NewDatabase,
-    Shelf,
-    Stage,
-    Two,
-    sqlite,
-    two_on,
-)
+from tests.harness.servers.stage import NewDatabase, Shelf, Stage, Two, sqlite, two_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,12 +31,14 @@ on_postgres = pytest.mark.parametrize("new_database", ["postgres"], indirect=Tru
 SWITCHED = {
     "pages": False,
     "merge_scopes": False,
-    "rules": {
-        "withheld": True,
-        "key_requests": "vanish",
-        "secret_requests": True,
-    },
+    "rules": {"withheld": True, "key_requests": "vanish", "secret_requests": True},
 }
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Run async tests in the reactor."""
+    if isinstance(item, pytest.Function) and iscoroutinefunction(item.function):
+        in_reactor(item.function)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,9 +46,8 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     """Show the end of each running Synapse's log with a failure."""
     report = yield
     if report.failed:
-        for homeserver in RUNNING:
-            title = f"End of {homeserver.log_path}"
-            report.sections.append((title, homeserver.log_tail()))
+        for each in RUNNING:
+            report.sections.append((f"End of {each.log_path}", each.log_tail()))
     return report
 
 
@@ -81,7 +76,7 @@ def shelf(new_directory: Callable[[], Path]) -> Iterator[Shelf]:
 
 
 def shared(module: dict[str, Any] | None) -> Any:
-    """Make a fixture of a Synapse with a configuration; other files use it too."""
+    """Make a fixture of a Synapse with a configuration."""
 
     @async_fixture()
     async def on_shelf(shelf: Shelf, new_database: NewDatabase) -> Homeserver:
@@ -99,10 +94,8 @@ async def _stage(
     new_directory: Callable[[], Path], new_database: NewDatabase
 ) -> AsyncIterator[Stage]:
     stage = Stage(new_directory, new_database)
-    try:
-        yield stage
-    finally:
-        await stage.end()
+    yield stage
+    await stage.end()
 
 
 # For Synapses of a file's own, or of a test's.
@@ -119,18 +112,14 @@ async def two(homeserver: Homeserver) -> Two:
 async def remote() -> AsyncIterator[RemoteServer]:
     server = RemoteServer()
     await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
     """Run a browser whose clock the tests hold."""
     browser = Chromium.start()
-    try:
-        browser.hold_clock()
-        yield browser
-    finally:
-        browser.stop()
+    browser.hold_clock()
+    yield browser
+    browser.stop()
