@@ -1,89 +1,147 @@
-"""Our own statements fail or hang: nothing is lost, and nobody waits for them."""
+"""What can go wrong around the module: no message is lost that Synapse acknowledged."""
 
 from __future__ import annotations
 
 import time
+from contextlib import asynccontextmanager
 from typing import Any, AsyncIterator, Awaitable, Callable
 
 import attrs
 import pytest
 
 from tests.e2e.conftest import on_postgres
-from tests.harness.messages import PLAIN, WITHHELD, make_key
-from tests.harness.reactor import async_yield_fixture, in_reactor
+from tests.harness.messages import PLAIN, make_key, make_notice
+from tests.harness.reactor import async_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
-from tests.harness.senders import Outward, outward_from
-from tests.harness.servers.faults import OURS, Faults
-from tests.harness.servers.homeserver import Homeserver
-from tests.harness.servers.remote import RemoteServer
+from tests.harness.senders import Persistent, notices_from, numbers_from, storm
+from tests.harness.servers.faults import OURS, POINTS, Disasters, Faults
+from tests.harness.servers.homeserver import Homeserver, mailbox
 from tests.harness.servers.stage import (
     Stage,
-    Two,
     everything_tidied,
+    new_name,
     nothing_to_do,
+    send,
     two_on,
 )
 from tests.harness.waiting import eventually, pause, together, until
 
-MOST_REST_S = 2.0
-PEOPLE, ROUNDS = 3, 4
-
 
 @attrs.frozen
-class Faulty:
-    """A Synapse whose module's statements can be made to fail."""
+class Place:
+    """A homeserver, what happens to it, and to the module's own statements."""
 
     homeserver: Homeserver
+    disasters: Disasters
     faults: Faults
 
-    async def noticed(self) -> float:
-        """Return how often something failed, or was not waited for any longer."""
-        metrics = await self.homeserver.metrics()
-        return total(metrics, FAILURES) + total(metrics, DECISIONS, reason="overdue")
+    @asynccontextmanager
+    async def storm(self) -> AsyncIterator[list[Persistent]]:
+        """Let senders try again until they are answered: nothing is lost."""
+        for left_by_a_failed_test in (self.disasters, self.faults):
+            left_by_a_failed_test.clear()
+        recipient = await self.homeserver.register(new_name("away"))
+        senders = [
+            Persistent(await self.homeserver.register(new_name("storm")), recipient)
+            for _ in range(3)
+        ]
+        async with storm(senders, at_least=45):
+            yield senders
+        read = mailbox(self.homeserver, recipient)
+        told = [each.told for each in senders]
+        assert [numbers_from(each, read) for each in senders] == told
+        assert all(notices_from(each, read) for each in senders)
 
-    async def heal(self) -> None:
-        self.faults.clear()
-        await until(self.homeserver.metrics, lambda found: total(found, ACTIVE) == 1)
+    async def meets(self, what: str, point: str) -> None:
+        """Let something happen at a point, and wait until it did."""
+        self.disasters.set(**{f"{what}_at": point})
+        await eventually(lambda: (point, bool(self.disasters.get())), (point, False))
+
+    @asynccontextmanager
+    async def notices(self) -> AsyncIterator[None]:
+        """Wait until something more failed, or was not waited for any longer."""
+
+        async def noticed() -> float:
+            metrics = await self.homeserver.metrics()
+            overdue = total(metrics, DECISIONS, reason="overdue")
+            return total(metrics, FAILURES) + overdue
+
+        before = await noticed()
+        yield
+        await until(noticed, lambda now: now > before)
 
 
-@async_yield_fixture(scope="module")
-async def faulty(stage: Stage) -> AsyncIterator[Faulty]:
+@async_fixture(scope="module")
+async def place(stage: Stage) -> Place:
     site = stage.site()
+    disasters = Disasters(site.directory / "disaster.json")
     faults = Faults(site.directory / "faults.json")
-    config = {"modules": [faults.module(MOST_REST_S)]}
-    yield Faulty(await stage.start({}, config, site), faults)
+    modules = [faults.module(most_rest_s=2.0), disasters.module()]
+    homeserver = await stage.start({}, {"modules": modules}, site)
+    return Place(homeserver, disasters, faults)
 
 
-@async_yield_fixture()
-async def healthy(faulty: Faulty) -> AsyncIterator[Faulty]:
-    """Give a test a Synapse without faults, whatever the test before left."""
-    await faulty.heal()
-    yield faulty
-    faulty.faults.clear()
+# Of what happens in memory alone, one of each step is enough. While it is "storing",
+# rows are written, and the transaction is not committed.
+DEADLY = ("sorting", "answered", "storing", "stored", "tidying", "tidied")
 
 
-async def flow(two: Two) -> None:
-    """Send notices and other messages in turn; check that nothing is lost."""
-    others = []
-    for number in range(ROUNDS):
-        # Twice the same, then a new key: all that can be decided.
-        key = make_key(f"{two.sender_key} {number // 2}")
-        newest = await two.send(two.notice(sender_key=key))
-        others.append(await two.send({"number": number}, PLAIN))
-    queued = two.mailbox()
-    assert [each for each in queued if each["type"] == PLAIN] == others
-    # Kept, as stock does, or superseded; the newest key is there at any rate.
-    assert newest in queued
+@on_postgres
+async def test_nothing_is_lost_where_synapse_is_killed(place: Place) -> None:
+    async with place.storm():
+        for point in DEADLY:
+            await place.meets("kill", point)
+            await eventually(lambda: place.homeserver.runs, False)
+            await place.homeserver.restart()
 
 
-async def flow_abroad(outward: Outward) -> dict[str, Any]:
-    """Send the same to another server, which is away; return the newest notice."""
-    for number in range(ROUNDS):
-        key = make_key(f"{outward.sender_key} {number // 2}")
-        newest = outward.notice(sender_key=key)
-        await outward.send(newest)
-        await outward.send({"number": number}, kind=PLAIN)
-    return newest
+@on_postgres
+async def test_nothing_is_lost_where_memory_ends(place: Place) -> None:
+    """It is counted as a failure, and no request has to be sent again."""
+    async with place.storm() as senders:
+        for point in (each for each in POINTS if each != "storing"):
+            async with place.notices():
+                await place.meets("raise", point)
+    assert [each.tries for each in senders] == [each.sent for each in senders]
+
+
+@on_postgres
+async def test_nothing_is_lost_where_the_clock_jumps(place: Place) -> None:
+    """It answers nobody for most of the time; a day ahead, and a day back."""
+    async with place.storm():
+        busy = place.disasters.times_busy() + 5
+        place.disasters.set(busy_s=0.2)
+        await eventually(lambda: place.disasters.times_busy() >= busy, True)
+        for seconds in (86_400, -86_400):
+            place.disasters.set(clock_s=seconds)
+            await pause(0.3)
+        place.disasters.clear()
+
+
+FULL = """
+    CREATE FUNCTION disk_full() RETURNS trigger AS $$
+    BEGIN RAISE EXCEPTION USING ERRCODE = 'disk_full', MESSAGE = 'full'; END
+    $$ LANGUAGE plpgsql;
+    CREATE TRIGGER full_now BEFORE INSERT OR DELETE ON device_inbox
+    FOR EACH STATEMENT EXECUTE FUNCTION disk_full()
+"""
+LOCKED = "BEGIN; LOCK TABLE device_inbox IN ACCESS EXCLUSIVE MODE"
+
+
+@on_postgres
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [(FULL, "DROP TRIGGER full_now ON device_inbox"), (LOCKED, "ROLLBACK")],
+    ids=["full", "locked"],
+)
+async def test_nothing_is_lost_without_a_database(
+    place: Place, begin: str, end: str
+) -> None:
+    async with place.storm():
+        with place.homeserver.connected() as cursor:
+            cursor.execute(begin)
+            await pause(3)  # longer than the module's patience
+            cursor.execute(end)
 
 
 @pytest.mark.parametrize(
@@ -99,48 +157,40 @@ async def flow_abroad(outward: Outward) -> dict[str, Any]:
     ],
     indirect=["new_database"],
 )
-@in_reactor
-async def test_statements_that_fail_or_hang_lose_nothing(
-    healthy: Faulty, remote: RemoteServer, fault: str, only: str
+async def test_failing_statements_lose_nothing(
+    place: Place, fault: str, only: str
 ) -> None:
-    """Notices are delivered meanwhile; afterwards the next of each pair leaves one."""
-    homeserver, before = healthy.homeserver, await healthy.noticed()
-    people = [await two_on(homeserver) for _ in range(PEOPLE)]
-    outward = await outward_from(homeserver, remote)
-    healthy.faults.set(fault, only=only, seconds=1.5)
-    newest_abroad, *_ = await together(flow_abroad(outward), *map(flow, people))
-    await until(healthy.noticed, lambda now: now > before)
+    """No request fails; afterwards the next notice of each pair leaves one."""
+    homeserver = place.homeserver
+    async with place.storm() as senders:
+        async with place.notices():
+            place.faults.set(fault, only=only, seconds=1.5)
+        await pause(1)
+    assert [each.tries for each in senders] == [each.sent for each in senders]
     if fault == "error":
         # What fails is tried a few times, and then its mailbox is forgotten.
         await nothing_to_do(homeserver)
-
-    await healthy.heal()
+    place.faults.clear()
+    await until(homeserver.metrics, lambda found: total(found, ACTIVE) == 1)
     # What was begun under the faults ends first.
     await everything_tidied(homeserver)
     failed = await failures(homeserver)
-    for two in people:
-        newest = await two.send(two.notice(sender_key="healed"))
-
-        def notices(two: Two = two) -> list[dict[str, Any]]:
-            return [each for each in two.mailbox() if each["type"] == WITHHELD]
-
-        await eventually(notices, [newest])
-    await outward.return_of_the_other()
-    received = [each["A"] for each in outward.received()]
-    others = [each["number"] for each in received if "number" in each]
-    assert (others, newest_abroad in received) == ([*range(ROUNDS)], True)
+    for each in senders:
+        notice = make_notice(make_key(each.client.user_id), each.client.device_id)
+        await send(each.client, each.recipient, notice)
+    await eventually(
+        lambda: {
+            notices_from(each, mailbox(homeserver, each.recipient)) for each in senders
+        },
+        {1},
+    )
     assert await failures(homeserver) == failed
 
 
 # Stock Synapse's sending and syncing never touches them.
 TABLES = "scheduled_tasks, device_lists_stream, dehydrated_devices"
 # Longer than a statement of ours may hang before it is cancelled, in seconds.
-LOCKED_S = 6.0
-# Far below that, and far above what a loaded machine needs.
-AT_ONCE_S = LOCKED_S / 2
-EVERY_S = 0.1
-# Of Synapse's threads.
-MOST_OF_OURS = 2
+LOCKED_S, EVERY_S = 6.0, 0.1
 WAITING_THREADS = """
     SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
     AND wait_event_type = 'Lock' AND wait_event = 'relation'
@@ -149,10 +199,7 @@ WAITING_THREADS = """
 
 @on_postgres
 @pytest.mark.parametrize("mode", ["enforce", "observe"])
-@in_reactor
-async def test_nobody_waits_for_a_table_that_only_we_read(
-    own_stage: Stage, mode: str
-) -> None:
+async def test_nobody_waits_for_what_only_we_read(own_stage: Stage, mode: str) -> None:
     """A duplicate waits for a second at most, and is stored; others do not wait."""
     homeserver = await own_stage.start({"mode": mode})
     assert f"(mode: {mode}, " in homeserver.log_path.read_text()
@@ -193,8 +240,9 @@ async def test_nobody_waits_for_a_table_that_only_we_read(
         again(lambda number: others.send({"number": number}, PLAIN)),
         again(lambda _: others.sender.drain()),
     )
-    assert max(longest_s for _, longest_s in done) < AT_ONCE_S
-    assert 0 < most_waiting <= MOST_OF_OURS
+    # Far above what a loaded machine needs; of Synapse's threads two may be ours.
+    assert max(longest_s for _, longest_s in done) < LOCKED_S / 2
+    assert 0 < most_waiting <= 2
     metrics = await homeserver.metrics()
     for reason in ("overdue", "resting"):
         assert total(metrics, DECISIONS, reason=reason) > 0
