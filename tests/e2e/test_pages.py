@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
+from itertools import product
 from pathlib import Path
-from typing import Any, AsyncIterator
+from typing import Any, NamedTuple
 
 import attrs
 import pytest
@@ -15,243 +14,237 @@ import treq
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from selenium.webdriver.common.keys import Keys
 from twisted.internet.threads import deferToThread
 
 from synapse_withheld import __version__
+from tests.harness.browser import DESKTOP, Chromium, show, wait
 from tests.harness.client import Client
 from tests.harness.commands import command_line
-from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.reactor import async_fixture
 from tests.harness.samples import total
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Introspection
-from tests.harness.servers.stage import Stage, Two, two_on
+from tests.harness.servers.settings import SERVER_NAME
+from tests.harness.servers.stage import Stage, Two, send, two_on
 from tests.harness.waiting import until
 
 PATH = "/_synapse/client/withheld/"
 INVENTED = "syt_invented"  # an access token that nobody has
 OPENAPI = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read_text())
+# A device's name that would be run, if it were ever taken for HTML.
+HOSTILE = '<img src=x onerror="document.title=1">'
 
 
-@attrs.frozen
-class Site:
-    """A homeserver with an admin and two others."""
+class Site(NamedTuple):
+    """A homeserver with an admin, and who sent most notices to whom."""
 
     homeserver: Homeserver
     admin: Client
     two: Two
 
-    async def get(
-        self, path: str, client: Client | None, **parameters: str
-    ) -> tuple[int, Any]:
+    async def get(self, path: str, token: str, **parameters: str) -> tuple[int, Any]:
         """Ask for JSON, and hold the answer against what the OpenAPI file says."""
-        client = client or Client(self.homeserver.base_url, "", "", "")
+        client = Client(self.homeserver.base_url, "", "", token)
         status, answer = await client.request("GET", PATH + path, params=parameters)
-        if status != 404:
-            described = OPENAPI["paths"][PATH + path]["get"]["responses"][str(status)]
-            if "$ref" in described:
-                name = described["$ref"].rpartition("/")[2]
-                described = OPENAPI["components"]["responses"][name]
-            schema = described["content"]["application/json"]["schema"]
-            whole = {**schema, "components": OPENAPI["components"]}
-            Draft202012Validator(whole).validate(answer)
+        name = path[3:].capitalize() if status == 200 else "Error"
+        schema = {"$ref": f"#/components/schemas/{name}"}
+        described = {**schema, "components": OPENAPI["components"]}
+        Draft202012Validator(described).validate(answer)
         return status, answer
 
 
-def top(homeserver: Homeserver, token: str, *more: str) -> Any:
+def top(homeserver: Homeserver, token: str) -> Any:
     directory = homeserver.log_path.parent
     (directory / "token.txt").write_text(token)
-    arguments = (*more, "--token-file", "token.txt", homeserver.base_url)
+    arguments = ("--json", "--token-file", "token.txt", homeserver.base_url)
     return command_line("top", *arguments, directory=directory)
 
 
 @async_fixture(scope="module")
 async def site(stage: Stage) -> Site:
     homeserver = await stage.start({"sweep": True})
-    admin = await homeserver.register("admin", admin=True)
-    site = Site(homeserver, admin, await two_on(homeserver))
+    two = await two_on(homeserver)
     for _ in range(20):
-        await site.two.send(site.two.notice())
-    await site.two.send(site.two.notice(code="m.unverified"))
-    return site
+        await two.send(two.notice())
+    await two.send(two.notice(code="m.unverified"))
+    hostile = await homeserver.register("hostile", device_id=HOSTILE)
+    await send(two.sender, hostile, two.notice())
+    return Site(homeserver, await homeserver.register("admin", admin=True), two)
 
 
-def test_the_openapi_file_is_one() -> None:
+async def test_an_admin_is_told_the_status_and_who_sends_most(site: Site) -> None:
+    """In the form that the OpenAPI file describes, which is one."""
     validate(OPENAPI)
-
-
-@in_reactor
-async def test_an_admin_is_told_the_status(site: Site) -> None:
+    token = site.admin.access_token
     _, answer = await until(
-        lambda: site.get("v1/status", site.admin),
+        lambda: site.get("v1/status", token),
         lambda found: bool(found[1]["sweep"]["done"]),
     )
     metrics = await site.homeserver.metrics()
-    counts = {
+    expected = {
         "version": __version__,
         "state": "acting",
         "process": "master",
-        "notices": 20,
-        "delivered": 1,
+        "notices": 21,
+        "delivered": 2,
         "superseded": 0,
         "collapsed": 19,
         "collapsed_share": 1.0,
         "collapsed_bytes": total(metrics, "synapse_withheld_collapsed_bytes_total"),
     }
-    assert counts == {key: answer[key] for key in counts}
-    assert [1, 19] == [sum(answer["last_hour"][key]) for key in ("deliver", "collapse")]
+    assert expected == {key: answer[key] for key in expected}
     begun = answer["last_hour"]["from_ts"] + 59 * 60_000
     assert begun <= answer["now_ts"] <= begun + 60_000
-    assert 1 == answer["tracked"]["pairs"]
+    assert (2, 1) == (answer["tracked"]["pairs"], answer["sweep"]["position"])
     assert {0} == {each["count"] for each in answer["failures"]}
-    assert 1 == answer["sweep"]["position"]
 
-
-@in_reactor
-async def test_an_admin_is_told_who_sends_and_receives_most(site: Site) -> None:
-    """By user and by device; `top` prints the same."""
+    # By user and by device; `top` prints the same.
     sender, recipient = site.two.sender, site.two.recipient
-    _, answer = await site.get("v1/top", site.admin, limit="1")
-    counted = {"rule": "no_olm", "notices": 20, "error": 0}
+    _, answer = await site.get("v1/top", token, limit="1")
+    counted = {"rule": "no_olm", "notices": 21, "error": 0}
     assert [{"user_id": sender.user_id, **counted}] == answer["senders"]
-    (busiest,) = answer["recipients"]
-    assert recipient.user_id == busiest["user_id"]
-    assert recipient.device_id == busiest["device_id"]
-    result = top(site.homeserver, site.admin.access_token, "--json")
+    device = {"user_id": recipient.user_id, "device_id": recipient.device_id}
+    assert [{**device, **counted, "notices": 20}] == answer["recipients"]
+    result = top(site.homeserver, token)
     assert answer["senders"] == json.loads(result.stdout)["senders"]
-    assert 0 == result.returncode
-
-
-@in_reactor
-async def test_a_limit_that_is_none_is_refused(site: Site) -> None:
     for limit in ("0", "101", "1e1", "", "9" * 5000, "٣"):
-        status, answer = await site.get("v1/top", site.admin, limit=limit)
-        assert (400, "M_INVALID_PARAM") == (status, answer["errcode"])
-        assert "'limit' must be a whole number from 1 to 100" == answer["error"]
+        told = await site.get("v1/top", token, limit=limit)
+        error = "'limit' must be a whole number from 1 to 100"
+        assert (400, {"errcode": "M_INVALID_PARAM", "error": error}) == told
 
 
-@pytest.mark.parametrize("path", ["v1/status", "v1/top"])
-@in_reactor
-async def test_others_are_told_what_synapse_tells_them(site: Site, path: str) -> None:
-    stranger = attrs.evolve(site.admin, access_token=INVENTED)
-    for client, expected in (
-        (None, (401, "M_MISSING_TOKEN")),
-        (stranger, (401, "M_UNKNOWN_TOKEN")),
-        (site.two.sender, (403, "M_FORBIDDEN")),
+async def test_others_are_told_what_synapse_tells_them(site: Site) -> None:
+    """So is who asks with `top`, and what to do; the token is in none of it."""
+    user = site.two.sender.access_token
+    for token, *expected in (
+        ("", 401, "M_MISSING_TOKEN"),
+        (INVENTED, 401, "M_UNKNOWN_TOKEN"),
+        (user, 403, "M_FORBIDDEN"),
     ):
-        status, answer = await site.get(path, client)
-        assert expected == (status, answer["errcode"])
-
-
-@in_reactor
-async def test_top_says_why_it_gets_no_answer(site: Site, switched: Homeserver) -> None:
-    """And what to do; the token is in none of it."""
-    for homeserver, token, said in (
-        (site.homeserver, site.two.sender.access_token, "403: the access token is not"),
-        (site.homeserver, INVENTED, "401: the access token is not valid"),
-        (switched, INVENTED, "it answers 404: this process does not serve it"),
+        for path in ("v1/status", "v1/top"):
+            status, answer = await site.get(path, token)
+            assert expected == [status, answer["errcode"]]
+    for token, said in (
+        (user, "403: the access token is not"),
+        (INVENTED, "401: the access token is not valid"),
     ):
-        result = top(homeserver, token)
+        result = top(site.homeserver, token)
         assert (2, "") == (result.returncode, result.stdout)
-        assert said in result.stderr
-        assert token not in result.stderr
+        assert (said in result.stderr, token in result.stderr) == (True, False)
 
 
-@in_reactor
-async def test_only_reading_is_possible(site: Site) -> None:
-    for path in ("", "v1/status", "v1/top"):
-        for method in ("POST", "PUT", "DELETE"):
-            status, _ = await site.admin.request(method, PATH + path)
-            # Not allowed, says Synapse; Twisted has not implemented some.
-            assert status in {405, 501}
-
-
-@in_reactor
-async def test_what_is_not_there_is_not_found(site: Site, switched: Homeserver) -> None:
-    """In JSON, as all that Synapse says; with `pages: false` that is everything."""
+async def test_nothing_else_is_there(site: Site, switched: Homeserver) -> None:
+    """It can only be read; with `pages: false` there is nothing at all."""
     told = (404, {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"})
     for path in ("v1", "v1/status/more", "page.html", "%00", "%ff/"):
-        for client in (site.admin, None):
-            assert told == await site.get(path, client)
-    client = Client(switched.base_url, "", "", "")
+        for token in (site.admin.access_token, ""):
+            assert told == await site.get(path, token)
+    without_pages = attrs.evolve(site.admin, base_url=switched.base_url)
     for path in ("", "v1/status", "v1/top"):
-        assert 404 == (await client.request("GET", PATH + path))[0]
+        assert 404 == (await without_pages.request("GET", PATH + path))[0]
+        for method in ("POST", "PUT", "DELETE"):
+            # Not allowed, says Synapse; Twisted has not implemented some.
+            assert (await site.admin.request(method, PATH + path))[0] in {405, 501}
+    assert "this process does not serve it" in top(switched, INVENTED).stderr
 
 
-@in_reactor
+POLICY = (
+    r"default-src 'none'; script-src 'sha256-\S+'; style-src 'sha256-\S+'; "
+    r"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
 async def test_the_page_is_the_same_for_all_and_runs_only_itself(site: Site) -> None:
-    """It holds no data; its own script and style are allowed by their hashes."""
-    response = await treq.get(f"{site.homeserver.base_url}{PATH}")
-    html = (await treq.content(response)).decode()
-    hashes = []
-    for element in ("script", "style"):
-        (text,) = re.findall(f"<{element}>(.*?)</{element}>", html, re.DOTALL)
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        hashes.append(f"{element}-src 'sha256-{digest}'")
-    policy = (
-        f"default-src 'none'; {'; '.join(hashes)}; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    assert 200 == response.code
-    for name, value in (
-        ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Security-Policy", policy),
-    ):
-        assert [value] == response.headers.getRawHeaders(name)
-    for name in (site.two.sender.user_id, site.homeserver.server_name):
-        assert name not in html
+    """It holds no data; a browser runs its script, so the hashes are right."""
+    url = f"{site.homeserver.base_url}{PATH}"
+    response = await treq.get(url)
+    html = await treq.text_content(response)
+    assert not re.search(f"{site.two.sender.user_id}|{SERVER_NAME}", html)
+    policies = response.headers.getRawHeaders("Content-Security-Policy", [""])
+    assert re.fullmatch(POLICY, policies[0])
     # Without its slash it is found, also behind a reverse proxy that adds a path.
-    url = f"{site.homeserver.base_url}{PATH.rstrip('/')}"
-    response = await treq.get(url, allow_redirects=False)
-    assert 302 == response.code
-    assert ["withheld/"] == response.headers.getRawHeaders("Location")
+    response = await treq.get(url.rstrip("/"), allow_redirects=False)
+    location = response.headers.getRawHeaders("Location")
+    assert (302, ["withheld/"]) == (response.code, location)
+
+
+@pytest.fixture
+def browser(chromium: Chromium, site: Site) -> Chromium:
+    chromium.resize(DESKTOP)
+    # What an earlier page complained about is not this one's.
+    chromium.complaints()
+    chromium.driver.get(f"{site.homeserver.base_url}{PATH}")
+    assert not chromium.find("#numbers").is_displayed()
+    return chromium
+
+
+async def test_names_are_text_whatever_they_are(site: Site, browser: Chromium) -> None:
+    """The numbers of the JSON are shown, and nothing violates the page's policy."""
+    show(browser, site.admin.access_token)
+    shown = [browser.find(name).text for name in ("#notices", "#share", "#state")]
+    assert ["21", "100.0%", "acting"] == shown
+    assert [site.two.sender.user_id] == browser.texts("#senders td:first-child")
+    assert HOSTILE in browser.texts("#recipients td:nth-child(2)")
+    assert "synapse_withheld" == browser.driver.title
+    assert 0 == browser.run("return document.images.length")
+    assert [] == browser.complaints()
+
+
+async def test_a_token_is_nowhere_but_in_memory(site: Site, browser: Chromium) -> None:
+    """Neither stored nor in the address, and gone after a reload."""
+    user = site.two.sender.access_token
+    for token, said in (
+        (user, "This access token is not one of a server admin."),
+        ("two words", "This is no access token."),
+    ):
+        browser.find("#token").send_keys(token, Keys.ENTER)
+        wait(lambda: browser.find("#message").text, said)
+    field = browser.find("#token")
+    kinds = [field.get_attribute(name) for name in ("type", "autocomplete")]
+    assert ["password", "off"] == kinds
+    show(browser, token := site.admin.access_token)
+    assert not browser.find("#message").is_displayed()
+    kept = browser.run(
+        "return [localStorage.length, sessionStorage.length, document.cookie,"
+        " document.getElementById('token').value, document.documentElement.outerHTML]"
+    )
+    assert [0, 0, "", ""] == kept[:4]
+    assert token not in kept[4] + browser.driver.current_url
+    browser.driver.refresh()
+    assert not browser.find("#numbers").is_displayed()
 
 
 # With delegated authentication Synapse does not list guests, and says so.
 ADMIN_API = "/_synapse/admin/v2/users?guests=false"
-# An access token for each: whether it has the scope, and whether the table `users`,
-# from before the migration, says that its user is an admin; and what it is answered.
-TOKENS = {
-    "scope_and_table": (True, True, 200),
-    "scope_alone": (True, False, 200),
-    "table_alone": (False, True, 403),
-    "neither": (False, False, 403),
-}
+# By whether an access token has the scope; of no other anything is known.
+ANSWERED = {True: 200, False: 403, None: 401}
 
 
-@async_yield_fixture(scope="module")
-async def delegating(stage: Stage) -> AsyncIterator[Homeserver]:
-    """Run a Synapse that asks a matrix-authentication-service about tokens."""
+async def test_where_authentication_is_delegated_the_scope_counts(
+    own_stage: Stage,
+) -> None:
+    """Whatever the table `users` says, as for Synapse's admin API; so for `top`."""
     server = Introspection()
     server.start()
     config = server.config()
     if "experimental_features" in config:
         pytest.importorskip("authlib")
-    homeserver = await stage.start({}, config)
-    for token, (has_scope, in_table, _) in TOKENS.items():
-        homeserver.query(
-            "INSERT INTO users (name, creation_ts, admin) VALUES (?, 0, ?)",
-            (f"@{token}:{homeserver.server_name}", int(in_table)),
-        )
-        server.tokens[token] = (token, has_scope)
-    try:
-        yield homeserver
-    finally:
-        await server.stop()
-
-
-@in_reactor
-async def test_where_authentication_is_delegated_the_scope_of_the_token_counts(
-    delegating: Homeserver,
-) -> None:
-    """Whatever the table says, as for Synapse's admin API; so for `top`."""
-    answered = {token: expected for token, (*_, expected) in TOKENS.items()}
-    for token, expected in {**answered, INVENTED: 401}.items():
-        client = Client(delegating.base_url, "", "", token)
+    homeserver = await own_stage.start({}, config)
+    # The table is from before the migration.
+    for (has_scope, expected), in_table in product(ANSWERED.items(), (True, False)):
+        token = f"{has_scope}_{in_table}".lower()
+        sql = "INSERT INTO users (name, creation_ts, admin) VALUES (?, 0, ?)"
+        homeserver.query(sql, (f"@{token}:{SERVER_NAME}", int(in_table)))
+        if has_scope is not None:
+            server.tokens[token] = (token, has_scope)
+        client = Client(homeserver.base_url, "", "", token)
         admin = await client.request("GET", ADMIN_API)
         for path in ("v1/status", "v1/top"):
             status, answer = await client.request("GET", PATH + path)
             assert (token, expected, expected) == (token, admin[0], status)
             assert expected == 200 or answer == admin[1]
         # In a thread: what the homeserver asks is answered in this one.
-        result = await deferToThread(top, delegating, token)
+        result = await deferToThread(top, homeserver, token)
         assert (0 if expected == 200 else 2) == result.returncode
+    await server.stop()
