@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, Callable
+from pathlib import Path
+from typing import Any, Callable
 
 from tests.e2e.conftest import on_both_databases
 from tests.e2e.test_sweep import sweep
 from tests.harness.backlog import text_of
-from tests.harness.client import Client
 from tests.harness.messages import PLAIN, WITHHELD
-from tests.harness.reactor import in_reactor
 from tests.harness.samples import counted, failures
 from tests.harness.servers.homeserver import (
     Homeserver,
     federating,
     mailbox,
     mailbox_of,
-    rows_of,
     running,
-    stream_ids,
 )
-from tests.harness.servers.stage import Stage, Two, log_in, new_name, send, two_on
+from tests.harness.servers.stage import Two, log_in, send, two_on
 from tests.harness.waiting import eventually, together
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @on_both_databases
-@in_reactor
 async def test_backlog_from_before_a_restart_collapses(homeserver: Homeserver) -> None:
     """Olm messages may have been missed meanwhile: the newest notice stays."""
     two = await two_on(homeserver)
@@ -48,152 +40,77 @@ async def test_backlog_from_before_a_restart_collapses(homeserver: Homeserver) -
     assert decided == {"deliver": 1, "supersede": 1, "collapse": 1}
 
 
-# More rows than one look at a mailbox has, more mailboxes than one statement has.
-ROWS = 1600
-DEVICES = ["AWAY", *(f"AWAY{number}" for number in range(1, 12))]
-BURY = """
-    WITH RECURSIVE number(n) AS (
-        SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?
-    )
-    INSERT INTO device_inbox
-        (user_id, device_id, stream_id, message_json, instance_name)
-    SELECT ?, ?, (SELECT MAX(stream_id) FROM device_inbox) + n, ?, 'master' FROM number
-"""
-
-
-@in_reactor
-async def test_what_stock_left_in_deep_mailboxes_collapses(own_stage: Stage) -> None:
+async def test_what_stock_left_in_deep_mailboxes_collapses(two: Two) -> None:
     """However many mailboxes are to be learned, each is read as far down."""
-    site = own_stage.site()
-    stock = await own_stage.start(None, site=site)
-    two = await two_on(stock)
-    recipient = two.recipient.user_id
-    for device_id in DEVICES[1:]:
-        sql = "INSERT INTO devices (user_id, device_id) VALUES (?, ?)"
-        stock.query(sql, (recipient, device_id))
+    homeserver, recipient = two.homeserver, two.recipient.user_id
+    # More mailboxes than one statement has, more rows than one look at a mailbox has.
+    devices = [f"DEEP{number}" for number in range(12)]
+    notice = text_of(two.sender.user_id, WITHHELD, two.notice())
+    plain = text_of(two.sender.user_id, PLAIN, {})
+    texts = dict(enumerate([notice] * 10 + [plain] * 1600, start=10**6))
+    sql = "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)"
+    named = [(recipient, device_id) for device_id in devices]
+    await homeserver.stop()
+    with homeserver.connected() as cursor:
+        cursor.execute("BEGIN")
+        insert = "INSERT INTO devices (user_id, device_id) VALUES (?, ?)"
+        cursor.executemany(insert, named)
+        rows = [(*device, *row) for device in named for row in texts.items()]
+        cursor.executemany(f"{sql} VALUES (?, ?, ?, ?)", rows)
+        cursor.execute("COMMIT")
+    await homeserver.start()
+    newest = two.notice(reason="newest")
+    messages = {recipient: dict.fromkeys(devices, newest)}
+    assert await two.sender.send_to_device(WITHHELD, messages) == 200
 
-    async def send(number: int) -> dict[str, Any]:
-        notice = two.notice(number=number)
-        contents = {recipient: dict.fromkeys(DEVICES, notice)}
-        assert await two.sender.send_to_device(WITHHELD, contents) == 200
-        return two.queued(notice)
+    def left() -> list[dict[str, Any]]:
+        """Return the notices of all devices, without the rows above them."""
+        mailboxes = [mailbox_of(homeserver, recipient, each) for each in devices]
+        rows = [row for mailbox in mailboxes for row in mailbox]
+        return [row for row in rows if row["type"] == WITHHELD]
 
-    def notices() -> list[list[dict[str, Any]]]:
-        """Return the notices of each device, without the rows above them."""
-        mailboxes = [mailbox_of(stock, recipient, each) for each in DEVICES]
-        return [
-            [each for each in mailbox if each["type"] == WITHHELD]
-            for mailbox in mailboxes
-        ]
-
-    sent = [await send(number) for number in range(10)]
-    assert notices() == [sent] * len(DEVICES)
-    await stock.stop()
-    text = text_of(two.sender.user_id, PLAIN, {})
-    for device_id in DEVICES:
-        stock.query(BURY, (ROWS, recipient, device_id, text))
-    homeserver = await own_stage.start({}, site=site)
-    two.sender.base_url = homeserver.base_url
-    newest = await send(10)
-    await eventually(notices, [[newest]] * len(DEVICES))
+    await eventually(left, [two.queued(newest)] * len(devices))
     assert await failures(homeserver) == 0
 
 
-KEY_REQUEST = "m.room_key_request"
 CLIENT = "/_matrix/client/v3"
 
 
-async def asks(asker: Client, recipient: Client, number: int) -> None:
-    content = {
-        "action": "request",
-        "requesting_device_id": asker.device_id,
-        "request_id": str(number),
-    }
-    await send(asker, recipient, content, KEY_REQUEST)
-
-
-def askers(homeserver: Homeserver, recipient: Client) -> list[str]:
-    return sorted(
-        message["content"]["requesting_device_id"]
-        for message in mailbox(homeserver, recipient)
-    )
-
-
-def listed(homeserver: Homeserver, user: Client) -> list[str]:
-    sql = "SELECT device_id FROM device_lists_remote_cache WHERE user_id = ?"
-    return sorted(device for (device,) in homeserver.query(sql, (user.user_id,)))
-
-
-async def meet(home: Homeserver, user: Client, other: Client) -> None:
-    """Let users of two servers share a room, and that at home list the devices."""
-    invitation = {"invite": [other.user_id], "preset": "private_chat"}
-    room = await user.succeed("POST", f"{CLIENT}/createRoom", invitation)
-    server = user.user_id.partition(":")[2]
-    join = f"{CLIENT}/join/{room['room_id']}?server_name={server}"
-    await other.succeed("POST", join, {})
-    query: Any = {"device_keys": {user.user_id: []}}
-    await other.succeed("POST", f"{CLIENT}/keys/query", query)
-    await eventually(lambda: listed(home, user), ["GOES", "STAYS"])
-
-
-@in_reactor
-async def test_the_requests_of_a_device_that_is_gone_go(
-    new_directory: Callable[[], Path],
-) -> None:
-    """Of a device here or on another server: at the first touch, and by a sweep."""
+async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) -> None:
+    """One on another server: what is known of it is what was announced."""
     home = federating(new_directory(), {"rules": {"key_requests": True}})
     abroad = federating(new_directory())
+
+    def listed() -> list[str]:
+        sql = "SELECT device_id FROM device_lists_remote_cache ORDER BY device_id"
+        return [device_id for (device_id,) in home.query(sql)]
+
     async with running(home, abroad):
-        touched, swept = [await home.register(name) for name in ("touched", "swept")]
-        going = []
-        for homeserver in (home, abroad):
-            stays = await homeserver.register(new_name("asker"), device_id="STAYS")
-            goes = await log_in(stays, "GOES")
-            if homeserver is abroad:
-                await together(*(each.upload_keys() for each in (stays, goes)))
-                await meet(home, stays, touched)
-            for recipient in (touched, swept):
-                for number, asker in enumerate([goes, goes, stays]):
-                    await asks(asker, recipient, number)
-            going.append(goes)
-        both = ["GOES"] * 4 + ["STAYS"] * 2
-        for recipient in (touched, swept):
-            await eventually(partial(askers, home, recipient), both)
+        recipient = await home.register("recipient")
+        stays = await abroad.register("asker", device_id="STAYS")
+        goes = await log_in(stays, "GOES")
+        await together(stays.upload_keys(), goes.upload_keys())
+        # They share a room, so that one follows the other's devices.
+        invitation = {"invite": [recipient.user_id], "preset": "private_chat"}
+        room = await stays.succeed("POST", f"{CLIENT}/createRoom", invitation)
+        join = f"{CLIENT}/join/{room['room_id']}?server_name={abroad.server_name}"
+        await recipient.succeed("POST", join, {})
+        query: Any = {"device_keys": {stays.user_id: []}}
+        await recipient.succeed("POST", f"{CLIENT}/keys/query", query)
+        await eventually(listed, ["GOES", "STAYS"])
+        asks = {"action": "request", "request_id": "1"}
+        requests = [
+            await send(
+                asker,
+                recipient,
+                {**asks, "requesting_device_id": asker.device_id},
+                "m.room_key_request",
+            )
+            for asker in (goes, stays)
+        ]
+        await eventually(lambda: mailbox(home, recipient), requests)
         assert sweep(home, "--dry-run")[1]["redundant"] == 0
-
-        await together(*(each.logout() for each in going))
-        await eventually(lambda: listed(home, going[1]), ["STAYS"])
-        await home.restart()
-        someone = await home.register("someone", device_id="SOMEONE")
-        await asks(someone, touched, 1)
-        left = ["SOMEONE", "STAYS", "STAYS"]
-        await eventually(lambda: askers(home, touched), left)
-        assert askers(home, swept) == both
-        code, done = sweep(home)
-        assert (code, done["rules"]["key_requests"]["deleted"]) == (0, 4)
-        assert askers(home, swept) == ["STAYS", "STAYS"]
-
-
-@on_both_databases
-@in_reactor
-async def test_device_made_again_gets_its_notice_before_the_task_is_visible(
-    two: Two,
-) -> None:
-    """Between deleting a device and scheduling its task, the row looks queued."""
-    await two.send(two.notice(reason="doomed"))
-    (text,) = rows_of(two.homeserver, two.recipient)
-    (stream_id,) = stream_ids(two.homeserver, two.recipient)
-    await two.recipient.logout()
-    again = await log_in(two.recipient, "AWAY")
-    await eventually(lambda: len(rows_of(two.homeserver, again)), 0)
-    two.homeserver.query(
-        """
-        INSERT INTO device_inbox
-            (user_id, device_id, stream_id, message_json, instance_name)
-        VALUES (?, 'AWAY', ?, ?, 'master')
-        """,
-        (again.user_id, stream_id, text),
-    )
-    two.homeserver.query("DELETE FROM scheduled_tasks WHERE resource_id = 'AWAY'")
-    newest = await two.send(two.notice(reason="for the new device"))
-    await eventually(two.mailbox, [newest])
+        await goes.logout()
+        await eventually(listed, ["STAYS"])
+        assert sweep(home)[1]["rules"]["key_requests"]["deleted"] == 1
+        assert mailbox(home, recipient) == requests[1:]

@@ -12,7 +12,6 @@ from typing import Any
 from synapse_withheld.sweep.walk import Options
 from tests.e2e.conftest import on_both_databases
 from tests.harness.backlog import Table, must_stay
-from tests.harness.commands import command_line
 from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
@@ -20,14 +19,12 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.reactor import in_reactor
 from tests.harness.samples import failures, total
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.stage import Site, Stage, Two, everything_tidied, two_on
-from tests.harness.waiting import eventually, until
+from tests.harness.waiting import pause, until
 
-DEVICES = 3
-COPIES = 10
+DEVICES, COPIES = 3, 10
 
 
 def notice_of(two: Two, device: int, **more: Any) -> dict[str, Any]:
@@ -46,59 +43,50 @@ async def with_backlog(homeserver: Homeserver) -> Two:
     return two
 
 
-def table(two: Two) -> Table:
-    rows = two.homeserver.query(
-        """
-        SELECT user_id, device_id, stream_id, message_json FROM device_inbox
-        WHERE user_id = ?
-        """,
-        (two.recipient.user_id,),
-    )
-    return {(user, device, stream_id): text for user, device, stream_id, text in rows}
-
-
-async def left_by_stock(stage: Stage, site: Site) -> Two:
+async def left_by_stock(stage: Stage) -> tuple[Site, Two]:
+    site = stage.site()
     stock = await stage.start(None, site=site)
     two = await with_backlog(stock)
     await stock.stop()
-    return two
+    return site, two
 
 
-def command(homeserver: Homeserver, name: str, *more: str) -> tuple[int, Any]:
-    """Run a command to its end; return the exit code and what was counted."""
-    arguments = (name, "-c", "homeserver.yaml", "--pause", "0", "--json", *more)
-    result = command_line(*arguments, directory=homeserver.log_path.parent)
-    assert result.stderr == ""
-    return result.returncode, json.loads(result.stdout)
+def table(two: Two) -> Table:
+    sql = "SELECT user_id, device_id, stream_id, message_json FROM device_inbox"
+    rows = two.homeserver.query(f"{sql} WHERE user_id = ?", (two.recipient.user_id,))
+    return {(user, device, stream_id): text for user, device, stream_id, text in rows}
 
 
-def sweep(homeserver: Homeserver, *arguments: str) -> tuple[int, dict[str, Any]]:
-    how = arguments if "--dry-run" in arguments else ("--enforce", *arguments)
-    return command(homeserver, "sweep", *how)
-
-
-def begin_sweep(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "synapse_withheld.cli", "sweep"]
+def begin(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str]:
+    """Begin a command that walks."""
+    command = [sys.executable, "-m", "synapse_withheld.cli", *arguments]
     return subprocess.Popen(  # noqa: S603 our own command
-        [*command, "-c", "homeserver.yaml", "--json", "--enforce", *arguments],
+        [*command, "-c", "homeserver.yaml", "--json"],
         cwd=homeserver.log_path.parent,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
 
-async def begun(two: Two, there: int) -> None:
-    await eventually(lambda: len(table(two)) < there, True)
+def end(process: subprocess.Popen[str]) -> tuple[int, Any]:
+    """Return the exit code and what was counted."""
+    output, errors = process.communicate(timeout=60)
+    assert errors == ""
+    return process.returncode, json.loads(output)
+
+
+def sweep(homeserver: Homeserver, how: str = "--enforce") -> tuple[int, Any]:
+    return end(begin(homeserver, "sweep", "--pause", "0", how))
 
 
 @on_both_databases
-@in_reactor
 async def test_a_backlog_is_swept_while_synapse_runs(stock: Homeserver) -> None:
     """What a survey and a dry run say is what goes; what stays is given in order."""
     two = await with_backlog(stock)
     before = table(two)
     expected = must_stay(before, Options())
-    _, said = command(stock, "survey")
+    _, said = end(begin(stock, "survey", "--pause", "0"))
     code, dry = sweep(stock, "--dry-run")
     assert (code, before) == (0, table(two))
     rule = said["rules"]["no_olm"]
@@ -114,94 +102,72 @@ async def test_a_backlog_is_swept_while_synapse_runs(stock: Homeserver) -> None:
     assert sweep(stock)[1]["redundant"] == 0
 
 
-@in_reactor
-async def test_a_sweep_that_is_killed_or_asked_to_end_is_taken_up_again(
-    stock: Homeserver, tmp_path: Path
+async def test_a_killed_sweep_is_taken_up_again(
+    own_stage: Stage, tmp_path: Path
 ) -> None:
-    """From where it was; and who is asked says what it did, and that it is not done."""
-    two = await with_backlog(stock)
-    before = table(two)
-    expected = must_stay(before, Options())
-    noted = tmp_path / "place"
-    for how in (signal.SIGKILL, signal.SIGTERM):
-        there = len(table(two))
-        process = begin_sweep(stock, "--batch-size", "1", "--place", str(noted))
-        await begun(two, there)
-        process.send_signal(how)
-        output, _ = process.communicate(timeout=60)
-        gone = there - len(table(two))
-        if how == signal.SIGTERM:
-            said = json.loads(output)
-            assert (process.returncode, said["done"]) == (1, False)
-            assert 0 < gone <= said["deleted"]
-        assert json.loads(noted.read_text())["user_id"] == two.recipient.user_id
-    assert expected < table(two).keys() < before.keys()
-    code, _ = sweep(stock, "--place", str(noted))
-    assert (code, expected) == (0, set(table(two)))
-    assert not noted.exists()
-
-
-@in_reactor
-async def test_a_sweep_beside_the_module_that_goes_on(own_stage: Stage) -> None:
-    """Nothing fails, and of each pair the newest is left; Olm messages all stay."""
-    site = own_stage.site()
-    two = await left_by_stock(own_stage, site)
+    """From where it was, and beside the module that goes on: Olm messages all stay."""
+    site, two = await left_by_stock(own_stage)
     homeserver = await own_stage.start({}, site=site)
     two.sender.base_url = homeserver.base_url
-    process = begin_sweep(homeserver, "--batch-size", "3")
+    noted = tmp_path / "place"
+
+    command = ("sweep", "--enforce", "--place", str(noted), "--batch-size")
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        there = len(table(two))
+        process = begin(homeserver, *command, "1")
+        while len(table(two)) == there and process.poll() is None:
+            await pause()
+        process.send_signal(how)
+        process.wait(timeout=60)
+        assert json.loads(noted.read_text())["user_id"] == two.recipient.user_id
+    code, said = end(process)
+    assert (code, said["done"]) == (1, False)
+    assert 0 < there - len(table(two)) <= said["deleted"]
+
+    process = begin(homeserver, *command, "3")
     sent = 0
     while process.poll() is None:
         notice = notice_of(two, sent % DEVICES, again=sent)
         await two.send(notice)
         await two.send(make_olm_lookalike(notice["sender_key"]), ENCRYPTED)
         sent += 1
-    output, _ = process.communicate(timeout=60)
+    code, said = end(process)
     await everything_tidied(homeserver)
-    assert (process.returncode, await failures(homeserver)) == (0, 0)
+    assert (code, said["done"], await failures(homeserver)) == (0, True, 0)
+    assert not noted.exists()
     after = table(two)
     assert must_stay(after, Options()) == after.keys()
     others = [text for text in after.values() if "m.no_olm" not in text]
-    assert COPIES + sent == len(others)
-    assert DEVICES == len(after) - len(others)
+    assert (COPIES + sent, DEVICES) == (len(others), len(after) - len(others))
     assert sent > 0
-    assert json.loads(output)["done"]
 
 
-async def swept(homeserver: Homeserver) -> dict[str, float]:
+async def swept(homeserver: Homeserver) -> tuple[float, ...]:
     """Wait until the module has swept; return how much of what it counted."""
     name = "synapse_withheld_sweep_"
     found = await until(
         homeserver.metrics, lambda found: total(found, f"{name}done") == 1
     )
     counted = ("rows", "notices", "deleted", "deleted_bytes")
-    return {each: total(found, f"{name}{each}_total") for each in counted}
+    return tuple(total(found, f"{name}{each}_total") for each in counted)
 
 
-@in_reactor
-async def test_the_module_sweeps_by_itself_but_not_in_observe_mode(
-    own_stage: Stage,
-) -> None:
-    """There it counts; and a sweep by hand has to be asked for by its name."""
-    site = own_stage.site()
-    two = await left_by_stock(own_stage, site)
+async def test_the_module_sweeps_but_not_in_observe_mode(own_stage: Stage) -> None:
+    """There it counts, as a dry run does."""
+    site, two = await left_by_stock(own_stage)
     before = table(two)
     expected = must_stay(before, Options())
-    told = {"rows": len(before), "notices": DEVICES * COPIES}
+    told = (len(before), DEVICES * COPIES)
 
     observing = await own_stage.start({"mode": "observe", "sweep": True}, site=site)
-    assert {**told, "deleted": 0, "deleted_bytes": 0} == await swept(observing)
-    config = ("sweep", "-c", "homeserver.yaml", "--pause", "0")
-    result = command_line(*config, directory=site.directory)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "'mode' is observe" in result.stderr
+    assert (*told, 0, 0) == await swept(observing)
     assert sweep(observing, "--dry-run")[0] == 0
     assert before == table(two)
     await observing.stop()
 
     homeserver = await own_stage.start({"sweep": True}, site=site)
     gone = [text for place, text in before.items() if place not in expected]
-    told |= {"deleted": len(gone)}
-    told |= {"deleted_bytes": sum(len(text.encode()) for text in gone)}
-    assert told == await swept(homeserver)
+    size = sum(len(text.encode()) for text in gone)
+    assert (*told, len(gone), size) == await swept(homeserver)
     assert expected == table(two).keys()
     assert await failures(homeserver) == 0
