@@ -10,11 +10,11 @@ from typing import Any, Dict
 import pytest
 
 from tests.harness.messages import PLAIN, WITHHELD, make_key
-from tests.harness.reactor import async_fixture, in_reactor
+from tests.harness.reactor import async_fixture
 from tests.harness.samples import counted, failures
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.neighbour import LOCAL, ROWS, Neighbour
-from tests.harness.servers.stage import MODULE, Site, Stage, Two
+from tests.harness.servers.stage import MODULE, Stage, Two
 from tests.harness.waiting import eventually
 
 # Between our wrappers of a method and of the one that writes rows, or outside both.
@@ -25,38 +25,27 @@ Neighbours = Dict[str, Neighbour]
 
 
 @async_fixture(scope="module")
-async def site(stage: Stage) -> Site:
-    return stage.site()
+async def homeserver(stage: Stage) -> Homeserver:
+    """Take the place of the Synapse that other files share."""
+    site = stage.site()
+    before, after = (Neighbour(site.directory, name) for name in ("before", "after"))
+    ours = {"module": MODULE, "config": {}}
+    modules = [before.module(), ours, after.module()]
+    return await stage.start(None, {"modules": modules}, site)
 
 
 @pytest.fixture
-def neighbours(site: Site) -> Neighbours:
+def neighbours(homeserver: Homeserver) -> Neighbours:
     """Return the neighbours, which look on, whatever they did in the test before."""
-    neighbours = {name: Neighbour(site.directory, name) for name in ("before", "after")}
+    directory = homeserver.log_path.parent
+    neighbours = {name: Neighbour(directory, name) for name in ("before", "after")}
     for each in neighbours.values():
         each.behave()
     return neighbours
 
 
-@async_fixture(scope="module")
-async def homeserver(stage: Stage, site: Site) -> Homeserver:
-    """Run a Synapse with the module between two others.
-
-    In this file it takes the place of the one that other files share.
-    """
-    before, after = (
-        Neighbour(site.directory, name).module() for name in ("before", "after")
-    )
-    ours = {"module": MODULE, "config": {}}
-    return await stage.start(None, {"modules": [before, ours, after]}, site)
-
-
 async def check_rule(two: Two) -> list[dict[str, Any]]:
-    """Check that a repeat collapses, a new key supersedes and others just pass.
-
-    Returns:
-        The messages as sent: a notice, its repeat, another, a notice, another.
-    """
+    """Check that a repeat collapses, a new key supersedes and others just pass."""
     async with counted(two.homeserver) as decided:
         sent = [
             await two.send(two.notice(reason="first")),
@@ -70,22 +59,16 @@ async def check_rule(two: Two) -> list[dict[str, Any]]:
     return sent
 
 
-@in_reactor
-async def test_neighbours_see_what_they_should(
-    neighbours: Neighbours, two: Two
-) -> None:
+async def test_neighbours_see_what_is_theirs(neighbours: Neighbours, two: Two) -> None:
     """Loaded after ours, all that is sent; loaded before, what is left to store."""
     sent = [{two.recipient.device_id: each} for each in await check_rule(two)]
     left = [sent[0], *sent[2:]]
-    recipient = two.recipient.user_id
-    assert neighbours["after"].saw(LOCAL, recipient) == sent
-    assert neighbours["before"].saw(LOCAL, recipient) == left
-    assert neighbours["after"].saw(ROWS, recipient) == left
-    assert neighbours["before"].saw(ROWS, recipient) == left
+    for name, at in (*BETWEEN, *OUTSIDE):
+        expected = sent if (name, at) == ("after", LOCAL) else left
+        assert neighbours[name].saw(at, two.recipient.user_id) == expected
 
 
 @pytest.mark.parametrize(("which", "at"), BETWEEN)
-@in_reactor
 async def test_copies_passed_on_between_ours_are_all_stored(
     neighbours: Neighbours, two: Two, which: str, at: str
 ) -> None:
@@ -93,26 +76,19 @@ async def test_copies_passed_on_between_ours_are_all_stored(
     neighbours[which].behave(at=at, copy="deep")
     failed = await failures(two.homeserver)
     async with counted(two.homeserver) as decided:
-        sent = [
-            await two.send(content, kind)
-            for number in range(3)
-            # Twice the same key, then a new one.
-            for content, kind in (
-                (two.notice(sender_key=make_key(f"{number // 2}")), WITHHELD),
-                ({"number": number}, PLAIN),
-            )
-        ]
+        # Twice the same key, then a new one.
+        keys = [make_key(name) for name in ("one", "one", "another")]
+        sent = [await two.send(two.notice(sender_key=key)) for key in keys]
     assert (two.mailbox(), decided) == (sent, {"deliver": 3})
     assert await failures(two.homeserver) == failed
 
 
 @pytest.mark.parametrize(("which", "at"), BETWEEN + OUTSIDE)
-@in_reactor
 async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     neighbours: Neighbours, two: Two, which: str, at: str
 ) -> None:
     """The client is told what the neighbour says; before and after, the rule holds."""
-    sent = await check_rule(two)
+    *_, passed, kept, last = await check_rule(two)
     failed = await failures(two.homeserver)
     neighbours[which].behave(at=at, refuse=WITHHELD)
     # To be superseded by, if it were stored.
@@ -120,10 +96,10 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     contents = {two.recipient.user_id: {two.recipient.device_id: newest}}
     for _ in range(2):
         assert await two.sender.send_to_device(WITHHELD, contents) == 403
-    assert two.mailbox() == sent[2:]
+    assert two.mailbox() == [passed, kept, last]
     neighbours[which].behave()
     # What was forgotten is found by the first, on old Synapses only by its own key.
-    for content in (sent[3]["content"], sent[3]["content"], newest):
+    for content in (kept["content"], kept["content"], newest):
         await two.send(content)
-    await eventually(two.mailbox, [sent[2], sent[4], two.queued(newest)])
+    await eventually(two.mailbox, [passed, last, two.queued(newest)])
     assert await failures(two.homeserver) == failed
