@@ -46,9 +46,8 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     """Show the end of each running Synapse's log with a failure."""
     report = yield
     if report.failed:
-        for homeserver in RUNNING:
-            end = (f"End of {homeserver.log_path}", homeserver.log_tail())
-            report.sections.append(end)
+        for each in RUNNING:
+            report.sections.append((f"End of {each.log_path}", each.log_tail()))
     return report
 
 

@@ -43,8 +43,7 @@ PAGES = {file.name: file.read_text() for file in FILES}
 PAGE = PAGES["command-line.md"]
 NEWEST = "1.163.2"  # the Synapse that it names
 
-# What only a host of its own has; what it does is known.
-ON_A_HOST = {"systemctl reload prometheus"}
+ON_A_HOST = {"systemctl reload prometheus"}  # what it does is known
 DEBIAN = "/opt/venvs/matrix-synapse/bin/"
 
 # Once each; test_workers.py runs those of its page.

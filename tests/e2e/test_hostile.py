@@ -12,13 +12,20 @@ from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import everything_tidied, new_name, nothing_to_do, send
 from tests.harness.waiting import eventually, pause, together
 
-# Of how many messages a request is looked at.
-MOST_OF_ONE = 250
+MOST_OF_ONE = 250  # messages of a request are looked at
 STATEMENTS = 'synapse_storage_transaction_time_count_total{desc="withheld_'
 
 
 def notice_of(client: Client, **more: Any) -> dict[str, Any]:
     return make_notice(make_key(client.user_id), client.device_id, **more)
+
+
+def of_invented(remote: RemoteServer, to: str, number: int) -> dict[str, Any]:
+    """Return an EDU of a user whom a server made up, for a few devices."""
+    user, notice = f"invented{number}", make_notice(make_key(f"{number}"), "REMOTE")
+    by_device = dict.fromkeys([f"D{number % 100}", user, f"and {user}"], notice)
+    about = {"sender": remote.user(user), "type": WITHHELD, "message_id": user}
+    return {**about, "messages": {to: by_device}}
 
 
 async def test_hostile_senders_take_nothing_from_an_honest_one(
@@ -53,16 +60,11 @@ async def test_hostile_senders_take_nothing_from_an_honest_one(
             times[0] += 1
 
     async def flood_from_there() -> None:
-        """Let a server make up users, each of whom sends to a few devices."""
         while not is_over:
+            numbers = range(50 * times[1], 50 * times[1] + 50)
+            edus = [of_invented(remote, victim.user_id, each) for each in numbers]
+            assert (await remote.send_edus(homeserver, edus))[0] == 200
             times[1] += 1
-            user, notice = f"invented{times[1]}", make_notice(make_key("remote"), "R")
-            names = [devices[times[1] % len(devices)], user, f"and {user}"]
-            messages = {victim.user_id: dict.fromkeys(names, notice)}
-            answer = await remote.send_edu(
-                homeserver, remote.user(user), WITHHELD, messages
-            )
-            assert answer[0] == 200
 
     async def be_honest() -> None:
         nonlocal collapsed, is_over
@@ -80,8 +82,7 @@ async def test_hostile_senders_take_nothing_from_an_honest_one(
         finally:
             is_over = True
 
-    floods = [flood(), flood(), *(flood_from_there() for _ in range(5))]
-    await together(be_honest(), *floods)
+    await together(be_honest(), flood(), flood(), flood_from_there())
     assert collapsed >= 8
     await everything_tidied(homeserver)
     assert rows() == {1}

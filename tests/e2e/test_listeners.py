@@ -177,7 +177,7 @@ async def test_status_says_which_process_tells_nothing(place: Place) -> None:
     file = place.file(told, stream_writers={"to_device": "w1"})
     code, numbers, errors = command("status", file)
     assert (1, 1) == (code, numbers["processes"])
-    assert "w1: it writes to-device messages; add -c with its file" in errors
+    assert "w1: the files do not tell of w1, which writes" in errors
 
 
 def test_what_synapse_generates_is_one_of_them(tmp_path: Path) -> None:

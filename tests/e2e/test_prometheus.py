@@ -23,8 +23,7 @@ from tests.harness.servers.settings import SERVER_NAME
 from tests.harness.servers.stage import Stage, two_on
 from tests.harness.waiting import until
 
-# Or the whole file is skipped.
-program("prometheus")
+program("prometheus")  # or the whole file is skipped
 
 # Prometheus is younger than the hour that the day before begins with.
 YOUNG = ("[1d] offset 1h", "[1d] offset 1s")

@@ -16,8 +16,7 @@ from tests.harness.reactor import async_yield_fixture
 from tests.harness.servers.listening import Listener
 from tests.harness.servers.settings import LOOPBACK, reserve
 
-# Or the whole file is skipped.
-program("nginx")
+program("nginx")  # or the whole file is skipped
 
 # The processes of docs/workers.md, by the ports of their listeners there.
 MAIN, WRITER, SYNC, RECEIVER = 8008, 8081, 8082, 8083

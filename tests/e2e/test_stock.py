@@ -85,8 +85,7 @@ async def test_all_is_stored_as_on_stock(
     assert [len(rows) for rows in without] == [7, 5, 0]
 
 
-# A transaction has at most 100 EDUs.
-TRANSACTIONS, EDUS = 3, 100
+TRANSACTIONS, EDUS = 3, 100  # of which one has at most so many
 RECIPIENT = "@recipient:withheld.test"
 SAME = make_notice(make_key("repeating"), "D")
 
