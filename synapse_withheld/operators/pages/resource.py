@@ -117,12 +117,12 @@ def _limit(request: Any) -> int:
 
 def _policy(html: str) -> str:
     """Return the policy under which a page runs: only its own script and style."""
-    policy = ""
+    policy = "default-src 'none'; "
     for element in ("script", "style"):
         [text] = re.findall(f"<{element}>(.*?)</{element}>", html, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest())
         policy += f"{element}-src 'sha256-{digest.decode()}'; "
     return policy + (
-        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
