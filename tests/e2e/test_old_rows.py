@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any, Callable
 
@@ -17,7 +18,7 @@ from tests.harness.servers.homeserver import (
     mailbox_of,
     running,
 )
-from tests.harness.servers.stage import Two, log_in, send, two_on
+from tests.harness.servers.stage import Stage, log_in, send, two_on
 from tests.harness.waiting import eventually, together
 
 
@@ -40,22 +41,22 @@ async def test_backlog_from_before_a_restart_collapses(homeserver: Homeserver) -
     assert decided == {"deliver": 1, "supersede": 1, "collapse": 1}
 
 
-async def test_what_stock_left_in_deep_mailboxes_collapses(two: Two) -> None:
+async def test_what_stock_left_in_deep_mailboxes_collapses(own_stage: Stage) -> None:
     """However many mailboxes are to be learned, each is read as far down."""
-    homeserver, recipient = two.homeserver, two.recipient.user_id
+    two = await two_on(homeserver := await own_stage.start({}))
+    recipient = two.recipient.user_id
     # More mailboxes than one statement has, more rows than one look at a mailbox has.
     devices = [f"DEEP{number}" for number in range(12)]
     notice = text_of(two.sender.user_id, WITHHELD, two.notice())
     plain = text_of(two.sender.user_id, PLAIN, {})
     texts = dict(enumerate([notice] * 10 + [plain] * 1600, start=10**6))
     sql = "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)"
-    named = [(recipient, device_id) for device_id in devices]
     await homeserver.stop()
     with homeserver.connected() as cursor:
         cursor.execute("BEGIN")
         insert = "INSERT INTO devices (user_id, device_id) VALUES (?, ?)"
-        cursor.executemany(insert, named)
-        rows = [(*device, *row) for device in named for row in texts.items()]
+        cursor.executemany(insert, [(recipient, each) for each in devices])
+        rows = [(recipient, each, *row) for each in devices for row in texts.items()]
         cursor.executemany(f"{sql} VALUES (?, ?, ?, ?)", rows)
         cursor.execute("COMMIT")
     await homeserver.start()
@@ -65,9 +66,8 @@ async def test_what_stock_left_in_deep_mailboxes_collapses(two: Two) -> None:
 
     def left() -> list[dict[str, Any]]:
         """Return the notices of all devices, without the rows above them."""
-        mailboxes = [mailbox_of(homeserver, recipient, each) for each in devices]
-        rows = [row for mailbox in mailboxes for row in mailbox]
-        return [row for row in rows if row["type"] == WITHHELD]
+        rows = (mailbox_of(homeserver, recipient, each) for each in devices)
+        return [each for each in chain(*rows) if each["type"] == WITHHELD]
 
     await eventually(left, [two.queued(newest)] * len(devices))
     assert await failures(homeserver) == 0
