@@ -195,6 +195,9 @@ async def _cost(lane: Lane, times: int, strike: Strike) -> Cost:
     waits, busy = [], []
     for start, end in zip(starts, [*starts[1:], inf]):
         span = [each for each in told if start <= each.started + each.took < end]
+        if not span:
+            # It was over before anybody else was answered.
+            continue
         waits.append(max(each.took for each in span))
         busy.append(max(each.worked for each in span))
     return each.cpu_s, median(waits), median(busy)
