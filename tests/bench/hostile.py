@@ -58,8 +58,6 @@ _HOW = (
 
 Messages = dict[str, dict[str, Any]]
 Strike = Callable[..., Awaitable[None]]
-
-
 # The processor, the longest wait of somebody else, the most taken during one: seconds.
 Cost = tuple[float, float, float]
 
