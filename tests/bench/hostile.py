@@ -58,8 +58,6 @@ _HOW = (
 
 Messages = dict[str, dict[str, Any]]
 Strike = Callable[..., Awaitable[None]]
-
-
 # The processor, the longest wait of somebody else, the most taken during one: seconds.
 Cost = tuple[float, float, float]
 
@@ -195,6 +193,9 @@ async def _cost(lane: Lane, times: int, strike: Strike) -> Cost:
     waits, busy = [], []
     for start, end in zip(starts, [*starts[1:], inf]):
         span = [each for each in told if start <= each.started + each.took < end]
+        if not span:
+            # It was over before anybody else was answered.
+            continue
         waits.append(max(each.took for each in span))
         busy.append(max(each.worked for each in span))
     return each.cpu_s, median(waits), median(busy)
