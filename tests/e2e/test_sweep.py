@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from synapse_withheld.sweep.walk import Options
 from tests.e2e.conftest import on_both_databases
 from tests.harness.backlog import Table, must_stay
 from tests.harness.messages import (
@@ -85,7 +84,7 @@ async def test_a_backlog_is_swept_while_synapse_runs(stock: Homeserver) -> None:
     """What a survey and a dry run say is what goes; what stays is given in order."""
     two = await with_backlog(stock)
     before = table(two)
-    expected = must_stay(before, Options())
+    expected = must_stay(before)
     _, said = end(begin(stock, "survey", "--pause", "0"))
     code, dry = sweep(stock, "--dry-run")
     assert (code, before) == (0, table(two))
@@ -136,7 +135,7 @@ async def test_a_killed_sweep_is_taken_up_again(
     assert (code, said["done"], await failures(homeserver)) == (0, True, 0)
     assert noted.read_text() == ""
     after = table(two)
-    assert must_stay(after, Options()) == after.keys()
+    assert must_stay(after) == after.keys()
     others = [text for text in after.values() if "m.no_olm" not in text]
     assert (COPIES + sent, DEVICES) == (len(others), len(after) - len(others))
     assert sent > 0
@@ -156,7 +155,7 @@ async def test_the_module_sweeps_but_not_in_observe_mode(own_stage: Stage) -> No
     """There it counts, as a dry run does."""
     site, two = await left_by_stock(own_stage)
     before = table(two)
-    expected = must_stay(before, Options())
+    expected = must_stay(before)
     told = (len(before), DEVICES * COPIES)
 
     observing = await own_stage.start({"mode": "observe", "sweep": True}, site=site)

@@ -9,9 +9,7 @@ from synapse_withheld.database.backlog import BacklogRow, Place
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Asker
-from synapse_withheld.sweep.walk import Options
 from tests.harness.messages import PLAIN, WITHHELD, make_message, make_notice
 from tests.model.redundancy import goes
 
@@ -32,29 +30,20 @@ def text_of(sender: str, message_type: str, content: dict[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"))
 
 
-def must_stay(
-    rows: Table, options: Options, doomed: Iterable[MailboxKey] = ()
-) -> set[Place]:
+def must_stay(rows: Table) -> set[Place]:
     """Return what is to stay, told plainly: each row is held against each later one."""
     told = {place: json.loads(text) for place, text in rows.items()}
-    (rule,) = options.rules.rules
-    assert isinstance(rule, NoOlm)
 
     def is_covered(place: Place) -> bool:
         # Nobody saw the later one arrive: who knows whether its sender sent it.
         return told[place]["content"].get("code") == "m.no_olm" and any(
             other[:2] == place[:2]
             and other[2] > place[2]
-            and goes(
-                told[place],
-                told[other],
-                merge_scopes=rule.merge_scopes,
-                newer_seen=False,
-            )
+            and goes(told[place], told[other], merge_scopes=True, newer_seen=False)
             for other in rows
         )
 
-    return {place for place in rows if place[:2] in doomed or not is_covered(place)}
+    return {place for place in rows if not is_covered(place)}
 
 
 class FakeRows(Database):

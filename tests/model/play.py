@@ -213,10 +213,6 @@ class Play:
     def queued(self, device: str = "R", user_id: str = RECIPIENT) -> list[int]:
         return [*self.hs.mailbox(user_id, device)]
 
-    def contents(self, device: str = "R") -> list[Any]:
-        rows = self.hs.mailbox(RECIPIENT, device)
-        return [message["content"] for message in rows.values()]
-
     def fill(self, device: str, contents: list[Any], **message: Any) -> None:
         """Put rows into a mailbox that no module saw arrive."""
         for content in contents:

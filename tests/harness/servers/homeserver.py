@@ -19,8 +19,6 @@ from tests.harness.servers import settings
 from tests.harness.servers.settings import self_signed
 from tests.harness.waiting import together
 
-READY_WITHIN_S = 60.0
-
 # Every homeserver that runs now, so that a failed test can show its log.
 RUNNING: set[Homeserver] = set()
 

@@ -123,15 +123,10 @@ _TO_DEVICE = "de.sorunome.msc2409.to_device"
 
 
 class Bridge:
-    """An application service on a free loopback port.
-
-    Attributes:
-        status: What it answers to transactions; down unless it is 200.
-    """
+    """An application service on a free loopback port."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self.status = 200
         # By the path of each transaction: Synapse may repeat one that was taken.
         self._taken: dict[bytes, list[dict[str, Any]]] = {}
         self._listener = Listener()
@@ -175,8 +170,7 @@ class Bridge:
         return await Client.enter(homeserver.base_url, "register", registration, BRIDGE)
 
     async def recover(self, homeserver: Homeserver) -> None:
-        """Be up again and let Synapse know, so that it need not find out."""
-        self.status = 200
+        """Let Synapse know that it is up, so that it need not find out."""
         bridge = Client(homeserver.base_url, "", "", BRIDGE)
         await bridge.succeed("POST", f"/_matrix/client/v1/appservice/{BRIDGE}/ping", {})
 
@@ -201,7 +195,7 @@ class Bridge:
         token = request.getHeader("Authorization")
         if request.method != b"POST" and token != f"Bearer {_HS_TOKEN}":
             return answer(request, 403, {})
-        if self.status == 200 and b"/transactions/" in request.path:
+        if b"/transactions/" in request.path:
             messages = json.load(request.content).get(_TO_DEVICE, [])
             self._taken.setdefault(request.path, messages)
-        return answer(request, self.status, {})
+        return answer(request, 200, {})
