@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Callable
 
 from synapse_withheld.config import Config
-from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import INBOX, OUTBOX, Queue
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.failures import Failures
@@ -15,7 +13,7 @@ from synapse_withheld.delivery.housekeeping.learning import Learning
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
 from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.rearming import Rearming
-from synapse_withheld.delivery.runtime import Homeserver
+from synapse_withheld.delivery.runtime import Homeserver, database_of
 from synapse_withheld.delivery.settling import Settler
 from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.delivery.traffic import Traffic
@@ -44,7 +42,7 @@ def wire(
     rules = Ruleset.of(config)
     failures = Failures(metrics, runtime.seconds)
     memories = _memories(config, synapse)
-    database = _database(synapse)
+    database = database_of(synapse, CANCEL_AFTER_S)
     confirmer = Confirmer(memories, _QUEUES, database, runtime, metrics, failures)
     housekeeper = _housekeeper(config, synapse, memories, metrics, confirmer)
 
@@ -105,16 +103,6 @@ def _who_of(sender: str, recipient: str) -> str:
     return sender if server == server_of(recipient) else server
 
 
-def _database(synapse: Homeserver) -> Database:
-    return Database(
-        synapse.run_statement,
-        synapse.database_driver,
-        connection_of=synapse.connection_of,
-        watchdog=functools.partial(synapse.runtime().call_later, CANCEL_AFTER_S),
-        stream_token=synapse.stream_token,
-    )
-
-
 def _housekeeper(
     config: Config,
     synapse: Homeserver,
@@ -123,7 +111,7 @@ def _housekeeper(
     confirmer: Confirmer,
 ) -> Housekeeper:
     runtime, token = synapse.runtime(), synapse.stream_token
-    database = _database(synapse)
+    database = database_of(synapse, CANCEL_AFTER_S)
     rules = Ruleset.of(config)
 
     def learn(*about: Any) -> None:

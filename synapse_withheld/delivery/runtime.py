@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Awaitable, Callable, ContextManager, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
+
+from synapse_withheld.database.database import Database
 
 
 class Call(Protocol):
@@ -70,6 +73,17 @@ class Homeserver(Protocol):
         self, description: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
         """Run a function of one statement outside any transaction."""
+
+
+def database_of(synapse: Homeserver, cancel_after_s: float) -> Database:
+    """Return a homeserver's database, which cancels what is out for too long."""
+    return Database(
+        synapse.run_statement,
+        synapse.database_driver,
+        connection_of=synapse.connection_of,
+        watchdog=partial(synapse.runtime().call_later, cancel_after_s),
+        stream_token=synapse.stream_token,
+    )
 
 
 def now_ts() -> int:

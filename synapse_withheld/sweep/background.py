@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Callable
 
@@ -12,7 +11,7 @@ from twisted.internet.defer import DeferredLock
 from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database
 from synapse_withheld.delivery.failures import Failures
-from synapse_withheld.delivery.runtime import Homeserver, Runtime
+from synapse_withheld.delivery.runtime import Homeserver, Runtime, database_of
 from synapse_withheld.operators.metrics import Metrics
 from synapse_withheld.rules.ruleset import Ruleset
 from synapse_withheld.sweep.walk import PAUSE_S, Options, Sweep
@@ -43,13 +42,7 @@ def start(
     if config.sweep_every_ms is None:
         return
     runtime = synapse.runtime()
-    backlog = Database(
-        synapse.run_statement,
-        synapse.database_driver,
-        connection_of=synapse.connection_of,
-        watchdog=functools.partial(runtime.call_later, CANCEL_AFTER_S),
-        stream_token=synapse.stream_token,
-    )
+    backlog = database_of(synapse, CANCEL_AFTER_S)
 
     def new_sweep() -> Sweep:
         rules, now_ts = Ruleset.of(config), runtime.now_ts()

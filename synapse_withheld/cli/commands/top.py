@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
             means = _MEANS.get(status, "not what was asked for")
             raise UnreachableError(f"it answers {status}: {means}")
         try:
-            return json.loads(text), in_text(json.loads(text))
+            top = json.loads(text)
+            return top, in_text(top)
         except (ValueError, KeyError, TypeError) as error:
             raise UnreachableError(f"it answers something else: {error!r}") from error
 
