@@ -44,7 +44,7 @@ def wire(
     memories = _memories(config, synapse)
     database = database_of(synapse, CANCEL_AFTER_S)
     confirmer = Confirmer(memories, _QUEUES, database, runtime, metrics, failures)
-    housekeeper = _housekeeper(config, synapse, memories, metrics, confirmer)
+    housekeeper = _housekeeper(config, synapse, rules, confirmer)
 
     def sorter(queue: Queue, never_acknowledges: Callable[[str], bool]) -> Sorter:
         about = (queue.name, queue.has_all_devices, memories[queue.name])
@@ -104,15 +104,11 @@ def _who_of(sender: str, recipient: str) -> str:
 
 
 def _housekeeper(
-    config: Config,
-    synapse: Homeserver,
-    memories: dict[str, Memory],
-    metrics: Metrics,
-    confirmer: Confirmer,
+    config: Config, synapse: Homeserver, rules: Ruleset, confirmer: Confirmer
 ) -> Housekeeper:
-    runtime, token = synapse.runtime(), synapse.stream_token
+    memories, metrics = confirmer.memories, confirmer.metrics
+    runtime, token = confirmer.runtime, synapse.stream_token
     database = database_of(synapse, CANCEL_AFTER_S)
-    rules = Ruleset.of(config)
 
     def learn(*about: Any) -> None:
         housekeeper.learn(INBOX.name, *about)
