@@ -91,7 +91,10 @@ class Database:
     async def read_ends(
         self, queue: Queue, mailboxes: Sequence[MailboxKey]
     ) -> dict[MailboxKey, tuple[int, int]]:
-        """Return the oldest and newest stream ID of at most `MOST_KEYS` mailboxes."""
+        """Return the oldest and the newest stream ID of mailboxes, 0 for none.
+
+        Of at most `MOST_KEYS`; those without a device are left out.
+        """
         assert queue.read_ends is not None  # noqa: S101 the caller looked
         return await self._run(queue.read_ends, mailboxes)
 
