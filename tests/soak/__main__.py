@@ -17,7 +17,7 @@ from random import Random
 from statistics import median, quantiles
 from typing import Iterable
 
-from tests.bench.report import say, show
+from tests.demo.output import say, show
 from tests.harness.servers.postgres import PostgresServer
 from tests.harness.servers.stage import nothing_to_do
 from tests.harness.waiting import pause, run, together

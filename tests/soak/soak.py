@@ -14,7 +14,7 @@ import attrs
 from twisted.internet.defer import DeferredList, DeferredLock
 from twisted.internet.threads import deferToThread
 
-from tests.bench.report import say
+from tests.demo.output import say
 from tests.harness.samples import FAILURES, HOUSEKEEPING, total
 from tests.harness.servers.postgres import PostgresServer
 from tests.harness.waiting import pause, together
