@@ -52,7 +52,9 @@ def _weight(limits: Limits, rows: int, depth: int, told: int) -> int:
         mailbox = which // depth
         sender = which % depth + mailbox // told * depth
         if sender not in notices:
-            notices[sender] = _notice(sender)
+            device = f"device:DEVICE{sender:04}"
+            pair = Pair(f"@sender{sender}:withheld.test", device, WITHHELD)
+            notices[sender] = Notice(NoOlm(), pair, f"{sender:043}", "whole")
         # Nothing else is shared that would not be in a running Synapse.
         key = (f"@recipient{mailbox}:withheld.test", f"DEV{mailbox:07}")
         memory.open(key, 0).learned = True
@@ -64,8 +66,3 @@ def _weight(limits: Limits, rows: int, depth: int, told: int) -> int:
     weight = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return weight
-
-
-def _notice(sender: int) -> Notice:
-    pair = Pair(f"@sender{sender}:withheld.test", f"device:DEVICE{sender:04}", WITHHELD)
-    return Notice(NoOlm(), pair, f"{sender:043}", "whole")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.bench.inbox import Inbox, notice_for
+from tests.bench.day import Inbox, notice_for
 from tests.bench.lanes import Lane, each_duplicate, lanes
 from tests.demo.output import say, show
 from tests.harness.backlog import other

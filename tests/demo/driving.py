@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections import Counter
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -16,9 +17,11 @@ from tests.harness.client import Client
 from tests.harness.messages import ENCRYPTED, OlmDevice
 from tests.harness.samples import ACTIVE, total
 from tests.harness.servers.homeserver import Homeserver, rows_of, running
+from tests.harness.servers.settings import SERVER_NAME
 from tests.harness.servers.stage import log_in, nothing_to_do
 from tests.harness.waiting import pause, together
 
+SEED = 20
 RECIPIENT, FRIEND = "recipient", "friend"
 AWAY, TABLET = "AWAY", "TABLET"
 
@@ -143,8 +146,7 @@ async def settled(homeservers: Iterable[Homeserver]) -> None:
 async def drive(
     directory: Path,
     kinds: Mapping[str, Any],
-    stages: Stages,
-    recipient: OlmDevice,
+    make_stages: Callable[[OlmDevice, random.Random], Stages],
     *,
     users: Iterable[str],
     own: Mapping[str, str],
@@ -154,11 +156,12 @@ async def drive(
     Args:
         directory: Where they are.
         kinds: The module's configuration by name, `None` without it.
-        stages: What is sent.
-        recipient: The device that is away.
+        make_stages: Returns what is sent to a device that is away.
         users: Who is registered besides the recipient.
         own: The recipient's other devices, by name.
     """
+    recipient = OlmDevice(f"@{RECIPIENT}:{SERVER_NAME}", AWAY)
+    stages = make_stages(recipient, random.Random(SEED))  # noqa: S311 variety alone
 
     async def cast_on(homeserver: Homeserver) -> Cast:
         away = await homeserver.register(RECIPIENT, device_id=AWAY)

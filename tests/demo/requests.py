@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from tests.demo.checks import Outcome, as_on_stock
-from tests.demo.driving import AWAY, FRIEND, RECIPIENT, Cast, Send, device_id, drive
-from tests.demo.notices import SEED, device_of, room_key
+from tests.demo.driving import AWAY, FRIEND, Cast, Send, Stages, device_id, drive
+from tests.demo.notices import device_of, room_key
 from tests.demo.output import side_by_side
 from tests.harness.messages import MEGOLM, OlmDevice
 from tests.harness.servers.settings import SERVER_NAME
@@ -56,15 +56,16 @@ def _asked_by(name: str) -> Iterator[Send]:
             yield Send(name, KEY_REQUEST, {AWAY: content})
 
 
-async def compare_requests(directory: Path) -> Outcome:
-    """Drive a Synapse of each kind with the same traffic; compare what is left."""
-    rng = random.Random(SEED)  # noqa: S311 variety, not secrecy
-    recipient = OlmDevice(f"@{RECIPIENT}:{SERVER_NAME}", AWAY)
+def _make_stages(recipient: OlmDevice, rng: random.Random) -> Stages:
     session = device_of(FRIEND).establish(recipient)
     room_keys = [room_key(session, rng) for _ in range(ROOM_KEYS)]
-    stages = [[[*_asked_by(name)] for name in ASKERS], [room_keys]]
+    return [[[*_asked_by(name)] for name in ASKERS], [room_keys]]
+
+
+async def compare_requests(directory: Path) -> Outcome:
+    """Drive a Synapse of each kind with the same traffic; compare what is left."""
     own = {name: device_id(name) for name in ASKERS}
-    found = await drive(directory, KINDS, stages, recipient, users=[FRIEND], own=own)
+    found = await drive(directory, KINDS, _make_stages, users=[FRIEND], own=own)
     asked, *others = map(_asked_in_the_end, found.values())
     trouble = [each for each in others if each != asked]
     return side_by_side({name: each.told() for name, each in found.items()}), {
