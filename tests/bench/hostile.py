@@ -1,4 +1,4 @@
-"""What requests that are meant to hurt cost, beside stock: processor, others' waits.
+"""What requests that are meant to hurt cost, and how long others wait.
 
 They are as large as Synapse lets them be.
 """
@@ -40,7 +40,7 @@ _HUGE = "".join(f"{number:08x}" for number in range(5_000))
 _SMALL = 10
 
 # Between an answer to somebody else and the next request; how long it takes to begin,
-# and how long its waits are looked at after the last answer.
+# and how long its answers are looked at after the last answer.
 GAP_S, STARTED_WITHIN_S, AFTERWARDS_S = 0.01, 1.0, 3.0
 
 _NUMBERS = count()
@@ -51,9 +51,10 @@ _OLM = make_olm_lookalike(_KEY, make_key("recipient"), "A" * 700)
 
 _HOW = (
     "The least of {} rounds, in turns. Processor: of Synapse and its database, until "
-    "what comes after the answer is over. Wait: the longest that an answer took to "
-    "somebody else, who meanwhile asks for `/_matrix/client/versions` "
-    f"every {1000 * GAP_S:.0f} ms. Wanted: at most 1.5 times stock's."
+    "what comes after the answer is over. Then once more, while somebody else asks for "
+    f"`/_matrix/client/versions` every {1000 * GAP_S:.0f} ms. Busy: the most that "
+    "Synapse took of the processor during one of these answers, so long did others "
+    "wait. Wanted: at most 1.5 times stock's."
 )
 
 Messages = dict[str, dict[str, Any]]
@@ -148,14 +149,14 @@ async def _row(
     ]
     least = [[min(each) for each in zip(*found)] for found in zip(*costs)]
     row: dict[str, object] = {"one request, ms": attack.name}
-    for what, stock, module in zip(("processor", "wait"), *least):
+    for what, stock, module in zip(("processor", "busy"), *least):
         told = {"stock": stock, "module": module, "ratio": module / stock}
         row.update({f"{what}, {key}": value for key, value in told.items()})
     return row
 
 
 async def _cost(lane: Lane, strike: Strike, attack: Attack) -> tuple[float, float]:
-    """Attack so many times for the processor, and once for the wait of others."""
+    """Attack so many times for the processor, and once for how busy Synapse was."""
 
     async def weighed() -> int:
         for _ in range(attack.times):
@@ -171,5 +172,5 @@ async def _cost(lane: Lane, strike: Strike, attack: Attack) -> tuple[float, floa
         await pause(AFTERWARDS_S)
         while await to_do(lane.homeserver):
             await pause(1)
-    waits = [a.took_s for a in answers(somebody.output) if a.ended_s >= began_s]
-    return cpu_ms, 1000 * max(waits)
+    busy_s = [a.worked_s for a in answers(somebody.output) if a.ended_s >= began_s]
+    return cpu_ms, 1000 * max(busy_s)

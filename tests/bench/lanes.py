@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -102,14 +101,14 @@ class Lane:
         for (pid,) in [(self.homeserver.pid,), *self.homeserver.query(_BACKENDS)]:
             # A connection may have ended.
             with suppress(OSError):
-                # The clock's number is made as by Linux's `MAKE_PROCESS_CPUCLOCK`.
-                taken_s += time.clock_gettime((~pid << 3) | 2)
+                taken_s += asking.worked_s(pid)
         return taken_s
 
     @asynccontextmanager
     async def asked(self, path: str, **how: Any) -> AsyncIterator[Process]:
         """Have a process of its own make requests, as `asking` does; it prints them."""
-        order = json.dumps({"url": self.homeserver.base_url + path, **how})
+        url, pid = self.homeserver.base_url + path, self.homeserver.pid
+        order = json.dumps({"url": url, "pid": pid, **how})
         process = Process(self.directory, self.directory / "answers")
         process.start(sys.executable, asking.__file__, order)
         try:

@@ -25,10 +25,6 @@ _HOW = (
 )
 
 
-# How many requests a second were answered; of one the WAL, and the module's statements.
-Storm = tuple[float, float, float]
-
-
 async def measure(directory: Path, quick: bool) -> None:
     rounds, seconds = (1, 1.0) if quick else (5, 3.0)
     rows = []
@@ -58,7 +54,10 @@ async def measure(directory: Path, quick: bool) -> None:
     show(title, rows, _HOW.format(rounds, seconds))
 
 
-async def _storm(lane: Lane, two: Two, connections: int, seconds: float) -> Storm:
+async def _storm(
+    lane: Lane, two: Two, connections: int, seconds: float
+) -> tuple[float, float, float]:
+    """Return the requests a second, and of one the WAL and the module's statements."""
     messages, told = {two.recipient.user_id: {"AWAY": two.notice()}}, []
 
     async def blow() -> int:

@@ -84,39 +84,33 @@ def _fill(swept: Lane, rows: int, share: int) -> None:
 def _rate(swept: Lane, rows: int, share: int) -> dict[str, object]:
     """Sweep, beside what the same connection can do at most."""
     with closing(connect({"database": swept.database}, writes=True)) as connection:
-        read, dry_run, delete, sweep = _times(swept, connection, rows, share)
+        database = Database(connection.run, connection.driver)
+        _fill(swept, rows, share)
+        every = set(swept.homeserver.query(_KEYS))
+        _sweep(database)
+        gone = sorted(every.difference(swept.homeserver.query(_KEYS)), reverse=True)
+        steps: dict[str, Callable[[], None]] = {
+            "read": lambda: _read(connection),
+            "dry run": lambda: _sweep(database, dry_run=True),
+            "delete": lambda: _delete(connection, gone),
+            "sweep": lambda: _sweep(database),
+        }
+        best = dict.fromkeys(steps, inf)
+        # In turns, so that what else the machine does meets all of them.
+        for name, step in [*steps.items()] * ROUNDS:
+            # For who reads first, and after the deletion.
+            if name in {"read", "sweep"}:
+                _fill(swept, rows, share)
+            started = time.perf_counter()
+            step()
+            best[name] = min(best[name], time.perf_counter() - started)
     return {
         "notices": f"{share}%",
-        "sweep": round(rows / sweep),
-        "sweep : read": read / sweep,
-        "sweep : read and delete": (read + delete) / sweep,
-        "dry run : read": read / dry_run,
+        "sweep": round(rows / best["sweep"]),
+        "sweep : read": best["read"] / best["sweep"],
+        "sweep : read and delete": (best["read"] + best["delete"]) / best["sweep"],
+        "dry run : read": best["read"] / best["dry run"],
     }
-
-
-def _times(swept: Lane, connection: Connection, rows: int, share: int) -> list[float]:
-    """Return how long it takes to read, to sweep dry, to delete and to sweep."""
-    database = Database(connection.run, connection.driver)
-    _fill(swept, rows, share)
-    every = set(swept.homeserver.query(_KEYS))
-    _sweep(database)
-    gone = sorted(every.difference(swept.homeserver.query(_KEYS)), reverse=True)
-    steps: tuple[Callable[[], None], ...] = (
-        lambda: _read(connection),
-        lambda: _sweep(database, dry_run=True),
-        lambda: _delete(connection, gone),
-        lambda: _sweep(database),
-    )
-    best = [inf] * len(steps)
-    # In turns, so that what else the machine does meets all of them.
-    for which, step in [*enumerate(steps)] * ROUNDS:
-        # For who reads first, and after the deletion.
-        if which in {0, 3}:
-            _fill(swept, rows, share)
-        started = time.perf_counter()
-        step()
-        best[which] = min(best[which], time.perf_counter() - started)
-    return best
 
 
 def _delete(connection: Connection, gone: list[tuple[Any, ...]]) -> None:

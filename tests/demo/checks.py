@@ -32,10 +32,7 @@ def as_on_stock(
 ) -> Troubles:
     """Check what a rule changes nothing about, but for messages of its own types.
 
-    Args:
-        found: What was measured, by name; first without the module.
-        acting: On how many servers the module is.
-        of_rule: The types.
+    The first was found without the module; on how many servers that is says `acting`.
     """
 
     def others(one: Cast) -> list[str]:

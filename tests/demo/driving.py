@@ -153,12 +153,8 @@ async def drive(
 ) -> dict[str, Cast]:
     """Send everything to a homeserver of each kind, and measure what is left.
 
-    Args:
-        directory: Where they are.
-        kinds: The module's configuration by name, `None` without it.
-        make_stages: Returns what is sent to a device that is away.
-        users: Who is registered besides the recipient.
-        own: The recipient's other devices, by name.
+    Kinds are the module's configurations, `None` without it. Beside the recipient's
+    device that is away there are `users`, and its own other devices, by name.
     """
     recipient = OlmDevice(f"@{RECIPIENT}:{SERVER_NAME}", AWAY)
     stages = make_stages(recipient, random.Random(SEED))  # noqa: S311 variety alone
