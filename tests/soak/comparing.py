@@ -19,7 +19,7 @@ from tests.model.client import SECRET_REQUEST, TIMEOUT_MS
 from tests.soak.history import History
 from tests.soak.lane import Lane
 from tests.soak.life import Life
-from tests.soak.people import Place, Reads
+from tests.soak.people import Place
 from tests.soak.talk import CANCELLATION, DAY_MS
 
 # Readers see a message once all that was being stored before it is stored, too.
@@ -40,14 +40,11 @@ def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[s
         for each in lane.patience.failed
     ]
     missing: Counter[str] = Counter()
-    unread = {Reads.DEHYDRATED, Reads.SERVICE}
-    forgetful = {each.place for each in life.devices if each.reads in unread}
     for place in sorted({*stock.histories, *module.histories}):
         on_stock, on_module = (
             lane.histories.get(place, History()) for lane in (stock, module)
         )
-        acknowledges = place not in forgetful
-        device = _Device(on_stock, on_module, life, module, place, acknowledges)
+        device = _Device(on_stock, on_module, life, module, place)
         problems += (f"{place}: {each}" for each in device.problems())
         missing.update(device.missing.values())
     return problems, missing
@@ -62,7 +59,6 @@ class _Device:
     life: Life
     module: Lane
     place: Place
-    acknowledges: bool
     # Why each message is redundant that is missing, empty if it is not.
     missing: dict[int, str] = attrs.Factory(dict)
     _pairs: dict[Hashable, list[int]] = attrs.Factory(lambda: defaultdict(list))
@@ -124,7 +120,7 @@ class _Device:
         new = self._message(number)
         return (
             redundancy.is_notice(new["type"], new["content"])
-            and self.acknowledges
+            and self.on_module.acknowledges
             and any(
                 older < number
                 and older in self.on_module.given

@@ -11,7 +11,7 @@ from typing import Any, Callable, Coroutine
 import attrs
 
 from tests.harness.client import DEHYDRATED, Client, Messages, SlidingSync
-from tests.harness.messages import OLDER_WITHHELD, make_message
+from tests.harness.messages import OLDER_WITHHELD, WITHHELD, make_message
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.settings import LOOPBACK
 from tests.model import client as model
@@ -67,6 +67,7 @@ class History:
     """What a device was given, from its login on, by the numbers of the messages."""
 
     born: int = 0  # the number of the step in which it logged in
+    acknowledges: bool = True
     given: dict[int, dict[str, Any]] = attrs.Factory(dict)
     # When it began to read, and was given all there was.
     reads: list[float] = attrs.Factory(list)
@@ -95,13 +96,8 @@ class History:
     def known(self, now_ts: int, ignored: Callable[[int], bool]) -> tuple[Any, ...]:
         """Return what its client knows, but for messages that nobody heeds."""
         client = Knowing()
-        client.give(
-            {**message, "type": model.WITHHELD}
-            if message["type"] == OLDER_WITHHELD
-            else message
-            for number, message in self.given.items()
-            if not ignored(number)
-        )
+        heeded = (number for number in self.given if not ignored(number))
+        client.give(self.given[number] for number in heeded)
         client.forget(now_ts, ())
         return client.knows
 
@@ -114,13 +110,15 @@ def _message(text: str) -> dict[str, Any]:
 
 
 class Knowing(model.Client):
-    """A client that knows that devices change their keys.
+    """A client that knows the older type, and that devices change their keys.
 
     Of a device that names itself it knows the newest key that has no Olm session.
     """
 
     def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
-        is_no_olm = message_type == model.WITHHELD and content["code"] == "m.no_olm"
+        if message_type == OLDER_WITHHELD:
+            message_type = WITHHELD
+        is_no_olm = message_type == WITHHELD and content["code"] == "m.no_olm"
         if is_no_olm and "from_device" in content:
             self.codes[sender, content["from_device"]] = content["sender_key"]
         else:

@@ -105,7 +105,8 @@ class Lane:
                 client = Client("", user.user_id, device.device_id, "")
                 # A Synapse that is killed may lose what it has read for the service.
                 given = [*self.bridge.received(client), *self._waiting(device)]
-                history = self.histories[device.place] = History()
+                history = History(acknowledges=False)
+                self.histories[device.place] = history
                 history.take(sorted(given, key=number_of), again=True)
 
     # What the steps of the life do. Each is done again if it failed.
@@ -185,10 +186,11 @@ class Lane:
         if body.get("device_id") != device.device_id:
             submission = dehydrated(device.olm, device.device_id)
             await client.succeed("PUT", DEHYDRATED, submission)
-        self.histories[device.place] = History(device.born)
+        self.histories[device.place] = History(device.born, acknowledges=False)
 
-    async def go_away(self, is_away: bool) -> None:
-        self.other.refuses = is_away
+    async def go_away(self) -> None:
+        """Have the other server go away, or come back."""
+        self.other.refuses = not self.other.refuses
 
     def _close(self, device: Device) -> None:
         """Note what waited for a device when it went."""
