@@ -7,20 +7,17 @@ could not be measured.
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 import tempfile
 from pathlib import Path
-from typing import Sequence
 
-from tests.bench import code, day, hostile, scale, storm, sweep
-from tests.bench.report import say
+from tests.bench import day, hostile, memory, scale, storm, sweep
+from tests.demo.output import say
 from tests.harness.waiting import run
 
-# What is timed in this process comes before anything else runs on its account.
+# What is measured in this process comes before anything else runs on its account.
 PARTS = {
-    "code": code.measure,
-    "memory": code.measure_memory,
+    "memory": memory.measure,
     "storm": storm.measure,
     "hostile": hostile.measure,
     "day": day.measure,
@@ -29,11 +26,11 @@ PARTS = {
 }
 
 
-async def bench(parts: Sequence[str], *, quick: bool) -> int:
+async def bench(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="withheld-bench-") as directory:
-        for part in parts:
+        for part in options.only or PARTS:
             say(f"Measuring: {part}.")
-            await PARTS[part](Path(directory) / part, quick)
+            await PARTS[part](Path(directory) / part, options.quick)
     return 0
 
 
@@ -47,11 +44,9 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--only",
-        metavar="PART",
         choices=PARTS,
         action="append",
-        help=f"measure one part, may be repeated: {', '.join(PARTS)}",
+        help="measure one part, may be repeated",
     )
     options = parser.parse_args()
-    chosen = options.only or list(PARTS)
-    sys.exit(run(functools.partial(bench, chosen, quick=options.quick)))
+    sys.exit(run(lambda: bench(options)))

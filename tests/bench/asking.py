@@ -20,20 +20,22 @@ from urllib.parse import urlsplit
 
 
 class Answer(NamedTuple):
-    """One answer, in seconds."""
+    """When one came, by the clock that all processes share, and how long it took.
 
-    started: float  # by the clock that all processes share
-    took: float
-    worked: float  # of processor, by Synapse: not by others on the machine
+    And what Synapse took of a processor meanwhile: that is its own, however much else
+    the machine does.
+    """
+
+    ended_s: float
+    took_s: float
+    worked_s: float
     status: float
 
 
-def clock_of(pid: int) -> int:
-    """Return Linux's clock of the processor time of a process.
-
-    As its `MAKE_PROCESS_CPUCLOCK` makes it.
-    """
-    return (~pid << 3) | 2
+def worked_s(pid: int) -> float:
+    """Return how long a process has used a processor."""
+    # The clock's number is made as by Linux's `MAKE_PROCESS_CPUCLOCK`.
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def ask(
@@ -50,22 +52,20 @@ def ask(
 
     In the URL `%d` becomes a number. After each answer a connection rests for `gap_s`.
     """
-    numbers, ends, clock = count(), time.monotonic() + seconds, clock_of(pid)
-    address = urlsplit(url)
+    numbers, ends_s, address = count(), time.monotonic() + seconds, urlsplit(url)
 
     def keep_asking(_: int) -> None:
         connection = HTTPConnection(address.netloc)
-        while time.monotonic() < ends:
+        while (began_s := time.monotonic()) < ends_s:
+            before_s = worked_s(pid)
             path = address.path.replace("%d", str(next(numbers)))
-            started, before = time.monotonic(), time.clock_gettime(clock)
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             answer.read()
-            took = time.monotonic() - started
-            worked = time.clock_gettime(clock) - before
-            line = f"{started:.6f} {took:.6f} {worked:.6f} {answer.status}\n"
+            ended_s, after_s = time.monotonic(), worked_s(pid)
+            told = ended_s, ended_s - began_s, after_s - before_s, answer.status
             # At once and whole, whoever else prints.
-            os.write(sys.stdout.fileno(), line.encode())
+            os.write(sys.stdout.fileno(), "{} {} {} {}\n".format(*told).encode())
             time.sleep(gap_s)
 
     with ThreadPoolExecutor(connections) as threads:

@@ -1,25 +1,26 @@
-"""Synapses to compare, each with a database of its own, and what they take."""
+"""Synapses to compare, on PostgreSQL, and what requests take of them."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, AsyncIterator, Awaitable, Callable, NamedTuple
+from typing import Any, AsyncIterator, Awaitable, Callable, Mapping, NamedTuple
 
 import attrs
 
 from tests.bench import asking
-from tests.harness.client import Client
 from tests.harness.process import Process
 from tests.harness.rules import EVERY_RULE
 from tests.harness.samples import total
 from tests.harness.servers.homeserver import Homeserver, running
 from tests.harness.servers.postgres import PostgresServer
 from tests.harness.servers.stage import Two, to_do
-from tests.harness.waiting import become, pause
+from tests.harness.waiting import eventually, pause
+
+COMPARED = {"stock": None, "module": {"rules": attrs.asdict(EVERY_RULE)}}
 
 # What PostgreSQL does by itself must not fall into one measurement and not into
 # another: a checkpoint makes it log whole pages at their next change.
@@ -34,21 +35,13 @@ _QUIET_SYNAPSE = {
     "background_updates": {"sleep_enabled": False},
     "stats": {"enabled": False},
 }
-# A new Synapse fills tables and builds indexes in the background first.
-_SETTLED_WITHIN_S = 60
 
 # What comes after an answer is over where so few seconds of a processor are taken in so
 # many; or after so many looks.
 _QUIET_S, _QUIET_FOR_S, _LOOKS = 0.015, 0.5, 240
 
-_ADD_DEVICES = """
-    INSERT INTO devices (user_id, device_id, display_name, hidden)
-    WITH RECURSIVE many (n) AS (
-        SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?
-    )
-    SELECT ?, 'MANY' || n, 'one of many', FALSE FROM many
-"""
 _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+_UPDATES = "SELECT COUNT(*) FROM background_updates"
 _WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
 
 
@@ -56,7 +49,7 @@ class Taken(NamedTuple):
     """What requests took of a Synapse and its database."""
 
     cpu_s: float
-    wal_bytes: float  # 0 on SQLite
+    wal_bytes: float
     statements: float
     of_module: float  # its transactions, of one statement each
 
@@ -68,16 +61,7 @@ class Lane:
     name: str
     directory: Path
     homeserver: Homeserver
-    database: dict[str, Any] | None  # as it is configured; none is SQLite
-
-    @property
-    def driver(self) -> str:
-        return "PostgreSQL" if self.database else "SQLite"
-
-    def add_devices(self, client: Client, count: int) -> list[str]:
-        """Give a user many devices, straight in the database; return their IDs."""
-        self.homeserver.query(_ADD_DEVICES, (count, client.user_id))
-        return [f"MANY{number + 1}" for number in range(count)]
+    database: dict[str, Any]  # as it is configured
 
     async def each(self, requests: Callable[[], Awaitable[int]]) -> Taken:
         """Make requests; return what one of them took, with all that follows."""
@@ -107,27 +91,25 @@ class Lane:
             if name.startswith("synapse_storage_transaction_time_count_total")
             and 'desc="withheld_' in name
         )
-        [[wal_bytes]] = self.homeserver.query(_WAL) if self.database else [[0]]
+        [[wal_bytes]] = self.homeserver.query(_WAL)
         statements = total(metrics, "synapse_storage_query_time_count")
         return float(wal_bytes), statements, sum(of_module)
 
     def _cpu_s(self) -> float:
-        pids = [self.homeserver.pid or 0]
-        if self.database:
-            pids += [pid for (pid,) in self.homeserver.query(_BACKENDS)]
+        """Return what Synapse and its database took of a processor: nobody else."""
         taken_s = 0.0
-        for pid in pids:
+        for (pid,) in [(self.homeserver.pid,), *self.homeserver.query(_BACKENDS)]:
             # A connection may have ended.
             with suppress(OSError):
-                taken_s += time.clock_gettime(asking.clock_of(pid))
+                taken_s += asking.worked_s(pid)
         return taken_s
 
     @asynccontextmanager
     async def asked(self, path: str, **how: Any) -> AsyncIterator[Process]:
         """Have a process of its own make requests, as `asking` does; it prints them."""
-        url, directory = self.homeserver.base_url + path, self.directory / "asking"
-        order = json.dumps({"url": url, "pid": self.homeserver.pid, **how})
-        process = Process(directory, directory / "answers")
+        url, pid = self.homeserver.base_url + path, self.homeserver.pid
+        order = json.dumps({"url": url, "pid": pid, **how})
+        process = Process(self.directory, self.directory / "answers")
         process.start(sys.executable, asking.__file__, order)
         try:
             yield process
@@ -136,43 +118,31 @@ class Lane:
 
 
 @asynccontextmanager
-async def lane(
-    directory: Path, module: dict[str, Any] | None, *, on_sqlite: bool = False
-) -> AsyncIterator[Lane]:
-    """Run a Synapse on a new database, with the module if that is configured."""
-    name = "stock" if module is None else "module"
-    files = directory / f"{name}{'-sqlite' * on_sqlite}"
-    files.mkdir(parents=True)
-    with ExitStack() as stack:
-        database = None
-        if not on_sqlite:
-            postgres = PostgresServer(files / "postgres")
-            stack.callback(postgres.stop)
-            database = postgres.database()
+async def lanes(
+    directory: Path, modules: Mapping[str, Any] = COMPARED
+) -> AsyncIterator[list[Lane]]:
+    """Run Synapses on new databases, with the module where that is configured."""
+    directory.mkdir()
+    postgres = PostgresServer(directory / "postgres")
+    made = []
+    for name, module in modules.items():
+        files, database = directory / name, postgres.database()
         homeserver = Homeserver(
             files, module=module, database=database, config=_QUIET_SYNAPSE
         )
-        if database:
-            for setting in _QUIET_POSTGRES:
-                homeserver.query(f"ALTER SYSTEM SET {setting}")
-            homeserver.query("SELECT pg_reload_conf()")
-        async with running(homeserver):
-            sql = "SELECT COUNT(*) FROM background_updates"
-            await become(lambda: homeserver.query(sql) == [(0,)], _SETTLED_WITHIN_S)
-            yield Lane(name, files, homeserver, database)
-
-
-@asynccontextmanager
-async def two_lanes(
-    directory: Path, *, on_sqlite: bool = False
-) -> AsyncIterator[tuple[Lane, Lane]]:
-    """Run a stock Synapse and one with the module, every rule on."""
-    rules = {"rules": attrs.asdict(EVERY_RULE)}
-    async with (
-        lane(directory, None, on_sqlite=on_sqlite) as stock,
-        lane(directory, rules, on_sqlite=on_sqlite) as module,
-    ):
-        yield stock, module
+        made.append(Lane(name, files, homeserver, database))
+    try:
+        query = made[0].homeserver.query
+        for setting in _QUIET_POSTGRES:
+            query(f"ALTER SYSTEM SET {setting}")
+        query("SELECT pg_reload_conf()")
+        async with running(*(each.homeserver for each in made)):
+            # A new Synapse fills tables and builds indexes in the background first.
+            left = [partial(each.homeserver.query, _UPDATES) for each in made]
+            await eventually(lambda: [look() for look in left], [[(0,)]] * len(made))
+            yield made
+    finally:
+        postgres.stop()
 
 
 async def each_duplicate(lane: Lane, two: Two, count: int) -> Taken:

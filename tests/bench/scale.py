@@ -9,11 +9,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from synapse_withheld.cli.walking.walk import driven
-from synapse_withheld.config import Config
-from tests.bench.inbox import Inbox, notice_for
-from tests.bench.lanes import Lane, each_duplicate, two_lanes
-from tests.bench.report import say, show
+from tests.bench.day import Inbox, notice_for
+from tests.bench.lanes import Lane, each_duplicate, lanes
+from tests.demo.output import say, show
 from tests.harness.backlog import other
 from tests.harness.servers.stage import two_on
 
@@ -37,17 +35,17 @@ _MANY = (
 async def measure(directory: Path, quick: bool) -> None:
     depths = (10, 1_000, 5_000) if quick else (10, 1_000, 1_000_000)
     table = 20_000 if quick else 10_000_000
-    async with two_lanes(directory) as lanes:
-        rows = [await _row(f"{depth:,} rows", lanes, depth) for depth in depths]
-        for lane in lanes:
+    async with lanes(directory) as both:
+        rows = [await _row(f"{depth:,} rows", both, depth) for depth in depths]
+        for lane in both:
             _fill(lane, "'@filler' || n / 1000 || ':hs'", "DEVICE", table)
         name = f"{depths[0]:,} rows of {table:,}"
-        rows.append(await _row(name, lanes, depths[0]))
+        rows.append(await _row(name, both, depths[0]))
     show("Depth", rows, _HOW)
     _many_senders(*(300, 4) if quick else (10_000, 100))
 
 
-async def _row(name: str, lanes: tuple[Lane, Lane], depth: int) -> dict[str, object]:
+async def _row(name: str, lanes: list[Lane], depth: int) -> dict[str, object]:
     say(f"Sending to mailboxes of {name}.")
     row: dict[str, object] = {"mailbox": name}
     for lane in lanes:
@@ -65,20 +63,19 @@ def _fill(lane: Lane, user_id: str, device_id: str, rows: int) -> None:
 
 
 def _many_senders(senders: int, often: int) -> None:
-    """Let many senders send often, to stock mailboxes and through the module."""
+    """Let many senders send often."""
     say(f"{senders:,} senders, {often} times, in memory.")
-    recipient, rows = ("@recipient:withheld.test", "AWAY"), []
+    recipient, inbox, us = ("@recipient:withheld.test", "AWAY"), Inbox(), []
     names = [f"@sender{number}:withheld.test" for number in range(senders)]
     batches = [notice_for(recipient, name) for name in names]
-    for name in ("stock", "module"):
-        inbox, us = Inbox(Config()), []
-        inbox.add_device(recipient)
-        for _ in range(often):
-            began = time.thread_time()
-            for batch in batches:
-                driven(inbox.store(batch)) if name == "stock" else inbox.send(batch)
-            us.append(1e6 * (time.thread_time() - began) / senders)
-        left, told = inbox.count(), {"second round, µs": us[1], "last, µs": us[-1]}
-        rows.append({"": name, "notices": senders * often, "rows left": left, **told})
-    assert left == senders
-    show("One device, very many senders", rows, _MANY.format(senders, often))
+    inbox.add_device(recipient)
+    for _ in range(often):
+        began = time.thread_time()
+        for batch in batches:
+            inbox.send(batch)
+        us.append(1e6 * (time.thread_time() - began) / senders)
+    left = {"rows, stock": senders * often, "rows, module": inbox.count()}
+    assert left["rows, module"] == senders
+    took = {"µs, second round": us[1], "µs, last round": us[-1]}
+    title = "One device, very many senders"
+    show(title, [{**left, **took}], _MANY.format(senders, often))

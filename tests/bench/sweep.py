@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from contextlib import closing
 from math import inf
 from pathlib import Path
 from statistics import median
@@ -16,8 +17,8 @@ from synapse_withheld.cli.walking.database import Connection, connect
 from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
-from tests.bench.lanes import Lane, lane
-from tests.bench.report import ratio, say, show
+from tests.bench.lanes import Lane, lanes
+from tests.demo.output import say, show
 from tests.harness.backlog import notice, other
 from tests.harness.client import Client
 from tests.harness.process import Process
@@ -47,6 +48,7 @@ _RATES = (
     "once. Of ten devices one notice each stays in a mailbox. Wanted: half of the rate "
     "to read and delete."
 )
+_MEMORY = "`sweep --pause 0`: the most it ever held. Wanted: the same."
 _BESIDE = (
     f"{SYNCS} incremental syncs one after the other, of a client on the same Synapse, "
     "while the command runs on the same machine. What differs between the two without "
@@ -57,13 +59,15 @@ _BESIDE = (
 async def measure(directory: Path, quick: bool) -> None:
     sizes = (5_000, 20_000) if quick else (10_000, 100_000, 10_000_000)
     rows = 20_000 if quick else 1_000_000
-    async with lane(directory, {}) as swept:
+    async with lanes(directory, {"swept": {}}) as [swept]:
         say("Sweeping for its rate.")
-        await deferToThread(_rates, swept, rows)
+        rates = await deferToThread(lambda: [_rate(swept, rows, s) for s in SHARES])
+        show("Rate of the sweep", rates, _RATES.format(rows))
         say(f"Sweeping up to {sizes[-1]:,} rows for its memory.")
-        await _memory(swept, sizes)
+        held = [{"rows": size, "MB": await _memory_mb(swept, size)} for size in sizes]
+        show("Memory of the sweep", held, _MEMORY)
         say("Sweeping beside a client.")
-        await _syncs_beside(swept, rows)
+        show("Syncs beside a sweep", await _syncs_beside(swept, rows), _BESIDE)
 
 
 def _fill(swept: Lane, rows: int, share: int) -> None:
@@ -77,50 +81,36 @@ def _fill(swept: Lane, rows: int, share: int) -> None:
     query("CHECKPOINT")
 
 
-def _rates(swept: Lane, rows: int) -> None:
+def _rate(swept: Lane, rows: int, share: int) -> dict[str, object]:
     """Sweep, beside what the same connection can do at most."""
-    lines: list[dict[str, object]] = []
-    for share in SHARES:
-        connection = connect({"database": swept.database}, writes=True)
-        try:
-            read, dry_run, delete, sweep = _times(swept, connection, rows, share)
-        finally:
-            connection.close()
-        lines.append(
-            {
-                "notices": f"{share}%",
-                "sweep": round(rows / sweep),
-                "sweep : read": read / sweep,
-                "sweep : read and delete": (read + delete) / sweep,
-                "dry run : read": read / dry_run,
-            }
-        )
-    show("Rate of the sweep", lines, _RATES.format(rows))
-
-
-def _times(swept: Lane, connection: Connection, rows: int, share: int) -> list[float]:
-    """Return how long it takes to read, to sweep dry, to delete and to sweep."""
-    database = Database(connection.run, connection.driver)
-    _fill(swept, rows, share)
-    every = set(swept.homeserver.query(_KEYS))
-    _sweep(database)
-    gone = sorted(every.difference(swept.homeserver.query(_KEYS)), reverse=True)
-    steps: tuple[Callable[[], None], ...] = (
-        lambda: _read(connection),
-        lambda: _sweep(database, dry_run=True),
-        lambda: _delete(connection, gone),
-        lambda: _sweep(database),
-    )
-    best = [inf] * len(steps)
-    # In turns, so that what else the machine does meets all of them.
-    for which, step in [*enumerate(steps)] * ROUNDS:
-        # For who reads first, and after the deletion.
-        if which in {0, 3}:
-            _fill(swept, rows, share)
-        started = time.perf_counter()
-        step()
-        best[which] = min(best[which], time.perf_counter() - started)
-    return best
+    with closing(connect({"database": swept.database}, writes=True)) as connection:
+        database = Database(connection.run, connection.driver)
+        _fill(swept, rows, share)
+        every = set(swept.homeserver.query(_KEYS))
+        _sweep(database)
+        gone = sorted(every.difference(swept.homeserver.query(_KEYS)), reverse=True)
+        steps: dict[str, Callable[[], None]] = {
+            "read": lambda: _read(connection),
+            "dry run": lambda: _sweep(database, dry_run=True),
+            "delete": lambda: _delete(connection, gone),
+            "sweep": lambda: _sweep(database),
+        }
+        best = dict.fromkeys(steps, inf)
+        # In turns, so that what else the machine does meets all of them.
+        for name, step in [*steps.items()] * ROUNDS:
+            # For who reads first, and after the deletion.
+            if name in {"read", "sweep"}:
+                _fill(swept, rows, share)
+            started = time.perf_counter()
+            step()
+            best[name] = min(best[name], time.perf_counter() - started)
+    return {
+        "notices": f"{share}%",
+        "sweep": round(rows / best["sweep"]),
+        "sweep : read": best["read"] / best["sweep"],
+        "sweep : read and delete": (best["read"] + best["delete"]) / best["sweep"],
+        "dry run : read": best["read"] / best["dry run"],
+    }
 
 
 def _delete(connection: Connection, gone: list[tuple[Any, ...]]) -> None:
@@ -159,58 +149,51 @@ def _begin(swept: Lane, *more: str) -> Process:
     return process
 
 
-async def _memory(swept: Lane, sizes: tuple[int, ...]) -> None:
-    lines = []
-    for rows in sizes:
-        _fill(swept, rows, 50)
-        process, held = _begin(swept, "--pause", "0"), ["0"]
-        while process.runs:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            # Nothing is told of what has just ended.
-            held = re.findall(r"VmHWM:\s+(\d+) kB", status) or held
-            await pause()
-        assert len(swept.homeserver.query(_KEYS)) < rows
-        lines.append({"rows": rows, "MB": int(held[0]) * 1024 / 1e6})
-    note = "`sweep --pause 0`: the most it ever held. Wanted: the same."
-    show("Memory of the sweep", lines, note)
+async def _memory_mb(swept: Lane, rows: int) -> float:
+    _fill(swept, rows, 50)
+    process, held = _begin(swept, "--pause", "0"), ["0"]
+    while process.runs:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        # Nothing is told of what has just ended.
+        held = re.findall(r"VmHWM:\s+(\d+) kB", status) or held
+        await pause()
+    assert len(swept.homeserver.query(_KEYS)) < rows
+    return int(held[0]) * 1024 / 1e6
 
 
-async def _syncs_beside(swept: Lane, rows: int) -> None:
+async def _syncs_beside(swept: Lane, rows: int) -> list[dict[str, object]]:
     """Sync without a sweep, beside two, and without again."""
     client = await swept.homeserver.register("reader")
     token = (await client.sync())["next_batch"]
     # What happens only the first time is none of the matter.
-    await _syncs(client, token)
+    await _sync_ms(client, token)
+
+    async def beside(*more: str) -> float:
+        """Sync while the command sweeps, from its first batch on."""
+        _fill(swept, rows, 90)
+        noted = swept.directory / "place.json"
+        process = _begin(swept, "--place", str(noted), *more)
+        try:
+            # A small table may be swept between two looks.
+            await become(lambda: noted.exists() or not process.runs, BEGINS_S)
+            return await _sync_ms(client, token)
+        finally:
+            await process.end()
+            noted.unlink(missing_ok=True)
+
     times = {
-        "none": await _syncs(client, token),
-        "default pauses": await _beside(swept, rows, client, token),
-        "no pauses": await _beside(swept, rows, client, token, "--pause", "0"),
-        "none, again": await _syncs(client, token),
+        "none": await _sync_ms(client, token),
+        "default pauses": await beside(),
+        "no pauses": await beside("--pause", "0"),
+        "none, again": await _sync_ms(client, token),
     }
-    lines = [
-        {"sweep": name, "median ms": ms, "ratio": ratio(ms, times["none"])}
+    return [
+        {"sweep": name, "median ms": ms, "ratio": ms / times["none"]}
         for name, ms in times.items()
     ]
-    show("Syncs beside a sweep", lines, _BESIDE)
 
 
-async def _beside(
-    swept: Lane, rows: int, client: Client, token: str, *more: str
-) -> float:
-    """Sync while the command sweeps, from its first batch on."""
-    _fill(swept, rows, 90)
-    noted = swept.directory / "place.json"
-    process = _begin(swept, "--place", str(noted), *more)
-    try:
-        # A small table may be swept between two looks.
-        await become(lambda: noted.exists() or not process.runs, BEGINS_S)
-        return await _syncs(client, token)
-    finally:
-        await process.end()
-        noted.unlink(missing_ok=True)
-
-
-async def _syncs(client: Client, token: str) -> float:
+async def _sync_ms(client: Client, token: str) -> float:
     times = []
     for _ in range(SYNCS):
         started = time.perf_counter()

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import json
+import random
+import re
+from collections import Counter
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Callable, Iterable, Mapping, Sequence, Tuple
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import attrs
-from twisted.internet.defer import CancelledError
 
 from tests.demo.output import say
 from tests.harness.client import Client
 from tests.harness.messages import ENCRYPTED, OlmDevice
-from tests.harness.samples import total
+from tests.harness.samples import ACTIVE, total
 from tests.harness.servers.homeserver import Homeserver, rows_of, running
-from tests.harness.servers.stage import log_in
-from tests.harness.waiting import become, together
+from tests.harness.servers.settings import SERVER_NAME
+from tests.harness.servers.stage import log_in, nothing_to_do
+from tests.harness.waiting import pause, together
 
+SEED = 20
 RECIPIENT, FRIEND = "recipient", "friend"
 AWAY, TABLET = "AWAY", "TABLET"
 
-# Superseded rows are deleted in the background, a moment after others are stored.
-TIDY_WITHIN_S = 5.0
+# The last deletion may still be under way when nothing waits any more.
+LAST_WORK_S = 3.0
 
-# Says of a mailbox's rows whether the module has done all it does.
-IsTidy = Callable[[Sequence[str]], object]
-# The module's configuration, `None` without it, and when its work is done.
-Kind = Tuple[Any, IsTidy]
-STOCK: Kind = (None, lambda _: True)
+_DECISION = re.compile(
+    r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'
+    r'queue="inbox",reason="(?P<reason>\w+)",rule="\w+"\}'
+)
 
 
 @attrs.frozen
@@ -48,28 +51,24 @@ Stages = Sequence[Sequence[Sequence[Send]]]
 
 @attrs.define(eq=False)
 class Cast:
-    """Who takes part, on one homeserver, and what is measured there in the end.
+    """Who takes part, and what is measured in the end."""
 
-    Attributes:
-        people: Their clients by name, the recipient's too.
-        devices: The recipient's devices, of which the first is away.
-        failed: How many requests were not answered 200.
-        mailboxes: The JSON text of the queued rows of each device, before the one that
-            was away came back; people by their names.
-        size: How many bytes these have as they are stored.
-        metrics: All samples then.
-        synced: The messages that the device that was away got when it came back.
-        syncs: How many syncs it took to have the last Olm message.
-        seconds: How long these took.
-    """
-
-    homeserver: Homeserver
+    # The first is the recipient's.
+    homeservers: Sequence[Homeserver]
+    # By name, the recipient too.
     people: Mapping[str, Client]
+    # The recipient's, of which the first is away.
     devices: Sequence[Client]
+    # How many requests were not answered 200.
     failed: int = attrs.field(default=0, init=False)
+    # Queued rows of each device before the first came back; people by their names.
     mailboxes: dict[str, list[str]] = attrs.field(factory=dict, init=False)
+    # How many bytes these are as they are stored.
     size: int = attrs.field(default=0, init=False)
-    metrics: Mapping[str, float] = attrs.field(factory=dict, init=False)
+    # What the homeservers counted by then.
+    metrics: Counter[str] = attrs.field(factory=Counter, init=False)
+    # What the first device got when it came back, how many syncs it took to have the
+    # last Olm message, and how long these took.
     synced: list[dict[str, Any]] = attrs.field(factory=list, init=False)
     syncs: int = attrs.field(default=0, init=False)
     seconds: float = attrs.field(default=0.0, init=False)
@@ -79,30 +78,14 @@ class Cast:
         for send in sends:
             messages = {self.people[send.to].user_id: dict(send.messages)}
             client = self.people[send.sender]
-            try:
-                status = await client.send_to_device(send.message_type, messages)
-            except CancelledError:
-                raise
-            except Exception:  # noqa: BLE001 no answer, whatever the cause, is a failure
-                status = 0
+            status = await client.send_to_device(send.message_type, messages)
             self.failed += status != 200
 
-    async def settled(self, is_tidy: IsTidy) -> None:
-        """Wait until the module has tidied the mailboxes, or should have."""
-        await become(
-            lambda: all(
-                is_tidy(rows_of(self.homeserver, each)) for each in self.devices
-            ),
-            TIDY_WITHIN_S,
-        )
-
-    async def counts(self) -> Mapping[str, float]:
-        return await self.homeserver.metrics()
-
     async def measure(self) -> None:
-        self.metrics = await self.counts()
+        for homeserver in self.homeservers:
+            self.metrics.update(await homeserver.metrics())
         for each in self.devices:
-            rows = rows_of(self.homeserver, each)
+            rows = rows_of(self.homeservers[0], each)
             self.size += sum(len(row.encode()) for row in rows)
             self.mailboxes[each.device_id] = [*map(self._named, rows)]
         started = perf_counter()
@@ -118,6 +101,31 @@ class Cast:
     def sum(self, name: str) -> int:
         return int(total(self.metrics, f"synapse_withheld_{name}"))
 
+    def told(self) -> dict[str, str]:
+        """Return what was measured, with the labels of the table."""
+        # Of all devices, as the module's metrics count them: so the numbers add up.
+        numbers = {
+            "rows in the mailboxes": f"{len(self.rows()):,}",
+            "bytes in the mailboxes": f"{self.size:,}",
+            "syncs until the last room key": f"{self.syncs:,}",
+            "time until the last room key": f"{self.seconds * 1000:,.0f} ms",
+            "requests that failed": f"{self.failed:,}",
+        }
+        if ACTIVE not in self.metrics:
+            return numbers
+        for name, value in sorted(self.metrics.items()):
+            # All of them are there from the start.
+            if value and (found := _DECISION.fullmatch(name)):
+                label = f"decisions: {found['decision']}, {found['reason']}"
+                numbers[label] = f"{value:,.0f}"
+        return {
+            **numbers,
+            "superseded rows deleted": f"{self.sum('tidied_rows_total'):,}",
+            "bytes collapsed": f"{self.sum('collapsed_bytes_total'):,}",
+            "failures of the module": f"{self.sum('failures_total'):,}",
+            "pairs tracked": f"{self.sum('tracked_pairs'):,}",
+        }
+
     def _named(self, text: str) -> str:
         """Return JSON with names for user IDs: so those of two servers compare."""
         for name, client in self.people.items():
@@ -129,25 +137,27 @@ def device_id(name: str) -> str:
     return f"{name.upper().replace('_', '')}DEV"
 
 
+async def settled(homeservers: Iterable[Homeserver]) -> None:
+    """Wait until the module has deleted what is superseded."""
+    await together(*map(nothing_to_do, homeservers))
+    await pause(LAST_WORK_S)
+
+
 async def drive(
     directory: Path,
-    kinds: Mapping[str, Kind],
-    stages: Stages,
-    recipient: OlmDevice,
+    kinds: Mapping[str, Any],
+    make_stages: Callable[[OlmDevice, random.Random], Stages],
     *,
     users: Iterable[str],
     own: Mapping[str, str],
 ) -> dict[str, Cast]:
     """Send everything to a homeserver of each kind, and measure what is left.
 
-    Args:
-        directory: Where they are.
-        kinds: By name.
-        stages: What is sent.
-        recipient: The device that is away.
-        users: Who is registered besides the recipient.
-        own: The recipient's other devices, by name.
+    Kinds are the module's configurations, `None` without it. Beside the recipient's
+    device that is away there are `users`, and its own other devices, by name.
     """
+    recipient = OlmDevice(f"@{RECIPIENT}:{SERVER_NAME}", AWAY)
+    stages = make_stages(recipient, random.Random(SEED))  # noqa: S311 variety alone
 
     async def cast_on(homeserver: Homeserver) -> Cast:
         away = await homeserver.register(RECIPIENT, device_id=AWAY)
@@ -156,7 +166,7 @@ async def drive(
         people = {RECIPIENT: away, **others}
         for name in users:
             people[name] = await homeserver.register(name, device_id=device_id(name))
-        return Cast(homeserver, people, [away, *others.values()])
+        return Cast([homeserver], people, [away, *others.values()])
 
     async def play(cast: Cast) -> None:
         for stage in stages:
@@ -164,17 +174,15 @@ async def drive(
 
     say(f"Starting {len(kinds)} Synapses: {', '.join(kinds)}.")
     homeservers = [
-        Homeserver(directory / name, module=module)
-        for name, (module, _) in kinds.items()
+        Homeserver(directory / name, module=module) for name, module in kinds.items()
     ]
     async with running(*homeservers):
         casts = await together(*map(cast_on, homeservers))
         messages = sum(len(lane) for stage in stages for lane in stage)
         say(f"Sending {messages:,} messages to each.")
         await together(*map(play, casts))
+        await settled(homeservers)
         say("Letting the device that was away catch up on each.")
-        for cast, (_, is_tidy) in zip(casts, kinds.values()):
-            await cast.settled(is_tidy)
         # One after the other: they are timed.
         for cast in casts:
             await cast.measure()

@@ -1,30 +1,44 @@
-"""Four Synapses, two with the module: from each that sends to each that receives."""
+"""Four Synapses, two with the module: from each that sends to each that receives.
+
+The recipient lives on the receiving server; one neighbour of theirs does, too. All
+other senders live on the sending server. The receiving server is up, then killed,
+then up again.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Iterable, Iterator, Sequence
 
 import attrs
 
-from tests.demo import checks
-from tests.demo.checks import NOTICE_TYPES, Check, Outcome, copies
-from tests.demo.crossing import AFTER, BEFORE, MEANWHILE, NEIGHBOUR, SENDERS
+from tests.demo.checks import Outcome, as_on_stock, copies, last_of_each_pair
 from tests.demo.driving import (
     AWAY,
+    FRIEND,
     RECIPIENT,
     TABLET,
-    TIDY_WITHIN_S,
     Cast,
     Send,
     device_id,
+    settled,
 )
+from tests.demo.notices import LEGACY, LOSES_KEYS, REARMED, REPEATS
 from tests.demo.output import say, side_by_side
-from tests.harness.messages import PLAIN, make_message
+from tests.harness.messages import (
+    ENCRYPTED,
+    OLDER_WITHHELD,
+    PLAIN,
+    WITHHELD,
+    make_key,
+    make_message,
+    make_notice,
+    make_olm_lookalike,
+)
 from tests.harness.servers.homeserver import Homeserver, federating, running
 from tests.harness.servers.stage import log_in
-from tests.harness.waiting import become, eventually, together
+from tests.harness.waiting import eventually, together
 
 # Where the module is: on the server of the senders, on that of the recipient.
 PLACEMENTS = {
@@ -34,48 +48,121 @@ PLACEMENTS = {
     "both": (True, True),
 }
 
+NEIGHBOUR = "neighbour"  # on the recipient's own server
+SCOPED = "scoped"  # a notice for each session, and for everything in the end
+TO_BOTH = "to_both"  # a notice to both devices in one request, a new key midway
+SENDERS = (REPEATS, LOSES_KEYS, LEGACY, SCOPED, TO_BOTH, REARMED, FRIEND)
+
+ROUNDS = 20
+# Each of these is in the middle of the storm, not at its ends.
+NEW_KEY_EVERY = 6
+REARMED_IN = 11
+KEY_LOST_IN = 9
+
+
+def _round(number: int) -> Iterator[Send]:
+    yield _notice(REPEATS, number)
+    yield _notice(REPEATS, number, device="SECOND")
+    yield _notice(LOSES_KEYS, number, key=str(number // NEW_KEY_EVERY))
+    yield _olm(FRIEND, number)
+    for kind in (WITHHELD, OLDER_WITHHELD):
+        more = {"org.matrix.msgid": f"{kind} {number}"}
+        yield _notice(LEGACY, number, kind, device=None, **more)
+    room_id, session_id = f"!room{number % 2}:elsewhere", f"session{number % 4}"
+    yield _notice(SCOPED, number, room_id=room_id, session_id=session_id)
+    key = "lost" if number < KEY_LOST_IN else "new"
+    yield _notice(TO_BOTH, number, key=key, to=(AWAY, TABLET))
+    yield _other(number)
+    if number == REARMED_IN:
+        yield _olm(REARMED, number)
+    yield _notice(REARMED, number)
+
+
+def _notice(
+    sender: str,
+    number: int,
+    message_type: str = WITHHELD,
+    *,
+    device: str | None = "FIRST",
+    key: str = "",
+    to: Sequence[str] = (AWAY,),
+    **more: str,
+) -> Send:
+    # The number tells the copies apart, as real ones can differ.
+    reason = f"Unable to establish a secure channel ({number})."
+    sender_key = make_key(f"{sender} {device} {key}")
+    content = make_notice(sender_key, device, reason=reason, **more)
+    return Send(sender, message_type, dict.fromkeys(to, content))
+
+
+def _olm(sender: str, number: int, to: str = RECIPIENT) -> Send:
+    own, other = (make_key(f"{name} FIRST ") for name in (sender, to))
+    content = make_olm_lookalike(own, other, f"room key {number}")
+    return Send(sender, ENCRYPTED, {AWAY if to == RECIPIENT else "FIRST": content}, to)
+
+
+def _other(number: int, sender: str = FRIEND) -> Send:
+    content = {"number": number}
+    return Send(sender, PLAIN, {AWAY: content, TABLET: content})
+
+
+# While both servers are up, each arriving before the next.
+BEFORE = [
+    _notice(NEIGHBOUR, -2),
+    _notice(REPEATS, -2),
+    _notice(REPEATS, -1),
+    _notice(LOSES_KEYS, -1, key="0"),
+    _olm(FRIEND, -1),
+    _other(-1),
+]
+# While the receiving server is down.
+MEANWHILE = [
+    *(send for number in range(ROUNDS) for send in _round(number)),
+    _notice(SCOPED, ROUNDS),
+    _olm(FRIEND, ROUNDS),
+    _other(ROUNDS),
+]
+# When all that waited has arrived, each arriving before the next. Nothing waits then:
+# notices are delivered again.
+AFTER = [
+    _notice(REPEATS, ROUNDS + 1),
+    _notice(REARMED, ROUNDS + 1),
+    _notice(NEIGHBOUR, ROUNDS + 1),
+    _notice(NEIGHBOUR, ROUNDS + 2),
+    _olm(RECIPIENT, 0, to=REARMED),
+    _notice(REARMED, ROUNDS + 2),
+    _other(ROUNDS + 1, NEIGHBOUR),
+    _olm(FRIEND, ROUNDS + 1),
+    _other(ROUNDS + 1),
+]
+
 
 @attrs.define(eq=False)
 class Link(Cast):
-    """People on two servers, known to nobody else; the recipient has two devices.
+    """People on two servers, the recipient's and the senders', known to nobody else."""
 
-    Attributes:
-        sending: The server of those who send; the other one is the recipient's.
-        waited: The EDUs that waited while that one was away.
-    """
-
-    sending: Homeserver
+    # The EDUs that waited while the recipient's server was away.
     waited: Sequence[str] = attrs.field(default=(), init=False)
 
     async def arrive(self, sends: Iterable[Send]) -> None:
         """Send, each when nothing waits any more of the one before it."""
         for send in sends:
             await self.send([send])
-            await eventually(lambda: not self.waiting(), True)
-
-    async def wait_for_receiver(self, *, has_module: bool) -> None:
-        """Note what waits, once the module has tidied it or should have."""
-        if has_module:
-            await become(lambda: not copies(alone(self.waiting())), TIDY_WITHIN_S)
-        self.waited = self.waiting()
+            await eventually(lambda: len(self.waiting()), 0)
 
     def waiting(self) -> list[str]:
         """Return the EDUs that wait for the recipient, in order: JSON text."""
-        rows = self.sending.query(
+        receiving, sending = self.homeservers
+        rows = sending.query(
             """
             SELECT messages_json FROM device_federation_outbox
             WHERE destination = ? ORDER BY stream_id
             """,
-            (self.homeserver.server_name,),
+            (receiving.server_name,),
         )
         # Others' wait for the same server.
         ours = f'"{self.people[RECIPIENT].user_id}"'
         return [text for (text,) in rows if ours in text]
-
-    async def counts(self) -> Mapping[str, float]:
-        """Return what both servers count."""
-        found, sending = await super().counts(), await self.sending.metrics()
-        return {n: found.get(n, 0) + sending.get(n, 0) for n in {*found, *sending}}
 
 
 async def link(number: int, sending: Homeserver, receiving: Homeserver) -> Link:
@@ -85,24 +172,14 @@ async def link(number: int, sending: Homeserver, receiving: Homeserver) -> Link:
         device = TABLET if name == RECIPIENT else device_id(name)
         people[name] = await server.register(f"{name}{number}", device_id=device)
     tablet = people[RECIPIENT]
-    away = await log_in(tablet, AWAY)
-    return Link(receiving, people, [away, tablet], sending)
-
-
-def alone(edus: Iterable[str]) -> Iterator[str]:
-    """Give the messages that share their EDU with no other, as rows have them."""
-    for edu in map(json.loads, edus):
-        contents = [each for to in edu["messages"].values() for each in to.values()]
-        if len(contents) == 1:
-            yield json.dumps(make_message(edu["sender"], contents[0], edu["type"]))
+    return Link([receiving, sending], people, [await log_in(tablet, AWAY), tablet])
 
 
 async def federate(directory: Path) -> Outcome:
     """Send between servers in all placements of the module, and compare them."""
     say("Starting four Synapses that federate, two of them with the module.")
-    kinds: dict[str, dict[str, Any] | None] = {"stock": None, "module": {}}
     senders, receivers = (
-        [federating(directory / f"{role}-{kind}", kinds[kind]) for kind in kinds]
+        [federating(directory / role), federating(directory / f"{role}-module", {})]
         for role in ("sender", "receiver")
     )
     async with running(*senders, *receivers):
@@ -110,40 +187,49 @@ async def federate(directory: Path) -> Outcome:
             name: await link(number, senders[sender], receivers[receiver])
             for number, (name, (sender, receiver)) in enumerate(PLACEMENTS.items())
         }
-        await _cross(links, receivers)
-        for name, (_, receiver) in PLACEMENTS.items():
-            if receiver:
-                await links[name].settled(lambda rows: not copies(rows))
+        await _cross([*links.values()], senders, receivers)
         for each in links.values():
             await each.measure()
+    sending, receiving = (
+        [name for name, placed in PLACEMENTS.items() if placed[at]] for at in (0, 1)
+    )
+    waited = (copies(_alone(links[name].waited)) for name in sending)
     table = {name: _told(name, each) for name, each in links.items()}
-    return Outcome(side_by_side(table, corner="the module is on"), _check(links))
+    return side_by_side(table, corner="the module is on"), {
+        "no two notices of one pair wait, each alone in its EDU": [
+            *filter(None, waited)
+        ],
+        **last_of_each_pair(links, tidied=receiving),
+        **as_on_stock(links, {name: sum(PLACEMENTS[name]) for name in links}),
+    }
 
 
-async def _cross(links: Mapping[str, Link], receivers: Sequence[Homeserver]) -> None:
+async def _cross(
+    links: Sequence[Link], senders: list[Homeserver], receivers: list[Homeserver]
+) -> None:
     """Send the same messages in all placements at once."""
-    every = links.values()
-    await together(*(each.arrive(BEFORE) for each in every))
+    await together(*(each.arrive(BEFORE) for each in links))
     say("Killing the receivers, sending on.")
     await together(*(each.kill() for each in receivers))
-    await together(*(each.send(MEANWHILE) for each in every))
-    for name, (sender, _) in PLACEMENTS.items():
-        await links[name].wait_for_receiver(has_module=sender)
+    await together(*(each.send(MEANWHILE) for each in links))
+    await settled(senders)
+    for each in links:
+        each.waited = each.waiting()
     say("Starting the receivers again.")
     await together(*(each.start() for each in receivers))
     # That shows that they are back; what waits arrives with it.
     hello = Send(NEIGHBOUR, PLAIN, {"*": {"call": "hello"}}, to=SENDERS[0])
-    await together(*(each.arrive([hello]) for each in every))
-    await together(*(each.arrive(AFTER) for each in every))
+    await together(*(each.arrive([hello, *AFTER]) for each in links))
+    await settled(receivers)
 
 
 def _told(placement: str, one: Link) -> dict[str, str]:
     rows = one.rows()
-    notices = [row for row in rows if json.loads(row)["type"] in NOTICE_TYPES]
+    types = [json.loads(row)["type"] for row in rows]
     numbers = {
         "EDUs waiting while the other server is down": len(one.waited),
         "rows in the mailboxes after it is back": len(rows),
-        "of these, notices": len(notices),
+        "of these, notices": types.count(WITHHELD) + types.count(OLDER_WITHHELD),
         "syncs until the last room key": one.syncs,
         "requests that failed": one.failed,
     }
@@ -152,15 +238,9 @@ def _told(placement: str, one: Link) -> dict[str, str]:
     return {label: f"{number:,}" for label, number in numbers.items()}
 
 
-def _check(links: Mapping[str, Link]) -> list[Check]:
-    sending, receiving = (
-        [name for name, placed in PLACEMENTS.items() if placed[at]] for at in (0, 1)
-    )
-    return [
-        Check(
-            "no two notices of one pair wait, each alone in its EDU",
-            [*filter(None, (copies(alone(links[name].waited)) for name in sending))],
-        ),
-        *checks.last_of_each_pair(links, tidied=receiving),
-        *checks.as_on_stock(links, {name: sum(PLACEMENTS[name]) for name in links}),
-    ]
+def _alone(edus: Iterable[str]) -> Iterator[str]:
+    """Give the messages that share their EDU with no other, as rows have them."""
+    for edu in map(json.loads, edus):
+        contents = [each for to in edu["messages"].values() for each in to.values()]
+        if len(contents) == 1:
+            yield json.dumps(make_message(edu["sender"], contents[0], edu["type"]))

@@ -9,28 +9,14 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from vodozemac import GroupSession
 
-from tests.demo import checks
-from tests.demo.checks import Outcome
-from tests.demo.driving import (
-    AWAY,
-    FRIEND,
-    RECIPIENT,
-    STOCK,
-    TABLET,
-    Cast,
-    Kind,
-    Send,
-    Stages,
-    device_id,
-    drive,
-)
+from tests.demo.checks import Outcome, as_on_stock, last_of_each_pair
+from tests.demo.driving import AWAY, FRIEND, TABLET, Send, Stages, device_id, drive
 from tests.demo.output import side_by_side
 from tests.harness.messages import (
     ENCRYPTED,
@@ -40,10 +26,8 @@ from tests.harness.messages import (
     OlmDevice,
     OlmSession,
 )
-from tests.harness.samples import ACTIVE
 from tests.harness.servers.settings import SERVER_NAME
 
-SEED = 20
 ROUNDS = 25
 NOTICES = 1500
 
@@ -57,24 +41,20 @@ REARMED = "rearmed"  # the same notice again and again, and a room key now and t
 FRIENDS = (FRIEND, COLLEAGUE)
 SENDERS = (*FRIENDS, REPEATS, LOSES_KEYS, PER_SESSION, TO_ALL, LEGACY, REARMED)
 
+KINDS: dict[str, Any] = {"stock": None, "with module": {}}
+
 # How many notices a client with a new key sends before it loses that one too.
 PER_KEY = 8
 # In every how many rounds the one with a session now and then has it.
 REARMED_EVERY = 3
 
-DECISION = re.compile(
-    r'synapse_withheld_decisions_total\{decision="(?P<decision>\w+)",'
-    r'queue="inbox",reason="(?P<reason>\w+)",rule="\w+"\}'
-)
 
-
-def make_stages(recipient: OlmDevice) -> Stages:
+def _make_stages(recipient: OlmDevice, rng: random.Random) -> Stages:
     """Make the messages.
 
     Who sends how many of which, and when, follows from the seed. The keys are real,
     and so they differ each time; their length does not.
     """
-    rng = random.Random(SEED)  # noqa: S311 variety, not secrecy
     devices = {name: device_of(name) for name in SENDERS}
     sources = [
         repeat(Send(REPEATS, WITHHELD, {AWAY: devices[REPEATS].notice()})),
@@ -145,45 +125,11 @@ def _room(rng: random.Random) -> str:
     return f"!room{rng.randrange(12):02}:{SERVER_NAME}"
 
 
-KINDS: dict[str, Kind] = {
-    "stock": STOCK,
-    "with module": ({}, lambda rows: not checks.copies(rows)),
-}
-
-
 async def compare_notices(directory: Path) -> Outcome:
-    """Drive a Synapse of each kind with the same traffic; compare what is left."""
-    recipient = OlmDevice(f"@{RECIPIENT}:{SERVER_NAME}", AWAY)
-    stages, own = make_stages(recipient), {TABLET: TABLET}
-    found = await drive(directory, KINDS, stages, recipient, users=SENDERS, own=own)
-    left = checks.last_of_each_pair(found, tidied=["with module"])
-    return Outcome(
-        side_by_side({name: told(each) for name, each in found.items()}),
-        [*left, *checks.as_on_stock(found, {"stock": 0, "with module": 1})],
-    )
-
-
-def told(one: Cast) -> dict[str, str]:
-    """Return what was measured on one homeserver, with the labels of the table."""
-    # Of all devices, as the module's metrics count them: so the numbers add up.
-    numbers = {
-        "rows in the mailboxes": f"{len(one.rows()):,}",
-        "bytes in the mailboxes": f"{one.size:,}",
-        "syncs until the last room key": f"{one.syncs:,}",
-        "time until the last room key": f"{one.seconds * 1000:,.0f} ms",
-        "requests that failed": f"{one.failed:,}",
-    }
-    if ACTIVE not in one.metrics:
-        return numbers
-    for name, value in sorted(one.metrics.items()):
-        # All of them are there from the start.
-        if value and (found := DECISION.fullmatch(name)):
-            label = f"decisions: {found['decision']}, {found['reason']}"
-            numbers[label] = f"{value:,.0f}"
-    return {
-        **numbers,
-        "superseded rows deleted": f"{one.sum('tidied_rows_total'):,}",
-        "bytes collapsed": f"{one.sum('collapsed_bytes_total'):,}",
-        "failures of the module": f"{one.sum('failures_total'):,}",
-        "pairs tracked": f"{one.sum('tracked_pairs'):,}",
+    """Drive a Synapse without the module and one with it; compare what is left."""
+    own = {TABLET: TABLET}
+    found = await drive(directory, KINDS, _make_stages, users=SENDERS, own=own)
+    return side_by_side({name: each.told() for name, each in found.items()}), {
+        **last_of_each_pair(found, tidied=["with module"]),
+        **as_on_stock(found, {"stock": 0, "with module": 1}),
     }

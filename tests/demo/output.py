@@ -1,4 +1,4 @@
-"""What those who watch a demonstration read: what it does, and a table in the end."""
+"""What those who watch read: talk on standard error, tables on standard output."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ NOTHING = "–"  # noqa: RUF001 an en dash is meant
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def show(title: str, rows: Sequence[Mapping[str, object]], note: str) -> None:
+    """Print a table as Markdown; what each row tells, by the columns' names."""
+    lines = [[_text(value) for value in row.values()] for row in rows]
+    table = aligned([list(rows[0]), *lines], markdown=True)
+    print(f"### {title}\n\n{table}\n\n{note}\n", flush=True)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def side_by_side(

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import argparse
 import functools
+import random
 import secrets
 import shutil
 import sys
 import tempfile
+import time
+from collections import defaultdict
+from math import inf
 from pathlib import Path
-from random import Random
 from statistics import median, quantiles
-from typing import Iterable
+from typing import Awaitable, Callable, Iterable, Iterator
 
-from tests.bench.report import say, show
+import attrs
+from twisted.internet.defer import DeferredList, DeferredLock
+from twisted.internet.threads import deferToThread
+
+from tests.demo.driving import settled
+from tests.demo.output import say, show
 from tests.harness.servers.postgres import PostgresServer
-from tests.harness.servers.stage import nothing_to_do
 from tests.harness.waiting import pause, run, together
 from tests.soak.comparing import compare
 from tests.soak.lane import Lane
-from tests.soak.life import Life
-from tests.soak.people import make_people
-from tests.soak.soak import MAY_GROW, Soak
+from tests.soak.life import Life, Step
+from tests.soak.people import User, make_people
 
 RULES = {
     "no_olm": True,
@@ -37,9 +43,112 @@ RULES = {
     "verification_requests": True,
 }
 HERE, ABROAD, BRIDGED = 40, 8, 2
-# The last deletion may still be under way when nothing waits any more.
-LAST_WORK_S = 3.0
-SHOWN = 20
+
+AT_ONCE = 8
+LOOK_EVERY_S, FAULT_EVERY_S = 10.0, 12.0
+# The longest that it takes until what a process holds has become steady.
+STEADY_AFTER_S = 600.0
+
+# By how much what a homeserver holds may grow more than on stock Synapse, whose caches
+# fill for hours.
+MAY_GROW = {
+    "MiB of memory": 30,
+    "files": 30,
+    "threads": 10,
+    "old transactions": 0,
+    "work that waits": 50,
+    "failures of the module": 0,
+}
+PROBLEMS_SHOWN = 20
+
+# What it is called, and what brings it about.
+Fault = tuple[str, Callable[[], Awaitable[None]]]
+
+
+@attrs.define(eq=False)
+class Soak:
+    """A life on two homeservers.
+
+    Faults befall them at the beginning and near the end. In between it is quiet, so
+    that what the processes hold can be compared.
+    """
+
+    seconds: float
+    life: Life
+    lanes: tuple[Lane, Lane]
+    postgres: PostgresServer
+    chance: random.Random
+    steps: int = 0
+    faults: int = 0
+    _began: float = attrs.Factory(time.monotonic)
+    _busy: defaultdict[User, DeferredLock] = attrs.Factory(
+        lambda: defaultdict(DeferredLock)
+    )
+
+    async def live(self) -> None:
+        steps = self.life.steps()
+        acting = (self._act(steps) for _ in range(AT_ONCE))
+        await together(self._happen(), *acting)
+
+    async def _act(self, steps: Iterator[Step]) -> None:
+        """Take steps, until the time is over or one fails."""
+        for step in steps:
+            # All at once, so that those of one user are taken in their order.
+            locks = [self._busy[user] for user in {*step.users}]
+            await DeferredList([lock.acquire() for lock in locks])
+            try:
+                await self.act_on_both(step)
+            except BaseException:
+                # Then the time is over for all.
+                self._began = -inf
+                raise
+            finally:
+                for lock in locks:
+                    lock.release()
+            self.steps += 1
+            if self._elapsed_s() > self.seconds:
+                break
+
+    async def act_on_both(self, step: Step) -> None:
+        acts = [(lane, functools.partial(step.act, lane)) for lane in self.lanes]
+        await together(*(lane.patience.insist(step.number, act) for lane, act in acts))
+
+    async def _happen(self) -> None:
+        """Bring about faults, look on while it is quiet, and bring about more."""
+        faults, steady_s = self._faults(), min(STEADY_AFTER_S, self.seconds / 3)
+        await self._befall(faults, until_s=steady_s / 2)
+        while self._elapsed_s() < self.seconds * 0.8:
+            if self._elapsed_s() > steady_s:
+                await together(*(lane.look() for lane in self.lanes))
+            say(f"{self._elapsed_s():6.0f} s  {self.steps:,} steps")
+            await pause(LOOK_EVERY_S)
+        await self._befall(faults, until_s=self.seconds * 0.9)
+
+    async def _befall(self, faults: Iterator[Fault], until_s: float) -> None:
+        while self._elapsed_s() < until_s:
+            await pause(FAULT_EVERY_S)
+            what, fault = next(faults)
+            say(f"{self._elapsed_s():6.0f} s  {what}")
+            self.faults += 1
+            await fault()
+
+    def _faults(self) -> Iterator[Fault]:
+        """Return what happens next, each kind as often as the others, and its name."""
+        kinds = {"database": self._restart_database}
+        for lane in self.lanes:
+            end = {"restart": lane.homeserver.stop, "kill -9": lane.homeserver.kill}
+            for how, ends in end.items():
+                kinds[f"{how} of {lane.name}"] = functools.partial(lane.die, ends)
+        while True:
+            yield from self.chance.sample(list(kinds.items()), len(kinds))
+
+    async def _restart_database(self) -> None:
+        stock, module = self.lanes
+        with stock.patience.troubled(), module.patience.troubled():
+            await deferToThread(self.postgres.restart)
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
 
 
 async def soak(seconds: float, seed: int, directory: Path) -> int:
@@ -53,7 +162,8 @@ async def soak(seconds: float, seed: int, directory: Path) -> int:
         await together(*(lane.homeserver.start() for lane in lanes))
         await together(*(lane.settle(people) for lane in lanes))
         say(f"seed {seed}: {len(people)} people live for {seconds / 60:g} minutes")
-        whole = Soak(seconds, Life(seed, people), lanes, postgres, Random(seed))  # noqa: S311
+        chance = random.Random(seed)  # noqa: S311 variety, not secrecy
+        whole = Soak(seconds, Life(seed, people), lanes, postgres, chance)
         await whole.live()
         return await outcome(whole)
     finally:
@@ -64,16 +174,12 @@ async def soak(seconds: float, seed: int, directory: Path) -> int:
 async def outcome(whole: Soak) -> int:
     """Let all come to rest, compare, and tell; return the exit code."""
     stock, module = whole.lanes
-    await nothing_to_do(module.homeserver)
-    await pause(LAST_WORK_S)
+    await settled([module.homeserver])
     left = [lane.rows() for lane in whole.lanes]
     await together(*(lane.finish(whole.life.people) for lane in whole.lanes))
-    await whole.read_all()
+    for step in whole.life.last_reads():
+        await whole.act_on_both(step)
     problems, missing = compare(whole.life, stock, module)
-    held = {name: [_ends(lane.held[name]) for lane in whole.lanes] for name in MAY_GROW}
-    for name, ((before, after), (first, last)) in held.items():
-        if last - first > MAY_GROW[name] + max(0, after - before):
-            problems.append(f"{name}: from {first:.0f} to {last:.0f}")
     took = [quantiles(lane.took(), n=100) for lane in whole.lanes]
     told: dict[str, Iterable[object]] = {
         "rows that waited in the end": left,
@@ -81,15 +187,20 @@ async def outcome(whole: Soak) -> int:
         "99 of 100 within": (each[98] for each in took),
         "made again": (len(lane.patience.cut_off) for lane in whole.lanes),
     }
-    for name, both in held.items():
-        told[name] = (f"{first:.0f} to {last:.0f}" for first, last in both)
+    for name, may_grow in MAY_GROW.items():
+        (before, after), (first, last) = held = [
+            _ends(lane.held[name]) for lane in whole.lanes
+        ]
+        if last - first > may_grow + max(0, after - before):
+            problems.append(f"{name}: from {first:.0f} to {last:.0f}")
+        told[name] = [f"{each[0]:.0f} to {each[1]:.0f}" for each in held]
     for why, count in missing.items():
         told[f"missing: {why or 'LOST'}"] = 0, count
     names = "", "stock", "module"
     rows = [dict(zip(names, (name, *values))) for name, values in told.items()]
     lived = f"{whole.steps:,} steps, {len(whole.life.sent):,} of them requests"
     show("Soak", rows, f"{lived}, {whole.faults} faults")
-    for problem in problems[:SHOWN]:
+    for problem in problems[:PROBLEMS_SHOWN]:
         say(f"WRONG: {problem:.1000}")
     return int(bool(problems))
 

@@ -19,7 +19,7 @@ from tests.model.client import SECRET_REQUEST, TIMEOUT_MS
 from tests.soak.history import History
 from tests.soak.lane import Lane
 from tests.soak.life import Life
-from tests.soak.people import Place, Reads
+from tests.soak.people import Place
 from tests.soak.talk import CANCELLATION, DAY_MS
 
 # Readers see a message once all that was being stored before it is stored, too.
@@ -40,18 +40,13 @@ def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[s
         for each in lane.patience.failed
     ]
     missing: Counter[str] = Counter()
-    forgetful = {
-        each.place
-        for each in life.devices
-        if each.reads in {Reads.DEHYDRATED, Reads.SERVICE}
-    }
     for place in sorted({*stock.histories, *module.histories}):
-        before, after = (
+        on_stock, on_module = (
             lane.histories.get(place, History()) for lane in (stock, module)
         )
-        device = _Device(before, after, life, module, place, place not in forgetful)
+        device = _Device(on_stock, on_module, life, module, place)
         problems += (f"{place}: {each}" for each in device.problems())
-        missing.update(device.missing().values())
+        missing.update(device.missing.values())
     return problems, missing
 
 
@@ -64,18 +59,17 @@ class _Device:
     life: Life
     module: Lane
     place: Place
-    acknowledges: bool
-    _whys: dict[int, str] = attrs.Factory(dict)
+    # Why each message is redundant that is missing, empty if it is not.
+    missing: dict[int, str] = attrs.Factory(dict)
     _pairs: dict[Hashable, list[int]] = attrs.Factory(lambda: defaultdict(list))
 
     def __attrs_post_init__(self) -> None:
         for number, message in self.on_stock.given.items():
             self._pairs[_pair(message)].append(number)
-
-    def missing(self) -> dict[int, str]:
-        """Return why each message is redundant that is missing, empty if it is not."""
         numbers = self.on_stock.given.keys() - self.on_module.given.keys()
-        return {each: self._why(each) for each in sorted(numbers)}
+        # What makes one redundant is newer, and may be missing itself.
+        for number in sorted(numbers, reverse=True):
+            self.missing[number] = self._why(number)
 
     def problems(self) -> Iterator[str]:
         stock, module = self.on_stock.given, self.on_module.given
@@ -84,31 +78,28 @@ class _Device:
             "out of order": self.on_module.unordered,
             "only with the module": module.keys() - stock.keys(),
             "changed": [n for n in module if module[n] != stock.get(n, module[n])],
-            "lost": [number for number, why in self.missing().items() if not why],
+            "lost": [number for number, why in self.missing.items() if not why],
         }
         for what, numbers in wrong.items():
             for number in numbers:
-                yield f"{what}: {self._message(number)}"
+                yield f"{what}: {stock.get(number) or module[number]}"
         now_ts = int(time.time() * 1000)
         known = self.on_stock.known(now_ts, self._is_stale)
         for before, after in zip(known, self.on_module.known(now_ts, self._is_stale)):
             if before != after:
                 yield f"the client knows otherwise: {before} and {after}"
 
+    def _why(self, number: int) -> str:
+        ways = {
+            "superseded": self._is_superseded,
+            "collapsed": self._is_collapsed,
+            "stale": self._is_stale,
+            "vanished": self._has_vanished,
+        }
+        return next((why for why, is_so in ways.items() if is_so(number)), "")
+
     def _message(self, number: int) -> dict[str, Any]:
         return self.on_stock.given.get(number) or self.on_module.given[number]
-
-    def _why(self, number: int) -> str:
-        if number not in self._whys:
-            ways = {
-                "superseded": self._is_superseded,
-                "collapsed": self._is_collapsed,
-                "stale": self._is_stale,
-                "vanished": self._has_vanished,
-            }
-            found = (why for why, is_so in ways.items() if is_so(number))
-            self._whys[number] = next(found, "")
-        return self._whys[number]
 
     def _is_superseded(self, number: int) -> bool:
         """Say whether a newer message stood for it when it was to be read."""
@@ -117,7 +108,7 @@ class _Device:
             newer > number
             and self.module.asked[newer][0] < read_s
             and _goes(older, self._message(newer))
-            and (newer in self.on_module.given or self._why(newer))
+            and self.missing.get(newer, "given")
             for newer in self._pairs[_pair(older)]
         )
 
@@ -129,7 +120,7 @@ class _Device:
         new = self._message(number)
         return (
             redundancy.is_notice(new["type"], new["content"])
-            and self.acknowledges
+            and self.on_module.acknowledges
             and any(
                 older < number
                 and older in self.on_module.given

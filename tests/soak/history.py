@@ -1,4 +1,4 @@
-"""What one device was given, and what its client knows of that."""
+"""How a device reads, what it was given, and what its client knows of that."""
 
 from __future__ import annotations
 
@@ -6,19 +6,60 @@ import functools
 import json
 import re
 import time
-from typing import Any, Callable
+from typing import Any, Callable, Coroutine
 
 import attrs
 
-from tests.harness.client import Messages
-from tests.harness.messages import OLDER_WITHHELD, make_message
+from tests.harness.client import DEHYDRATED, Client, Messages, SlidingSync
+from tests.harness.messages import OLDER_WITHHELD, WITHHELD, make_message
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.settings import LOOPBACK
-from tests.model.client import WITHHELD, Client
-from tests.soak.people import OTHER_SERVER, Place, number_of
+from tests.model import client as model
+from tests.soak.people import OTHER_SERVER, Device, Place, number_of
+
+PAGE = 100
 
 # Of the other server, on either lane.
 _ADDRESS = re.compile(rf"{LOOPBACK}:\d+")
+
+# Acknowledges what was kept, and returns what is left, or a page of it.
+Ask = Callable[[bool], Coroutine[Any, Any, Messages]]
+
+
+def syncs(client: Client, number: int) -> Ask:
+    since: str | None = None
+
+    async def ask(keep: bool) -> Messages:
+        nonlocal since
+        # A first sync could be answered from a cache, if it was made before.
+        answer = await client.sync(since, 0 if since else number)
+        if keep:
+            since = answer["next_batch"]
+        messages: Messages = answer.get("to_device", {}).get("events", [])
+        return messages
+
+    return ask
+
+
+def slides(client: Client) -> Ask:
+    connection = SlidingSync(client, PAGE)
+    return lambda keep: connection.take() if keep else connection.look()
+
+
+def from_start(client: Client, device: Device) -> Ask:
+    """Read a dehydrated device, as another of the user's."""
+    path = f"{DEHYDRATED}/{device.device_id}/events"
+
+    async def ask(_: bool) -> Messages:
+        body = await client.succeed("GET", path)
+        messages: Messages = body["events"]
+        while body["events"] and "next_batch" in body:
+            since = {"from": body["next_batch"]}
+            body = await client.succeed("GET", path, None, since)
+            messages += body["events"]
+        return messages
+
+    return ask
 
 
 @attrs.define(eq=False)
@@ -26,6 +67,7 @@ class History:
     """What a device was given, from its login on, by the numbers of the messages."""
 
     born: int = 0  # the number of the step in which it logged in
+    acknowledges: bool = True
     given: dict[int, dict[str, Any]] = attrs.Factory(dict)
     # When it began to read, and was given all there was.
     reads: list[float] = attrs.Factory(list)
@@ -54,13 +96,8 @@ class History:
     def known(self, now_ts: int, ignored: Callable[[int], bool]) -> tuple[Any, ...]:
         """Return what its client knows, but for messages that nobody heeds."""
         client = Knowing()
-        client.give(
-            {**message, "type": WITHHELD}
-            if message["type"] == OLDER_WITHHELD
-            else message
-            for number, message in self.given.items()
-            if not ignored(number)
-        )
+        heeded = (number for number in self.given if not ignored(number))
+        client.give(self.given[number] for number in heeded)
         client.forget(now_ts, ())
         return client.knows
 
@@ -72,13 +109,15 @@ def _message(text: str) -> dict[str, Any]:
     return message
 
 
-class Knowing(Client):
-    """A client that knows that devices change their keys.
+class Knowing(model.Client):
+    """A client that knows the older type, and that devices change their keys.
 
     Of a device that names itself it knows the newest key that has no Olm session.
     """
 
     def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
+        if message_type == OLDER_WITHHELD:
+            message_type = WITHHELD
         is_no_olm = message_type == WITHHELD and content["code"] == "m.no_olm"
         if is_no_olm and "from_device" in content:
             self.codes[sender, content["from_device"]] = content["sender_key"]

@@ -7,25 +7,28 @@ import time
 from collections import defaultdict
 from math import inf
 from pathlib import Path
-from typing import Any, Awaitable, Callable, Coroutine
+from typing import Any, Awaitable, Callable
 
 import attrs
 from twisted.internet.defer import DeferredLock
 
-from tests.harness.client import DEHYDRATED, Client, Messages, SlidingSync, dehydrated
+from tests.harness.client import DEHYDRATED, Client, Messages, dehydrated
 from tests.harness.patience import Patience
+from tests.harness.samples import FAILURES, HOUSEKEEPING, total
 from tests.harness.servers.homeserver import Homeserver, mailbox_of
 from tests.harness.servers.listening import Bridge
 from tests.harness.waiting import become, together, until
-from tests.soak.history import History, Other
+from tests.soak.history import PAGE, Ask, History, Other, from_start, slides, syncs
 from tests.soak.people import OTHER_SERVER, Device, Place, Reads, User, number_of
 from tests.soak.talk import Said
 
-PAGE = 100
 STORED_WITHIN_S = 5.0
 
-# Acknowledges what was kept, and returns what is left, or a page of it.
-Ask = Callable[[bool], Coroutine[Any, Any, Messages]]
+# A transaction that has been open for five seconds has been forgotten.
+OPEN = """
+    SELECT COUNT(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND NOW() - xact_start > INTERVAL '5 seconds'
+"""
 
 
 @attrs.define(eq=False)
@@ -102,7 +105,8 @@ class Lane:
                 client = Client("", user.user_id, device.device_id, "")
                 # A Synapse that is killed may lose what it has read for the service.
                 given = [*self.bridge.received(client), *self._waiting(device)]
-                history = self.histories[device.place] = History()
+                history = History(acknowledges=False)
+                self.histories[device.place] = history
                 history.take(sorted(given, key=number_of), again=True)
 
     # What the steps of the life do. Each is done again if it failed.
@@ -137,13 +141,14 @@ class Lane:
     ) -> None:
         """Read all there is; before, an answer may get lost on its way."""
         history, began = self.histories[device.place], time.monotonic()
-        from_start = device.reads is Reads.DEHYDRATED
-        ask = self._from_start(device, by) if from_start else self._asks[device]
+        starts = device.reads is Reads.DEHYDRATED
+        client = self._clients[by]
+        ask = from_start(client, device) if starts else self._asks[device]
         if loses:
             await ask(False)
         while page := await ask(True):
-            history.take(page, again=from_start)
-            if from_start or (len(page) < PAGE and not acknowledges):
+            history.take(page, again=starts)
+            if starts or (len(page) < PAGE and not acknowledges):
                 break
         history.reads.append(began)
 
@@ -152,8 +157,8 @@ class Lane:
         client = await Client.login(base_url, user_id, device.device_id)
         self._clients[device] = client
         await self.upload(device)
-        read = _slides if device.reads is Reads.SLIDING else _syncs
-        self._asks[device] = read(client, number)
+        is_sliding = device.reads is Reads.SLIDING
+        self._asks[device] = slides(client) if is_sliding else syncs(client, number)
         self.histories[device.place] = History(device.born)
 
     async def log_out(self, device: Device) -> None:
@@ -181,29 +186,15 @@ class Lane:
         if body.get("device_id") != device.device_id:
             submission = dehydrated(device.olm, device.device_id)
             await client.succeed("PUT", DEHYDRATED, submission)
-        self.histories[device.place] = History(device.born)
+        self.histories[device.place] = History(device.born, acknowledges=False)
 
-    async def go_away(self, is_away: bool) -> None:
-        self.other.refuses = is_away
+    async def go_away(self) -> None:
+        """Have the other server go away, or come back."""
+        self.other.refuses = not self.other.refuses
 
     def _close(self, device: Device) -> None:
         """Note what waited for a device when it went."""
         self.histories[device.place].take(self._waiting(device), again=True)
-
-    def _from_start(self, device: Device, by: Device) -> Ask:
-        """Read a dehydrated device, as another of the user's."""
-        client, path = self._clients[by], f"{DEHYDRATED}/{device.device_id}/events"
-
-        async def ask(_: bool) -> Messages:
-            body = await client.succeed("GET", path)
-            messages: Messages = body["events"]
-            while body["events"] and "next_batch" in body:
-                since = {"from": body["next_batch"]}
-                body = await client.succeed("GET", path, None, since)
-                messages += body["events"]
-            return messages
-
-        return ask
 
     def _waiting(self, device: Device) -> Messages:
         return mailbox_of(self.homeserver, device.user.user_id, device.device_id)
@@ -212,6 +203,23 @@ class Lane:
         return user_id.replace(OTHER_SERVER, self.other.server_name)
 
     # What it was like.
+
+    async def look(self) -> None:
+        """Note what the homeserver holds."""
+        process = Path(f"/proc/{self.homeserver.pid}")
+        lines = (process / "status").read_text().splitlines()
+        status = dict(line.split(":", 1) for line in lines)
+        metrics = await self.homeserver.metrics()
+        held = {
+            "MiB of memory": int(status["VmRSS"].split()[0]) / 1024,
+            "files": len(list((process / "fd").iterdir())),
+            "threads": int(status["Threads"]),
+            "old transactions": self.homeserver.query(OPEN)[0][0],
+            "work that waits": total(metrics, HOUSEKEEPING),
+            "failures of the module": total(metrics, FAILURES),
+        }
+        for name, value in held.items():
+            self.held[name].append(value)
 
     def rows(self, table: str = "device_inbox") -> int:
         sql = f"SELECT COUNT(*) FROM {table}"  # noqa: S608 it is one of ours
@@ -222,23 +230,3 @@ class Lane:
         cut_off = self.patience.cut_off
         asked = (times for number, times in self.asked.items() if number not in cut_off)
         return [end - began for began, end in asked]
-
-
-def _syncs(client: Client, number: int) -> Ask:
-    since: str | None = None
-
-    async def ask(keep: bool) -> Messages:
-        nonlocal since
-        # A first sync could be answered from a cache, if it was made before.
-        answer = await client.sync(since, 0 if since else number)
-        if keep:
-            since = answer["next_batch"]
-        messages: Messages = answer.get("to_device", {}).get("events", [])
-        return messages
-
-    return ask
-
-
-def _slides(client: Client, _: int) -> Ask:
-    connection = SlidingSync(client, PAGE)
-    return lambda keep: connection.take() if keep else connection.look()

@@ -32,8 +32,6 @@ class Life:
 
     def __init__(self, seed: int, people: list[User]) -> None:
         self.people = people
-        # All that there ever were.
-        self.devices = [device for user in people for device in user.devices]
         # All requests with messages so far, by the number of the step.
         self.sent: dict[int, Said] = {}
         # Which of these are Olm messages, by user IDs from whom and to whom.
@@ -43,7 +41,6 @@ class Life:
         self._here = [user for user in people if user.is_here]
         self._chance = random.Random(seed)  # noqa: S311 variety, not secrecy
         self._number = 0
-        self._is_away = False
         self._talks: list[Talk] = []
 
     def steps(self) -> Iterator[Step]:
@@ -123,7 +120,6 @@ class Life:
         rarely = self._chance.choice([1, 1, 4, 30])
         device = Device(user, device_id, sends, reads, number, rarely)
         user.devices.append(device)
-        self.devices.append(device)
         return Step(number, (user,), lambda lane: lane.log_in(number, device))
 
     def _log_out(self, number: int, user: User) -> Step | None:
@@ -145,12 +141,10 @@ class Life:
         device_id, by = f"DEHYDRATED{number}", user.devices[0]
         device = Device(user, device_id, Sends.RUST, Reads.DEHYDRATED, number, 4)
         user.dehydrated = device
-        self.devices.append(device)
         return Step(number, (user,), lambda lane: lane.dehydrate(device, by, earlier))
 
     def _go_away(self, number: int, _: User) -> Step:
-        self._is_away = is_away = not self._is_away
-        return Step(number, (), lambda lane: lane.go_away(is_away))
+        return Step(number, (), Lane.go_away)
 
 
 def _reading(number: int, device: Device, *, loses: bool, acknowledges: bool) -> Step:
