@@ -18,8 +18,8 @@ from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.withheld import NoOlm
 from synapse_withheld.wrappers import to_local
 from tests.bench.inbox import Inbox
 from tests.bench.report import show

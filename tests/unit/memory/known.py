@@ -10,7 +10,6 @@ from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import ANY, Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import (
@@ -19,7 +18,7 @@ from synapse_withheld.rules.requests import (
     CancellableRule,
     KeyRequests,
 )
-from synapse_withheld.rules.withheld import SessionWithheld
+from synapse_withheld.rules.withheld import NoOlm, SessionWithheld
 
 R1: MailboxKey = ("@r:hs", "D1")
 R2: MailboxKey = ("@r:hs", "D2")

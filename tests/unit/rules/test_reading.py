@@ -24,9 +24,9 @@ from synapse_withheld.rules.identifiers import (
     may_exist,
     server_of,
 )
-from synapse_withheld.rules.no_olm import SCOPED, WHOLE
 from synapse_withheld.rules.notice import Notice, Pair
 from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.rules.withheld import SCOPED, WHOLE
 from tests.harness.messages import MEGOLM, OLDER_WITHHELD, WITHHELD
 from tests.harness.rules import EVERY_RULE
 

@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synapse_withheld.config import Config, RulesConfig
-from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.redundant import Backwards, Row, redundant
 from synapse_withheld.rules.ruleset import Ruleset
+from synapse_withheld.rules.withheld import NoOlm
 from tests.harness.rules import EVERY_RULE
 from tests.model import messages as model
 from tests.model.client import KEY_REQUEST, TRACING, VERIFICATION_REQUEST
