@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, Tuple
 
-from synapse_withheld.memory.tables.between import Between
 from synapse_withheld.memory.tables.mailbox import Mailbox
-from synapse_withheld.memory.tables.records import Record, count
+from synapse_withheld.memory.tables.records import Between, Record, count
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice, PairOfRule
 

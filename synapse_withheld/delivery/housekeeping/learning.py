@@ -79,8 +79,8 @@ class Learning:
 
     def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
         """Queue a mailbox on somebody's behalf, if there is room."""
-        is_due, mailbox.due_at = mailbox.is_due, mailbox.doubts
-        if is_due:
+        due_at, mailbox.due_at = mailbox.due_at, mailbox.doubts
+        if due_at is not None:
             return
         are_many = len(self) >= self.database.most_pages
         is_crowd = are_many and self.queue.read_ends is not None
