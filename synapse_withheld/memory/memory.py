@@ -181,9 +181,8 @@ class Memory(Mailboxes):
         mailbox.learned = last or mailbox.learned
         return self.place_found(mailbox, rows, newest_id)
 
-    def doubt(self, user_id: str, device_ids: Collection[str], sender: str) -> None:
-        """Note that a sender told some devices of a user something that nobody saw."""
-        self.rearm_users(user_id, sender)
+    def doubt(self, user_id: str, device_ids: Collection[str]) -> None:
+        """Note that some devices of a user were told something that nobody saw."""
         remembered = self._devices.get(user_id, {})
         if WILDCARD in device_ids:
             device_ids = remembered
