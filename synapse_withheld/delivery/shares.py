@@ -120,3 +120,17 @@ class Work(Shares[PieceOfWork]):
                 if piece.failures >= MOST_TRIES:
                     give_up(piece)
             raise
+
+
+class Chore(Protocol):
+    """Work of one kind, as much of it as there is."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether any of it can be done now."""
+        return len(self) > 0
+
+    async def do_some(self) -> None:
+        """Do as much as one statement can; what fails is tried again later."""

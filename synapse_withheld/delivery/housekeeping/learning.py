@@ -9,7 +9,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import ABOVE_ALL, MOST_KEYS, Page
-from synapse_withheld.delivery.shares import Piece, Work
+from synapse_withheld.delivery.shares import Chore, Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
@@ -51,7 +51,7 @@ class _Unlearned(Piece):
 
 
 @attrs.define(eq=False)
-class Learning:
+class Learning(Chore):
     """The mailboxes of one queue that are to be learned, a page at a time.
 
     Attributes:
@@ -72,10 +72,6 @@ class Learning:
 
     def __len__(self) -> int:
         return len(self._mailboxes) + len(self._crowd)
-
-    @property
-    def is_ready(self) -> bool:
-        return bool(self)
 
     def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
         """Queue a mailbox on somebody's behalf, if there is room."""

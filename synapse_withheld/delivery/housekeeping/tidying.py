@@ -10,7 +10,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED, MOST_KEYS
-from synapse_withheld.delivery.shares import Piece, Work
+from synapse_withheld.delivery.shares import Chore, Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators.metrics import Metrics
@@ -47,7 +47,7 @@ class _Redundant(Piece):
 
 
 @attrs.define(eq=False)
-class Tidying:
+class Tidying(Chore):
     """The redundant rows of one queue."""
 
     queue: Queue
