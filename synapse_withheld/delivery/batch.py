@@ -148,7 +148,6 @@ def how_many(messages: Mapping[str, Collection[str]]) -> int:
 
 
 def users_of(local: LocalMessages, edus: Edus) -> set[str]:
-    """Return the users that messages are for."""
     abroad = (user_id for edu in edus.values() for user_id in edu["messages"])
     return {*local, *abroad}
 

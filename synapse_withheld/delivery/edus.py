@@ -55,7 +55,6 @@ def without_collapsed(edus: Edus, taken_out: Collection[MailboxKey]) -> Observed
 
 
 def by_user(edus: Edus) -> dict[str, dict[str, Any]]:
-    """Return the contents in EDUs by their user and device."""
     return {
         user_id: by_device
         for edu in edus.values()

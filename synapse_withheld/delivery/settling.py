@@ -58,18 +58,16 @@ class Settler:
                     each.decision = belief.decision
 
     def take_out(self, batch: Batch) -> None:
-        """Take out of a batch what collapses."""
         collapsed = [each for each in batch.candidates if each.collapses]
         if not collapsed:
             return
-        local = {each.mailbox for each in collapsed if each.queue == self.inbox}
-        local = may_be_taken_out(batch.local, local)
-        abroad = {each.mailbox for each in collapsed if each.queue != self.inbox}
-        abroad = may_be_taken_out(by_user(batch.edus), abroad)
-        batch.local = without(batch.local, local)
-        batch.edus = without_collapsed(batch.edus, abroad)
+        # Nobody has mailboxes in both queues.
+        messages = {**batch.local, **by_user(batch.edus)}
+        mailboxes = may_be_taken_out(messages, {each.mailbox for each in collapsed})
+        batch.local = without(batch.local, mailboxes)
+        batch.edus = without_collapsed(batch.edus, mailboxes)
         for each in collapsed:
-            if each.mailbox in (local if each.queue == self.inbox else abroad):
+            if each.mailbox in mailboxes:
                 self._abandon(each)
             else:
                 each.decision = decisions.WILDCARD

@@ -113,7 +113,6 @@ class Traffic:
                 self._guard(lambda: self.rearming.passed(olm, origin))
 
     def note_read(self, user_id: str, device_id: str, up_to: int) -> None:
-        """Note that a device begins to read its mailbox."""
         self.inbox.memory.note_read(user_id, device_id, up_to)
 
     def note_read_of_user(self, user_id: str, up_to: int) -> None:
@@ -213,7 +212,6 @@ class Traffic:
         return waiting
 
     def _carry_out(self, batch: Batch) -> None:
-        """Take out of a batch what collapses."""
         if not self.enforces:
             return
         try:

@@ -53,7 +53,6 @@ class InFlight:
         return self._opened[record]
 
     def any_of_pair(self, key: MailboxKey, notice: Notice) -> bool:
-        """Say whether anything of a pair is in flight."""
         return (key, notice.pair_of_rule) in self._said
 
     def says_otherwise(self, key: MailboxKey, notice: Notice) -> bool:

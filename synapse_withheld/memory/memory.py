@@ -23,7 +23,7 @@ from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey, RowState, Super
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 
-__all__ = ["Belief", "Limits", "Mailbox", "Memory", "Record"]
+__all__ = ["Limits", "Mailbox", "Memory", "Record"]
 
 
 class Memory(Mailboxes):

@@ -46,12 +46,10 @@ class Ruleset:
 
     @property
     def types(self) -> frozenset[str]:
-        """Return the types of messages that any rule names."""
         return frozenset(self._by_type)
 
     @classmethod
     def of(cls, config: Config) -> Ruleset:
-        """Return the rules that a configuration names."""
         chosen = config.rules
         rules: dict[Rule, bool | str] = {
             NoOlm(config.merge_scopes): chosen.no_olm,

@@ -74,7 +74,6 @@ class Learning(Chore):
         return len(self._mailboxes) + len(self._crowd)
 
     def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
-        """Queue a mailbox on somebody's behalf, if there is room."""
         due_at, mailbox.due_at = mailbox.due_at, mailbox.doubts
         if due_at is not None:
             return
@@ -92,7 +91,6 @@ class Learning(Chore):
         await (self._look_over() if self._looks_over else self._read())
 
     async def _read(self) -> None:
-        """Read a page of as many mailboxes as one statement may."""
         taken = self._take(self._mailboxes, self.database.most_pages)
         if not taken:
             return
@@ -103,7 +101,6 @@ class Learning(Chore):
     async def _find(
         self, wanted: Mapping[MailboxKey, int]
     ) -> Mapping[MailboxKey, tuple[Page, list[Row]]]:
-        """Read pages, with the notices in them."""
         pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
         notices = {key: await self._recognise(page) for key, page in pages.items()}
         gone = await self.database.gone(

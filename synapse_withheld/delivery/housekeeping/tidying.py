@@ -73,7 +73,6 @@ class Tidying(Chore):
         )
 
     def add(self, rows: Iterable[Superseded], who: str) -> None:
-        """Queue rows, as far as there is room."""
         self._seen_up_to = 0
         for row in rows:
             item = _Redundant(who, row.mailbox, self._row(row.mailbox, row.stream_id))
@@ -95,7 +94,9 @@ class Tidying(Chore):
             return
         rows = [each.superseded() for each in taken]
         deleting = self.database.delete(rows, self.queue)
-        deleted = await self._rows.asking(taken, deleting, self._give_up)
+        deleted = await self._rows.asking(
+            taken, deleting, lambda each: self.memory.forget(each.mailbox)
+        )
         self.metrics.tidied(self.queue.name, deleted)
         await self._look_into(rows, deleted)
 
@@ -121,9 +122,6 @@ class Tidying(Chore):
         mailbox = self.memory.peek(row.mailbox)
         if mailbox is not None:
             mailbox.doubt()
-
-    def _give_up(self, each: _Redundant) -> None:
-        self.memory.forget(each.mailbox)
 
     def _row(self, key: MailboxKey, stream_id: int) -> _Row:
         row = self._named.get((key, stream_id))

@@ -45,7 +45,6 @@ class LearningOfUsers(Chore):
         return len(self._users)
 
     def add(self, user_id: str, who: str, row: Row | None) -> None:
-        """Queue a user on somebody's behalf, if there is room."""
         if row is not None:
             # By the time that mailboxes are opened, devices may have been handed it.
             self.memory.vanishing.note_for_all(user_id, row)

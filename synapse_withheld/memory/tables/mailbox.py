@@ -136,7 +136,6 @@ class Mailbox:
         return self._senders[record.sender].is_rearmed(record)
 
     def of_pair(self, notice: Notice) -> ByAge:
-        """Return the records of the pair of a notice."""
         sender = self._senders.get(notice.pair.sender)
         return [] if sender is None else sender.of_pair(notice)
 

@@ -128,7 +128,6 @@ class Mailboxes:
             self._forget_some()
 
     def remove(self, mailbox: Mailbox, record: Record) -> None:
-        """Forget a record."""
         mailbox.remove(record)
         self._release(record)
 

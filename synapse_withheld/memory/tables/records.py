@@ -66,7 +66,6 @@ def insert(records: ByAge, record: Record) -> None:
 
 
 def insert_into(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
-    """Insert a record among those of a name."""
     if name in of:
         insert(of[name], record)
     else:
@@ -80,7 +79,6 @@ def remove(records: ByAge, record: Record) -> None:
 
 
 def remove_from(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
-    """Remove a record from those of a name."""
     remove(of[name], record)
     if not of[name]:
         del of[name]
