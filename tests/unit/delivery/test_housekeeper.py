@@ -121,9 +121,6 @@ test_learning = plays()("""
     of few rows it is known whether they were seen
         limit FEW 0; add D1-D4; begin notice to D1-D4; rest
         asked: learn look-over learn learn
-    where one that is looked over cannot be learned the others are
-        add D1-D5; begin notice to D1-D5; until look-over; fail inbox.memory.learn
-        answer look-over; mend; rest; unknown: D4 R
 """)
 test_devices = plays()("""
     a user is asked about once, again after an answer, and not who is nobody

@@ -137,17 +137,14 @@ def test_a_pair_is_of_a_type_a_sender_and_a_device(same: bool, of: Any) -> None:
     assert same is (found == other) is (found.pair == other.pair)
 
 
-@pytest.mark.parametrize("merge_scopes", [True, False])
-def test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart(
-    merge_scopes: bool,
-) -> None:
+def test_scope_is_part_of_the_pair_only_where_scopes_are_kept_apart() -> None:
     """A room alone is a scope, and so is a session."""
-    rules = Ruleset.of(Config(merge_scopes=merge_scopes))
     names: list[dict[str, str]] = [{}, {"room_id": "!r"}, {"session_id": "1"}]
-    found = [read({**NOTICE, **each}, rules=rules) for each in names]
-
-    assert [WHOLE, SCOPED, SCOPED] == [each and each.variant for each in found]
-    assert (1 if merge_scopes else 3) == len({each.pair for each in found if each})
+    for merge_scopes, pairs in ((True, 1), (False, 3)):
+        rules = Ruleset.of(Config(merge_scopes=merge_scopes))
+        found = [read({**NOTICE, **each}, rules=rules) for each in names]
+        assert [WHOLE, SCOPED, SCOPED] == [each and each.variant for each in found]
+        assert pairs == len({each.pair for each in found if each})
 
 
 def test_every_code_about_a_session_is_named() -> None:
