@@ -35,6 +35,10 @@ test_who_is_asked_about = plays()("""
         answer confirm; collapsed: 2 3; answer confirm; collapsed: 2 3 4 5 6
         answer confirm; collapsed: 2 3 4 5 6 7
     a row that was replaced is asked about again
+        begin notice times 2; answer store; answer stored; begin notice
+        answer store; answer stored; acknowledge 1; answer confirm; waiting: 3
+        answer confirm; collapsed: 3
+    and so are two
         add R2; begin notice to R,R2 times 2; answer store; answer stored
         begin notice to R,R2; sync R2; answer store; answer stored; acknowledge 1
         answer confirm; waiting: 3; answer confirm; waiting:; collapsed: 3
