@@ -142,7 +142,7 @@ class Mailboxes:
         if found is not None:
             # It was learned before it was settled.
             self.remove(mailbox, found)
-        return self._place(mailbox, known, [record], record.stream_id, ())
+        return self._place(mailbox, known, [record])
 
     def place_found(
         self, mailbox: Mailbox, rows: Sequence[Row], newest_id: int
@@ -172,8 +172,8 @@ class Mailboxes:
         mailbox: Mailbox,
         known: Dict[int, Record],
         new: list[Record],
-        newest_id: int,
-        stale: Collection[int],
+        newest_id: int = 0,
+        stale: Collection[int] = (),
     ) -> list[Superseded]:
         """Remember new rows of some pairs, of which all others are known.
 
