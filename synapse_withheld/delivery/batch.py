@@ -5,6 +5,7 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Collection, Dict, Iterable, Iterator, Mapping, Set
 
 import attrs
@@ -112,19 +113,6 @@ class Candidate:
 
 
 @attrs.define(eq=False)
-class Unsorted:
-    """Messages of a batch that nobody looked at.
-
-    Attributes:
-        messages: How many there are too many to look at.
-        named: The users that they are for, and which of their devices.
-    """
-
-    messages: int = 0
-    named: list[tuple[str, Collection[str]]] = attrs.Factory(list)
-
-
-@attrs.define(eq=False)
 class Batch:
     """What Synapse hands over at once, and what the module makes of it.
 
@@ -137,7 +125,9 @@ class Batch:
         device_list_id: The position of the device list stream at that time.
         candidates: The notices in it.
         to_all: Notices for all devices of a user.
-        unsorted: What nobody looked at, by queue.
+        unseen: Queues, users and their devices, for whom there is something in it that
+            nobody looked at.
+        unsorted: How many messages there are too many to look at, by queue.
     """
 
     local: ObservedBatch = attrs.field(converter=_observed)
@@ -148,7 +138,8 @@ class Batch:
     device_list_id: int = 0
     candidates: list[Candidate] = attrs.Factory(list)
     to_all: list[Candidate] = attrs.Factory(list)
-    unsorted: dict[str, Unsorted] = attrs.Factory(dict)
+    unseen: list[tuple[str, str, Collection[str]]] = attrs.Factory(list)
+    unsorted: Counter[str] = attrs.Factory(Counter)
 
 
 def how_many(messages: Mapping[str, Collection[str]]) -> int:
@@ -157,9 +148,16 @@ def how_many(messages: Mapping[str, Collection[str]]) -> int:
 
 
 def users_of(local: LocalMessages, edus: Edus) -> set[str]:
-    """Return the users that messages are for."""
     abroad = (user_id for edu in edus.values() for user_id in edu["messages"])
     return {*local, *abroad}
+
+
+def first_of(local: LocalMessages, edus: Edus) -> Mapping[str, Any]:
+    """Return the first message or EDU: all of a batch are of one sender and type."""
+    for by_device in local.values():
+        for message in by_device.values():
+            return message
+    return next(iter(edus.values()), {})
 
 
 def decide(candidates: Iterable[Candidate], decision: Decision) -> None:

@@ -5,7 +5,7 @@ Pure: nothing here knows of Synapse, SQL or time.
 
 from __future__ import annotations
 
-from typing import Any, Collection, Mapping
+from typing import Any, Collection
 
 from synapse_withheld.delivery.batch import (
     Edus,
@@ -16,13 +16,6 @@ from synapse_withheld.delivery.batch import (
 )
 from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.mailbox import MailboxKey
-
-
-def type_of(edus: Mapping[str, Any]) -> Any:
-    """Return the type of EDUs; Synapse makes those of one call with one type."""
-    for edu in edus.values():
-        return edu.get("type") if isinstance(edu, dict) else None
-    return None
 
 
 def as_messages(edus: Edus) -> LocalMessages | None:
@@ -62,7 +55,6 @@ def without_collapsed(edus: Edus, taken_out: Collection[MailboxKey]) -> Observed
 
 
 def by_user(edus: Edus) -> dict[str, dict[str, Any]]:
-    """Return the contents in EDUs by their user and device."""
     return {
         user_id: by_device
         for edu in edus.values()

@@ -27,16 +27,13 @@ class Failures:
         """Count a failure; log it unless the same stage was logged lately."""
         # Whoever calls this is about to store a message all the same.
         with suppress(Exception):
-            self._note(stage, error)
-
-    def _note(self, stage: str, error: BaseException) -> None:
-        self.metrics.failure(stage)
-        now = self.seconds()
-        if now - self._logged.get(stage, -LOG_EVERY_S) >= LOG_EVERY_S:
-            self._logged[stage] = now
-            logger.error(
-                "synapse_withheld failed at stage '%s'; messages are stored as "
-                "Synapse without it would (logged once a minute)",
-                stage,
-                exc_info=(type(error), error, error.__traceback__),
-            )
+            self.metrics.failure(stage)
+            now = self.seconds()
+            if now - self._logged.get(stage, -LOG_EVERY_S) >= LOG_EVERY_S:
+                self._logged[stage] = now
+                logger.error(
+                    "synapse_withheld failed at stage '%s'; messages are stored as "
+                    "Synapse without it would (logged once a minute)",
+                    stage,
+                    exc_info=(type(error), error, error.__traceback__),
+                )

@@ -58,18 +58,16 @@ class Settler:
                     each.decision = belief.decision
 
     def take_out(self, batch: Batch) -> None:
-        """Take out of a batch what collapses."""
         collapsed = [each for each in batch.candidates if each.collapses]
         if not collapsed:
             return
-        local = {each.mailbox for each in collapsed if each.queue == self.inbox}
-        local = may_be_taken_out(batch.local, local)
-        abroad = {each.mailbox for each in collapsed if each.queue != self.inbox}
-        abroad = may_be_taken_out(by_user(batch.edus), abroad)
-        batch.local = without(batch.local, local)
-        batch.edus = without_collapsed(batch.edus, abroad)
+        # Nobody has mailboxes in both queues.
+        messages = {**batch.local, **by_user(batch.edus)}
+        mailboxes = may_be_taken_out(messages, {each.mailbox for each in collapsed})
+        batch.local = without(batch.local, mailboxes)
+        batch.edus = without_collapsed(batch.edus, mailboxes)
         for each in collapsed:
-            if each.mailbox in (local if each.queue == self.inbox else abroad):
+            if each.mailbox in mailboxes:
                 self._abandon(each)
             else:
                 each.decision = decisions.WILDCARD
@@ -89,9 +87,8 @@ class Settler:
                 row = None if stream_id is None else Row(stream_id, each.notice)
                 self.housekeeper.learn_user(each.mailbox[0], batch.who, row)
             self._abandon(each)
-        for queue, unsorted in batch.unsorted.items():
-            if unsorted.messages:
-                self._count(NO_RULE, queue, decisions.LIMIT, unsorted.messages)
+        for queue, messages in batch.unsorted.items():
+            self._count(NO_RULE, queue, decisions.LIMIT, messages)
 
     def _settle(
         self, batch: Batch, candidate: Candidate, storing: Record, *, is_alone: bool
@@ -125,20 +122,23 @@ class Settler:
         meanwhile may be older. So it is with what nobody looked at, and in mailboxes
         that a message for all devices found unopened.
         """
-        for queue, unsorted in batch.unsorted.items():
-            for user_id, device_ids in unsorted.named:
-                self.memories[queue].doubt(user_id, device_ids, batch.sender)
+        for queue, user_id, device_ids in batch.unseen:
+            self.memories[queue].rearm_users(user_id, batch.sender)
+            self.memories[queue].doubt(user_id, device_ids)
         memory = self.memories[self.inbox]
         begun = {each.mailbox for each in batch.candidates if each.wildcard}
         for each in batch.to_all:
             user_id = each.mailbox[0]
-            keys = [(user_id, device_id) for device_id in memory.devices_of(user_id)]
-            others = [key for key in keys if key not in begun]
+            others = [
+                device_id
+                for device_id in memory.devices_of(user_id)
+                if (user_id, device_id) not in begun
+            ]
             if others:
-                devices = [device_id for _, device_id in others]
-                memory.doubt(user_id, devices, batch.sender)
-            for key in others:
-                mailbox = memory.peek(key)
+                memory.rearm_users(user_id, batch.sender)
+                memory.doubt(user_id, others)
+            for device_id in others:
+                mailbox = memory.peek((user_id, device_id))
                 if mailbox is not None:
                     self.housekeeper.learn(self.inbox, mailbox, batch.who)
 

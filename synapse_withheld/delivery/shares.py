@@ -44,19 +44,16 @@ class Shares(Generic[Mine]):
     def __len__(self) -> int:
         return self._size
 
-    def of(self, who: str) -> int:
-        """Count somebody's items."""
-        return len(self._queues.get(who, ()))
-
     def add(self, item: Mine) -> None:
         """Put an item behind those of the same somebody."""
         self._queues.setdefault(item.who, deque()).append(item)
         self._size += 1
 
-    def put_back(self, item: Mine) -> None:
-        """Put an item before those of the same somebody, for the next turn."""
-        self._queues.setdefault(item.who, deque()).appendleft(item)
-        self._size += 1
+    def put_all_back(self, items: Sequence[Mine]) -> None:
+        """Put items back for the next turn, before others of the same somebody."""
+        for item in reversed(items):
+            self._queues.setdefault(item.who, deque()).appendleft(item)
+        self._size += len(items)
 
     def take(self) -> Mine:
         """Take the next item; there must be one."""
@@ -86,19 +83,14 @@ class Work(Shares[PieceOfWork]):
 
     def queue(self, piece: PieceOfWork) -> bool:
         """Queue a piece; return whether there was room."""
-        if len(self) >= MOST_QUEUED or self.of(piece.who) >= MOST_OF_ONE:
+        of_one = len(self._queues.get(piece.who, ()))
+        if len(self) >= MOST_QUEUED or of_one >= MOST_OF_ONE:
             return False
         self.add(piece)
         return True
 
     def take_some(self, most: int) -> list[PieceOfWork]:
-        """Take up to `most` pieces."""
         return [self.take() for _ in range(min(most, len(self)))]
-
-    def put_all_back(self, pieces: Sequence[PieceOfWork]) -> None:
-        """Put pieces back for the next turn, before others of the same somebody."""
-        for piece in reversed(pieces):
-            self.put_back(piece)
 
     async def asking(
         self,
@@ -120,3 +112,17 @@ class Work(Shares[PieceOfWork]):
                 if piece.failures >= MOST_TRIES:
                     give_up(piece)
             raise
+
+
+class Chore(Protocol):
+    """Work of one kind, as much of it as there is."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether any of it can be done now."""
+        return len(self) > 0
+
+    async def do_some(self) -> None:
+        """Do as much as one statement can; what fails is tried again later."""

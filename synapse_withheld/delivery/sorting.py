@@ -11,7 +11,6 @@ from synapse_withheld.delivery.batch import (
     Batch,
     Candidate,
     LocalMessages,
-    Unsorted,
     how_many,
 )
 from synapse_withheld.memory.memory import Memory, Record
@@ -89,13 +88,11 @@ class Sorter:
         if is_from(batch.sender, origin):
             for user_id, by_device in messages.items():
                 self._doubt(batch, user_id, by_device)
-                batch.unsorted[self.queue].messages += len(by_device)
+                batch.unsorted[self.queue] += len(by_device)
 
     def _doubt(self, batch: Batch, user_id: str, device_ids: Collection[str]) -> None:
-        """Believe nothing any more that the sender told some devices before."""
-        unsorted = batch.unsorted.setdefault(self.queue, Unsorted())
-        unsorted.named.append((user_id, device_ids))
-        self.memory.doubt(user_id, device_ids, batch.sender)
+        batch.unseen.append((self.queue, user_id, device_ids))
+        self.memory.doubt(user_id, device_ids)
 
     def _read(
         self, message: dict[str, Any], origin: str | None, codes: Counter[str]

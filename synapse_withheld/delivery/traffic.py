@@ -18,12 +18,13 @@ from synapse_withheld.delivery.batch import (
     Edus,
     LocalMessages,
     decide,
+    first_of,
     how_many,
     users_of,
 )
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
 from synapse_withheld.delivery.confirming.waiting import Waiting
-from synapse_withheld.delivery.edus import as_messages, type_of
+from synapse_withheld.delivery.edus import as_messages
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.rearming import OlmPassed, Rearming, olm_messages
 from synapse_withheld.delivery.runtime import Runtime
@@ -87,18 +88,20 @@ class Traffic:
         """
         batch = None
         olm: list[OlmPassed] = []
+        sender = ""
         begun = self.inbox.begun + self.outbox.begun
         try:
-            message_type = _type_of(local) or type_of(edus)
+            first = first_of(local, edus)
+            message_type, sender = first.get("type"), first.get("sender", "")
             if message_type == OLM_TYPE:
                 olm = olm_messages(local, edus, origin)
                 self.rearming.passed(olm, origin)
             elif isinstance(message_type, str) and message_type in self.types:
-                batch = self._sort(local, edus, origin)
+                batch = self._sort(local, edus, sender, origin)
         except Exception as error:  # noqa: BLE001 nothing of ours may go further
             self._doubt_everything("decide", error)
-        self._guard(lambda: self._release(local, edus, origin, batch))
-        if batch is not None and batch.unsorted:
+        self._guard(lambda: self._release(local, edus, sender, origin, batch))
+        if batch is not None and batch.unseen:
             return await self._store_with_unsorted(batch, write)
         if batch is not None and batch.candidates:
             return await self._decide_and_store(batch, write)
@@ -110,7 +113,6 @@ class Traffic:
                 self._guard(lambda: self.rearming.passed(olm, origin))
 
     def note_read(self, user_id: str, device_id: str, up_to: int) -> None:
-        """Note that a device begins to read its mailbox."""
         self.inbox.memory.note_read(user_id, device_id, up_to)
 
     def note_read_of_user(self, user_id: str, up_to: int) -> None:
@@ -119,9 +121,10 @@ class Traffic:
         for device_id in memory.devices_of(user_id):
             memory.note_read(user_id, device_id, up_to)
 
-    def _sort(self, local: LocalMessages, edus: Edus, origin: str | None) -> Batch:
+    def _sort(
+        self, local: LocalMessages, edus: Edus, sender: str, origin: str | None
+    ) -> Batch:
         started_s = self.runtime.seconds()
-        sender = _sender_of(local, edus)
         who = sender if origin is None else origin
         batch = Batch(local, edus, sender, who, started_s)
         try:
@@ -142,19 +145,16 @@ class Traffic:
         self,
         local: LocalMessages,
         edus: Edus,
+        sender: str,
         origin: str | None,
         batch: Batch | None,
     ) -> None:
         """Let go what of the same sender waits, so that this does not overtake it."""
         room = self.confirmer.room
-        if not room:
-            return
-        sender = _sender_of(local, edus)
-        waits = batch is not None and _is_all_in_doubt(batch)
-        if waits and sender not in self._unsorted:
-            return
         if room.waits_for(sender) and is_from(sender, origin):
-            self.confirmer.release(room.of(sender, users_of(local, edus)))
+            waits = batch is not None and _is_all_in_doubt(batch)
+            if not waits or sender in self._unsorted:
+                self.confirmer.release(room.of(sender, users_of(local, edus)))
 
     async def _store_with_unsorted(self, batch: Batch, write: Write) -> Any:
         """Store a batch, and believe nothing of its sender before it is settled."""
@@ -212,7 +212,6 @@ class Traffic:
         return waiting
 
     def _carry_out(self, batch: Batch) -> None:
-        """Take out of a batch what collapses."""
         if not self.enforces:
             return
         try:
@@ -232,9 +231,9 @@ class Traffic:
         if self.enforces or not doubtful:
             self.settler.count(batch, batch.candidates)
             return
-        later = {id(each) for each in doubtful}
+        later = {*doubtful}
         self.settler.count(
-            batch, [each for each in batch.candidates if id(each) not in later]
+            batch, [each for each in batch.candidates if each not in later]
         )
         finish = functools.partial(self.settler.count, batch, doubtful)
         if self._wait(batch, doubtful, finish) is None:
@@ -258,20 +257,3 @@ def _is_all_in_doubt(batch: Batch) -> bool:
     abroad = sum(how_many(edu["messages"]) for edu in batch.edus.values())
     messages = how_many(batch.local) + abroad
     return messages == sum(each.collapses for each in batch.candidates)
-
-
-def _type_of(messages: LocalMessages) -> Any:
-    """Return the type of a batch: that of its first message, since all share it."""
-    for by_device in messages.values():
-        for message in by_device.values():
-            return message["type"]
-    return None
-
-
-def _sender_of(local: LocalMessages, edus: Edus) -> str:
-    """Return the sender of a batch: that of its first message, since all share it."""
-    for by_device in local.values():
-        for message in by_device.values():
-            sender: str = message["sender"]
-            return sender
-    return next((str(edu["sender"]) for edu in edus.values()), "")

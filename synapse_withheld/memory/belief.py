@@ -1,4 +1,4 @@
-"""What a new notice is, given what is remembered of its pair."""
+"""What a new notice is, given what is remembered of its pair, and what is queued."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 from synapse_withheld.memory.tables.records import ByAge, Record
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import SUPERSEDE, Decision
+from synapse_withheld.rules.mailbox import RowState
 from synapse_withheld.rules.notice import Notice
 
 
@@ -44,3 +45,17 @@ def why_stored(notice: Notice, of_pair: ByAge) -> Decision:
         if why.action == SUPERSEDE:
             return why
     return decision.NOT_REPEATED
+
+
+def judge(believed: Record, state: RowState | None, *, is_held: bool) -> Decision:
+    """Return what a believed duplicate is, given what became of the row."""
+    if state is None:
+        return decision.UNKNOWN_DEVICE
+    if not state.queued and not is_held:
+        return decision.NOT_QUEUED
+    if state.device_list_id > believed.device_list_id:
+        # Of what was delivered, the one that got it may be gone.
+        return decision.DEVICE_CHANGED if state.queued else decision.NOT_QUEUED
+    if state.never_acknowledged:
+        return decision.NEVER_ACKNOWLEDGED
+    return decision.DUPLICATE if state.queued else decision.HELD

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Dict, Iterator, Tuple
 
-from synapse_withheld.memory.tables.between import Between
 from synapse_withheld.memory.tables.mailbox import Mailbox
-from synapse_withheld.memory.tables.records import Record, count
+from synapse_withheld.memory.tables.records import Between, Record, count
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.rules.notice import Notice, PairOfRule
 
@@ -54,7 +53,6 @@ class InFlight:
         return self._opened[record]
 
     def any_of_pair(self, key: MailboxKey, notice: Notice) -> bool:
-        """Say whether anything of a pair is in flight."""
         return (key, notice.pair_of_rule) in self._said
 
     def says_otherwise(self, key: MailboxKey, notice: Notice) -> bool:

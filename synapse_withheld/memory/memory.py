@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from typing import Callable, Collection, Sequence
 
-from synapse_withheld.memory.belief import Belief, says_it, why_stored
+from synapse_withheld.memory.belief import Belief, judge, says_it, why_stored
 from synapse_withheld.memory.in_flight import InFlight
-from synapse_withheld.memory.placing import learn, settle
 from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.mailbox import Mailbox
 from synapse_withheld.memory.tables.mailboxes import Mailboxes
 from synapse_withheld.memory.tables.records import REARMED_ALREADY, Record
 from synapse_withheld.memory.vanishing import Vanishing
 from synapse_withheld.rules import decision
-from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey, Superseded
+from synapse_withheld.rules.decision import Decision
+from synapse_withheld.rules.mailbox import WILDCARD, MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import Notice
 from synapse_withheld.rules.redundant import Row
 
-__all__ = ["Belief", "Limits", "Mailbox", "Memory", "Record"]
+__all__ = ["Limits", "Mailbox", "Memory", "Record"]
 
 
 class Memory(Mailboxes):
@@ -42,22 +42,14 @@ class Memory(Mailboxes):
         who_of: Callable[[str, str], str] = lambda sender, _: sender,
         position: Callable[[], int] | None = None,
     ) -> None:
-        """Start empty.
+        """Start empty; what is not told here is as `Mailboxes` takes it.
 
-        Args:
-            limits: How much may be remembered.
-            sees_reads: Whether all reads of mailboxes pass `note_read`.
-            hold_s: How long one that was delivered stands for later ones; `None` where
-                it does not.
-            who_of: Says whose room what was found in the database takes, given its
-                sender and the recipient user.
-            position: Tells the position up to which readers see the stream; `None`
-                where no cancellation vanishes, as where reads are not seen.
+        `sees_reads` says whether all reads of mailboxes pass `note_read`, and `hold_s`
+        how long one that was delivered stands for later ones; `None` if it does not.
         """
-        super().__init__(limits, position)
+        super().__init__(limits, who_of, position)
         self._sees_reads = sees_reads
         self._hold_s = hold_s
-        self._who_of = who_of
         self._in_flight = InFlight()
         # How many Olm messages passed that re-armed anything. It never begins again, so
         # that nothing that is old ever looks new.
@@ -82,7 +74,7 @@ class Memory(Mailboxes):
         if between_users > record.number or mailbox.is_rearmed(record):
             return Belief(decision.REARMED)
         is_read = self._sees_reads and record.stream_id <= mailbox.handed_out
-        if is_read and not self.is_held(record, now_s):
+        if is_read and not self._is_held(record, now_s):
             return Belief(decision.READ)
         return Belief(decision.DUPLICATE, record)
 
@@ -132,7 +124,7 @@ class Memory(Mailboxes):
                 storing.only_one_in_row = only_one_in_row
                 if self._in_flight.is_rearmed(storing):
                     storing.number = REARMED_ALREADY
-                return settle(self, mailbox, storing)
+                return self.place(mailbox, storing)
             if mailbox is not None:
                 # Nothing is believed of a pair of which something unknown was stored.
                 mailbox.doubt()
@@ -152,19 +144,25 @@ class Memory(Mailboxes):
         """Note that a row was seen to be queued."""
         record.queued_s = max(record.queued_s, now_s)
 
-    def is_held(self, record: Record, now_s: float) -> bool:
+    def judge(self, record: Record, state: RowState | None, now_s: float) -> Decision:
+        """Decide about what is a duplicate of a row, given what became of that.
+
+        What is not queued any more is forgotten.
+        """
+        decided = judge(record, state, is_held=self._is_held(record, now_s))
+        if decided is decision.NOT_QUEUED:
+            mailbox = self.peek(record.mailbox)
+            if mailbox is not None and record in mailbox.of_pair(record.notice):
+                self.remove(mailbox, record)
+        return decided
+
+    def _is_held(self, record: Record, now_s: float) -> bool:
         """Say whether a row stands for later ones even if it was delivered."""
         return (
             self._hold_s is not None
             and record.notice.rule.once_per_session
             and now_s - record.queued_s <= self._hold_s
         )
-
-    def drop(self, key: MailboxKey, record: Record) -> None:
-        """Forget a record whose row is gone."""
-        mailbox = self.peek(key)
-        if mailbox is not None and record in mailbox.of_pair(record.notice):
-            self.remove(mailbox, record)
 
     def learn(
         self, mailbox: Mailbox, rows: Sequence[Row], newest_id: int, *, last: bool
@@ -181,11 +179,10 @@ class Memory(Mailboxes):
             return []
         # Before it is doubted, where not all of it finds room.
         mailbox.learned = last or mailbox.learned
-        return learn(self, mailbox, rows, newest_id, self._who_of)
+        return self.place_found(mailbox, rows, newest_id)
 
-    def doubt(self, user_id: str, device_ids: Collection[str], sender: str) -> None:
-        """Note that a sender told some devices of a user something that nobody saw."""
-        self.rearm_users(user_id, sender)
+    def doubt(self, user_id: str, device_ids: Collection[str]) -> None:
+        """Note that some devices of a user were told something that nobody saw."""
         remembered = self._devices.get(user_id, {})
         if WILDCARD in device_ids:
             device_ids = remembered

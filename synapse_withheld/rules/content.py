@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WITHHELD_TYPES = frozenset({"m.room_key.withheld", "org.matrix.room_key.withheld"})
 # What these have in common.
-_WITHHELD = "room_key.withheld"
+WITHHELD = "room_key.withheld"
 OLM_TYPE = "m.room.encrypted"
 
 NO_OLM = "m.no_olm"
@@ -110,7 +110,7 @@ def without_tracing(text: str) -> str | None:
 
     The message says the same without it. `None` for other messages.
     """
-    if _WITHHELD not in text:
+    if WITHHELD not in text:
         return None
     start = text.find(_TRACED)
     end = text.find('"', start + len(_TRACED))

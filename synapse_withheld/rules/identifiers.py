@@ -8,7 +8,6 @@ MAX_NAME_LENGTH = 512
 
 
 def server_of(user_id: str) -> str:
-    """Return the server that a user is on."""
     return user_id.partition(":")[2]
 
 

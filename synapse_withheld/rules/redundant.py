@@ -47,7 +47,6 @@ class Staleness:
     gone: Collection[Asker] = ()
 
     def applies_to(self, notice: Notice) -> bool:
-        """Say whether no client heeds a notice any more."""
         if notice.expires_ts is not None and notice.expires_ts <= self.now_ts:
             return True
         # They are many, and few devices are gone.

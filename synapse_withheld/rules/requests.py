@@ -135,8 +135,6 @@ class Requests(CancellableRule):
 
 @attrs.frozen
 class KeyRequests(Requests):
-    """Requests for room keys."""
-
     name: ClassVar[str] = "key_requests"
     types: ClassVar[frozenset[str]] = frozenset({"m.room_key_request"})
     marks: ClassVar[tuple[str, ...]] = ("m.room_key_request",)
@@ -144,8 +142,6 @@ class KeyRequests(Requests):
 
 @attrs.frozen
 class SecretRequests(Requests):
-    """Requests for secrets."""
-
     name: ClassVar[str] = "secret_requests"
     types: ClassVar[frozenset[str]] = frozenset({"m.secret.request"})
     marks: ClassVar[tuple[str, ...]] = ("m.secret.request",)

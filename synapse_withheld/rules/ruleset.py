@@ -7,15 +7,14 @@ from typing import Any, Mapping
 import attrs
 
 from synapse_withheld.config import VANISH, Config
-from synapse_withheld.rules.content import MAX_ID_LENGTH
-from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.content import MAX_ID_LENGTH, NO_OLM, WITHHELD
 from synapse_withheld.rules.notice import Notice, Rule
 from synapse_withheld.rules.requests import (
     KeyRequests,
     SecretRequests,
     VerificationRequests,
 )
-from synapse_withheld.rules.withheld import SessionWithheld
+from synapse_withheld.rules.withheld import NoOlm, SessionWithheld
 
 
 @attrs.frozen
@@ -23,45 +22,34 @@ class Ruleset:
     """Some rules; no two of them name the same message.
 
     Attributes:
-        types: The types of messages that any rule names.
         marks: What the text of every row that any rule names contains one of.
     """
 
     rules: tuple[Rule, ...]
-    types: frozenset[str] = attrs.field(init=False)
     marks: tuple[str, ...] = attrs.field(init=False)
     _by_type: dict[str, list[Rule]] = attrs.field(init=False, eq=False, repr=False)
 
-    @types.default
-    def _all_types(self) -> frozenset[str]:
-        return frozenset[str]().union(*(rule.types for rule in self.rules))
+    @marks.default
+    def _all_marks(self) -> tuple[str, ...]:
+        # Each costs a pass over every row: where all withheld messages are named, no
+        # code of theirs has to be looked for.
+        marks = [mark for rule in self.rules for mark in rule.marks]
+        return tuple(each for each in marks if each != NO_OLM or WITHHELD not in marks)
 
     @_by_type.default
     def _rules_by_type(self) -> dict[str, list[Rule]]:
-        return {
-            each: [rule for rule in self.rules if each in rule.types]
-            for each in self.types
-        }
+        by_type: dict[str, list[Rule]] = {}
+        for rule in self.rules:
+            for each in rule.types:
+                by_type.setdefault(each, []).append(rule)
+        return by_type
 
-    @marks.default
-    def _all_marks(self) -> tuple[str, ...]:
-        # Each costs a pass over every row: where the types say enough, no code has to.
-        marks = [mark for rule in self.rules for mark in rule.marks]
-        of_types = {mark for mark in marks if any(mark in each for each in self.types)}
-
-        def say_all(types: frozenset[str]) -> bool:
-            return all(any(mark in each for mark in of_types) for each in types)
-
-        return tuple(
-            mark
-            for rule in self.rules
-            for mark in rule.marks
-            if mark in of_types or not say_all(rule.types)
-        )
+    @property
+    def types(self) -> frozenset[str]:
+        return frozenset(self._by_type)
 
     @classmethod
     def of(cls, config: Config) -> Ruleset:
-        """Return the rules that a configuration names."""
         chosen = config.rules
         rules: dict[Rule, bool | str] = {
             NoOlm(config.merge_scopes): chosen.no_olm,

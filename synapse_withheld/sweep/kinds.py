@@ -16,8 +16,8 @@ from synapse_withheld.rules.content import (
     WITHHELD_TYPES,
     code_of,
 )
-from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice
+from synapse_withheld.rules.withheld import NoOlm
 
 
 class Kind(NamedTuple):

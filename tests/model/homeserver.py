@@ -159,13 +159,13 @@ class ModelHomeserver(Tables):
 
     def _insert_edus(self, stream_id: int, edus: Edus) -> None:
         for destination, edu in edus.items():
+            _observe(edus, stream_id)
             sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
             self.rows(sql, destination, stream_id, compact(edu))
             for user_id, by_device in edu["messages"].items():
                 for place in [(user_id, device_id) for device_id in by_device]:
                     text = compact(message_of(edu, place))
                     self.stored.setdefault(place, {})[stream_id] = text
-        _observe(edus, stream_id)
 
     # What the test does.
 

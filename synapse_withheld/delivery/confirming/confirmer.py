@@ -7,7 +7,6 @@ database is slow or fails.
 from __future__ import annotations
 
 from collections import defaultdict
-from heapq import heappop, heappush
 from math import inf
 from typing import Dict, List, Mapping, Tuple
 
@@ -63,7 +62,6 @@ class Confirmer:
         factory=lambda: defaultdict(Shares), init=False
     )
     _last_asked: str = attrs.field(default="", init=False)
-    _over: list[tuple[int, Waiting]] = attrs.field(factory=list, init=False)
     _working: bool = attrs.field(default=False, init=False)
     _rest_until_s: float = attrs.field(default=0.0, init=False)
     _rest_s: float = attrs.field(default=REST_S, init=False)
@@ -96,7 +94,7 @@ class Confirmer:
             # Some may have their answer, and are about to be let go.
             if not each.is_over:
                 decide(each.doubtful, decisions.RELEASED)
-                self._end(each)
+                self.room.end(each)
         if released:
             self._let_go(up_to=released[-1].number)
 
@@ -121,8 +119,7 @@ class Confirmer:
     def _next_queue(self) -> str | None:
         """Return which queue is asked about: they take turns."""
         queues = [queue for queue, waiting in self._queued.items() if waiting]
-        others = [queue for queue in queues if queue != self._last_asked]
-        return next(iter([*others, *queues]), None)
+        return min(queues, key=lambda queue: queue == self._last_asked, default=None)
 
     def _gather(self, queue: str) -> _Asked:
         """Choose the rows to ask about: those that are believed at this moment."""
@@ -138,21 +135,24 @@ class Confirmer:
             if waiting.unanswered[queue]:
                 queued.add(waiting)
             record = self._believed(waiting, candidate)
-            if record is None:
-                self._answer(waiting, candidate)
-            else:
+            if record is not None:
                 key = (candidate.mailbox, record.stream_id)
                 asked.setdefault(key, []).append((waiting, candidate, record))
         return asked
 
     def _believed(self, waiting: Waiting, candidate: Candidate) -> Record | None:
-        """Return the row that a notice is believed to be a duplicate of, by now."""
+        """Return the row that a notice is believed to be a duplicate of, by now.
+
+        Where there is none any more, that is the answer.
+        """
         if not waiting.is_stored:
             memory = self.memories[candidate.queue]
             now_s = self.runtime.seconds()
             candidate.decision, candidate.record = memory.believe(
                 candidate.mailbox, candidate.notice, now_s
             )
+        if candidate.record is None:
+            self._answer(waiting, candidate)
         return candidate.record
 
     async def _ask(self, queue: str, asked: _Asked) -> None:
@@ -190,47 +190,30 @@ class Confirmer:
         """Decide about a notice, given what became of the row that was asked about."""
         believed = self._believed(waiting, candidate)
         if believed is None:
-            self._answer(waiting, candidate)
             return
         memory = self.memories[candidate.queue]
-        if state is not None and state.queued:
+        is_queued = state is not None and state.queued
+        if is_queued:
             memory.confirmed(asked, asked_s)
-        if believed is not asked and (state is None or not state.queued):
+        if believed is not asked and not is_queued:
             # Another one took its place meanwhile.
             unanswered = waiting.unanswered[candidate.queue]
             if not unanswered:
                 self._queued[candidate.queue].add(waiting)
             unanswered.append(candidate)
             return
-        is_held = memory.is_held(believed, self.runtime.seconds())
-        candidate.decision = _decide(believed, state, is_held=is_held)
-        if candidate.decision is decisions.NOT_QUEUED:
-            memory.drop(candidate.mailbox, asked)
+        candidate.decision = memory.judge(believed, state, self.runtime.seconds())
         self._answer(waiting, candidate)
 
     def _answer(self, waiting: Waiting, candidate: Candidate) -> None:
         candidate.is_answered = True
         waiting.left -= 1
         if not waiting.left:
-            self._end(waiting)
-
-    def _end(self, waiting: Waiting) -> None:
-        waiting.is_over = True
-        heappush(self._over, (waiting.number, waiting))
+            self.room.end(waiting)
 
     def _let_go(self, up_to: float = inf) -> None:
-        """Let those go that wait no longer: each stores what is left of it at once.
-
-        In the order in which they came; answers come in another. Until then they stay
-        in the room: one that ends at once may bring the next message of the same sender
-        with it, and that lets them go first.
-
-        Args:
-            up_to: The number of the last one that goes now.
-        """
-        while self._over and self._over[0][0] <= up_to:
-            _, waiting = heappop(self._over)
-            self.room.leave(waiting)
+        """Let those go that wait no longer: each stores what is left of it at once."""
+        for waiting in self.room.going(up_to):
             waited_s = self.runtime.seconds() - waiting.batch.came_s
             try:
                 self.metrics.confirmed_in(waited_s)
@@ -249,7 +232,7 @@ class Confirmer:
         if not waiting.is_over:
             left = [each for each in waiting.doubtful if not each.is_answered]
             decide(left, decision)
-            self._end(waiting)
+            self.room.end(waiting)
 
     def _be_overdue(self) -> None:
         self.is_overdue = True
@@ -277,16 +260,3 @@ class Confirmer:
                 break
             self._give_up_on(waiting, decisions.OVERDUE)
         self._let_go()
-
-
-def _decide(believed: Record, state: RowState | None, *, is_held: bool) -> Decision:
-    if state is None:
-        return decisions.UNKNOWN_DEVICE
-    if not state.queued and not is_held:
-        return decisions.NOT_QUEUED
-    if state.device_list_id > believed.device_list_id:
-        # Of what was delivered, the one that got it may be gone.
-        return decisions.DEVICE_CHANGED if state.queued else decisions.NOT_QUEUED
-    if state.never_acknowledged:
-        return decisions.NEVER_ACKNOWLEDGED
-    return decisions.DUPLICATE if state.queued else decisions.HELD

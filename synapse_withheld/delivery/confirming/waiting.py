@@ -56,6 +56,7 @@ class WaitingRoom:
     _entered: Dict[Waiting, None] = attrs.field(factory=dict)
     _by_sender: Dict[str, Dict[str, Dict[Waiting, None]]] = attrs.field(factory=dict)
     _count: int = 0
+    _over: list[tuple[int, Waiting]] = attrs.field(factory=list)
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._entered)
@@ -81,6 +82,23 @@ class WaitingRoom:
                 del by_user[user_id]
         if not by_user:
             self._by_sender.pop(sender, None)
+
+    def end(self, item: Waiting) -> None:
+        """End its wait: it leaves when its turn comes."""
+        item.is_over = True
+        heappush(self._over, (item.number, item))
+
+    def going(self, up_to: float) -> Iterator[Waiting]:
+        """Let those leave that wait no longer, up to the one of some number.
+
+        In the order in which they came; answers come in another. Until then they stay:
+        one that leaves may bring the next message of the same sender with it at once,
+        and that lets them go first.
+        """
+        while self._over and self._over[0][0] <= up_to:
+            _, item = heappop(self._over)
+            self.leave(item)
+            yield item
 
     def waits_for(self, sender: str) -> bool:
         return sender in self._by_sender

@@ -6,7 +6,7 @@ nobody's way.
 
 from __future__ import annotations
 
-from typing import Callable, Mapping, Protocol, Sequence
+from typing import Callable, Mapping, Sequence
 
 import attrs
 from twisted.internet.defer import DeferredLock
@@ -16,6 +16,7 @@ from synapse_withheld.delivery.housekeeping.learning import Learning
 from synapse_withheld.delivery.housekeeping.tidying import Tidying
 from synapse_withheld.delivery.housekeeping.users import LearningOfUsers
 from synapse_withheld.delivery.runtime import Runtime
+from synapse_withheld.delivery.shares import Chore
 from synapse_withheld.memory.memory import Mailbox
 from synapse_withheld.rules.mailbox import Superseded
 from synapse_withheld.rules.redundant import Row
@@ -28,19 +29,6 @@ REST_S = 1.0
 # How long to wait until readers see more of the stream, or until the confirmations
 # come again, in seconds.
 LOOK_AGAIN_S = 0.05
-
-
-class Chore(Protocol):
-    """Work of one kind, as much of it as there is."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def is_ready(self) -> bool:
-        """Say whether any of it can be done now."""
-
-    async def do_some(self) -> None:
-        """Do as much as one statement can; what fails is tried again later."""
 
 
 @attrs.define(eq=False)

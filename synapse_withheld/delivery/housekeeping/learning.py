@@ -9,7 +9,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import ABOVE_ALL, MOST_KEYS, Page
-from synapse_withheld.delivery.shares import Piece, Work
+from synapse_withheld.delivery.shares import Chore, Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from synapse_withheld.rules.notice import Notice
@@ -51,7 +51,7 @@ class _Unlearned(Piece):
 
 
 @attrs.define(eq=False)
-class Learning:
+class Learning(Chore):
     """The mailboxes of one queue that are to be learned, a page at a time.
 
     Attributes:
@@ -73,14 +73,9 @@ class Learning:
     def __len__(self) -> int:
         return len(self._mailboxes) + len(self._crowd)
 
-    @property
-    def is_ready(self) -> bool:
-        return bool(self)
-
     def add(self, mailbox: Mailbox, who: str, row: Row | None = None) -> None:
-        """Queue a mailbox on somebody's behalf, if there is room."""
-        is_due, mailbox.due_at = mailbox.is_due, mailbox.doubts
-        if is_due:
+        due_at, mailbox.due_at = mailbox.due_at, mailbox.doubts
+        if due_at is not None:
             return
         are_many = len(self) >= self.database.most_pages
         is_crowd = are_many and self.queue.read_ends is not None
@@ -96,7 +91,6 @@ class Learning:
         await (self._look_over() if self._looks_over else self._read())
 
     async def _read(self) -> None:
-        """Read a page of as many mailboxes as one statement may."""
         taken = self._take(self._mailboxes, self.database.most_pages)
         if not taken:
             return
@@ -107,7 +101,6 @@ class Learning:
     async def _find(
         self, wanted: Mapping[MailboxKey, int]
     ) -> Mapping[MailboxKey, tuple[Page, list[Row]]]:
-        """Read pages, with the notices in them."""
         pages = await self.database.read_pages(self.queue, wanted, self.rules.marks)
         notices = {key: await self._recognise(page) for key, page in pages.items()}
         gone = await self.database.gone(

@@ -10,7 +10,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.database.sql import MOST_DELETED, MOST_KEYS
-from synapse_withheld.delivery.shares import Piece, Work
+from synapse_withheld.delivery.shares import Chore, Piece, Work
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.vanishing import Place
 from synapse_withheld.operators.metrics import Metrics
@@ -47,7 +47,7 @@ class _Redundant(Piece):
 
 
 @attrs.define(eq=False)
-class Tidying:
+class Tidying(Chore):
     """The redundant rows of one queue."""
 
     queue: Queue
@@ -73,7 +73,6 @@ class Tidying:
         )
 
     def add(self, rows: Iterable[Superseded], who: str) -> None:
-        """Queue rows, as far as there is room."""
         self._seen_up_to = 0
         for row in rows:
             item = _Redundant(who, row.mailbox, self._row(row.mailbox, row.stream_id))
@@ -95,7 +94,9 @@ class Tidying:
             return
         rows = [each.superseded() for each in taken]
         deleting = self.database.delete(rows, self.queue)
-        deleted = await self._rows.asking(taken, deleting, self._give_up)
+        deleted = await self._rows.asking(
+            taken, deleting, lambda each: self.memory.forget(each.mailbox)
+        )
         self.metrics.tidied(self.queue.name, deleted)
         await self._look_into(rows, deleted)
 
@@ -121,9 +122,6 @@ class Tidying:
         mailbox = self.memory.peek(row.mailbox)
         if mailbox is not None:
             mailbox.doubt()
-
-    def _give_up(self, each: _Redundant) -> None:
-        self.memory.forget(each.mailbox)
 
     def _row(self, key: MailboxKey, stream_id: int) -> _Row:
         row = self._named.get((key, stream_id))

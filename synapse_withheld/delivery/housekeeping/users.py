@@ -7,7 +7,7 @@ from typing import Callable
 import attrs
 
 from synapse_withheld.database.database import Database
-from synapse_withheld.delivery.shares import Piece, Work
+from synapse_withheld.delivery.shares import Chore, Piece, Work
 from synapse_withheld.memory.memory import Mailbox, Memory
 from synapse_withheld.rules.redundant import Row
 
@@ -26,7 +26,7 @@ class _User(Piece):
 
 
 @attrs.define(eq=False)
-class LearningOfUsers:
+class LearningOfUsers(Chore):
     """Users to all of whose devices something was sent.
 
     Attributes:
@@ -44,12 +44,7 @@ class LearningOfUsers:
     def __len__(self) -> int:
         return len(self._users)
 
-    @property
-    def is_ready(self) -> bool:
-        return bool(self._users)
-
     def add(self, user_id: str, who: str, row: Row | None) -> None:
-        """Queue a user on somebody's behalf, if there is room."""
         if row is not None:
             # By the time that mailboxes are opened, devices may have been handed it.
             self.memory.vanishing.note_for_all(user_id, row)

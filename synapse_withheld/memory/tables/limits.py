@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-from synapse_withheld.rules.notice import Rule
-
 # One sender in one mailbox, of each rule. A device has one notice of `no_olm`, and
 # one of `withheld` for each session; of requests many are of one pair of devices.
 MOST_OF_SENDER = 100
@@ -46,8 +44,3 @@ class Limits:
     @of_who_in_mailbox.default
     def _of_who_in_mailbox(self) -> int:
         return self.of_mailbox // 10
-
-
-def most_of_sender(rule: Rule) -> int:
-    """Return how many rows of a rule one sender may have in one mailbox."""
-    return MOST_OF_SENDER if rule.about_keys else MOST_REQUESTS_OF_SENDER

@@ -9,7 +9,12 @@ from typing import Dict, Iterable, Iterator
 import attrs
 
 from synapse_withheld.memory.tables.asked import Asked
-from synapse_withheld.memory.tables.limits import MOST_OF_PAIR, Limits, most_of_sender
+from synapse_withheld.memory.tables.limits import (
+    MOST_OF_PAIR,
+    MOST_OF_SENDER,
+    MOST_REQUESTS_OF_SENDER,
+    Limits,
+)
 from synapse_withheld.memory.tables.records import (
     ByAge,
     Record,
@@ -108,10 +113,6 @@ class Mailbox:
     def __iter__(self) -> Iterator[Record]:
         return chain.from_iterable(each.records for each in self._senders.values())
 
-    @property
-    def is_due(self) -> bool:
-        return self.due_at is not None
-
     def doubt(self) -> None:
         """Have it learned anew: something may be queued that nobody knows of."""
         self.learned = False
@@ -135,7 +136,6 @@ class Mailbox:
         return self._senders[record.sender].is_rearmed(record)
 
     def of_pair(self, notice: Notice) -> ByAge:
-        """Return the records of the pair of a notice."""
         sender = self._senders.get(notice.pair.sender)
         return [] if sender is None else sender.of_pair(notice)
 
@@ -175,7 +175,7 @@ class Mailbox:
         of_pair = sender.of_pair(record.notice)
         if len(of_pair) > MOST_OF_PAIR:
             return of_pair[0]
-        most = most_of_sender(rule)
+        most = MOST_OF_SENDER if rule.about_keys else MOST_REQUESTS_OF_SENDER
         if len(sender.records) > most and len(sender.of_rule(rule)) > most:
             return sender.of_rule(rule)[0]
         if self._by_who is None:

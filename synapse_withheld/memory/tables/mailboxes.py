@@ -1,22 +1,22 @@
-"""The mailboxes that are remembered, and what makes way for what."""
+"""The mailboxes that are remembered, their rows, and what makes way for what."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Callable, Dict, Tuple
+from typing import Callable, Collection, Dict, Sequence, Tuple
 
 from synapse_withheld.memory.tables.asked import Asked
-from synapse_withheld.memory.tables.between import Between
 from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.mailbox import Mailbox
 from synapse_withheld.memory.tables.records import (
+    Between,
     ByAge,
     Record,
     insert_into,
     remove_from,
 )
-from synapse_withheld.rules.mailbox import MailboxKey
-from synapse_withheld.rules.notice import Notice
+from synapse_withheld.rules.mailbox import MailboxKey, Superseded
+from synapse_withheld.rules.redundant import Row, redundant
 
 # How many records of the least recently used mailbox are forgotten at once: all at once
 # would hold up everybody where there are many.
@@ -30,16 +30,24 @@ class Mailboxes:
         pairs: How many records there are.
     """
 
-    def __init__(self, limits: Limits, position: Callable[[], int] | None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        who_of: Callable[[str, str], str],
+        position: Callable[[], int] | None,
+    ) -> None:
         """Start empty.
 
         Args:
             limits: How much may be remembered.
+            who_of: Says whose room what was found in the database takes, given its
+                sender and the recipient user.
             position: Tells the position up to which readers see the stream; `None`
-                where nothing vanishes.
+                where no cancellation vanishes, as where reads are not seen.
         """
         self.pairs = 0
         self._limits = limits
+        self._who_of = who_of
         self._position = position
         # A recipient and a sender: how much there is, remembered or in flight.
         self._users: Between[Tuple[str, str]] = Between()
@@ -120,15 +128,76 @@ class Mailboxes:
             self._forget_some()
 
     def remove(self, mailbox: Mailbox, record: Record) -> None:
-        """Forget a record."""
         mailbox.remove(record)
         self._release(record)
 
-    def note_redundant(self, mailbox: Mailbox, stream_id: int, notice: Notice) -> None:
-        """Note that a row is redundant, where a cancellation may vanish with it."""
-        if self._position is not None and notice.rule.vanishes:
-            asked = mailbox.asked = mailbox.asked or Asked()
-            asked.note_redundant(stream_id, notice)
+    def place(self, mailbox: Mailbox, record: Record) -> list[Superseded]:
+        """Remember a row that was seen being stored; return what is redundant now."""
+        known = {each.stream_id: each for each in mailbox.of_pair(record.notice)}
+        if not known:
+            # As it is for most.
+            self.insert(mailbox, record)
+            return []
+        found = known.pop(record.stream_id, None)
+        if found is not None:
+            # It was learned before it was settled.
+            self.remove(mailbox, found)
+        return self._place(mailbox, known, [record])
+
+    def place_found(
+        self, mailbox: Mailbox, rows: Sequence[Row], newest_id: int
+    ) -> list[Superseded]:
+        """Remember rows that were found in the database; return what is redundant.
+
+        The newest stream ID is that of the mailbox, whatever it holds.
+        """
+        key = mailbox.key
+        pairs = {row.notice.pair_of_rule: row.notice for row in rows}
+        known = {
+            record.stream_id: record
+            for notice in pairs.values()
+            for record in mailbox.of_pair(notice)
+        }
+        # Of what was seen being stored, more is known than what was found.
+        new = []
+        for stream_id, notice, *_ in rows:
+            if stream_id not in known:
+                who = self._who_of(notice.pair.sender, key[0])
+                new.append(Record(stream_id, notice, key, who))
+        stale = {row.stream_id for row in rows if row.stale}
+        return self._place(mailbox, known, new, newest_id, stale)
+
+    def _place(
+        self,
+        mailbox: Mailbox,
+        known: Dict[int, Record],
+        new: list[Record],
+        newest_id: int = 0,
+        stale: Collection[int] = (),
+    ) -> list[Superseded]:
+        """Remember new rows of some pairs, of which all others are known.
+
+        What is redundant is forgotten; what of it may be deleted is returned.
+        """
+        superseded = []
+        left = {each.stream_id: each for each in new}
+        together = {**known, **left}
+        rows = [
+            Row(each, record.notice, record.seen_arriving, each in stale)
+            for each, record in sorted(together.items())
+        ]
+        for older, newer in redundant(rows, max([newest_id, *together])):
+            record = together[older]
+            if left.pop(older, None) is None:
+                self.remove(mailbox, record)
+            if record.only_one_in_row:
+                superseded.append(Superseded(mailbox.key, older, newer))
+            if self._position is not None and record.notice.rule.vanishes:
+                asked = mailbox.asked = mailbox.asked or Asked()
+                asked.note_redundant(older, record.notice)
+        for record in sorted(left.values()):
+            self.insert(mailbox, record)
+        return superseded
 
     def _forget_some(self) -> None:
         """Forget some of what is in the least recently used mailbox, or all."""

@@ -1,9 +1,9 @@
-"""What is remembered of one row, and such records by age."""
+"""What is remembered of one row, such records by age, and what re-arms them."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import Dict, Hashable, List, TypeVar
+from typing import Dict, Generic, Hashable, List, TypeVar
 
 import attrs
 
@@ -66,7 +66,6 @@ def insert(records: ByAge, record: Record) -> None:
 
 
 def insert_into(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
-    """Insert a record among those of a name."""
     if name in of:
         insert(of[name], record)
     else:
@@ -80,7 +79,6 @@ def remove(records: ByAge, record: Record) -> None:
 
 
 def remove_from(of: Dict[Name, ByAge], name: Name, record: Record) -> None:
-    """Remove a record from those of a name."""
     remove(of[name], record)
     if not of[name]:
         del of[name]
@@ -91,3 +89,36 @@ def count(counts: Dict[Name, int], name: Name, more: int) -> None:
     counts[name] = counts.get(name, 0) + more
     if not counts[name]:
         del counts[name]
+
+
+class Between(Generic[Name]):
+    """Counts, and the number of the last Olm message of each.
+
+    The number is kept only as long as there is anything that it re-arms: whoever sends
+    Olm messages fills no memory with them.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Dict[Name, int] = {}
+        self._numbers: Dict[Name, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, ends: Name) -> None:
+        count(self._counts, ends, 1)
+
+    def remove(self, ends: Name) -> None:
+        count(self._counts, ends, -1)
+        if ends not in self._counts:
+            self._numbers.pop(ends, None)
+
+    def rearm(self, ends: Name, number: int) -> int:
+        """Note an Olm message; return how much it re-arms."""
+        rearmed = self._counts.get(ends, 0)
+        if rearmed:
+            self._numbers[ends] = number
+        return rearmed
+
+    def number(self, ends: Name) -> int:
+        return self._numbers.get(ends, 0)

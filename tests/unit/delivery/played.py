@@ -8,7 +8,7 @@ from typing import Any, Callable
 import prometheus_client
 
 from synapse_withheld.delivery.housekeeping.housekeeper import Housekeeper
-from tests.model.play import CONFIRM, NOTICE, Play
+from tests.model.play import NOTICE, Play
 
 LEARN = "withheld_read_mailboxes"
 
@@ -20,16 +20,11 @@ def known(devices: str) -> Play:
     return play
 
 
-def store(play: Play, content: Any, to: str = "R", **more: Any) -> None:
-    """Let a message be stored for some devices, and nothing else happen."""
-    play.begin(content, [*to], **more)
+def store(play: Play, content: Any) -> None:
+    """Let a message be stored, and nothing else happen."""
+    play.begin(content)
     for step in ("store", "stored"):
         play.hs.answer(play.step(step))
-
-
-def answer(play: Play, error: Exception | None = None) -> None:
-    """Answer the statement that confirms, or let it fail."""
-    play.hs.answer(play.step(CONFIRM), error)
 
 
 def keeper(play: Play) -> Housekeeper:

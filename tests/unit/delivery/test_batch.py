@@ -8,11 +8,7 @@ from typing import Any, Callable
 import pytest
 
 from synapse_withheld.delivery.batch import ObservedBatch, Watched, may_be_taken_out
-from synapse_withheld.delivery.edus import (
-    as_messages,
-    users_sharing,
-    without_collapsed,
-)
+from synapse_withheld.delivery.edus import as_messages, without_collapsed
 
 
 def batch(**by_user: list[str]) -> dict[str, Any]:
@@ -102,14 +98,3 @@ def test_what_is_left_of_edus_is_a_copy_where_anything_is_taken_out() -> None:
     assert one == edu({"@a:one": {"A": {}, "B": {}, "C": {}}})
     nothing = {"one": edu({"@a:one": {"A": {}}, "@b:one": {}})}
     assert {} == without_collapsed(nothing, {("@a:one", "A")})
-
-
-def test_users_share_a_row_where_an_edu_has_more_than_one_message() -> None:
-    """Such a row is never deleted for one of them."""
-    edus = {
-        "one": edu(batch(a=["1"], b=["1"])),
-        "two": edu(batch(c=["1", "2"])),
-        "three": edu(batch(e=["1"], f=[])),
-    }
-
-    assert users_sharing(edus) == {*"abc"}

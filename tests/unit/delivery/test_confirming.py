@@ -10,9 +10,9 @@ import pytest
 from synapse_withheld.delivery.confirming.confirmer import MOST_WAIT_S, PATIENCE_S
 from synapse_withheld.operators import series
 from tests.model.homeserver import Step
-from tests.model.play import NOTICE, SENDER, WITHHELD
+from tests.model.play import CONFIRM, NOTICE
 from tests.model.telling import plays
-from tests.unit.delivery.played import answer, counting, known
+from tests.unit.delivery.played import counting, known
 
 test_who_is_asked_about = plays()("""
     queues take turns
@@ -34,6 +34,17 @@ test_who_is_asked_about = plays()("""
         begin notice to D1 times 4; begin notice to D2; answer confirm; collapsed:
         answer confirm; collapsed: 2 3; answer confirm; collapsed: 2 3 4 5 6
         answer confirm; collapsed: 2 3 4 5 6 7
+    a row that was replaced is asked about again
+        begin notice times 2; answer store; answer stored; begin notice
+        answer store; answer stored; acknowledge 1; answer confirm; waiting: 3
+        answer confirm; collapsed: 3
+    and so are two
+        add R2; begin notice to R,R2 times 2; answer store; answer stored
+        begin notice to R,R2; sync R2; answer store; answer stored; acknowledge 1
+        answer confirm; waiting: 3; answer confirm; waiting:; collapsed: 3
+    one that is still there confirms the newer one, too
+        begin notice times 2; answer store; answer stored; begin notice
+        answer store; answer stored; answer confirm; collapsed: 3
     a device that changed is told again
         send notice; change R; send notice; collapsed:; why: device_changed first
     a batch is let go after a second, and what was answered stays so
@@ -85,7 +96,7 @@ def test_how_long_each_batch_waited_is_counted() -> None:
     play.hs.clock.advance(3)
     play.begin(NOTICE, "A")
     play.hs.clock.advance(0.25)
-    answer(play)
+    play.hs.answer(play.step(CONFIRM))
 
     waited.assert_called_once_with(pytest.approx(0.25))
     assert "withheld_confirm" == as_process.call_args.args[0]
@@ -109,34 +120,9 @@ def test_one_that_came_long_ago_does_not_wait() -> None:
         notice = play.begin(NOTICE, "A")
         play.hs.clock.advance(0)
         assert notice.handed is not None
-        answer(play)
+        play.hs.answer(play.step(CONFIRM))
 
     assert 2 * [MOST_WAIT_S] == took_s
-
-
-def test_a_row_that_was_replaced_is_asked_about_again() -> None:
-    """What is believed by then counts; one that is still there confirms it, too."""
-    play = known("AB")
-    message = {"content": NOTICE, "type": WITHHELD, "sender": SENDER}
-    notice = play.traffic.inbox.rules.recognise(message)
-    assert notice is not None
-
-    def replace() -> None:
-        for place in duplicate.said:
-            now = play.hs.device_list_id()
-            storing = play.memory.begin(place, notice, SENDER, now, 0.0)
-            play.memory.settle(storing, play.hs.put(place, message))
-
-    duplicate = play.begin(NOTICE, ["A", "B"])
-    replace()
-    for user_id, device in duplicate.said:
-        play.hs.acknowledge(user_id, device, 1)
-    answer(play)
-    assert duplicate.handed is None
-    replace()
-    answer(play)
-
-    assert duplicate.said.keys() == duplicate.left_out
 
 
 def test_what_is_stored_while_others_are_let_go_overtakes_none_of_them() -> None:

@@ -38,11 +38,7 @@ test_too_much = plays()("""
         limit MOST_SORTED 5; add R2; add @q:here/A; send notice to R,R2
         send notice to @q:here/A; begin notice to *,I1-I5; unknown: R R2; rest
         begin notice to @q:here/A; waiting: 4
-    it ends the belief in what its sender said before
-        limit MOST_SORTED 5; send notice by @s:there
-        begin notice to R,I1-I5 by @s:there; hold store; begin notice by @s:there
-        waiting:; free; rest; begin notice by @s:there; waiting:
-    but no server ends belief in what others said
+    no server ends belief in what others said
         limit MOST_SORTED 5; send notice by @s:there
         begin notice to R,I1-I5 by @s:there in elsewhere/1
         hold store; begin notice by @s:there; waiting: 3

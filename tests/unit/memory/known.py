@@ -9,8 +9,7 @@ from synapse_withheld.memory.tables.limits import Limits
 from synapse_withheld.memory.tables.records import Record
 from synapse_withheld.rules import decision
 from synapse_withheld.rules.decision import Decision
-from synapse_withheld.rules.mailbox import MailboxKey, Superseded
-from synapse_withheld.rules.no_olm import NoOlm
+from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
 from synapse_withheld.rules.notice import ANY, Notice, Pair
 from synapse_withheld.rules.redundant import Row
 from synapse_withheld.rules.requests import (
@@ -19,7 +18,7 @@ from synapse_withheld.rules.requests import (
     CancellableRule,
     KeyRequests,
 )
-from synapse_withheld.rules.withheld import SessionWithheld
+from synapse_withheld.rules.withheld import NoOlm, SessionWithheld
 
 R1: MailboxKey = ("@r:hs", "D1")
 R2: MailboxKey = ("@r:hs", "D2")
@@ -58,6 +57,10 @@ class Known(Memory):
         decided, record = self.believe(key, notice or no_olm(), now_s)
         assert (record is not None) == (decided is decision.DUPLICATE)
         return decided
+
+    def gone(self, record: Record) -> Decision:
+        """Find that a row is not queued any more."""
+        return self.judge(record, RowState(queued=False), 0.0)
 
     def records(self, key: MailboxKey = R1) -> list[Record]:
         return sorted(self.peek(key) or ())

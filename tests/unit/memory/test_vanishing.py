@@ -144,7 +144,7 @@ def test_what_is_forgotten_by_the_time_a_row_is_gone_does_not_vanish() -> None:
     of = memory()
     play(of, "c11 c12")
     of.vanishing.went(R1, 10, is_gone=True)
-    of.drop(R1, *of.records())
+    of.gone(*of.records())
     play(of, "g11 r13 c14")
     of.forget(R1)
     assert not of.vanishing.awaits(R1, 13)
@@ -164,7 +164,7 @@ def test_a_pair_that_was_pushed_out_counts_as_handed_out() -> None:
     assert 12 not in of.rows()
     # So that there is room again.
     for record in of.records()[:10]:
-        of.drop(R1, record)
+        of.gone(record)
     assert [] == play(of, "f12 c1200 g12")
     # What is asked for after that is not touched by it.
     of.stored(request("c", "new"), 1201)

@@ -64,15 +64,27 @@ def back_to_front(message: Message) -> Message:
 
 @EACH
 def test_equal_requests_have_equal_keys(of: Of) -> None:
-    """Whatever the order of what they say, and however clients follow them."""
-    rule, asks, takes_back = of
-    found = read(rule, asks)
+    """Whatever the order of what they say, and however clients follow them.
 
-    assert 32 == len(found.key)
-    assert found == read(rule, back_to_front(asks))
-    assert found == read(rule, asks, **{TRACING: "1"})
-    assert found.key != read(rule, asks, body={}).key
-    assert found.key != read(rule, asks, more=None).key
+    So it is where keys are told later, be it from the text.
+    """
+    rule, asks, takes_back = of
+    later = rule.telling_later()
+    for more, same in (
+        ({}, True),
+        ({TRACING: "1"}, True),
+        ({"body": 1}, False),
+        ({"more": None}, False),
+    ):
+        found, other = read(rule, back_to_front(asks)), read(rule, asks, **more)
+        assert 32 == len(found.key)
+        assert same is (found == other)
+        keys = [read(later, asks, **each).key for each in ({}, more)]
+        again = read(later, back_to_front(asks)).key
+        assert isinstance(again, Later)
+        again.source = json.dumps({"content": asks[1]})
+        assert same is (keys[0] == keys[1])
+        assert (1 if same else 2) == len({*keys, again}) == len({*map(hash, keys)})
     # And no message is changed.
     tracked = {**asks[1], TRACING: "1"}
     read(rule, (asks[0], tracked))
@@ -81,23 +93,13 @@ def test_equal_requests_have_equal_keys(of: Of) -> None:
     assert (found.pair, ANY) == (cancelled.pair, cancelled.key)
 
 
-@EACH
-def test_keys_that_are_told_later_are_equal_where_others_are(of: Of) -> None:
-    """From the content or from the text; what is too deep to be told equals nothing."""
-    rule, asks, _ = of
-    later = rule.telling_later()
+def test_what_is_too_deep_to_be_told_equals_nothing() -> None:
     deep: list[Any] = []
     for _ in range(10_000):
         deep = [deep]
-    for more in ({"body": 1}, {"more": None}, {TRACING: "1"}):
-        keys = [read(later, asks, **each).key for each in ({}, more)]
-        again = read(later, back_to_front(asks)).key
-        assert isinstance(again, Later)
-        again.source = json.dumps({"content": asks[1]})
-        same = len({read(rule, asks, **each).key for each in ({}, more)})
-        assert same == len({*keys, again}) == len({*map(hash, keys)})
-        assert (1 == same) is (keys[0] == keys[1])
-    untold = [read(later, asks, deep=deep).key for _ in "12"]
+    rule, asks, _ = VERIFICATIONS
+    untold = [read(rule.telling_later(), asks, deep=deep).key for _ in "12"]
+
     assert 2 == len({*untold})
     assert 1 == len({untold[0], untold[0]})
 
@@ -130,11 +132,7 @@ def test_only_a_request_waits_for_an_answer(of: Of) -> None:
     assert Staleness(gone={("@s:hs", "S1")}).applies_to(asked)
     assert not Staleness(gone={("@s:hs", "S1")}).applies_to(cancelled)
     assert not Staleness(gone={("@s:hs", "T"), ("@t:hs", "S1")}).applies_to(asked)
-
-
-def test_a_verification_may_name_no_device() -> None:
     named = [verified(from_device=each) for each in (None, "", 1, "D" * 256)]
-
     assert set() == askers_of(named)
 
 
