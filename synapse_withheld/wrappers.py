@@ -67,12 +67,12 @@ def from_remote(traffic: Traffic, original: Any) -> Any:
     async def add_messages_from_remote(
         origin: str, message_id: str, local_messages_by_user_then_device: Any
     ) -> Any:
-        def write(kept: LocalMessages, _: Edus) -> Any:
-            return original(origin, message_id, kept)
-
+        local = local_messages_by_user_then_device
         store = partial(traffic.store, origin=origin)
         # An EDU of which nothing is left is still stored, for its message_id.
-        return await _send(store, None, local_messages_by_user_then_device, {}, write)
+        return await _send(
+            store, None, local, {}, lambda kept, _: original(origin, message_id, kept)
+        )
 
     return add_messages_from_remote
 
@@ -80,12 +80,11 @@ def from_remote(traffic: Traffic, original: Any) -> Any:
 def to_local(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     """Have messages from a client to devices of this server go through the module."""
 
-    def write(kept: LocalMessages, _: Edus) -> Any:
-        return original(kept)
-
     async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
         local = local_messages_by_user_then_device
-        return await _send(traffic.store, token, local, {}, write)
+        return await _send(
+            traffic.store, token, local, {}, lambda kept, _: original(kept)
+        )
 
     return add_local_messages
 
@@ -93,12 +92,11 @@ def to_local(traffic: Traffic, token: StreamToken, original: Any) -> Any:
 def to_remote(traffic: Traffic, token: StreamToken, original: Any) -> Any:
     """Have messages from a client to devices of other servers go through the module."""
 
-    def write(_: LocalMessages, kept: Edus) -> Any:
-        return original(kept)
-
     async def add_remote_messages(remote_messages_by_destination: Any) -> Any:
         edus = remote_messages_by_destination
-        return await _send(traffic.store, token, {}, edus, write)
+        return await _send(
+            traffic.store, token, {}, edus, lambda _, kept: original(kept)
+        )
 
     return add_remote_messages
 
