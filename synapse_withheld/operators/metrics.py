@@ -67,10 +67,9 @@ class Metrics:
 
     def sweep_begins(self, rules: Iterable[str]) -> None:
         """Tell that nothing was done yet; a rate sees the first then."""
-        for metric in series.SWEEP:
-            # An earlier sweep was told already.
-            with suppress(ValueError):
-                REGISTRY.register(metric)
+        # An earlier sweep was told already.
+        with suppress(ValueError):
+            REGISTRY.register(series.SWEEP)
         for rule in rules:
             self.swept_of_rule(rule, 0, 0, 0)
         self.sweep_at(0.0, done=False)

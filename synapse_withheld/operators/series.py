@@ -5,7 +5,7 @@ No label ever holds a user, a device or a room.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from synapse_withheld.rules.content import MALFORMED, NO_OLM, OTHER, SESSION_CODES
 
@@ -91,50 +91,42 @@ INFO = Gauge(
     [*_SERVER, "version", "mode", "repeat"],
 )
 # Nothing is told of sweeps in a process that has none: registered when one begins.
+SWEEP = CollectorRegistry()
 SWEEP_ROWS = Counter(
     "synapse_withheld_sweep_rows_total",
     "Rows of the mailboxes that the sweep in the background looked at",
     _SERVER,
-    registry=None,
+    registry=SWEEP,
 )
 SWEEP_NOTICES = Counter(
     "synapse_withheld_sweep_notices_total",
     "Notices that the sweep in the background found",
     [*_SERVER, "rule"],
-    registry=None,
+    registry=SWEEP,
 )
 SWEEP_DELETED = Counter(
     "synapse_withheld_sweep_deleted_total",
     "Notices that the sweep in the background deleted; none in observe mode",
     [*_SERVER, "rule"],
-    registry=None,
+    registry=SWEEP,
 )
 SWEEP_DELETED_BYTES = Counter(
     "synapse_withheld_sweep_deleted_bytes_total",
     "Bytes of JSON that the sweep in the background deleted; none in observe mode",
     [*_SERVER, "rule"],
-    registry=None,
+    registry=SWEEP,
 )
 SWEEP_POSITION = Gauge(
     "synapse_withheld_sweep_position",
     "How far the sweep in the background is, about, from 0 to 1",
     _SERVER,
-    registry=None,
+    registry=SWEEP,
 )
 SWEEP_DONE = Gauge(
     "synapse_withheld_sweep_done",
     "1 where the last sweep in the background is done, 0 where one runs or gave up",
     _SERVER,
-    registry=None,
-)
-
-SWEEP = (
-    SWEEP_ROWS,
-    SWEEP_NOTICES,
-    SWEEP_DELETED,
-    SWEEP_DELETED_BYTES,
-    SWEEP_POSITION,
-    SWEEP_DONE,
+    registry=SWEEP,
 )
 
 STAGES = ("decide", "statement", "record", "rearm", "tidy", "sweep")
