@@ -6,7 +6,7 @@ from typing import Any, Awaitable, Callable, Iterable, Mapping, Sequence, TypeVa
 
 import attrs
 
-from synapse_withheld.database import backlog, devices
+from synapse_withheld.database import backlog, inbox
 from synapse_withheld.database.backlog import BacklogRow, Place
 from synapse_withheld.database.cancelling import Cancellable, ConnectionOf
 from synapse_withheld.database.deletions import withheld_delete_vanished
@@ -64,7 +64,7 @@ class Database:
     async def read_devices(self, user_ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the devices of each user that to-device messages can reach."""
         found: dict[str, list[str]] = {}
-        for some in await self._run_each(devices.withheld_read_devices, user_ids):
+        for some in await self._run_each(inbox.withheld_read_devices, user_ids):
             for user_id, device_id in some:
                 found.setdefault(user_id, []).append(device_id)
         return found
@@ -75,7 +75,7 @@ class Database:
         Those whose names no database takes count as there: anybody may send any.
         """
         storable = [each for each in askers if all(map(is_storable, each))]
-        gone = await self._run_each(devices.withheld_read_gone, storable)
+        gone = await self._run_each(inbox.withheld_read_gone, storable)
         return set[Asker]().union(*gone)
 
     async def read_pages(

@@ -11,7 +11,6 @@ import pytest
 from synapse_withheld.database import (
     backlog,
     deletions,
-    devices,
     inbox,
     outbox,
     survey,
@@ -20,7 +19,7 @@ from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from tests.store.conftest import Connection, connected
 
-MODULES = (backlog, deletions, devices, inbox, outbox, survey)
+MODULES = (backlog, deletions, inbox, outbox, survey)
 
 # Mailboxes of the 5,000 that the tables are filled with, and of the one that most
 # rows are in: what a planner believes about one must not spoil the other.
@@ -52,8 +51,8 @@ CASES: Dict[str, Tuple[Callable[..., Any], Tuple[Any, ...]]] = {
     "delete vanished": (deletions.withheld_delete_vanished, ("driver", ROWS)),
     "delete EDUs": (outbox.withheld_delete_superseded_edus, ("driver", SUPERSEDED)),
     "delete EDUs, big": (outbox.withheld_delete_superseded_edus, ("driver", NARROW)),
-    "devices": (devices.withheld_read_devices, ([user for user, _ in KEYS],)),
-    "gone": (devices.withheld_read_gone, (ASKED,)),
+    "devices": (inbox.withheld_read_devices, ([user for user, _ in KEYS],)),
+    "gone": (inbox.withheld_read_gone, (ASKED,)),
     "doomed": (backlog.withheld_read_doomed, (ASKED,)),
     "newest": (backlog.withheld_read_newest, ()),
     "estimate": (backlog.withheld_estimate_backlog, ("driver",)),

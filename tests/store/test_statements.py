@@ -11,7 +11,6 @@ from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database import (
     backlog,
     deletions,
-    devices,
     inbox,
     outbox,
     survey,
@@ -136,10 +135,10 @@ def fill(database: Connection) -> None:
             {R: (3, 10), Q: (7, 7), EMPTY: (0, 0)},
         ),
         # Hidden devices are cross-signing keys, which no message reaches.
-        (devices.withheld_read_devices, [["@r:hs", "@x:hs"]], [EMPTY, R]),
+        (inbox.withheld_read_devices, [["@r:hs", "@x:hs"]], [EMPTY, R]),
         # But they are there; of a user whom nobody knows nothing is known.
-        (devices.withheld_read_gone, [[R, HIDDEN, GONE, STRANGER]], [GONE]),
-        (devices.withheld_read_gone, [[*ABROAD, (LEFT[0], "S")]], [LEFT]),
+        (inbox.withheld_read_gone, [[R, HIDDEN, GONE, STRANGER]], [GONE]),
+        (inbox.withheld_read_gone, [[*ABROAD, (LEFT[0], "S")]], [LEFT]),
         (survey.withheld_survey_owners, [[R, HIDDEN, GONE]], [(*HIDDEN, 1), (*R, 0)]),
         (backlog.withheld_read_newest, [], 12),
         # Roughly, half of the mailboxes are of users before this one.
