@@ -29,14 +29,9 @@ DAY_S = 86_400
 
 def background(rows: FakeRows, sleep: Any, clock: Clock | None = None) -> Any:
     """Return a sweep of eight rows as far as anybody knows, two at a time."""
-    backlog = mock.AsyncMock()
-    backlog.estimate.return_value = 8
-    return BackgroundSweep(
-        backlog,
-        lambda: Sweep(rows, Options(batch_size=2)),
-        mock.Mock(),
-        at_once(clock or Clock(), sleep),
-    )
+    backlog = mock.AsyncMock(**{"estimate.return_value": 8})
+    options, runtime = Options(batch_size=2), at_once(clock or Clock(), sleep)
+    return BackgroundSweep(backlog, lambda: Sweep(rows, options), mock.Mock(), runtime)
 
 
 def mailbox(count: int) -> FakeRows:
@@ -55,10 +50,8 @@ def test_each_batch_is_a_turn_after_which_it_rests_and_tells_how_far_it_is() -> 
     sweep.turn.release()
     assert (1, True) == (len(rows.table), process.called)
     assert ([mock.call(PAUSE_S)] * 4, [False] * 4) == (sleep.mock_calls, held)
-    assert [(0.25, False), (0.5, False), (0.75, False), (1, True)] == [
-        (*each.args, each.kwargs["done"])
-        for each in sweep.metrics.sweep_at.call_args_list
-    ]
+    told = [mock.call(n / 4, done=n == 4) for n in (1, 2, 3, 4)]
+    assert told == sweep.metrics.sweep_at.mock_calls
 
 
 def test_after_a_failure_it_rests_and_after_many_in_a_row_it_gives_up(
