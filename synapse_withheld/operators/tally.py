@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from typing import Any, Callable, Dict, Generic, NamedTuple, TypeVar
+from typing import Any, Callable, NamedTuple
 
 from synapse_withheld.rules.content import MAX_ID_LENGTH
 from synapse_withheld.rules.decision import Decision
@@ -18,8 +18,6 @@ CAPACITY = 1000
 STEP_S = 60
 STEPS = 60
 
-Key = TypeVar("Key")
-
 
 class Count(NamedTuple):
     """How often a key occurred at most, and how much less often it may have been."""
@@ -29,7 +27,7 @@ class Count(NamedTuple):
     error: int
 
 
-class HeavyHitters(Generic[Key]):
+class HeavyHitters:
     """The Space-Saving sketch (Metwally, Agrawal, El Abbadi, 2005).
 
     It counts `capacity` keys at once. Of `total` occurrences, everything that makes up
@@ -40,12 +38,12 @@ class HeavyHitters(Generic[Key]):
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.total = 0
-        self._counts: Dict[Key, Count] = {}
+        self._counts: dict[Any, Count] = {}
         # Each counted key once, with a count that it had at some time: a count only
         # grows, so that it is looked at when an older one has come to the front.
-        self._smallest: list[tuple[int, Key]] = []
+        self._smallest: list[tuple[int, Any]] = []
 
-    def add(self, key: Key, times: int = 1) -> None:
+    def add(self, key: Any, times: int = 1) -> None:
         """Count occurrences; takes logarithmic time on average."""
         self.total += times
         known = self._counts.get(key)
@@ -124,8 +122,8 @@ class Tally:
     def __init__(self, seconds: Callable[[], float]) -> None:
         """Start with nothing, by a clock in seconds that never goes back."""
         self.history = History(seconds)
-        self.senders: HeavyHitters[tuple[str, str]] = HeavyHitters(CAPACITY)
-        self.recipients: HeavyHitters[tuple[str, MailboxKey]] = HeavyHitters(CAPACITY)
+        self.senders = HeavyHitters(CAPACITY)
+        self.recipients = HeavyHitters(CAPACITY)
 
     def decided(self, decision: Decision, times: int = 1) -> None:
         self.history.add(decision.action, times)

@@ -31,7 +31,7 @@ KEYS = st.one_of(st.sampled_from("ab"), st.sampled_from("cdefghij"), st.text("xy
 def test_the_true_number_is_within_the_error_and_that_within_its_bound(
     occurrences: list[str], capacity: int
 ) -> None:
-    sketch: HeavyHitters[str] = HeavyHitters(capacity)
+    sketch = HeavyHitters(capacity)
     for each in occurrences:
         sketch.add(each)
     true = Counter(occurrences)
@@ -48,7 +48,7 @@ def test_the_true_number_is_within_the_error_and_that_within_its_bound(
 
 def test_the_most_certain_come_first() -> None:
     """One that came last and may have come before is not ahead of a regular."""
-    sketch: HeavyHitters[str] = HeavyHitters(2)
+    sketch = HeavyHitters(2)
     for each in "aaabbbbc":
         sketch.add(each)
 
