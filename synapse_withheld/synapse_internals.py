@@ -24,31 +24,31 @@ from synapse.module_api.errors import ConfigError
 from synapse_withheld import wrappers
 from synapse_withheld.delivery.runtime import Runtime, now_ts
 from synapse_withheld.delivery.traffic import Traffic
+from synapse_withheld.wrappers import LOCAL, ORIGIN, REMOTE
 
 # Parameters by the name of the method.
 Signatures = Dict[str, Tuple[str, ...]]
 
-_LOCAL = "local_messages_by_user_then_device"
-_REMOTE = "remote_messages_by_destination"
 _WRITES_ROWS = "_add_messages_to_local_device_inbox_txn"
-_FROM_REMOTE = "add_messages_from_remote_to_device_inbox"
-_TOGETHER_NAME = "add_messages_to_device_inbox"
-_LOCAL_NAME = "add_local_messages_from_client_to_device_inbox"
-_REMOTE_NAME = "add_remote_messages_from_client_to_device_inbox"
 
 # The methods of the store, with the parameters that they take in every version
-# that was tested: those of all versions, and one set or the other.
+# that was tested. Those that store what comes from other servers:
+_FROM_OTHERS: Signatures = {
+    "add_messages_from_remote_to_device_inbox": (ORIGIN, "message_id", LOCAL)
+}
+# What comes from clients, in one transaction for all servers: 1.98 to 1.153.
+_TOGETHER: Signatures = {"add_messages_to_device_inbox": (LOCAL, REMOTE)}
+# The same, each by itself: 1.155 and later.
+_APART: Signatures = {
+    "add_local_messages_from_client_to_device_inbox": (LOCAL,),
+    "add_remote_messages_from_client_to_device_inbox": (REMOTE,),
+}
 _EVERYWHERE: Signatures = {
-    _FROM_REMOTE: ("origin", "message_id", _LOCAL),
     _WRITES_ROWS: ("txn", "stream_id", "messages_by_user_then_device"),
     "get_to_device_stream_token": (),
     "get_device_stream_token": (),
     "get_app_services": (),
 }
-# One transaction for the devices of all servers: 1.98 to 1.153.
-_TOGETHER = {_TOGETHER_NAME: (_LOCAL, _REMOTE)}
-# Each by itself: 1.155 and later.
-_APART = {_LOCAL_NAME: (_LOCAL,), _REMOTE_NAME: (_REMOTE,)}
 
 # All through which the content of mailboxes is handed out. Without them the module
 # acts all the same.
@@ -58,10 +58,6 @@ _READS = {
     _READ_DEVICE: ("user_id", "device_id", "from_stream_id", "to_stream_id", "limit"),
     _READ_USERS: ("user_ids", "from_stream_id", "to_stream_id"),
 }
-
-# What Synapse's own admin API asks about whoever sent a request. Without it the pages
-# are not served.
-_ASKS_FOR_ADMIN: Signatures = {"is_server_admin": ("requester",)}
 
 # On the store, not on the wrappers: those of other modules may hide them.
 _MARK = "_synapse_withheld_intercepts"
@@ -148,7 +144,7 @@ class SynapseInternals:
             auth = self._homeserver.get_auth()
         except AttributeError as error:
             raise UnknownSynapseError(str(error)) from error
-        if differences := _differences(auth, _ASKS_FOR_ADMIN):
+        if differences := _differences(auth, {"is_server_admin": ("requester",)}):
             raise UnknownSynapseError("; ".join(differences))
         asked: Callable[[Any], Awaitable[bool]] = auth.is_server_admin
         return asked
@@ -204,22 +200,23 @@ class SynapseInternals:
         store, token = self._store, self.stream_token
         setattr(store, _MARK, True)
         _wrap(store, _WRITES_ROWS, wrappers.observing)
-        _wrap(store, _FROM_REMOTE, partial(wrappers.from_remote, traffic))
         _wrap(getattr(store, _OUTBOX_CHANGES), _OUTBOX_CHANGED, wrappers.noting_row)
-        if hasattr(store, _TOGETHER_NAME):
-            _wrap(store, _TOGETHER_NAME, partial(wrappers.together, traffic, token))
-        else:
-            _wrap(store, _LOCAL_NAME, partial(wrappers.to_local, traffic, token))
-            _wrap(store, _REMOTE_NAME, partial(wrappers.to_remote, traffic, token))
+        for name, parameters in _sending(store).items():
+            _wrap(store, name, partial(wrappers.sending, traffic, token, parameters))
         if self.sees_reads:
             _wrap(store, _READ_DEVICE, partial(wrappers.reading_device, traffic))
             _wrap(store, _READ_USERS, partial(wrappers.reading_users, traffic))
 
 
+def _sending(store: Any) -> Signatures:
+    """Return the methods through which a store of this version stores messages."""
+    is_together = any(hasattr(store, name) for name in _TOGETHER)
+    return {**_FROM_OTHERS, **(_TOGETHER if is_together else _APART)}
+
+
 def _differences_in_writing(store: Any) -> list[str]:
     """Return how the store differs from those that were tested."""
-    one_way = _TOGETHER if hasattr(store, _TOGETHER_NAME) else _APART
-    differences = _differences(store, {**_EVERYWHERE, **one_way})
+    differences = _differences(store, {**_EVERYWHERE, **_sending(store)})
     changes = getattr(store, _OUTBOX_CHANGES, None)
     if not callable(getattr(changes, _OUTBOX_CHANGED, None)):
         differences.append(f"no {_OUTBOX_CHANGES}.{_OUTBOX_CHANGED}")

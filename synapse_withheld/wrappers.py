@@ -1,14 +1,13 @@
 """What the wrapped methods of Synapse's store do instead, given the original ones.
 
-Their parameters are named as Synapse names them, which may pass them by name.
+Synapse may pass their parameters by name.
 """
 
 from __future__ import annotations
 
 import logging
 from contextvars import ContextVar
-from functools import partial
-from typing import Any, Awaitable, Callable, Collection
+from typing import Any, Callable, Collection
 
 from synapse_withheld.delivery.batch import (
     Edus,
@@ -18,9 +17,14 @@ from synapse_withheld.delivery.batch import (
     how_many,
 )
 from synapse_withheld.delivery.sorting import MOST_SORTED
-from synapse_withheld.delivery.traffic import Traffic, Write
+from synapse_withheld.delivery.traffic import Traffic
 
 logger = logging.getLogger(__name__)
+
+# What the methods that store messages call what is looked at here.
+LOCAL = "local_messages_by_user_then_device"
+REMOTE = "remote_messages_by_destination"
+ORIGIN = "origin"
 
 # Returns the position up to which readers see to-device messages.
 StreamToken = Callable[[], int]
@@ -61,57 +65,43 @@ def noting_row(original: Any) -> Any:
     return entity_has_changed
 
 
-def from_remote(traffic: Traffic, original: Any) -> Any:
-    """Have messages from another server go through the module."""
+def sending(
+    traffic: Traffic, token: StreamToken, parameters: tuple[str, ...], original: Any
+) -> Any:
+    """Have messages on their way into the store go through the module.
 
-    async def add_messages_from_remote(
-        origin: str, message_id: str, local_messages_by_user_then_device: Any
-    ) -> Any:
-        local = local_messages_by_user_then_device
-        store = partial(traffic.store, origin=origin)
-        # An EDU of which nothing is left is still stored, for its message_id.
-        return await _send(
-            store, None, local, {}, lambda kept, _: original(origin, message_id, kept)
-        )
+    `parameters` are those of the wrapped method, by name.
+    """
 
-    return add_messages_from_remote
+    async def send(*given: Any, **named: Any) -> Any:
+        arguments = dict(zip(parameters, given))
+        arguments.update(named)
+        local, edus = arguments.get(LOCAL, {}), arguments.get(REMOTE, {})
+        origin = arguments.get(ORIGIN)
+        stored = local
 
+        async def write(kept: LocalMessages, kept_edus: Edus) -> Any:
+            nonlocal stored
+            stored = kept
+            # An EDU of another server is always stored, for its message_id.
+            if not (kept or kept_edus) and origin is None and (local or edus):
+                return token()
+            arguments[LOCAL], arguments[REMOTE] = kept, kept_edus
+            observed = kept_edus if isinstance(kept_edus, ObservedBatch) else None
+            before = _storing.set(observed)
+            try:
+                return await original(*map(arguments.__getitem__, parameters))
+            finally:
+                _storing.reset(before)
 
-def to_local(traffic: Traffic, token: StreamToken, original: Any) -> Any:
-    """Have messages from a client to devices of this server go through the module."""
+        result = await traffic.store(local, edus, write, origin)
+        if stored is not local:
+            # Only users with something new are left: Synapse wakes these.
+            for user_id in local.keys() - stored.keys():
+                del local[user_id]
+        return result
 
-    async def add_local_messages(local_messages_by_user_then_device: Any) -> Any:
-        local = local_messages_by_user_then_device
-        return await _send(
-            traffic.store, token, local, {}, lambda kept, _: original(kept)
-        )
-
-    return add_local_messages
-
-
-def to_remote(traffic: Traffic, token: StreamToken, original: Any) -> Any:
-    """Have messages from a client to devices of other servers go through the module."""
-
-    async def add_remote_messages(remote_messages_by_destination: Any) -> Any:
-        edus = remote_messages_by_destination
-        return await _send(
-            traffic.store, token, {}, edus, lambda _, kept: original(kept)
-        )
-
-    return add_remote_messages
-
-
-def together(traffic: Traffic, token: StreamToken, original: Any) -> Any:
-    """Have messages from a client to devices of any server go through the module."""
-
-    async def add_messages(
-        local_messages_by_user_then_device: Any, remote_messages_by_destination: Any
-    ) -> Any:
-        local = local_messages_by_user_then_device
-        edus = remote_messages_by_destination
-        return await _send(traffic.store, token, local, edus, original)
-
-    return add_messages
+    return send
 
 
 def reading_device(traffic: Traffic, original: Any) -> Any:
@@ -152,35 +142,3 @@ def _note(note: Callable[..., None], *about: Any) -> None:
     except Exception:
         # Nobody's sync may fail for it.
         logger.exception("synapse_withheld cannot note that a mailbox is read")
-
-
-async def _send(
-    store: Callable[..., Awaitable[Any]],
-    token: StreamToken | None,
-    local: LocalMessages,
-    edus: Edus,
-    original: Write,
-) -> Any:
-    """Store what is left of a batch; without a `token` also if nothing is.
-
-    In `local` only users with something new are left: Synapse wakes these.
-    """
-    is_empty = not (local or edus)
-    stored = local
-
-    async def write(kept: LocalMessages, kept_edus: Edus) -> Any:
-        nonlocal stored
-        stored = kept
-        if token is not None and not (kept or kept_edus or is_empty):
-            return token()
-        observed = kept_edus if isinstance(kept_edus, ObservedBatch) else None
-        before = _storing.set(observed)
-        try:
-            return await original(kept, kept_edus)
-        finally:
-            _storing.reset(before)
-
-    result = await store(local, edus, write)
-    for user_id in local.keys() - stored.keys():
-        del local[user_id]
-    return result

@@ -99,7 +99,7 @@ def api(store: Any, *, redis: bool = False) -> Any:
 def intercepted(kept: Any = None, kept_edus: Any = None) -> tuple[Store, mock.Mock]:
     """Return a store, and the traffic that takes out what the test says."""
 
-    async def store_left(local: Any, edus: Any, write: Any) -> Any:
+    async def store_left(local: Any, edus: Any, write: Any, _: Any) -> Any:
         kept_local = local if kept is None else kept
         return await write(kept_local, edus if kept_edus is None else kept_edus)
 
