@@ -145,7 +145,6 @@ class RulesConfig:
 
     @property
     def vanishing(self) -> list[str]:
-        """Return the rules of which cancellations vanish, by name."""
         rules = attrs.asdict(self)
         return [name for name, chosen in rules.items() if chosen == VANISH]
 
@@ -181,7 +180,6 @@ class Config:
 
     @property
     def enforces(self) -> bool:
-        """Say whether decisions are carried out, not only counted."""
         return self.mode == "enforce"
 
 
@@ -211,7 +209,6 @@ def _parse(value: object, cls: Type[T]) -> T:
 
 
 def _mapping(config: object, readers: Mapping[str, Reader]) -> Dict[str, Any]:
-    """Return what is meant by each key of a mapping."""
     if config is None:
         # `rules:` with nothing behind it, or with all of it commented out.
         return {}
@@ -240,7 +237,6 @@ def _unknown(key: object, readers: Mapping[str, Reader]) -> InvalidConfigError:
 
 
 def _wrong(value: object, right: str, meant: str | None = None) -> InvalidConfigError:
-    """Return the error of a value, with what would be right."""
     found = _shown(value)
     if isinstance(value, Mapping):
         found = f"a mapping of {_shown(', '.join(map(_shown, value)) or 'nothing')}"

@@ -183,7 +183,6 @@ class SynapseInternals:
         return getattr(getattr(txn, "txn", None), "connection", None)
 
     def runtime(self) -> Runtime:
-        """Return how this homeserver runs things."""
         as_process = getattr(self._api, "run_as_background_process", None)
         return Runtime(
             call_later=self._homeserver.get_reactor().callLater,
@@ -215,7 +214,6 @@ def _sending(store: Any) -> Signatures:
 
 
 def _differences_in_writing(store: Any) -> list[str]:
-    """Return how the store differs from those that were tested."""
     differences = _differences(store, {**_EVERYWHERE, **_sending(store)})
     changes = getattr(store, _OUTBOX_CHANGES, None)
     if not callable(getattr(changes, _OUTBOX_CHANGED, None)):

@@ -105,8 +105,6 @@ def sending(
 
 
 def reading_device(traffic: Traffic, original: Any) -> Any:
-    """Note that a device begins to read its mailbox."""
-
     # How many it takes is Synapse's business.
     async def get_messages_for_device(
         user_id: str,
@@ -124,8 +122,6 @@ def reading_device(traffic: Traffic, original: Any) -> Any:
 
 
 def reading_users(traffic: Traffic, original: Any) -> Any:
-    """Note that somebody begins to read all mailboxes of some users."""
-
     async def get_messages_for_user_devices(
         user_ids: Collection[str], from_stream_id: int, to_stream_id: int
     ) -> Any:

@@ -140,12 +140,10 @@ class Database:
         return newest if settled is None else settled
 
     async def read(self, before: Place | None, limit: int) -> list[BacklogRow]:
-        """Read rows of all mailboxes against the order of the index."""
         read = backlog.withheld_read_backlog
         return await self._run(read, self.driver, before, limit)
 
     async def doomed(self, mailboxes: Iterable[MailboxKey]) -> set[MailboxKey]:
-        """Tell which mailboxes a deletion of their device is about to empty."""
         doomed = await self._run_each(backlog.withheld_read_doomed, mailboxes)
         return set[MailboxKey]().union(*doomed)
 

@@ -82,7 +82,6 @@ def withheld_delete_vanished(
 
 
 def _place(mailbox: str, row: str) -> dict[str, str]:
-    """Return where a sub-select has a row's mailbox and its stream ID."""
     whose = {each: f"{mailbox}.{each}" for each in ("user_id", "device_id")}
     return {**whose, "stream_id": f"{row}.stream_id"}
 

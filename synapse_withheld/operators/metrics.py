@@ -15,8 +15,6 @@ from synapse_withheld.rules.decision import Decision
 
 
 class Metrics:
-    """The metrics of one homeserver."""
-
     def __init__(self, server_name: str) -> None:
         self._server = {SERVER_NAME_LABEL: server_name} if SERVER_NAME_LABEL else {}
         for stage in series.STAGES:
@@ -83,7 +81,6 @@ class Metrics:
         self._of(series.SWEEP_DELETED_BYTES, rule=rule).inc(size)
 
     def sweep_at(self, position: float, *, done: bool) -> None:
-        """Tell how far the sweep is, from 0 to 1."""
         self._of(series.SWEEP_POSITION).set(position)
         self._of(series.SWEEP_DONE).set(done)
 

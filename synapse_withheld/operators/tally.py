@@ -44,7 +44,6 @@ class HeavyHitters:
         self._smallest: list[tuple[int, Any]] = []
 
     def add(self, key: Any, times: int = 1) -> None:
-        """Count occurrences; takes logarithmic time on average."""
         self.total += times
         known = self._counts.get(key)
         if known is not None:
@@ -60,7 +59,6 @@ class HeavyHitters:
             heapq.heapreplace(self._smallest, (smallest + times, key))
 
     def most(self, number: int) -> list[Count]:
-        """Return those that occurred most often, most first."""
         return heapq.nlargest(
             number, self._counts.values(), key=lambda each: each.occurred - each.error
         )
@@ -97,14 +95,12 @@ class History:
         return [step[name] for step in self._steps]
 
     def began_s(self) -> float:
-        """Return how long ago the first of these minutes began, in seconds."""
         return self._seconds() - (self._now() - STEPS + 1) * STEP_S
 
     def _now(self) -> int:
         return int(self._seconds() // STEP_S)
 
     def _move(self) -> None:
-        """Begin the minutes that have passed since the last call."""
         now = self._now()
         self._steps.extend(Counter() for _ in range(min(now - self._last, STEPS)))
         self._last = now
@@ -120,7 +116,6 @@ class Tally:
     """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """Start with nothing, by a clock in seconds that never goes back."""
         self.history = History(seconds)
         self.senders = HeavyHitters(CAPACITY)
         self.recipients = HeavyHitters(CAPACITY)

@@ -82,7 +82,6 @@ class BackgroundSweep:
             await self.runtime.sleep(max(PAUSE_S, every_s - took_s))
 
     async def sweep_once(self) -> None:
-        """Sweep to the end, or until too much failed."""
         sweep = self.new_sweep()
         self.metrics.sweep_begins(sweep.rules)
         noted = Failures(self.metrics, self.runtime.seconds)

@@ -27,8 +27,6 @@ Line = Tuple[Name, Kind, int]
 
 @attrs.define
 class Sums:
-    """So many rows, and so many bytes of text."""
-
     rows: int = 0
     bytes: int = 0
 
@@ -62,7 +60,6 @@ class ByKind:
         return total
 
     def most_frequent(self) -> list[tuple[Kind, Sums]]:
-        """Return the kinds, those with the most rows first."""
         return sorted(self.sums.items(), key=lambda each: (-each[1].rows, each[0]))
 
 
@@ -76,7 +73,6 @@ class Long:
 
     @property
     def syncs(self) -> int:
-        """Return how many syncs it takes to empty it."""
         return -(-self.rows // MOST_OF_SYNC)
 
 
@@ -104,7 +100,6 @@ class Inventory:
             of_kind.bytes += size
 
     def end(self) -> None:
-        """Count what there is of the last name."""
         if self._name is None:
             return
         self.names += 1

@@ -113,7 +113,6 @@ def _kind_by_reading(text: str) -> Kind:
 
 
 def _contents(message: dict[str, Any]) -> Iterator[Any]:
-    """Return the content of a message, or those of an EDU."""
     by_user = message.get("messages")
     if "content" in message or not isinstance(by_user, dict):
         yield message.get("content")

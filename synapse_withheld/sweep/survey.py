@@ -107,7 +107,6 @@ class Survey:
         await (self._outbox_step() if self.found.swept.done else self._inbox_step())
 
     def end(self) -> Surveyed:
-        """Return what was found, whether all was looked at or not."""
         self.found.inbox.end()
         self.found.outbox.end()
         return self.found

@@ -86,7 +86,6 @@ class Progress:
         return sum(self.rules.values(), Counts())
 
     def with_more(self, more: Progress) -> Progress:
-        """Return both together, where the other follows this."""
         rules = {
             rule: self.rules.get(rule, Counts()) + more.rules.get(rule, Counts())
             for rule in sorted({*self.rules, *more.rules})
@@ -126,7 +125,6 @@ class Sweep:
         return [rule.name for rule in self._options.rules.rules]
 
     async def step(self) -> Progress:
-        """Read one batch of rows, and delete what is redundant."""
         up_to = await self._database.settled()
         # One more than are looked at, to know what comes after them.
         limit = self._options.batch_size + 1

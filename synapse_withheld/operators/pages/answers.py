@@ -50,7 +50,6 @@ class Answers:
     sweeps: bool
 
     def status(self) -> dict[str, Any]:
-        """Tell what the module is doing here, and did."""
         done = self._decisions()
         times = Counter[str]()
         for _, decided, count in done:

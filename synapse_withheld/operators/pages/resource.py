@@ -103,7 +103,6 @@ class _AdminsOnly(_Nothing):
 
 
 def _limit(request: Any) -> int:
-    """Return how many are asked for; refuse what is no such number."""
     given = (request.args or {}).get(b"limit")
     limit = DEFAULT_LIMIT if given is None else limit_of(given[0].decode("latin-1"))
     if limit is None:
