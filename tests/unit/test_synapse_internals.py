@@ -35,8 +35,8 @@ class Store:
 
     async def add_messages_from_remote_to_device_inbox(
         self, origin: str, message_id: str, local_messages_by_user_then_device: Any
-    ) -> int:
-        raise NotImplementedError
+    ) -> None:
+        self.called.append((origin, message_id, local_messages_by_user_then_device))
 
     def _add_messages_to_local_device_inbox_txn(
         self, txn: Any, stream_id: int, messages_by_user_then_device: Any
@@ -247,6 +247,14 @@ def test_what_is_left_is_stored_and_only_its_users_are_woken(
     given = driven(getattr(store, LOCALLY)(passed))
     assert (answer, called) == (given, store.called)
     assert passed.keys() == (kept or {}).keys()
+
+
+def test_an_edu_of_which_nothing_is_left_is_stored_for_its_message_id() -> None:
+    """However Synapse passes it."""
+    store, _ = intercepted({})
+    store_edu, named = store.add_messages_from_remote_to_device_inbox, dict(MESSAGES)
+    driven(store_edu("there", "id", local_messages_by_user_then_device=named))
+    assert ([("there", "id", {})], {}) == (store.called, named)
 
 
 def test_the_row_of_an_edu_is_observed() -> None:
