@@ -7,8 +7,6 @@ import json
 import re
 from typing import Any
 
-import attrs
-
 from synapse_withheld.cli import arguments as common
 from synapse_withheld.cli.arguments import OK, REFUSALS, TOKEN, CannotSayError
 from synapse_withheld.cli.homeserver.http import (
@@ -17,7 +15,7 @@ from synapse_withheld.cli.homeserver.http import (
     UnreachableError,
     first,
     get,
-    read_address,
+    read_url,
 )
 from synapse_withheld.cli.tables import table
 from synapse_withheld.operators.pages.asking import (
@@ -69,8 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     token = common.read_token(arguments.token_file)
     if not token:
         raise CannotSayError(f"no access token: give --token-file or set {TOKEN}")
-    url: Address = arguments.url
-    path = f"{url.path}{PATH}/{TOP}?limit={arguments.limit}"
+    url = f"{arguments.url}{PATH}/{TOP}?limit={arguments.limit}"
 
     def ask(address: Address) -> tuple[Any, str]:
         """Return the answer, and the same as text."""
@@ -84,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         except (ValueError, KeyError, TypeError) as error:
             raise UnreachableError(f"it answers something else: {error!r}") from error
 
-    _, (top, text) = first([attrs.evolve(url, path=path)], ask)
+    _, (top, text) = first([Address(url)], ask)
     print(json.dumps(top) if arguments.json else text)
     return OK
 
@@ -107,8 +104,7 @@ def _table(title: str, counted: list[tuple[dict[str, Any], str]]) -> list[str]:
     return table(rows)
 
 
-def _writer(text: str) -> Address:
+def _writer(text: str) -> str:
     """Read the address of a homeserver; that of the page is one with more behind."""
-    address = read_address(text, "https://matrix.example.org")
-    path = re.sub(rf"({PATH})?/?(\?.*)?$", "", address.path)
-    return attrs.evolve(address, path=path)
+    url = read_url(text, "https://matrix.example.org")
+    return re.sub(rf"({PATH})?/?(\?.*)?$", "", url)

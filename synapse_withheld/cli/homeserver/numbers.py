@@ -6,6 +6,7 @@ What is something else is raised as an `UnreachableError`.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Iterable, Iterator
 
 import attrs
@@ -18,7 +19,7 @@ from synapse_withheld.cli.homeserver.http import (
     Address,
     UnreachableError,
     get,
-    read_address,
+    read_url,
 )
 from synapse_withheld.cli.homeserver.listeners import METRICS_PATH
 from synapse_withheld.operators.pages.asking import PATH
@@ -86,10 +87,9 @@ def add_up(pages: Iterable[Page]) -> dict[str, Any]:
 
 def complete(text: str) -> Address:
     """Read an address of metrics from the command line: host and port are enough."""
-    address = read_address(text, "http://127.0.0.1:9000")
-    if address.path.strip("/"):
-        return address
-    return attrs.evolve(address, path=METRICS_PATH)
+    url = read_url(text, "http://127.0.0.1:9000")
+    bare = re.fullmatch(r"(http://unix:[^:]+:|\w+://[^/?#]*)/?", url)
+    return Address(f"{bare[1]}{METRICS_PATH}" if bare else url)
 
 
 def fetch(address: Address) -> Page:

@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Iterator
 
-import attrs
 import pytest
 from synapse.util.module_loader import load_module
 
@@ -110,8 +109,7 @@ def test_a_config_is_read_as_synapse_reads_it(config: object) -> None:
     assert (synapse == Config()) is not bool(config)
 
 
-OFF = "'enable_metrics' is not true: set 'enable_metrics: true'"
-NO_LISTENER = "no listener under '(worker_)?listeners' tells metrics: add one "
+NO_LISTENER = "no listener under '(worker_)?listeners' tells metrics: set 'enable_"
 EVERYWHERE = {**METRICS, "bind_addresses": ["::1", "::", "h"]}
 NOTHING_SAID = {**METRICS, "bind_addresses": None}
 
@@ -135,16 +133,15 @@ NOTHING_SAID = {**METRICS, "bind_addresses": None}
         ),
         ("w", {"metrics_port": 1}, NO_LISTENER),
         ("master", {"listeners": [CLIENT]}, NO_LISTENER),
-        ("master", {"listeners": [METRICS], **WITHOUT}, OFF),
-        ("w", {"worker_listeners": [METRICS], **WITHOUT}, OFF),
+        ("master", {"listeners": [METRICS], **WITHOUT}, NO_LISTENER),
+        ("w", {"worker_listeners": [METRICS], **WITHOUT}, NO_LISTENER),
         # What Synapse does not start with is said as it says it.
-        ("master", {"listeners": METRICS}, "'listeners' is no list"),
         (
             "master",
             {"listeners": [METRICS, None]},
-            "entry 2 of .*ConfigError: .*Exp",
+            "its 'listeners': .*Expected a dict",
         ),
-        ("master", {"listeners": [NOTHING_SAID]}, "entry 1 of .*'NoneType' object"),
+        ("master", {"listeners": [NOTHING_SAID]}, "its 'listeners': .*'NoneType'"),
     ],
 )
 def test_metrics_are_told_where_synapse_tells_them_or_it_is_said_why_not(
@@ -215,38 +212,29 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[str]:
 def test_a_password_goes_along_and_no_redirect_is_followed() -> None:
     """The token would go there too; and there is one header for both."""
     with serving() as host:
-        address = Address.of(f"http://us%40er:p%2Fa@{host}")
-        assert "p/a" not in repr(address) + str(address)
+        address = Address(f"http://us%40er:p%2Fa@{host}")
         assert (200, "Basic dXNAZXI6cC9h") == get(address)
         with pytest.raises(UnreachableError, match="give one of the two"):
             get(address, token="T")  # noqa: S106 no secret
         with pytest.raises(UnreachableError, match="302 and points elsewhere"):
-            get(Address.of(f"http://{host}/elsewhere"))
+            get(Address(f"http://{host}/elsewhere"))
 
 
-def test_the_first_certificate_of_a_file_is_trusted_whatever_its_name(
-    tmp_path: Path,
-) -> None:
-    """Files have those above it in the chain, too; it may not be readable."""
-    own, other = self_signed(), self_signed().certificate
-    paths = [tmp_path / name for name in ("own.pem", "tls.crt")]
-    paths[0].write_bytes(own.certificate + own.key)
+def test_the_certificate_of_a_file_is_trusted_whatever_its_name(tmp_path: Path) -> None:
+    own, other, file = self_signed(), self_signed(), tmp_path / "tls.crt"
+    file.write_bytes(own.certificate + own.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(paths[0])
-    unreadable = "its certificate cannot be read"
+    context.load_cert_chain(file)
     with serving(context) as host:
-        address = attrs.evolve(Address.of(f"https://{host}"), certificate=str(paths[1]))
-        with pytest.raises(UnreachableError, match=unreadable):
-            get(address)
+        address = Address(f"https://{host}", str(file))
+        assert 200 == get(address)[0]
         for content, says in (
-            (b"", unreadable),
-            (other + own.certificate, "certificate verify failed"),
+            (other.certificate, "certificate verify failed"),
+            (b"", "its certificate cannot be read"),
         ):
-            paths[1].write_bytes(content)
+            file.write_bytes(content)
             with pytest.raises(UnreachableError, match=says):
                 get(address)
-        paths[1].write_bytes(own.certificate + other)
-        assert 200 == get(address)[0]
 
 
 def test_what_is_no_token_is_said_in_a_line(run: Run, tmp_path: Path) -> None:
