@@ -106,14 +106,12 @@ def _swept(
     begin, note = place
     sweep = Sweep(database, options, begin)
     try:
-        bar = walking.Bar(walking.driven(database.estimate()))
-        with walking.stoppable() as stopped, bar:
-            while not stopped.is_set() and not sweep.progress.done:
+        with walking.resting(walking.driven(database.estimate())) as rest:
+            stopped = False
+            while not stopped and not sweep.progress.done:
                 progress = walking.driven(sweep.step())
                 note(progress)
-                bar.show(progress.rows)
-                if not progress.done:
-                    stopped.wait(pause_s)
+                stopped = rest(progress.rows, 0 if progress.done else pause_s)
     except StatementError as error:
         print(error.__cause__, file=sys.stderr)
     except OSError as error:

@@ -25,9 +25,9 @@ from synapse_withheld.cli.walking.database import (
     Connection,
     DatabaseError,
 )
-from synapse_withheld.cli.walking.parallel import Aside, Rest
+from synapse_withheld.cli.walking.parallel import Aside
 from synapse_withheld.cli.walking.place import noted_in
-from synapse_withheld.cli.walking.walk import Bar, driven
+from synapse_withheld.cli.walking.walk import Rest, driven, resting
 from synapse_withheld.sweep.walk import Progress
 from tests.unit.cli.conftest import (
     Run,
@@ -178,8 +178,8 @@ def test_a_bar_fills_up_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         (0, "\r0 rows\r500 rows\n"),
         (1000, f"\r[{'#' * 15}{'-' * 15}]  50%  500 of about 1,000 rows\n"),
     ):
-        with Bar(of_about) as bar:
-            bar.show(500)
+        with resting(of_about) as rest:
+            assert not rest(500, 0)
         assert stream.getvalue().endswith(end)
 
 
