@@ -36,16 +36,6 @@ module, 2 none could be read
 # Moves to the upper left corner and clears what is below.
 _CLEAR = "\x1b[H\x1b[J"
 
-# What the numbers are called that tell what was done; and in `mode: observe`, where
-# nothing is.
-_DID = ("collapsed", "superseded a queued one", "share collapsed", "bytes saved")
-_WOULD_HAVE = (
-    "would have collapsed",
-    "would have superseded one",
-    "share of these",
-    "bytes it would have saved",
-)
-
 # Where a process tells its metrics; it raises why they are told nowhere.
 Find = Callable[[], List[Address]]
 
@@ -94,18 +84,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 def in_text(totals: dict[str, Any]) -> str:
     """Return the numbers as a table."""
-    words = _WOULD_HAVE if totals["modes"] == ["observe"] else _DID
-    collapsed, superseded, share, bytes_saved = words
+    # In `mode: observe` nothing is done.
+    would = "would have " if totals["modes"] == ["observe"] else ""
+    share = totals["share"]
     rows = [
         ("processes", totals["processes"]),
         ("of these acting", totals["active"]),
         ("mode", ", ".join(totals["modes"]) or "-"),
         ("notices seen", totals["seen"]),
         *((f"  of rule {rule}", seen) for rule, seen in totals["rules"].items()),
-        (collapsed, totals["collapsed"]),
-        (superseded, totals["superseded"]),
-        (share, "-" if totals["share"] is None else f"{totals['share']:.1%}"),
-        (bytes_saved, totals["bytes_saved"]),
+        (f"{would}collapsed", totals["collapsed"]),
+        (f"{would}superseded a queued one", totals["superseded"]),
+        (f"share {would}collapsed", "-" if share is None else f"{share:.1%}"),
+        (f"bytes {would}saved", totals["bytes_saved"]),
         ("failures", totals["failures"]),
         ("tracked pairs", totals["tracked_pairs"]),
     ]
