@@ -86,15 +86,19 @@ def find_module(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     modules = config.get("modules") or []
     if not isinstance(modules, list):
         raise ProblemError("'modules' is no list", _ADD_MODULE)
-    ours = [entry for entry in modules if _is_ours(entry)]
+    entries = [each for each in modules if isinstance(each, dict)]
+    # Whatever is named of this package is meant for the module.
+    ours = [
+        each
+        for each in entries
+        if str(each.get("module")).partition(".")[0] == "synapse_withheld"
+    ]
     if len(ours) > 1:
-        raise ProblemError(
-            "'modules' names the module more than once", "leave one entry"
-        )
-    for entry in ours:
-        if entry["module"] not in _NAMES:
-            found = f"'modules' names {entry['module']!r}"
-            raise ProblemError(found, f"name it {MODULE!r}")
+        found = "'modules' names the module more than once"
+        raise ProblemError(found, "leave one entry")
+    if ours and ours[0]["module"] not in _NAMES:
+        found = f"'modules' names {ours[0]['module']!r}"
+        raise ProblemError(found, f"name it {MODULE!r}")
     return ours[0] if ours else None
 
 
@@ -122,12 +126,6 @@ def parsed(entry: Mapping[str, Any] | None) -> Config:
     except InvalidConfigError as error:
         do = "correct it: Synapse does not start like this"
         raise ProblemError(str(error), do) from error
-
-
-def _is_ours(entry: object) -> bool:
-    """Say whether an entry of `modules` names something of this package."""
-    name = entry.get("module") if isinstance(entry, dict) else None
-    return isinstance(name, str) and name.partition(".")[0] == "synapse_withheld"
 
 
 def _read_file(path: Path) -> dict[str, Any]:

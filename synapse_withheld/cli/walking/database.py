@@ -6,7 +6,6 @@ Where it refuses, that is raised as a `DatabaseError`.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
@@ -64,14 +63,15 @@ class Connection:
 
         Nobody has to wait: it is async as whoever awaits it needs.
         """
-        for left in reversed(range(TRIES)):
+        left = TRIES
+        while True:
+            left -= 1
             try:
                 return function(self, *arguments)
-            except Exception as error:  # noqa: PERF203 a few times at most
+            except Exception as error:
                 if not left or not _in_the_way(error):
                     problem = f"Cannot use the database: {description}"
                     raise DatabaseError(f"{problem}: {_first_line(error)}") from error
-        raise AssertionError
 
     def close(self) -> None:
         self._connection.close()
@@ -91,10 +91,8 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
             "correct it: Synapse does not start like this",
         )
     try:
-        with ExitStack() as stack:
-            connection = stack.enter_context(closing(make(arguments, writes=writes)))
-            _look_at(connection, writes=writes)
-            stack.pop_all()
+        connection = make(arguments, writes=writes)
+        _look_at(connection, writes=writes)
     except ImportError as error:
         raise DatabaseError(
             f"PostgreSQL needs psycopg2 ({error}); run this with the Python that "
@@ -142,14 +140,14 @@ def _sqlite(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}; it is looked for from here")
     connection = _opened(path, "mode=rw" if writes else "mode=ro")
-    log = path.with_name(path.name + "-wal")
-    if not writes and not log.exists():
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        except sqlite3.OperationalError:
-            # Nobody uses it, and what SQLite would make beside it may not be made.
-            connection.close()
-            connection = _opened(path, "mode=ro&immutable=1")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        if writes or path.with_name(f"{path.name}-wal").exists():
+            raise
+        # Nobody uses it, and what SQLite would make beside it may not be made.
+        connection = _opened(path, "mode=ro&immutable=1")
     # A file that is moved away is another.
     status = path.stat()
     name = f"{path.resolve()}, file {status.st_dev}:{status.st_ino}"
