@@ -71,7 +71,6 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; return the exit code."""
     parsed = make_parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)
@@ -85,7 +84,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def console() -> None:
-    """Run as a program."""
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()

@@ -54,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer each question; return the exit code."""
     token = common.read_token(arguments.token_file)
     answers = look(arguments.config_path, arguments.metrics_url, token)
     states = {each.state for each in answers}
@@ -72,7 +71,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def look(paths: list[Path], url: Address | None, token: str) -> list[Answer]:
-    """Return the answer to each question, in order."""
     answers: list[Answer] = []
     unknown = "cannot be told before the above is right"
     try:

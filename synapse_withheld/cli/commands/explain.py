@@ -108,7 +108,6 @@ def parse_settings(settings: Iterable[str]) -> Config:
 
 
 def in_text(*, pair: int | None, why: str, earlier: int | None, **more: Any) -> str:
-    """Return an explanation as a line of a table."""
     why += f" (line {earlier})" if earlier else ""
     return _ROW.format(pair=pair or "", why=why, **more)
 

@@ -83,7 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def in_text(totals: dict[str, Any]) -> str:
-    """Return the numbers as a table."""
     # In `mode: observe` nothing is done.
     would = "would have " if totals["modes"] == ["observe"] else ""
     share = totals["share"]
@@ -104,7 +103,6 @@ def in_text(totals: dict[str, Any]) -> str:
 
 
 def _find(deployment: Deployment, name: str) -> list[Address]:
-    """Return where a process tells its metrics."""
     try:
         return metrics_addresses(deployment, name)
     except ProblemError as error:

@@ -63,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Survey; return the exit code."""
     config = read(arguments.config_path).shared
     module = parsed(find_module(config))
     rules = Ruleset.of(attrs.evolve(module, rules=ALL_RULES))

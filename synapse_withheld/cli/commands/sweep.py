@@ -58,7 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sweep; return the exit code."""
     shared = read(arguments.config_path).shared
     entry = find_module(shared)
     config = parsed(entry)
@@ -120,7 +119,6 @@ def _swept(
 
 
 def in_json(progress: Progress, *, dry_run: bool) -> dict[str, Any]:
-    """Return the summary of a sweep as JSON."""
     return {
         "dry_run": dry_run,
         "rows": progress.rows,
@@ -131,7 +129,6 @@ def in_json(progress: Progress, *, dry_run: bool) -> dict[str, Any]:
 
 
 def in_text(said: dict[str, Any]) -> str:
-    """Return the same as a table."""
     rules, gone = said["rules"].items(), said["redundant"] - said["left_alone"]
     end = [("deleted", said["deleted"]), ("bytes deleted", said["bytes"])]
     if said["dry_run"]:

@@ -70,7 +70,6 @@ def run(arguments: argparse.Namespace) -> int:
     url = f"{arguments.url}{PATH}/{TOP}?limit={arguments.limit}"
 
     def ask(address: Address) -> tuple[Any, str]:
-        """Return the answer, and the same as text."""
         status, text = get(address, token)
         if status != FOUND:
             means = _MEANS.get(status, "not what was asked for")
@@ -87,7 +86,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def in_text(top: dict[str, Any]) -> str:
-    """Return the answer as two tables."""
     senders = [(each, each["user_id"]) for each in top["senders"]]
     recipients = [
         (each, f"{each['user_id']} {each['device_id']}") for each in top["recipients"]
@@ -105,6 +103,6 @@ def _table(title: str, counted: list[tuple[dict[str, Any], str]]) -> list[str]:
 
 
 def _writer(text: str) -> str:
-    """Read the address of a homeserver; that of the page is one with more behind."""
+    # The page's own is one with more behind.
     url = read_url(text, "https://matrix.example.org")
     return re.sub(rf"({PATH})?/?(\?.*)?$", "", url)

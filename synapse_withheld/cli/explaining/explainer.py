@@ -96,7 +96,6 @@ class Explainer:
 
     @property
     def left(self) -> int:
-        """Return how many messages are queued."""
         return self._mailboxes.count()
 
     def explain(self, number: int, line: Any) -> list[Explanation]:

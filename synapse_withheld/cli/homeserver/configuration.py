@@ -26,12 +26,7 @@ _ADD_MODULE = f"add an entry '- module: {MODULE}' under 'modules:' and restart S
 
 @attrs.frozen
 class Deployment:
-    """The processes that some configuration files tell of.
-
-    Attributes:
-        shared: What the main process reads.
-        workers: What each worker reads, by its name.
-    """
+    """What the main process reads, and each worker, by its name."""
 
     shared: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any]]
@@ -82,7 +77,6 @@ def read(paths: Iterable[Path]) -> Deployment:
 
 
 def find_module(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the module's entry in what a process reads; `None` if there is none."""
     modules = config.get("modules") or []
     if not isinstance(modules, list):
         raise ProblemError("'modules' is no list", _ADD_MODULE)
@@ -103,7 +97,6 @@ def find_module(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def need_module(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the module's entry in what a process reads, which has to be there."""
     entry = find_module(config)
     if entry is None:
         do = f"{_ADD_MODULE}; if it is in another file, give it with -c, too"

@@ -63,13 +63,13 @@ class Connection:
 
         Nobody has to wait: it is async as whoever awaits it needs.
         """
-        left = TRIES
+        tried = 0
         while True:
-            left -= 1
+            tried += 1
             try:
                 return function(self, *arguments)
             except Exception as error:
-                if not left or not _in_the_way(error):
+                if tried == TRIES or not _in_the_way(error):
                     problem = f"Cannot use the database: {description}"
                     raise DatabaseError(f"{problem}: {_first_line(error)}") from error
 
@@ -92,7 +92,12 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
         )
     try:
         connection = make(arguments, writes=writes)
-        _look_at(connection, writes=writes)
+        # Says nothing about rows, and everything about the tables.
+        for table in _TABLES:
+            connection.execute(f"SELECT 1 FROM {table} WHERE 1 = 0", ())  # noqa: S608
+        if writes:
+            # Takes the lock for writing, and gives it back.
+            connection.execute("DELETE FROM device_inbox WHERE 1 = 0", ())
     except ImportError as error:
         raise DatabaseError(
             f"PostgreSQL needs psycopg2 ({error}); run this with the Python that "
@@ -105,16 +110,6 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
             f"{_first_line(error)}; run this as the user that Synapse runs as"
         ) from error
     return connection
-
-
-def _look_at(connection: Connection, *, writes: bool) -> None:
-    """See that what is read is there, and may be read; in the end, that rows may go."""
-    # Says nothing about rows, and everything about the tables.
-    looks = [f"SELECT 1 FROM {table} WHERE 1 = 0" for table in _TABLES]  # noqa: S608
-    connection.execute(" UNION ALL ".join(looks), ())
-    if writes:
-        # Takes the lock for writing, and gives it back.
-        connection.execute("DELETE FROM device_inbox WHERE 1 = 0", ())
 
 
 def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -176,16 +171,14 @@ def _postgres(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     # A number of its own, so that one that was made anew is another.
     cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
     ((number,),) = cursor.fetchall()
-    where = connection.get_dsn_parameters()
-    at = f"{where.get('host') or 'local'}:{where.get('port', '')}"
-    name = f"{where['dbname']} on {at}, number {number}"
+    where = connection.info
+    name = f"{where.dbname} on {where.host}:{where.port}, number {number}"
     return Connection(connection, POSTGRES, name)
 
 
 def _first_line(error: BaseException) -> str:
-    """Return the first line of an error: the others repeat the statement."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    # The others repeat the statement.
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _in_the_way(error: Exception) -> bool:

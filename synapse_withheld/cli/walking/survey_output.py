@@ -23,7 +23,6 @@ _ADVICE = """\
 
 
 def in_json(found: Surveyed, module: Config) -> dict[str, Any]:
-    """Return what was found as JSON."""
     mailboxes = [
         {**_long(each, "user_id", "device_id"), "syncs": each.syncs}
         for each in found.inbox.longest
@@ -46,7 +45,6 @@ def in_json(found: Surveyed, module: Config) -> dict[str, Any]:
 
 
 def in_text(said: dict[str, Any]) -> str:
-    """Return the same as tables."""
     inbox, outbox = said["inbox"], said["outbox"]
     mailboxes = [
         (each["rows"], each["syncs"], each["user_id"], each["device_id"], _most(each))
@@ -138,6 +136,5 @@ def _name(kind: dict[str, Any]) -> str:
 
 
 def _table(title: str, header: str, rows: list[Any]) -> str:
-    """Return a table, indented; nothing if it has no rows."""
     lines = table([header.split(", "), *rows])
     return "\n  ".join([title, *lines]) if rows else ""
