@@ -66,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
             formatter_class=raw,
         )
         command.add_arguments(each)
+        each.add_argument("--json", action="store_true", help="print JSON")
         each.set_defaults(run=command.run)
     return parser
 

@@ -34,9 +34,7 @@ class ProblemError(CannotSayError):
         self.do = do
 
 
-def add_config(
-    parser: argparse.ArgumentParser, what_for: str = "", *, required: bool = True
-) -> None:
+def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument(
         "-c",
         "--config-path",
@@ -45,17 +43,17 @@ def add_config(
         required=required,
         type=Path,
         metavar="FILE",
-        help=f"a file or directory of Synapse's configuration{what_for}; may be "
-        "repeated",
+        help="a file or directory of Synapse's configuration; may be repeated",
     )
 
 
-def add_token(parser: argparse.ArgumentParser, what_for: str) -> None:
+def add_token(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"{what_for} (default: the variable {TOKEN})",
+        help="holds the access token of a server admin (default: the variable "
+        f"{TOKEN})",
     )
 
 

@@ -46,11 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="where the writer tells its metrics, if not where the files say",
     )
-    common.add_token(
-        parser,
-        "holds the access token of a server admin, for where no metrics are told",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    common.add_token(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -48,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="a metrics listener",
     )
-    what_for = ", to find the listeners of its processes in"
-    common.add_config(parser, what_for, required=False)
+    common.add_config(parser, required=False)
     parser.add_argument("--watch", action="store_true", help="refresh until Ctrl-C")
     parser.add_argument(
         "--every",
@@ -58,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="how long to wait between refreshing (default: 2s)",
     )
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> int:

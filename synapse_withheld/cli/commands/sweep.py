@@ -17,7 +17,6 @@ from synapse_withheld.cli.tables import table
 from synapse_withheld.cli.walking import walk as walking
 from synapse_withheld.cli.walking.database import connect
 from synapse_withheld.cli.walking.place import Place, noted_in
-from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
@@ -62,8 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
     entry = find_module(shared)
     config = parsed(entry)
     dry_run: bool = arguments.dry_run
-    if not (dry_run or arguments.enforce):
-        _refuse(config, is_named=entry is not None)
+    # By default it deletes only where it is known in which mode the module runs.
+    if not (dry_run or arguments.enforce or (entry and config.enforces)):
+        why = "the module's 'mode' is observe"
+        if entry is None:
+            why = "the files do not name the module; give every file that Synapse reads"
+        raise CannotSayError(
+            f"Nothing is deleted: {why}. Give --dry-run to see what would go, or "
+            "--enforce to delete it."
+        )
     options = Options(arguments.batch_size, Ruleset.of(config), dry_run, now_ts())
     rules = [rule.name for rule in options.rules.rules]
     if not rules:
@@ -81,21 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
     said = in_json(progress, dry_run=dry_run)
     print(json.dumps(said) if arguments.json else in_text(said))
     return OK if progress.done else WRONG
-
-
-def _refuse(config: Config, *, is_named: bool) -> None:
-    """Delete by default only where it is known in which mode the module runs."""
-    if not is_named:
-        raise CannotSayError(
-            "The files do not name the module, so nothing is deleted: give every file "
-            "that Synapse reads, or --enforce to delete by the default rules, or "
-            "--dry-run."
-        )
-    if not config.enforces:
-        raise CannotSayError(
-            "The module's 'mode' is observe, so nothing is deleted: give --dry-run to "
-            "see what would go, or --enforce to delete it."
-        )
 
 
 def _swept(

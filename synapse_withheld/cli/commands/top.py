@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="the homeserver, its writer, or the page there",
     )
-    common.add_token(parser, "holds the access token")
+    common.add_token(parser)
     parser.add_argument(
         "--limit",
         type=common.whole_number(MOST_LIMIT),
@@ -59,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help=f"how many of each, at most {MOST_LIMIT} (default: {DEFAULT_LIMIT})",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:

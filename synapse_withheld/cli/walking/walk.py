@@ -39,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser, batch_size: int) -> None:
         help="how long to rest after each batch, such as 2s; 0 not to rest "
         "(default: a tenth of a second)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def driven(coroutine: Coroutine[Any, Any, T]) -> T:

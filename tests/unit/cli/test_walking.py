@@ -37,7 +37,7 @@ def test_files_that_do_not_name_the_module_are_not_all(
 ) -> None:
     """One that was not given may say `mode: observe`."""
     config = {"database": make_database(tmp_path)["database"]}
-    says = "do not name the module.* every file .* --enforce "
+    says = "do not name the module; give every file .* --enforce "
     assert re.search(says, run("sweep", config).refusal)
     for choice, deleted in (("--dry-run", 0), ("--enforce", 2)):
         assert [deleted] == run("sweep", config, "--json", choice).told("deleted")
