@@ -122,17 +122,15 @@ def parsed(entry: Mapping[str, Any] | None) -> Config:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    do = "correct the file: Synapse cannot read it either"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CannotSayError(f"Cannot read the configuration: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        # Not the error's own text: it may quote a secret beside the mistake.
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        found = f"{path} is not YAML, line {line}: {error.problem}"
-        raise ProblemError(found, do) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProblemError(f"{path} is not YAML", do) from error
+        # Not the error's own text: it may quote a secret beside the mistake.
+        mark = getattr(error, "problem_mark", None)
+        found = f"{path} is not YAML{f', line {mark.line + 1}' if mark else ''}"
+        do = "correct the file: Synapse cannot read it either"
+        raise ProblemError(found, do) from error
     # Synapse ignores a file of comments, and of anything else.
     return config if isinstance(config, dict) else {}

@@ -123,7 +123,7 @@ def worker(**more: Any) -> list[Any]:
     ("question", "state", "says", "files", "told"),
     [
         ("config", RIGHT, "mode: enforce, repeat: queued", of(), page()),
-        ("config", WRONG, "not YAML, line 2: [^2]*$", ["a: 1\nb: hunter2: x\n"], None),
+        ("config", WRONG, "is not YAML, line 2$", ["a: 1\nb: hunter2: x\n"], None),
         ("config", WRONG, "not under 'modules'", [{}], None),
         ("config", WRONG, "not under 'modules'", modules({"module": "x.Y"}, 5), None),
         ("config", WRONG, "is no list", [{"modules": ENTRY}], None),
