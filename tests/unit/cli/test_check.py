@@ -64,19 +64,17 @@ def test_files_are_read_as_synapse_reads_them(tmp_path: Path) -> None:
     """
     shared = {"modules": [], "server_name": "a"}
     own = {"worker_name": "w1", "modules": [ENTRY]}
-    write(tmp_path, "no: [yaml", "e.txt")
-    files = [
-        Path(write(tmp_path, config, name))
-        for name, config in (
-            ("a.yaml", {"modules": [ENTRY], "server_name": "a"}),
-            ("b.yaml", own),
-            ("c.yaml", {"modules": []}),
-            ("d.yaml", "# nothing"),
-            ("e.yaml", "- a"),
-        )
-    ]
-    deployment = read(files)
-    assert deployment == read([tmp_path])
+    for name, config in (
+        ("a.yaml", {"modules": [ENTRY], "server_name": "a"}),
+        ("b.yaml", own),
+        ("c.yaml", {"modules": []}),
+        ("d.yaml", "# nothing"),
+        ("e.yaml", "- a"),
+        ("f.txt", "no: [yaml"),
+    ):
+        write(tmp_path, config, name)
+    deployment = read([tmp_path])
+    assert deployment == read(sorted(tmp_path.glob("*.yaml")))
     read_by = [deployment.config_of(name) for name in ("master", "w1")]
     assert [shared, {**shared, **own}] == read_by
 
@@ -122,9 +120,7 @@ def worker(**more: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("question", "state", "says", "files", "told"),
     [
-        ("config", RIGHT, "mode: enforce, repeat: queued", of(), page()),
         ("config", WRONG, "is not YAML, line 2$", ["a: 1\nb: hunter2: x\n"], None),
-        ("config", WRONG, "not under 'modules'", [{}], None),
         ("config", WRONG, "not under 'modules'", modules({"module": "x.Y"}, 5), None),
         ("config", WRONG, "is no list", [{"modules": ENTRY}], None),
         ("config", WRONG, "more than once", modules(ENTRY, ENTRY), None),
@@ -146,17 +142,13 @@ def worker(**more: Any) -> list[Any]:
         # A worker serves the resource whether metrics are enabled or not.
         ("metrics", RIGHT, "", worker(worker_listeners=[TELLING], **OFF), page()),
         ("metrics", NOTE, "", worker(worker_listeners=[METRICS], **OFF), page()),
-        ("metrics", NOTE, "under 'worker_listeners'", worker(), page()),
         # What Synapse does not start with.
         ("metrics", WRONG, "its 'listeners'", of(listeners=[METRICS, None]), None),
         ("metrics", WRONG, "its 'listeners'", of(listeners=[NOWHERE]), None),
         # A restart may have been forgotten; or the listener is something else's.
-        ("loaded", RIGHT, "mode: enforce", of(), page()),
         ("loaded", WRONG, "did not load the module", of(), Page(())),
         ("loaded", WRONG, f"version 0, not {VERSION}", of(), page(version="0")),
         ("loaded", WRONG, "mode observe, not enforce", of(), page(mode="observe")),
-        ("loaded", WRONG, "repeat session, not q", of(), page(repeat="session")),
-        ("active", RIGHT, "0 collapsed", of(), page()),
         ("active", WRONG, "stores every message", of(), page(active=0)),
         ("active", NOTE, "0 would", of({"mode": "observe"}), page(mode="observe")),
         # What failed may be of long ago, and lost nothing.
