@@ -85,20 +85,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def in_text(top: dict[str, Any]) -> str:
-    senders = [(each, each["user_id"]) for each in top["senders"]]
-    recipients = [
-        (each, f"{each['user_id']} {each['device_id']}") for each in top["recipients"]
-    ]
-    return "\n".join([*_table("sender", senders), "", *_table("recipient", recipients)])
-
-
-def _table(title: str, counted: list[tuple[dict[str, Any], str]]) -> list[str]:
-    # At most ten digits and their commas.
-    rows: list[Any] = [("at least".rjust(13), "at most".rjust(13), "rule", title)]
-    for each, name in counted:
-        least, most = each["notices"] - each["error"], each["notices"]
-        rows.append((least, most, each["rule"], name))
-    return table(rows)
+    tables = []
+    for title in ("sender", "recipient"):
+        # At most ten digits and their commas.
+        rows: list[Any] = [("at least".rjust(13), "at most".rjust(13), "rule", title)]
+        for each in top[f"{title}s"]:
+            names = [each[key] for key in ("user_id", "device_id") if key in each]
+            least, most = each["notices"] - each["error"], each["notices"]
+            rows.append((least, most, each["rule"], " ".join(names)))
+        tables.append("\n".join(table(rows)))
+    return "\n\n".join(tables)
 
 
 def _writer(text: str) -> str:

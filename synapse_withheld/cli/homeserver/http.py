@@ -9,6 +9,7 @@ import argparse
 import re
 import ssl
 from base64 import b64encode
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import AF_UNIX, socket
 from typing import Callable, Iterable, NamedTuple, TypeVar
@@ -24,6 +25,11 @@ _REDIRECTED = range(300, 400)
 
 # As nginx writes the address of a socket: `http://unix:/run/synapse.sock:/path`.
 _SOCKET = re.compile(r"http://unix:(/[^:?#]+)(?::(/.*)?)?")
+
+# Perhaps with a user and a password; in these `/` and `@` are percent-encoded.
+_URL = re.compile(
+    r"https?://([^/?#@]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#@:\[\]]+)(:[0-9]+)?([/?][^#@]*)?"
+)
 
 # `ssl.VERIFY_X509_PARTIAL_CHAIN`, which Python 3.9 does not name: a certificate is
 # trusted without those above it.
@@ -62,16 +68,7 @@ def read_url(text: str, example: str) -> str:
     """Read an address from the command line; what is wrong names an example."""
     if on_socket := _SOCKET.fullmatch(text):
         return f"http://unix:{on_socket[1]}:{on_socket[2] or ''}"
-    try:
-        parts = urlsplit(text)
-        # One behind the host ends a password with a slash in it.
-        behind = f"{parts.path}{parts.query}{parts.fragment}"
-        is_url = (
-            parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        )
-    except ValueError:
-        is_url = behind = ""
-    if not is_url or "@" in behind:
+    if not _URL.fullmatch(text):
         # It may hold a password anywhere.
         problem = f"the address does not begin like {example}"
         raise argparse.ArgumentTypeError(problem)
@@ -83,18 +80,17 @@ def get(address: Address, token: str = "") -> tuple[int, str]:
 
     Redirects are not followed: a Matrix access token or a password would go along.
     """
-    parts = urlsplit(address.url)
-    headers = _headers(parts, token)
-    connection, path = _connection(address, parts)
     try:
-        connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        text = response.read().decode("utf-8", "replace")
-    except (OSError, HTTPException, UnicodeError) as error:
+        parts = urlsplit(address.url)
+        headers = _headers(parts, token)
+        connection, path = _connection(address, parts)
+        with closing(connection):
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            text = response.read().decode("utf-8", "replace")
+    except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreachableError(f"it does not answer: {reason.rstrip('.')}") from error
-    finally:
-        connection.close()
     if response.status in _REDIRECTED:
         raise UnreachableError(
             f"it answers {response.status} and points elsewhere; name that"
