@@ -139,7 +139,7 @@ def _sqlite(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     except sqlite3.OperationalError:
         connection.close()
-        if writes or path.with_name(f"{path.name}-wal").exists():
+        if path.with_name(f"{path.name}-wal").exists():
             raise
         # Nobody uses it, and what SQLite would make beside it may not be made.
         connection = _opened(path, "mode=ro&immutable=1")

@@ -142,6 +142,7 @@ def worker(**more: Any) -> list[Any]:
         # A worker serves the resource whether metrics are enabled or not.
         ("metrics", RIGHT, "", worker(worker_listeners=[TELLING], **OFF), page()),
         ("metrics", NOTE, "", worker(worker_listeners=[METRICS], **OFF), page()),
+        ("metrics", NOTE, "under 'worker_listeners'", worker(), page()),
         # What Synapse does not start with.
         ("metrics", WRONG, "its 'listeners'", of(listeners=[METRICS, None]), None),
         ("metrics", WRONG, "its 'listeners'", of(listeners=[NOWHERE]), None),

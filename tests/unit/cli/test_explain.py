@@ -93,6 +93,7 @@ NOT_UNDERSTOOD = {
     '{"message_json": "{"}': "its message is not a JSON object",
     '{"acknowledged": true, "user_id": "\\ud800"}': "its 'user_id' is not a string",
     '{"hours_passed": "1"}': "its 'hours_passed' is no number",
+    '{"hours_passed": -1}': "its 'hours_passed' is no number",
 }
 
 

@@ -32,7 +32,7 @@ def test_an_address_is_shown_as_it_was_given_without_a_password(run: Run) -> Non
     "arguments",
     [
         "check -c h.yaml --metrics-url u:s3cret@h",
-        "status http://u:se/s3cret@h",
+        "status http://u:12/s3cret@h",
         "status http://u:12#s3cret@h",
         "top ftp://u:s3cret@h",
         "top http://h u:s3cret@h",
