@@ -66,12 +66,12 @@ def make_parser() -> argparse.ArgumentParser:
             formatter_class=raw,
         )
         command.add_arguments(each)
+        each.add_argument("--json", action="store_true", help="print JSON")
         each.set_defaults(run=command.run)
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; return the exit code."""
     parsed = make_parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)
@@ -85,7 +85,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def console() -> None:
-    """Run as a program."""
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()

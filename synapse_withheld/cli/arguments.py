@@ -26,12 +26,7 @@ class CannotSayError(Exception):
 
 
 class ProblemError(CannotSayError):
-    """Something is not as it should be.
-
-    Attributes:
-        found: What is wrong.
-        do: What to do about it.
-    """
+    """Something is not as it should be: what was found, and what to do about it."""
 
     def __init__(self, found: str, do: str) -> None:
         super().__init__(f"{found}: {do}")
@@ -39,10 +34,7 @@ class ProblemError(CannotSayError):
         self.do = do
 
 
-def add_config(
-    parser: argparse.ArgumentParser, what_for: str = "", *, required: bool = True
-) -> None:
-    """Have a command take Synapse's configuration."""
+def add_config(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument(
         "-c",
         "--config-path",
@@ -51,26 +43,22 @@ def add_config(
         required=required,
         type=Path,
         metavar="FILE",
-        help=f"a file or directory of Synapse's configuration{what_for}; may be "
-        "repeated",
+        help="a file or directory of Synapse's configuration; may be repeated",
     )
 
 
-def add_token(parser: argparse.ArgumentParser, what_for: str) -> None:
-    """Have a command take a file with a token; its help begins with what for."""
+def add_token(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"{what_for} (default: the variable {TOKEN})",
+        help="holds the access token of a server admin (default: the variable "
+        f"{TOKEN})",
     )
 
 
 def read_token(file: Path | None) -> str:
-    """Return the token; nothing where there is none.
-
-    It comes from a file or the environment, never from the command.
-    """
+    """Return the token, if any: from a file or the environment, never the command."""
     try:
         text = os.environ.get(TOKEN, "") if file is None else file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -91,8 +79,6 @@ def seconds(text: str) -> float:
 
 
 def whole_number(most: int) -> Callable[[str], int]:
-    """Return what reads a number from 1 to another."""
-
     def read(text: str) -> int:
         # Python refuses to read thousands of digits.
         number = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0

@@ -36,13 +36,10 @@ _SERVER_ERROR = 500
 
 
 class Answer(NamedTuple):
-    """The answer to one question.
+    """The answer to one question, and what to do unless that is right.
 
-    Attributes:
-        state: `ok`; `note`, for what may be right; `wrong`; or `unknown`, where
-            nobody can be asked, because of something before.
-        found: What was found.
-        do: What to do about it; empty where it is right.
+    Its state is `ok`; `note`, for what may be right; `wrong`; or `unknown`, where
+    nobody can be asked, because of something before.
     """
 
     state: str
@@ -52,10 +49,9 @@ class Answer(NamedTuple):
 
 def importable() -> Answer:
     """Say whether this Python finds the module as Synapse would."""
-    name, _, class_name = MODULE.rpartition(".")
     try:
-        getattr(import_module(name), class_name)
-    except (ImportError, AttributeError) as error:
+        import_module("synapse_withheld.module")
+    except ImportError as error:
         raise ProblemError(
             f"{MODULE} cannot be imported: {error}",
             "run this with the Python that Synapse runs with, where it has to be "
@@ -77,23 +73,18 @@ def configured(
     config: Config, written: Mapping[str, Any], deployment: Deployment
 ) -> Answer:
     """Tell the configuration, and what is right in it, but hardly meant."""
-    notes = []
+    found, do = [f"mode: {config.mode}, repeat: {config.repeat}"], []
     if not any(attrs.astuple(config.rules)):
-        found = "all rules are off, so that it does nothing"
-        notes.append((found, "set one under 'rules' to true"))
+        found.append("all rules are off, so that it does nothing")
+        do.append("set one under 'rules' to true")
     if "session_hold" in written and config.repeat != "session":
-        found = "'session_hold' does nothing without 'repeat: session'"
-        notes.append((found, "set 'repeat: session', or remove 'session_hold'"))
+        found.append("'session_hold' does nothing without 'repeat: session'")
+        do.append("set 'repeat: session', or remove 'session_hold'")
     redis = deployment.shared.get("redis")
-    if isinstance(redis, dict) and redis.get("enabled"):
-        for name in config.rules.vanishing:
-            found = f"'rules.{name}: vanish' works as 'true' with workers"
-            notes.append((found, f"nothing; 'rules.{name}: true' says the same"))
-    found = "; ".join(
-        [f"mode: {config.mode}, repeat: {config.repeat}", *(each for each, _ in notes)]
-    )
-    do = "; ".join(do for _, do in notes)
-    return Answer(NOTE if notes else RIGHT, found, do)
+    if config.rules.vanishing and isinstance(redis, dict) and redis.get("enabled"):
+        found.append("'vanish' works as 'true' with workers")
+        do.append("nothing; 'true' says the same")
+    return Answer(NOTE if do else RIGHT, "; ".join(found), "; ".join(do))
 
 
 def page_answers(address: Address, status: int, config: Config) -> Answer:
@@ -103,10 +94,10 @@ def page_answers(address: Address, status: int, config: Config) -> Answer:
     if status >= _SERVER_ERROR:
         do = "look for this request in Synapse's log: it could not answer it"
         raise ProblemError(f"{address} answers {status}", do)
-    if not config.pages:
-        # Nothing else of a module can be seen from outside.
-        return Answer(UNKNOWN, "not told without metrics or pages")
-    raise _not_loaded()
+    if config.pages:
+        raise _not_loaded()
+    # Nothing else of a module can be seen from outside.
+    return Answer(UNKNOWN, "not told without metrics or pages")
 
 
 def numbers(page: Page, writer: str, config: Config) -> Iterator[Answer]:
@@ -124,8 +115,29 @@ def numbers(page: Page, writer: str, config: Config) -> Iterator[Answer]:
         do = "restart Synapse: it runs what was there when it started"
         raise ProblemError(f"it runs {'; '.join(different)}", do)
     yield Answer(RIGHT, f"{VERSION}, mode: {config.mode}")
-    yield _active(page, config, writer)
-    yield _failures(page)
+    yield from _acting(add_up([page]), writer, config)
+
+
+def _acting(totals: dict[str, Any], writer: str, config: Config) -> Iterator[Answer]:
+    if not totals["active"]:
+        raise ProblemError(
+            "0: this process stores every message as usual",
+            f"look for 'synapse_withheld' in the log of {writer}: it says why",
+        )
+    seen, collapsed = f"{totals['seen']:,}", f"{totals['collapsed']:,}"
+    if config.enforces:
+        yield Answer(RIGHT, f"1; {seen} notices seen, {collapsed} collapsed")
+    else:
+        found = f"{seen} notices seen, {collapsed} would have collapsed"
+        do = "set 'mode: enforce' where more than counting is wanted"
+        yield Answer(NOTE, f"1, but only counts; {found}", do)
+    if not totals["failures"]:
+        yield Answer(RIGHT, "0")
+    else:
+        # It acts all the same, and one may be of weeks ago.
+        found = f"{totals['failures']:,} since it started; no message was lost"
+        do = "if they become more, look for 'synapse_withheld failed' in its log"
+        yield Answer(NOTE, found, do)
 
 
 def _not_loaded() -> ProblemError:
@@ -134,27 +146,3 @@ def _not_loaded() -> ProblemError:
         "restart Synapse; if that is done, see whether this is its listener, and "
         "what its log says at start",
     )
-
-
-def _active(page: Page, config: Config, writer: str) -> Answer:
-    totals = add_up([page])
-    if not totals["active"]:
-        do = f"look for 'synapse_withheld' in the log of {writer}: it says why"
-        return Answer(WRONG, "0: this process stores every message as usual", do)
-    would = "" if config.enforces else "would have "
-    seen = f"{totals['seen']:,} notices seen, {totals['collapsed']:,} {would}collapsed"
-    if config.enforces:
-        return Answer(RIGHT, f"1; {seen}")
-    do = "set 'mode: enforce' where more than counting is wanted"
-    return Answer(NOTE, f"1, but only counts; {seen}", do)
-
-
-def _failures(page: Page) -> Answer:
-    failed = {each.labels["stage"]: each.value for each in page.of("failures_total")}
-    stages = [f"{name}: {failed[name]:,.0f}" for name in sorted(failed) if failed[name]]
-    if not stages:
-        return Answer(RIGHT, "0")
-    # It acts all the same, and one may be of weeks ago.
-    found = f"{sum(failed.values()):,.0f} since it started ({', '.join(stages)})"
-    do = "if they become more, look for 'synapse_withheld failed' in its log"
-    return Answer(NOTE, f"{found}; no message was lost", do)

@@ -19,9 +19,12 @@ def table(rows: Sequence[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _shown(cell: Any) -> str:
-    """Return a cell without what would move a terminal's cursor."""
-    text = f"{cell:,}" if isinstance(cell, int) else str(cell)
+def printable(text: str) -> str:
+    """Return a text without what would move a terminal's cursor."""
     return "".join(
         each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text
     )
+
+
+def _shown(cell: Any) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else printable(str(cell))

@@ -11,20 +11,9 @@ from synapse_withheld.cli import arguments as common
 from synapse_withheld.cli import findings
 from synapse_withheld.cli.arguments import REFUSALS, ProblemError
 from synapse_withheld.cli.findings import NOTE, QUESTIONS, RIGHT, UNKNOWN, WRONG, Answer
-from synapse_withheld.cli.homeserver import configuration, numbers
+from synapse_withheld.cli.homeserver import configuration, http, listeners, numbers
 from synapse_withheld.cli.homeserver.configuration import Deployment
-from synapse_withheld.cli.homeserver.http import (
-    FOUND,
-    Address,
-    UnreachableError,
-    first,
-    get,
-)
-from synapse_withheld.cli.homeserver.listeners import (
-    NoMetricsError,
-    http_addresses,
-    metrics_addresses,
-)
+from synapse_withheld.cli.homeserver.http import Address
 from synapse_withheld.config import Config
 
 EPILOG = """\
@@ -57,33 +46,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="where the writer tells its metrics, if not where the files say",
     )
-    common.add_token(
-        parser,
-        "holds the access token of a server admin, for where no metrics are told",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    common.add_token(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Answer each question; return the exit code."""
     token = common.read_token(arguments.token_file)
     answers = look(arguments.config_path, arguments.metrics_url, token)
     states = {each.state for each in answers}
     # Nobody can be asked where something is unknown.
     acting = False if WRONG in states else None if UNKNOWN in states else True
-    told = dict(zip(QUESTIONS, answers))
     if arguments.json:
-        found = [{"question": name, **told[name]._asdict()} for name in told]
+        told = zip(QUESTIONS, answers)
+        found = [{"question": name, **each._asdict()} for name, each in told]
         print(json.dumps({"acting": acting, "findings": found}, indent=2))
     else:
-        for name, (state, text, do) in told.items():
+        for name, (state, text, do) in zip(QUESTIONS, answers):
             to_do = f"; to do: {do}" if do else ""
             print(f"{_SHOWN[state]:<5}  {name:<8}  {text}{to_do}")
     return common.WRONG if acting is False else common.OK
 
 
 def look(paths: list[Path], url: Address | None, token: str) -> list[Answer]:
-    """Return the answer to each question, in order."""
     answers: list[Answer] = []
     unknown = "cannot be told before the above is right"
     try:
@@ -92,7 +75,7 @@ def look(paths: list[Path], url: Address | None, token: str) -> list[Answer]:
         unknown = "not told without metrics or an admin's access token"
     except ProblemError as error:
         answers.append(Answer(WRONG, error.found, error.do))
-    except UnreachableError as error:
+    except http.UnreachableError as error:
         answers.append(Answer(WRONG, str(error), _START))
     return answers + [Answer(UNKNOWN, unknown)] * (len(QUESTIONS) - len(answers))
 
@@ -111,13 +94,13 @@ def _answers(paths: list[Path], url: Address | None, token: str) -> Iterator[Ans
     yield findings.configured(config, entry.get("config") or {}, deployment)
     yield Answer(RIGHT, writer)
     try:
-        addresses = [url] if url else metrics_addresses(deployment, writer)
-    except NoMetricsError as error:
+        addresses = [url] if url else listeners.metrics_addresses(deployment, writer)
+    except listeners.NoMetricsError as error:
         instead = "" if token else "; or give an admin's access token with --token-file"
         yield Answer(NOTE, error.found, f"{error.do}{instead}")
         yield from _of_page(deployment, config, token)
     else:
-        address, page = first(addresses, numbers.fetch)
+        address, page = http.first(addresses, numbers.fetch)
         yield Answer(RIGHT, str(address))
         yield from findings.numbers(page, writer, config)
 
@@ -126,15 +109,15 @@ def _of_page(deployment: Deployment, config: Config, token: str) -> Iterator[Ans
     """Ask the module's page: that it is there, or with a token its numbers, too."""
 
     def ask(address: Address) -> tuple[int, numbers.Page | None]:
-        status, text = get(address, token)
-        is_told = token and status == FOUND
+        status, text = http.get(address, token)
+        is_told = token and status == http.FOUND
         return status, numbers.as_metrics(text) if is_told else None
 
     path = numbers.STATUS if token else numbers.SHOWN
-    addresses = http_addresses(deployment, deployment.writer, path)
+    addresses = listeners.http_addresses(deployment, deployment.writer, path)
     if not addresses:
         return
-    address, (status, page) = first(addresses, ask)
+    address, (status, page) = http.first(addresses, ask)
     if token and status in REFUSALS:
         found = f"{address} answers {status}: {REFUSALS[status]}"
         raise ProblemError(found, "give the access token of a server admin")

@@ -9,17 +9,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Iterable
 
-import attrs
 import yaml
 
 from synapse_withheld import config as configuration
 from synapse_withheld.cli.arguments import OK, WRONG, CannotSayError
-from synapse_withheld.cli.explaining.explainer import HAPPENS, Explainer, Explanation
-from synapse_withheld.cli.explaining.messages import (
-    NotUnderstoodError,
-    numbered,
-    understood,
-)
+from synapse_withheld.cli.explaining.explainer import HAPPENS, Explainer
+from synapse_withheld.cli.explaining.messages import NotUnderstoodError, numbered
 from synapse_withheld.config import Config, InvalidConfigError
 
 EPILOG = """\
@@ -43,9 +38,9 @@ exit codes: 0 every line was explained, 1 some were not understood, 2 none could
 be read
 """
 
+_COLUMNS = ("line", "decision", "reason", "rule", "pair", "key", "why")
 # While it is made nobody knows how wide the columns of a table will be.
-_ROW = "{:>4}  {:<9}  {:<14}  {:<8}  {:>4}  {:<6}  {}"
-_HEADER = _ROW.format("line", "decision", "reason", "rule", "pair", "key", "why")
+_ROW = "{line:>4}  {decision:<9}  {reason:<14}  {rule:<8}  {pair:>4}  {key:<6}  {why}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a key of the module's configuration, such as merge_scopes=false or "
         "rules.withheld=true",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,18 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
     decided: Counter[str] = Counter()
     code = OK
     if not arguments.json:
-        print(_HEADER)
+        print(_ROW.format(**dict(zip(_COLUMNS, _COLUMNS))))
     for number, line in numbered(text):
         try:
-            explanations = explainer.explain(number, understood(line))
+            explanations = explainer.explain(number, line)
         except NotUnderstoodError as error:
             print(f"Line {number} is not understood: {error}", file=sys.stderr)
             code = WRONG
             continue
         for each in explanations:
             decided[each.decision] += each.decision != HAPPENS
-            said = attrs.asdict(each)
-            print(json.dumps(said) if arguments.json else in_text(each))
+            said = each._asdict()
+            print(json.dumps(said) if arguments.json else in_text(**said))
     counts = ", ".join(f"{decided[name]} {name}" for name in sorted(+decided))
     print(f"{counts or 'No messages'}; {explainer.left} queued.", file=sys.stderr)
     return code
@@ -112,14 +106,9 @@ def parse_settings(settings: Iterable[str]) -> Config:
         raise CannotSayError(f"--set: {error}") from error
 
 
-def in_text(explanation: Explanation) -> str:
-    """Return an explanation as a line of a table."""
-    line, decision, reason, why, rule, pair, key, earlier = attrs.astuple(explanation)
-    if earlier is not None:
-        why += f" (line {earlier})"
-    return _ROW.format(
-        line, decision, reason, rule, "" if pair is None else pair, key, why
-    )
+def in_text(*, pair: int | None, why: str, earlier: int | None, **more: Any) -> str:
+    why += f" (line {earlier})" if earlier else ""
+    return _ROW.format(pair=pair or "", why=why, **more)
 
 
 def _read(name: str) -> str:

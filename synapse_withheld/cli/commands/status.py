@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from time import sleep
-from typing import Any, Callable, List
+from typing import Any
 
 from synapse_withheld.cli import arguments as common
 from synapse_withheld.cli.arguments import CannotSayError, ProblemError
 from synapse_withheld.cli.homeserver import numbers
-from synapse_withheld.cli.homeserver.configuration import MAIN_PROCESS, Deployment, read
-from synapse_withheld.cli.homeserver.http import Address, first
+from synapse_withheld.cli.homeserver.configuration import MAIN_PROCESS, read
+from synapse_withheld.cli.homeserver.http import Address, UnreachableError, first
 from synapse_withheld.cli.homeserver.listeners import NoMetricsError, metrics_addresses
 from synapse_withheld.cli.homeserver.numbers import Page
 from synapse_withheld.cli.tables import table
@@ -36,19 +36,6 @@ module, 2 none could be read
 # Moves to the upper left corner and clears what is below.
 _CLEAR = "\x1b[H\x1b[J"
 
-# What the numbers are called that tell what was done; and in `mode: observe`, where
-# nothing is.
-_DID = ("collapsed", "superseded a queued one", "share collapsed", "bytes saved")
-_WOULD_HAVE = (
-    "would have collapsed",
-    "would have superseded one",
-    "share of these",
-    "bytes it would have saved",
-)
-
-# Where a process tells its metrics; it raises why they are told nowhere.
-Find = Callable[[], List[Address]]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -58,8 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="a metrics listener",
     )
-    what_for = ", to find the listeners of its processes in"
-    common.add_config(parser, what_for, required=False)
+    common.add_config(parser, required=False)
     parser.add_argument("--watch", action="store_true", help="refresh until Ctrl-C")
     parser.add_argument(
         "--every",
@@ -68,65 +54,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="how long to wait between refreshing (default: 2s)",
     )
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the numbers, once or until interrupted; return the exit code."""
     if not arguments.urls and not arguments.config_path:
         raise CannotSayError("name a metrics listener, or give -c homeserver.yaml")
-    found: list[Find] = [partial(list, [url]) for url in arguments.urls]
+    processes, problems = [[url] for url in arguments.urls], []
     if arguments.config_path:
         deployment = read(arguments.config_path)
+        writer = deployment.writer
         # Without the writer the numbers say nothing.
-        names = [MAIN_PROCESS, *deployment.workers, deployment.writer]
-        found += [partial(_find, deployment, name) for name in dict.fromkeys(names)]
+        for name in dict.fromkeys([MAIN_PROCESS, *deployment.workers, writer]):
+            try:
+                processes.append(metrics_addresses(deployment, name))
+            except ProblemError as error:  # noqa: PERF203 few
+                problem = f"{name}: {error}"
+                if isinstance(error, NoMetricsError) and name == writer:
+                    problem += "; or run 'check' with --token-file, which asks the page"
+                problems.append(problem)
+    show = partial(_show, processes, problems, as_json=arguments.json)
     if not arguments.watch:
-        return _show(found, as_json=arguments.json)
+        return show()
     clear = _CLEAR if sys.stdout.isatty() and not arguments.json else ""
     # To be interrupted is how this is meant to end.
     with suppress(KeyboardInterrupt):
         while True:
-            _show(found, clear, as_json=arguments.json)
+            show(clear)
             sleep(arguments.every)
     return common.OK
 
 
 def in_text(totals: dict[str, Any]) -> str:
-    """Return the numbers as a table."""
-    words = _WOULD_HAVE if totals["modes"] == ["observe"] else _DID
-    collapsed, superseded, share, bytes_saved = words
+    # In `mode: observe` nothing is done.
+    would = "would have " if totals["modes"] == ["observe"] else ""
+    share = totals["share"]
     rows = [
         ("processes", totals["processes"]),
         ("of these acting", totals["active"]),
         ("mode", ", ".join(totals["modes"]) or "-"),
         ("notices seen", totals["seen"]),
         *((f"  of rule {rule}", seen) for rule, seen in totals["rules"].items()),
-        (collapsed, totals["collapsed"]),
-        (superseded, totals["superseded"]),
-        (share, "-" if totals["share"] is None else f"{totals['share']:.1%}"),
-        (bytes_saved, totals["bytes_saved"]),
+        (f"{would}collapsed", totals["collapsed"]),
+        (f"{would}superseded a queued one", totals["superseded"]),
+        (f"share {would}collapsed", "-" if share is None else f"{share:.1%}"),
+        (f"bytes {would}saved", totals["bytes_saved"]),
         ("failures", totals["failures"]),
         ("tracked pairs", totals["tracked_pairs"]),
     ]
     return "\n".join(table(rows))
 
 
-def _find(deployment: Deployment, name: str) -> list[Address]:
-    """Return where a process tells its metrics."""
-    try:
-        return metrics_addresses(deployment, name)
-    except ProblemError as error:
-        problem = f"{name}: {error}"
-        if isinstance(error, NoMetricsError) and name == deployment.writer:
-            problem += "; or run 'check' with --token-file, which asks the page"
-        raise CannotSayError(problem) from error
-
-
-def _show(asked: list[Find], clear: str = "", *, as_json: bool) -> int:
-    with ThreadPoolExecutor(len(asked)) as threads:
-        answers = list(threads.map(_ask, asked))
-    problems = [problem for _, problem in answers if problem]
+def _show(
+    processes: list[list[Address]], known: list[str], clear: str = "", *, as_json: bool
+) -> int:
+    """Show what processes tell at their addresses, and what is wrong with others."""
+    with ThreadPoolExecutor() as threads:
+        answers = list(threads.map(_ask, processes))
+    problems = [*known, *(problem for _, problem in answers if problem)]
     for problem in problems:
         print(problem, file=sys.stderr)
     pages = [page for page, _ in answers if page is not None]
@@ -139,11 +124,11 @@ def _show(asked: list[Find], clear: str = "", *, as_json: bool) -> int:
     return common.WRONG if problems else common.OK
 
 
-def _ask(find: Find) -> tuple[Page | None, str]:
+def _ask(addresses: list[Address]) -> tuple[Page | None, str]:
     """Read what a process tells; say what is wrong with it if something is."""
     try:
-        address, page = first(find(), numbers.fetch)
-    except CannotSayError as error:
+        address, page = first(addresses, numbers.fetch)
+    except UnreachableError as error:
         return None, str(error)
     is_loaded, problem = page.samples, "this process did not load the module"
     return page, "" if is_loaded else f"{address}: {problem}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import threading
-from contextlib import closing, contextmanager
-from typing import Any, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from typing import Any, Callable, Mapping, Optional, Tuple
 
 import attrs
 
@@ -15,7 +15,7 @@ from synapse_withheld.cli.arguments import OK, WRONG, whole_number
 from synapse_withheld.cli.homeserver.configuration import find_module, parsed, read
 from synapse_withheld.cli.walking import walk as walking
 from synapse_withheld.cli.walking.database import connect
-from synapse_withheld.cli.walking.parallel import Aside, Rest, reading_ahead
+from synapse_withheld.cli.walking.parallel import Aside, reading_ahead
 from synapse_withheld.cli.walking.survey_output import in_json, in_text
 from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.delivery.runtime import now_ts
@@ -45,16 +45,9 @@ the database could not be read
 """
 
 
-@attrs.frozen
-class _Part:
-    """What one process surveys; `below` and `down_to` as of `Survey`."""
-
-    config: Mapping[str, Any]
-    options: Options
-    limit: int
-    pause_s: float
-    below: str | None
-    down_to: str = ""
+# Users whose mailboxes are surveyed: those below one, and from one on.
+Part = Tuple[Optional[str], str]
+EVERYTHING: Part = (None, "")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,77 +63,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Survey; return the exit code."""
     config = read(arguments.config_path).shared
     module = parsed(find_module(config))
     rules = Ruleset.of(attrs.evolve(module, rules=ALL_RULES))
     options = Options(arguments.batch_size, rules, dry_run=True, now_ts=now_ts())
-    with _opened(config) as database:
+    with closing(connect(config)) as connection:
+        database = SurveyDatabase(connection.run, connection.driver, connection.run)
         middle = walking.driven(database.middle())
-        bar = walking.Bar(walking.driven(database.estimate()))
-        part = _Part(config, options, arguments.limit, arguments.pause, middle)
-        with walking.stoppable() as stopped, bar:
-            found = _both(database, part, bar, stopped)
+        of_about = walking.driven(database.estimate())
+    survey = partial(_survey, arguments, config, options)
+    with walking.resting(of_about) as rest:
+        found = (
+            survey(EVERYTHING, rest) if middle is None else _both(survey, middle, rest)
+        )
     said = in_json(found, module)
     print(json.dumps(said) if arguments.json else in_text(said))
     return OK if found.done else WRONG
 
 
 def _both(
-    database: SurveyDatabase, lower: _Part, bar: walking.Bar, stopped: threading.Event
+    survey: Callable[[Part, walking.Rest], Surveyed], middle: str, rest: walking.Rest
 ) -> Surveyed:
     """Survey what is below the middle in a second process, and the rest in this one.
 
     Most of the time goes into Python, which keeps one processor busy in each process.
     """
 
-    def rest(rows: int, pause_s: float) -> bool:
-        if aside is not None:
-            aside.hear()
-            rows += aside.rows
-        bar.show(rows)
-        return stopped.wait(pause_s)
+    def rest_of_both(rows: int, pause_s: float) -> bool:
+        aside.hear()
+        return rest(rows + aside.rows, pause_s)
 
-    if lower.below is None:
-        aside = None
-        return _survey(rest, database, lower)
-    with closing(Aside(_survey_aside, lower)) as aside:
-        upper = attrs.evolve(lower, below=None, down_to=lower.below)
-        found = _survey(rest, database, upper)
+    with closing(Aside(partial(survey, (middle, "")))) as aside:
+        found = survey((None, middle), rest_of_both)
         while aside.result is None:
-            if stopped.is_set():
+            if rest(found.inbox.kinds.total.rows + aside.rows, 0):
                 aside.stop()
             aside.hear(LOOK_EVERY_S)
-            bar.show(found.inbox.kinds.total.rows + aside.rows)
         found.follow(aside.result)
     return found
 
 
-def _survey_aside(rest: Rest, part: _Part) -> Surveyed:
-    with _opened(part.config) as database:
-        return _survey(rest, database, part)
-
-
-def _survey(rest: Rest, database: SurveyDatabase, part: _Part) -> Surveyed:
+def _survey(
+    arguments: argparse.Namespace,
+    config: Mapping[str, Any],
+    options: Options,
+    part: Part,
+    rest: walking.Rest,
+) -> Surveyed:
     """Survey a part, or what there is of it until it is to stop."""
-    survey = Survey(
-        database, part.options, part.limit, below=part.below, down_to=part.down_to
-    )
+    below, down_to = part
+    ahead = reading_ahead(lambda: connect(config))
     # Nothing here is made in circles, and looking for them takes its time.
     gc.disable()
     try:
-        done = stopped = False
-        while not done and not stopped:
-            walking.driven(survey.step())
-            done = survey.found.done
-            stopped = rest(survey.rows, 0 if done else part.pause_s)
+        with ahead as walk, closing(connect(config)) as connection:
+            database = SurveyDatabase(connection.run, connection.driver, walk)
+            limit = arguments.limit
+            survey = Survey(database, options, limit, below=below, down_to=down_to)
+            stopped = False
+            while not survey.found.done and not stopped:
+                walking.driven(survey.step())
+                stopped = rest(survey.rows, 0 if survey.found.done else arguments.pause)
     finally:
         gc.enable()
     return survey.end()
-
-
-@contextmanager
-def _opened(config: Mapping[str, Any]) -> Iterator[SurveyDatabase]:
-    ahead = reading_ahead(lambda: connect(config))
-    with ahead as walk, closing(connect(config)) as connection:
-        yield SurveyDatabase(connection.run, connection.driver, walk)

@@ -17,7 +17,6 @@ from synapse_withheld.cli.tables import table
 from synapse_withheld.cli.walking import walk as walking
 from synapse_withheld.cli.walking.database import connect
 from synapse_withheld.cli.walking.place import Place, noted_in
-from synapse_withheld.config import Config
 from synapse_withheld.database.database import Database, StatementError
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset
@@ -58,13 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Sweep; return the exit code."""
     shared = read(arguments.config_path).shared
     entry = find_module(shared)
     config = parsed(entry)
     dry_run: bool = arguments.dry_run
-    if not (dry_run or arguments.enforce):
-        _refuse(config, is_named=entry is not None)
+    # By default it deletes only where it is known in which mode the module runs.
+    if not (dry_run or arguments.enforce or (entry and config.enforces)):
+        why = "the module's 'mode' is observe"
+        if entry is None:
+            why = "the files do not name the module; give every file that Synapse reads"
+        raise CannotSayError(
+            f"Nothing is deleted: {why}. Give --dry-run to see what would go, or "
+            "--enforce to delete it."
+        )
     options = Options(arguments.batch_size, Ruleset.of(config), dry_run, now_ts())
     rules = [rule.name for rule in options.rules.rules]
     if not rules:
@@ -84,21 +89,6 @@ def run(arguments: argparse.Namespace) -> int:
     return OK if progress.done else WRONG
 
 
-def _refuse(config: Config, *, is_named: bool) -> None:
-    """Delete by default only where it is known in which mode the module runs."""
-    if not is_named:
-        raise CannotSayError(
-            "The files do not name the module, so nothing is deleted: give every file "
-            "that Synapse reads, or --enforce to delete by the default rules, or "
-            "--dry-run."
-        )
-    if not config.enforces:
-        raise CannotSayError(
-            "The module's 'mode' is observe, so nothing is deleted: give --dry-run to "
-            "see what would go, or --enforce to delete it."
-        )
-
-
 def _swept(
     database: Database, options: Options, place: Place, pause_s: float
 ) -> Progress:
@@ -106,14 +96,12 @@ def _swept(
     begin, note = place
     sweep = Sweep(database, options, begin)
     try:
-        bar = walking.Bar(walking.driven(database.estimate()))
-        with walking.stoppable() as stopped, bar:
-            while not stopped.is_set() and not sweep.progress.done:
+        with walking.resting(walking.driven(database.estimate())) as rest:
+            stopped = False
+            while not stopped and not sweep.progress.done:
                 progress = walking.driven(sweep.step())
                 note(progress)
-                bar.show(progress.rows)
-                if not progress.done:
-                    stopped.wait(pause_s)
+                stopped = rest(progress.rows, 0 if progress.done else pause_s)
     except StatementError as error:
         print(error.__cause__, file=sys.stderr)
     except OSError as error:
@@ -122,7 +110,6 @@ def _swept(
 
 
 def in_json(progress: Progress, *, dry_run: bool) -> dict[str, Any]:
-    """Return the summary of a sweep as JSON."""
     return {
         "dry_run": dry_run,
         "rows": progress.rows,
@@ -133,7 +120,6 @@ def in_json(progress: Progress, *, dry_run: bool) -> dict[str, Any]:
 
 
 def in_text(said: dict[str, Any]) -> str:
-    """Return the same as a table."""
     rules, gone = said["rules"].items(), said["redundant"] - said["left_alone"]
     end = [("deleted", said["deleted"]), ("bytes deleted", said["bytes"])]
     if said["dry_run"]:

@@ -7,8 +7,6 @@ import json
 import re
 from typing import Any
 
-import attrs
-
 from synapse_withheld.cli import arguments as common
 from synapse_withheld.cli.arguments import OK, REFUSALS, TOKEN, CannotSayError
 from synapse_withheld.cli.homeserver.http import (
@@ -17,7 +15,7 @@ from synapse_withheld.cli.homeserver.http import (
     UnreachableError,
     first,
     get,
-    read_address,
+    read_url,
 )
 from synapse_withheld.cli.tables import table
 from synapse_withheld.operators.pages.asking import (
@@ -53,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="the homeserver, its writer, or the page there",
     )
-    common.add_token(parser, "holds the access token")
+    common.add_token(parser)
     parser.add_argument(
         "--limit",
         type=common.whole_number(MOST_LIMIT),
@@ -61,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help=f"how many of each, at most {MOST_LIMIT} (default: {DEFAULT_LIMIT})",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,11 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     token = common.read_token(arguments.token_file)
     if not token:
         raise CannotSayError(f"no access token: give --token-file or set {TOKEN}")
-    url: Address = arguments.url
-    path = f"{url.path}{PATH}/{TOP}?limit={arguments.limit}"
+    url = f"{arguments.url}{PATH}/{TOP}?limit={arguments.limit}"
 
     def ask(address: Address) -> tuple[Any, str]:
-        """Return the answer, and the same as text."""
         status, text = get(address, token)
         if status != FOUND:
             means = _MEANS.get(status, "not what was asked for")
@@ -84,31 +79,25 @@ def run(arguments: argparse.Namespace) -> int:
         except (ValueError, KeyError, TypeError) as error:
             raise UnreachableError(f"it answers something else: {error!r}") from error
 
-    _, (top, text) = first([attrs.evolve(url, path=path)], ask)
+    _, (top, text) = first([Address(url)], ask)
     print(json.dumps(top) if arguments.json else text)
     return OK
 
 
 def in_text(top: dict[str, Any]) -> str:
-    """Return the answer as two tables."""
-    senders = [(each, each["user_id"]) for each in top["senders"]]
-    recipients = [
-        (each, f"{each['user_id']} {each['device_id']}") for each in top["recipients"]
-    ]
-    return "\n".join([*_table("sender", senders), "", *_table("recipient", recipients)])
+    tables = []
+    for title in ("sender", "recipient"):
+        # At most ten digits and their commas.
+        rows: list[Any] = [("at least".rjust(13), "at most".rjust(13), "rule", title)]
+        for each in top[f"{title}s"]:
+            names = [each[key] for key in ("user_id", "device_id") if key in each]
+            least, most = each["notices"] - each["error"], each["notices"]
+            rows.append((least, most, each["rule"], " ".join(names)))
+        tables.append("\n".join(table(rows)))
+    return "\n\n".join(tables)
 
 
-def _table(title: str, counted: list[tuple[dict[str, Any], str]]) -> list[str]:
-    # At most ten digits and their commas.
-    rows: list[Any] = [("at least".rjust(13), "at most".rjust(13), "rule", title)]
-    for each, name in counted:
-        least, most = each["notices"] - each["error"], each["notices"]
-        rows.append((least, most, each["rule"], name))
-    return table(rows)
-
-
-def _writer(text: str) -> Address:
-    """Read the address of a homeserver; that of the page is one with more behind."""
-    address = read_address(text, "https://matrix.example.org")
-    path = re.sub(rf"({PATH})?/?(\?.*)?$", "", address.path)
-    return attrs.evolve(address, path=path)
+def _writer(text: str) -> str:
+    # The page's own is one with more behind.
+    url = read_url(text, "https://matrix.example.org")
+    return re.sub(rf"({PATH})?/?(\?.*)?$", "", url)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, NamedTuple
 
-import attrs
 from twisted.internet.defer import ensureDeferred
 
 from synapse_withheld.cli.arguments import CannotSayError
-from synapse_withheld.cli.explaining import messages
 from synapse_withheld.cli.explaining.mailboxes import Mailboxes
-from synapse_withheld.cli.explaining.messages import Line
+from synapse_withheld.cli.explaining.messages import (
+    hours_passed,
+    mailbox_of,
+    message_of,
+)
+from synapse_withheld.cli.tables import printable
 from synapse_withheld.config import Config
 from synapse_withheld.delivery.batch import Edus, LocalMessages
 from synapse_withheld.operators.metrics import Metrics
@@ -29,8 +32,7 @@ HAPPENS = "-"
 SHOWN_OF_KEY = 6  # characters
 
 
-@attrs.frozen
-class Explanation:
+class Explanation(NamedTuple):
     """What became of a line.
 
     Attributes:
@@ -56,17 +58,12 @@ class Explanation:
 class _Recorder(Metrics):
     """Keeps what the module counts while it handles one message."""
 
-    def __init__(self) -> None:
-        super().__init__("explain")
-        self.forget()
-
     def forget(self) -> None:
         self.decisions: list[Decision] = []
-        self.code = ""
+        self.code = self.failed_at = ""
         self.pairs_rearmed = 0
-        self.failed_at = ""
 
-    def message(self, code: str, source: str, times: int = 1) -> None:  # noqa: ARG002
+    def message(self, code: str, *_: Any, **__: Any) -> None:
         self.code = code
 
     def decision(
@@ -92,35 +89,59 @@ class Explainer:
         self._config = config
         self._rules = Ruleset.of(config)
         self._mailboxes = Mailboxes()
-        self._recorder = _Recorder()
+        self._recorder = _Recorder("explain")
         self._pairs: dict[tuple[MailboxKey, str, Pair], int] = {}
         self._line_of: dict[int, int] = {}
         self._load()
 
     @property
     def left(self) -> int:
-        """Return how many messages are queued."""
         return self._mailboxes.count()
 
-    def explain(self, number: int, line: Line) -> list[Explanation]:
+    def explain(self, number: int, line: Any) -> list[Explanation]:
         """Let a line happen; a message to `*` has an explanation for each device."""
-        mailbox, message = (line.user_id, line.device_id), line.message
-        if message is None:
-            return [Explanation(number, HAPPENS, line.happens, self._happen(line))]
+        mailbox = mailbox_of(line)
+        happened = self._happen(mailbox, line)
+        if happened:
+            return [Explanation(number, HAPPENS, *happened)]
+        message = message_of(line)
         notice = self._rules.recognise(message)
         earlier = self._earlier(mailbox, notice)
         self._send(number, mailbox, message)
         if not self._recorder.decisions or notice is None:
             return [Explanation(number, PASS, *self._passed(message))]
-        about = (notice.rule.name, self._pair(mailbox, notice), _shown(notice.key))
+        key = printable(notice.key[:SHOWN_OF_KEY])
+        about = (notice.rule.name, self._pair(mailbox, notice), key)
         return [
             Explanation(number, each.action, each.reason, WHY[each], *about, earlier)
             for each in self._recorder.decisions
         ]
 
     def _load(self) -> None:
+        self._recorder.forget()
         tally = Tally(self._mailboxes.runtime().seconds)
         self._traffic = wire(self._config, self._mailboxes, self._recorder, tally)
+
+    def _happen(
+        self, mailbox: MailboxKey, line: Mapping[str, Any]
+    ) -> tuple[str, str] | None:
+        """Let happen what a line says, unless it is a message; return it, in words."""
+        if line.get("acknowledged") is True:
+            self._traffic.note_read(*mailbox, self._mailboxes.stream_token())
+            read = _counted(self._mailboxes.acknowledge(mailbox), "message")
+            return "acknowledged", f"the device read what was queued: {read}"
+        if line.get("restarted") is True:
+            self._load()
+            return "restarted", "Synapse restarted: the module remembers nothing"
+        if line.get("device_changed") is True:
+            self._mailboxes.change_device(mailbox)
+            why = "the recipient's device changed in the device list"
+            return "device_changed", why
+        hours = hours_passed(line)
+        if hours is None:
+            return None
+        self._mailboxes.let_pass(hours * 3600)
+        return "hours_passed", "time passes"
 
     def _send(self, number: int, mailbox: MailboxKey, message: Any) -> None:
         self._recorder.forget()
@@ -145,21 +166,6 @@ class Explainer:
             stage = self._recorder.failed_at
             raise CannotSayError(f"The module failed at stage '{stage}'.")
 
-    def _happen(self, line: Line) -> str:
-        mailbox = (line.user_id, line.device_id)
-        if line.happens == messages.ACKNOWLEDGED:
-            self._traffic.note_read(*mailbox, self._mailboxes.stream_token())
-            count = self._mailboxes.acknowledge(mailbox)
-            return f"the device read what was queued: {_counted(count, 'message')}"
-        if line.happens == messages.RESTARTED:
-            self._load()
-            return "Synapse restarted: the module remembers nothing"
-        if line.happens == messages.DEVICE_CHANGED:
-            self._mailboxes.change_device(mailbox)
-            return "the recipient's device changed in the device list"
-        self._mailboxes.let_pass(line.seconds)
-        return "time passes"
-
     def _earlier(self, key: MailboxKey, notice: Notice | None) -> int | None:
         mailbox = self._traffic.inbox.memory.get(key)
         of_pair = mailbox.of_pair(notice) if mailbox and notice else []
@@ -181,14 +187,6 @@ class Explainer:
             rearmed = _counted(self._recorder.pairs_rearmed, "pair")
             return "olm", f"an Olm message: re-arms {rearmed}"
         return "other_type", "no rule names its type"
-
-
-def _shown(key: str) -> str:
-    # Senders choose their keys: none may reach a terminal as a control sequence.
-    return "".join(
-        each if each.isascii() and each.isprintable() else "?"
-        for each in key[:SHOWN_OF_KEY]
-    )
 
 
 def _counted(count: int, noun: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections import deque
+from functools import partial
 from typing import Any, Callable
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
 from synapse_withheld.delivery.batch import LocalMessages, ObservedBatch
@@ -60,8 +59,7 @@ TABLES = """
 class Mailboxes:
     """What the module needs of a homeserver: mailboxes and a clock, nothing else.
 
-    Whoever a message is for is taken to exist. Statements answer in `come_to_rest`,
-    where time passes only as long as work in the background rests, and in `let_pass`.
+    Whoever a message is for is taken to exist, and statements answer at once.
     """
 
     # Devices read when a line says so.
@@ -74,10 +72,6 @@ class Mailboxes:
         self._clock = Clock()
         self._stream_id = 0
         self._device_list_id = 0
-        # As from a database, no answer comes before whoever asked waits for it.
-        self._turns: deque[Deferred[None]] = deque()
-        # Until when somebody sleeps.
-        self._sleeping: list[float] = []
 
     # What the module asks.
 
@@ -85,7 +79,7 @@ class Mailboxes:
         """Return nothing: no statement hangs here."""
 
     def runtime(self) -> Runtime:
-        return at_once(self._clock, self._sleep)
+        return at_once(self._clock, partial(deferLater, self._clock))
 
     def stream_token(self) -> int:
         return self._stream_id
@@ -102,27 +96,14 @@ class Mailboxes:
         function: Callable[..., Any],
         *arguments: Any,
     ) -> Any:
-        """Run one of the module's statements, in `come_to_rest`."""
-        turn: Deferred[None] = Deferred()
-        self._turns.append(turn)
-        await turn
         return function(self._database.cursor(), *arguments)
-
-    async def _sleep(self, seconds: float) -> None:
-        until_s = self._clock.seconds() + seconds
-        self._sleeping.append(until_s)
-        await deferLater(self._clock, seconds)
-        self._sleeping.remove(until_s)
 
     # What happens.
 
     def come_to_rest(self) -> None:
-        """Run the statements that wait, and those that follow from them."""
-        while self._turns or self._sleeping:
-            if self._turns:
-                self._turns.popleft().callback(None)
-            else:
-                self.let_pass(min(self._sleeping) - self._clock.seconds())
+        """Let time pass as long as work in the background rests."""
+        while calls := self._clock.getDelayedCalls():
+            self.let_pass(min(each.getTime() for each in calls) - self._clock.seconds())
 
     def let_pass(self, seconds: float) -> None:
         self._clock.advance(seconds)

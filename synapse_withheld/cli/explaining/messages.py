@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator, Mapping
 
 from synapse_withheld.rules.identifiers import is_storable
+from synapse_withheld.rules.mailbox import MailboxKey
 
 # Where a line does not say for whom a message is, one mailbox takes all.
-RECIPIENT = "@recipient:example.org"
-DEVICE = "DEVICE"
-
-ACKNOWLEDGED = "acknowledged"
-RESTARTED = "restarted"
-DEVICE_CHANGED = "device_changed"
-HOURS_PASSED = "hours_passed"
+RECIPIENT: MailboxKey = ("@recipient:example.org", "DEVICE")
 
 # PowerShell and Notepad begin files with it.
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
-# Stands for a text that is no JSON, which never makes this.
-_NOT_JSON = object()
 
 
 class NotUnderstoodError(Exception):
     """A line is neither a message nor something that can happen."""
 
 
-class Line(NamedTuple):
-    """A to-device message, or what happens between two.
-
-    Attributes:
-        user_id: Whose mailbox it is about.
-        device_id: Which of them; `*` for all of the user.
-        message: The message; `None` where something else happens.
-        happens: What, by one of the names above.
-        seconds: How much time passes.
-    """
-
-    user_id: str
-    device_id: str
-    message: dict[str, Any] | None = None
-    happens: str = ""
-    seconds: float = 0.0
-
-
 def numbered(text: str) -> Iterator[tuple[int, Any]]:
     """Return what the lines of a file hold, each with its number.
 
     A file that is one answer to a `/sync`, or one JSON array, has its messages numbered
-    from 1; otherwise lines are, and messages that share a line share its number.
+    from 1; otherwise lines are, and messages that share a line share its number. What
+    is no JSON is `None`.
     """
     text = text.lstrip(_BYTE_ORDER_MARK)
     document = _read(text)
-    if document is not _NOT_JSON:
+    if document is not None:
         yield from enumerate(_messages(document), start=1)
         return
     for number, line in enumerate(text.splitlines(), start=1):
@@ -60,45 +36,34 @@ def numbered(text: str) -> Iterator[tuple[int, Any]]:
             yield from ((number, each) for each in _messages(_read(line)))
 
 
-def understood(line: object) -> Line:
-    """Return what a line stands for, given what JSON made of it.
-
-    A message is an object with `sender`, `type` and `content`; or one that holds
-    it as `message`, as recordings do; or its text as `message_json`, as Synapse's
-    table does.
-    """
-    if line is _NOT_JSON:
-        raise NotUnderstoodError("it is not JSON")
+def mailbox_of(line: Any) -> MailboxKey:
+    """Return the mailbox that a line is about; the device `*` is all of the user's."""
     if not isinstance(line, dict):
         raise NotUnderstoodError("it is not a JSON object")
-    user_id = _text(line, "user_id", RECIPIENT)
-    device_id = _text(line, "device_id", DEVICE)
-    for kind in (ACKNOWLEDGED, RESTARTED, DEVICE_CHANGED):
-        if line.get(kind) is True:
-            return Line(user_id, device_id, happens=kind)
-    if HOURS_PASSED not in line:
-        return Line(user_id, device_id, _message(line))
-    hours = line[HOURS_PASSED]
+    user_id, device_id = RECIPIENT
+    mailbox = line.get("user_id", user_id), line.get("device_id", device_id)
+    for key, value in zip(("user_id", "device_id"), mailbox):
+        if not isinstance(value, str) or not is_storable(value):
+            problem = f"its '{key}' is not a string that a database takes"
+            raise NotUnderstoodError(problem)
+    return mailbox
+
+
+def hours_passed(line: Mapping[str, Any]) -> float | None:
+    if "hours_passed" not in line:
+        return None
+    hours = line["hours_passed"]
     if isinstance(hours, bool) or not isinstance(hours, (int, float)) or hours < 0:
-        raise NotUnderstoodError(f"its '{HOURS_PASSED}' is no number, 0 or more")
-    return Line(user_id, device_id, None, HOURS_PASSED, hours * 3600)
+        raise NotUnderstoodError("its 'hours_passed' is no number, 0 or more")
+    return float(hours)
 
 
-def _read(text: object) -> Any:
-    try:
-        return json.loads(text)  # type: ignore[arg-type]
-    except (ValueError, TypeError, RecursionError):
-        return _NOT_JSON
+def message_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the message that a line holds.
 
-
-def _messages(read: Any) -> list[Any]:
-    """Return the messages in what was read; itself where it is one."""
-    if isinstance(read, dict) and isinstance(read.get("to_device"), dict):
-        read = read["to_device"].get("events", [])
-    return read if isinstance(read, list) else [read]
-
-
-def _message(line: dict[str, Any]) -> dict[str, Any]:
+    It is an object with `sender`, `type` and `content`; or one that holds it as
+    `message`, as recordings do; or its text as `message_json`, as Synapse's table does.
+    """
     message = line.get("message", line)
     if "message_json" in line:
         message = _read(line["message_json"])
@@ -112,8 +77,15 @@ def _message(line: dict[str, Any]) -> dict[str, Any]:
     return {key: message[key] for key in ("content", "type", "sender")}
 
 
-def _text(line: dict[str, Any], key: str, default: str) -> str:
-    value = line.get(key, default)
-    if not isinstance(value, str) or not is_storable(value):
-        raise NotUnderstoodError(f"its '{key}' is not a string that a database takes")
-    return value
+def _read(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _messages(read: Any) -> list[Any]:
+    """Return the messages in what was read; itself where it is one."""
+    if isinstance(read, dict) and isinstance(read.get("to_device"), dict):
+        read = read["to_device"].get("events", [])
+    return read if isinstance(read, list) else [read]

@@ -26,12 +26,7 @@ _ADD_MODULE = f"add an entry '- module: {MODULE}' under 'modules:' and restart S
 
 @attrs.frozen
 class Deployment:
-    """The processes that some configuration files tell of.
-
-    Attributes:
-        shared: What the main process reads.
-        workers: What each worker reads, by its name.
-    """
+    """What the main process reads, and each worker, by its name."""
 
     shared: Mapping[str, Any]
     workers: Mapping[str, Mapping[str, Any]]
@@ -82,24 +77,26 @@ def read(paths: Iterable[Path]) -> Deployment:
 
 
 def find_module(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the module's entry in what a process reads; `None` if there is none."""
     modules = config.get("modules") or []
     if not isinstance(modules, list):
         raise ProblemError("'modules' is no list", _ADD_MODULE)
-    ours = [entry for entry in modules if _is_ours(entry)]
+    entries = [each for each in modules if isinstance(each, dict)]
+    # Whatever is named of this package is meant for the module.
+    ours = [
+        each
+        for each in entries
+        if str(each.get("module")).partition(".")[0] == "synapse_withheld"
+    ]
     if len(ours) > 1:
-        raise ProblemError(
-            "'modules' names the module more than once", "leave one entry"
-        )
-    for entry in ours:
-        if entry["module"] not in _NAMES:
-            found = f"'modules' names {entry['module']!r}"
-            raise ProblemError(found, f"name it {MODULE!r}")
+        found = "'modules' names the module more than once"
+        raise ProblemError(found, "leave one entry")
+    if ours and ours[0]["module"] not in _NAMES:
+        found = f"'modules' names {ours[0]['module']!r}"
+        raise ProblemError(found, f"name it {MODULE!r}")
     return ours[0] if ours else None
 
 
 def need_module(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the module's entry in what a process reads, which has to be there."""
     entry = find_module(config)
     if entry is None:
         do = f"{_ADD_MODULE}; if it is in another file, give it with -c, too"
@@ -124,24 +121,16 @@ def parsed(entry: Mapping[str, Any] | None) -> Config:
         raise ProblemError(str(error), do) from error
 
 
-def _is_ours(entry: object) -> bool:
-    """Say whether an entry of `modules` names something of this package."""
-    name = entry.get("module") if isinstance(entry, dict) else None
-    return isinstance(name, str) and name.partition(".")[0] == "synapse_withheld"
-
-
 def _read_file(path: Path) -> dict[str, Any]:
-    do = "correct the file: Synapse cannot read it either"
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CannotSayError(f"Cannot read the configuration: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        # Not the error's own text: it may quote a secret beside the mistake.
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        found = f"{path} is not YAML, line {line}: {error.problem}"
-        raise ProblemError(found, do) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProblemError(f"{path} is not YAML", do) from error
+        # Not the error's own text: it may quote a secret beside the mistake.
+        mark = getattr(error, "problem_mark", None)
+        found = f"{path} is not YAML{f', line {mark.line + 1}' if mark else ''}"
+        do = "correct the file: Synapse cannot read it either"
+        raise ProblemError(found, do) from error
     # Synapse ignores a file of comments, and of anything else.
     return config if isinstance(config, dict) else {}

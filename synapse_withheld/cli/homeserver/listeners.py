@@ -8,15 +8,11 @@ from __future__ import annotations
 import copy
 from typing import Any, Iterable, Mapping
 
-import attrs
-
 from synapse_withheld.cli.arguments import ProblemError
 from synapse_withheld.cli.homeserver.configuration import MAIN_PROCESS, Deployment
 from synapse_withheld.cli.homeserver.http import Address
 
 METRICS_PATH = "/_synapse/metrics"
-
-_OF_WORKER = "worker_listeners"
 
 # Where to ask what listens on every address of the machine.
 _LOOPBACK = {
@@ -33,30 +29,24 @@ class NoMetricsError(ProblemError):
 def metrics_addresses(deployment: Deployment, process: str) -> list[Address]:
     """Return where a process tells its metrics."""
     config, key = deployment.config_of(process), _key(process)
-    there_for_it = [
-        each
-        for each in _read(config, key)
-        if each.type == "metrics" or "metrics" in _resources(each)
-    ]
-    # A worker serves the resource whether metrics are enabled or not.
-    telling = [
-        each
-        for each in there_for_it
-        if config.get("enable_metrics") or (key == _OF_WORKER and each.type == "http")
-    ]
-    if telling:
-        return _addresses(telling, METRICS_PATH, config)
-    if there_for_it:
+
+    def tells(listener: Any) -> bool:
+        options = listener.http_options
+        resources = options.resources if options else []
+        if any("metrics" in each.names for each in resources):
+            # A worker serves the resource whether metrics are enabled or not.
+            return bool(config.get("enable_metrics") or process != MAIN_PROCESS)
+        return bool(listener.type == "metrics" and config.get("enable_metrics"))
+
+    telling = [each for each in _read(config, key) if tells(each)]
+    if not telling:
         raise NoMetricsError(
-            "there is a listener for metrics, but 'enable_metrics' is not true",
-            "set 'enable_metrics: true' and restart Synapse",
+            f"no listener under '{key}' tells metrics",
+            f"set 'enable_metrics: true', add one under '{key}', for instance "
+            "{type: metrics, port: 9000, bind_addresses: ['127.0.0.1']}, and restart "
+            "Synapse",
         )
-    raise NoMetricsError(
-        f"no listener under '{key}' tells metrics",
-        f"add one under '{key}', for instance "
-        "{type: metrics, port: 9000, bind_addresses: ['127.0.0.1']}, set "
-        "'enable_metrics: true' and restart Synapse",
-    )
+    return _addresses(telling, METRICS_PATH, config)
 
 
 def http_addresses(deployment: Deployment, process: str, path: str) -> list[Address]:
@@ -68,7 +58,7 @@ def http_addresses(deployment: Deployment, process: str, path: str) -> list[Addr
 
 
 def _key(process: str) -> str:
-    return "listeners" if process == MAIN_PROCESS else _OF_WORKER
+    return "listeners" if process == MAIN_PROCESS else "worker_listeners"
 
 
 def _read(config: Mapping[str, Any], key: str) -> list[Any]:
@@ -81,53 +71,38 @@ def _read(config: Mapping[str, Any], key: str) -> list[Any]:
         raise ProblemError(f"its listeners are not read: {error}", do) from error
     # It adds to what it is given.
     entries = copy.deepcopy(config.get(key, []))
-    if not isinstance(entries, list):
-        raise ProblemError(f"'{key}' is no list", "make it one")
-    if config.get("metrics_port") and key != _OF_WORKER:
-        # Deprecated, and not gone.
-        host = config.get("metrics_bind_host", "127.0.0.1")
-        resources = [{"names": ["metrics"]}]
-        entry = {"type": "http", "resources": resources, "bind_addresses": [host]}
-        entries.append({**entry, "port": config["metrics_port"]})
-    listeners = []
-    for number, entry in enumerate(entries, 1):
-        try:
-            listeners.append(synapse.parse_listener(number, entry))
-        except synapse.UnknownSynapseError as error:  # noqa: PERF203 few
-            raise ProblemError(str(error), "give --metrics-url") from error
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            raise ProblemError(
-                f"Synapse does not start with entry {number} of '{key}'",
-                f"correct it; Synapse says {said}",
-            ) from error
+    port = config.get("metrics_port")
+    try:
+        listeners = [synapse.parse_listener(*each) for each in enumerate(entries, 1)]
+        if port and key == "listeners":
+            # Deprecated, and not gone.
+            host = config.get("metrics_bind_host", "127.0.0.1")
+            entry = {"type": "metrics", "port": port, "bind_addresses": [host]}
+            listeners.append(synapse.parse_listener(0, entry))
+    except synapse.UnknownSynapseError as error:
+        raise ProblemError(str(error), "give --metrics-url") from error
+    except Exception as error:
+        raise ProblemError(
+            f"Synapse does not start with its '{key}'",
+            f"correct them; Synapse says {type(error).__name__}: {error}",
+        ) from error
     return listeners
-
-
-def _resources(listener: Any) -> set[str]:
-    options = listener.http_options
-    return (
-        {name for each in options.resources for name in each.names}
-        if options
-        else set()
-    )
 
 
 def _addresses(
     listeners: Iterable[Any], path: str, config: Mapping[str, Any]
 ) -> list[Address]:
     """Return each address once, in order."""
-    found: dict[Address, None] = {}
+    found = []
     for each in listeners:
-        socket = getattr(each, "path", None)
-        if socket:
-            found[Address("http", "", socket=socket, path=path)] = None
+        if getattr(each, "path", None):
+            found.append(Address(f"http://unix:{each.path}:{path}"))
             continue
         tls = each.is_tls()
         certificate = str(config.get("tls_certificate_path") or "") if tls else ""
-        address = Address("https" if tls else "http", "", each.port, path=path)
-        address = attrs.evolve(address, certificate=certificate)
         for bound in each.bind_addresses:
             for host in _LOOPBACK.get(bound, (bound,)):
-                found[attrs.evolve(address, host=host)] = None
-    return list(found)
+                at = f"[{host}]" if ":" in host else host
+                url = f"http{'s' * tls}://{at}:{each.port}{path}"
+                found.append(Address(url, certificate))
+    return list(dict.fromkeys(found))

@@ -6,6 +6,7 @@ What is something else is raised as an `UnreachableError`.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Iterable, Iterator
 
 import attrs
@@ -18,7 +19,7 @@ from synapse_withheld.cli.homeserver.http import (
     Address,
     UnreachableError,
     get,
-    read_address,
+    read_url,
 )
 from synapse_withheld.cli.homeserver.listeners import METRICS_PATH
 from synapse_withheld.operators.pages.asking import PATH
@@ -44,7 +45,6 @@ class Page:
                 yield each
 
     def label(self, name: str) -> str:
-        """Return a label of the `info` metric; empty where there is none."""
         return next((each.labels.get(name, "") for each in self.of("info")), "")
 
 
@@ -60,15 +60,8 @@ def add_up(pages: Iterable[Page]) -> dict[str, Any]:
     def total(name: str, **labels: str) -> int:
         return int(sum(each.value for each in together.of(name, **labels)))
 
-    decided = [
-        (
-            each.labels["rule"],
-            Decision(each.labels["decision"], each.labels["reason"]),
-            each.value,
-        )
-        for each in together.of("decisions_total")
-    ]
-    rules = sorted({rule for rule, *_ in decided})
+    decided = [(each.labels, each.value) for each in together.of("decisions_total")]
+    rules = sorted({labels["rule"] for labels, _ in decided})
     return {
         "processes": len(pages),
         "active": total("active"),
@@ -80,20 +73,20 @@ def add_up(pages: Iterable[Page]) -> dict[str, Any]:
         "bytes_saved": total("collapsed_bytes_total"),
         "failures": total("failures_total"),
         "tracked_pairs": total("tracked_pairs"),
-        "share": collapsed_share(decided),
+        "share": collapsed_share(
+            (labels["rule"], Decision(labels["decision"], labels["reason"]), times)
+            for labels, times in decided
+        ),
     }
 
 
 def complete(text: str) -> Address:
-    """Read an address of metrics from the command line: host and port are enough."""
-    address = read_address(text, "http://127.0.0.1:9000")
-    if address.path.strip("/"):
-        return address
-    return attrs.evolve(address, path=METRICS_PATH)
+    url = read_url(text, "http://127.0.0.1:9000")
+    bare = re.fullmatch(r"(http://unix:[^:]+:|\w+://[^/?#]*)/?", url)
+    return Address(f"{bare[1]}{METRICS_PATH}" if bare else url)
 
 
 def fetch(address: Address) -> Page:
-    """Read the metrics of one process."""
     status, text = get(address)
     if status != FOUND:
         raise UnreachableError(f"it answers {status}")

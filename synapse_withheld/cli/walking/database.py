@@ -6,7 +6,6 @@ Where it refuses, that is raised as a `DatabaseError`.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import quote
@@ -64,14 +63,15 @@ class Connection:
 
         Nobody has to wait: it is async as whoever awaits it needs.
         """
-        for left in reversed(range(TRIES)):
+        tried = 0
+        while True:
+            tried += 1
             try:
                 return function(self, *arguments)
-            except Exception as error:  # noqa: PERF203 a few times at most
-                if not left or not _in_the_way(error):
+            except Exception as error:
+                if tried == TRIES or not _in_the_way(error):
                     problem = f"Cannot use the database: {description}"
                     raise DatabaseError(f"{problem}: {_first_line(error)}") from error
-        raise AssertionError
 
     def close(self) -> None:
         self._connection.close()
@@ -91,10 +91,13 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
             "correct it: Synapse does not start like this",
         )
     try:
-        with ExitStack() as stack:
-            connection = stack.enter_context(closing(make(arguments, writes=writes)))
-            _look_at(connection, writes=writes)
-            stack.pop_all()
+        connection = make(arguments, writes=writes)
+        # Says nothing about rows, and everything about the tables.
+        for table in _TABLES:
+            connection.execute(f"SELECT 1 FROM {table} WHERE 1 = 0", ())  # noqa: S608
+        if writes:
+            # Takes the lock for writing, and gives it back.
+            connection.execute("DELETE FROM device_inbox WHERE 1 = 0", ())
     except ImportError as error:
         raise DatabaseError(
             f"PostgreSQL needs psycopg2 ({error}); run this with the Python that "
@@ -107,16 +110,6 @@ def connect(config: Mapping[str, Any], *, writes: bool = False) -> Connection:
             f"{_first_line(error)}; run this as the user that Synapse runs as"
         ) from error
     return connection
-
-
-def _look_at(connection: Connection, *, writes: bool) -> None:
-    """See that what is read is there, and may be read; in the end, that rows may go."""
-    # Says nothing about rows, and everything about the tables.
-    looks = [f"SELECT 1 FROM {table} WHERE 1 = 0" for table in _TABLES]  # noqa: S608
-    connection.execute(" UNION ALL ".join(looks), ())
-    if writes:
-        # Takes the lock for writing, and gives it back.
-        connection.execute("DELETE FROM device_inbox WHERE 1 = 0", ())
 
 
 def database_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,14 +135,14 @@ def _sqlite(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}; it is looked for from here")
     connection = _opened(path, "mode=rw" if writes else "mode=ro")
-    log = path.with_name(path.name + "-wal")
-    if not writes and not log.exists():
-        try:
-            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        except sqlite3.OperationalError:
-            # Nobody uses it, and what SQLite would make beside it may not be made.
-            connection.close()
-            connection = _opened(path, "mode=ro&immutable=1")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        if path.with_name(f"{path.name}-wal").exists():
+            raise
+        # Nobody uses it, and what SQLite would make beside it may not be made.
+        connection = _opened(path, "mode=ro&immutable=1")
     # A file that is moved away is another.
     status = path.stat()
     name = f"{path.resolve()}, file {status.st_dev}:{status.st_ino}"
@@ -178,16 +171,14 @@ def _postgres(arguments: Mapping[str, Any], *, writes: bool) -> Connection:
     # A number of its own, so that one that was made anew is another.
     cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
     ((number,),) = cursor.fetchall()
-    where = connection.get_dsn_parameters()
-    at = f"{where.get('host') or 'local'}:{where.get('port', '')}"
-    name = f"{where['dbname']} on {at}, number {number}"
+    where = connection.info
+    name = f"{where.dbname} on {where.host}:{where.port}, number {number}"
     return Connection(connection, POSTGRES, name)
 
 
 def _first_line(error: BaseException) -> str:
-    """Return the first line of an error: the others repeat the statement."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    # The others repeat the statement.
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _in_the_way(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection as Pipe
 from typing import Any, Callable, Iterator
 
 from synapse_withheld.cli.walking.database import Connection, DatabaseError
-from synapse_withheld.cli.walking.walk import driven
+from synapse_withheld.cli.walking.walk import Rest, driven, handled
 from synapse_withheld.database.database import StatementError
 from synapse_withheld.database.survey import Walk
 
@@ -47,11 +47,6 @@ def reading_ahead(connect: Callable[[], Connection]) -> Iterator[Walk]:
             thread.submit(connection.close)
 
 
-# Called after each batch with how many rows there were so far, and how long to rest:
-# it rests, and returns whether to stop.
-Rest = Callable[[int, float], bool]
-
-
 class Aside:
     """A function that runs in a second process, as long as this one lives.
 
@@ -60,36 +55,25 @@ class Aside:
         result: What it returned; `None` as long as it runs.
     """
 
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Begin; the function gets a `Rest` before the arguments."""
+    def __init__(self, function: Callable[[Rest], Any]) -> None:
         self.rows = 0
         self.result: Any = None
         # Who forks would take locks of other threads along.
         context = get_context("spawn")
-        self._told, tell = context.Pipe(duplex=False)
-        # Nothing is ever sent: it ends with this process, if not before.
-        lifeline, self._lifeline = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_work, args=(tell, lifeline, function, arguments)
-        )
+        self._pipe, there = context.Pipe()
+        self._process = context.Process(target=_work, args=(there, function))
         # A terminal sends Ctrl-C to both processes.
-        asked = (signal.SIGINT, signal.SIGTERM)
-        earlier = [(each, signal.signal(each, signal.SIG_IGN)) for each in asked]
-        try:
+        with handled(signal.SIG_IGN):
             self._process.start()
-        finally:
-            for each, handler in earlier:
-                signal.signal(each, handler)
-        tell.close()
-        lifeline.close()
+        there.close()
 
     def hear(self, wait_s: float = 0) -> None:
         """Take what it has told; wait for that, if it has told nothing."""
-        while self.result is None and self._told.poll(wait_s):
+        while self.result is None and self._pipe.poll(wait_s):
             wait_s = 0
             try:
-                told = self._told.recv()
-            except EOFError:
+                told = self._pipe.recv()
+            except (EOFError, ConnectionError):
                 raise DatabaseError("The second process ended too early") from None
             if isinstance(told, int):
                 self.rows = told
@@ -100,26 +84,24 @@ class Aside:
 
     def stop(self) -> None:
         """Have it return after its batch."""
-        self._lifeline.close()
+        with suppress(ConnectionError):
+            self._pipe.send(None)
 
     def close(self) -> None:
         """Wait for its batch, whatever becomes of it."""
-        self.stop()
-        # It does not wait for somebody to listen.
-        self._told.close()
+        self._pipe.close()
         self._process.join()
 
 
-def _work(
-    pipe: Pipe, lifeline: Pipe, function: Callable[..., Any], arguments: tuple[Any, ...]
-) -> None:
+def _work(pipe: Pipe, function: Callable[[Rest], Any]) -> None:
     def rest(rows: int, pause_s: float) -> bool:
         pipe.send(rows)
-        return lifeline.poll(pause_s)
+        # What comes is that it is to stop, or the end of the other process.
+        return pipe.poll(pause_s)
 
-    with suppress(BrokenPipeError):
+    with suppress(ConnectionError):
         try:
-            pipe.send(function(rest, *arguments))
+            pipe.send(function(rest))
         except DatabaseError as error:
             pipe.send(error)
         except StatementError as error:

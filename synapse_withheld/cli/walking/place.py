@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Tuple
 
@@ -24,10 +24,6 @@ Place = Tuple[Optional[MailboxKey], Callable[[Progress], None]]
 Work = Mapping[str, Any]
 
 
-class _NoPlaceError(ValueError):
-    """A file does not say where such a sweep was."""
-
-
 @contextmanager
 def noted_in(file: Path | None, work: Work) -> Iterator[Place]:
     """Read a place from a file, and keep other sweeps from it meanwhile.
@@ -37,21 +33,23 @@ def noted_in(file: Path | None, work: Work) -> Iterator[Place]:
     if file is None:
         yield None, lambda _: None
         return
-    descriptor = -1
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mailbox = _read(descriptor, work)
-        # That it can be written is known before the first row goes.
-        _write(descriptor, work, mailbox)
-    except (OSError, _NoPlaceError) as error:
-        if descriptor >= 0:
-            os.close(descriptor)
-        raise CannotSayError(f"{file} {_problem(error)}; name another file") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mailbox = _read(descriptor, work)
+            # That it can be written is known before the first row goes.
+            _write(descriptor, work, mailbox)
+        except BlockingIOError as error:
+            problem = f"{file} is in use by another sweep; name another file"
+            raise CannotSayError(problem) from error
+        except OSError as error:
+            problem = f"{file} cannot be written: {error.strerror}; name another file"
+            raise CannotSayError(problem) from error
+        except ValueError as error:
+            raise CannotSayError(f"{file} {error}; name another file") from error
         yield mailbox, lambda progress: _note(descriptor, work, progress)
-    finally:
-        os.close(descriptor)
 
 
 def _note(descriptor: int, work: Work, progress: Progress) -> None:
@@ -74,24 +72,14 @@ def _read(descriptor: int, work: Work) -> MailboxKey | None:
     if not line:
         return None
     try:
-        noted = json.loads(line.decode("utf-8"))
-        other, mailbox = dict(noted["work"]), (noted["user_id"], noted["device_id"])
+        noted = json.loads(line)
+        begun, mailbox = noted["work"], (noted["user_id"], noted["device_id"])
         is_place = mailbox == (None, None) or all(map(is_storable, mailbox))
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         is_place = False
     if not is_place:
-        raise _NoPlaceError("does not say where a sweep was")
-    for name, own in work.items():
-        there, here = json.dumps(other.get(name)), json.dumps(own)
-        if there != here:
-            problem = f"is of a sweep with another '{name}': {there}, not {here}"
-            raise _NoPlaceError(problem)
+        raise ValueError("does not say where a sweep was")
+    if begun != work:
+        said, here = json.dumps(begun), json.dumps(work)
+        raise ValueError(f"is of another sweep: {said}, not {here}")
     return None if mailbox == (None, None) else mailbox
-
-
-def _problem(error: Exception) -> str:
-    if isinstance(error, BlockingIOError):
-        return "is in use by another sweep"
-    if isinstance(error, OSError):
-        return f"cannot be written: {error.strerror}"
-    return str(error)

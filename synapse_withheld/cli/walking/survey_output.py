@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any
 
 import attrs
 
@@ -23,7 +23,6 @@ _ADVICE = """\
 
 
 def in_json(found: Surveyed, module: Config) -> dict[str, Any]:
-    """Return what was found as JSON."""
     mailboxes = [
         {**_long(each, "user_id", "device_id"), "syncs": each.syncs}
         for each in found.inbox.longest
@@ -46,7 +45,6 @@ def in_json(found: Surveyed, module: Config) -> dict[str, Any]:
 
 
 def in_text(said: dict[str, Any]) -> str:
-    """Return the same as tables."""
     inbox, outbox = said["inbox"], said["outbox"]
     mailboxes = [
         (each["rows"], each["syncs"], each["user_id"], each["device_id"], _most(each))
@@ -60,31 +58,30 @@ def in_text(said: dict[str, Any]) -> str:
         for name, each in said["rules"].items()
     ]
     unread = [
-        (each["rows"], each["bytes"], each["mailboxes"], name)
-        for name, each in inbox.items()
-        if name in {"gone", "hidden"}
+        (*map(inbox[name].get, ("rows", "bytes", "mailboxes")), name)
+        for name in ("gone", "hidden")
     ]
     parts = [
-        *_types("device_inbox", "mailboxes", inbox),
-        *_types("device_federation_outbox", "servers", outbox),
-        *_table(
+        _types("device_inbox", "mailboxes", inbox),
+        _types("device_federation_outbox", "servers", outbox),
+        _table(
             "the longest mailboxes", "rows, syncs, user, device, most of it", mailboxes
         ),
-        *_table("the longest outboxes", "rows, server, most of it", servers),
-        *_table(
+        _table("the longest outboxes", "rows, server, most of it", servers),
+        _table(
             "what each rule would remove from device_inbox",
             "rows, bytes, rule, is",
             rules,
         ),
-        *_table(
+        _table(
             "rows of devices that do not exist or are hidden",
             "rows, bytes, mailboxes, device",
             unread,
-        )[:-1],
-        *([_ADVICE] if any(rows for rows, *_ in unread) else []),
-        *([] if said["done"] else ["\nstopped before the end"]),
+        ),
+        _ADVICE if any(rows for rows, *_ in unread) else "",
+        "" if said["done"] else "stopped before the end",
     ]
-    return "\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def _queue(names: str, tally: Inventory) -> dict[str, Any]:
@@ -121,14 +118,13 @@ def _rule(is_on: object, counts: Counts) -> dict[str, Any]:
     }
 
 
-def _types(name: str, names: str, queue: dict[str, Any]) -> list[str]:
+def _types(name: str, names: str, queue: dict[str, Any]) -> str:
     types, others = queue["types"][:SHOWN_KINDS], queue["types"][SHOWN_KINDS:]
     rows = [(each["rows"], each["bytes"], _name(each)) for each in types]
     if others:
-        sums = [sum(each[key] for each in others) for key in ("rows", "bytes")]
-        rows.append((*sums, f"{len(others):,} others"))
+        rows.append(("", "", f"{len(others):,} others"))
     of = f"{queue['rows']:,} rows, {queue['bytes']:,} bytes, {queue[names]:,} {names}"
-    return _table(f"{name}: {of}", "rows, bytes, type", rows) or [f"{name}: {of}", ""]
+    return _table(f"{name}: {of}", "rows, bytes, type", rows) or f"{name}: {of}"
 
 
 def _most(long: dict[str, Any]) -> str:
@@ -139,10 +135,6 @@ def _name(kind: dict[str, Any]) -> str:
     return str(Kind(kind["type"], kind.get("code", "")))
 
 
-def _table(title: str, header: str, rows: Iterable[Any]) -> list[str]:
-    """Return a table, indented, and an empty line; nothing if it has no rows."""
-    rows = list(rows)
-    if not rows:
-        return []
+def _table(title: str, header: str, rows: list[Any]) -> str:
     lines = table([header.split(", "), *rows])
-    return [title, *(f"  {line}" for line in lines), ""]
+    return "\n  ".join([title, *lines]) if rows else ""

@@ -7,12 +7,16 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import Any, Coroutine, Iterator, TypeVar
+from typing import Any, Callable, Coroutine, Iterator, TypeVar
 
 from synapse_withheld.cli.arguments import add_config, seconds, whole_number
 from synapse_withheld.sweep.walk import MOST_BATCH_SIZE, PAUSE_S
 
 T = TypeVar("T")
+
+# Called after each batch with how many rows there were so far, and how long to rest:
+# it rests, and returns whether to stop.
+Rest = Callable[[int, float], bool]
 
 _WIDTH = 30
 
@@ -35,22 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser, batch_size: int) -> None:
         help="how long to rest after each batch, such as 2s; 0 not to rest "
         "(default: a tenth of a second)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-
-
-@contextmanager
-def stoppable() -> Iterator[threading.Event]:
-    """Give what Ctrl-C and SIGTERM set, so that a batch comes to its end."""
-    stopped = threading.Event()
-    earlier = [
-        (each, signal.signal(each, lambda *_: stopped.set()))
-        for each in (signal.SIGINT, signal.SIGTERM)
-    ]
-    try:
-        yield stopped
-    finally:
-        for each, handler in earlier:
-            signal.signal(each, handler)
 
 
 def driven(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -63,29 +51,45 @@ def driven(coroutine: Coroutine[Any, Any, T]) -> T:
     raise AssertionError
 
 
-class Bar:
-    """A progress bar on standard error, if that is a terminal."""
+@contextmanager
+def handled(handler: Any) -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM in another way meanwhile."""
+    earlier = [
+        (each, signal.signal(each, handler)) for each in (signal.SIGINT, signal.SIGTERM)
+    ]
+    try:
+        yield
+    finally:
+        for each, before in earlier:
+            signal.signal(each, before)
 
-    def __init__(self, of_about: int) -> None:
-        """Show nothing yet of about so many rows, 0 if it is unknown how many."""
-        self._of_about = of_about
 
-    def __enter__(self) -> Bar:
-        self.show(0)
-        return self
+@contextmanager
+def resting(of_about: int) -> Iterator[Rest]:
+    """Give what rests until Ctrl-C or SIGTERM, and shows on a terminal how far it is.
 
-    def __exit__(self, *_: object) -> None:
-        self._write("\n")
+    Of about so many rows, 0 if it is unknown how many.
+    """
+    stopped = threading.Event()
 
-    def show(self, rows: int) -> None:
+    def rest(rows: int, pause_s: float) -> bool:
         text = f"{rows:,}"
-        if self._of_about:
-            share = min(1.0, rows / self._of_about)
+        if of_about:
+            share = min(1.0, rows / of_about)
             bar = ("#" * int(share * _WIDTH)).ljust(_WIDTH, "-")
-            text = f"[{bar}] {share:4.0%}  {rows:,} of about {self._of_about:,}"
-        self._write(f"\r{text} rows")
+            text = f"[{bar}] {share:4.0%}  {rows:,} of about {of_about:,}"
+        _write(f"\r{text} rows")
+        return stopped.wait(pause_s)
 
-    def _write(self, text: str) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(text)
-            sys.stderr.flush()
+    with handled(lambda *_: stopped.set()):
+        try:
+            rest(0, 0)
+            yield rest
+        finally:
+            _write("\n")
+
+
+def _write(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(text)
+        sys.stderr.flush()

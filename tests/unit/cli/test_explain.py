@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
 from tests.unit.cli.conftest import Run
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "no_olm.jsonl"
+AFTER_23_HOURS = {"hours_passed": 23}
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
 READ, RESTART, CHANGED = (
     {name: True} for name in ("acknowledged", "restarted", "device_changed")
@@ -35,71 +35,70 @@ def at(device_id: str, what: Any = NOTICE) -> dict[str, Any]:
     return {**what, "user_id": BOB, "device_id": device_id}
 
 
+ROW = {"message_json": json.dumps({**NOTICE, "unsigned": {}}), "stream_id": 7}
+WITH_CODE = notice(code="m.unverified", room_id="!r:hs", session_id="s")
+# Below others keys are set as messages write them.
+SESSION = ("repeat=session", "rules.withheld=true", "rules.key_requests=true")
+
+
 @pytest.mark.parametrize(
-    ("lines", "reasons"),
+    ("lines", "settings", "reasons"),
     [
         # Stored at once, and what it repeats is found then.
-        ([NOTICE, RESTART, NOTICE, NOTICE], "first restarted first duplicate"),
-        ([NOTICE, CHANGED, NOTICE], "first device_changed device_changed"),
+        ([NOTICE, RESTART, NOTICE, NOTICE], (), "first restarted first duplicate"),
+        ([NOTICE, CHANGED, NOTICE], (), "first device_changed device_changed"),
         # Each recipient has a mailbox: by user and device.
         (
             [NOTICE, at("D1"), at("D2"), at("D1", READ), at("D1"), NOTICE],
+            (),
             "first first first acknowledged read duplicate",
         ),
         # Of the devices that had notices before; of others it is found later.
         (
             [at("D1"), at("D2", line({}, "m.dummy")), at("*"), at("D2")],
+            (),
             "first other_type wildcard repeated",
         ),
         (
             [line({"code": "m.blacklisted"}), notice(algorithm="other"), line(0, "m.")],
+            (),
             "m.blacklisted malformed other_type",
+        ),
+        (
+            [WITH_CODE, NOTICE, READ, AFTER_23_HOURS, NOTICE, AFTER_23_HOURS, NOTICE],
+            SESSION,
+            "first first acknowledged hours_passed held hours_passed read",
+        ),
+        # As recorded, and as `row_to_json(device_inbox)` gives them.
+        (
+            [at("D", NOTICE), at("D", {"message": NOTICE}), at("D", ROW), NOTICE],
+            (),
+            "first duplicate duplicate first",
         ),
     ],
 )
-def test_what_happens_has_its_reason(run: Run, lines: list[Any], reasons: str) -> None:
+def test_what_happens_has_its_reason(
+    run: Run, lines: list[Any], settings: tuple[str, ...], reasons: str
+) -> None:
     """By the module's own code; `docs/command-line.md` shows the rest."""
-    answer = run("explain", lines, "--json")
+    answer = run("explain", lines, "--json", *(f"--set={each}" for each in settings))
     assert (0, reasons.split()) == (answer.code, answer.told("reason"))
 
 
-def test_time_passes_and_keys_below_others_are_set_as_messages_write_them(
-    run: Run,
-) -> None:
-    withheld = notice(code="m.unverified", room_id="!r:hs", session_id="s")
-    lines = [withheld, NOTICE, READ, {"hours_passed": 23}, NOTICE]
-    later = [{"hours_passed": 2}, NOTICE]
-    rules = ("--set=rules.withheld=true", "--set=rules.key_requests=true")
-    answer = run("explain", [*lines, *later], "--json", "--set=repeat=session", *rules)
-    expected = "first first acknowledged hours_passed held hours_passed read"
-    assert expected.split() == answer.told("reason")
-
-
-def test_recordings_and_rows_of_the_table_are_messages_too(run: Run) -> None:
-    """As recorded, and as `row_to_json(device_inbox)` gives them."""
-    text = json.dumps({**NOTICE, "unsigned": {}})
-    all_forms = [NOTICE, {"message": NOTICE}, {"message_json": text, "stream_id": 7}]
-    answer = run("explain", [*map(partial(at, "D1"), all_forms), NOTICE], "--json")
-    assert ["first", "duplicate", "duplicate", "first"] == answer.told("reason")
-
-
 NOT_UNDERSTOOD = {
-    "nonsense": "it is not JSON",
-    "[" * 100_000: "it is not JSON",
+    "[" * 100_000: "it is not a JSON object",
     "5": "it is not a JSON object",
     '{"sender": "@a:b", "type": 1, "content": {}}': "it has no 'type'",
     '{"sender": "@a:b", "type": "t"}': "it has no 'content'",
     '{"message_json": "{"}': "its message is not a JSON object",
-    '{"acknowledged": true, "user_id": 1}': "its 'user_id' is not a string",
     '{"acknowledged": true, "user_id": "\\ud800"}': "its 'user_id' is not a string",
     '{"hours_passed": "1"}': "its 'hours_passed' is no number",
+    '{"hours_passed": -1}': "its 'hours_passed' is no number",
 }
 
 
-def test_lines_that_are_not_understood_are_named_and_the_others_explained(
-    run: Run,
-) -> None:
-    """Several messages may share a line, as in a `/sync` each."""
+def test_lines_that_are_not_understood_are_named(run: Run) -> None:
+    """The others are explained; several may share a line, as in a `/sync` each."""
     lines = [[NOTICE, NOTICE], "", NOTICE, RESTART]
     answer = run("explain", [*lines, *NOT_UNDERSTOOD], "--json")
     expected = [(1, "deliver"), (1, "collapse"), (3, "collapse"), (4, "-")]
@@ -112,9 +111,7 @@ def test_lines_that_are_not_understood_are_named_and_the_others_explained(
     assert (0, "", "No messages; 0 queued.\n") == run("explain", ["[]"], "--json")
 
 
-def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
-    run: Run,
-) -> None:
+def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(run: Run) -> None:
     """And no key reaches a terminal as a control sequence."""
     code, *said = run("explain", str(SAMPLES))
     out = "".join(said)
@@ -124,7 +121,7 @@ def test_the_table_shows_neither_users_nor_devices_nor_whole_keys(
     assert all(key[:6] in out for key in keys)
     for secret in ("alice", "hs.test", "ALICE", *(key[:7] for key in keys)):
         assert secret not in out
-    assert "?[2J??" in run("explain", [notice("\x1b[2J\ud800é")]).out
+    assert "  \ufffd[2J\ufffdé  " in run("explain", [notice("\x1b[2J\ud800é")]).out
 
 
 @pytest.mark.parametrize(
