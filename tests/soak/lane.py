@@ -13,10 +13,9 @@ import attrs
 from twisted.internet.defer import DeferredLock
 
 from tests.harness.client import DEHYDRATED, Client, Messages, SlidingSync, dehydrated
-from tests.harness.patience import Patience
 from tests.harness.servers.homeserver import Homeserver, mailbox_of
 from tests.harness.servers.listening import Bridge
-from tests.harness.waiting import become, together, until
+from tests.harness.waiting import Patience, become, together, until
 from tests.soak.history import History, Other
 from tests.soak.people import OTHER_SERVER, Device, Place, Reads, User, number_of
 from tests.soak.talk import Said
