@@ -23,38 +23,26 @@ from tests.harness.messages import (
 )
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.remote import RemoteServer
-from tests.harness.servers.stage import new_name, send
+from tests.harness.servers.stage import Two, new_name, send
 from tests.harness.waiting import Patience, eventually, together, until
 
 
-@attrs.define
-class Outward:
-    """A sender here, and a user with two devices on another server."""
+@attrs.frozen
+class Outward(Two):
+    """A sender here, and a recipient on another server."""
 
-    homeserver: Homeserver
     remote: RemoteServer
-    sender: Client
-    recipient: str
-    sender_key: str
-
-    def notice(self, **more: Any) -> dict[str, Any]:
-        values = {"sender_key": self.sender_key, "from_device": "SENDERDEV", **more}
-        return make_notice(**values)
-
-    async def send(
-        self, content: dict[str, Any], *device_ids: str, kind: str = WITHHELD
-    ) -> None:
-        messages = {self.recipient: dict.fromkeys(device_ids or ("A",), content)}
-        assert await self.sender.send_to_device(kind, messages) == 200
 
     def outbox(self) -> list[dict[str, Any]]:
         sql = "SELECT messages_json FROM device_federation_outbox WHERE destination = ?"
         there = (self.remote.server_name,)
         rows = self.homeserver.query(f"{sql} ORDER BY stream_id", there)
-        return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
+        edus = [json.loads(text) for (text,) in rows]
+        return [each["messages"][self.recipient.user_id] for each in edus]
 
     def received(self) -> list[dict[str, Any]]:
-        return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
+        edus = self.remote.to_device()
+        return [each["messages"][self.recipient.user_id] for each in edus]
 
     async def return_of_the_other(self) -> None:
         """Let the other server take transactions again, and say so by sending one."""
@@ -73,7 +61,8 @@ async def outward_from(homeserver: Homeserver, remote: RemoteServer) -> Outward:
     remote.refuses = True
     name = new_name("outward")
     sender = await homeserver.register(name, device_id="SENDERDEV")
-    return Outward(homeserver, remote, sender, remote.user("recipient"), make_key(name))
+    recipient = Client("", remote.user("recipient"), "A", "")
+    return Outward(homeserver, sender, recipient, make_key(name), remote)
 
 
 @attrs.define

@@ -74,6 +74,7 @@ def homeserver(
         ],
         "enable_metrics": True,
         "database": database,
+        "modules": [],
         "report_stats": False,
         "enable_registration": True,
         "enable_registration_without_verification": True,
