@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -62,11 +61,11 @@ async def eventually(look: Callable[[], T], expected: T) -> None:
 
 async def until(look: Callable[[], Awaitable[T]], good: Callable[[T], bool]) -> T:
     """Look until what is seen is good, and return it."""
-    for _ in range(int(PATIENCE_S / LOOK_AGAIN_S)):
-        if good(seen := await look()):
-            return seen
+    ends = time.monotonic() + PATIENCE_S
+    while not good(seen := await look()):
+        assert time.monotonic() < ends, f"not good in {PATIENCE_S:.0f} s: {seen!r}"
         await pause()
-    raise AssertionError(f"still not good after {PATIENCE_S:.0f} s: {seen!r}")
+    return seen
 
 
 async def together(*coroutines: Coroutine[Deferred[Any], Any, Any]) -> list[Any]:
@@ -162,31 +161,29 @@ class Patience:
 def run(function: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run an async function; return the exit code that it returns.
 
-    `FAILED` if it raised; `INTERRUPTED` if it did after the process was asked to end.
+    `FAILED` if it raised; `INTERRUPTED` if the process was asked to end before.
     """
-    codes = [INTERRUPTED]
-    running: list[Deferred[Any]] = []
+    codes: list[int] = []
 
     def begin() -> None:
-        # Twisted's own handlers would end the reactor before all has been stopped.
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, lambda *_: reactor.callFromThread(interrupt))
-        deferred = ensureDeferred(function())
-        running.append(deferred)
-        deferred.addCallbacks(codes.append, fail)
-        deferred.addBoth(lambda _: reactor.stop())
+        running = ensureDeferred(function())
+        running.addCallbacks(codes.append, fail)
+        # The reactor waits for what this returns, however often it is asked to end.
+        reactor.addSystemEventTrigger("before", "shutdown", interrupt, running)
+        running.addBoth(lambda _: codes[0] == INTERRUPTED or reactor.stop())
 
-    def interrupt() -> None:
-        # A second Ctrl-C must not cut the stopping short.
-        while running:
-            running.pop().cancel()
+    def interrupt(running: Deferred[Any]) -> Deferred[Any]:
+        if not codes:
+            codes.append(INTERRUPTED)
+            running.cancel()
+        return running
 
     def fail(failure: Any) -> None:
         # What is cancelled can fail in another way, such as a broken connection.
-        if running:
+        if not codes:
             failure.printTraceback(sys.stderr)
             codes.append(FAILED)
 
-    reactor.callLater(0, begin)
+    reactor.callWhenRunning(begin)
     reactor.run()
-    return codes[-1]
+    return codes[0]
