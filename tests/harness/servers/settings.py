@@ -25,14 +25,8 @@ LOOPBACK = "127.0.0.1"
 # The name of a server that has no reason for another one.
 SERVER_NAME = "withheld.test"
 
+_LOGINS = ("address", "account", "failed_attempts")
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
-_NO_LIMITS = {
-    "rc_message": _UNLIMITED,
-    "rc_registration": _UNLIMITED,
-    "rc_login": dict.fromkeys(("address", "account", "failed_attempts"), _UNLIMITED),
-    "rc_key_requests": _UNLIMITED,
-    "rc_federation": {"sleep_limit": 100_000, "concurrent": 1000},
-}
 
 _LOGGING = """\
 version: 1
@@ -91,7 +85,11 @@ def homeserver(
             "destination_max_retry_interval": 200,
         },
         "ip_range_blacklist": [],
-        **_NO_LIMITS,
+        "rc_message": _UNLIMITED,
+        "rc_registration": _UNLIMITED,
+        "rc_login": dict.fromkeys(_LOGINS, _UNLIMITED),
+        "rc_key_requests": _UNLIMITED,
+        "rc_federation": {"sleep_limit": 100_000, "concurrent": 1000},
     }
 
 
