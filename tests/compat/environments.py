@@ -62,54 +62,48 @@ class Run(NamedTuple):
     counts: str = ""
 
 
-def run(
-    synapse: str, python: str, tests: Sequence[str], *, shares: bool = False
-) -> Run:
-    """Install a version of Synapse, if it is not there yet, and run tests on it.
-
-    Args:
-        synapse: A version, or `NEWEST`.
-        python: Such as 3.11.
-        tests: What pytest runs.
-        shares: Whether it takes the place of another version, which is quicker.
-    """
+def run(synapse: str, python: str, tests: Sequence[str]) -> Run:
+    """Install a version of Synapse, or `NEWEST`, and run tests on it with a Python."""
     # pyenv has names for some that are not there.
     asked = ["sh", "-c", f"python{python} -V"]
     if subprocess.run(asked, capture_output=True, check=False).returncode:  # noqa: S603 our own
         return Run(synapse, python, f"no python{python} here")
-    directory = environment(synapse, python, shares=shares)
+    directory = environment(synapse, python)
     if directory is None:
         return Run(synapse, python, "not installed")
     command = [str(directory / "bin" / "python"), "-m", "pytest", "-q"]
-    lines = [""]
+    code, printed = shown(*command, "--show-capture=no", *tests, directory=ROOT)
+    counts = re.sub(r" in .*|=+", "", printed.rstrip().rpartition("\n")[2]).strip()
+    (found,) = packages_of(directory).glob("matrix_synapse-*.dist-info")
+    version = found.name.removesuffix(".dist-info").partition("-")[2]
+    return Run(version, python, "failed" if code else "passed", counts)
+
+
+def shown(*command: str, directory: Path) -> tuple[int, str]:
+    """Run a command, and show what it prints as it comes; return its code, and that."""
+    lines = []
     with subprocess.Popen(  # noqa: S603 our own command
-        [*command, "--show-capture=no", *tests],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
+        command, cwd=directory, stdout=subprocess.PIPE, text=True
     ) as process:
         for line in process.stdout or ():
             lines.append(line)
             print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 talk
-    counts = re.sub(r" in .*|=+", "", lines[-1]).strip()
-    (found,) = packages_of(directory).glob("matrix_synapse-*.dist-info")
-    version = found.name.removesuffix(".dist-info").partition("-")[2]
-    return Run(version, python, "failed" if process.returncode else "passed", counts)
+    return process.returncode, "".join(lines)
 
 
-def environment(synapse: str, python: str, *, shares: bool = False) -> Path | None:
+def environment(synapse: str, python: str) -> Path | None:
     """Return an environment with a Synapse, and with this checkout's module and tests.
 
-    It is made where it is not there yet; `None` where that cannot be done.
+    It takes the place of another version that needs about the same, which is quicker;
+    `None` where that cannot be done.
     """
     is_older = synapse != NEWEST and Version(synapse) <= Version(OLDER_TWISTED)
-    name = ("older" if is_older else "newer") if shares else synapse
-    directory = ROOT / ".compat" / f"{python}-{name}"
+    directory = ROOT / ".compat" / f"{python}-{'older' if is_older else 'newer'}"
     own = str(directory / "bin" / "python")
     install = [own, "-m", "pip", "install", "--quiet", *CONSTRAINTS]
-    install += ["-r", "tests/requirements/test.txt"]
-    install += ["matrix-synapse[redis]" + ("" if synapse == NEWEST else f"=={synapse}")]
-    install += OLDER if is_older else ()
+    install += ["-r", "tests/requirements/test.txt", *(OLDER if is_older else ())]
+    synapse = "--upgrade" if synapse == NEWEST else f"matrix-synapse=={synapse}"
+    install += ["matrix-synapse[redis]", synapse]
     # An old Python's own pip tries for hours what fits together.
     make = [f"python{python}", "-m", "venv", "--upgrade-deps", str(directory)]
     for command in (install,) if Path(own).exists() else (make, install):

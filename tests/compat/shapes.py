@@ -9,19 +9,18 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import zipfile
 from collections import deque
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Dict, Iterator, Mapping
+from typing import Dict, Iterator
 
 from packaging.version import Version
 
-_STORE = "synapse/storage/databases/main/"
-_AUTH = "synapse/api/auth/"
+from synapse_withheld.synapse_internals import synapse_version
 
 # The file and the methods, of which a version may have some only.
 METHODS = {
-    _STORE + "deviceinbox.py": (
+    "storage/databases/main/deviceinbox.py": (
         "add_messages_to_device_inbox",
         "add_local_messages_from_client_to_device_inbox",
         "add_remote_messages_from_client_to_device_inbox",
@@ -32,15 +31,15 @@ METHODS = {
         "get_to_device_stream_token",
         "delete_messages_for_device_between",
     ),
-    _STORE + "devices.py": ("get_device_stream_token",),
-    _STORE + "appservice.py": ("get_app_services",),
-    "synapse/appservice/__init__.py": ("is_interested_in_user",),
-    "synapse/storage/database.py": ("runInteraction",),
-    "synapse/util/caches/stream_change_cache.py": ("entity_has_changed",),
+    "storage/databases/main/devices.py": ("get_device_stream_token",),
+    "storage/databases/main/appservice.py": ("get_app_services",),
+    "appservice/__init__.py": ("is_interested_in_user",),
+    "storage/database.py": ("runInteraction",),
+    "util/caches/stream_change_cache.py": ("entity_has_changed",),
     # Each for a way to say who somebody is.
-    _AUTH + "internal.py": ("is_server_admin",),
-    _AUTH + "msc3861_delegated.py": ("is_server_admin",),
-    _AUTH + "mas.py": ("is_server_admin",),
+    "api/auth/internal.py": ("is_server_admin",),
+    "api/auth/msc3861_delegated.py": ("is_server_admin",),
+    "api/auth/mas.py": ("is_server_admin",),
 }
 
 FILE = Path(__file__).with_name("shapes.json")
@@ -54,51 +53,43 @@ def recorded() -> Shapes:
     return told
 
 
-def record(found: Mapping[str, Mapping[str, str]]) -> None:
-    """Write down the shapes of all versions: each as far as it is new."""
-    shapes: Shapes = {
-        _called(file, each): {} for file, names in METHODS.items() for each in names
-    }
-    for version in sorted(found, key=Version):
-        for name, by_version in shapes.items():
-            shape = found[version].get(name)
-            if not by_version or [*by_version.values()][-1] != shape:
-                by_version[version] = shape
+def record() -> None:
+    """Write down what is new in the version that is installed."""
+    shapes, known, found = recorded(), expected(), installed()
+    for name, by_version in shapes.items():
+        if found.get(name) != known.get(name):
+            by_version[synapse_version()] = found.get(name)
     FILE.write_text(json.dumps(shapes, indent=1) + "\n")
 
 
-def expected(version: str) -> dict[str, str]:
-    """Return what a version should have: as the newest that is not newer."""
-    found = {}
+def expected() -> dict[str, str]:
+    """Return what the version should have: as the newest that is not newer."""
+    version, found = Version(synapse_version()), {}
     for name, by_version in recorded().items():
-        known = [each for each in by_version if Version(each) <= Version(version)]
+        known = [each for each in by_version if Version(each) <= version]
         if known and (shape := by_version[known[-1]]) is not None:
             found[name] = shape
     return found
 
 
-def shapes_in(packages: Path | zipfile.Path) -> dict[str, str]:
-    """Return the shapes of the methods of the Synapse in a directory or a wheel."""
+def installed() -> dict[str, str]:
+    """Return the shapes of the methods that the installed version has."""
+    spec = find_spec("synapse")
+    assert spec is not None
+    assert spec.origin is not None
     found = {}
     for name, methods in METHODS.items():
-        file = packages / name
+        file = Path(spec.origin).parent / name
         text = file.read_text(encoding="utf-8") if file.exists() else ""
         for node in ast.walk(ast.parse(text)):
             if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 continue
-            is_abstract = "abstract" in "".join(map(ast.dump, node.decorator_list))
-            if node.name in methods and not is_abstract:
+            if node.name in methods:
                 digest = hashlib.sha256(" ".join(_words(node)).encode()).hexdigest()
                 _, *names = [*node.args.args, *node.args.kwonlyargs]
                 parameters = ", ".join(each.arg for each in names)
-                shape = f"{digest[:16]} {parameters}".strip()
-                found[_called(name, node.name)] = shape
+                found[f"{name}: {node.name}"] = f"{digest[:16]} {parameters}".strip()
     return found
-
-
-def _called(file: str, method: str) -> str:
-    """Return what a method is called here: several files may have one of a name."""
-    return f"{file.removeprefix(_AUTH)}: {method}" if _AUTH in file else method
 
 
 def _words(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:

@@ -14,7 +14,7 @@ from tests.harness.messages import PLAIN, make_key, make_notice
 from tests.harness.reactor import async_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
-from tests.harness.servers.faults import OURS, POINTS, Disasters, Faults
+from tests.harness.servers.faults import OURS, POINTS, Faults
 from tests.harness.servers.homeserver import Homeserver, mailbox
 from tests.harness.servers.stage import (
     Stage,
@@ -29,17 +29,15 @@ from tests.harness.waiting import eventually, pause, together, until
 
 @attrs.frozen
 class Place:
-    """A homeserver, what happens to it, and to the module's own statements."""
+    """A homeserver, and what happens to it and to the module's own statements."""
 
     homeserver: Homeserver
-    disasters: Disasters
     faults: Faults
 
     @asynccontextmanager
     async def storm(self) -> AsyncIterator[list[Persistent]]:
         """Let senders try again until they are answered: nothing is lost."""
-        for left_by_a_failed_test in (self.disasters, self.faults):
-            left_by_a_failed_test.clear()
+        self.faults.clear()  # what a failed test has left
         recipient = await self.homeserver.register(new_name("away"))
         senders = [
             Persistent(await self.homeserver.register(new_name("storm")), recipient)
@@ -54,8 +52,9 @@ class Place:
 
     async def meets(self, what: str, point: str) -> None:
         """Let something happen at a point, and wait until it did."""
-        self.disasters.set(**{f"{what}_at": point})
-        await eventually(lambda: (point, bool(self.disasters.get())), (point, False))
+        self.faults.write(**{f"{what}_at": point})
+        there = self.faults.path.exists
+        await eventually(lambda: (point, there()), (point, False))
 
     @asynccontextmanager
     async def notices(self) -> AsyncIterator[None]:
@@ -74,11 +73,9 @@ class Place:
 @async_fixture(scope="module")
 async def place(stage: Stage) -> Place:
     site = stage.site()
-    disasters = Disasters(site.directory / "disaster.json")
     faults = Faults(site.directory / "faults.json")
-    modules = [faults.module(most_rest_s=2.0), disasters.module()]
-    homeserver = await stage.start({}, {"modules": modules}, site)
-    return Place(homeserver, disasters, faults)
+    homeserver = await stage.start({}, {"modules": [faults.module()]}, site)
+    return Place(homeserver, faults)
 
 
 # Of what happens in memory alone, one of each step is enough. While it is "storing",
@@ -107,15 +104,14 @@ async def test_nothing_is_lost_where_memory_ends(place: Place) -> None:
 
 @on_postgres
 async def test_nothing_is_lost_where_the_clock_jumps(place: Place) -> None:
-    """It answers nobody for most of the time; a day ahead, and a day back."""
+    """It answers nobody for longer than the module's patience; a day ahead and back."""
     async with place.storm():
-        busy = place.disasters.times_busy() + 5
-        place.disasters.set(busy_s=0.2)
-        await eventually(lambda: place.disasters.times_busy() >= busy, True)
+        place.faults.write(busy_s=1.5)
+        await eventually(place.faults.path.exists, False)
         for seconds in (86_400, -86_400):
-            place.disasters.set(clock_s=seconds)
+            place.faults.write(clock_s=seconds)
             await pause(0.3)
-        place.disasters.clear()
+        place.faults.clear()
 
 
 FULL = """
@@ -164,7 +160,7 @@ async def test_failing_statements_lose_nothing(
     homeserver = place.homeserver
     async with place.storm() as senders:
         async with place.notices():
-            place.faults.set(fault, only=only, seconds=1.5)
+            place.faults.write(statement=fault, only=only)
         await pause(1)
     assert not any(each.patience.cut_off for each in senders)
     if fault == "error":

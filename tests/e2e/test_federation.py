@@ -107,7 +107,8 @@ async def test_a_server_that_was_away_gets_one_notice(outward: Outward) -> None:
         for number in numbers:
             await outward.send(outward.notice(reason=f"copy {number}"))
             await outward.send(number, kind=PLAIN)
-            await outward.send(outward.notice(), "A", "B")
+            both = {outward.recipient.user_id: dict.fromkeys("AB", outward.notice())}
+            assert await outward.sender.send_to_device(WITHHELD, both) == 200
     left = [
         {"A": numbers[0]},
         {"B": outward.notice()},

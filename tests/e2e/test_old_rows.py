@@ -111,7 +111,7 @@ async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) ->
         ]
         await eventually(lambda: mailbox(home, recipient), requests)
         assert sweep(home, "--dry-run")[1]["redundant"] == 0
-        await goes.logout()
+        await goes.succeed("POST", "/_matrix/client/v3/logout", {})
         await eventually(listed, ["STAYS"])
         assert sweep(home)[1]["rules"]["key_requests"]["deleted"] == 1
         assert mailbox(home, recipient) == requests[1:]

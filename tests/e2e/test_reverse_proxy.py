@@ -11,7 +11,7 @@ import treq
 from twisted.web.http_headers import Headers
 
 from tests.harness.commands import blocks, program
-from tests.harness.process import Process, ready, tail
+from tests.harness.process import Process
 from tests.harness.reactor import async_yield_fixture
 from tests.harness.servers.listening import Listener
 from tests.harness.servers.settings import LOOPBACK, reserve
@@ -74,7 +74,7 @@ async def proxy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[
     nginx = Process(directory, directory / "nginx.log")
     nginx.start(program("nginx"), "-p", ".", "-e", "stderr", "-c", "nginx.conf")
     try:
-        assert await ready(nginx, f"http://{addresses[1]}/", 10), tail(nginx.output)
+        await nginx.answer(f"http://{addresses[1]}/")
         yield [f"http://{each}" for each in addresses]
     finally:
         nginx.kill()

@@ -38,11 +38,6 @@ class Client:
     user_id: str
     device_id: str
     access_token: str = attrs.field(repr=False)
-    _transactions: itertools.count[int] = attrs.field(
-        factory=itertools.count, init=False
-    )
-    # Synapse remembers transactions and answers for a while.
-    _run: str = attrs.field(factory=lambda: secrets.token_hex(4), init=False)
 
     @classmethod
     async def enter(
@@ -74,13 +69,9 @@ class Client:
     ) -> tuple[int, Any]:
         """Make a request; return its status and body, whatever they are."""
         token = self.access_token
-        status, text = await fetch(
-            method,
-            self.base_url + path,
-            json=body,
-            params=params,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-        )
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        asked = {"json": body, "params": params, "headers": headers}
+        status, text = await fetch(method, self.base_url + path, **asked)
         try:
             return status, json.loads(text)
         except ValueError:
@@ -99,17 +90,16 @@ class Client:
         messages: dict[str, dict[str, dict[str, Any]]],
         txn_id: str | None = None,
     ) -> int:
-        txn_id = txn_id or f"{self._run}-{next(self._transactions)}"
+        txn_id = txn_id or secrets.token_hex()
         path = f"{_CLIENT}/sendToDevice/{quote(message_type, safe='')}/{txn_id}"
         status, _ = await self.request("PUT", path, {"messages": messages})
         return status
 
     async def sync(self, since: str | None = None, timeout_ms: int = 0) -> Any:
         # A filter that differs keeps Synapse from answering out of its cache.
-        differs = _SMALL_FILTER % (next(self._transactions) + 1)
+        differs = _SMALL_FILTER % (1 + secrets.randbelow(10**9))
         params = {"timeout": str(timeout_ms), "filter": differs}
-        if since is not None:
-            params["since"] = since
+        params.update({} if since is None else {"since": since})
         return await self.succeed("GET", f"{_CLIENT}/sync", None, params)
 
     async def syncs(self) -> AsyncIterator[tuple[int, Messages]]:
@@ -133,9 +123,6 @@ class Client:
         await self.succeed("POST", f"{_CLIENT}/keys/upload", olm.keys())
         return olm
 
-    async def logout(self) -> None:
-        await self.request("POST", f"{_CLIENT}/logout", {})
-
 
 @attrs.define
 class SlidingSync:
@@ -143,44 +130,32 @@ class SlidingSync:
 
     client: Client
     limit: int = 100
-    _pos: str | None = attrs.field(default=None, init=False)
-    _since: str | None = attrs.field(default=None, init=False)
+    _position: dict[str, str] = attrs.field(factory=dict, init=False)
+    _since: dict[str, str] = attrs.field(factory=dict, init=False)
 
     async def take(self) -> Messages:
         """Acknowledge what was taken last, and take what there is."""
-        answer = await self._ask()
-        self._pos = answer["pos"]
-        self._since = answer["extensions"]["to_device"]["next_batch"]
-        return _to_device(answer)
+        position, told = await self._ask()
+        self._position = {"pos": position}
+        self._since = {"since": told["next_batch"]}
+        return list(told["events"])
 
     async def look(self) -> Messages:
         """Ask, and forget the answer, as if it were lost on its way."""
-        return _to_device(await self._ask())
+        _, told = await self._ask()
+        return list(told["events"])
 
-    async def _ask(self) -> Any:
-        to_device: dict[str, Any] = {"enabled": True, "limit": self.limit}
-        if self._since is not None:
-            to_device["since"] = self._since
-        position = {} if self._pos is None else {"pos": self._pos}
+    async def _ask(self) -> tuple[str, Any]:
+        to_device = {"enabled": True, "limit": self.limit, **self._since}
         body = {"conn_id": "test", "extensions": {"to_device": to_device}}
-        path = _SLIDING_SYNC
         # If it fails, the next begins a new connection, from what was acknowledged.
-        pos, self._pos = self._pos, None
-        answer = await self.client.succeed("POST", path, body, position)
-        self._pos = pos
-        return answer
-
-
-def _to_device(answer: Any) -> Messages:
-    events: Messages = answer["extensions"]["to_device"]["events"]
-    return events
+        position, self._position = self._position, {}
+        answer = await self.client.succeed("POST", _SLIDING_SYNC, body, position)
+        self._position = position
+        return answer["pos"], answer["extensions"]["to_device"]
 
 
 def dehydrated(olm: OlmDevice, device_id: str) -> dict[str, Any]:
     account = {"algorithm": "org.matrix.msc3814.v1.olm", "account": "frozen"}
-    return {
-        "device_id": device_id,
-        "device_data": account,
-        "initial_device_display_name": "dehydrated",
-        **olm.keys(),
-    }
+    about = {"device_data": account, "initial_device_display_name": "dehydrated"}
+    return {"device_id": device_id, **about, **olm.keys()}

@@ -10,18 +10,13 @@ from typing import Any, Iterator
 import yaml
 
 DOCS = Path(__file__).parents[2] / "docs"
-DASHBOARD = DOCS / "grafana" / "synapse-withheld.json"
 RULES = DOCS / "prometheus" / "synapse-withheld.rules.yml"
 RULE_TESTS = DOCS / "prometheus" / "synapse-withheld.test.yml"
 
-_METRIC = re.compile(r"(?<![:\w])synapse_withheld_\w+")
-# A metric, or what a rule records, with the matchers behind it.
-_SELECTOR = re.compile(r"[\w:]*synapse_withheld_\w+(?::\w+)?(?:\{[^}]*\})?")
-_HISTOGRAM = re.compile(r"_(bucket|sum|count)$")
-
 
 def dashboard() -> dict[str, Any]:
-    return dict(json.loads(DASHBOARD.read_text()))
+    file = DOCS / "grafana" / "synapse-withheld.json"
+    return dict(json.loads(file.read_text()))
 
 
 def variables() -> list[dict[str, Any]]:
@@ -40,15 +35,11 @@ def panel_queries() -> Iterator[tuple[str, str]]:
             yield f"{panel['title']}, {target['refId']}", target["expr"]
 
 
-def rule_queries() -> Iterator[tuple[str, str]]:
-    for rule in rules():
-        yield rule.get("record") or rule["alert"], rule["expr"]
-
-
 def expressions() -> Iterator[tuple[str, str]]:
     """Give the name and text of all that Prometheus is asked."""
     yield from panel_queries()
-    yield from rule_queries()
+    for rule in rules():
+        yield rule.get("record") or rule["alert"], rule["expr"]
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -56,12 +47,14 @@ def metrics_in(expression: str) -> set[str]:
 
     What rules record is none of them; a histogram's series count as the histogram.
     """
-    return {_HISTOGRAM.sub("", name) for name in _METRIC.findall(expression)}
+    named = r"(?<![:\w])(synapse_withheld_\w+?)(?:_bucket|_sum|_count)?\b"
+    return set(re.findall(named, expression))
 
 
 def selectors_in(expression: str) -> list[str]:
     """Return what an expression selects: metrics and records, with their matchers."""
-    return _SELECTOR.findall(expression)
+    selector = r"[\w:]*synapse_withheld_\w+(?::\w+)?(?:\{[^}]*\})?"
+    return re.findall(selector, expression)
 
 
 def fill_in(expression: str, values: dict[str, str]) -> str:

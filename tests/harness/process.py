@@ -1,18 +1,18 @@
-"""Processes of one's own: start them, ask whether they are ready, end them."""
+"""Processes of one's own: start them, wait until they listen, end them."""
 
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import attrs
-from twisted.internet.defer import CancelledError
 
-from tests.harness.waiting import become, fetch, pause
+from tests.harness.waiting import become
 
 STARTS_WITHIN_S, ENDS_WITHIN_S = 60.0, 10.0
-LOOK_EVERY_S = 0.1
 
 
 @attrs.define(eq=False)
@@ -45,8 +45,15 @@ class Process:
             )
 
     async def answer(self, url: str, *logs: Path) -> None:
-        """Wait until it answers; end it, and raise with its logs, if it does not."""
-        if not await ready(self, url, STARTS_WITHIN_S):
+        """Wait until it listens; end it, and raise with its logs, if it does not."""
+        there = urlsplit(url)
+
+        def listens() -> bool:
+            with socket.socket() as client:
+                return client.connect_ex((there.hostname, there.port)) == 0
+
+        await become(lambda: listens() or not self.runs, STARTS_WITHIN_S)
+        if not (self.runs and listens()):
             self.kill()
             raise AssertionError(f"it did not start:\n{tail(self.output, *logs)}")
 
@@ -62,23 +69,6 @@ class Process:
         if process is not None:
             process.kill()
             process.wait()
-
-
-async def ready(process: Process, url: str, within_s: float) -> bool:
-    """Wait until a process answers; say whether it did, in time and before it ended."""
-    for _ in range(int(within_s / LOOK_EVERY_S)):
-        if not process.runs:
-            return False
-        try:
-            code, _body = await fetch("GET", url, within_s=10)
-        except CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 refused, reset, …: not ready yet
-            code = 0
-        if code == 200:
-            return True
-        await pause(LOOK_EVERY_S)
-    return False
 
 
 def tail(*paths: Path, lines: int = 60) -> str:

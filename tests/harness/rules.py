@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from synapse_withheld.config import RulesConfig
 
-EVERY_RULE = RulesConfig(
-    no_olm=True,
-    withheld=True,
-    key_requests=True,
-    secret_requests=True,
-    verification_requests=True,
-)
+EVERY_RULE = RulesConfig(**dict.fromkeys(attrs.fields_dict(RulesConfig), True))

@@ -21,43 +21,28 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.patience import Patience
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.remote import RemoteServer
-from tests.harness.servers.stage import new_name
-from tests.harness.waiting import eventually, together, until
+from tests.harness.servers.stage import Two, new_name, send
+from tests.harness.waiting import Patience, eventually, together, until
 
 
-@attrs.define
-class Outward:
-    """A sender here, and a user with two devices on another server."""
+@attrs.frozen
+class Outward(Two):
+    """A sender here, and a recipient on another server."""
 
-    homeserver: Homeserver
     remote: RemoteServer
-    sender: Client
-    recipient: str
-    sender_key: str
-
-    def notice(self, **more: Any) -> dict[str, Any]:
-        values = {"sender_key": self.sender_key, "from_device": "SENDERDEV", **more}
-        return make_notice(**values)
-
-    async def send(
-        self, content: dict[str, Any], *device_ids: str, kind: str = WITHHELD
-    ) -> None:
-        messages = {self.recipient: dict.fromkeys(device_ids or ("A",), content)}
-        assert await self.sender.send_to_device(kind, messages) == 200
 
     def outbox(self) -> list[dict[str, Any]]:
-        rows = self.homeserver.query(
-            "SELECT messages_json FROM device_federation_outbox "
-            "WHERE destination = ? ORDER BY stream_id",
-            (self.remote.server_name,),
-        )
-        return [json.loads(text)["messages"][self.recipient] for (text,) in rows]
+        sql = "SELECT messages_json FROM device_federation_outbox WHERE destination = ?"
+        there = (self.remote.server_name,)
+        rows = self.homeserver.query(f"{sql} ORDER BY stream_id", there)
+        edus = [json.loads(text) for (text,) in rows]
+        return [each["messages"][self.recipient.user_id] for each in edus]
 
     def received(self) -> list[dict[str, Any]]:
-        return [edu["messages"][self.recipient] for edu in self.remote.to_device()]
+        edus = self.remote.to_device()
+        return [each["messages"][self.recipient.user_id] for each in edus]
 
     async def return_of_the_other(self) -> None:
         """Let the other server take transactions again, and say so by sending one."""
@@ -76,7 +61,8 @@ async def outward_from(homeserver: Homeserver, remote: RemoteServer) -> Outward:
     remote.refuses = True
     name = new_name("outward")
     sender = await homeserver.register(name, device_id="SENDERDEV")
-    return Outward(homeserver, remote, sender, remote.user("recipient"), make_key(name))
+    recipient = Client("", remote.user("recipient"), "A", "")
+    return Outward(homeserver, sender, recipient, make_key(name), remote)
 
 
 @attrs.define
@@ -98,15 +84,11 @@ class Persistent:
         for number in count():
             if is_over(number):
                 return
-            await self.patience.insist(number, partial(self._send, number))
-            if self._message(number)[0] != WITHHELD:
+            kind, content = self._message(number)
+            again = partial(send, self.client, self.recipient, content, kind)
+            await self.patience.insist(number, again)
+            if kind != WITHHELD:
                 self.told.append(number)
-
-    async def _send(self, number: int) -> None:
-        message_type, content = self._message(number)
-        messages = {self.recipient.user_id: {self.recipient.device_id: content}}
-        send = self.client.send_to_device
-        assert await send(message_type, messages, f"txn-{number}") == 200
 
     def _message(self, number: int) -> tuple[str, dict[str, Any]]:
         key = make_key(self.client.user_id)
@@ -137,8 +119,7 @@ async def storm(senders: list[Persistent], at_least: int) -> AsyncIterator[None]
 def numbers_from(sender: Persistent, read: list[dict[str, Any]]) -> list[int]:
     """Return the numbers of a sender's plain and Olm messages, in order of arrival.
 
-    One that arrived twice, since it had to be sent twice, counts once: Synapse
-    forgets transactions when it is killed.
+    One that arrived twice, since it had to be sent twice, counts once.
     """
     user_id = sender.client.user_id
     own = [each for each in read if each["sender"] == user_id]

@@ -1,11 +1,14 @@
-"""Wait for what happens soon, run together, and clean up when interrupted."""
+"""Wait for what happens soon, ask until there is an answer, clean up in the end."""
 
 from __future__ import annotations
 
-import signal
 import sys
-from typing import Any, Awaitable, Callable, Coroutine, TypeVar
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Awaitable, Callable, Coroutine, Iterator, TypeVar
 
+import attrs
 import treq
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import (
@@ -15,7 +18,6 @@ from twisted.internet.defer import (
     ensureDeferred,
 )
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
@@ -24,6 +26,12 @@ PATIENCE_S = 30.0
 LOOK_AGAIN_S = 0.05
 # Beyond it a test that would hang fails, and shows the server's log.
 ANSWERS_WITHIN_S = 180.0
+
+TRY_AGAIN_S, TRY_WITHIN_S = 0.2, 60.0
+# How long requests are made again, where something befell and where nothing did.
+TRY_FOR_S, TRY_QUIETLY_FOR_S = 180.0, 5.0
+# After a restart of the database each of Synapse's connections may fail once.
+UNSETTLED_FOR_S = 15.0
 
 FAILED, INTERRUPTED = 2, 130
 
@@ -53,11 +61,11 @@ async def eventually(look: Callable[[], T], expected: T) -> None:
 
 async def until(look: Callable[[], Awaitable[T]], good: Callable[[T], bool]) -> T:
     """Look until what is seen is good, and return it."""
-    for _ in range(int(PATIENCE_S / LOOK_AGAIN_S)):
-        if good(seen := await look()):
-            return seen
+    ends = time.monotonic() + PATIENCE_S
+    while not good(seen := await look()):
+        assert time.monotonic() < ends, f"not good in {PATIENCE_S:.0f} s: {seen!r}"
         await pause()
-    raise AssertionError(f"still not good after {PATIENCE_S:.0f} s: {seen!r}")
+    return seen
 
 
 async def together(*coroutines: Coroutine[Deferred[Any], Any, Any]) -> list[Any]:
@@ -74,68 +82,108 @@ async def together(*coroutines: Coroutine[Deferred[Any], Any, Any]) -> list[Any]
     return [result for _, result in results]
 
 
-def cancellable(coroutine: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-    """Run a coroutine that ends with `CancelledError` whenever it is cancelled.
-
-    Twisted's HTTP client reports a request that was cancelled like one whose
-    connection broke. Who goes on after errors would go on after Ctrl-C, too.
-    """
-    running = ensureDeferred(coroutine)
-
-    def cancel(outer: Deferred[T]) -> None:
-        outer.errback(CancelledError())
-        running.cancel()
-
-    outer: Deferred[T] = Deferred(cancel)
-
-    def end(result: T | Failure) -> None:
-        if not outer.called:
-            outer.callback(result)
-
-    running.addBoth(end)
-    return outer
-
-
-async def fetch(
+def fetch(
     method: str, url: str, within_s: float = ANSWERS_WITHIN_S, **more: Any
-) -> tuple[int, bytes]:
-    """Make a request; return the status and the body of the answer."""
+) -> Deferred[tuple[int, bytes]]:
+    """Make a request; return the status and the body of the answer.
+
+    It ends with `CancelledError` whenever it is cancelled, which Twisted's HTTP client
+    reports like a broken connection: who asks again after that would never end.
+    """
 
     async def exchange() -> tuple[int, bytes]:
         response = await treq.request(method, url, timeout=within_s, **more)
         return response.code, await response.content()
 
-    return await cancellable(exchange())
+    def cancel(answer: Deferred[tuple[int, bytes]]) -> None:
+        answer.errback(CancelledError())
+        running.cancel()
+
+    def end(result: Any) -> None:
+        if not answer.called:
+            answer.callback(result)
+
+    answer: Deferred[tuple[int, bytes]] = Deferred(cancel)
+    running = ensureDeferred(exchange())
+    running.addBoth(end)
+    return answer
+
+
+async def read(url: str, **parameters: str) -> bytes:
+    """Ask until the answer is good, and return it."""
+    ask = partial(fetch, "GET", url, params=parameters)
+    _, text = await until(ask, lambda answer: answer[0] == 200)
+    return text
+
+
+@attrs.define(eq=False)
+class Patience:
+    """The patience with one homeserver.
+
+    Attributes:
+        cut_off: Requests that had to be made again, by their numbers.
+        failed: Requests that failed although nothing had befallen.
+        troubled_until: Until when requests may fail.
+    """
+
+    cut_off: set[int] = attrs.Factory(set)
+    failed: list[str] = attrs.Factory(list)
+    troubled_until: float = 0.0
+
+    @contextmanager
+    def troubled(self) -> Iterator[None]:
+        """Let requests fail for as long as something befalls the homeserver."""
+        self.troubled_until = float("inf")
+        yield
+        self.troubled_until = time.monotonic() + UNSETTLED_FOR_S
+
+    async def insist(
+        self, number: int, ask: Callable[[], Coroutine[Deferred[Any], Any, T]]
+    ) -> T:
+        """Ask until there is an answer; raise if there is none for long."""
+        began = time.monotonic()
+        while True:
+            try:
+                return await ensureDeferred(ask()).addTimeout(TRY_WITHIN_S, reactor)
+            except CancelledError:
+                raise
+            except Exception as error:
+                is_troubled = time.monotonic() < self.troubled_until
+                if not is_troubled:
+                    self.failed.append(f"request {number}: {error!r}")
+                try_for_s = TRY_FOR_S if is_troubled else TRY_QUIETLY_FOR_S
+                if time.monotonic() - began > try_for_s:
+                    raise
+            self.cut_off.add(number)
+            await pause(TRY_AGAIN_S)
 
 
 def run(function: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run an async function; return the exit code that it returns.
 
-    `FAILED` if it raised; `INTERRUPTED` if it did after the process was asked to end.
+    `FAILED` if it raised; `INTERRUPTED` if the process was asked to end before.
     """
-    codes = [INTERRUPTED]
-    running: list[Deferred[Any]] = []
+    codes: list[int] = []
 
     def begin() -> None:
-        # Twisted's own handlers would end the reactor before all has been stopped.
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, lambda *_: reactor.callFromThread(interrupt))
-        deferred = ensureDeferred(function())
-        running.append(deferred)
-        deferred.addCallbacks(codes.append, fail)
-        deferred.addBoth(lambda _: reactor.stop())
+        running = ensureDeferred(function())
+        running.addCallbacks(codes.append, fail)
+        # The reactor waits for what this returns, however often it is asked to end.
+        reactor.addSystemEventTrigger("before", "shutdown", interrupt, running)
+        running.addBoth(lambda _: codes[0] == INTERRUPTED or reactor.stop())
 
-    def interrupt() -> None:
-        # A second Ctrl-C must not cut the stopping short.
-        while running:
-            running.pop().cancel()
+    def interrupt(running: Deferred[Any]) -> Deferred[Any]:
+        if not codes:
+            codes.append(INTERRUPTED)
+            running.cancel()
+        return running
 
     def fail(failure: Any) -> None:
         # What is cancelled can fail in another way, such as a broken connection.
-        if running:
+        if not codes:
             failure.printTraceback(sys.stderr)
             codes.append(FAILED)
 
-    reactor.callLater(0, begin)
+    reactor.callWhenRunning(begin)
     reactor.run()
-    return codes[-1]
+    return codes[0]

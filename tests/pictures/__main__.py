@@ -7,8 +7,8 @@ then the page in a browser, and the data of the dashboard's panels.
 from __future__ import annotations
 
 import base64
-import json
 import random
+import re
 import sys
 import tempfile
 import time
@@ -25,13 +25,7 @@ from tests.harness import dashboards
 from tests.harness.backlog import notice, other
 from tests.harness.browser import Chromium, show
 from tests.harness.client import Client
-from tests.harness.messages import (
-    ENCRYPTED,
-    WITHHELD,
-    make_key,
-    make_notice,
-    make_olm_lookalike,
-)
+from tests.harness.messages import ENCRYPTED, make_key, make_notice, make_olm_lookalike
 from tests.harness.senders import Outward, outward_from
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.prometheus import Prometheus
@@ -44,16 +38,12 @@ PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SECONDS = 20 * 60
 
 # People, and how likely each is to be the one whose device complains next.
-NAMES = ("anna", "bela", "chidi", "dana", "emre", "fatima", "gil", "hana")
-PEOPLE = dict(zip(NAMES, (34, 21, 13, 8, 5, 3, 2, 1)))
+PEOPLE = {"anna": 34, "bela": 21, "chidi": 13, "dana": 8, "emre": 5, "fatima": 3}
 # Devices that are away; somebody reads at them only now and then.
 AWAY = ("tablet", "old-phone", "laptop", "work")
 BACKLOG = 20_000
 
-WIDTH = 1200
-
-COLUMNS = 3
-STEP_S = 5.0
+WIDTH, COLUMNS, STEP_S = 1200, 3, 5.0
 
 
 async def draw(directory: Path) -> int:
@@ -84,13 +74,13 @@ async def draw(directory: Path) -> int:
 def leave_backlog(homeserver: Homeserver, recipient: Client) -> None:
     """Put a mailbox full of copies into the database, as from before the module."""
     texts = [*(notice(device=f"DEV{number}") for number in range(7)), *[other()] * 3]
-    rows = [[number - BACKLOG, texts[number % 10]] for number in range(BACKLOG)]
-    homeserver.query(
-        "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json) "
-        "SELECT ?, ?, json_extract(value, '$[0]'), json_extract(value, '$[1]') "
-        "FROM json_each(?)",
-        (recipient.user_id, recipient.device_id, json.dumps(rows)),
-    )
+    key = recipient.user_id, recipient.device_id
+    rows = ((*key, each - BACKLOG, texts[each % 10]) for each in range(BACKLOG))
+    sql = "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)"
+    with homeserver.connected() as cursor:
+        cursor.execute("BEGIN")
+        cursor.executemany(f"{sql} VALUES (?, ?, ?, ?)", rows)
+        cursor.execute("COMMIT")
 
 
 async def live(homeserver: Homeserver, outward: Outward) -> None:
@@ -107,10 +97,9 @@ async def live(homeserver: Homeserver, outward: Outward) -> None:
         key = make_key(person.user_id)
         what = chance.random()
         if what < 0.80:
-            await send(person, away, make_notice(key, person.device_id), WITHHELD)
+            await send(person, away, make_notice(key, person.device_id))
         elif what < 0.90:
-            olm = make_olm_lookalike(key, make_key(away.user_id))
-            await send(person, away, olm, ENCRYPTED)
+            await send(person, away, make_olm_lookalike(key), ENCRYPTED)
         elif what < 0.93:
             await away.drain()
         else:
@@ -137,13 +126,12 @@ def draw_page(base_url: str, token: str) -> None:
 
 async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None:
     """Draw what every panel asks for that has a time axis."""
-    panels = dashboards.dashboard()["panels"]
-    panels = [panel for panel in panels if panel["type"] == "timeseries"]
+    every = dashboards.dashboard()["panels"]
+    panels = [panel for panel in every if panel["type"] == "timeseries"]
     rows = -(-len(panels) // COLUMNS)
     figure = Figure(figsize=(4.6 * COLUMNS, 2.5 * rows), layout="constrained")
     axes = figure.subplots(rows, COLUMNS).flat
-    end = time.time()
-    begin = end - SECONDS
+    end, begin = time.time(), time.time() - SECONDS
     for axis, panel in zip(axes, panels):
         for target in panel["targets"]:
             text = dashboards.fill_in(target["expr"], values)
@@ -171,9 +159,7 @@ def _label(legend: str, metric: dict[str, Any]) -> str:
     # What tells processes apart changes from run to run.
     if "{{instance}}" in legend:
         return str(metric.get("job", ""))
-    for name, value in metric.items():
-        legend = legend.replace(f"{{{{{name}}}}}", value)
-    return legend
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: metric.get(found[1], ""), legend)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,10 @@ import attrs
 from twisted.internet.defer import DeferredLock
 
 from tests.harness.client import DEHYDRATED, Client, Messages, dehydrated
-from tests.harness.patience import Patience
 from tests.harness.samples import FAILURES, HOUSEKEEPING, total
 from tests.harness.servers.homeserver import Homeserver, mailbox_of
 from tests.harness.servers.listening import Bridge
-from tests.harness.waiting import become, together, until
+from tests.harness.waiting import Patience, become, together, until
 from tests.soak.history import PAGE, Ask, History, Other, from_start, slides, syncs
 from tests.soak.people import OTHER_SERVER, Device, Place, Reads, User, number_of
 from tests.soak.talk import Said

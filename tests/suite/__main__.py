@@ -11,13 +11,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 from synapse_withheld.synapse_internals import synapse_version
+from tests.compat.environments import shown
 from tests.harness.servers.postgres import PostgresServer
 
 HERE = Path(__file__).parent
@@ -42,30 +42,23 @@ def distribution(directory: Path) -> Path:
     # Beside it lies what pip takes for maturin.
     subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(HERE)})  # noqa: S603 pip
     (archive,) = directory.glob("*.tar.gz")
-    with tarfile.open(archive) as opened:
-        opened.extractall(directory)  # noqa: S202 as pip does to install it
+    shutil.unpack_archive(archive, directory)
     (source,) = directory.glob("matrix_synapse-*/")
     return source
 
 
 def outcomes(tests: Path, names: list[str]) -> dict[str, str]:
-    """Run tests, and show what they print as it comes; return what became of each."""
+    """Run tests; return what became of each."""
     command = [sys.executable, "-u", "-m", "twisted.trial", "--reporter=bwverbose"]
     command += ["--jobs=2", *(f"tests.{name}" for name in names)]
-    lines = []
-    with subprocess.Popen(  # noqa: S603 our own command
-        command, cwd=tests.parent, stdout=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stdout or ():
-            lines.append(line)
-            print(line, end="", file=sys.stderr, flush=True)  # noqa: T201 talk
+    _, printed = shown(*command, directory=tests.parent)
     pattern = r"^(tests\.\S+) \.\.\..*?\[([A-Z]+)\]$"
-    return dict(re.findall(pattern, "".join(lines), re.MULTILINE | re.DOTALL))
+    return dict(re.findall(pattern, printed, re.MULTILINE | re.DOTALL))
 
 
-def compare(source: Path, directory: Path, names: list[str]) -> int:
-    """Run the tests of a source, stock and with the module; return the exit code."""
-    acted = directory / "homeservers"
+def compare(directory: Path, names: list[str]) -> int:
+    """Run tests of Synapse, stock and with the module; return the exit code."""
+    source, acted = distribution(directory), directory / "homeservers"
     acted.touch()
     os.environ["HOMESERVERS"] = str(acted)
     found = []
@@ -89,32 +82,24 @@ def compare(source: Path, directory: Path, names: list[str]) -> int:
     return int(bool(differing) or not stock or not acting)
 
 
-def use_postgres(directory: Path) -> PostgresServer:
-    # Each test makes a database and drops it, and nobody keeps any.
-    server = PostgresServer(directory / "postgres", durable=False)
-    arguments = server.arguments("postgres")
-    os.environ["SYNAPSE_POSTGRES"] = "1"
-    for name in {"host", "user", "port"} & arguments.keys():
-        os.environ[f"SYNAPSE_POSTGRES_{name.upper()}"] = str(arguments[name])
-    return server
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m tests.suite", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument(
-        "names", nargs="*", default=SUITES.split(), help="as federation"
-    )
+    parser.add_argument("names", nargs="*", default=SUITES.split())
     parser.add_argument("--postgres", action="store_true", help="not on SQLite")
-    parser.add_argument("--source", type=Path, help="a checkout of the same version")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="suite-") as name, ExitStack() as stack:
         directory = Path(name)
         # The user that PostgreSQL runs as has to reach its files.
         directory.chmod(0o755)
         if given.postgres:
-            stack.callback(use_postgres(directory).stop)
-        source = given.source or distribution(directory)
-        code = compare(source, directory, given.names)
+            # Each test makes a database and drops it, and nobody keeps any.
+            server = PostgresServer(directory / "postgres", durable=False)
+            stack.callback(server.stop)
+            about = server.arguments("postgres")
+            os.environ["SYNAPSE_POSTGRES"] = "1"
+            os.environ["SYNAPSE_POSTGRES_HOST"] = about["host"]
+            os.environ["SYNAPSE_POSTGRES_USER"] = about["user"]
+        code = compare(directory, given.names)
     sys.exit(code)

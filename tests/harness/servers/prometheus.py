@@ -7,13 +7,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import attrs
 import yaml
 
 from tests.harness.commands import program
 from tests.harness.process import Process
 from tests.harness.servers.settings import LOOPBACK, reserve
-from tests.harness.waiting import fetch
+from tests.harness.waiting import read
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,52 +25,42 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@attrs.define(eq=False)
 class Prometheus:
     """One Prometheus process, which scrapes a target and evaluates each second.
 
     The target is `host:port` of a Synapse, the rules the text of a file.
     """
 
-    directory: Path
-    target: str
-    labels: dict[str, str]
-    rules: str
-    _port: int = attrs.field(factory=lambda: reserve(1)[0], init=False)
-    _process: Process = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._process = Process(self.directory, self.directory / "output.log")
-
-    @property
-    def _url(self) -> str:
-        return f"http://{LOOPBACK}:{self._port}"
-
-    async def start(self) -> None:
-        """Start it and wait until it answers."""
+    def __init__(
+        self, directory: Path, target: str, labels: dict[str, str], rules: str
+    ) -> None:
         scraped = {
-            "job_name": self.labels["job"],
+            "job_name": labels["job"],
             "metrics_path": "/_synapse/metrics",
-            "static_configs": [{"targets": [self.target], "labels": self.labels}],
+            "static_configs": [{"targets": [target], "labels": labels}],
         }
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yml"],
             "scrape_configs": [scraped],
         }
-        self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "rules.yml").write_text(self.rules)
-        (self.directory / "prometheus.yml").write_text(yaml.safe_dump(config))
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "rules.yml").write_text(rules)
+        (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
+        self.target = target
+        self._address = f"{LOOPBACK}:{reserve(1)[0]}"
+        self._process = Process(directory, directory / "output.log")
+        self.stop = self._process.end
+
+    async def start(self) -> None:
+        """Start it and wait until it listens; it answers a little later."""
         self._process.start(
             program("prometheus"),
             "--config.file=prometheus.yml",
             "--storage.tsdb.path=data",
-            f"--web.listen-address={LOOPBACK}:{self._port}",
+            f"--web.listen-address={self._address}",
         )
-        await self._process.answer(f"{self._url}/-/ready")
-
-    async def stop(self) -> None:
-        await self._process.end()
+        await self._process.answer(f"http://{self._address}")
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the samples of an expression now."""
@@ -90,7 +79,5 @@ class Prometheus:
         return [rule for group in groups for rule in group["rules"]]
 
     async def _get(self, path: str, **parameters: str) -> Any:
-        _, text = await fetch("GET", f"{self._url}/api/v1/{path}", params=parameters)
-        answer = json.loads(text)
-        assert answer["status"] == "success", answer
-        return answer["data"]
+        url = f"http://{self._address}/api/v1/{path}"
+        return json.loads(await read(url, **parameters))["data"]

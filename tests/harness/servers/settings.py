@@ -6,50 +6,34 @@ import socket
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from cryptography.x509.oid import NameOID
 
 from tests.harness.messages import make_key
-
-_SECRET = "only on loopback"  # noqa: S105 for throw-away servers
 
 LOOPBACK = "127.0.0.1"
 
 # The name of a server that has no reason for another one.
 SERVER_NAME = "withheld.test"
 
+_LOGINS = ("address", "account", "failed_attempts")
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
-_NO_LIMITS = {
-    "rc_message": _UNLIMITED,
-    "rc_registration": _UNLIMITED,
-    "rc_login": dict.fromkeys(("address", "account", "failed_attempts"), _UNLIMITED),
-    "rc_key_requests": _UNLIMITED,
-    "rc_federation": {
-        "window_size": 1000,
-        "sleep_limit": 100_000,
-        "sleep_delay": 1,
-        "reject_limit": 100_000,
-        "concurrent": 1000,
-    },
-}
 
 _LOGGING = """\
 version: 1
 formatters:
   line: {{format: "%(asctime)s %(name)s %(levelname)s %(request)s %(message)s"}}
-filters:
-  context: {{(): synapse.logging.context.LoggingContextFilter, request: ""}}
 handlers:
-  file:
-    class: logging.FileHandler
-    filename: "{path}"
-    formatter: line
-    filters: [context]
+  file: {{class: logging.FileHandler, filename: "{path}", formatter: line}}
 root: {{level: {level}, handlers: [file]}}
 disable_existing_loggers: false
 """
@@ -65,14 +49,9 @@ def reserve(count: int) -> list[int]:
     for each in sockets:
         each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         each.bind((LOOPBACK, 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    if sys.platform == "linux":
-        _reserved.extend(sockets)
-    else:
-        # Elsewhere nobody could listen there.
-        for each in sockets:
-            each.close()
-    return ports
+    # Elsewhere nobody could listen there as long as they are bound.
+    _reserved.extend(sockets if sys.platform == "linux" else ())
+    return [each.getsockname()[1] for each in sockets]
 
 
 def homeserver(
@@ -81,8 +60,6 @@ def homeserver(
     """Return a `homeserver.yaml` that limits no rates and asks nobody outside."""
     return {
         "server_name": server_name,
-        "pid_file": str(directory / "homeserver.pid"),
-        "media_store_path": str(directory / "media"),
         "signing_key": f"ed25519 a_test {make_key(str(directory))}",
         "log_config": str(directory / "log.yaml"),
         "listeners": [
@@ -91,15 +68,13 @@ def homeserver(
         ],
         "enable_metrics": True,
         "database": database,
+        "modules": [],
         "report_stats": False,
         "enable_registration": True,
         "enable_registration_without_verification": True,
-        "macaroon_secret_key": _SECRET,
-        "form_secret": _SECRET,
         "bcrypt_rounds": 4,
         "presence": {"enabled": False},
         "trusted_key_servers": [],
-        "suppress_key_server_warning": True,
         "federation_verify_certificates": False,
         # Who is back is believed at the next occasion. Numbers are milliseconds.
         "federation": {
@@ -110,8 +85,11 @@ def homeserver(
             "destination_max_retry_interval": 200,
         },
         "ip_range_blacklist": [],
-        "federation_ip_range_blacklist": [],
-        **_NO_LIMITS,
+        "rc_message": _UNLIMITED,
+        "rc_registration": _UNLIMITED,
+        "rc_login": dict.fromkeys(_LOGINS, _UNLIMITED),
+        "rc_key_requests": _UNLIMITED,
+        "rc_federation": {"sleep_limit": 100_000, "concurrent": 1000},
     }
 
 
@@ -131,37 +109,31 @@ def write_log_config(directory: Path, log_path: Path, level: str = "INFO") -> No
     (directory / "log.yaml").write_text(config)
 
 
-@attrs.frozen
-class Certificate:
+class Certificate(NamedTuple):
     """A certificate and its private key, each as PEM."""
 
     certificate: bytes
-    key: bytes = attrs.field(repr=False)
+    key: bytes
 
     def configuration(self, directory: Path) -> dict[str, str]:
-        """Write both into a directory, and return what `homeserver.yaml` needs."""
-        certificate, key = directory / "tls.crt", directory / "tls.key"
-        certificate.write_bytes(self.certificate)
-        key.write_bytes(self.key)
-        return {
-            "tls_certificate_path": str(certificate),
-            "tls_private_key_path": str(key),
-        }
+        """Write both into a file, and return what `homeserver.yaml` needs."""
+        file = directory / "tls.pem"
+        file.write_bytes(self.certificate + self.key)
+        return {"tls_certificate_path": str(file), "tls_private_key_path": str(file)}
 
 
 def self_signed() -> Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(timezone.utc)
+    now, day = datetime.now(timezone.utc), timedelta(days=1)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
         .sign(key, hashes.SHA256())
     )
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    plain = serialization.NoEncryption()
     return Certificate(
-        certificate.public_bytes(pem), key.private_bytes(pem, form, plain)
+        certificate.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import attrs
 
@@ -31,8 +31,7 @@ def new_name(stem: str) -> str:
     return f"{stem}{next(_NAMES)}"
 
 
-@attrs.frozen
-class Site:
+class Site(NamedTuple):
     """Where a homeserver keeps its data."""
 
     directory: Path
@@ -83,13 +82,12 @@ class Shelf:
         """Return the one that is configured so; start it, if it is not there yet."""
         key = (new_database, repr(module))
         if key not in self._there:
-            stage = Stage(self.new_directory, new_database)
-            self._there[key] = await stage.start(module)
-        homeserver = self._there[key]
-        if not homeserver.runs:
-            # A test that failed has left it so, which is nobody else's fault.
-            await homeserver.start()
-        return homeserver
+            directory, database = self.new_directory(), new_database()
+            self._there[key] = Homeserver(directory, module=module, database=database)
+        if not self._there[key].runs:
+            # It is new, or a test that failed has left it so.
+            await self._there[key].start()
+        return self._there[key]
 
     async def end(self) -> None:
         await together(*(each.stop() for each in self._there.values()))
