@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from tests.harness.rules import EVERY_RULE
-from tests.model.cases import cases
+from tests.model.messages import AT_RANDOM
 from tests.model.play import ENCRYPTED, NOTICE, OLM, SESSION, Play
 from tests.model.redundancy import (
     REQUESTS,
@@ -107,7 +107,7 @@ def sequences(draw: st.DrawFn) -> list[Request]:
     return made
 
 
-@cases(examples=1000)
+@AT_RANDOM
 @given(sequences())
 def test_nothing_that_is_sent_makes_the_module_fail_or_lose_a_message(
     sequence: list[Request],

@@ -8,14 +8,17 @@ in which a threaded database could answer can be played.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any, Callable, Mapping
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
+from twisted.python.failure import Failure
 
 from synapse_withheld.database.cancelling import CancelledStatementError
+from synapse_withheld.delivery.batch import ObservedBatch
 from synapse_withheld.delivery.runtime import Runtime, at_once
 from synapse_withheld.wrappers import observing
 from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
@@ -23,8 +26,9 @@ from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
 # How long everything may take to come to rest, in seconds.
 LONGEST_S = 600.0
 
-# One thread of the database confirms, one keeps house.
-MOST_STATEMENTS = 2
+
+class LostError(Exception):
+    """The connection was lost, as a test asked for."""
 
 
 @attrs.define(eq=False)
@@ -96,11 +100,9 @@ class ModelHomeserver(Tables):
     async def run_statement(
         self, name: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        def run() -> Any:
-            return function(self.database.cursor(), *arguments)
-
-        if name.startswith("withheld_delete_superseded"):
-            return await self._step(name, lambda: self.deleting(run))
+        run = partial(function, self.database.cursor(), *arguments)
+        if name.startswith("withheld_delete"):
+            run = partial(self.deleting, run)
         return await self._step(name, run)
 
     # What Synapse does.
@@ -120,7 +122,6 @@ class ModelHomeserver(Tables):
         self._in_flight.add(stream_id)
 
         def insert() -> None:
-            _observe(local, None)
             if inbound is None or self.receive(*inbound):
                 observing(self._insert_local)(None, stream_id, local)
                 self._insert_edus(stream_id, edus)
@@ -133,11 +134,8 @@ class ModelHomeserver(Tables):
         await self._step("stored", lambda: None)
         return stream_id
 
-    async def read(self, user_id: str, device_id: str, after: int, up_to: int) -> Rows:
-        rows: Rows = await self._step(
-            "read", lambda: self.mailbox(user_id, device_id, after, up_to)
-        )
-        return rows
+    def read(self, *rows: Any) -> Deferred[Rows]:
+        return self._step("read", partial(self.mailbox, *rows))
 
     def put(self, place: Place, message: Mapping[str, Any]) -> int:
         """Store a message that no module sees, as before a start."""
@@ -165,14 +163,14 @@ class ModelHomeserver(Tables):
                 for place in [(user_id, device_id) for device_id in by_device]:
                     text = compact(message_of(edu, place))
                     self.stored.setdefault(place, {})[stream_id] = text
-        _observe(edus, stream_id)
+        if isinstance(edus, ObservedBatch):
+            edus.stream_id = stream_id
 
     # What the test does.
 
     def take_step(self, which: int = 0) -> None:
         """Run one of the waiting steps that do not hang."""
-        answering = [step for step in self.steps if not step.hangs]
-        self.answer(answering[which % len(answering)])
+        self.answer(self.answering[which % len(self.answering)])
 
     def answer(
         self, step: Step, error: Exception | None = None, *, carried_out: bool = False
@@ -191,21 +189,22 @@ class ModelHomeserver(Tables):
                 raise
             except Exception as failure:  # noqa: BLE001 as a database would
                 error = failure
-        if error is None:
-            step.done.callback(result)
-        else:
-            step.done.errback(error)
+        step.done.callback(result if error is None else Failure(error))
+
+    @property
+    def answering(self) -> list[Step]:
+        return [step for step in self.steps if not step.hangs]
 
     def ours(self) -> list[Step]:
         return [step for step in self.steps if step.is_ours]
 
     def take_all_steps(self) -> None:
-        while any(not step.hangs for step in self.steps):
+        while self.answering:
             self.take_step()
 
     def go_on(self, which: int = 0) -> None:
         """Take a step, or let a little time pass where none waits."""
-        if any(not step.hangs for step in self.steps):
+        if self.answering:
             self.take_step(which)
         else:
             self.pass_time(0.05)
@@ -235,7 +234,8 @@ class ModelHomeserver(Tables):
     def _step(self, name: str, run: Callable[[], Any]) -> Deferred[Any]:
         step = Step(name, run)
         self.steps.append(step)
-        assert len(self.ours()) <= MOST_STATEMENTS
+        # One thread of the database confirms, one keeps house.
+        assert len(self.ours()) <= 2
         self.on_step(step)
         return step.done
 
@@ -244,8 +244,3 @@ def message_of(edu: Mapping[str, Any], place: Place) -> dict[str, Any]:
     user_id, device_id = place
     content = edu["messages"][user_id][device_id]
     return {"content": content, "type": edu["type"], "sender": edu["sender"]}
-
-
-def _observe(messages: Any, stream_id: int | None) -> None:
-    if hasattr(messages, "stream_id"):
-        messages.stream_id = stream_id

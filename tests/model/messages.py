@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 from functools import partial
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import hypothesis.strategies as st
+from hypothesis import settings
 
 from tests.harness.messages import ENCRYPTED, OLDER_WITHHELD
 from tests.model.client import (
@@ -15,14 +18,17 @@ from tests.model.client import (
     VERIFICATION_REQUEST,
     WITHHELD,
 )
-from tests.model.play import NOTICE, OLM, SESSION
+from tests.model.play import ABROAD, NOTICE, OLM, RECIPIENT, SESSION
+from tests.model.tables import Place
+
+TEXT = "m.dummy"
 
 # The type and the content.
 Message = tuple[str, dict[str, Any]]
 
 
 def request(
-    message_type: str, action: str, which: str, about: str, device: str = "S1"
+    kind: str, action: str, which: str = "1", device: str = "S1", about: str = "session"
 ) -> Message:
     """Return a request or a cancellation."""
     content: dict[str, Any] = {
@@ -32,14 +38,18 @@ def request(
     }
     if action == "request":
         content["body"] = {"session_id": about}
-    return message_type, content
+    return kind, content
 
 
-def verification(message_type: str, transaction: str, **more: Any) -> Message:
+def verification(
+    kind: str, which: str = "1", timestamp: str | None = None, **more: Any
+) -> Message:
     """Return a request to verify or a cancellation."""
-    if message_type == VERIFICATION_REQUEST:
+    if kind == VERIFICATION_REQUEST:
         more = {"from_device": "S1", **more}
-    return message_type, {"transaction_id": transaction, **more}
+    if timestamp is not None:
+        more["timestamp"] = int(timestamp)
+    return kind, {"transaction_id": which, **more}
 
 
 # In words.
@@ -61,17 +71,6 @@ def _session(
     return WITHHELD, {**SESSION, **more}
 
 
-def _asked(
-    kind: str, action: str, which: str = "1", device: str = "S1", about: str = "session"
-) -> Message:
-    return request(kind, action, which, about, device)
-
-
-def _verify(which: str = "1", timestamp: str | None = None) -> Message:
-    more = {} if timestamp is None else {"timestamp": int(timestamp)}
-    return verification(VERIFICATION_REQUEST, which, **more)
-
-
 # What is said, with what may follow a word after a dot.
 WORDS: dict[str, Callable[..., Message]] = {
     "notice": _notice,
@@ -80,14 +79,14 @@ WORDS: dict[str, Callable[..., Message]] = {
     "scoped": partial(_notice, session="session"),
     "session": _session,
     "olm": lambda key="key": (ENCRYPTED, {**OLM, "sender_key": key}),
-    "text": lambda number="1": ("m.dummy", {"n": number}),
-    "request": partial(_asked, KEY_REQUEST, "request"),
-    "cancel": partial(_asked, KEY_REQUEST, "request_cancellation"),
-    "secret": partial(_asked, SECRET_REQUEST, "request"),
-    "cancel-secret": partial(_asked, SECRET_REQUEST, "request_cancellation"),
-    "verify": _verify,
+    "text": lambda number="1": (TEXT, {"n": number}),
+    "request": partial(request, KEY_REQUEST, "request"),
+    "cancel": partial(request, KEY_REQUEST, "request_cancellation"),
+    "secret": partial(request, SECRET_REQUEST, "request"),
+    "cancel-secret": partial(request, SECRET_REQUEST, "request_cancellation"),
+    "verify": partial(verification, VERIFICATION_REQUEST),
     "start": lambda: ("m.key.verification.start", {"transaction_id": "1"}),
-    "cancel-verify": lambda which="1": verification(VERIFICATION_CANCEL, which),
+    "cancel-verify": partial(verification, VERIFICATION_CANCEL),
 }
 
 
@@ -97,7 +96,37 @@ def said(words: str) -> Message:
     return WORDS[name](*more)
 
 
+def parts_of(*words: str) -> Iterator[tuple[str, list[Place], dict[str, str]]]:
+    """Return each word, whom it is to, and what else is said of it."""
+    for part in " ".join(words).split(" + "):
+        word, *others = part.split(" ")
+        more = dict(zip(others[::2], others[1::2]))
+        yield word, places_of(more.get("to", "R")), more
+
+
+def places_of(text: str) -> list[Place]:
+    places = []
+    for each in text.split(","):
+        *of, device = each.rsplit("/", 1)
+        user_id = {"": RECIPIENT, "there": ABROAD}.get("".join(of), "".join(of))
+        many = re.fullmatch(r"([A-Z]+)(\d+)-[A-Z]+(\d+)", device)
+        if many is None:
+            places.append((user_id, device))
+        else:
+            name, first, last = many.groups()
+            numbers = range(int(first), int(last) + 1)
+            places += [(user_id, f"{name}{number}") for number in numbers]
+    return places
+
+
 # At random.
+
+# How random plays are run: a gate has to say the same each time.
+AT_RANDOM = settings(
+    max_examples=int(os.environ.get("EXAMPLES", "1000")),
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+)
 
 keys = st.sampled_from(["key-1", "key-1", "key-2"])
 notice_words = st.builds(

@@ -13,9 +13,17 @@ import attrs
 
 from synapse_withheld.rules.identifiers import server_of
 from tests.model.batch import Batch
+from tests.model.client import is_heeded
 from tests.model.homeserver import message_of
 from tests.model.play import Play
-from tests.model.redundancy import goes, is_notice, is_olm, pair_of, says_the_same
+from tests.model.redundancy import (
+    REQUESTS,
+    goes,
+    is_notice,
+    is_olm,
+    pair_of,
+    says_the_same,
+)
 from tests.model.tables import Place, Rows, decode
 
 # What the module deleted was never delivered.
@@ -32,6 +40,8 @@ class Reference:
     gone: dict[tuple[Place, int], tuple[int, float]] = attrs.Factory(dict)
     changes: dict[Place, list[int]] = attrs.Factory(dict)
     reads: dict[Place, list[tuple[int, int]]] = attrs.Factory(dict)
+    # Devices of senders that are gone.
+    logged_out: set[Place] = attrs.Factory(set)
 
     def __attrs_post_init__(self) -> None:
         self.play.hs.deleting = self._deleting
@@ -47,7 +57,9 @@ class Reference:
         assert self.play.config.enforces
         result, gone = self._delete(delete, NEVER_S)
         for place, stream_id in gone:
-            assert self._stands_in(place, stream_id), (place, stream_id)
+            assert self._stands_in(place, stream_id) or self._vanishes(
+                place, stream_id
+            ), (place, stream_id)
         return result
 
     def _delete(
@@ -78,11 +90,35 @@ class Reference:
         stored = self.play.hs.stored[place]
         older = decode(stored[stream_id])
         return any(
-            self._goes(older, decode(text), seen=self._was_seen(newer))
+            (
+                self.is_stale(older)
+                or self._goes(older, decode(text), seen=self._was_seen(newer))
+            )
             and (newer in self.rows(place) or self._stands_in(place, newer))
             for newer, text in stored.items()
             if newer > stream_id
         )
+
+    def _vanishes(self, place: Place, stream_id: int) -> bool:
+        """Say whether a row may go that takes back what is gone."""
+        taken_back = decode(self.play.hs.stored[place][stream_id])
+        return (
+            self.play.config.rules.key_requests == "vanish"
+            and taken_back["type"] in REQUESTS
+            and taken_back["content"]["action"] == "request_cancellation"
+            and not any(
+                self._goes(row, taken_back, seen=True)
+                for at, row in self.rows(place).items()
+                if at < stream_id
+            )
+        )
+
+    @property
+    def now_ts(self) -> int:
+        return self.play.hs.runtime().now_ts()
+
+    def is_stale(self, message: Any) -> bool:
+        return not is_heeded(message, self.now_ts, self.logged_out)
 
     # What has to be true.
 

@@ -1,7 +1,7 @@
 """What each rule leaves in mailboxes, with messages going through the module.
 
 Which message makes which redundant is told in `tests/unit/rules/test_redundant.py`, and
-that no client misses what goes, in `test_rules.py`.
+that no client misses what goes, in `test_model.py`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.harness.client import Messages
 from tests.harness.messages import OLDER_WITHHELD, make_message
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.settings import LOOPBACK
-from tests.model.client import WITHHELD, Client
+from tests.model.client import WITHHELD, Client, is_heeded
 from tests.soak.people import OTHER_SERVER, Place, number_of
 
 # Of the other server, on either lane.
@@ -59,9 +59,8 @@ class History:
             if message["type"] == OLDER_WITHHELD
             else message
             for number, message in self.given.items()
-            if not ignored(number)
+            if is_heeded(message, now_ts) and not ignored(number)
         )
-        client.forget(now_ts, ())
         return client.knows
 
 
