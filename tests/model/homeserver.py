@@ -15,7 +15,6 @@ from typing import Any, Callable, Mapping
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
-from twisted.python.failure import Failure
 
 from synapse_withheld.database.cancelling import CancelledStatementError
 from synapse_withheld.delivery.batch import ObservedBatch
@@ -189,7 +188,10 @@ class ModelHomeserver(Tables):
                 raise
             except Exception as failure:  # noqa: BLE001 as a database would
                 error = failure
-        step.done.callback(result if error is None else Failure(error))
+        if error is None:
+            step.done.callback(result)
+        else:
+            step.done.errback(error)
 
     @property
     def answering(self) -> list[Step]:

@@ -16,14 +16,7 @@ from tests.model.batch import Batch
 from tests.model.client import is_heeded
 from tests.model.homeserver import message_of
 from tests.model.play import Play
-from tests.model.redundancy import (
-    REQUESTS,
-    goes,
-    is_notice,
-    is_olm,
-    pair_of,
-    says_the_same,
-)
+from tests.model.redundancy import goes, is_notice, is_olm, pair_of, says_the_same
 from tests.model.tables import Place, Rows, decode
 
 # What the module deleted was never delivered.
@@ -57,9 +50,10 @@ class Reference:
         assert self.play.config.enforces
         result, gone = self._delete(delete, NEVER_S)
         for place, stream_id in gone:
-            assert self._stands_in(place, stream_id) or self._vanishes(
-                place, stream_id
-            ), (place, stream_id)
+            content = decode(self.play.hs.stored[place][stream_id])["content"]
+            is_cancellation = content.get("action") == "request_cancellation"
+            may_vanish = self.play.config.rules.key_requests == "vanish"
+            assert self._stands_in(place, stream_id) or (is_cancellation and may_vanish)
         return result
 
     def _delete(
@@ -99,20 +93,6 @@ class Reference:
             if newer > stream_id
         )
 
-    def _vanishes(self, place: Place, stream_id: int) -> bool:
-        """Say whether a row may go that takes back what is gone."""
-        taken_back = decode(self.play.hs.stored[place][stream_id])
-        return (
-            self.play.config.rules.key_requests == "vanish"
-            and taken_back["type"] in REQUESTS
-            and taken_back["content"]["action"] == "request_cancellation"
-            and not any(
-                self._goes(row, taken_back, seen=True)
-                for at, row in self.rows(place).items()
-                if at < stream_id
-            )
-        )
-
     @property
     def now_ts(self) -> int:
         return self.play.hs.runtime().now_ts()
@@ -124,11 +104,13 @@ class Reference:
 
     def check_may_wait(self, batch: Batch) -> None:
         """I2: a batch waits only where it holds what may be a duplicate."""
+        stored = self.play.hs.stored
         assert any(
             place[1] != "*"
             and is_notice(batch.message_type, content)
             and not self._has_other_in_flight(batch, place)
-            and self._rows_for(batch, place, batch.came)
+            # Nobody knows yet which devices exist.
+            and (place not in stored or self._rows_for(batch, place, batch.came))
             for place, content in batch.said.items()
         ), batch
 
@@ -184,42 +166,32 @@ class Reference:
     # Collapsing.
 
     def _rows_for(self, batch: Batch, place: Place, at: int) -> list[Batch]:
-        """Return those before a batch that say what it does, at a moment.
-
-        Of a device that does not exist, too: nobody knows yet while a batch waits.
-        """
-        user_id, device_id = place
-        is_here = server_of(user_id) == "here"
-        exists = not is_here or device_id in self.play.hs.devices(user_id)
+        """Return those that said what a batch does, if nothing happened until then."""
+        new, merge = batch.message_for(place), self.play.config.merge_scopes
         stored = self.play.hs.stored.get(place, {})
+        assert new is not None
+        user, key = new["sender"], new["content"]["sender_key"]
         return [
-            earlier
-            for earlier in self.play.batches
-            if earlier.loaded == batch.loaded
-            and earlier is not batch
-            and earlier.ended is not None
-            and earlier.ended < at
-            and (earlier.stream_id in stored or not exists)
-            and self._stands(earlier, batch, place, at)
-        ]
-
-    def _stands(self, row: Batch, batch: Batch, place: Place, at: int) -> bool:
-        """Say whether a row says what a batch does, and nothing happened since."""
-        queued, new = row.message_for(place), batch.message_for(place)
-        if queued is None or new is None or row.is_spoofed or batch.is_spoofed:
-            return False
-        merge, sees = self.play.config.merge_scopes, self.play.hs.sees_reads
-        reads = (
-            self.reads.get(place, ()) if sees and not self.play.config.hold_s else ()
-        )
-        return (
-            says_the_same(queued, new, merge_scopes=merge)
-            and not any(began < at and row.stream_id <= upto for began, upto in reads)
+            row
+            for row in self.play.batches
+            if row.loaded == batch.loaded
+            and not (row.is_spoofed or batch.is_spoofed)
+            and (row.ended or at) < at
+            and row.stream_id in stored
+            and says_the_same(decode(stored[row.stream_id]), new, merge_scopes=merge)
+            and not self._was_read(row, place, at)
             and not any(
-                _passed_between(olm, row, at)
-                and _rearms(olm, row.sender, queued["content"]["sender_key"], place)
+                _passed_between(olm, row, at) and _rearms(olm, user, key, place)
                 for olm in self.play.batches
             )
+        ]
+
+    def _was_read(self, row: Batch, place: Place, at: int) -> bool:
+        """Say whether it may have been, where that is known and matters."""
+        matters = self.play.hs.sees_reads and not self.play.config.hold_s
+        return matters and any(
+            began < at and row.stream_id <= up_to
+            for began, up_to in self.reads.get(place, ())
         )
 
     def _is_there(self, row: Batch, batch: Batch, place: Place) -> bool:

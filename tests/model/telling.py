@@ -92,7 +92,7 @@ class Telling:
             "rest": hs.come_to_rest,
             "wait": lambda seconds: hs.pass_time(float(seconds)),
             "go-on": lambda which="0": hs.go_on(int(which)),
-            "until": lambda name: play.until(STATEMENTS.get(name, name)),
+            "until": lambda name: play.until(STATEMENTS[name]),
             "answer": lambda name: hs.answer(self._steps(name)[0]),
             "carry-out": lambda name: self._steps(name)[0].carry_out(),
             # Readers and devices; what is doomed is being deleted with its device, and
