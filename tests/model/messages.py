@@ -21,8 +21,6 @@ from tests.model.client import (
 from tests.model.play import ABROAD, NOTICE, OLM, RECIPIENT, SESSION
 from tests.model.tables import Place
 
-TEXT = "m.dummy"
-
 # The type and the content.
 Message = tuple[str, dict[str, Any]]
 
@@ -79,7 +77,7 @@ WORDS: dict[str, Callable[..., Message]] = {
     "scoped": partial(_notice, session="session"),
     "session": _session,
     "olm": lambda key="key": (ENCRYPTED, {**OLM, "sender_key": key}),
-    "text": lambda number="1": (TEXT, {"n": number}),
+    "text": lambda number="1": ("m.dummy", {"n": number}),
     "request": partial(request, KEY_REQUEST, "request"),
     "cancel": partial(request, KEY_REQUEST, "request_cancellation"),
     "secret": partial(request, SECRET_REQUEST, "request"),

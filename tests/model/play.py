@@ -38,7 +38,6 @@ SESSION = {**NOTICE, "code": "m.unverified", "room_id": "!room", "session_id": "
 
 # What the module asks to confirm that a row is queued.
 CONFIRM = "withheld_read_queued"
-CONFIRM_ABROAD = "withheld_read_queued_edus"
 
 # Failures that tests ask for.
 ASKED_FOR = (LostError, CancelledStatementError, ZeroDivisionError)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from itertools import chain, repeat
 from operator import attrgetter
 from textwrap import dedent
 from typing import Any, Callable, Iterable
@@ -29,14 +28,14 @@ from synapse_withheld.delivery.housekeeping import learning, tidying
 from synapse_withheld.operators import series
 from tests.model.batch import Batch
 from tests.model.homeserver import LostError, Step
-from tests.model.messages import TEXT, Message, parts_of, places_of, said
-from tests.model.play import CONFIRM, CONFIRM_ABROAD, RECIPIENT, SENDER, Play
+from tests.model.messages import Message, parts_of, places_of, said
+from tests.model.play import CONFIRM, RECIPIENT, SENDER, Play
 from tests.model.tables import Place
 
 # What statements are called here; others as they are.
 STATEMENTS = {
     "confirm": CONFIRM,
-    "confirm-abroad": CONFIRM_ABROAD,
+    "confirm-abroad": "withheld_read_queued_edus",
     "learn": "withheld_read_mailboxes",
     "learn-abroad": "withheld_read_outboxes",
     "look-over": "withheld_read_ends",
@@ -56,16 +55,14 @@ LIMITS: dict[str, Any] = {
 
 
 class Telling:
-    """A play, told one move after the other.
-
-    A verb is a method, or one of `verbs`; what is seen is one of `seen`.
-    """
+    """A play, told one move after the other."""
 
     def __init__(self, play: Play, patch: pytest.MonkeyPatch) -> None:
         self.play, self.hs, self.patch = play, play.hs, patch
         self._asked = 0
         self._decided: Counter[str] = Counter()
         self._reasons()
+        # Verbs that are no methods, and what is seen.
         self.verbs, self.seen = self._verbs(), self._seen()
 
     def tell(self, script: str) -> None:
@@ -116,13 +113,8 @@ class Telling:
 
     def _seen(self) -> dict[str, Callable[..., Iterable[Any]]]:
         play, hs = self.play, self.hs
-        rows, devices = hs.mailbox, hs.devices
         return {
             "queued": play.queued,
-            # But text.
-            "named": lambda: [
-                at for at, row in rows(RECIPIENT, "R").items() if row["type"] != TEXT
-            ],
             "outbox": lambda server="there": hs.outbox(server),
             "swept": lambda: sorted(at for *_, at in play.sweep()),
             "waiting": lambda: self._numbers(play.waiting),
@@ -135,7 +127,7 @@ class Telling:
             "why": self._reasons,
             # Devices of whose mailboxes not all is known.
             "unknown": lambda: [
-                each for each in devices(RECIPIENT) if not play.knows(each)
+                each for each in hs.devices(RECIPIENT) if not play.knows(each)
             ],
             "remembered": self._remembered,
         }
@@ -174,15 +166,13 @@ class Telling:
             for place in places * int(more.get("times", 1)):
                 self.hs.put(place, row)
 
-    # What the database does.
-
-    def hold(self, name: str | None, *, hangs: bool = True) -> None:
+    def hold(self, name: str) -> None:
         for step in self._steps(name):
-            step.hangs = hangs
+            step.hangs = True
 
     def free(self, name: str | None = None) -> None:
-        """Let what hangs go on."""
-        self.hold(name, hangs=False)
+        for step in self._steps(name):
+            step.hangs = False
 
     def lose(self, name: str, *on_its_way_back: str) -> None:
         """Lose a statement, or its answer if that is said."""
@@ -192,8 +182,6 @@ class Telling:
     def _steps(self, name: str | None) -> list[Step]:
         name = name and STATEMENTS.get(name, name)
         return [step for step in self.hs.steps if name in {None, step.name}]
-
-    # Devices and the module.
 
     def add(self, devices: str) -> None:
         for place in places_of(devices):
@@ -205,7 +193,6 @@ class Telling:
             mailbox.doubt()
 
     def fail(self, *methods: str, effect: Any = ZeroDivisionError) -> None:
-        """Have methods of parts of the module raise, until it is mended."""
         for method in methods:
             path, _, name = method.rpartition(".")
             part = attrgetter(path)(self.play.traffic)
@@ -214,7 +201,7 @@ class Telling:
             self.patch.setattr(owner, name, instead)
 
     def fail_once(self, method: str) -> None:
-        self.fail(method, effect=chain([ZeroDivisionError], repeat(DEFAULT)))
+        self.fail(method, effect=[ZeroDivisionError, *[DEFAULT] * 99])
 
     # What is seen.
 

@@ -114,18 +114,18 @@ test_vanishing = plays(rules=VANISH, sees_reads=True)(f"""
         send request to there/A; send cancel to there/A; outbox: 2
     a request from before the start is taken back, however late it is found
         send request; restart; begin request.1.S1.b; begin cancel; until learn
-        hold learn; steps; wait 1; named: 1 2 3; free; rest; queued: 3
+        hold learn; steps; wait 1; queued: 1 2 3; free; rest; queued: 3
     where a mailbox is not read to its end the cancellation stays
         limit MOST_PAGES 1; fill request; fill text times 1200
-        send request.1.S1.b; send cancel; named: 1 1203; swept: 1
+        send request.1.S1.b; send cancel; remembered: 1 1; swept: 1
     what all were asked unseen is taken back in a mailbox learned meanwhile
         begin request to *; hold store; begin request.2; steps; wait 1; unknown:
         answer store; steps; begin request.1.S1.b; begin cancel; rest
-        named: 2
+        queued: 2
     and in one that is being read
         begin request to *; hold store; begin request.2; until list-gone
         hold list-gone; answer store; steps; free
-        begin request.1.S1.b; begin cancel; rest; named: 2
+        begin request.1.S1.b; begin cancel; rest; queued: 2
     what all were asked and one read before anybody looked is taken back
         begin request.2 to *; begin request to *
         answer store; answer stored; answer store; answer stored; sync

@@ -9,8 +9,8 @@ test_learning = plays()("""
         fill notice times 3; begin notice; waiting:; step; step; hold learn
         begin notice; waiting: 2; step; collapsed: 2; free; rest; queued: 4
     a notice below 2000 other rows is found after each restart
-        fill notice; fill text times 2000; send notice; named: 2002
-        fill text times 2000; restart; send notice; named: 4003
+        fill notice; fill text times 2000; send notice; swept:
+        fill text times 2000; restart; send notice; swept:
     learning that hangs holds up no duplicate
         add R2; send notice; begin notice to R2; step; step; hold learn
         wait 1; begin notice; answer confirm; collapsed: 3
