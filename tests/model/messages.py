@@ -1,4 +1,4 @@
-"""Messages of all kinds that the model sends, in words and at random."""
+"""What plays say, in words and at random."""
 
 from __future__ import annotations
 
@@ -149,3 +149,71 @@ words = st.one_of(
     st.integers(0, 9).map("text.{}".format),
 )
 messages = words.map(said)
+
+
+# Moves of plays at random.
+
+DEVICES = ["R", "R2"]
+HERE, THERE = SENDERS = ["@s:here", "@t:there"]
+
+all_words = notice_words | notice_words | keys.map("olm.{}".format) | words
+senders = st.sampled_from(SENDERS)
+devices = st.sampled_from(DEVICES)
+targets = devices | devices | st.sampled_from(["*", "GONE"])
+abroad = st.sampled_from(["there/A1", "there/A2", "there/A1,there/A2", "R,there/A1"])
+inbound = st.sampled_from(["there/1", "there/2", "elsewhere/1", "elsewhere/2"])
+limits = st.sampled_from(["1", "2", "100", "all", "all", "1 lost", "all lost"])
+upsets = st.sampled_from(["late", "late", "hangs", "fails", "lost"])
+
+# What happens while a notice is repeated, or something is asked and taken back.
+REPEATED = [
+    *["begin {what} to {device} by {sender}"] * 2,
+    *("rest", "steps", "poll {device} 100", "poll {device} all; poll {device} all"),
+    "begin olm.key-1 to {device} by {sender}",
+]
+TO_ALL = "begin {what[0]}.1.S1.{about} to * by {sender}; steps"
+ASKED = [
+    *["begin {what[0]}.1.S1.{about} to {device} by {sender}"] * 2,
+    *["begin {what[1]}.1 to {device} by {sender}"] * 2,
+    *("go-on", "rest", "poll {device} 100", "poll {device} all lost"),
+    *("poll {device} all", f"{TO_ALL}; poll {{device}} all; poll {{device}} all"),
+]
+
+
+def several(moments: list[str], what: st.SearchStrategy[Any]) -> Any:
+    return st.builds(
+        lambda happens, **more: "; ".join([moments[0], *happens]).format(**more),
+        st.lists(st.sampled_from(moments), min_size=2),
+        what=what,
+        about=rarely,
+        device=devices,
+        sender=senders,
+    )
+
+
+kinds = st.sampled_from([("request", "cancel"), ("secret", "cancel-secret")])
+moves = st.one_of(
+    # What a sequence that fails does not need becomes the first of them.
+    st.sampled_from(["free", "steps", "rest", "restart", "send-on"]),
+    st.builds("begin {} to {} by {}".format, all_words, targets, senders),
+    st.builds("begin {} to {}".format, all_words, abroad),
+    # A server that sends an EDU again says the same.
+    inbound.map("begin notice.{0} by @t:there in {0}".format),
+    # What is said to one need not be said to the other.
+    st.builds("begin {} + {} to R2 by {}".format, notice_words, notice_words, senders),
+    st.sampled_from(["@s:here/*", "@t:there/*"]).map(
+        "begin olm to {} by @r:here".format
+    ),
+    st.just("begin olm to @s:here/S1 by @a:there"),
+    *[several(REPEATED, notice_words), several(ASKED, kinds)] * 4,
+    st.sampled_from("01234567").map("go-on {}".format),
+    st.builds("upset {} {}".format, upsets, st.sampled_from("01")),
+    st.sampled_from(["0", "0.1", "0.6", "1.5", "6"]).map("wait {}".format),
+    # Holds and requests run out; not while something waits, which tries patience.
+    st.sampled_from(["1440", "3960", "172800"]).map("rest; wait {}".format),
+    st.builds("poll {} {}".format, devices, limits),
+    (devices | st.sampled_from(["there/A1", "there/A2"])).map("change {}".format),
+    senders.map("log-out {}".format),
+    devices.map("evict {}".format),
+)
+finds = st.builds("fill {} by {}".format, words, senders)
