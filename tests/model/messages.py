@@ -151,69 +151,69 @@ words = st.one_of(
 messages = words.map(said)
 
 
-# Moves of plays at random.
+# Moves of plays at random: what each of them leaves open, and the moves.
 
 DEVICES = ["R", "R2"]
 HERE, THERE = SENDERS = ["@s:here", "@t:there"]
-
-all_words = notice_words | notice_words | keys.map("olm.{}".format) | words
-senders = st.sampled_from(SENDERS)
-devices = st.sampled_from(DEVICES)
-targets = devices | devices | st.sampled_from(["*", "GONE"])
-abroad = st.sampled_from(["there/A1", "there/A2", "there/A1,there/A2", "R,there/A1"])
-inbound = st.sampled_from(["there/1", "there/2", "elsewhere/1", "elsewhere/2"])
-limits = st.sampled_from(["1", "2", "100", "all", "all", "1 lost", "all lost"])
-upsets = st.sampled_from(["late", "late", "hangs", "fails", "lost"])
-
+OPEN: dict[str, st.SearchStrategy[Any]] = {
+    "notice": notice_words,
+    "other": notice_words,
+    "word": notice_words | notice_words | keys.map("olm.{}".format) | words,
+    "asks": st.sampled_from([("request", "cancel"), ("secret", "cancel-secret")]),
+    "about": rarely,
+    "sender": st.sampled_from(SENDERS),
+    "device": st.sampled_from(DEVICES),
+    "target": st.sampled_from([*DEVICES, *DEVICES, "*", "GONE"]),
+    "abroad": st.sampled_from(["A1", "A2", "A1,there/A2"]).map("there/{}".format),
+    "edu": st.sampled_from(["there/1", "there/2", "elsewhere/1", "elsewhere/2"]),
+    "limit": st.sampled_from(["1", "2", "100", "all", "all", "1 lost", "all lost"]),
+    "upset": st.sampled_from(["late", "late", "hangs", "fails", "lost"]),
+    "which": st.sampled_from("00112345"),
+    "seconds": st.sampled_from(["0", "0.1", "0.6", "1.5", "6"]),
+    # Holds and requests run out.
+    "long": st.sampled_from(["1440", "3960", "172800"]),
+}
+EACH = [
+    # What a sequence that fails does not need becomes the first of them.
+    *("free", "steps", "rest", "restart", "send-on"),
+    *["begin {word} to {target} by {sender}"] * 3,
+    *["begin {word} to {abroad}", "begin {word} to R,{abroad}"] * 2,
+    # A server that sends an EDU again says the same.
+    *["begin notice.{edu} by @t:there in {edu}"] * 2,
+    # What is said to one need not be said to the other.
+    *["begin {notice} + {other} to R2 by {sender}"] * 2,
+    *("begin olm to {sender}/* by @r:here", "begin olm to @s:here/S1 by @a:there"),
+    *["go-on {which}", "upset {upset} {which}", "wait {seconds}"] * 2,
+    # Not while something waits, which tries patience.
+    "rest; wait {long}",
+    *["poll {device} {limit}"] * 2,
+    *("change {device}", "change {abroad}", "log-out {sender}", "evict {device}"),
+]
 # What happens while a notice is repeated, or something is asked and taken back.
 REPEATED = [
-    *["begin {what} to {device} by {sender}"] * 2,
+    *["begin {notice} to {device} by {sender}"] * 2,
     *("rest", "steps", "poll {device} 100", "poll {device} all; poll {device} all"),
     "begin olm.key-1 to {device} by {sender}",
 ]
-TO_ALL = "begin {what[0]}.1.S1.{about} to * by {sender}; steps"
+TO_ALL = "begin {asks[0]}.1.S1.{about} to * by {sender}; steps"
 ASKED = [
-    *["begin {what[0]}.1.S1.{about} to {device} by {sender}"] * 2,
-    *["begin {what[1]}.1 to {device} by {sender}"] * 2,
+    *["begin {asks[0]}.1.S1.{about} to {device} by {sender}"] * 2,
+    *["begin {asks[1]}.1 to {device} by {sender}"] * 2,
     *("go-on", "rest", "poll {device} 100", "poll {device} all lost"),
-    *("poll {device} all", f"{TO_ALL}; poll {{device}} all; poll {{device}} all"),
+    *("poll {device} all", TO_ALL + "; poll {device} all; poll {device} all"),
 ]
 
 
-def several(moments: list[str], what: st.SearchStrategy[Any]) -> Any:
-    return st.builds(
-        lambda happens, **more: "; ".join([moments[0], *happens]).format(**more),
-        st.lists(st.sampled_from(moments), min_size=2),
-        what=what,
-        about=rarely,
-        device=devices,
-        sender=senders,
+@st.composite
+def moves(draw: st.DrawFn) -> str:
+    """Return a move, or several about the same."""
+    among = draw(st.sampled_from([EACH, EACH, REPEATED, ASKED]))
+    more = [] if among is EACH else draw(st.lists(st.sampled_from(among), min_size=2))
+    told = "; ".join(
+        [draw(st.sampled_from(among)) if among is EACH else among[0], *more]
     )
+    names = sorted({*re.findall(r"{(\w+)", told)})
+    return told.format(**{name: draw(OPEN[name]) for name in names})
 
 
-kinds = st.sampled_from([("request", "cancel"), ("secret", "cancel-secret")])
-moves = st.one_of(
-    # What a sequence that fails does not need becomes the first of them.
-    st.sampled_from(["free", "steps", "rest", "restart", "send-on"]),
-    st.builds("begin {} to {} by {}".format, all_words, targets, senders),
-    st.builds("begin {} to {}".format, all_words, abroad),
-    # A server that sends an EDU again says the same.
-    inbound.map("begin notice.{0} by @t:there in {0}".format),
-    # What is said to one need not be said to the other.
-    st.builds("begin {} + {} to R2 by {}".format, notice_words, notice_words, senders),
-    st.sampled_from(["@s:here/*", "@t:there/*"]).map(
-        "begin olm to {} by @r:here".format
-    ),
-    st.just("begin olm to @s:here/S1 by @a:there"),
-    *[several(REPEATED, notice_words), several(ASKED, kinds)] * 4,
-    st.sampled_from("01234567").map("go-on {}".format),
-    st.builds("upset {} {}".format, upsets, st.sampled_from("01")),
-    st.sampled_from(["0", "0.1", "0.6", "1.5", "6"]).map("wait {}".format),
-    # Holds and requests run out; not while something waits, which tries patience.
-    st.sampled_from(["1440", "3960", "172800"]).map("rest; wait {}".format),
-    st.builds("poll {} {}".format, devices, limits),
-    (devices | st.sampled_from(["there/A1", "there/A2"])).map("change {}".format),
-    senders.map("log-out {}".format),
-    devices.map("evict {}".format),
-)
-finds = st.builds("fill {} by {}".format, words, senders)
+finds = st.builds("fill {} by {}".format, words, OPEN["sender"])

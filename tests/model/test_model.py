@@ -248,7 +248,7 @@ class Events(Telling):
     # With faults, there may be little room in the memory.
     room=st.sampled_from([(False, 1000), (True, 1000), (True, 30)]),
     found=st.just([]) | st.lists(finds, max_size=10),
-    told=st.lists(moves, min_size=20, max_size=60),
+    told=st.lists(moves(), min_size=20, max_size=60),
 )
 def test_any_sequence_of_events_keeps_the_invariants(
     room: tuple[bool, int], found: list[str], told: list[str], **config: Any
