@@ -104,8 +104,6 @@ test_repeat_session_in_one_process = plays(sees_reads=True, **SESSION)(
 test_vanishing = plays(rules=VANISH, sees_reads=True)(f"""
     a request that nobody was handed vanishes with its cancellation
         send request; send cancel; queued:; remembered: 1 0
-    so does what asks for a secret
-        send secret; send cancel-secret; queued:
     whoever was handed it hears of it, whether that arrived or not
         send request; read; send cancel; queued: 2
     also when it was acknowledged
