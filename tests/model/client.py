@@ -54,7 +54,7 @@ class Client:
     without_olm: set[Hashable] = attrs.Factory(set)
     codes: dict[Hashable, str] = attrs.Factory(dict)
     asked: dict[tuple[str, ...], set[str]] = attrs.Factory(dict)
-    prompts: dict[Hashable, tuple[Hashable, int | None]] = attrs.Factory(dict)
+    prompts: dict[Hashable, tuple[str, int | None]] = attrs.Factory(dict)
     other: dict[str, list[Any]] = attrs.Factory(dict)
 
     @property
@@ -78,11 +78,8 @@ class Client:
             else:
                 self.asked.pop(request, None)
         elif message_type == VERIFICATION_REQUEST:
-            asker, timestamp = (
-                (sender, content["from_device"]),
-                content.get("timestamp"),
-            )
-            self.prompts[sender, content["transaction_id"]] = asker, timestamp
+            asked = (content["from_device"], content.get("timestamp"))
+            self.prompts[sender, content["transaction_id"]] = asked
         elif message_type == VERIFICATION_CANCEL:
             self.prompts.pop((sender, content["transaction_id"]), None)
         else:
