@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from tests.harness.rules import EVERY_RULE
-from tests.model.cases import cases
+from tests.model import messages
 from tests.model.play import ENCRYPTED, NOTICE, OLM, SESSION, Play
 from tests.model.redundancy import (
     REQUESTS,
@@ -44,14 +44,10 @@ STRINGS = [
 ]
 SCALARS: list[Any] = [None, True, False, 0, -1, 2**63, 1e308, float("nan")]
 
-OF_KEY = {key: value for key, value in NOTICE.items() if key != "from_device"}
-REQUEST = {
-    "action": "request",
-    "request_id": "A",
-    "requesting_device_id": "A",
-    "transaction_id": "A",
-}
-KNOWN: list[Any] = [NOTICE, OF_KEY, SESSION, OLM, REQUEST]
+OF_KEY, REQUEST, VERIFY = (
+    messages.said(word)[1] for word in ("notice.key.", "request", "verify")
+)
+KNOWN: list[Any] = [NOTICE, OF_KEY, SESSION, OLM, {**REQUEST, **VERIFY}]
 
 values = st.recursive(
     st.sampled_from([*STRINGS, *STRINGS, *SCALARS]),
@@ -96,18 +92,17 @@ def sequences(draw: st.DrawFn) -> list[Request]:
     made = [draw(requests)]
     for _ in range(draw(st.integers(0, 3))):
         origin, sender, message_type, said = draw(st.sampled_from(made))
-        before = (st.just(origin), st.just(sender))
+        about = (st.just(origin), st.just(sender))
+        says = st.just(said) | st.fixed_dictionaries(dict.fromkeys(said, contents))
+        again = st.tuples(*about, st.just(message_type), says)
         to_all = {(user, "*"): OLM for user, _ in said}
         olm = st.sampled_from([to_all, dict.fromkeys(said, OLM)])
-        changed = st.fixed_dictionaries(dict.fromkeys(said, contents))
-        says = st.one_of(st.just(said), st.just(said), changed)
-        again = st.tuples(*before, st.just(message_type), says)
-        answer = st.tuples(*before, st.just(ENCRYPTED), olm)
+        answer = st.tuples(*about, st.just(ENCRYPTED), olm)
         made.append(draw(st.one_of(requests, again, again, again, answer)))
     return made
 
 
-@cases(examples=1000)
+@messages.AT_RANDOM
 @given(sequences())
 def test_nothing_that_is_sent_makes_the_module_fail_or_lose_a_message(
     sequence: list[Request],

@@ -6,11 +6,13 @@ specification and from MSC3944.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, Collection, Hashable, Iterable
 
 import attrs
 
 WITHHELD = "m.room_key.withheld"
+OLDER_WITHHELD = "org.matrix.room_key.withheld"
 KEY_REQUEST = "m.room_key_request"
 SECRET_REQUEST = "m.secret.request"  # noqa: S105 a type
 VERIFICATION_REQUEST = "m.key.verification.request"
@@ -23,12 +25,25 @@ TRACING = "org.matrix.msgid"
 TIMEOUT_MS = 10 * 60 * 1000
 
 
+def is_heeded(
+    message: dict[str, Any], now_ts: int, gone: Collection[tuple[str, str]] = ()
+) -> bool:
+    """Say whether no request took too long, and none is of a device that is gone."""
+    content = message["content"]
+    if message["type"] == VERIFICATION_REQUEST:
+        asker, ends_ts = content.get("from_device"), content.get("timestamp", inf)
+    elif content.get("action") == "request":
+        asker, ends_ts = content.get("requesting_device_id"), inf
+    else:
+        return True
+    return (message["sender"], asker) not in gone and now_ts < ends_ts + TIMEOUT_MS
+
+
 @attrs.define
 class Client:
     """A client's state.
 
     Attributes:
-        read: How many messages it was given.
         without_olm: Senders' devices that cannot open an Olm session with it.
         codes: Why each session is withheld: the newest code that it was told.
         asked: What it is asked for and has not been told to forget, by request.
@@ -36,40 +51,23 @@ class Client:
         other: Messages of other types, in order, by their sender.
     """
 
-    read: int = 0
     without_olm: set[Hashable] = attrs.Factory(set)
     codes: dict[Hashable, str] = attrs.Factory(dict)
     asked: dict[tuple[str, ...], set[str]] = attrs.Factory(dict)
-    prompts: dict[Hashable, tuple[Hashable, int | None]] = attrs.Factory(dict)
+    prompts: dict[Hashable, tuple[str, int | None]] = attrs.Factory(dict)
     other: dict[str, list[Any]] = attrs.Factory(dict)
 
     @property
     def knows(self) -> tuple[Any, ...]:
-        """Return all of the state but how much was read for it."""
         return self.without_olm, self.codes, self.asked, self.prompts, self.other
-
-    def forget(self, now_ts: int, gone: Collection[tuple[str, str]]) -> None:
-        """Drop what took too long, and what was asked by devices that are gone."""
-        self.asked = {
-            request: contents
-            for request, contents in self.asked.items()
-            if request[:2] not in gone
-        }
-        self.prompts = {
-            verification: (asker, timestamp)
-            for verification, (asker, timestamp) in self.prompts.items()
-            if asker not in gone
-            and (timestamp is None or now_ts < timestamp + TIMEOUT_MS)
-        }
 
     def give(self, messages: Iterable[dict[str, Any]]) -> None:
         """Read messages."""
         for message in messages:
-            self.read += 1
             self._read(message["sender"], message["type"], message["content"])
 
     def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
-        if message_type == WITHHELD:
+        if message_type in {WITHHELD, OLDER_WITHHELD}:
             self._read_withheld(sender, content)
         elif message_type in {KEY_REQUEST, SECRET_REQUEST}:
             asker = (sender, content["requesting_device_id"])
@@ -80,19 +78,16 @@ class Client:
             else:
                 self.asked.pop(request, None)
         elif message_type == VERIFICATION_REQUEST:
-            asker, timestamp = (
-                (sender, content["from_device"]),
-                content.get("timestamp"),
-            )
-            self.prompts[sender, content["transaction_id"]] = asker, timestamp
+            asked = (content["from_device"], content.get("timestamp"))
+            self.prompts[sender, content["transaction_id"]] = asked
         elif message_type == VERIFICATION_CANCEL:
             self.prompts.pop((sender, content["transaction_id"]), None)
         else:
             self.other.setdefault(sender, []).append(content)
 
     def _read_withheld(self, sender: str, content: dict[str, Any]) -> None:
-        device = (sender, content["sender_key"])
+        key, device = content["sender_key"], content.get("from_device")
         if content["code"] == "m.no_olm":
-            self.without_olm.add(device)
+            self.without_olm.add((sender, device, None if device else key))
         else:
-            self.codes[device, content["session_id"]] = content["code"]
+            self.codes[sender, key, content["session_id"]] = content["code"]

@@ -8,6 +8,7 @@ in which a threaded database could answer can be played.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any, Callable, Mapping
 
@@ -16,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
 from synapse_withheld.database.cancelling import CancelledStatementError
+from synapse_withheld.delivery.batch import ObservedBatch
 from synapse_withheld.delivery.runtime import Runtime, at_once
 from synapse_withheld.wrappers import observing
 from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
@@ -23,8 +25,9 @@ from tests.model.tables import Edus, Local, Place, Rows, Tables, compact
 # How long everything may take to come to rest, in seconds.
 LONGEST_S = 600.0
 
-# One thread of the database confirms, one keeps house.
-MOST_STATEMENTS = 2
+
+class LostError(Exception):
+    """The connection was lost, as a test asked for."""
 
 
 @attrs.define(eq=False)
@@ -96,11 +99,9 @@ class ModelHomeserver(Tables):
     async def run_statement(
         self, name: str, function: Callable[..., Any], *arguments: Any
     ) -> Any:
-        def run() -> Any:
-            return function(self.database.cursor(), *arguments)
-
-        if name.startswith("withheld_delete_superseded"):
-            return await self._step(name, lambda: self.deleting(run))
+        run = partial(function, self.database.cursor(), *arguments)
+        if name.startswith("withheld_delete"):
+            run = partial(self.deleting, run)
         return await self._step(name, run)
 
     # What Synapse does.
@@ -120,7 +121,6 @@ class ModelHomeserver(Tables):
         self._in_flight.add(stream_id)
 
         def insert() -> None:
-            _observe(local, None)
             if inbound is None or self.receive(*inbound):
                 observing(self._insert_local)(None, stream_id, local)
                 self._insert_edus(stream_id, edus)
@@ -133,11 +133,8 @@ class ModelHomeserver(Tables):
         await self._step("stored", lambda: None)
         return stream_id
 
-    async def read(self, user_id: str, device_id: str, after: int, up_to: int) -> Rows:
-        rows: Rows = await self._step(
-            "read", lambda: self.mailbox(user_id, device_id, after, up_to)
-        )
-        return rows
+    def read(self, *rows: Any) -> Deferred[Rows]:
+        return self._step("read", partial(self.mailbox, *rows))
 
     def put(self, place: Place, message: Mapping[str, Any]) -> int:
         """Store a message that no module sees, as before a start."""
@@ -159,7 +156,8 @@ class ModelHomeserver(Tables):
 
     def _insert_edus(self, stream_id: int, edus: Edus) -> None:
         for destination, edu in edus.items():
-            _observe(edus, stream_id)
+            if isinstance(edus, ObservedBatch):
+                edus.stream_id = stream_id
             sql = "INSERT INTO device_federation_outbox VALUES (?, ?, 0, ?, NULL)"
             self.rows(sql, destination, stream_id, compact(edu))
             for user_id, by_device in edu["messages"].items():
@@ -171,8 +169,7 @@ class ModelHomeserver(Tables):
 
     def take_step(self, which: int = 0) -> None:
         """Run one of the waiting steps that do not hang."""
-        answering = [step for step in self.steps if not step.hangs]
-        self.answer(answering[which % len(answering)])
+        self.answer(self.answering[which % len(self.answering)])
 
     def answer(
         self, step: Step, error: Exception | None = None, *, carried_out: bool = False
@@ -196,16 +193,20 @@ class ModelHomeserver(Tables):
         else:
             step.done.errback(error)
 
+    @property
+    def answering(self) -> list[Step]:
+        return [step for step in self.steps if not step.hangs]
+
     def ours(self) -> list[Step]:
         return [step for step in self.steps if step.is_ours]
 
     def take_all_steps(self) -> None:
-        while any(not step.hangs for step in self.steps):
+        while self.answering:
             self.take_step()
 
     def go_on(self, which: int = 0) -> None:
         """Take a step, or let a little time pass where none waits."""
-        if any(not step.hangs for step in self.steps):
+        if self.answering:
             self.take_step(which)
         else:
             self.pass_time(0.05)
@@ -235,7 +236,8 @@ class ModelHomeserver(Tables):
     def _step(self, name: str, run: Callable[[], Any]) -> Deferred[Any]:
         step = Step(name, run)
         self.steps.append(step)
-        assert len(self.ours()) <= MOST_STATEMENTS
+        # One thread of the database confirms, one keeps house.
+        assert len(self.ours()) <= 2
         self.on_step(step)
         return step.done
 
@@ -244,8 +246,3 @@ def message_of(edu: Mapping[str, Any], place: Place) -> dict[str, Any]:
     user_id, device_id = place
     content = edu["messages"][user_id][device_id]
     return {"content": content, "type": edu["type"], "sender": edu["sender"]}
-
-
-def _observe(messages: Any, stream_id: int | None) -> None:
-    if hasattr(messages, "stream_id"):
-        messages.stream_id = stream_id

@@ -13,6 +13,7 @@ import attrs
 
 from synapse_withheld.rules.identifiers import server_of
 from tests.model.batch import Batch
+from tests.model.client import is_heeded
 from tests.model.homeserver import message_of
 from tests.model.play import Play
 from tests.model.redundancy import goes, is_notice, is_olm, pair_of, says_the_same
@@ -32,6 +33,8 @@ class Reference:
     gone: dict[tuple[Place, int], tuple[int, float]] = attrs.Factory(dict)
     changes: dict[Place, list[int]] = attrs.Factory(dict)
     reads: dict[Place, list[tuple[int, int]]] = attrs.Factory(dict)
+    # Devices of senders that are gone.
+    logged_out: set[Place] = attrs.Factory(set)
 
     def __attrs_post_init__(self) -> None:
         self.play.hs.deleting = self._deleting
@@ -47,7 +50,10 @@ class Reference:
         assert self.play.config.enforces
         result, gone = self._delete(delete, NEVER_S)
         for place, stream_id in gone:
-            assert self._stands_in(place, stream_id), (place, stream_id)
+            content = decode(self.play.hs.stored[place][stream_id])["content"]
+            is_cancellation = content.get("action") == "request_cancellation"
+            may_vanish = self.play.config.rules.key_requests == "vanish"
+            assert self._stands_in(place, stream_id) or (is_cancellation and may_vanish)
         return result
 
     def _delete(
@@ -78,21 +84,33 @@ class Reference:
         stored = self.play.hs.stored[place]
         older = decode(stored[stream_id])
         return any(
-            self._goes(older, decode(text), seen=self._was_seen(newer))
+            (
+                self.is_stale(older)
+                or self._goes(older, decode(text), seen=self._was_seen(newer))
+            )
             and (newer in self.rows(place) or self._stands_in(place, newer))
             for newer, text in stored.items()
             if newer > stream_id
         )
 
+    @property
+    def now_ts(self) -> int:
+        return self.play.hs.runtime().now_ts()
+
+    def is_stale(self, message: Any) -> bool:
+        return not is_heeded(message, self.now_ts, self.logged_out)
+
     # What has to be true.
 
     def check_may_wait(self, batch: Batch) -> None:
         """I2: a batch waits only where it holds what may be a duplicate."""
+        stored = self.play.hs.stored
         assert any(
             place[1] != "*"
             and is_notice(batch.message_type, content)
             and not self._has_other_in_flight(batch, place)
-            and self._rows_for(batch, place, batch.came)
+            # Nobody knows yet which devices exist.
+            and (place not in stored or self._rows_for(batch, place, batch.came))
             for place, content in batch.said.items()
         ), batch
 
@@ -148,42 +166,32 @@ class Reference:
     # Collapsing.
 
     def _rows_for(self, batch: Batch, place: Place, at: int) -> list[Batch]:
-        """Return those before a batch that say what it does, at a moment.
-
-        Of a device that does not exist, too: nobody knows yet while a batch waits.
-        """
-        user_id, device_id = place
-        is_here = server_of(user_id) == "here"
-        exists = not is_here or device_id in self.play.hs.devices(user_id)
+        """Return those that said what a batch does, if nothing happened until then."""
+        new, merge = batch.message_for(place), self.play.config.merge_scopes
         stored = self.play.hs.stored.get(place, {})
+        assert new is not None
+        user, key = new["sender"], new["content"]["sender_key"]
         return [
-            earlier
-            for earlier in self.play.batches
-            if earlier.loaded == batch.loaded
-            and earlier is not batch
-            and earlier.ended is not None
-            and earlier.ended < at
-            and (earlier.stream_id in stored or not exists)
-            and self._stands(earlier, batch, place, at)
-        ]
-
-    def _stands(self, row: Batch, batch: Batch, place: Place, at: int) -> bool:
-        """Say whether a row says what a batch does, and nothing happened since."""
-        queued, new = row.message_for(place), batch.message_for(place)
-        if queued is None or new is None or row.is_spoofed or batch.is_spoofed:
-            return False
-        merge, sees = self.play.config.merge_scopes, self.play.hs.sees_reads
-        reads = (
-            self.reads.get(place, ()) if sees and not self.play.config.hold_s else ()
-        )
-        return (
-            says_the_same(queued, new, merge_scopes=merge)
-            and not any(began < at and row.stream_id <= upto for began, upto in reads)
+            row
+            for row in self.play.batches
+            if row.loaded == batch.loaded
+            and not (row.is_spoofed or batch.is_spoofed)
+            and (row.ended or at) < at
+            and row.stream_id in stored
+            and says_the_same(decode(stored[row.stream_id]), new, merge_scopes=merge)
+            and not self._was_read(row, place, at)
             and not any(
-                _passed_between(olm, row, at)
-                and _rearms(olm, row.sender, queued["content"]["sender_key"], place)
+                _passed_between(olm, row, at) and _rearms(olm, user, key, place)
                 for olm in self.play.batches
             )
+        ]
+
+    def _was_read(self, row: Batch, place: Place, at: int) -> bool:
+        """Say whether it may have been, where that is known and matters."""
+        matters = self.play.hs.sees_reads and not self.play.config.hold_s
+        return matters and any(
+            began < at and row.stream_id <= up_to
+            for began, up_to in self.reads.get(place, ())
         )
 
     def _is_there(self, row: Batch, batch: Batch, place: Place) -> bool:

@@ -107,16 +107,17 @@ class Tables:
             WHERE user_id = ? AND device_id = ? AND stream_id > ? AND stream_id <= ?
             ORDER BY stream_id
         """
-        rows = self.rows(sql, user_id, device_id, after, up_to)
-        return {stream_id: decode(text) for stream_id, text in rows}
+        return self._queued(sql, user_id, device_id, after, up_to)
 
     def outbox(self, destination: str) -> Rows:
         sql = """
             SELECT stream_id, messages_json FROM device_federation_outbox
             WHERE destination = ? ORDER BY stream_id
         """
-        rows = self.rows(sql, destination)
-        return {stream_id: decode(text) for stream_id, text in rows}
+        return self._queued(sql, destination)
+
+    def _queued(self, sql: str, *place: Any) -> Rows:
+        return {stream_id: decode(text) for stream_id, text in self.rows(sql, *place)}
 
     def delete_sent(self, destination: str, token: int) -> None:
         sql = """

@@ -15,29 +15,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from itertools import chain, repeat
 from operator import attrgetter
 from textwrap import dedent
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable
 from unittest.mock import DEFAULT, Mock
 
 import pytest
 from twisted.python.failure import Failure
 
 from synapse_withheld.delivery import shares
-from synapse_withheld.delivery.housekeeping import learning
+from synapse_withheld.delivery.housekeeping import learning, tidying
 from synapse_withheld.operators import series
 from tests.model.batch import Batch
-from tests.model.faults import LostError
-from tests.model.homeserver import Step
-from tests.model.messages import Message, said
-from tests.model.play import ABROAD, CONFIRM, CONFIRM_ABROAD, RECIPIENT, SENDER, Play
+from tests.model.homeserver import LostError, Step
+from tests.model.messages import Message, parts_of, places_of, said
+from tests.model.play import CONFIRM, RECIPIENT, SENDER, Play
 from tests.model.tables import Place
 
 # What statements are called here; others as they are.
 STATEMENTS = {
     "confirm": CONFIRM,
-    "confirm-abroad": CONFIRM_ABROAD,
+    "confirm-abroad": "withheld_read_queued_edus",
     "learn": "withheld_read_mailboxes",
     "learn-abroad": "withheld_read_outboxes",
     "look-over": "withheld_read_ends",
@@ -49,7 +47,11 @@ STATEMENTS = {
 NAMES = {name: short for short, name in STATEMENTS.items()}
 
 # Bounds that a play may lower.
-LIMITS: dict[str, Any] = {"MOST_OF_ONE": shares, "MOST_PAGES": learning}
+LIMITS: dict[str, Any] = {
+    "MOST_DELETED": tidying,
+    "MOST_OF_ONE": shares,
+    "MOST_PAGES": learning,
+}
 
 
 class Telling:
@@ -57,12 +59,11 @@ class Telling:
 
     def __init__(self, play: Play, patch: pytest.MonkeyPatch) -> None:
         self.play, self.hs, self.patch = play, play.hs, patch
-        # Verbs that say it all.
-        self.step, self.steps = self.hs.take_step, self.hs.take_all_steps
-        self.sync = play.sync
         self._asked = 0
         self._decided: Counter[str] = Counter()
-        self.see_why()
+        self._reasons()
+        # Verbs that are no methods, and what is seen.
+        self.verbs, self.seen = self._verbs(), self._seen()
 
     def tell(self, script: str) -> None:
         moves = [move.strip() for move in re.split("[;\n]", script) if move.strip()]
@@ -70,24 +71,84 @@ class Telling:
             name, is_seen, _ = move.split("@")[0].partition(":")
             verb, *words = (name if is_seen else move).split()
             if not is_seen:
-                getattr(self, verb.replace("-", "_"))(*words)
+                do = getattr(self, verb.replace("-", "_"), None) or self.verbs[verb]
+                do(*words)
                 continue
-            seen = " ".join(map(str, getattr(self, f"see_{verb}")(*words)))
+            seen = " ".join(map(str, self.seen[verb](*words)))
             if f"{name}: {seen}".strip() != move:
                 before = "; ".join(moves[:number])
                 pytest.fail(f"{name}: {seen}, not as in {move!r}, after: {before}")
 
+    def _verbs(self) -> dict[str, Callable[..., Any]]:
+        play, hs, device = self.play, self.hs, (RECIPIENT, "R")
+        dehydrate = "INSERT INTO dehydrated_devices VALUES (?, ?)"
+        return {
+            # What the database does, and time.
+            "step": hs.take_step,
+            "steps": hs.take_all_steps,
+            "rest": hs.come_to_rest,
+            "wait": lambda seconds: hs.pass_time(float(seconds)),
+            "go-on": lambda which="0": hs.go_on(int(which)),
+            "until": lambda name: play.until(STATEMENTS[name]),
+            "answer": lambda name: hs.answer(self._steps(name)[0]),
+            "carry-out": lambda name: self._steps(name)[0].carry_out(),
+            # Readers and devices; what is doomed is being deleted with its device, and
+            # what is served goes to an application service.
+            "read": play.read,
+            "sync": play.sync,
+            "acknowledge": lambda token: hs.acknowledge(*device, int(token)),
+            "transmit": lambda token: hs.delete_sent("there", int(token)),
+            "doom": lambda token: hs.doom(*device, int(token)),
+            "remove": lambda name: hs.remove_device(RECIPIENT, name),
+            "change": lambda name: hs.change_device(*places_of(name)[0]),
+            "register": lambda: hs.register(SENDER),
+            "serve": lambda: hs.service_users.add(RECIPIENT),
+            "dehydrate": lambda: hs.rows(dehydrate, *device),
+            # The module.
+            "restart": play.load,
+            "forget": lambda name: play.memory.forget((RECIPIENT, name)),
+            "limit": lambda name, to: self.patch.setattr(LIMITS[name], name, int(to)),
+            "mend": self.patch.undo,
+        }
+
+    def _seen(self) -> dict[str, Callable[..., Iterable[Any]]]:
+        play, hs = self.play, self.hs
+        return {
+            "queued": play.queued,
+            "outbox": lambda server="there": hs.outbox(server),
+            "swept": lambda: sorted(at for *_, at in play.sweep()),
+            "waiting": lambda: self._numbers(play.waiting),
+            "handed": lambda: self._numbers(play.handed_on),
+            # Of what something was not handed on, in the end.
+            "collapsed": lambda: self._numbers(
+                each for each in play.batches if each.left_out
+            ),
+            "asked": self._statements,
+            "why": self._reasons,
+            # Devices of whose mailboxes not all is known.
+            "unknown": lambda: [
+                each for each in hs.devices(RECIPIENT) if not play.knows(each)
+            ],
+            "remembered": self._remembered,
+        }
+
     # What is sent.
 
+    def said(self, word: str, sender: str) -> Message:
+        """Return what a sender says with a word."""
+        del sender  # random plays ask
+        return said(word)
+
     def begin(self, *words: str) -> None:
-        parts = [*_parts(words)]
-        (kind, _), _, more = parts[-1]
+        parts = [*parts_of(*words)]
+        more = parts[-1][-1]
+        sender = more.get("by", SENDER)
         contents: dict[Place, Any] = {}
-        for (_, content), places, _ in parts:
+        for word, places, _ in parts:
+            kind, content = self.said(word, sender)
             contents.update(dict.fromkeys(places, content))
         for _ in range(int(more.get("times", 1))):
             edu: Any = tuple(more["in"].split("/")) if "in" in more else None
-            sender = more.get("by", SENDER)
             batch = self.play.begin_all(contents, kind, sender=sender, edu=edu)
             batch.answer.addErrback(Failure.trap, LostError)
 
@@ -98,45 +159,20 @@ class Telling:
 
     def fill(self, *words: str) -> None:
         """Put rows into mailboxes that no module saw arrive."""
-        for (kind, content), places, more in _parts(words):
-            row = {"content": content, "type": kind, "sender": more.get("by", SENDER)}
+        for word, places, more in parts_of(*words):
+            sender = more.get("by", SENDER)
+            kind, content = self.said(word, sender)
+            row = {"content": content, "type": kind, "sender": sender}
             for place in places * int(more.get("times", 1)):
                 self.hs.put(place, row)
-
-    # What the database does, and time.
-
-    def rest(self) -> None:
-        self.hs.come_to_rest()
-
-    def wait(self, seconds: str) -> None:
-        self.hs.pass_time(float(seconds))
-
-    def go_on(self, which: str = "0") -> None:
-        """Let the database answer one of the waiting statements, or time pass."""
-        self.hs.go_on(int(which))
-
-    def early(self, which: str) -> None:
-        """Carry out a statement of the module that is answered later."""
-        for step in self.hs.ours()[int(which) :][:1]:
-            step.carry_out()
-
-    def until(self, name: str) -> None:
-        self.play.until(STATEMENTS.get(name, name))
 
     def hold(self, name: str) -> None:
         for step in self._steps(name):
             step.hangs = True
 
     def free(self, name: str | None = None) -> None:
-        """Let what hangs go on."""
         for step in self._steps(name):
             step.hangs = False
-
-    def carry_out(self, name: str) -> None:
-        self._steps(name)[0].carry_out()
-
-    def answer(self, name: str) -> None:
-        self.hs.answer(self._steps(name)[0])
 
     def lose(self, name: str, *on_its_way_back: str) -> None:
         """Lose a statement, or its answer if that is said."""
@@ -147,57 +183,16 @@ class Telling:
         name = name and STATEMENTS.get(name, name)
         return [step for step in self.hs.steps if name in {None, step.name}]
 
-    # Readers, devices and the module.
-
-    def restart(self) -> None:
-        self.play.load()
-
-    def read(self, device: str = "R") -> None:
-        self.play.read(device)
-
-    def acknowledge(self, token: str) -> None:
-        self.hs.acknowledge(RECIPIENT, "R", int(token))
-
-    def transmit(self, token: str) -> None:
-        self.hs.delete_sent("there", int(token))
-
-    def doom(self, token: str) -> None:
-        """Have what was queued by then deleted with its device."""
-        self.hs.doom(RECIPIENT, "R", int(token))
-
     def add(self, devices: str) -> None:
         for place in places_of(devices):
             self.hs.add_device(*place)
-
-    def remove(self, device: str) -> None:
-        self.hs.remove_device(RECIPIENT, device)
-
-    def change(self, device: str) -> None:
-        self.hs.change_device(*places_of(device)[0])
-
-    def register(self) -> None:
-        self.hs.register(SENDER)
-
-    def serve(self) -> None:
-        """Have the recipient's messages read by an application service."""
-        self.hs.service_users.add(RECIPIENT)
-
-    def dehydrate(self) -> None:
-        self.hs.rows("INSERT INTO dehydrated_devices VALUES (?, ?)", RECIPIENT, "R")
-
-    def forget(self, device: str) -> None:
-        self.play.memory.forget((RECIPIENT, device))
 
     def doubt(self, devices: str) -> None:
         for mailbox in map(self.play.memory.peek, places_of(devices)):
             assert mailbox is not None
             mailbox.doubt()
 
-    def limit(self, name: str, number: str) -> None:
-        self.patch.setattr(LIMITS[name], name, int(number))
-
     def fail(self, *methods: str, effect: Any = ZeroDivisionError) -> None:
-        """Have methods of parts of the module raise, until it is mended."""
         for method in methods:
             path, _, name = method.rpartition(".")
             part = attrgetter(path)(self.play.traffic)
@@ -206,48 +201,21 @@ class Telling:
             self.patch.setattr(owner, name, instead)
 
     def fail_once(self, method: str) -> None:
-        self.fail(method, effect=chain([ZeroDivisionError], repeat(DEFAULT)))
-
-    def mend(self) -> None:
-        self.patch.undo()
+        self.fail(method, effect=[ZeroDivisionError, *[DEFAULT] * 99])
 
     # What is seen.
-
-    def see_queued(self, device: str = "R") -> list[int]:
-        return self.play.queued(device)
-
-    def see_named(self, device: str = "R") -> list[int]:
-        """All that is queued but text."""
-        rows = self.hs.mailbox(RECIPIENT, device)
-        return [at for at, row in rows.items() if row["type"] != "m.dummy"]
-
-    def see_outbox(self, server: str = "there") -> list[int]:
-        return [*self.hs.outbox(server)]
-
-    def see_swept(self) -> list[int]:
-        return sorted(at for *_, at in self.play.sweep())
-
-    def see_waiting(self) -> list[int]:
-        return self._numbers(self.play.waiting)
-
-    def see_handed(self) -> list[int]:
-        return self._numbers(self.play.handed_on)
-
-    def see_collapsed(self) -> list[int]:
-        """Of what something was not handed on, in the end."""
-        return self._numbers(each for each in self.play.batches if each.left_out)
 
     def _numbers(self, batches: Iterable[Batch]) -> list[int]:
         return [self.play.batches.index(batch) + 1 for batch in batches]
 
-    def see_asked(self) -> list[str]:
+    def _statements(self) -> list[str]:
         """The module's statements since they were looked at last."""
         steps = [*self.hs.answered, *self.hs.steps]
         ours = [NAMES.get(step.name, step.name) for step in steps if step.is_ours]
         before, self._asked = self._asked, len(ours)
         return ours[before:]
 
-    def see_why(self) -> list[str]:
+    def _reasons(self) -> list[str]:
         """What was decided since it was looked at last."""
         counts: Counter[str] = Counter()
         for labels, times in self.play.traffic.metrics.read(series.DECISIONS):
@@ -255,12 +223,7 @@ class Telling:
         new, self._decided = counts - self._decided, counts
         return [f"{why}*{new[why]}" if new[why] > 1 else why for why in sorted(new)]
 
-    def see_unknown(self) -> list[str]:
-        """Devices of whose mailboxes not all is known."""
-        devices = self.hs.devices(RECIPIENT)
-        return [device for device in devices if not self.play.knows(device)]
-
-    def see_remembered(self, queue: str = "here") -> list[int]:
+    def _remembered(self, queue: str = "here") -> list[int]:
         """How many mailboxes, and how many records."""
         traffic = self.play.traffic
         memory = (traffic.inbox if queue == "here" else traffic.outbox).memory
@@ -284,28 +247,3 @@ def plays(**config: Any) -> Callable[[str], Any]:
         return test
 
     return tests
-
-
-def _parts(
-    words: tuple[str, ...],
-) -> Iterator[tuple[Message, list[Place], dict[str, str]]]:
-    """Return each message, whom it is to, and what else is said of it."""
-    for part in " ".join(words).split(" + "):
-        what, *others = part.split(" ")
-        more = dict(zip(others[::2], others[1::2]))
-        yield said(what), places_of(more.get("to", "R")), more
-
-
-def places_of(text: str) -> list[Place]:
-    places = []
-    for each in text.split(","):
-        *of, device = each.rsplit("/", 1)
-        user_id = {"": RECIPIENT, "there": ABROAD}.get("".join(of), "".join(of))
-        many = re.fullmatch(r"([A-Z]+)(\d+)-[A-Z]+(\d+)", device)
-        if many is None:
-            places.append((user_id, device))
-        else:
-            name, first, last = many.groups()
-            numbers = range(int(first), int(last) + 1)
-            places += [(user_id, f"{name}{number}") for number in numbers]
-    return places

@@ -1,18 +1,16 @@
 """What each rule leaves in mailboxes, with messages going through the module.
 
 Which message makes which redundant is told in `tests/unit/rules/test_redundant.py`, and
-that no client misses what goes, in `test_rules.py`.
+that no client misses what goes, in `test_model.py`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from synapse_withheld.config import RulesConfig
-from tests.model.play import Play
-from tests.model.telling import Telling, plays
+from tests.harness.rules import EVERY_RULE
+from tests.model.telling import plays
 
 REQUESTS = RulesConfig(key_requests=True, secret_requests=True)
 VERIFICATIONS = RulesConfig(verification_requests=True)
@@ -21,36 +19,26 @@ VANISH = RulesConfig(key_requests="vanish", secret_requests="vanish")  # noqa: S
 SESSION: dict[str, Any] = {"repeat": "session", "session_hold_ms": 3_600_000}
 
 
-@pytest.mark.parametrize(
-    ("rules", "messages", "left"),
-    [
-        (REQUESTS, "request cancel cancel", "3"),
-        (REQUESTS, "secret cancel-secret", "2"),
-        # A client may show the reason of each.
-        (VERIFICATIONS, "verify start cancel-verify cancel-verify", "2 3 4"),
-        (SESSIONS, "session.1 session.2 session.1", "3"),
-    ],
+EVERYTHING = (
+    "send request; send cancel; send cancel; send secret; send cancel-secret;"
+    "send session.1; send session.2; send session.1;"
+    "send verify; send start; send cancel-verify; send cancel-verify"
 )
-def test_what_a_rule_names_goes_where_the_rule_is_on(
-    monkeypatch: pytest.MonkeyPatch, rules: RulesConfig, messages: str, left: str
-) -> None:
-    """By default it is not, `observe` only counts, and an EDU may hold more."""
-    first, *others = messages.split()
-    stays = " ".join(map(str, range(1, len(others) + 2)))
-    on: dict[str, Any] = {"rules": rules}
-    for config, devices, expected in (
-        (on, ("R", "R"), f"queued: {left}"),
-        ({}, ("R", "R"), f"queued: {stays}"),
-        ({**on, "mode": "observe"}, ("R", "R"), f"queued: {stays}"),
-        (on, ("there/A", "there/A"), f"outbox: {left}"),
-        (on, ("there/A,there/B", "there/A"), f"outbox: 1 {left}"),
-    ):
-        moves = [f"send {each} to {devices[1]}" for each in others]
-        script = "; ".join([f"send {first} to {devices[0]}", *moves, expected])
-        Telling(Play(**config), monkeypatch).tell(script)
-
-
-test_observe = plays(mode="observe")("""
+test_where_rules_are_on = plays(rules=EVERY_RULE)(f"""
+    what they name goes, but a client may show the reason of each cancellation
+        {EVERYTHING}; queued: 3 5 8 10 11 12
+    also from an outbox, where an EDU holds nothing else
+        send request to there/A; send cancel to there/A; send cancel to there/A
+        send secret to there/A,there/B; send cancel-secret to there/A
+        send session to there/A; send session.own to there/A; outbox: 3 4 5 7
+""")
+test_by_default = plays()(f"""
+    nothing goes but notices
+        {EVERYTHING}; queued: 1 2 3 4 5 6 7 8 9 10 11 12
+""")
+test_observe = plays(rules=EVERY_RULE, mode="observe")(f"""
+    nothing goes
+        {EVERYTHING}; queued: 1 2 3 4 5 6 7 8 9 10 11 12
     what would collapse is counted, though all of it is stored
         add R2; send notice; why: first; send notice to R,R2; why: duplicate first
         begin notice; answer store; answer stored; begin text; why:
@@ -68,9 +56,6 @@ test_sessions = plays(rules=SESSIONS, repeat="session")("""
 
 test_requests = plays(rules=REQUESTS)("""
     of request, cancel, request, cancel the last stays
-        send request; queued: 1; send cancel; queued: 2
-        send request; queued: 2 3; send cancel; queued: 4
-    also where all are on their way at once
         begin request; begin cancel; begin request; begin cancel; rest; queued: 4
     a cancellation takes whatever its request asked for
         fill request; fill request.1.S1.b; begin request.1.S1.c; begin request
@@ -119,8 +104,6 @@ test_repeat_session_in_one_process = plays(sees_reads=True, **SESSION)(
 test_vanishing = plays(rules=VANISH, sees_reads=True)(f"""
     a request that nobody was handed vanishes with its cancellation
         send request; send cancel; queued:; remembered: 1 0
-    so does what asks for a secret
-        send secret; send cancel-secret; queued:
     whoever was handed it hears of it, whether that arrived or not
         send request; read; send cancel; queued: 2
     also when it was acknowledged
@@ -129,18 +112,18 @@ test_vanishing = plays(rules=VANISH, sees_reads=True)(f"""
         send request to there/A; send cancel to there/A; outbox: 2
     a request from before the start is taken back, however late it is found
         send request; restart; begin request.1.S1.b; begin cancel; until learn
-        hold learn; steps; wait 1; named: 1 2 3; free; rest; queued: 3
+        hold learn; steps; wait 1; queued: 1 2 3; free; rest; queued: 3
     where a mailbox is not read to its end the cancellation stays
         limit MOST_PAGES 1; fill request; fill text times 1200
-        send request.1.S1.b; send cancel; named: 1 1203; swept: 1
+        send request.1.S1.b; send cancel; remembered: 1 1; swept: 1
     what all were asked unseen is taken back in a mailbox learned meanwhile
         begin request to *; hold store; begin request.2; steps; wait 1; unknown:
         answer store; steps; begin request.1.S1.b; begin cancel; rest
-        named: 2
+        queued: 2
     and in one that is being read
         begin request to *; hold store; begin request.2; until list-gone
         hold list-gone; answer store; steps; free
-        begin request.1.S1.b; begin cancel; rest; named: 2
+        begin request.1.S1.b; begin cancel; rest; queued: 2
     what all were asked and one read before anybody looked is taken back
         begin request.2 to *; begin request to *
         answer store; answer stored; answer store; answer stored; sync

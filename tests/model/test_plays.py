@@ -6,7 +6,6 @@ overtaken what waited, and a sweep finds nothing.
 
 from __future__ import annotations
 
-from synapse_withheld.config import RulesConfig
 from synapse_withheld.rules.content import MAX_ID_LENGTH
 from synapse_withheld.rules.identifiers import MAX_NAME_LENGTH
 from tests.model.telling import plays
@@ -58,10 +57,6 @@ test_plays = plays()(f"""
     a failed write is passed on, and its mailboxes are forgotten
         add R2; add R3; send notice to R,R3; begin notice.new to R,R2; lose store
         unknown: R R2; rest; send notice to R,R2; queued: 3; queued R2: 3
-    so is one after a wait
-        add R2; add R3; send notice to R,R3; begin notice to R,R2; answer confirm
-        lose store; unknown: R R2; rest; send notice to R,R2
-        queued: 3; queued R2: 3
     what is of long names is stored and not remembered
         send notice to there/{LONG_DEVICE}A; outbox: 1; remembered abroad: 0 0
         send notice by {LONG_SENDER}e; queued: 2; remembered: 0 0
@@ -175,11 +170,6 @@ test_other_servers = plays()("""
     what all devices there were told is the last word
         send notice to there/A; send notice.new to there/*
         send notice to there/A; collapsed:
-""")
-test_codes = plays(rules=RulesConfig(withheld=True))("""
-    another code that all devices there were told is the last word
-        send session to there/A; send session.blacklisted to there/*
-        send session to there/A; collapsed:
 """)
 test_without_the_outbox = plays(outbox=False)("""
     everything is stored, but Olm messages re-arm what waits here

@@ -96,9 +96,11 @@ class History:
     def known(self, now_ts: int, ignored: Callable[[int], bool]) -> tuple[Any, ...]:
         """Return what its client knows, but for messages that nobody heeds."""
         client = Knowing()
-        heeded = (number for number in self.given if not ignored(number))
-        client.give(self.given[number] for number in heeded)
-        client.forget(now_ts, ())
+        client.give(
+            message
+            for number, message in self.given.items()
+            if model.is_heeded(message, now_ts) and not ignored(number)
+        )
         return client.knows
 
 
@@ -110,15 +112,14 @@ def _message(text: str) -> dict[str, Any]:
 
 
 class Knowing(model.Client):
-    """A client that knows the older type, and that devices change their keys.
+    """A client that knows that devices change their keys.
 
     Of a device that names itself it knows the newest key that has no Olm session.
     """
 
     def _read(self, sender: str, message_type: str, content: dict[str, Any]) -> None:
-        if message_type == OLDER_WITHHELD:
-            message_type = WITHHELD
-        is_no_olm = message_type == WITHHELD and content["code"] == "m.no_olm"
+        is_withheld = message_type in {WITHHELD, OLDER_WITHHELD}
+        is_no_olm = is_withheld and content["code"] == "m.no_olm"
         if is_no_olm and "from_device" in content:
             self.codes[sender, content["from_device"]] = content["sender_key"]
         else:

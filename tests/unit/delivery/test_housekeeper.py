@@ -14,7 +14,7 @@ from synapse_withheld.delivery.housekeeping import learning
 from synapse_withheld.delivery.shares import Piece, Work
 from synapse_withheld.operators import series
 from synapse_withheld.wiring import CANCEL_AFTER_S
-from tests.model.faults import LostError
+from tests.model.homeserver import LostError
 from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
 from tests.model.telling import plays
 from tests.unit.delivery.played import LEARN, counting, keeper, known, store

@@ -121,7 +121,7 @@ def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten() -> None:
     other = "@q:here"
     play.hs.add_device(other, "A")
     play.send(NOTICE, "A", to_user=other)
-    play.send_abroad(NOTICE, ["X", "Y"])
+    play.send(NOTICE, ["X", "Y"], to_user=ABROAD)
     inbox, outbox = play.traffic.inbox, play.traffic.outbox
     # One of two is in flight by then.
     inbox.reader_never_acknowledges = Mock(side_effect=[False, ZeroDivisionError])
@@ -130,7 +130,7 @@ def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten() -> None:
     assert [] == list(play.memory._in_flight)
     inbox.device_list_id = outbox.device_list_id = Mock(side_effect=ZeroDivisionError)
     play.begin(NOTICE, "*")
-    play.begin_abroad(NOTICE, "X")
+    play.begin(NOTICE, "X", to_user=ABROAD)
 
     assert [] == play.memory.devices_of(RECIPIENT)
     assert ["A"] == play.memory.devices_of(other)
@@ -140,13 +140,13 @@ def test_of_a_batch_that_was_not_sorted_all_it_names_is_forgotten() -> None:
 def test_the_bytes_of_all_that_collapsed_are_counted() -> None:
     """By queue, as often as each would have been stored; and the notices."""
     play = known("ABC")
-    play.send_abroad(NOTICE)
+    play.send(NOTICE, "A", to_user=ABROAD)
     count = counting(play, series.COLLAPSED_BYTES, "queue")
     twice = {**NOTICE, "reason": "ä"}
     contents = {"A": twice, "B": twice, "C": NOTICE}
     play.begin_all({(RECIPIENT, device): what for device, what in contents.items()})
     play.hs.come_to_rest()
-    play.send_abroad(NOTICE)
+    play.send(NOTICE, "A", to_user=ABROAD)
 
     two, one = (
         len(json.dumps(message, separators=(",", ":")))

@@ -15,7 +15,7 @@ from synapse_withheld.delivery.sorting import Sorter
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators import series
 from tests.model.batch import Said
-from tests.model.faults import LostError
+from tests.model.homeserver import LostError
 from tests.model.play import (
     ABROAD,
     ENCRYPTED,

@@ -91,7 +91,7 @@ MESSAGES = _messages(
 KINDS = st.one_of(
     st.lists(_messages(model.notices), max_size=8), st.lists(MESSAGES, max_size=25)
 )
-ASKED = Message("@s:hs", *model.request(KEY_REQUEST, "request", "1", "session"))
+ASKED = Message("@s:hs", *model.request(KEY_REQUEST, "request"))
 
 
 # What goes for a stale one, goes for what that goes for.

@@ -30,8 +30,8 @@ Of = tuple[CancellableRule, Message, Message]
 REQUESTS: list[Of] = [
     (
         rule,
-        request(kind, "request", "1", "session"),
-        request(kind, "request_cancellation", "1", ""),
+        request(kind, "request"),
+        request(kind, "request_cancellation"),
     )
     for rule, kind in (
         (KeyRequests(), KEY_REQUEST),
