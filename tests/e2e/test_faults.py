@@ -14,7 +14,7 @@ from tests.harness.messages import PLAIN, make_key, make_notice
 from tests.harness.reactor import async_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
-from tests.harness.servers.faults import OURS, Faults
+from tests.harness.servers.faults import DEADLY, OURS, Faults
 from tests.harness.servers.homeserver import Homeserver, mailbox
 from tests.harness.servers.stage import (
     Stage,
@@ -57,11 +57,6 @@ async def place(stage: Stage) -> Place:
     faults = Faults(site.directory / "faults.json")
     homeserver = await stage.start({}, {"modules": [faults.module()]}, site)
     return Place(homeserver, faults)
-
-
-# Of what happens in memory alone, one of each step is enough. While it is "storing",
-# rows are written, and the transaction is not committed.
-DEADLY = ("sorting", "answered", "storing", "stored", "tidying", "tidied")
 
 
 @on_postgres
