@@ -33,7 +33,7 @@ from tests.harness.servers.stage import Stage, send
 from tests.harness.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES = ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))
 PAGES = {file.name: file.read_text() for file in FILES}
 # It shows commands with what they print.
 PAGE = PAGES["command-line.md"]
@@ -93,15 +93,10 @@ def test_a_command_of_prometheus_is_right(tmp_path: Path) -> None:
 
 def test_configurations_that_are_shown_are_right() -> None:
     """The longest has every key, and what holds where it is left out."""
-    texts = [
-        text for page in PAGES.values() for kind, text in blocks(page) if kind == "yaml"
-    ]
-    shown = [
-        each.get("config", {})
-        for text in texts
-        for each in yaml.safe_load(text).get("modules", ())
-    ]
-    parsed = {len(each): parse(each) for each in shown}
+    found = [block for page in PAGES.values() for block in blocks(page)]
+    shown = [yaml.safe_load(text) for kind, text in found if kind == "yaml"]
+    entries = [each for config in shown for each in config.get("modules", ())]
+    parsed = {len(each["config"]): parse(each["config"]) for each in entries}
     assert parsed[len(attrs.fields(Config))] == Config()
 
 
@@ -120,10 +115,10 @@ async def place(stage: Stage) -> Homeserver:
     # Copies as from before the module was there.
     text = json.dumps(json.loads(rows_of(homeserver, recipient)[-2]))
     other = await homeserver.register("carol", device_id="TABLET")
-    sql = "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json) "
-    for stream_id in range(-20, 0):
-        row = (other.user_id, other.device_id, stream_id, text)
-        homeserver.query(f"{sql} VALUES (?, ?, ?, ?)", row)
+    sql = "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)"
+    rows = [(other.user_id, other.device_id, number, text) for number in range(-20, 0)]
+    with homeserver.connected() as cursor:
+        cursor.executemany(f"{sql} VALUES (?, ?, ?, ?)", rows)
     admin = await homeserver.register("admin", admin=True)
     (directory / "token.txt").write_text(admin.access_token + "\n")
     (messages,) = (text for kind, text in blocks(PAGE) if kind == "json")
@@ -200,10 +195,9 @@ async def proxy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[
         config = config.replace(page.upper(), "".join(found))
     for port in PROCESSES:
         config += f'server {{ listen {port}; return 200 "{port} {TOLD}"; }}\n'
-    addresses = {
-        str(port): f"{LOOPBACK}:{own}"
-        for port, own in zip((80, 81, *PROCESSES), reserve(2 + len(PROCESSES)))
-    }
+    shown = [str(port) for port in (80, 81, *PROCESSES)]
+    own = [f"{LOOPBACK}:{port}" for port in reserve(len(shown))]
+    addresses = dict(zip(shown, own))
     config = re.sub(
         r"(listen |http://)(?:127\.0\.0\.1:)?(\d+)",
         lambda found: found[1] + addresses[found[2]],
