@@ -65,9 +65,9 @@ class Faults(JsonFile):
     """The file through which a test says what happens in Synapse's process.
 
     Once, and then it is gone: `kill_at` a point, or `busy_s`, for which Synapse does
-    nothing. As long as it is there: `clock_s`, by which the clock is
-    wrong, or `statement`, by which each whose name begins with `only` meets an `error`,
-    a `hang` or the `close` of its connection.
+    nothing. As long as it is there: `clock_s`, by which the clock is wrong, or
+    `statement`, by which each whose name begins with `only` meets an `error`, a `hang`
+    or the `close` of its connection.
     """
 
     _passed = 0
