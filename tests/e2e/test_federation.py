@@ -144,15 +144,6 @@ async def test_what_is_being_sent_is_neither_lost_nor_doubled(outward: Outward) 
     assert outward.received() == [first, *left]
 
 
-async def test_two_servers_get_what_the_model_says(
-    new_directory: Callable[[], Path],
-) -> None:
-    """On either, both or none; every other message byte for byte as without it."""
-    outcome = await federate(new_directory())
-    failed = [each.verdict for each in outcome.checks if not each.holds]
-    assert failed == []
-
-
 async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) -> None:
     """One on another server: what is known of it is what was announced."""
     home = federating(new_directory(), {"rules": {"key_requests": True}})
@@ -187,3 +178,12 @@ async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) ->
         done = told(home, "sweep --enforce")
         assert done["rules"]["key_requests"]["deleted"] == 1
         assert mailbox(home, recipient) == requests[1:]
+
+
+async def test_two_servers_get_what_the_model_says(
+    new_directory: Callable[[], Path],
+) -> None:
+    """On either, both or none; every other message byte for byte as without it."""
+    outcome = await federate(new_directory())
+    failed = [each.verdict for each in outcome.checks if not each.holds]
+    assert failed == []
