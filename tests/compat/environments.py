@@ -38,7 +38,7 @@ SHORT: tuple[str, ...] = (
         "[a repeat collapses-sqlite]"
     ),
     "tests/e2e/test_rule.py::test_real_olm_messages_between_the_two_ends_rearm[sqlite]",
-    "tests/e2e/test_old_rows.py::test_backlog_from_before_a_restart_collapses[sqlite]",
+    "tests/e2e/test_sweep.py::test_backlog_from_before_a_restart_collapses[sqlite]",
     "tests/e2e/test_federation.py::test_rule_holds_for_notices_from_elsewhere[sqlite]",
     (
         "tests/e2e/test_federation.py"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Awaitable, Callable
+from typing import Any, AsyncIterator
 
 import attrs
 import pytest
@@ -14,7 +14,7 @@ from tests.harness.messages import PLAIN, make_key, make_notice
 from tests.harness.reactor import async_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
-from tests.harness.servers.faults import OURS, POINTS, Faults
+from tests.harness.servers.faults import DEADLY, OURS, Faults
 from tests.harness.servers.homeserver import Homeserver, mailbox
 from tests.harness.servers.stage import (
     Stage,
@@ -50,25 +50,6 @@ class Place:
         assert [numbers_from(each, read) for each in senders] == told
         assert all(notices_from(each, read) for each in senders)
 
-    async def meets(self, what: str, point: str) -> None:
-        """Let something happen at a point, and wait until it did."""
-        self.faults.write(**{f"{what}_at": point})
-        there = self.faults.path.exists
-        await eventually(lambda: (point, there()), (point, False))
-
-    @asynccontextmanager
-    async def notices(self) -> AsyncIterator[None]:
-        """Wait until something more failed, or was not waited for any longer."""
-
-        async def noticed() -> float:
-            metrics = await self.homeserver.metrics()
-            overdue = total(metrics, DECISIONS, reason="overdue")
-            return total(metrics, FAILURES) + overdue
-
-        before = await noticed()
-        yield
-        await until(noticed, lambda now: now > before)
-
 
 @async_fixture(scope="module")
 async def place(stage: Stage) -> Place:
@@ -78,28 +59,13 @@ async def place(stage: Stage) -> Place:
     return Place(homeserver, faults)
 
 
-# Of what happens in memory alone, one of each step is enough. While it is "storing",
-# rows are written, and the transaction is not committed.
-DEADLY = ("sorting", "answered", "storing", "stored", "tidying", "tidied")
-
-
 @on_postgres
 async def test_nothing_is_lost_where_synapse_is_killed(place: Place) -> None:
     async with place.storm():
         for point in DEADLY:
-            await place.meets("kill", point)
+            place.faults.write(kill_at=point)
             await eventually(lambda: place.homeserver.runs, False)
             await place.homeserver.restart()
-
-
-@on_postgres
-async def test_nothing_is_lost_where_memory_ends(place: Place) -> None:
-    """It is counted as a failure, and no request has to be sent again."""
-    async with place.storm() as senders:
-        for point in (each for each in POINTS if each != "storing"):
-            async with place.notices():
-                await place.meets("raise", point)
-    assert not any(each.patience.cut_off for each in senders)
 
 
 @on_postgres
@@ -158,9 +124,15 @@ async def test_failing_statements_lose_nothing(
 ) -> None:
     """No request fails; afterwards the next notice of each pair leaves one."""
     homeserver = place.homeserver
+
+    async def noticed() -> float:
+        metrics = await homeserver.metrics()
+        return total(metrics, FAILURES) + total(metrics, DECISIONS, reason="overdue")
+
     async with place.storm() as senders:
-        async with place.notices():
-            place.faults.write(statement=fault, only=only)
+        before = await noticed()
+        place.faults.write(statement=fault, only=only)
+        await until(noticed, lambda now: now > before)
         await pause(1)
     assert not any(each.patience.cut_off for each in senders)
     if fault == "error":
@@ -174,19 +146,18 @@ async def test_failing_statements_lose_nothing(
     for each in senders:
         notice = make_notice(make_key(each.client.user_id), each.client.device_id)
         await send(each.client, each.recipient, notice)
-    await eventually(
-        lambda: {
-            notices_from(each, mailbox(homeserver, each.recipient)) for each in senders
-        },
-        {1},
-    )
+
+    def left() -> list[int]:
+        read = mailbox(homeserver, senders[0].recipient)
+        return [notices_from(each, read) for each in senders]
+
+    await eventually(left, [1] * len(senders))
     assert await failures(homeserver) == failed
 
 
 # Stock Synapse's sending and syncing never touches them.
 TABLES = "scheduled_tasks, device_lists_stream, dehydrated_devices"
-# Longer than a statement of ours may hang before it is cancelled, in seconds.
-LOCKED_S, EVERY_S = 6.0, 0.1
+LOCKED_S = 6.0  # longer than a statement of ours may hang before it is cancelled
 WAITING_THREADS = """
     SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
     AND wait_event_type = 'Lock' AND wait_event = 'relation'
@@ -200,50 +171,32 @@ async def test_nobody_waits_for_what_only_we_read(own_stage: Stage, mode: str) -
     homeserver = await own_stage.start({"mode": mode})
     assert f"(mode: {mode}, " in homeserver.log_path.read_text()
     repeating, others = await two_on(homeserver), await two_on(homeserver)
-    await repeating.send(repeating.notice())
+    repeated, queued = [await repeating.send(repeating.notice())], list[Any]()
     await nothing_to_do(homeserver)
-    is_over = False
-
-    async def lock() -> int:
-        """Lock the tables; return how many threads waited for them at most."""
-        nonlocal is_over
-        most_waiting = 0
-        with homeserver.connected() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE")
-            for _ in range(int(LOCKED_S / EVERY_S)):
-                await pause(EVERY_S)
-                ((waiting,),) = homeserver.query(WAITING_THREADS)
-                most_waiting = max(most_waiting, waiting)
-        await pause(0.5)
-        is_over = True
-        return most_waiting
-
-    async def again(do: Callable[[int], Awaitable[Any]]) -> tuple[int, float]:
-        """Do something until it is over; return how often, and the longest time."""
-        times, longest_s = 0, 0.0
-        while not is_over:
-            began_s = time.monotonic()
-            await do(times)
-            longest_s = max(longest_s, time.monotonic() - began_s)
-            times += 1
-            await pause(EVERY_S)
-        return times, longest_s
-
-    most_waiting, *done = await together(
-        lock(),
-        again(lambda number: repeating.send(repeating.notice(number=number))),
-        again(lambda number: others.send({"number": number}, PLAIN)),
-        again(lambda _: others.sender.drain()),
-    )
+    longest_s, most_waiting = 0.0, 0
+    with homeserver.connected() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE")
+        ends = time.monotonic() + LOCKED_S
+        while (began := time.monotonic()) < ends:
+            number = len(queued)
+            again, other, _ = await together(
+                repeating.send(repeating.notice(number=number)),
+                others.send({"number": number}, PLAIN),
+                others.sender.drain(),
+            )
+            longest_s = max(longest_s, time.monotonic() - began)
+            repeated.append(again)
+            queued.append(other)
+            ((waiting,),) = homeserver.query(WAITING_THREADS)
+            most_waiting = max(most_waiting, waiting)
+            await pause(0.1)
     # Far above what a loaded machine needs; of Synapse's threads two may be ours.
-    assert max(longest_s for _, longest_s in done) < LOCKED_S / 2
+    assert longest_s < LOCKED_S / 2
     assert 0 < most_waiting <= 2
     metrics = await homeserver.metrics()
     for reason in ("overdue", "resting"):
         assert total(metrics, DECISIONS, reason=reason) > 0
-    (repeated, _), (sent, _), _ = done
-    queued = [others.queued({"number": number}, PLAIN) for number in range(sent)]
     assert others.mailbox() == queued
-    left = 1 if mode == "enforce" else repeated + 1
-    await eventually(lambda: len(repeating.mailbox()), left)
+    left = repeated[-1:] if mode == "enforce" else repeated
+    await eventually(repeating.mailbox, left)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable
 
-import attrs
-
 from tests.demo.federation import federate
 from tests.e2e.conftest import on_both_databases
+from tests.e2e.test_sweep import told
 from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
@@ -20,77 +19,75 @@ from tests.harness.messages import (
 from tests.harness.reactor import async_fixture
 from tests.harness.samples import counted
 from tests.harness.senders import Outward, outward_from
-from tests.harness.servers.homeserver import Homeserver, stream_ids
+from tests.harness.servers.homeserver import (
+    Homeserver,
+    federating,
+    mailbox,
+    running,
+    stream_ids,
+)
 from tests.harness.servers.remote import RemoteServer
-from tests.harness.servers.stage import Two, everything_tidied
-from tests.harness.waiting import eventually
+from tests.harness.servers.stage import Two, everything_tidied, log_in, send
+from tests.harness.waiting import eventually, together
+
+CLIENT = "/_matrix/client/v3"
 
 
-@attrs.frozen
-class Abroad:
-    """A sender on another server, and a recipient here."""
-
-    remote: RemoteServer
-    two: Two
-    user_id: str
-
-    async def send(self, content: Any, kind: str = WITHHELD, edu: str = "") -> Any:
-        """Send a message in an EDU; return it as stock Synapse queues it."""
-        recipient = self.two.recipient
-        messages = {recipient.user_id: {recipient.device_id: content}}
-        answer = await self.remote.send_edu(
-            self.two.homeserver, self.user_id, kind, messages, edu or None
-        )
-        assert answer == (200, {"pdus": {}})
-        return make_message(self.user_id, content, kind)
-
-
-@async_fixture()
-async def abroad(remote: RemoteServer, two: Two) -> Abroad:
-    return Abroad(remote, two, remote.user("sender"))
+async def arrive(
+    remote: RemoteServer, two: Two, content: Any, kind: str = WITHHELD, edu: str = ""
+) -> Any:
+    """Send a message from there in an EDU; return it as stock Synapse queues it."""
+    recipient, sender = two.recipient, remote.user("sender")
+    messages = {recipient.user_id: {recipient.device_id: content}}
+    answer = await remote.send_edu(two.homeserver, sender, kind, messages, edu or None)
+    assert answer == (200, {"pdus": {}})
+    return make_message(sender, content, kind)
 
 
 @on_both_databases
-async def test_rule_holds_for_notices_from_elsewhere(abroad: Abroad) -> None:
+async def test_rule_holds_for_notices_from_elsewhere(
+    remote: RemoteServer, two: Two
+) -> None:
     """And an Olm message of the recipient to the remote sender is seen leaving."""
-    two = abroad.two
     async with counted(two.homeserver) as decided:
-        first = await abroad.send(two.notice(reason="first"))
-        await abroad.send(two.notice(reason="again"))
+        first = await arrive(remote, two, two.notice(reason="first"))
+        await arrive(remote, two, two.notice(reason="again"))
         await eventually(two.mailbox, [first])
-        newer = await abroad.send(two.notice(sender_key="a new key"))
+        newer = await arrive(remote, two, two.notice(sender_key="a new key"))
         await eventually(two.mailbox, [newer])
-        olm = {abroad.user_id: {"THERE": make_olm_lookalike(make_key("theirs"))}}
+        olm = {remote.user("sender"): {"THERE": make_olm_lookalike(make_key("theirs"))}}
         assert await two.recipient.send_to_device(ENCRYPTED, olm) == 200
-        newest = await abroad.send(two.notice(sender_key="a new key", reason="new"))
+        last = two.notice(sender_key="a new key", reason="new")
+        newest = await arrive(remote, two, last)
         await eventually(two.mailbox, [newest])
     assert decided == {"deliver": 1, "collapse": 1, "supersede": 2}
 
 
 @on_both_databases
-async def test_repeated_edu_stores_nothing_and_deletes_nothing(abroad: Abroad) -> None:
+async def test_repeated_edu_stores_nothing_and_deletes_nothing(
+    remote: RemoteServer, two: Two
+) -> None:
     """Of an EDU received before, collapsed or not, no row is written."""
-    two = abroad.two
-    first = await abroad.send(two.notice(), edu="stored")
-    await abroad.send(two.notice(), edu="collapsed")
+    homeserver, edus = two.homeserver, ("stored", "collapsed")
+    first, _ = [await arrive(remote, two, two.notice(), edu=each) for each in edus]
     sql = "SELECT COUNT(*) FROM device_federation_inbox WHERE origin = ?"
-    origin = (abroad.remote.server_name,)
-    await eventually(lambda: two.homeserver.query(sql, origin), [(2,)])
+    origin = (remote.server_name,)
+    await eventually(lambda: homeserver.query(sql, origin), [(2,)])
     # Re-armed, so that a repeated notice would supersede if it were stored.
-    encrypted = await abroad.send(make_olm_lookalike(two.sender_key), ENCRYPTED)
-    await eventually(two.mailbox, [first, encrypted])
-    rows = stream_ids(two.homeserver, two.recipient)
+    olm = await arrive(remote, two, make_olm_lookalike(two.sender_key), ENCRYPTED)
+    await eventually(two.mailbox, [first, olm])
+    rows = stream_ids(homeserver, two.recipient)
     for crashes in (False, True):
         if crashes:
-            await two.homeserver.kill()
-            await two.homeserver.start()
-        for received in ("stored", "collapsed"):
-            await abroad.send(two.notice(), edu=received)
-        await everything_tidied(two.homeserver)
-        assert two.mailbox() == [first, encrypted]
-        assert stream_ids(two.homeserver, two.recipient) == rows
-    newest = await abroad.send(two.notice(reason="newest"))
-    await eventually(two.mailbox, [encrypted, newest])
+            await homeserver.kill()
+            await homeserver.start()
+        for received in edus:
+            await arrive(remote, two, two.notice(), edu=received)
+        await everything_tidied(homeserver)
+        assert two.mailbox() == [first, olm]
+        assert stream_ids(homeserver, two.recipient) == rows
+    newest = await arrive(remote, two, two.notice(reason="newest"))
+    await eventually(two.mailbox, [olm, newest])
 
 
 @async_fixture()
@@ -145,6 +142,42 @@ async def test_what_is_being_sent_is_neither_lost_nor_doubled(outward: Outward) 
     outward.remote.answer()
     await eventually(lambda: len(outward.outbox()), 0)
     assert outward.received() == [first, *left]
+
+
+async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) -> None:
+    """One on another server: what is known of it is what was announced."""
+    home = federating(new_directory(), {"rules": {"key_requests": True}})
+    abroad = federating(new_directory())
+
+    def listed() -> list[str]:
+        sql = "SELECT device_id FROM device_lists_remote_cache ORDER BY device_id"
+        return [device_id for (device_id,) in home.query(sql)]
+
+    async with running(home, abroad):
+        recipient = await home.register("recipient")
+        stays = await abroad.register("asker", device_id="STAYS")
+        goes = await log_in(stays, "GOES")
+        await together(stays.upload_keys(), goes.upload_keys())
+        # They share a room, so that one follows the other's devices.
+        invitation = {"invite": [recipient.user_id], "preset": "private_chat"}
+        room = await stays.succeed("POST", f"{CLIENT}/createRoom", invitation)
+        join = f"{CLIENT}/join/{room['room_id']}?server_name={abroad.server_name}"
+        await recipient.succeed("POST", join, {})
+        query: Any = {"device_keys": {stays.user_id: []}}
+        await recipient.succeed("POST", f"{CLIENT}/keys/query", query)
+        await eventually(listed, ["GOES", "STAYS"])
+        requests = []
+        for each in (goes, stays):
+            asks = {"action": "request", "request_id": "1"}
+            asks["requesting_device_id"] = each.device_id
+            requests.append(await send(each, recipient, asks, "m.room_key_request"))
+        await eventually(lambda: mailbox(home, recipient), requests)
+        assert told(home, "sweep --dry-run")["redundant"] == 0
+        await goes.succeed("POST", f"{CLIENT}/logout", {})
+        await eventually(listed, ["STAYS"])
+        done = told(home, "sweep --enforce")
+        assert done["rules"]["key_requests"]["deleted"] == 1
+        assert mailbox(home, recipient) == requests[1:]
 
 
 async def test_two_servers_get_what_the_model_says(

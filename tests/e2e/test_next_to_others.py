@@ -14,7 +14,7 @@ from tests.harness.reactor import async_fixture
 from tests.harness.samples import counted, failures
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.neighbour import LOCAL, ROWS, Neighbour
-from tests.harness.servers.stage import MODULE, Stage, Two
+from tests.harness.servers.stage import MODULE, Site, Stage, Two
 from tests.harness.waiting import eventually
 
 # Between our wrappers of a method and of the one that writes rows, or outside both.
@@ -24,24 +24,27 @@ OUTSIDE = [("after", LOCAL), ("before", ROWS)]
 Neighbours = Dict[str, Neighbour]
 
 
-@async_fixture(scope="module")
-async def homeserver(stage: Stage) -> Homeserver:
-    """Take the place of the Synapse that other files share."""
-    site = stage.site()
-    before, after = (Neighbour(site.directory, name) for name in ("before", "after"))
-    ours = {"module": MODULE, "config": {}}
-    modules = [before.module(), ours, after.module()]
-    return await stage.start(None, {"modules": modules}, site)
+@pytest.fixture(scope="module")
+def site(stage: Stage) -> Site:
+    return stage.site()
 
 
 @pytest.fixture
-def neighbours(homeserver: Homeserver) -> Neighbours:
+def neighbours(site: Site) -> Neighbours:
     """Return the neighbours, which look on, whatever they did in the test before."""
-    directory = homeserver.log_path.parent
-    neighbours = {name: Neighbour(directory, name) for name in ("before", "after")}
-    for each in neighbours.values():
+    found = {name: Neighbour(site.directory, name) for name in ("before", "after")}
+    for each in found.values():
         each.behave()
-    return neighbours
+    return found
+
+
+@async_fixture(scope="module")
+async def homeserver(stage: Stage, site: Site) -> Homeserver:
+    """Take the place of the Synapse that other files share."""
+    names = ("before", "after")
+    before, after = (Neighbour(site.directory, name).module() for name in names)
+    modules = [before, {"module": MODULE, "config": {}}, after]
+    return await stage.start(None, {"modules": modules}, site)
 
 
 async def check_rule(two: Two) -> list[dict[str, Any]]:
@@ -73,7 +76,7 @@ async def test_copies_passed_on_between_ours_are_all_stored(
     neighbours: Neighbours, two: Two, which: str, at: str
 ) -> None:
     """Rows that were not seen to be written stand for nothing: all is as on stock."""
-    neighbours[which].behave(at=at, copy="deep")
+    neighbours[which].behave(at, "copy")
     failed = await failures(two.homeserver)
     async with counted(two.homeserver) as decided:
         # Twice the same key, then a new one.
@@ -90,7 +93,7 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     """The client is told what the neighbour says; before and after, the rule holds."""
     *_, passed, kept, last = await check_rule(two)
     failed = await failures(two.homeserver)
-    neighbours[which].behave(at=at, refuse=WITHHELD)
+    neighbours[which].behave(at, "refuse")
     # To be superseded by, if it were stored.
     newest = two.notice(sender_key="the newest key")
     contents = {two.recipient.user_id: {two.recipient.device_id: newest}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from importlib.metadata import version
@@ -12,32 +13,44 @@ import pytest
 
 from synapse_withheld.version import VERSION
 from tests.compat.environments import OLDEST, environment, packages_of
-from tests.e2e.test_docs import DEBIAN, PIP
-from tests.harness.commands import (
-    OWN_PACKAGES,
-    Built,
-    build,
-    environment_beside,
-    run,
-    where,
-)
+from tests.e2e.test_docs import DEBIAN, PIP, ROOT
+from tests.harness.commands import in_shell, run
 from tests.harness.servers.homeserver import Homeserver, running
 
-ROOT = Path(__file__).parents[2]
 NAME = f"synapse_withheld-{VERSION}"
+WHEEL = f"{NAME}-py3-none-any.whl"
+# The packages of the environment that the tests run in.
+OWN_PACKAGES = Path(sysconfig.get_paths()["purelib"])
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return build(ROOT, tmp_path_factory.mktemp("dist"))
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build as `make dist` does: an sdist of a checkout, and a wheel of that sdist."""
+    directory = tmp_path_factory.mktemp("dist")
+    run(f"{sys.executable} -m build --no-isolation --outdir {directory}", ROOT)
+    return directory
 
 
 @pytest.fixture(scope="module")
-def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unpacked(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("sdist")
-    with tarfile.open(built.sdist) as archive:
+    with tarfile.open(dist / f"{NAME}.tar.gz") as archive:
         archive.extractall(directory)  # noqa: S202 our own
     return directory / NAME
+
+
+def environment_beside(packages: Path, directory: Path) -> Path:
+    """Make an environment that sees other packages, but not what is editable there."""
+    run(f"{sys.executable} -m venv {directory}", ROOT)
+    (own,) = directory.glob("lib/python*/site-packages")
+    (own / "synapse.pth").write_text(f"{packages}\n")
+    return directory
+
+
+def where(environment: Path) -> str:
+    """Return where an environment has the module, empty if nowhere."""
+    code = "import synapse_withheld; print(synapse_withheld.__file__)"
+    return in_shell(f"bin/python -c '{code}'", environment).stdout.strip()
 
 
 def files_of(directory: Path, folder: str) -> set[str]:
@@ -49,12 +62,11 @@ def files_of(directory: Path, folder: str) -> set[str]:
     }
 
 
-def test_what_is_built_holds_what_it_should(built: Built, unpacked: Path) -> None:
+def test_what_is_built_holds_what_it_should(dist: Path, unpacked: Path) -> None:
     """No test in the wheel, and nothing in the sdist that only lies about here."""
-    assert f"{NAME}-py3-none-any.whl" == built.wheel.name
     about = {"METADATA", "RECORD", "WHEEL", "entry_points.txt"}
     about = {f"{NAME}.dist-info/{each}" for each in about}
-    names = zipfile.ZipFile(built.wheel).namelist()
+    names = zipfile.ZipFile(dist / WHEEL).namelist()
     assert files_of(ROOT, "synapse_withheld") | about == {*names}
 
     folders = {".ci", "docs", "synapse_withheld", "tests"}
@@ -68,9 +80,8 @@ def test_what_is_built_holds_what_it_should(built: Built, unpacked: Path) -> Non
 @pytest.mark.minutes
 def test_the_sdist_can_be_tested(unpacked: Path) -> None:
     """Every test finds what it imports, and those that take seconds pass."""
-    pytest_here = [sys.executable, "-m", "pytest", "-q"]
-    run(*pytest_here, "--collect-only", directory=unpacked)
-    run(*pytest_here, "tests/unit", "tests/model", directory=unpacked)
+    run(f"{sys.executable} -m pytest -q --collect-only", unpacked)
+    run(f"{sys.executable} -m pytest -q tests/unit tests/model", unpacked)
 
 
 # Debian's package has a pip of its own; it is the same program.
@@ -79,16 +90,15 @@ COMMANDS = {each.replace(DEBIAN, "") for each in PIP}
 COMMANDS.remove(UNINSTALL)
 
 
-def test_commands_install_and_uninstall(built: Built, tmp_path: Path) -> None:
+def test_commands_install_and_uninstall(dist: Path, tmp_path: Path) -> None:
     """In an environment with Synapse, from a checkout or beside the wheel."""
     own = environment_beside(OWN_PACKAGES, tmp_path)
     for command in COMMANDS:
-        directory = built.wheel.parent if ".whl" in command else ROOT
-        run("sh", "-c", f"{own}/bin/{command}", directory=directory)
+        run(f"{own}/bin/{command}", dist if ".whl" in command else ROOT)
         installed = where(own)
         assert installed.startswith(str(own))
         assert (Path(installed).parent / "operators/pages/page.html").is_file()
-        run("sh", "-c", f"{own}/bin/{UNINSTALL}", directory=ROOT)
+        run(f"{own}/bin/{UNINSTALL}", ROOT)
         assert where(own) == ""
 
 
@@ -96,7 +106,7 @@ def test_commands_install_and_uninstall(built: Built, tmp_path: Path) -> None:
     "synapse",
     [version("matrix-synapse"), pytest.param(OLDEST, marks=pytest.mark.minutes)],
 )
-async def test_the_wheel_acts(built: Built, tmp_path: Path, synapse: str) -> None:
+async def test_the_wheel_acts(dist: Path, tmp_path: Path, synapse: str) -> None:
     """Without an index: Synapse has brought all that it needs."""
     packages = OWN_PACKAGES
     if synapse == OLDEST:
@@ -104,14 +114,10 @@ async def test_the_wheel_acts(built: Built, tmp_path: Path, synapse: str) -> Non
         assert oldest is not None, f"Synapse {OLDEST} could not be installed"
         packages = packages_of(oldest)
     own = environment_beside(packages, tmp_path / "environment")
-    programs = own / "bin"
     # Whatever else it needed would be missing.
-    run(str(programs / "pip"), "install", "--no-index", str(built.wheel))
-    assert where(own).startswith(str(own))
-    homeserver = Homeserver(
-        tmp_path / "homeserver", module={}, python=str(programs / "python")
-    )
+    run(f"{own}/bin/pip install --no-index {dist / WHEEL}", ROOT)
+    directory = tmp_path / "homeserver"
+    homeserver = Homeserver(directory, module={}, python=f"{own}/bin/python")
     async with running(homeserver):
-        check = [str(programs / "synapse-withheld"), "check", "-c", "homeserver.yaml"]
-        said = run(*check, directory=homeserver.log_path.parent)
+        said = run(f"{own}/bin/synapse-withheld check -c homeserver.yaml", directory)
     assert f"synapse   {synapse};" in said

@@ -6,6 +6,7 @@ import re
 from functools import partial
 from typing import Any, Iterable
 
+from synapse_withheld.delivery.sorting import MOST_SORTED
 from tests.e2e.conftest import on_both_databases, on_postgres
 from tests.harness.messages import (
     ENCRYPTED,
@@ -15,11 +16,10 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.samples import DECISIONS, FAILURES, TIDIED, failures, total
-from tests.harness.servers.homeserver import Homeserver, mailbox_of, stored
+from tests.harness.samples import DECISIONS, counted, failures, total
+from tests.harness.servers.homeserver import Homeserver, mailbox, stored
 from tests.harness.servers.neighbour import FROM_REMOTE, Neighbour
 from tests.harness.servers.remote import RemoteServer
-from tests.harness.servers.settings import write_log_config
 from tests.harness.servers.stage import (
     MODULE,
     NewDatabase,
@@ -28,6 +28,7 @@ from tests.harness.servers.stage import (
     everything_tidied,
     log_in,
     new_name,
+    nothing_to_do,
     sqlite,
     two_on,
 )
@@ -85,22 +86,18 @@ async def test_all_is_stored_as_on_stock(
     assert [len(rows) for rows in without] == [7, 5, 0]
 
 
-TRANSACTIONS, EDUS = 3, 100  # of which one has at most so many
-RECIPIENT = "@recipient:withheld.test"
+IN_TRANSACTION = 100  # EDUs, at most
 SAME = make_notice(make_key("repeating"), "D")
 
 
-def edu(number: int) -> tuple[str, str, str, Any]:
-    """Return sender, device, type and content: a notice, or another message in turn."""
-    transaction, place = divmod(number, EDUS)
-    pair = place // 2
-    sender = ("repeating", "one", "another")[pair % 3]
-    device_id = ("KNOWN", f"NEW{transaction}")[pair % 2]
-    if (place % 2 == 0) != (pair % 4 < 2):
-        return sender, device_id, PLAIN, {"number": number}
+def edu(number: int) -> tuple[str, str, Any]:
+    """Return sender, type and content: a notice, or another message in turn."""
+    sender = ("repeating", "one", "another")[number % 3]
+    if number // 3 % 2:
+        return sender, PLAIN, {"number": number}
     # Some of those that are the same are believed to be duplicates.
     notice = make_notice(make_key(sender), f"D{number}")
-    return sender, device_id, WITHHELD, SAME if sender == "repeating" else notice
+    return sender, WITHHELD, SAME if sender == "repeating" else notice
 
 
 def different(contents: Iterable[Any]) -> list[Any]:
@@ -120,46 +117,36 @@ async def test_edus_are_stored_in_the_order_in_which_they_came(
     inside = Neighbour(site.directory, "inside")
     modules = [inside.module(), {"module": MODULE, "config": {}}]
     homeserver = await own_stage.start(None, {"modules": modules}, site)
-    known = await homeserver.register("recipient", device_id="KNOWN")
-    sent = [edu(number) for number in range(TRANSACTIONS * EDUS)]
+    away = await homeserver.register("recipient")
+    sent, edus = [], []
+    for number in range(3 * IN_TRANSACTION):
+        sender, kind, content = edu(number)
+        about = {"sender": remote.user(sender), "type": kind, "message_id": f"{number}"}
+        edus.append({**about, "messages": {away.user_id: {away.device_id: content}}})
+        sent.append(content)
 
-    def contents_of(device_id: str) -> list[dict[str, Any]]:
-        queued = mailbox_of(homeserver, RECIPIENT, device_id)
-        return [each["content"] for each in queued]
+    def queued() -> list[Any]:
+        return [each["content"] for each in mailbox(homeserver, away)]
 
-    def last_is_there() -> bool:
-        _, device_id, _, last = part[-1]
-        return last in contents_of(device_id)
+    def is_there(content: Any) -> bool:
+        return content in queued()
 
-    for begin in range(0, len(sent), EDUS):
-        await log_in(known, f"NEW{begin // EDUS}")
-        part = sent[begin : begin + EDUS]
-        edus = [
-            {
-                "sender": remote.user(sender),
-                "type": message_type,
-                "message_id": f"{begin} {place}",
-                "messages": {RECIPIENT: {device_id: content}},
-            }
-            for place, (sender, device_id, message_type, content) in enumerate(part)
-        ]
-        assert (await remote.send_edus(homeserver, edus))[0] == 200
-        await eventually(last_is_there, True)
+    for end in range(IN_TRANSACTION, len(edus) + 1, IN_TRANSACTION):
+        part = edus[end - IN_TRANSACTION : end]
+        assert (await remote.send_edus(homeserver, part))[0] == 200
+        await eventually(partial(is_there, sent[end - 1]), True)
     await everything_tidied(homeserver)
 
-    saw = inside.saw(FROM_REMOTE, RECIPIENT)
-    handed = [each["content"] for by_device in saw for each in by_device.values()]
-    assert different(handed) == different(each[3] for each in sent)
+    saw = [each[away.device_id] for each in inside.saw(FROM_REMOTE, away.user_id)]
+    assert different(each["content"] for each in saw) == different(sent)
     # Each is found behind the one before; what collapsed is missing.
-    repeating = [each[3] for each in sent if each[0] == "repeating"]
-    rest = iter(repeating)
-    assert all(each in rest for each in handed if each in repeating)
-    for device_id in {each[1] for each in sent}:
-        left = contents_of(device_id)
-        assert left.count(SAME) == 1
-        orders = list if new_database is sqlite else partial(sorted, key=str)
-        mine = different(each[3] for each in sent if each[1] == device_id)
-        assert orders(different(left)) == orders(mine)
+    rest = iter(sent[::3])
+    repeating = [each for each in saw if each["sender"] == remote.user("repeating")]
+    assert all(each["content"] in rest for each in repeating)
+    left = queued()
+    assert left.count(SAME) == 1
+    orders = list if new_database is sqlite else partial(sorted, key=str)
+    assert orders(different(left)) == orders(different(sent))
     assert await failures(homeserver) == 0
     assert total(await homeserver.metrics(), DECISIONS, reason="released") > 0
 
@@ -175,15 +162,9 @@ def warnings(log: str) -> set[str]:
     return {re.sub(r"\S*\d\S*", "…", each) for each in found}
 
 
-async def storm_on(
-    stage: Stage, module: dict[str, Any] | None, remote: RemoteServer
-) -> tuple[Two, str]:
-    """Let many connections and another server send at once; return all of the log."""
-    site = stage.site()
-    directory = site.directory / "everything"
-    write_log_config(directory, directory / "everything.log", level="DEBUG")
-    config = {"log_config": str(directory / "log.yaml")}
-    two = await two_on(await stage.start(module, config, site))
+async def storm_on(homeserver: Homeserver, remote: RemoteServer) -> tuple[Two, str]:
+    """Let many connections and another server send at once; return what was logged."""
+    two, begin = await two_on(homeserver), homeserver.log_path.stat().st_size
 
     async def keep_sending(connection: int) -> None:
         for number in range(ROUNDS):
@@ -199,22 +180,22 @@ async def storm_on(
         messages = {two.recipient.user_id: {two.recipient.device_id: two.notice()}}
         for number in range(20):
             kind = [WITHHELD, WITHHELD, PLAIN][number % 3]
-            user_id = remote.user("sender")
-            await remote.send_edu(two.homeserver, user_id, kind, messages)
+            await remote.send_edu(homeserver, remote.user("sender"), kind, messages)
 
     await together(*map(keep_sending, range(CONNECTIONS)), send_from_there())
-    if module is not None:
-        await everything_tidied(two.homeserver)
-    return two, (directory / "everything.log").read_text(errors="replace")
+    return two, homeserver.log_path.read_bytes()[begin:].decode()
 
 
 @on_postgres
 async def test_a_storm_leaves_one_notice_and_every_olm_message(
-    own_stage: Stage, remote: RemoteServer
+    homeserver: Homeserver, stock: Homeserver, remote: RemoteServer
 ) -> None:
     """In order; nobody loses a race, nor a log context that stock does not lose."""
-    _, on_stock = await storm_on(own_stage, None, remote)
-    two, log = await storm_on(own_stage, {}, remote)
+    _, on_stock = await storm_on(stock, remote)
+    failed = await failures(homeserver)
+    async with counted(homeserver) as decided:
+        two, log = await storm_on(homeserver, remote)
+    await everything_tidied(homeserver)
     queued = two.mailbox()
     types = [each["type"] for each in queued if each["sender"] == two.sender.user_id]
     assert types.count(WITHHELD) == 1
@@ -222,14 +203,35 @@ async def test_a_storm_leaves_one_notice_and_every_olm_message(
     for connection in range(CONNECTIONS):
         found = [each["number"] for each in others if each["from"] == connection]
         assert found == [0, 4, 8]
-    metrics = await two.homeserver.metrics()
-    for decided in ({"decision": "collapse"}, {"reason": "released"}):
-        assert total(metrics, DECISIONS, **decided) > 0
-    assert total(metrics, TIDIED) > 0
-    assert total(metrics, FAILURES) == 0
+    assert decided["collapse"] > 0
+    assert await failures(homeserver) == failed
     assert "could not serialize" not in log
-    assert " DEBUG " in log
     assert warnings(log) - warnings(on_stock) == set()
     # They would be seen.
     line = "2026-11-25 18:41:38 twisted ERROR PUT-7 Re-starting finished log context"
     assert len(warnings(line)) == 1
+
+
+STATEMENTS = "synapse_storage_transaction_time_count_total"
+
+
+async def statements(homeserver: Homeserver) -> dict[str, float]:
+    """Return how many statements of ours there were, by their name."""
+    await nothing_to_do(homeserver)
+    found = await homeserver.metrics()
+    ours = (name for name in found if f'{STATEMENTS}{{desc="withheld_' in name)
+    return {name: found[name] for name in ours}
+
+
+async def test_nobody_looks_up_what_does_not_exist(homeserver: Homeserver) -> None:
+    """Nor into a request with thousands of messages: no client sends so many."""
+    sender = await homeserver.register(new_name("inventor"))
+    notice = make_notice(make_key(sender.user_id), sender.device_id)
+    before = await statements(homeserver)
+    for number in (MOST_SORTED, 5000):
+        invented = [f"@invented{each}:withheld.test" for each in range(number)]
+        users = {each: {"*": notice} for each in invented}
+        devices = {sender.user_id: dict.fromkeys(invented, notice)}
+        for messages in (users, devices):
+            assert await sender.send_to_device(WITHHELD, messages) == 200
+    assert await statements(homeserver) == before

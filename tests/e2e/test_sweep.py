@@ -1,4 +1,4 @@
-"""A backlog that stock Synapse made is surveyed, and swept by hand or by the module."""
+"""What was queued before: swept by hand or by the module, found by the next notice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.e2e.conftest import on_both_databases
 from tests.harness.backlog import Table, must_stay
+from tests.harness.commands import run
 from tests.harness.messages import (
     ENCRYPTED,
     PLAIN,
@@ -18,10 +19,10 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.samples import failures, total
+from tests.harness.samples import counted, failures, total
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.stage import Site, Stage, Two, everything_tidied, two_on
-from tests.harness.waiting import pause, until
+from tests.harness.waiting import eventually, pause, until
 
 DEVICES, COPIES = 3, 10
 
@@ -56,27 +57,10 @@ def table(two: Two) -> Table:
     return {(user, device, stream_id): text for user, device, stream_id, text in rows}
 
 
-def begin(homeserver: Homeserver, *arguments: str) -> subprocess.Popen[str]:
-    """Begin a command that walks."""
-    command = [sys.executable, "-m", "synapse_withheld.cli", *arguments]
-    return subprocess.Popen(  # noqa: S603 our own command
-        [*command, "-c", "homeserver.yaml", "--json"],
-        cwd=homeserver.log_path.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def end(process: subprocess.Popen[str]) -> tuple[int, Any]:
-    """Return the exit code and what was counted."""
-    output, errors = process.communicate(timeout=60)
-    assert errors == ""
-    return process.returncode, json.loads(output)
-
-
-def sweep(homeserver: Homeserver, how: str = "--enforce") -> tuple[int, Any]:
-    return end(begin(homeserver, "sweep", "--pause", "0", how))
+def told(homeserver: Homeserver, command: str) -> Any:
+    """Return what a command that walks has counted in the end."""
+    line = f"synapse-withheld {command} --pause 0 -c homeserver.yaml --json"
+    return json.loads(run(line, homeserver.log_path.parent))
 
 
 @on_both_databases
@@ -85,20 +69,19 @@ async def test_a_backlog_is_swept_while_synapse_runs(stock: Homeserver) -> None:
     two = await with_backlog(stock)
     before = table(two)
     expected = must_stay(before)
-    _, said = end(begin(stock, "survey", "--pause", "0"))
-    code, dry = sweep(stock, "--dry-run")
-    assert (code, before) == (0, table(two))
-    rule = said["rules"]["no_olm"]
+    survey, dry = told(stock, "survey"), told(stock, "sweep --dry-run")
+    assert before == table(two)
+    rule = survey["rules"]["no_olm"]
     assert (dry["redundant"], dry["bytes"]) == (rule["rows"], rule["bytes"])
-    assert dry["rows"] == said["inbox"]["rows"]
-    code, done = sweep(stock)
-    assert (code, expected) == (0, set(table(two)))
+    assert dry["rows"] == survey["inbox"]["rows"]
+    done = told(stock, "sweep --enforce")
+    assert expected == set(table(two))
     assert DEVICES + COPIES == len(expected)
     assert (done["deleted"], dry["bytes"]) == (dry["redundant"], done["bytes"])
     assert (done["done"], done["rows"]) == (True, dry["rows"])
     texts = [json.loads(before[place]) for place in sorted(expected)]
     assert texts == two.mailbox()
-    assert sweep(stock)[1]["redundant"] == 0
+    assert told(stock, "sweep --dry-run")["redundant"] == 0
 
 
 async def test_a_killed_sweep_is_taken_up_again(
@@ -110,45 +93,51 @@ async def test_a_killed_sweep_is_taken_up_again(
     two.sender.base_url = homeserver.base_url
     noted = tmp_path / "place"
 
-    command = ("sweep", "--enforce", "--place", str(noted), "--batch-size")
+    def begin(batch_size: int) -> subprocess.Popen[str]:
+        sweep = "sweep --enforce -c homeserver.yaml --json --batch-size"
+        options = [*sweep.split(), str(batch_size), "--place", str(noted)]
+        return subprocess.Popen(  # noqa: S603 our own command
+            [sys.executable, "-m", "synapse_withheld.cli", *options],
+            cwd=site.directory,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     for how in (signal.SIGKILL, signal.SIGTERM):
         there = len(table(two))
-        process = begin(homeserver, *command, "1")
+        process = begin(1)
         while len(table(two)) == there and process.poll() is None:
             await pause()
         process.send_signal(how)
-        process.wait(timeout=60)
+        output, _ = process.communicate(timeout=60)
         assert json.loads(noted.read_text())["user_id"] == two.recipient.user_id
-    code, said = end(process)
-    assert (code, said["done"]) == (1, False)
+    said = json.loads(output)
+    assert (process.returncode, said["done"]) == (1, False)
     assert 0 < there - len(table(two)) <= said["deleted"]
 
-    process = begin(homeserver, *command, "3")
-    sent = 0
+    process, sent = begin(3), 0
     while process.poll() is None:
         notice = notice_of(two, sent % DEVICES, again=sent)
         await two.send(notice)
         await two.send(make_olm_lookalike(notice["sender_key"]), ENCRYPTED)
         sent += 1
-    code, said = end(process)
+    said = json.loads(process.communicate()[0])
     await everything_tidied(homeserver)
-    assert (code, said["done"], await failures(homeserver)) == (0, True, 0)
-    assert noted.read_text() == ""
+    assert (process.returncode, said["done"], noted.read_text()) == (0, True, "")
     after = table(two)
     assert must_stay(after) == after.keys()
     others = [text for text in after.values() if "m.no_olm" not in text]
     assert (COPIES + sent, DEVICES) == (len(others), len(after) - len(others))
     assert sent > 0
+    assert await failures(homeserver) == 0
 
 
 async def swept(homeserver: Homeserver) -> tuple[float, ...]:
     """Wait until the module has swept; return how much of what it counted."""
-    name = "synapse_withheld_sweep_"
-    found = await until(
-        homeserver.metrics, lambda found: total(found, f"{name}done") == 1
-    )
-    counted = ("rows", "notices", "deleted", "deleted_bytes")
-    return tuple(total(found, f"{name}{each}_total") for each in counted)
+    done, counted = "synapse_withheld_sweep_done", "synapse_withheld_sweep_{}_total"
+    metrics = await until(homeserver.metrics, lambda found: total(found, done) == 1)
+    of = ("rows", "notices", "deleted", "deleted_bytes")
+    return tuple(total(metrics, counted.format(each)) for each in of)
 
 
 async def test_the_module_sweeps_but_not_in_observe_mode(own_stage: Stage) -> None:
@@ -156,17 +145,36 @@ async def test_the_module_sweeps_but_not_in_observe_mode(own_stage: Stage) -> No
     site, two = await left_by_stock(own_stage)
     before = table(two)
     expected = must_stay(before)
-    told = (len(before), DEVICES * COPIES)
+    found = (len(before), DEVICES * COPIES)
 
     observing = await own_stage.start({"mode": "observe", "sweep": True}, site=site)
-    assert (*told, 0, 0) == await swept(observing)
-    assert sweep(observing, "--dry-run")[0] == 0
+    assert (*found, 0, 0) == await swept(observing)
+    assert told(observing, "sweep --dry-run")["deleted"] == 0
     assert before == table(two)
     await observing.stop()
 
     homeserver = await own_stage.start({"sweep": True}, site=site)
     gone = [text for place, text in before.items() if place not in expected]
     size = sum(len(text.encode()) for text in gone)
-    assert (*told, len(gone), size) == await swept(homeserver)
+    assert (*found, len(gone), size) == await swept(homeserver)
     assert expected == table(two).keys()
     assert await failures(homeserver) == 0
+
+
+@on_both_databases
+async def test_backlog_from_before_a_restart_collapses(homeserver: Homeserver) -> None:
+    """Olm messages may have been missed meanwhile: the newest notice stays."""
+    two = await two_on(homeserver)
+    await two.send(two.notice(reason="before"))
+    plain = await two.send({"number": 1}, PLAIN)
+    other = await two.send(two.notice(from_device="OTHERDEV"))
+    await homeserver.restart()
+    async with counted(homeserver) as decided:
+        after = await two.send(two.notice(reason="after"))
+        await eventually(two.mailbox, [plain, other, after])
+        await two.send(two.notice(reason="again"))
+        # Of this pair only the first reading knows: nobody watched it either.
+        newest = await two.send(two.notice(from_device="OTHERDEV", reason="after"))
+        await eventually(two.mailbox, [plain, after, newest])
+    # What was queued before is found once the first is stored.
+    assert decided == {"deliver": 1, "supersede": 1, "collapse": 1}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 
@@ -11,7 +10,7 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from tests.harness.client import MatrixError
-from tests.harness.commands import in_shell, program, shell_lines
+from tests.harness.commands import program, run, shell_lines
 from tests.harness.messages import ENCRYPTED, WITHHELD, make_message, make_olm_lookalike
 from tests.harness.reactor import async_fixture, async_yield_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, total
@@ -19,7 +18,6 @@ from tests.harness.senders import Persistent, notices_from, numbers_from, storm
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import Two, new_name, two_on
 from tests.harness.servers.workers import (
-    PAGE,
     RECEIVER,
     SHARED,
     SYNC,
@@ -147,15 +145,11 @@ async def test_what_comes_from_and_waits_for_another_server_collapses(
 
 async def test_the_commands_of_the_page_know_the_writer(deployment: Deployment) -> None:
     """From the two files, and from all listeners."""
-    files = [part for name in (SHARED, *WORKERS) for part in ("-c", f"{name}.yaml")]
-    with_all = shlex.join(["synapse-withheld", "status", *files])
-    told = []
-    for command in (*shell_lines(PAGE), with_all):
-        line = deployment.with_its_ports(f"{command} --json")
-        result = in_shell(line, deployment.directory)
-        assert result.returncode == 0, result.stdout + result.stderr
-        told.append(json.loads(result.stdout))
-    check, *statuses = told
+    files = "".join(f" -c {name}.yaml" for name in (SHARED, *WORKERS))
+    commands = [*shell_lines(deployment.page), f"synapse-withheld status{files}"]
+    check, *statuses = (
+        json.loads(run(f"{each} --json", deployment.directory)) for each in commands
+    )
     assert check["acting"] is True
     found = {each["question"]: each["found"] for each in check["findings"]}
     assert found["writer"] == WRITER

@@ -1,13 +1,9 @@
-"""A browser of one's own, and the page of server admins without a Synapse behind it."""
+"""A browser of one's own, and what admins do at the page in it."""
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, Callable
 
 import attrs
@@ -18,11 +14,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from synapse_withheld.config import Config
-from synapse_withheld.operators.metrics import Metrics
-from synapse_withheld.operators.pages import asking
-from synapse_withheld.operators.pages.answers import Answers
-from synapse_withheld.operators.tally import Tally
 from tests.harness.commands import program
 from tests.harness.waiting import LOOK_AGAIN_S, PATIENCE_S
 
@@ -110,90 +101,3 @@ def show(browser: Chromium, token: str) -> None:
     browser.find("#token").send_keys(token, Keys.ENTER)
     is_read(browser)
     assert browser.find("#numbers").is_displayed()
-
-
-# As behind a reverse proxy that has Synapse below a path of its own.
-PREFIX = f"/matrix{asking.PATH}/"
-HANGS = object()
-
-PAGE = Path(asking.__file__).with_name("page.html")
-
-NOW_TS = 1_700_000_000_000
-
-
-_ANSWERS = Answers(
-    server_name="example.org",
-    process="master",
-    synapse="1.163.2",
-    started_ts=NOW_TS - 100_000,
-    now_ts=lambda: NOW_TS,
-    config=Config(),
-    metrics=Metrics("page"),
-    tally=Tally(lambda: 0.0),
-    sweeps=False,
-)
-
-
-def status(**changed: Any) -> dict[str, Any]:
-    """Return what a module that did nothing tells, but for what is changed."""
-    return {**_ANSWERS.status(), "state": "acting", "failures": [], **changed}
-
-
-def top(**changed: Any) -> dict[str, Any]:
-    """Return the busiest where there were none, but for what is changed."""
-    return {**_ANSWERS.top(1000), **changed}
-
-
-class PageServer(ThreadingHTTPServer):
-    """One server on a free port.
-
-    Attributes:
-        answers: What it answers below `PREFIX` to a path without its parameters:
-            JSON, bytes that are none, a status alone, or `HANGS`.
-        asked: Path, parameters and `Authorization` of each request for those.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, answers: dict[str, Any]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}{PREFIX}"
-        self.answers = answers
-        self.asked: list[tuple[str, str | None]] = []
-        self.ended = threading.Event()
-
-    def start(self) -> None:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        """End it, and what hangs."""
-        self.ended.set()
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: PageServer
-
-    def do_GET(self) -> None:
-        path = self.path.partition(PREFIX)[2]
-        if path:
-            self.server.asked.append((path, self.headers["Authorization"]))
-        answer: Any = self.server.answers.get(path.partition("?")[0], 404)
-        kind = "application/json"
-        if self.path == PREFIX:
-            answer, kind = PAGE.read_bytes(), "text/html; charset=utf-8"
-        if answer is HANGS:
-            self.server.ended.wait()
-            return
-        self.send_response(answer if isinstance(answer, int) else 200)
-        self.send_header("Content-Type", kind)
-        self.end_headers()
-        if isinstance(answer, int):
-            answer = {"errcode": "M_UNKNOWN", "error": ""}
-        self.wfile.write(
-            answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        )
-
-    def log_message(self, *_: Any) -> None:
-        pass

@@ -43,16 +43,14 @@ _STORE = "synapse.storage.databases.main.deviceinbox DeviceInboxWorkerStore"
 
 # The points before and after a method, given its module and class.
 METHODS = {
-    f"{_DELIVERY}.traffic Traffic _sort": ("sorting", "sorted"),
-    f"{_DATABASE} read_queued": ("asking", "answered"),
-    f"{_DELIVERY}.confirming.confirmer Confirmer _judge": ("judging", ""),
-    f"{_DELIVERY}.settling Settler take_out": ("", "taken out"),
+    f"{_DELIVERY}.traffic Traffic _sort": ("sorting", ""),
+    f"{_DATABASE} read_queued": ("", "answered"),
     # Rows are written, and the transaction is not committed.
     f"{_STORE} _add_messages_to_local_device_inbox_txn": ("", "storing"),
-    f"{_DELIVERY}.traffic Traffic _settle": ("stored", "remembered"),
+    f"{_DELIVERY}.traffic Traffic _settle": ("stored", ""),
     f"{_DATABASE} delete": ("tidying", "tidied"),
 }
-POINTS = [point for around in METHODS.values() for point in around if point]
+DEADLY = [point for around in METHODS.values() for point in around if point]
 
 # How often a point is passed before anything happens there.
 PASSES = 3
@@ -66,10 +64,10 @@ HANGS_S, MOST_REST_S = 1.5, 2.0
 class Faults(JsonFile):
     """The file through which a test says what happens in Synapse's process.
 
-    Once, and then it is gone: `kill_at` or `raise_at` a point, or `busy_s`, for which
-    Synapse does nothing. As long as it is there: `clock_s`, by which the clock is
-    wrong, or `statement`, by which each whose name begins with `only` meets an `error`,
-    a `hang` or the `close` of its connection.
+    Once, and then it is gone: `kill_at` a point, or `busy_s`, for which Synapse does
+    nothing. As long as it is there: `clock_s`, by which the clock is wrong, or
+    `statement`, by which each whose name begins with `only` meets an `error`, a `hang`
+    or the `close` of its connection.
     """
 
     _passed = 0
@@ -85,18 +83,13 @@ class Faults(JsonFile):
             self.clear()
 
     def pass_by(self, point: str) -> None:
-        fault = self.read()
-        if not point or point not in {fault.get("kill_at"), fault.get("raise_at")}:
+        if not point or point != self.read().get("kill_at"):
             return
         self._passed += 1
-        if self._passed < PASSES:
-            return
-        # Before the end: the process that is started next lives.
-        self.clear()
-        if "kill_at" in fault:
+        if self._passed == PASSES:
+            # Before the end: the process that is started next lives.
+            self.clear()
             os.kill(os.getpid(), signal.SIGKILL)
-        self._passed = 0
-        raise MemoryError
 
     def meet(self, description: str, txn: Any) -> None:
         """Do in the database thread what a statement is to meet."""

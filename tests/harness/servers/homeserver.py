@@ -132,7 +132,9 @@ class Homeserver:
         return client
 
     def _write_config(self) -> None:
-        settings.write_log_config(self._directory, self.log_path)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        logging = settings.LOGGING.format(path=self.log_path)
+        (self._directory / "log.yaml").write_text(logging)
         config = settings.homeserver(
             self._directory, self.server_name, self._ports, self._database
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, cast
 
@@ -55,64 +54,6 @@ def answer(request: Any, status: int, body: Any) -> bytes:
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"application/json")
     return json.dumps(body).encode()
-
-
-SECRET = "only on loopback"  # noqa: S105 between two servers of a test
-ADMIN_SCOPE = "urn:synapse:admin:*"
-_API_SCOPE = "urn:matrix:org.matrix.msc2967.client:api:*"
-
-# What no homeserver may do by itself that delegates it.
-_LEFT_OUT = {"password_config": {"enabled": False}, "enable_registration": False}
-
-
-class Introspection:
-    """A server in the place of matrix-authentication-service, without any of its own.
-
-    Attributes:
-        tokens: Each access token's user, and whether it has an admin's scope.
-    """
-
-    def __init__(self) -> None:
-        self.tokens: dict[str, tuple[str, bool]] = {}
-        self._listener = Listener()
-        self.stop = self._listener.stop
-
-    @property
-    def url(self) -> str:
-        return f"http://{self._listener.address}/"
-
-    def start(self) -> None:
-        self._listener.start(self._answer)
-
-    def config(self) -> dict[str, Any]:
-        """Return what `homeserver.yaml` says to delegate to it."""
-        # Since 1.136.
-        if find_spec("synapse.config.mas") is not None:
-            delegated = {"enabled": True, "endpoint": self.url, "secret": SECRET}
-            return {**_LEFT_OUT, "matrix_authentication_service": delegated}
-        delegated = {
-            "enabled": True,
-            "issuer": self.url,
-            "client_id": "synapse",
-            "client_auth_method": "client_secret_post",
-            "client_secret": SECRET,
-        }
-        return {**_LEFT_OUT, "experimental_features": {"msc3861": delegated}}
-
-    def _answer(self, request: Any) -> bytes:
-        """Tell about a token, or where what is."""
-        if request.method == b"GET":
-            introspection = f"{self.url}oauth2/introspect"
-            told = {"issuer": self.url, "introspection_endpoint": introspection}
-            account = {"account_management_uri": f"{self.url}account"}
-            return answer(request, 200, {**told, **account})
-        token = request.args[b"token"][0].decode()
-        if token not in self.tokens:
-            return answer(request, 200, {"active": False})
-        user, is_admin = self.tokens[token]
-        scope = f"{_API_SCOPE} {ADMIN_SCOPE}" if is_admin else _API_SCOPE
-        about = {"active": True, "scope": scope, "username": user, "sub": user}
-        return answer(request, 200, about)
 
 
 # Also its access token.
@@ -168,18 +109,6 @@ class Bridge:
             "device_id": device_id,
         }
         return await Client.enter(homeserver.base_url, "register", registration, BRIDGE)
-
-    async def recover(self, homeserver: Homeserver) -> None:
-        """Let Synapse know that it is up, so that it need not find out."""
-        bridge = Client(homeserver.base_url, "", "", BRIDGE)
-        await bridge.succeed("POST", f"/_matrix/client/v1/appservice/{BRIDGE}/ping", {})
-
-    def is_up(self, homeserver: Homeserver) -> bool:
-        """Say whether Synapse holds it for up: without, it pushes nothing new."""
-        rows = homeserver.query(
-            "SELECT state FROM application_services_state WHERE as_id = ?", (BRIDGE,)
-        )
-        return rows in ([], [(None,)], [("up",)])
 
     def received(self, client: Client) -> list[dict[str, Any]]:
         """Return what it took for a device, in order, as the mailbox had it."""

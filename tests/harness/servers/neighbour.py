@@ -1,10 +1,8 @@
 """Another Synapse module, for tests only: it wraps the methods that ours wraps.
 
 It does so as careless modules do, by assignment to the store and without
-`functools.wraps`, and writes down what it sees. A JSON file says how else it behaves
-and can change while Synapse runs: `{"copy": "deep"}` to pass on a copy of what it was
-given, `{"refuse": TYPE}` to raise for messages of a type; both with `"at"`, the one
-method meant.
+`functools.wraps`, and writes down what it sees. A JSON file, which can change while
+Synapse runs, says in which of them it passes on a copy of what it is given, or refuses.
 """
 
 from __future__ import annotations
@@ -19,14 +17,13 @@ from tests.harness.servers.faults import JsonFile
 
 FROM_REMOTE = "add_messages_from_remote_to_device_inbox"
 LOCAL = "add_local_messages_from_client_to_device_inbox"
-REMOTE = "add_remote_messages_from_client_to_device_inbox"
 ROWS = "_add_messages_to_local_device_inbox_txn"
 
-# Which of them a method stands for: its last arguments are what they are given.
+# What each stands for, and which of its arguments are the messages.
 WRAPPED = {
-    **{name: [name] for name in (FROM_REMOTE, LOCAL, REMOTE, ROWS)},
+    **{name: (name, -1) for name in (FROM_REMOTE, LOCAL, ROWS)},
     # Before 1.155.
-    "add_messages_to_device_inbox": [LOCAL, REMOTE],
+    "add_messages_to_device_inbox": (LOCAL, 0),
 }
 
 
@@ -37,37 +34,39 @@ class Neighbour:
         self._config = {"directory": str(directory), "name": name}
         self._behaviour = JsonFile(directory / f"{name}.json")
         self._log = directory / f"{name}.log"
+        self._log.touch()
 
     def module(self) -> dict[str, Any]:
         return {"module": f"{__name__}.NeighbourModule", "config": self._config}
 
-    def behave(self, **behaviour: str) -> None:
-        """Behave in some way from now on; in none, only look on."""
-        self._behaviour.write(**behaviour)
+    def behave(self, at: str = "", does: str = "") -> None:
+        """From now on "copy" or "refuse" what one method is given, or only look on."""
+        self._behaviour.write(at=at, does=does)
 
     def saw(self, method: str, recipient: str) -> list[Any]:
         """Return what a method was given for a user, in order, as it was given."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        lines = map(json.loads, self._log.read_text().splitlines())
         return [
-            messages
-            for called, given in map(json.loads, lines)
-            for messages in found(given, recipient)
-            if called == method
+            given[recipient]
+            for called, given in lines
+            if called == method and recipient in given
         ]
 
-    def pass_on(self, method: str, given: dict[str, Any]) -> dict[str, Any]:
-        """Write down what a method is given, and return what to give it."""
+    def look_on(
+        self, method: str, place: int, original: Callable[..., Any], *given: Any
+    ) -> Any:
         # Only Synapse's process has any use for it.
         from synapse.api.errors import SynapseError  # noqa: PLC0415
 
+        passed_on = [*given]
         with self._log.open("a") as log:
-            log.write(json.dumps([method, given]) + "\n")
+            log.write(json.dumps([method, given[place]]) + "\n")
         behaviour = self._behaviour.read()
-        if behaviour.get("at") != method:
-            return given
-        if behaviour.get("refuse") in found(given, "type"):
-            raise SynapseError(403, "not in this neighbourhood")
-        return copy.deepcopy(given) if "copy" in behaviour else given
+        if behaviour.get("at") == method:
+            if behaviour["does"] == "refuse":
+                raise SynapseError(403, "not in this neighbourhood")
+            passed_on[place] = copy.deepcopy(given[place])
+        return original(*passed_on)
 
 
 class NeighbourModule:
@@ -76,25 +75,11 @@ class NeighbourModule:
     def __init__(self, config: Neighbour, api: Any) -> None:
         """Wrap those of the methods that this version of Synapse has."""
         store = api._hs.get_datastores().main
-        for method, names in WRAPPED.items():
-            if hasattr(store, method):
-                original = getattr(store, method)
-                setattr(store, method, partial(_look_on, config, original, names))
+        for name, stands_for in WRAPPED.items():
+            if hasattr(store, name):
+                wrapped = partial(config.look_on, *stands_for, getattr(store, name))
+                setattr(store, name, wrapped)
 
     @staticmethod
     def parse_config(config: dict[str, Any]) -> Neighbour:
         return Neighbour(Path(config["directory"]), config["name"])
-
-
-def _look_on(
-    neighbour: Neighbour, original: Callable[..., Any], names: list[str], *given: Any
-) -> Any:
-    others, messages = given[: -len(names)], given[-len(names) :]
-    return original(*others, *map(neighbour.pass_on, names, messages))
-
-
-def found(given: Any, key: str) -> list[Any]:
-    if not isinstance(given, dict):
-        return []
-    inside = [each for value in given.values() for each in found(value, key)]
-    return [given[key]] if key in given else inside

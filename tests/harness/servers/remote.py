@@ -92,46 +92,36 @@ class RemoteServer:
         Returns:
             The status and the answer; the EDU need not be processed yet.
         """
-        content = {
-            "sender": sender,
-            "type": message_type,
-            "message_id": message_id or f"message-{next(self._transactions)}",
-            "messages": messages,
-        }
-        return await self.send_edus(homeserver, [content])
+        message_id = message_id or f"message-{next(self._transactions)}"
+        about = {"sender": sender, "type": message_type, "message_id": message_id}
+        return await self.send_edus(homeserver, [{**about, "messages": messages}])
 
     async def send_edus(
         self, homeserver: Any, contents: list[dict[str, Any]]
     ) -> tuple[int, Any]:
         """Send EDUs of to-device messages in one transaction, at most 100."""
         path = f"/_matrix/federation/v1/send/{next(self._transactions)}"
+        kind = "m.direct_to_device"
         transaction = {
             "origin": self.server_name,
             "origin_server_ts": int(time.time() * 1000),
             "pdus": [],
-            "edus": [
-                {"edu_type": "m.direct_to_device", "content": each} for each in contents
-            ],
+            "edus": [{"edu_type": kind, "content": each} for each in contents],
         }
-        request = {
-            "method": "PUT",
-            "uri": path,
-            "origin": self.server_name,
-            "destination": homeserver.server_name,
-            "content": transaction,
-        }
+        ends = {"origin": self.server_name, "destination": homeserver.server_name}
+        request = {"method": "PUT", "uri": path, **ends, "content": transaction}
         signed: Any = sign_json(request, self.server_name, self._key)
-        signature = signed["signatures"][self.server_name][self._key_id]
-        authorization = (
-            f'X-Matrix origin="{self.server_name}",'
-            f'destination="{homeserver.server_name}",'
-            f'key="{self._key_id}",sig="{signature}"'
-        )
+        told = {
+            **ends,
+            "key": self._key_id,
+            "sig": signed["signatures"][self.server_name][self._key_id],
+        }
+        authorization = ",".join(f'{name}="{value}"' for name, value in told.items())
         status, body = await fetch(
             "PUT",
             homeserver.base_url + path,
             json=transaction,
-            headers={"Authorization": authorization},
+            headers={"Authorization": f"X-Matrix {authorization}"},
             persistent=False,
         )
         return status, json.loads(body)

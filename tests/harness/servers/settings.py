@@ -28,13 +28,13 @@ SERVER_NAME = "withheld.test"
 _LOGINS = ("address", "account", "failed_attempts")
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
 
-_LOGGING = """\
+LOGGING = """\
 version: 1
 formatters:
   line: {{format: "%(asctime)s %(name)s %(levelname)s %(request)s %(message)s"}}
 handlers:
   file: {{class: logging.FileHandler, filename: "{path}", formatter: line}}
-root: {{level: {level}, handlers: [file]}}
+root: {{level: INFO, handlers: [file]}}
 disable_existing_loggers: false
 """
 
@@ -100,13 +100,6 @@ def listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
         "bind_addresses": [LOOPBACK],
         "resources": [{"names": resources, "compress": False}],
     }
-
-
-def write_log_config(directory: Path, log_path: Path, level: str = "INFO") -> None:
-    """Write a `log.yaml` that logs to a file, into a directory that is made."""
-    directory.mkdir(parents=True, exist_ok=True)
-    config = _LOGGING.format(path=log_path, level=level)
-    (directory / "log.yaml").write_text(config)
 
 
 class Certificate(NamedTuple):
