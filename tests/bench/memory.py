@@ -9,8 +9,8 @@ from pathlib import Path
 
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.memory.tables.limits import Limits
-from synapse_withheld.rules.no_olm import NoOlm
 from synapse_withheld.rules.notice import Notice, Pair
+from synapse_withheld.rules.withheld import NoOlm
 from tests.demo.output import show
 from tests.harness.messages import WITHHELD
 
