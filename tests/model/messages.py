@@ -193,7 +193,10 @@ EACH = [
 REPEATED = [
     *["begin {notice} to {device} by {sender}"] * 2,
     *("rest", "steps", "poll {device} 100", "poll {device} all; poll {device} all"),
-    "begin olm.key-1 to {device} by {sender}",
+    *(
+        "begin {other} to {device} by {sender}",
+        "begin olm.key-1 to {device} by {sender}",
+    ),
 ]
 TO_ALL = "begin {asks[0]}.1.S1.{about} to * by {sender}; steps"
 ASKED = [
