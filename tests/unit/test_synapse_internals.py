@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from synapse.module_api.errors import ConfigError
+from synapse.storage.databases.main import DataStore
 
 from synapse_withheld import WithheldModule, wrappers
 from synapse_withheld.cli.walking.walk import driven
@@ -21,70 +22,36 @@ REMOTELY = "add_remote_messages_from_client_to_device_inbox"
 OUTBOX_CHANGES = "_device_federation_outbox_stream_cache"
 
 
-class Store:
-    """What is used of the store of Synapse 1.155 and later.
-
-    Attributes:
-        called: What those of its methods were called with that write or read.
-    """
-
-    def __init__(self) -> None:
-        self.called: list[Any] = []
-        self.db_pool = mock.Mock(**{"engine.module": sqlite3})
-        self._device_federation_outbox_stream_cache = mock.Mock()
-
-    async def add_messages_from_remote_to_device_inbox(
-        self, origin: str, message_id: str, local_messages_by_user_then_device: Any
-    ) -> None:
-        self.called.append((origin, message_id, local_messages_by_user_then_device))
-
-    def _add_messages_to_local_device_inbox_txn(
-        self, txn: Any, stream_id: int, messages_by_user_then_device: Any
-    ) -> None:
-        self.called.append((txn, stream_id, messages_by_user_then_device))
-
-    async def add_local_messages_from_client_to_device_inbox(
-        self, local_messages_by_user_then_device: Any
-    ) -> int:
-        self.called.append(local_messages_by_user_then_device)
-        return 1
-
-    async def add_remote_messages_from_client_to_device_inbox(
-        self, remote_messages_by_destination: Any
-    ) -> None:
-        for destination in remote_messages_by_destination:
-            getattr(self, OUTBOX_CHANGES).entity_has_changed(destination, 1)
-
-    async def get_messages_for_device(
-        self,
-        user_id: str,
-        device_id: str,
-        from_stream_id: int,
-        to_stream_id: int,
-        limit: int = 100,
-    ) -> int:
-        self.called.append((user_id, device_id, from_stream_id, to_stream_id, limit))
-        return to_stream_id
-
-    async def get_messages_for_user_devices(
-        self, user_ids: Any, from_stream_id: int, to_stream_id: int
-    ) -> int:
-        self.called.append((user_ids, from_stream_id, to_stream_id))
-        return to_stream_id
-
-    def get_to_device_stream_token(self) -> int:
-        return 42
-
-    def get_device_stream_token(self) -> int:
-        raise NotImplementedError
-
-    def get_app_services(self) -> list[Any]:
-        raise NotImplementedError
+# The methods of the store that are used, and what they answer.
+METHODS = {
+    LOCALLY: 1,
+    REMOTELY: None,
+    "add_messages_from_remote_to_device_inbox": None,
+    "_add_messages_to_local_device_inbox_txn": None,
+    "get_messages_for_device": 9,
+    "get_messages_for_user_devices": 9,
+    "get_to_device_stream_token": 42,
+    "get_device_stream_token": None,
+    "get_app_services": [],
+}
 
 
 def store_with(**methods: Any) -> Any:
     """Return a store of which some methods are others."""
-    return type("Other", (Store,), methods)()
+    store: Any = type("Store", (), {})()
+    store.calls = mock.Mock()
+    for name, answer in METHODS.items():
+        method = mock.create_autospec(getattr(DataStore, name), return_value=answer)
+        store.calls.attach_mock(method, name)
+        setattr(type(store), name, methods.get(name, method))
+    store.db_pool = mock.Mock(**{"engine.module": sqlite3})
+    setattr(store, OUTBOX_CHANGES, mock.Mock())
+    return store
+
+
+def calls_of(store: Any) -> list[Any]:
+    """Return what its methods were called with, in that order."""
+    return [(*args[1:], *named.values()) for _, args, named in store.calls.mock_calls]
 
 
 def api(store: Any, *, redis: bool = False) -> Any:
@@ -96,14 +63,16 @@ def api(store: Any, *, redis: bool = False) -> Any:
     return mock.Mock(_hs=homeserver, server_name="hs")
 
 
-def intercepted(kept: Any = None, kept_edus: Any = None) -> tuple[Store, mock.Mock]:
+def intercepted(
+    kept: Any = None, kept_edus: Any = None, **methods: Any
+) -> tuple[Any, mock.Mock]:
     """Return a store, and the traffic that takes out what the test says."""
 
     async def store_left(local: Any, edus: Any, write: Any, _: Any) -> Any:
         kept_local = local if kept is None else kept
         return await write(kept_local, edus if kept_edus is None else kept_edus)
 
-    store, traffic = Store(), mock.Mock(store=store_left)
+    store, traffic = store_with(**methods), mock.Mock(store=store_left)
     SynapseInternals(api(store)).intercept(traffic)
     return store, traffic
 
@@ -118,7 +87,7 @@ READS_OTHERWISE = {"get_messages_for_device": lambda _, place, limit: [place, li
 
 
 @pytest.mark.parametrize(
-    ("store", "redis"), [(Store(), True), (store_with(**READS_OTHERWISE), False)]
+    ("store", "redis"), [(store_with(), True), (store_with(**READS_OTHERWISE), False)]
 )
 def test_where_reads_are_not_seen_the_module_acts_all_the_same(
     store: Any, redis: bool
@@ -134,7 +103,7 @@ def test_where_reads_are_not_seen_the_module_acts_all_the_same(
 
 RENAMED = {LOCALLY: lambda _, messages: len(messages)}
 # Of one whose outboxes' readers are told in another way.
-OTHER_OUTBOX = Store()
+OTHER_OUTBOX = store_with()
 delattr(OTHER_OUTBOX, OUTBOX_CHANGES)
 
 
@@ -154,7 +123,7 @@ def test_an_unknown_synapse_is_left_alone(
 ) -> None:
     """Said once at ERROR, and the gauge is 0."""
     # One that acts, for a gauge that is not 0 anyway.
-    WithheldModule(Config(pages=False), api(Store()))
+    WithheldModule(Config(pages=False), api(store_with()))
     WithheldModule(Config(), found)
 
     assert ["ERROR"] == [record.levelname for record in caplog.records]
@@ -191,7 +160,7 @@ def test_only_services_that_read_mailboxes_keep_messages(
 
 
 def test_loading_it_twice_is_refused() -> None:
-    store = Store()
+    store = store_with()
     WithheldModule(Config(), api(store))
 
     assert active() == 1
@@ -210,7 +179,7 @@ def test_where_nobody_can_be_asked_no_pages_are_served(
     homeserver: Any, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log says why, in one line, and the module acts."""
-    found = api(Store())
+    found = api(store_with())
     found._hs.configure_mock(**homeserver)
     with caplog.at_level("INFO"):
         WithheldModule(Config(), found)
@@ -230,11 +199,11 @@ LEFT: Any = {"@a:hs": {"A": {}}}
 @pytest.mark.parametrize(
     ("sent", "kept", "answer", "called"),
     [
-        (MESSAGES, LEFT, 1, [LEFT]),
-        # The answer is the stream's current position.
-        (MESSAGES, {}, 42, []),
+        (MESSAGES, LEFT, 1, [(LEFT,)]),
+        # The answer is the stream's current position, which alone is asked for.
+        (MESSAGES, {}, 42, [()]),
         # As by stock Synapse: only what collapsed is left out.
-        ({}, None, 1, [{}]),
+        ({}, None, 1, [({},)]),
     ],
 )
 def test_what_is_left_is_stored_and_only_its_users_are_woken(
@@ -245,7 +214,7 @@ def test_what_is_left_is_stored_and_only_its_users_are_woken(
     store, _ = intercepted(kept)
 
     given = driven(getattr(store, LOCALLY)(passed))
-    assert (answer, called) == (given, store.called)
+    assert (answer, called) == (given, calls_of(store))
     assert passed.keys() == (kept or {}).keys()
 
 
@@ -254,14 +223,19 @@ def test_an_edu_of_which_nothing_is_left_is_stored_for_its_message_id() -> None:
     store, _ = intercepted({})
     store_edu, named = store.add_messages_from_remote_to_device_inbox, dict(MESSAGES)
     driven(store_edu("there", "id", local_messages_by_user_then_device=named))
-    assert ([("there", "id", {})], {}) == (store.called, named)
+    assert ([("there", "id", {})], {}) == (calls_of(store), named)
 
 
 def test_the_row_of_an_edu_is_observed() -> None:
     """Synapse tells its readers at which stream ID, once it is written."""
+
+    async def write(self: Any, remote_messages_by_destination: Any) -> None:
+        for destination in remote_messages_by_destination:
+            getattr(self, OUTBOX_CHANGES).entity_has_changed(destination, 1)
+
     edus = ObservedBatch({"there": {}})
-    store, _ = intercepted(kept_edus=edus)
-    has_changed: Any = getattr(store, OUTBOX_CHANGES).entity_has_changed
+    store, _ = intercepted(kept_edus=edus, **{REMOTELY: write})
+    has_changed = getattr(store, OUTBOX_CHANGES).entity_has_changed
 
     driven(getattr(store, REMOTELY)({}))
     told = has_changed.__wrapped__.mock_calls
@@ -277,7 +251,7 @@ def test_rows_are_observed_afresh_at_each_attempt() -> None:
     batch = ObservedBatch({"@a:hs": {"A": {}, "B": {}}})
     store._add_messages_to_local_device_inbox_txn(None, 5, batch)
     assert batch.stream_id == 5
-    ((_, _, stored),) = store.called
+    ((_, _, stored),) = calls_of(store)
     assert stored["@a:hs"]["A"] is batch["@a:hs"]["A"]
     assert not batch.passed_over(("@a:hs", "A"))
     assert batch.passed_over(("@a:hs", "B"))
@@ -295,18 +269,18 @@ def test_a_read_is_noted_when_it_begins_however_it_is_called() -> None:
     """
     store, traffic = intercepted()
     for note in (traffic.note_read, traffic.note_read_of_user):
-        note.side_effect = lambda *read: store.called.append(read)
+        note.side_effect = lambda *read: store.calls(None, *read)
     place: dict[str, Any] = {"user_id": "@a:hs", "device_id": "A", "from_stream_id": 5}
     read, users = store.get_messages_for_device, ["@a:hs", "@b:hs"]
     for limit, reading in (
-        (100, read("@a:hs", "A", 5, 9)),
-        (7, read("@a:hs", "A", 5, 9, 7)),
-        (3, read(**place, to_stream_id=9, limit=3)),
+        ([], read("@a:hs", "A", 5, 9)),
+        ([7], read("@a:hs", "A", 5, 9, 7)),
+        ([3], read(**place, to_stream_id=9, limit=3)),
     ):
         assert 9 == driven(reading)
-        assert [("@a:hs", "A", 9), ("@a:hs", "A", 5, 9, limit)] == store.called[-2:]
+        assert [("@a:hs", "A", 9), ("@a:hs", "A", 5, 9, *limit)] == calls_of(store)[-2:]
     assert 9 == driven(store.get_messages_for_user_devices(users, 5, 9))
-    assert [("@a:hs", 9), ("@b:hs", 9), (users, 5, 9)] == store.called[-3:]
+    assert [("@a:hs", 9), ("@b:hs", 9), (users, 5, 9)] == calls_of(store)[-3:]
 
 
 def test_a_read_does_not_fail_for_us(caplog: pytest.LogCaptureFixture) -> None:
