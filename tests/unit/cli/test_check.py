@@ -94,11 +94,8 @@ HOLD, REDIS = {"session_hold": "24h"}, {"enabled": True}
 OLD = {"module": "synapse_withheld.Withheld"}
 METRICS: dict[str, Any] = {"type": "metrics", "port": 9000}
 TELLING = {"type": "http", "port": 8008, "resources": [{"names": ["metrics"]}]}
-CLIENT = {**TELLING, "resources": [{"names": ["client"]}]}
-EVERYWHERE = {**METRICS, "bind_addresses": ["::1", "::", "h"]}
 NOWHERE = {**METRICS, "bind_addresses": None}
 OLD_KEY = {"metrics_port": 1, "metrics_bind_host": "::1"}
-THREE = r"^http://\[::1\]:9000/_synapse/metrics: .* http://127.0.0.1:.* http://h:"
 ON, OFF = {"enable_metrics": True}, {"enable_metrics": False}
 
 
@@ -134,10 +131,7 @@ def worker(**more: Any) -> list[Any]:
         ("config", RIGHT, "", of(VANISH), page()),
         ("config", NOTE, "as 'true' with workers", of(VANISH, redis=REDIS), page()),
         ("writer", RIGHT, "^w$", worker(), page()),
-        # What listens everywhere is asked on loopback; others at each address.
-        ("metrics", WRONG, THREE, of(listeners=[EVERYWHERE]), None),
         ("metrics", RIGHT, r"^http://\[::1\]:1/", of(**OLD_KEY), page()),
-        ("metrics", NOTE, "under 'listeners'", of(listeners=[CLIENT]), page()),
         ("metrics", NOTE, "under 'listeners'", of(listeners=[METRICS], **OFF), page()),
         # A worker serves the resource whether metrics are enabled or not.
         ("metrics", RIGHT, "", worker(worker_listeners=[TELLING], **OFF), page()),

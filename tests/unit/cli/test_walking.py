@@ -67,8 +67,8 @@ def test_why_nothing_is_deleted_is_said(run: Run, config: Any, says: str) -> Non
     assert not Path("db").exists()
 
 
-def test_what_is_no_database_of_synapse_is_told_in_one_line(
-    tmp_path: Path, run: Run
+def test_what_cannot_be_opened_is_told_in_one_line(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     section = {"name": "sqlite3", "args": {"database": str(tmp_path / "db")}}
     for content, says in ((b"", "no such table: "), (b"else" * 1000, "not a database")):
@@ -77,6 +77,9 @@ def test_what_is_no_database_of_synapse_is_told_in_one_line(
         assert re.search(f"is not one of Synapse: .*{says}", said)
     says = "Cannot read the configuration: .*nowhere.yaml"
     assert re.search(says, run("survey", "-c", "nowhere.yaml").refusal)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    said = run("survey", {"database": POSTGRES}).refusal
+    assert "run this with the Python that Synapse runs with" in said
 
 
 @pytest.mark.usefixtures("nobody")
@@ -102,14 +105,6 @@ def test_what_may_only_be_read_is_surveyed_and_not_swept(
     file_of(config).chmod(0)
     assert "cannot be read, " in run("survey", config).refusal
     directory.chmod(0o700)
-
-
-def test_without_the_driver_of_postgres_it_is_said_what_to_do(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "psycopg2", None)
-    said = run("survey", {"database": POSTGRES}).refusal
-    assert "run this with the Python that Synapse runs with" in said
 
 
 @pytest.mark.parametrize(
