@@ -82,42 +82,38 @@ ROWS_OF_TABLE = 100_000
 MOST_STEPS, MOST_ROWS = 150_000, 10_000
 
 
-def _fill(database: Connection) -> None:
-    host = "'hs' || (n - n / 5000 * 5000)"
-    user = f"'@u' || (n - n / 5000 * 5000) || ':' || {host}"
-    single = "'@u' || n || ':hs' || n"
-    task = '\'{"user_id":"\' || n || \'","device_id":"D","up_to_stream_id":1}\''
-    for table, values in (
-        ("device_inbox", f"{user}, 'D', n, '{{}}'"),
-        ("device_inbox", "'@big:big', 'D', 100000 + n, '{}'"),
-        ("device_federation_outbox", f"{host}, n, 0, '{{}}', NULL"),
-        ("device_federation_outbox", "'big', 100000 + n, 0, '{}', NULL"),
-        ("devices", f"{single}, 'D', n < 0"),
-        ("dehydrated_devices", f"{single}, 'D'"),
-        ("device_lists_stream", f"n, {user}, 'D'"),
-        ("users", single),
-        ("device_lists_remote_cache", f"{single}, 'D', '{{}}'"),
-        ("device_lists_remote_extremeties", f"{single}, '1'"),
-        ("device_lists_remote_resync", f"{single}, n"),
-        # Synapse keeps it small.
-        ("scheduled_tasks", f"n, 'other', 'complete', 'D', {task}"),
-    ):
-        rows = 1000 if table == "scheduled_tasks" else ROWS_OF_TABLE
-        sql = f"""
-            INSERT INTO {table} WITH RECURSIVE c(n) AS
-            (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows})
-            SELECT {values} FROM c
-        """  # noqa: S608 our own
-        database.execute(sql)
-    database.add_device(BIG)
-
-
 @pytest.fixture(scope="module", params=["sqlite", "sqlite, not analysed", "postgres"])
 def filled(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """Fill all tables, and let the planner know; nobody does that for SQLite."""
     kind, _, unknown = request.param.partition(", ")
     with connected(kind, request) as database:
-        _fill(database)
+        host = "'hs' || (n - n / 5000 * 5000)"
+        user = f"'@u' || (n - n / 5000 * 5000) || ':' || {host}"
+        single = "'@u' || n || ':hs' || n"
+        task = '\'{"user_id":"\' || n || \'","device_id":"D","up_to_stream_id":1}\''
+        for table, values in (
+            ("device_inbox", f"{user}, 'D', n, '{{}}'"),
+            ("device_inbox", "'@big:big', 'D', 100000 + n, '{}'"),
+            ("device_federation_outbox", f"{host}, n, 0, '{{}}', NULL"),
+            ("device_federation_outbox", "'big', 100000 + n, 0, '{}', NULL"),
+            ("devices", f"{single}, 'D', n < 0"),
+            ("dehydrated_devices", f"{single}, 'D'"),
+            ("device_lists_stream", f"n, {user}, 'D'"),
+            ("users", single),
+            ("device_lists_remote_cache", f"{single}, 'D', '{{}}'"),
+            ("device_lists_remote_extremeties", f"{single}, '1'"),
+            ("device_lists_remote_resync", f"{single}, n"),
+            # Synapse keeps it small.
+            ("scheduled_tasks", f"n, 'other', 'complete', 'D', {task}"),
+        ):
+            rows = 1000 if table == "scheduled_tasks" else ROWS_OF_TABLE
+            sql = f"""
+                INSERT INTO {table} WITH RECURSIVE c(n) AS
+                (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < {rows})
+                SELECT {values} FROM c
+            """  # noqa: S608 our own
+            database.execute(sql)
+        database.add_device(BIG)
         if not unknown:
             database.execute("ANALYZE")
         yield database

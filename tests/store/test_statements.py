@@ -49,39 +49,35 @@ LEFT, UNHEARD, UNTRACKED, STALE, LISTED = ABROAD
 def filled(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """Put into all tables what is asked about, and its likes beside it."""
     with connected(request.param, request) as database:
-        fill(database)
+        database.add("users", ["@r:hs"])
+        database.add_device(R, Q, EMPTY, HIDDEN, ("@q:hs", "GONE"))
+        database.add("dehydrated_devices", Q)
+        for key, *stream_ids in (
+            (R, 3, 9, 5),
+            (("@r:hs", "Q"), 1),
+            (("@r:hs", "S"), 12),
+            (Q, 7),
+            (HIDDEN, 4),
+            (GONE, 4),
+            (REMOTE, 5, 3),
+            (ELSEWHERE, 5),
+        ):
+            database.put(key, *stream_ids)
+        for key in (R, REMOTE):
+            database.put(key, 10, text=notice(key, **OTHER_CODE))
+        for stream_id, messages in (
+            (8, {"@r:there": {"R": OTHER_CODE, "R2": SAID}}),
+            (9, {"@r:there": {"R": SAID}, "@q:there": {"R": OTHER_CODE}}),
+        ):
+            database.put(REMOTE, stream_id, text=compact({"messages": messages}))
+        changes = [(7, *R), (9, *R), (8, *REMOTE), (6, *REMOTE), (1, UNHEARD[0], "S")]
+        changes += [(1, *key) for key in ABROAD if key != UNHEARD]
+        database.add("device_lists_stream", *changes)
+        tracked = [(user, "1") for user, _ in ABROAD if user != UNTRACKED[0]]
+        database.add("device_lists_remote_extremeties", *tracked)
+        database.add("device_lists_remote_resync", (STALE[0], 1))
+        database.add("device_lists_remote_cache", (*LISTED, "{}"), (LEFT[0], "S", "{}"))
         yield database
-
-
-def fill(database: Connection) -> None:
-    database.add("users", ["@r:hs"])
-    database.add_device(R, Q, EMPTY, HIDDEN, ("@q:hs", "GONE"))
-    database.add("dehydrated_devices", Q)
-    for key, *stream_ids in (
-        (R, 3, 9, 5),
-        (("@r:hs", "Q"), 1),
-        (("@r:hs", "S"), 12),
-        (Q, 7),
-        (HIDDEN, 4),
-        (GONE, 4),
-        (REMOTE, 5, 3),
-        (ELSEWHERE, 5),
-    ):
-        database.put(key, *stream_ids)
-    for key in (R, REMOTE):
-        database.put(key, 10, text=notice(key, **OTHER_CODE))
-    for stream_id, messages in (
-        (8, {"@r:there": {"R": OTHER_CODE, "R2": SAID}}),
-        (9, {"@r:there": {"R": SAID}, "@q:there": {"R": OTHER_CODE}}),
-    ):
-        database.put(REMOTE, stream_id, text=compact({"messages": messages}))
-    changes = [(7, *R), (9, *R), (8, *REMOTE), (6, *REMOTE), (1, UNHEARD[0], "S")]
-    changes += [(1, *key) for key in ABROAD if key != UNHEARD]
-    database.add("device_lists_stream", *changes)
-    tracked = [(user, "1") for user, _ in ABROAD if user != UNTRACKED[0]]
-    database.add("device_lists_remote_extremeties", *tracked)
-    database.add("device_lists_remote_resync", (STALE[0], 1))
-    database.add("device_lists_remote_cache", (*LISTED, "{}"), (LEFT[0], "S", "{}"))
 
 
 @pytest.mark.parametrize(
