@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing, contextmanager
 from typing import Any, Iterator, Sequence
@@ -15,6 +14,7 @@ from synapse_withheld.database.sql import marks
 from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.mailbox import MailboxKey
 from tests.harness.messages import WITHHELD
+from tests.model.tables import compact
 
 # Of this server, whose messages are in mailboxes.
 R: MailboxKey = ("@r:hs", "R")
@@ -97,11 +97,6 @@ def notice(key: MailboxKey, **more: Any) -> str:
         else {"content": content}
     )
     return compact({"type": WITHHELD, "sender": "@s:here", **said})
-
-
-def compact(value: Any) -> str:
-    """Return JSON as Synapse writes it."""
-    return json.dumps(value, separators=(",", ":"))
 
 
 def opened(section: dict[str, Any]) -> Any:

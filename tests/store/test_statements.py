@@ -20,6 +20,7 @@ from synapse_withheld.database.inbox import DOOMING_TASK
 from synapse_withheld.database.sql import ABOVE_ALL, Page, most_deleted, most_pages
 from synapse_withheld.rules.content import NO_OLM
 from synapse_withheld.rules.mailbox import MailboxKey, RowState, Superseded
+from tests.model.tables import compact
 from tests.store.conftest import (
     ELSEWHERE,
     EMPTY,
@@ -31,7 +32,6 @@ from tests.store.conftest import (
     Connection,
     Q,
     R,
-    compact,
     connected,
     notice,
 )

@@ -23,7 +23,7 @@ OUTBOX_CHANGES = "_device_federation_outbox_stream_cache"
 
 
 # The methods of the store that are used, and what they answer.
-METHODS = {
+METHODS: dict[str, Any] = {
     LOCALLY: 1,
     REMOTELY: None,
     "add_messages_from_remote_to_device_inbox": None,

@@ -15,10 +15,7 @@ from synapse_withheld.sweep.inventory import MOST_KINDS, OTHERS, Inventory, Long
 from synapse_withheld.sweep.kinds import SEVERAL, UNREADABLE, Kind, kind_of, kind_shown
 from tests.harness.backlog import text_of
 from tests.harness.messages import WITHHELD
-
-
-def written(message: Any) -> str:
-    return json.dumps(message, separators=(",", ":"))
+from tests.model.tables import compact
 
 
 def told(text: str) -> Kind:
@@ -61,11 +58,11 @@ def test_the_kind_of_a_row_is_told_by_its_ends(
 ) -> None:
     """Whatever anybody wrote into the content, the type or the name."""
     names = {"sender": sender, "type": message_type, "message_id": "i"}
-    text = written({"content": content, "type": message_type, "sender": sender})
+    text = compact({"content": content, "type": message_type, "sender": sender})
     messages = {"messages": {"@u:hs": {"D": content}}}
     # Synapse has written what is in an outbox in two orders.
     edus = ({**messages, **names, "t": "{}"}, {**names, **messages})
-    for each in (text, *map(written, edus)):
+    for each in (text, *map(compact, edus)):
         assert plainly(text) == told(each)
         assert WITHHELD == message_type or Kind(message_type) == told_by_ends(each)
 
@@ -89,7 +86,7 @@ def test_an_edu_of_several_codes_says_so() -> None:
     for code, kind in (("m.unverified", SEVERAL), ("own", "other")):
         by_device = {"A": {"code": "own"}, "B": {"code": code}}
         edu = {"type": WITHHELD, "messages": {"@u:hs": by_device, "@v:hs": 5}}
-        assert Kind(WITHHELD, kind) == told(written(edu))
+        assert Kind(WITHHELD, kind) == told(compact(edu))
 
 
 def test_a_hundred_messages_are_a_sync() -> None:
