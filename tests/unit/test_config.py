@@ -109,7 +109,6 @@ def test_what_is_no_duration_is_not_taken_for_one() -> None:
         ("mode: Observed", "found the text 'Observed'; did you mean observe?"),
         ("repeat:", "'repeat' must be queued or session; found nothing"),
         ("outbox: 'yes'", "'outbox' must be true or false; found the text 'yes'"),
-        ("pages: 1", "'pages' must be true or false; found 1"),
         ("max_pairs: 999", f"'max_pairs' {PAIRS}; found 999"),
         ("max_pairs: true", f"'max_pairs' {PAIRS}; found true"),
         ("session_hold: 24", f"'session_hold' {TOO_SHORT}24"),
