@@ -34,7 +34,6 @@ in_each_queue = pytest.mark.parametrize("key", [R, REMOTE], ids=["inbox", "outbo
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a page have three rows."""
     monkeypatch.setattr(sql, "ROWS_OF_PAGE", 3)
 
 

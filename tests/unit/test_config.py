@@ -54,7 +54,6 @@ def test_nothing_set_is_the_default(empty: str) -> None:
 
 
 def test_every_key_is_read() -> None:
-    """Each key ends in an attribute of its own."""
     written = """
       mode: observe
       repeat: session
@@ -131,7 +130,6 @@ def test_what_is_no_duration_is_not_taken_for_one() -> None:
     ],
 )
 def test_a_mistake_is_named_with_what_would_be_right(written: str, says: str) -> None:
-    """The error names the key, what was found and what would be right."""
     assert says in problem(yaml.safe_load(written))
 
 
