@@ -93,7 +93,8 @@ NOT_UNDERSTOOD = {
     '{"message_json": "{"}': "its message is not a JSON object",
     '{"acknowledged": true, "user_id": "\\ud800"}': "its 'user_id' is not a string",
     '{"hours_passed": "1"}': "its 'hours_passed' is no number",
-    '{"hours_passed": -1}': "its 'hours_passed' is no number",
+    '{"hours_passed": -1}': "its 'hours_passed' is no number from 0",
+    '{"hours_passed": Infinity}': "its 'hours_passed' is no number from 0",
 }
 
 
