@@ -14,8 +14,8 @@ from tests.harness.messages import PLAIN, make_key, make_notice
 from tests.harness.reactor import async_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
-from tests.harness.servers.faults import DEADLY, OURS, Faults
 from tests.harness.servers.homeserver import Homeserver, mailbox
+from tests.harness.servers.modules import DEADLY, OURS, Faults
 from tests.harness.servers.stage import (
     Stage,
     everything_tidied,

@@ -13,7 +13,7 @@ from tests.harness.messages import PLAIN, WITHHELD, make_key
 from tests.harness.reactor import async_fixture
 from tests.harness.samples import counted, failures
 from tests.harness.servers.homeserver import Homeserver
-from tests.harness.servers.neighbour import LOCAL, ROWS, Neighbour
+from tests.harness.servers.modules import LOCAL, ROWS, Neighbour
 from tests.harness.servers.stage import MODULE, Site, Stage, Two
 from tests.harness.waiting import eventually
 

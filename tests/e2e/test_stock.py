@@ -18,7 +18,7 @@ from tests.harness.messages import (
 )
 from tests.harness.samples import DECISIONS, counted, failures, total
 from tests.harness.servers.homeserver import Homeserver, mailbox, stored
-from tests.harness.servers.neighbour import FROM_REMOTE, Neighbour
+from tests.harness.servers.modules import FROM_REMOTE, Neighbour
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import (
     MODULE,
