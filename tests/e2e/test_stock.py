@@ -6,6 +6,8 @@ import re
 from functools import partial
 from typing import Any, Iterable
 
+import attrs
+
 from synapse_withheld.delivery.sorting import MOST_SORTED
 from tests.e2e.conftest import on_both_databases, on_postgres
 from tests.harness.messages import (
@@ -17,7 +19,7 @@ from tests.harness.messages import (
     make_olm_lookalike,
 )
 from tests.harness.samples import DECISIONS, counted, failures, total
-from tests.harness.servers.homeserver import Homeserver, mailbox, stored
+from tests.harness.servers.homeserver import Homeserver, mailbox, texts_of
 from tests.harness.servers.modules import FROM_REMOTE, Neighbour
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import (
@@ -41,6 +43,7 @@ ANOTHER = {**NOTICE, "from_device": "OTHERDEV"}
 AGAIN, FOR_ALL = {**NOTICE, "reason": "again"}, {**NOTICE, "reason": "for all"}
 OLM, ODD_OLM = make_olm_lookalike(make_key("x")), {**ODD, "algorithm": "m.none"}
 
+DEVICES = "AWAY", "SECOND", "*"
 # Type, contents by device, and whether it is to stay.
 TRAFFIC: list[tuple[str, dict[str, dict[str, Any]], bool]] = [
     (PLAIN, {"AWAY": ODD, "SECOND": {}}, True),
@@ -79,7 +82,7 @@ async def test_all_is_stored_as_on_stock(
                 assert await sender.send_to_device(message_type, messages) == 200
     await everything_tidied(homeserver)
     with_module, without = (
-        [stored(each, away.user_id, device_id) for device_id in ("AWAY", "SECOND", "*")]
+        [texts_of(each, attrs.evolve(away, device_id=name)) for name in DEVICES]
         for each in (homeserver, stock)
     )
     assert with_module == without

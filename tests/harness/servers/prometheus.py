@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,6 @@ from tests.harness.commands import program
 from tests.harness.process import Process
 from tests.harness.servers.settings import LOOPBACK, reserve
 from tests.harness.waiting import read
-
-
-def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 our own command
-        [program("promtool"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
 
 
 class Prometheus:
