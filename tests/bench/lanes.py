@@ -98,7 +98,10 @@ class Lane:
     def _cpu_s(self) -> float:
         """Return what Synapse and its database took of a processor: nobody else."""
         taken_s = 0.0
-        for (pid,) in [(self.homeserver.pid,), *self.homeserver.query(_BACKENDS)]:
+        for (pid,) in [
+            (self.homeserver.process.pid,),
+            *self.homeserver.query(_BACKENDS),
+        ]:
             # A connection may have ended.
             with suppress(OSError):
                 taken_s += asking.worked_s(pid)
@@ -107,7 +110,7 @@ class Lane:
     @asynccontextmanager
     async def asked(self, path: str, **how: Any) -> AsyncIterator[Process]:
         """Have a process of its own make requests, as `asking` does; it prints them."""
-        url, pid = self.homeserver.base_url + path, self.homeserver.pid
+        url, pid = self.homeserver.base_url + path, self.homeserver.process.pid
         order = json.dumps({"url": url, "pid": pid, **how})
         process = Process(self.directory, self.directory / "answers")
         process.start(sys.executable, asking.__file__, order)

@@ -18,7 +18,7 @@ from tests.harness.messages import ENCRYPTED, OlmDevice
 from tests.harness.samples import ACTIVE, total
 from tests.harness.servers.homeserver import Homeserver, running, texts_of
 from tests.harness.servers.settings import SERVER_NAME
-from tests.harness.servers.stage import log_in, nothing_to_do
+from tests.harness.servers.stage import nothing_to_do
 from tests.harness.waiting import pause, together
 
 SEED = 20
@@ -162,7 +162,7 @@ async def drive(
     async def cast_on(homeserver: Homeserver) -> Cast:
         away = await homeserver.register(RECIPIENT, device_id=AWAY)
         await away.upload_keys(recipient)
-        others = {name: await log_in(away, own[name]) for name in own}
+        others = {name: await away.log_in(own[name]) for name in own}
         people = {RECIPIENT: away, **others}
         for name in users:
             people[name] = await homeserver.register(name, device_id=device_id(name))

@@ -10,6 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.harness.browser import Chromium
+from tests.harness.process import tail
 from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
 from tests.harness.servers.homeserver import RUNNING, Homeserver
 from tests.harness.servers.remote import RemoteServer
@@ -47,7 +48,8 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     report = yield
     if report.failed:
         for each in RUNNING:
-            report.sections.append((f"End of {each.log_path}", each.log_tail()))
+            log = tail(each.process.output, each.log_path)
+            report.sections.append((f"End of {each.log_path}", log))
     return report
 
 
@@ -118,8 +120,6 @@ async def remote() -> AsyncIterator[RemoteServer]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Run a browser whose clock the tests hold."""
     browser = Chromium.start()
-    browser.hold_clock()
     yield browser
-    browser.stop()
+    browser.driver.quit()

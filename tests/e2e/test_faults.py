@@ -64,7 +64,7 @@ async def test_nothing_is_lost_where_synapse_is_killed(place: Place) -> None:
     async with place.storm():
         for point in DEADLY:
             place.faults.write(kill_at=point)
-            await eventually(lambda: place.homeserver.runs, False)
+            await eventually(lambda: place.homeserver.process.runs, False)
             await place.homeserver.restart()
 
 

@@ -27,7 +27,7 @@ from tests.harness.servers.homeserver import (
     running,
 )
 from tests.harness.servers.remote import RemoteServer
-from tests.harness.servers.stage import Two, everything_tidied, log_in, send
+from tests.harness.servers.stage import Two, everything_tidied, send
 from tests.harness.waiting import eventually, together
 
 CLIENT = "/_matrix/client/v3"
@@ -155,7 +155,7 @@ async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) ->
     async with running(home, abroad):
         recipient = await home.register("recipient")
         stays = await abroad.register("asker", device_id="STAYS")
-        goes = await log_in(stays, "GOES")
+        goes = await stays.log_in("GOES")
         await together(stays.upload_keys(), goes.upload_keys())
         # They share a room, so that one follows the other's devices.
         invitation = {"invite": [recipient.user_id], "preset": "private_chat"}

@@ -16,7 +16,7 @@ from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.arguments import TOKEN
 from tests.harness.commands import run
 from tests.harness.reactor import async_fixture
-from tests.harness.servers.settings import reserve, self_signed
+from tests.harness.servers.settings import over_tls, reserve
 from tests.harness.servers.stage import Stage, two_on
 
 # As `--generate-config` writes it, but for the port: without metrics.
@@ -89,8 +89,7 @@ async def place(stage: Stage) -> Place:
         else {**form, "port": port}
         for (name, form), port in zip(forms.items(), reserve(len(forms)))
     }
-    certificate = self_signed().configuration(site.directory)
-    config = {**certificate, "listeners": [*listeners.values()]}
+    config = {**over_tls(site.directory), "listeners": [*listeners.values()]}
     homeserver = await stage.start({}, config, site)
     two = await two_on(homeserver)
     for _ in range(3):

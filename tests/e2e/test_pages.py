@@ -170,7 +170,7 @@ async def test_the_page_is_the_same_for_all_and_runs_only_itself(site: Site) -> 
 def browser(chromium: Chromium, site: Site) -> Chromium:
     chromium.resize(DESKTOP)
     # What an earlier page complained about is not this one's.
-    chromium.complaints()
+    chromium.driver.get_log("browser")
     chromium.driver.get(f"{site.homeserver.base_url}{PATH}")
     assert not chromium.find("#numbers").is_displayed()
     return chromium
@@ -184,7 +184,7 @@ async def test_names_are_text_whatever_they_are(site: Site, browser: Chromium) -
     assert [site.two.sender.user_id] == browser.texts("#senders td:first-child")
     assert HOSTILE in browser.texts("#recipients td:nth-child(2)")
     assert "synapse_withheld" == browser.driver.title
-    assert [] == browser.complaints()
+    assert [] == browser.driver.get_log("browser")
 
 
 async def test_a_token_is_nowhere_but_in_memory(site: Site, browser: Chromium) -> None:

@@ -28,7 +28,6 @@ from tests.harness.servers.stage import (
     Stage,
     Two,
     everything_tidied,
-    log_in,
     new_name,
     nothing_to_do,
     sqlite,
@@ -75,7 +74,7 @@ async def test_all_is_stored_as_on_stock(
     for each in (homeserver, stock):
         sender = await each.register(names[0], device_id="SENDERDEV")
         away = await each.register(names[1], device_id="AWAY")
-        await log_in(away, "SECOND")
+        await away.log_in("SECOND")
         for message_type, contents, stays in TRAFFIC:
             if stays or each is homeserver:
                 messages = {away.user_id: contents}

@@ -48,17 +48,15 @@ class Client:
         told = await nobody.succeed("POST", f"{_CLIENT}/{path}", body)
         return cls(base_url, told["user_id"], told["device_id"], told["access_token"])
 
-    @classmethod
-    async def login(
-        cls, base_url: str, user_id: str, device_id: str | None = None
-    ) -> Client:
+    async def log_in(self, device_id: str) -> Client:
+        """Log the user in on another device, or again on one logged out before."""
         body = {
             "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": user_id},
+            "identifier": {"type": "m.id.user", "user": self.user_id},
             "password": PASSWORD,
             "device_id": device_id,
         }
-        return await cls.enter(base_url, "login", body)
+        return await self.enter(self.base_url, "login", body)
 
     async def request(
         self,

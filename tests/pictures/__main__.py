@@ -111,7 +111,6 @@ def draw_page(base_url: str, token: str) -> None:
     """Take a picture of the page, as a server admin sees it in a real browser."""
     browser = Chromium.start()
     try:
-        browser.hold_clock()
         browser.resize((WIDTH, 900))
         browser.prefer("light")
         browser.driver.get(f"{base_url}{PATH}/")
@@ -121,7 +120,7 @@ def draw_page(base_url: str, token: str) -> None:
         shot = browser.devtools("Page.captureScreenshot", format="png")
         (PICTURES / "page.png").write_bytes(base64.b64decode(shot["data"]))
     finally:
-        browser.stop()
+        browser.driver.quit()
 
 
 async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None:

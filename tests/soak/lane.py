@@ -152,8 +152,8 @@ class Lane:
         history.reads.append(began)
 
     async def log_in(self, number: int, device: Device) -> None:
-        base_url, user_id = self.homeserver.base_url, device.user.user_id
-        client = await Client.login(base_url, user_id, device.device_id)
+        anywhere = Client(self.homeserver.base_url, device.user.user_id, "", "")
+        client = await anywhere.log_in(device.device_id)
         self._clients[device] = client
         await self.upload(device)
         is_sliding = device.reads is Reads.SLIDING
@@ -206,7 +206,7 @@ class Lane:
 
     async def look(self) -> None:
         """Note what the homeserver holds."""
-        process = Path(f"/proc/{self.homeserver.pid}")
+        process = Path(f"/proc/{self.homeserver.process.pid}")
         lines = (process / "status").read_text().splitlines()
         status = dict(line.split(":", 1) for line in lines)
         metrics = await self.homeserver.metrics()

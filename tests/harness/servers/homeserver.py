@@ -13,10 +13,9 @@ from typing import Any, AsyncIterator, Iterator
 import yaml
 
 from tests.harness.client import PASSWORD, Client
-from tests.harness.process import Process, tail
+from tests.harness.process import Process
 from tests.harness.samples import scrape
 from tests.harness.servers import settings
-from tests.harness.servers.settings import self_signed
 from tests.harness.waiting import together
 
 # Every homeserver that runs now, so that a failed test can show its log.
@@ -51,40 +50,29 @@ class Homeserver:
         file = str(directory / "homeserver.db")
         self._database = database or {"name": "sqlite3", "args": {"database": file}}
         self._more = config or {}
-        self._process = Process(directory, directory / "output.log")
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
-
-    @property
-    def runs(self) -> bool:
-        return self._process.runs
+        self.process = Process(directory, directory / "output.log")
 
     async def start(self) -> None:
         """Start it and wait until it listens."""
         RUNNING.add(self)
         self._write_config()
         command = [self._python, "-m", "synapse.app.homeserver"]
-        self._process.start(*command, "-c", "homeserver.yaml")
-        await self._process.answer(self.base_url, self.log_path)
+        self.process.start(*command, "-c", "homeserver.yaml")
+        await self.process.answer(self.base_url, self.log_path)
 
     async def stop(self) -> None:
         """End it in an orderly way, or by force where it does not end."""
         RUNNING.discard(self)
-        await self._process.end()
+        await self.process.end()
 
     async def kill(self) -> None:
         """End it by force, as a power cut would."""
-        await self._process.end(signal.SIGKILL)
+        await self.process.end(signal.SIGKILL)
 
     async def restart(self) -> None:
         """Stop it and start it again with the same data and ports."""
         await self.stop()
         await self.start()
-
-    def log_tail(self) -> str:
-        return tail(self._process.output, self.log_path)
 
     async def metrics(self) -> dict[str, float]:
         return await scrape(self.metrics_url)
@@ -167,7 +155,7 @@ def federating(directory: Path, module: dict[str, Any] | None = None) -> Homeser
     [port] = settings.reserve(1)
     config = {
         "listeners": [{**settings.listener(port, "http", ["federation"]), "tls": True}],
-        **self_signed().configuration(directory),
+        **settings.over_tls(directory),
     }
     name = f"{settings.LOOPBACK}:{port}"
     return Homeserver(directory, module=module, config=config, server_name=name)

@@ -14,7 +14,7 @@ from twisted.web.server import Site
 
 from tests.harness.client import Client
 from tests.harness.servers.homeserver import Homeserver
-from tests.harness.servers.settings import LOOPBACK, Certificate
+from tests.harness.servers.settings import LOOPBACK
 from tests.harness.servers.stage import new_name
 
 
@@ -27,20 +27,17 @@ class Listener:
     def address(self) -> str:
         return f"{LOOPBACK}:{self._port.getHost().port}"
 
-    def start(
-        self, answer: Callable[[Any], Any], certificate: Certificate | None = None
-    ) -> None:
+    def start(self, answer: Callable[[Any], Any], certificate: bytes = b"") -> None:
         """Listen, over TLS if there is a certificate."""
         # Most of Twisted's web server and certificates has no types.
         page, reactor = cast("Any", Resource)(), cast("Any", default_reactor)
         # Every path, whatever the method.
         page.isLeaf, page.render = True, answer
         site = cast("Any", Site)(page)
-        if certificate is None:
+        if not certificate:
             self._port = reactor.listenTCP(0, site, interface=LOOPBACK)
             return
-        load = cast("Any", PrivateCertificate.loadPEM)
-        options = load(certificate.certificate + certificate.key).options()
+        options = cast("Any", PrivateCertificate.loadPEM)(certificate).options()
         self._port = reactor.listenSSL(0, site, options, interface=LOOPBACK)
 
     async def stop(self) -> None:

@@ -84,7 +84,7 @@ class Shelf:
         if key not in self._there:
             directory, database = self.new_directory(), new_database()
             self._there[key] = Homeserver(directory, module=module, database=database)
-        if not self._there[key].runs:
+        if not self._there[key].process.runs:
             # It is new, or a test that failed has left it so.
             await self._there[key].start()
         return self._there[key]
@@ -126,11 +126,6 @@ async def send(
     contents = {recipient.user_id: {recipient.device_id: content}}
     assert await sender.send_to_device(kind, contents) == 200
     return make_message(sender.user_id, content, kind)
-
-
-async def log_in(client: Client, device_id: str) -> Client:
-    """Log a user in on another device, or again on a device logged out before."""
-    return await Client.login(client.base_url, client.user_id, device_id=device_id)
 
 
 async def two_on(homeserver: Homeserver) -> Two:
