@@ -20,7 +20,6 @@ from tests.harness.messages import (
     OlmDevice,
     make_key,
     make_notice,
-    make_olm_lookalike,
 )
 from tests.harness.reactor import async_yield_fixture
 from tests.harness.samples import counted
@@ -131,17 +130,6 @@ async def test_what_was_handed_out_may_be_repeated(two: Two) -> None:
     await two.recipient.sync(repeated["next_batch"])
     last = await two.send(two.notice(reason="after it was acknowledged"))
     assert two.mailbox() == [last]
-
-
-async def test_with_repeat_session_only_olm_messages_rearm(own_stage: Stage) -> None:
-    two = await two_on(await own_stage.start({"repeat": "session"}))
-    first = await two.send(two.notice())
-    assert await two.recipient.drain() == ([first], 2)
-    await two.send(two.notice(reason="again"))
-    assert two.mailbox() == []
-    olm = await two.send(make_olm_lookalike(two.sender_key), ENCRYPTED)
-    new = await two.send(two.notice(reason="new"))
-    assert two.mailbox() == [olm, new]
 
 
 SAMPLES = (Path(__file__).parents[1] / "samples/no_olm.jsonl").read_text()

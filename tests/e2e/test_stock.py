@@ -8,7 +8,6 @@ from typing import Any, Iterable
 
 import attrs
 
-from synapse_withheld.delivery.sorting import MOST_SORTED
 from tests.e2e.conftest import on_both_databases, on_postgres
 from tests.harness.messages import (
     ENCRYPTED,
@@ -29,7 +28,6 @@ from tests.harness.servers.stage import (
     Two,
     everything_tidied,
     new_name,
-    nothing_to_do,
     sqlite,
     two_on,
 )
@@ -212,28 +210,3 @@ async def test_a_storm_leaves_one_notice_and_every_olm_message(
     # They would be seen.
     line = "2026-11-25 18:41:38 twisted ERROR PUT-7 Re-starting finished log context"
     assert len(warnings(line)) == 1
-
-
-STATEMENTS = "synapse_storage_transaction_time_count_total"
-
-
-async def statements(homeserver: Homeserver) -> dict[str, float]:
-    """Return how many statements of ours there were, by their name."""
-    await nothing_to_do(homeserver)
-    found = await homeserver.metrics()
-    ours = (name for name in found if f'{STATEMENTS}{{desc="withheld_' in name)
-    return {name: found[name] for name in ours}
-
-
-async def test_nobody_looks_up_what_does_not_exist(homeserver: Homeserver) -> None:
-    """Nor into a request with thousands of messages: no client sends so many."""
-    sender = await homeserver.register(new_name("inventor"))
-    notice = make_notice(make_key(sender.user_id), sender.device_id)
-    before = await statements(homeserver)
-    for number in (MOST_SORTED, 5000):
-        invented = [f"@invented{each}:withheld.test" for each in range(number)]
-        users = {each: {"*": notice} for each in invented}
-        devices = {sender.user_id: dict.fromkeys(invented, notice)}
-        for messages in (users, devices):
-            assert await sender.send_to_device(WITHHELD, messages) == 200
-    assert await statements(homeserver) == before
