@@ -98,10 +98,8 @@ class Lane:
     def _cpu_s(self) -> float:
         """Return what Synapse and its database took of a processor: nobody else."""
         taken_s = 0.0
-        for (pid,) in [
-            (self.homeserver.process.pid,),
-            *self.homeserver.query(_BACKENDS),
-        ]:
+        own = self.homeserver.process.pid
+        for (pid,) in [(own,), *self.homeserver.query(_BACKENDS)]:
             # A connection may have ended.
             with suppress(OSError):
                 taken_s += asking.worked_s(pid)

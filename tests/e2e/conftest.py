@@ -64,7 +64,6 @@ def new_database(request: pytest.FixtureRequest) -> NewDatabase:
 
 @pytest.fixture(scope="session")
 def new_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Return what makes an empty directory for a homeserver."""
     return lambda: tmp_path_factory.mktemp("homeserver")
 
 

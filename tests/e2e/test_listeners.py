@@ -56,11 +56,7 @@ class Place(NamedTuple):
     token: str
 
     def ask(self, command: str, *listeners: Any, **more: Any) -> tuple[int, Any, str]:
-        """Run a command, in this process, on a file with other listeners and keys.
-
-        Returns:
-            Its code, its JSON and its errors.
-        """
+        """Run a command on a file with other keys; return code, JSON and errors."""
         file = self.directory / "one.yaml"
         config = {**self.config, "listeners": [*listeners], **more}
         file.write_text(yaml.safe_dump(config))

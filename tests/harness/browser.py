@@ -49,7 +49,6 @@ class Chromium:
         return found
 
     def resize(self, size: tuple[int, int]) -> None:
-        """Give the page a size, as a phone does."""
         about = {**dict(zip(("width", "height"), size)), "deviceScaleFactor": 1}
         command = "Emulation.setDeviceMetricsOverride"
         self.devtools(command, **about, mobile=size == PHONE)
@@ -70,7 +69,6 @@ class Chromium:
         return [each.text for each in found]
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run a script in the page and return what it returns."""
         return self.driver.execute_script(script, *arguments)
 
 

@@ -53,7 +53,6 @@ class Homeserver:
         self.process = Process(directory, directory / "output.log")
 
     async def start(self) -> None:
-        """Start it and wait until it listens."""
         RUNNING.add(self)
         self._write_config()
         command = [self._python, "-m", "synapse.app.homeserver"]
@@ -61,7 +60,6 @@ class Homeserver:
         await self.process.answer(self.base_url, self.log_path)
 
     async def stop(self) -> None:
-        """End it in an orderly way, or by force where it does not end."""
         RUNNING.discard(self)
         await self.process.end()
 
@@ -70,7 +68,6 @@ class Homeserver:
         await self.process.end(signal.SIGKILL)
 
     async def restart(self) -> None:
-        """Stop it and start it again with the same data and ports."""
         await self.stop()
         await self.start()
 

@@ -28,7 +28,6 @@ class Listener:
         return f"{LOOPBACK}:{self._port.getHost().port}"
 
     def start(self, answer: Callable[[Any], Any], certificate: bytes = b"") -> None:
-        """Listen, over TLS if there is a certificate."""
         # Most of Twisted's web server and certificates has no types.
         page, reactor = cast("Any", Resource)(), cast("Any", default_reactor)
         # Every path, whatever the method.
@@ -99,7 +98,6 @@ class Bridge:
         username: str | None = None,
         device_id: str = "BRIDGED",
     ) -> Client:
-        """Register a user of the bridge's, with a device."""
         registration = {
             "type": "m.login.application_service",
             "username": username or new_name(BRIDGE),

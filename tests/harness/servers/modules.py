@@ -75,7 +75,6 @@ class Faults(JsonFile):
     _passed = 0
 
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:`."""
         config = {"file": str(self.path)}
         return {"module": f"{__name__}.FaultsModule", "config": config}
 

@@ -42,7 +42,6 @@ class Prometheus:
         self.stop = self._process.end
 
     async def start(self) -> None:
-        """Start it and wait until it listens; it answers a little later."""
         self._process.start(
             program("prometheus"),
             "--config.file=prometheus.yml",
@@ -52,7 +51,6 @@ class Prometheus:
         await self._process.answer(f"http://{self._address}")
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the samples of an expression now."""
         return list((await self._get("query", query=expression))["result"])
 
     async def query_range(

@@ -87,11 +87,7 @@ class RemoteServer:
         messages: dict[str, dict[str, dict[str, Any]]],
         message_id: str | None = None,
     ) -> tuple[int, Any]:
-        """Send one EDU of to-device messages, or repeat one, in its own transaction.
-
-        Returns:
-            The status and the answer; the EDU need not be processed yet.
-        """
+        """Send one EDU, or repeat one; when it is answered it need not be processed."""
         message_id = message_id or f"message-{next(self._transactions)}"
         about = {"sender": sender, "type": message_type, "message_id": message_id}
         return await self.send_edus(homeserver, [{**about, "messages": messages}])

@@ -55,7 +55,6 @@ class Stage:
         config: dict[str, Any] | None = None,
         site: Site | None = None,
     ) -> Homeserver:
-        """Start a homeserver; `end` stops it."""
         site = site or self.site()
         homeserver = Homeserver(
             site.directory, module=module, database=site.database, config=config
@@ -112,7 +111,6 @@ class Two:
     async def send(
         self, content: dict[str, Any], kind: str = WITHHELD
     ) -> dict[str, Any]:
-        """Send a message from sender to recipient; return it as it is queued."""
         return await send(self.sender, self.recipient, content, kind)
 
     def mailbox(self) -> list[dict[str, Any]]:
