@@ -104,7 +104,6 @@ def _victim(begin: int, end: int, what: Any = _NOTICE) -> Messages:
 async def measure(directory: Path, quick: bool) -> None:
     users, devices, rounds = (2_000, 4_000, 1) if quick else (100_000, 20_000, 3)
     remote = RemoteServer()
-    await remote.start()
     try:
         async with lanes(directory) as both:
             on = [(lane, await _attacker(lane, remote, devices)) for lane in both]

@@ -8,10 +8,10 @@ from typing import Any, AsyncIterator
 
 import attrs
 import pytest
+from pytest_twisted import async_fixture
 
 from tests.e2e.conftest import on_postgres
 from tests.harness.messages import PLAIN, make_key, make_notice
-from tests.harness.reactor import async_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
 from tests.harness.servers.homeserver import Homeserver, mailbox

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable
 
+from pytest_twisted import async_fixture
+
 from tests.demo.federation import federate
 from tests.e2e.conftest import on_both_databases
 from tests.e2e.test_sweep import told
@@ -16,7 +18,6 @@ from tests.harness.messages import (
     make_message,
     make_olm_lookalike,
 )
-from tests.harness.reactor import async_fixture
 from tests.harness.samples import counted
 from tests.harness.senders import Outward, outward_from
 from tests.harness.servers.homeserver import (

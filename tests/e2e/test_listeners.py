@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from pytest_twisted import async_fixture
 
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.arguments import TOKEN
 from tests.harness.commands import run
-from tests.harness.reactor import async_fixture
 from tests.harness.servers.settings import over_tls, reserve
 from tests.harness.servers.stage import Stage, two_on
 

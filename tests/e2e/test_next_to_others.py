@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, Dict
 
 import pytest
+from pytest_twisted import async_fixture
 
 from tests.harness.messages import PLAIN, WITHHELD, make_key
-from tests.harness.reactor import async_fixture
 from tests.harness.samples import counted, failures
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.modules import LOCAL, ROWS, Neighbour

@@ -14,13 +14,13 @@ import treq
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from pytest_twisted import async_fixture
 from selenium.webdriver.common.keys import Keys
 
 from synapse_withheld import __version__
 from tests.harness.browser import DESKTOP, Chromium, show, wait
 from tests.harness.client import Client
 from tests.harness.commands import in_shell
-from tests.harness.reactor import async_fixture
 from tests.harness.samples import total
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Listener, answer
@@ -222,8 +222,8 @@ async def test_where_authentication_is_delegated_the_scope_counts(
 ) -> None:
     """Whatever the table `users` says, as for Synapse's admin API."""
     pytest.importorskip("synapse.config.mas", reason="Synapse has it since 1.136")
-    service, told = Listener(), dict[bytes, Any]()
-    service.start(lambda asked: answer(asked, 200, told[asked.args[b"token"][0]]))
+    told = dict[bytes, Any]()
+    service = Listener(lambda asked: answer(asked, 200, told[asked.args[b"token"][0]]))
     url = f"http://{service.address}/"
     delegated = {"enabled": True, "endpoint": url, "secret": "of nobody"}
     config = {"matrix_authentication_service": delegated, "enable_registration": False}

@@ -9,12 +9,12 @@ from typing import Any, AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import pytest
+from pytest_twisted import async_yield_fixture
 
 from synapse_withheld.operators.series import SERVER_NAME_LABEL
 from tests.harness import dashboards
 from tests.harness.commands import program, run
 from tests.harness.messages import ENCRYPTED, make_key, make_olm_lookalike
-from tests.harness.reactor import async_yield_fixture
 from tests.harness.samples import DECISIONS, TIDIED, total
 from tests.harness.senders import outward_from
 from tests.harness.servers.prometheus import Prometheus
@@ -49,7 +49,6 @@ async def prometheus(
 ) -> AsyncIterator[Prometheus]:
     """Run a Synapse and a Prometheus through a storm."""
     remote = RemoteServer()
-    await remote.start()
     homeserver = await stage.start({"sweep": True})
     target = urlsplit(homeserver.metrics_url).netloc
     rules = dashboards.RULES.read_text().replace(*YOUNG)

@@ -10,6 +10,7 @@ from typing import Any, AsyncIterator, Dict, Sequence, Tuple
 import attrs
 import pytest
 from packaging.version import Version
+from pytest_twisted import async_yield_fixture
 
 from tests.e2e.conftest import SWITCHED, on_both_databases
 from tests.harness.client import DEHYDRATED, Messages, SlidingSync, dehydrated
@@ -21,7 +22,6 @@ from tests.harness.messages import (
     make_key,
     make_notice,
 )
-from tests.harness.reactor import async_yield_fixture
 from tests.harness.samples import counted
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Bridge
@@ -160,7 +160,6 @@ Read = Tuple[Homeserver, Bridge]
 async def read(stage: Stage) -> AsyncIterator[Read]:
     """Run a Synapse whose mailboxes are read in every way, and by a bridge."""
     bridge = Bridge(stage.new_directory())
-    await bridge.start()
     config = bridge.configuration()
     config["experimental_features"].update(
         msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True

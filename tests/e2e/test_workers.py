@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 import attrs
 import pytest
 import yaml
+from pytest_twisted import async_fixture, async_yield_fixture
 from twisted.internet.threads import deferToThread
 
 from tests.harness.client import Client, MatrixError
 from tests.harness.commands import blocks, program, run, shell_lines
 from tests.harness.messages import ENCRYPTED, WITHHELD, make_message, make_olm_lookalike
 from tests.harness.process import Process
-from tests.harness.reactor import async_fixture, async_yield_fixture
 from tests.harness.samples import ACTIVE, DECISIONS, scrape, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
 from tests.harness.servers import settings

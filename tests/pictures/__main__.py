@@ -56,7 +56,6 @@ async def draw(directory: Path) -> int:
     async with AsyncExitStack() as running:
         for each in (remote, homeserver, prometheus):
             running.push_async_callback(each.stop)
-        await remote.start()
         await homeserver.start()
         outward = await outward_from(homeserver, remote)
         leave_backlog(homeserver, await homeserver.register("archive"))

@@ -51,13 +51,12 @@ class Lane:
     _edus: DeferredLock = attrs.Factory(DeferredLock)
 
     @classmethod
-    async def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
+    def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
         """Start what is beside a homeserver, which is not started yet."""
         files = directory / name
         files.mkdir()
         histories: dict[Place, History] = {}
         other, bridge = Other(histories), Bridge(files)
-        await together(other.start(), bridge.start())
         config = bridge.configuration()
         config["experimental_features"].update(
             msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True

@@ -27,14 +27,13 @@ class RemoteServer:
     """A homeserver on a free loopback port, named after it.
 
     Attributes:
-        server_name: `127.0.0.1:PORT`, once started.
+        server_name: `127.0.0.1:PORT`.
         received: The EDUs that Synapse sent, in order of arrival.
         refuses: Whether it answers transactions with an error, as if it were down.
         holds: Whether it keeps their EDUs but the answers back, until `answer`.
     """
 
     def __init__(self) -> None:
-        self.server_name = ""
         self.received: list[dict[str, Any]] = []
         self.refuses = False
         self.holds = False
@@ -42,12 +41,8 @@ class RemoteServer:
         self._key = generate_signing_key("test")
         self._key_id = f"{self._key.alg}:{self._key.version}"
         self._transactions = count(time.time_ns())
-        self._listener = Listener()
-        self.stop = self._listener.stop
-
-    async def start(self) -> None:
-        self._listener.start(self._answer, self_signed())
-        self.server_name = self._listener.address
+        listener = Listener(self._answer, self_signed())
+        self.server_name, self.stop = listener.address, listener.stop
 
     def answer(self) -> None:
         """Give the answers that were held back, and hold no more."""
