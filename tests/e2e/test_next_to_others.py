@@ -10,7 +10,7 @@ from typing import Any, Dict
 import pytest
 from pytest_twisted import async_fixture
 
-from tests.harness.messages import PLAIN, WITHHELD, make_key
+from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.samples import counted, failures
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.modules import LOCAL, ROWS, Neighbour
@@ -104,5 +104,6 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     # What was forgotten is found by the first, on old Synapses only by its own key.
     for content in (kept["content"], kept["content"], newest):
         await two.send(content)
-    await eventually(two.mailbox, [passed, last, two.queued(newest)])
+    stored = make_message(two.sender.user_id, newest)
+    await eventually(two.mailbox, [passed, last, stored])
     assert await failures(two.homeserver) == failed

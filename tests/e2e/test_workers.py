@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 
@@ -38,31 +39,20 @@ WRITER, SYNC = "to_device", "sync"
 
 
 @attrs.define
-class Beside:
-    """A process beside the main one: a worker with its listeners' ports, or Redis."""
-
+class Worker:
     command: list[str]
+    base_url: str
+    metrics_url: str
     _process: Process
-    ports: dict[str, int] = attrs.Factory(dict)
     server_name: str = settings.SERVER_NAME
-
-    @property
-    def base_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self.ports['http']}"
-
-    @property
-    def metrics_url(self) -> str:
-        return f"http://{settings.LOOPBACK}:{self.ports['metrics']}/_synapse/metrics"
 
     @property
     def log_path(self) -> Path:
         return self._process.output
 
     async def start(self) -> None:
-        """Start it; who connects to Redis tries until it is there."""
         self._process.start(*self.command)
-        if self.ports:
-            await self._process.answer(self.metrics_url)
+        await self._process.answer(self.metrics_url)
 
     async def kill(self) -> None:
         self._process.kill()
@@ -88,30 +78,35 @@ class Deployment:
         self.main = Homeserver(directory, database=database, config=shared)
         self.workers = {each["worker_name"]: self._worker(each) for each in workers}
         listens = f"--bind {settings.LOOPBACK} --port {ports['6379']}"
-        command = [REDIS, *listens.split(), "--save", "", "--appendonly", "no"]
-        self.redis = Beside(command, Process(directory, directory / "redis.log"))
+        command = (REDIS, *listens.split(), "--save", "", "--appendonly", "no")
+        self.redis = Process(directory, directory / "redis.log")
+        self.start_redis = partial(self.redis.start, *command)
         self.synapses: dict[str, Any] = {"main": self.main, **self.workers}
 
-    def _worker(self, config: dict[str, Any]) -> Beside:
+    def _worker(self, config: dict[str, Any]) -> Worker:
         own, shared = f"{config['worker_name']}.yaml", f"{SHARED}.yaml"
         (self.directory / own).write_text(yaml.safe_dump(config))
         command = [sys.executable, "-m", config["worker_app"], "-c", shared, "-c", own]
         # The first for HTTP is for clients or other servers, another for replication.
         listeners = reversed(config["worker_listeners"])
-        ports = {each["type"]: each["port"] for each in listeners}
+        at = f"http://{settings.LOOPBACK}:"
+        urls = {each["type"]: f"{at}{each['port']}" for each in listeners}
+        metrics_url = f"{urls['metrics']}/_synapse/metrics"
         process = Process(self.directory, self.directory / f"{own}.log")
-        return Beside(command, process, ports)
+        return Worker(command, urls["http"], metrics_url, process)
 
     async def start(self) -> None:
-        await self.redis.start()
+        # Who connects to Redis tries until it is there.
+        self.start_redis()
         # It makes the tables.
         await self.main.start()
         await together(*(each.start() for each in self.workers.values()))
 
     async def stop(self) -> None:
         await self.main.stop()
-        for each in (*self.workers.values(), self.redis):
+        for each in self.workers.values():
             await each.kill()
+        self.redis.kill()
 
     def at(self, name: str, client: Client) -> Client:
         """Return a client that talks to one of the workers."""
@@ -257,9 +252,9 @@ async def test_nothing_is_lost_while_a_process_or_the_database_is_away(
         for each in deployment.synapses.values():
             await each.kill()
             await each.start()
-        await deployment.redis.kill()
+        deployment.redis.kill()
         await pause(2)
-        await deployment.redis.start()
+        deployment.start_redis()
         await deferToThread(own_postgres.restart)
 
     reader = deployment.at(SYNC, recipient)

@@ -105,9 +105,6 @@ class Two:
         own = {"sender_key": self.sender_key, "from_device": self.sender.device_id}
         return make_notice(**{**own, **more})
 
-    def queued(self, content: dict[str, Any], kind: str = WITHHELD) -> dict[str, Any]:
-        return make_message(self.sender.user_id, content, kind)
-
     async def send(
         self, content: dict[str, Any], kind: str = WITHHELD
     ) -> dict[str, Any]:
