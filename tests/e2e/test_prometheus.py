@@ -31,11 +31,10 @@ LABELS = {"job": "synapse", "index": "1"}
 
 RULES = dashboards.rules()
 RECORDS = [each for each in RULES if "record" in each]
-PANELS = [query for _, query in dashboards.panel_queries()]
 EVERYTHING = [query for _, query in dashboards.expressions()]
 EVERYTHING += [str(each.get("definition")) for each in dashboards.variables()]
 ASKED = [
-    *PANELS,
+    *(query for _, query in dashboards.panel_queries()),
     *(each["expr"] for each in RECORDS),
     *(f'{each["record"]}{{server_name="$server_name"}}' for each in RECORDS),
     # Each part by itself: an `or` would hide that a half of it is misspelt.

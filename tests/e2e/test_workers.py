@@ -264,7 +264,7 @@ async def test_nothing_is_lost_while_a_process_or_the_database_is_away(
         # It may take a while until the reader's worker hears of the newest, and finds
         # that its connections are broken.
         with suppress(MatrixError):
-            read.extend((await reader.drain())[0])
+            read.extend(await reader.drain())
         return [numbers_from(sender, read) for sender in senders]
 
     await until(numbers, lambda found: found == [sender.told for sender in senders])

@@ -111,10 +111,8 @@ class Client:
             if not new and number > 1:
                 return
 
-    async def drain(self) -> tuple[Messages, int]:
-        """Return the messages that wait, and how many syncs it took to read them."""
-        found = [each async for each in self.syncs()]
-        return [message for _, new in found for message in new], len(found)
+    async def drain(self) -> Messages:
+        return [message async for _, new in self.syncs() for message in new]
 
     async def upload_keys(self, olm: OlmDevice | None = None) -> OlmDevice:
         olm = olm or OlmDevice(self.user_id, self.device_id)

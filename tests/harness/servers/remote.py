@@ -120,13 +120,10 @@ class RemoteServer:
     def _answer(self, request: Any) -> Any:
         """Tell the keys, and take transactions; know no user, room or device."""
         path = request.path.decode()
-        if path.startswith("/_matrix/key/v2/server"):
-            return answer(request, 200, self._keys())
         if path.startswith("/_matrix/federation/v1/send/"):
             return self.take(request)
-        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
-
-    def _keys(self) -> Any:
+        if not path.startswith("/_matrix/key/v2/server"):
+            return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
         verify_key = encode_verify_key_base64(verify_key_of(self._key))
         told = {
             "server_name": self.server_name,
@@ -134,4 +131,4 @@ class RemoteServer:
             "verify_keys": {self._key_id: {"key": verify_key}},
             "old_verify_keys": {},
         }
-        return sign_json(told, self.server_name, self._key)
+        return answer(request, 200, sign_json(told, self.server_name, self._key))
