@@ -16,7 +16,7 @@ from tests.demo.output import say
 from tests.harness.client import Client
 from tests.harness.messages import ENCRYPTED, OlmDevice
 from tests.harness.samples import ACTIVE, total
-from tests.harness.servers.homeserver import Homeserver, running, texts_of
+from tests.harness.servers.homeserver import Homeserver, running
 from tests.harness.servers.settings import SERVER_NAME
 from tests.harness.servers.stage import nothing_to_do
 from tests.harness.waiting import pause, together
@@ -85,7 +85,7 @@ class Cast:
         for homeserver in self.homeservers:
             self.metrics.update(await homeserver.metrics())
         for each in self.devices:
-            rows = texts_of(self.homeservers[0], each)
+            rows = self.homeservers[0].texts(each)
             self.size += sum(len(row.encode()) for row in rows)
             self.mailboxes[each.device_id] = [*map(self._named, rows)]
         started = perf_counter()

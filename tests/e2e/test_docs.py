@@ -27,7 +27,7 @@ from tests.harness.commands import blocks, in_shell, program, run, shell_lines
 from tests.harness.dashboards import RULES
 from tests.harness.messages import ENCRYPTED, make_key, make_notice, make_olm_lookalike
 from tests.harness.process import Process
-from tests.harness.servers.homeserver import Homeserver, texts_of
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.settings import LOOPBACK, reserve
 from tests.harness.servers.stage import Stage, send
 from tests.harness.waiting import PATIENCE_S
@@ -113,7 +113,7 @@ async def place(stage: Stage) -> Homeserver:
             await send(sender, recipient, make_notice(key, sender.device_id))
         await send(sender, recipient, make_olm_lookalike(key), ENCRYPTED)
     # Copies as from before the module was there.
-    text = json.dumps(json.loads(texts_of(homeserver, recipient)[-2]))
+    text = json.dumps(json.loads(homeserver.texts(recipient)[-2]))
     other = await homeserver.register("carol", device_id="TABLET")
     sql = "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)"
     rows = [(other.user_id, other.device_id, number, text) for number in range(-20, 0)]

@@ -14,7 +14,7 @@ from tests.e2e.conftest import on_postgres
 from tests.harness.messages import PLAIN, make_key, make_notice
 from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
-from tests.harness.servers.homeserver import Homeserver, mailbox
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.modules import DEADLY, OURS, Faults
 from tests.harness.servers.stage import (
     Stage,
@@ -45,7 +45,7 @@ class Place:
         ]
         async with storm(senders, at_least=45):
             yield senders
-        read = mailbox(self.homeserver, recipient)
+        read = self.homeserver.mailbox(recipient)
         told = [each.told for each in senders]
         assert [numbers_from(each, read) for each in senders] == told
         assert all(notices_from(each, read) for each in senders)
@@ -148,7 +148,7 @@ async def test_failing_statements_lose_nothing(
         await send(each.client, each.recipient, notice)
 
     def left() -> list[int]:
-        read = mailbox(homeserver, senders[0].recipient)
+        read = homeserver.mailbox(senders[0].recipient)
         return [notices_from(each, read) for each in senders]
 
     await eventually(left, [1] * len(senders))

@@ -20,13 +20,7 @@ from tests.harness.messages import (
 )
 from tests.harness.samples import counted
 from tests.harness.senders import Outward, outward_from
-from tests.harness.servers.homeserver import (
-    Homeserver,
-    federating,
-    mailbox,
-    rows_of,
-    running,
-)
+from tests.harness.servers.homeserver import Homeserver, federating, running
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import Two, everything_tidied, send
 from tests.harness.waiting import eventually, together
@@ -77,7 +71,7 @@ async def test_repeated_edu_stores_nothing_and_deletes_nothing(
     # Re-armed, so that a repeated notice would supersede if it were stored.
     olm = await arrive(remote, two, make_olm_lookalike(two.sender_key), ENCRYPTED)
     await eventually(two.mailbox, [first, olm])
-    rows = rows_of(homeserver, two.recipient)
+    rows = homeserver.rows(two.recipient)
     for crashes in (False, True):
         if crashes:
             await homeserver.kill()
@@ -85,7 +79,7 @@ async def test_repeated_edu_stores_nothing_and_deletes_nothing(
         for received in edus:
             await arrive(remote, two, two.notice(), edu=received)
         await everything_tidied(homeserver)
-        assert rows_of(homeserver, two.recipient) == rows
+        assert homeserver.rows(two.recipient) == rows
     newest = await arrive(remote, two, two.notice(reason="newest"))
     await eventually(two.mailbox, [olm, newest])
 
@@ -171,13 +165,13 @@ async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) ->
             asks = {"action": "request", "request_id": "1"}
             asks["requesting_device_id"] = each.device_id
             requests.append(await send(each, recipient, asks, "m.room_key_request"))
-        await eventually(lambda: mailbox(home, recipient), requests)
+        await eventually(lambda: home.mailbox(recipient), requests)
         assert told(home, "sweep --dry-run")["redundant"] == 0
         await goes.succeed("POST", f"{CLIENT}/logout", {})
         await eventually(listed, ["STAYS"])
         done = told(home, "sweep --enforce")
         assert done["rules"]["key_requests"]["deleted"] == 1
-        assert mailbox(home, recipient) == requests[1:]
+        assert home.mailbox(recipient) == requests[1:]
 
 
 async def test_two_servers_get_what_the_model_says(

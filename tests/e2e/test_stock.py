@@ -18,7 +18,7 @@ from tests.harness.messages import (
     make_olm_lookalike,
 )
 from tests.harness.samples import DECISIONS, counted, failures, total
-from tests.harness.servers.homeserver import Homeserver, mailbox, texts_of
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.modules import FROM_REMOTE, Neighbour
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import (
@@ -79,7 +79,7 @@ async def test_all_is_stored_as_on_stock(
                 assert await sender.send_to_device(message_type, messages) == 200
     await everything_tidied(homeserver)
     with_module, without = (
-        [texts_of(each, attrs.evolve(away, device_id=name)) for name in DEVICES]
+        [each.texts(attrs.evolve(away, device_id=name)) for name in DEVICES]
         for each in (homeserver, stock)
     )
     assert with_module == without
@@ -126,7 +126,7 @@ async def test_edus_are_stored_in_the_order_in_which_they_came(
         sent.append(content)
 
     def queued() -> list[Any]:
-        return [each["content"] for each in mailbox(homeserver, away)]
+        return [each["content"] for each in homeserver.mailbox(away)]
 
     def is_there(content: Any) -> bool:
         return content in queued()

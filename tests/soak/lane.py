@@ -14,7 +14,7 @@ from twisted.internet.defer import DeferredLock
 
 from tests.harness.client import DEHYDRATED, Client, Messages, dehydrated
 from tests.harness.samples import FAILURES, HOUSEKEEPING, total
-from tests.harness.servers.homeserver import Homeserver, mailbox
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Bridge
 from tests.harness.waiting import Patience, become, together, until
 from tests.soak.history import PAGE, Ask, History, Other, from_start, slides, syncs
@@ -196,7 +196,7 @@ class Lane:
 
     def _waiting(self, device: Device) -> Messages:
         client = Client("", device.user.user_id, device.device_id, "")
-        return mailbox(self.homeserver, client)
+        return self.homeserver.mailbox(client)
 
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)

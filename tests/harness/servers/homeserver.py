@@ -102,6 +102,22 @@ class Homeserver:
             cursor.execute(sql, tuple(parameters))
             return cursor.fetchall() if cursor.description else []
 
+    def rows(self, recipient: Client) -> list[tuple[Any, ...]]:
+        """Return what is queued for a client's device: stream IDs and JSON texts."""
+        return self.query(
+            """
+            SELECT stream_id, message_json FROM device_inbox
+            WHERE user_id = ? AND device_id = ? ORDER BY stream_id
+            """,
+            (recipient.user_id, recipient.device_id),
+        )
+
+    def texts(self, recipient: Client) -> list[str]:
+        return [text for _, text in self.rows(recipient)]
+
+    def mailbox(self, recipient: Client) -> list[dict[str, Any]]:
+        return [json.loads(text) for text in self.texts(recipient)]
+
     async def register(
         self, username: str, *, device_id: str | None = None, admin: bool = False
     ) -> Client:
@@ -156,22 +172,3 @@ def federating(directory: Path, module: dict[str, Any] | None = None) -> Homeser
     }
     name = f"{settings.LOOPBACK}:{port}"
     return Homeserver(directory, module=module, config=config, server_name=name)
-
-
-def rows_of(homeserver: Homeserver, recipient: Client) -> list[tuple[Any, ...]]:
-    """Return what is queued for a client's device: stream IDs and JSON texts."""
-    return homeserver.query(
-        """
-        SELECT stream_id, message_json FROM device_inbox
-        WHERE user_id = ? AND device_id = ? ORDER BY stream_id
-        """,
-        (recipient.user_id, recipient.device_id),
-    )
-
-
-def texts_of(homeserver: Homeserver, recipient: Client) -> list[str]:
-    return [text for _, text in rows_of(homeserver, recipient)]
-
-
-def mailbox(homeserver: Homeserver, recipient: Client) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in texts_of(homeserver, recipient)]

@@ -11,7 +11,7 @@ import attrs
 from tests.harness.client import Client
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
 from tests.harness.samples import HOUSEKEEPING, total
-from tests.harness.servers.homeserver import Homeserver, mailbox
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.waiting import eventually, together, until
 
 MODULE = "synapse_withheld.WithheldModule"
@@ -111,7 +111,7 @@ class Two:
         return await send(self.sender, self.recipient, content, kind)
 
     def mailbox(self) -> list[dict[str, Any]]:
-        return mailbox(self.homeserver, self.recipient)
+        return self.homeserver.mailbox(self.recipient)
 
 
 async def send(
