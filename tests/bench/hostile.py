@@ -24,7 +24,6 @@ from tests.harness.messages import (
 )
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.settings import SERVER_NAME
-from tests.harness.servers.stage import to_do
 from tests.harness.waiting import pause
 
 # All of them away for good.
@@ -169,7 +168,7 @@ async def _cost(lane: Lane, strike: Strike, attack: Attack) -> tuple[float, floa
         began_s = time.monotonic()
         await strike(attack)
         await pause(AFTERWARDS_S)
-        while await to_do(lane.homeserver):
+        while await lane.homeserver.to_do():
             await pause(1)
     busy_s = [a.worked_s for a in answers(somebody.output) if a.ended_s >= began_s]
     return cpu_ms, 1000 * max(busy_s)

@@ -17,7 +17,7 @@ from tests.harness.rules import EVERY_RULE
 from tests.harness.samples import total
 from tests.harness.servers.homeserver import Homeserver, running
 from tests.harness.servers.postgres import PostgresServer
-from tests.harness.servers.stage import Two, to_do
+from tests.harness.servers.stage import Two
 from tests.harness.waiting import eventually, pause
 
 COMPARED = {"stock": None, "module": {"rules": attrs.asdict(EVERY_RULE)}}
@@ -79,7 +79,7 @@ class Lane:
             before = after
             await pause(_QUIET_FOR_S)
             after = self._cpu_s()
-            if after - before < _QUIET_S and not await to_do(self.homeserver):
+            if after - before < _QUIET_S and not await self.homeserver.to_do():
                 break
         return after
 

@@ -18,7 +18,6 @@ from tests.harness.messages import ENCRYPTED, OlmDevice
 from tests.harness.samples import ACTIVE, total
 from tests.harness.servers.homeserver import Homeserver, running
 from tests.harness.servers.settings import SERVER_NAME
-from tests.harness.servers.stage import nothing_to_do
 from tests.harness.waiting import pause, together
 
 SEED = 20
@@ -139,7 +138,7 @@ def device_id(name: str) -> str:
 
 async def settled(homeservers: Iterable[Homeserver]) -> None:
     """Wait until the module has deleted what is superseded."""
-    await together(*map(nothing_to_do, homeservers))
+    await together(*(each.nothing_to_do() for each in homeservers))
     await pause(LAST_WORK_S)
 
 

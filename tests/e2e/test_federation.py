@@ -18,7 +18,6 @@ from tests.harness.messages import (
     make_message,
     make_olm_lookalike,
 )
-from tests.harness.samples import counted
 from tests.harness.senders import Outward, outward_from
 from tests.harness.servers.homeserver import Homeserver, federating, running
 from tests.harness.servers.remote import RemoteServer
@@ -44,7 +43,7 @@ async def test_rule_holds_for_notices_from_elsewhere(
     remote: RemoteServer, two: Two
 ) -> None:
     """And an Olm message of the recipient to the remote sender is seen leaving."""
-    async with counted(two.homeserver) as decided:
+    async with two.homeserver.counted() as decided:
         first = await arrive(remote, two, two.notice(reason="first"))
         await arrive(remote, two, two.notice(reason="again"))
         await eventually(two.mailbox, [first])
@@ -94,7 +93,7 @@ async def test_a_server_that_was_away_gets_one_notice(outward: Outward) -> None:
     """After a crash the newest: nobody watched what waits."""
     numbers = [{"number": number} for number in range(3)]
     first = outward.notice(reason=f"copy {numbers[0]}")
-    async with counted(outward.homeserver, queue="outbox") as decided:
+    async with outward.homeserver.counted(queue="outbox") as decided:
         for number in numbers:
             await outward.send(outward.notice(reason=f"copy {number}"))
             await outward.send(number, kind=PLAIN)

@@ -22,18 +22,9 @@ from tests.harness.messages import (
     make_key,
     make_notice,
 )
-from tests.harness.samples import counted
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Bridge
-from tests.harness.servers.stage import (
-    NewDatabase,
-    Shelf,
-    Stage,
-    Two,
-    new_name,
-    send,
-    two_on,
-)
+from tests.harness.servers.stage import NewDatabase, Shelf, Stage, Two, send, two_on
 from tests.harness.waiting import eventually
 
 Sent = Tuple[str, Dict[str, Any]]
@@ -92,7 +83,7 @@ async def test_of_what_is_sent_only_what_is_new_stays(
 @on_both_databases
 async def test_real_olm_messages_between_the_two_ends_rearm(two: Two) -> None:
     """In either direction: the next notice takes the place of the queued one."""
-    somebody = await two.homeserver.register(new_name("somebody"))
+    somebody = await two.homeserver.register("somebody")
     sender = await two.sender.upload_keys()
     recipient = await two.recipient.upload_keys()
     room_key = sender.establish(recipient).encrypt("a room key")
@@ -106,7 +97,7 @@ async def test_real_olm_messages_between_the_two_ends_rearm(two: Two) -> None:
         (somebody, two.recipient, room_key, False),
     ):
         passed.append(await send(author, to, content, ENCRYPTED))
-        async with counted(two.homeserver) as decided:
+        async with two.homeserver.counted() as decided:
             await two.send(sender.notice())
             await two.send(sender.notice())
         expected = {"supersede": 1, "collapse": 1} if rearms else {"collapse": 2}

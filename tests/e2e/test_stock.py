@@ -17,7 +17,7 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.samples import DECISIONS, counted, failures, total
+from tests.harness.samples import DECISIONS, total
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.modules import FROM_REMOTE, Neighbour
 from tests.harness.servers.remote import RemoteServer
@@ -147,7 +147,7 @@ async def test_edus_are_stored_in_the_order_in_which_they_came(
     assert left.count(SAME) == 1
     orders = list if new_database is sqlite else partial(sorted, key=str)
     assert orders(different(left)) == orders(different(sent))
-    assert await failures(homeserver) == 0
+    assert await homeserver.failures() == 0
     assert total(await homeserver.metrics(), DECISIONS, reason="released") > 0
 
 
@@ -192,8 +192,8 @@ async def test_a_storm_leaves_one_notice_and_every_olm_message(
 ) -> None:
     """In order; nobody loses a race, nor a log context that stock does not lose."""
     _, on_stock = await storm_on(stock, remote)
-    failed = await failures(homeserver)
-    async with counted(homeserver) as decided:
+    failed = await homeserver.failures()
+    async with homeserver.counted() as decided:
         two, log = await storm_on(homeserver, remote)
     await everything_tidied(homeserver)
     queued = two.mailbox()
@@ -204,7 +204,7 @@ async def test_a_storm_leaves_one_notice_and_every_olm_message(
         found = [each["number"] for each in others if each["from"] == connection]
         assert found == [0, 4, 8]
     assert decided["collapse"] > 0
-    assert await failures(homeserver) == failed
+    assert await homeserver.failures() == failed
     assert "could not serialize" not in log
     assert warnings(log) - warnings(on_stock) == set()
     # They would be seen.

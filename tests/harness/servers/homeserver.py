@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import sys
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, AsyncIterator, Iterator
@@ -14,9 +15,9 @@ import yaml
 
 from tests.harness.client import PASSWORD, Client
 from tests.harness.process import Process
-from tests.harness.samples import scrape
+from tests.harness.samples import DECISIONS, FAILURES, HOUSEKEEPING, scrape, total
 from tests.harness.servers import settings
-from tests.harness.waiting import together
+from tests.harness.waiting import together, until
 
 # Every homeserver that runs now, so that a failed test can show its log.
 RUNNING: set[Homeserver] = set()
@@ -73,6 +74,32 @@ class Homeserver:
 
     async def metrics(self) -> dict[str, float]:
         return await scrape(self.metrics_url)
+
+    @asynccontextmanager
+    async def counted(self, queue: str = "inbox") -> AsyncIterator[Counter[str]]:
+        """Count the decisions made meanwhile; this gives what is filled at the end."""
+
+        async def made() -> Counter[str]:
+            metrics = await self.metrics()
+            times = {
+                each: int(total(metrics, DECISIONS, decision=each, queue=queue))
+                for each in ("deliver", "collapse", "supersede")
+            }
+            return Counter(times)
+
+        decided: Counter[str] = Counter()
+        before = await made()
+        yield decided
+        decided.update(await made() - before)
+
+    async def failures(self) -> int:
+        return int(total(await self.metrics(), FAILURES))
+
+    async def to_do(self) -> int:
+        return int(total(await self.metrics(), HOUSEKEEPING))
+
+    async def nothing_to_do(self) -> None:
+        await until(self.to_do, lambda left: left == 0)
 
     @contextmanager
     def connected(self) -> Iterator[Any]:

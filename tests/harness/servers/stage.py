@@ -10,9 +10,8 @@ import attrs
 
 from tests.harness.client import Client
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
-from tests.harness.samples import HOUSEKEEPING, total
 from tests.harness.servers.homeserver import Homeserver
-from tests.harness.waiting import eventually, together, until
+from tests.harness.waiting import eventually, together
 
 MODULE = "synapse_withheld.WithheldModule"
 
@@ -135,17 +134,9 @@ async def everything_tidied(homeserver: Homeserver) -> None:
     When nothing is queued, at most one statement is out: it is over when two people's
     own row is gone.
     """
-    await nothing_to_do(homeserver)
+    await homeserver.nothing_to_do()
     two = await two_on(homeserver)
     await two.send(two.notice())
     newest = await two.send(two.notice(sender_key=make_key("newest")))
     await eventually(two.mailbox, [newest])
-    await nothing_to_do(homeserver)
-
-
-async def to_do(homeserver: Homeserver) -> int:
-    return int(total(await homeserver.metrics(), HOUSEKEEPING))
-
-
-async def nothing_to_do(homeserver: Homeserver) -> None:
-    await until(lambda: to_do(homeserver), lambda left: left == 0)
+    await homeserver.nothing_to_do()
