@@ -30,7 +30,7 @@ window.setTimeout = (run, ms) => ms === 15000 ? (window.due = run, 0) : later(ru
 
 @attrs.frozen
 class Chromium:
-    """One browser with one tab, whose clock the tests hold."""
+    """One browser with one tab, whose clock stands still."""
 
     driver: webdriver.Chrome
 
