@@ -93,7 +93,8 @@ class Deployment:
         urls = {each["type"]: f"{at}{each['port']}" for each in listeners}
         metrics_url = f"{urls['metrics']}/_synapse/metrics"
         process = Process(self.directory, self.directory / f"{own}.log")
-        return Worker(command, urls["http"], metrics_url, process)
+        # Nobody asks the federation sender.
+        return Worker(command, urls.get("http", ""), metrics_url, process)
 
     async def start(self) -> None:
         # Who connects to Redis tries until it is there.
