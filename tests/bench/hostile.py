@@ -24,7 +24,6 @@ from tests.harness.messages import (
 )
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.settings import SERVER_NAME
-from tests.harness.servers.stage import to_do
 from tests.harness.waiting import pause
 
 # All of them away for good.
@@ -104,7 +103,6 @@ def _victim(begin: int, end: int, what: Any = _NOTICE) -> Messages:
 async def measure(directory: Path, quick: bool) -> None:
     users, devices, rounds = (2_000, 4_000, 1) if quick else (100_000, 20_000, 3)
     remote = RemoteServer()
-    await remote.start()
     try:
         async with lanes(directory) as both:
             on = [(lane, await _attacker(lane, remote, devices)) for lane in both]
@@ -170,7 +168,7 @@ async def _cost(lane: Lane, strike: Strike, attack: Attack) -> tuple[float, floa
         began_s = time.monotonic()
         await strike(attack)
         await pause(AFTERWARDS_S)
-        while await to_do(lane.homeserver):
+        while await lane.homeserver.to_do():
             await pause(1)
     busy_s = [a.worked_s for a in answers(somebody.output) if a.ended_s >= began_s]
     return cpu_ms, 1000 * max(busy_s)

@@ -16,9 +16,8 @@ from tests.demo.output import say
 from tests.harness.client import Client
 from tests.harness.messages import ENCRYPTED, OlmDevice
 from tests.harness.samples import ACTIVE, total
-from tests.harness.servers.homeserver import Homeserver, rows_of, running
+from tests.harness.servers.homeserver import Homeserver, running
 from tests.harness.servers.settings import SERVER_NAME
-from tests.harness.servers.stage import log_in, nothing_to_do
 from tests.harness.waiting import pause, together
 
 SEED = 20
@@ -85,7 +84,7 @@ class Cast:
         for homeserver in self.homeservers:
             self.metrics.update(await homeserver.metrics())
         for each in self.devices:
-            rows = rows_of(self.homeservers[0], each)
+            rows = self.homeservers[0].texts(each)
             self.size += sum(len(row.encode()) for row in rows)
             self.mailboxes[each.device_id] = [*map(self._named, rows)]
         started = perf_counter()
@@ -139,7 +138,7 @@ def device_id(name: str) -> str:
 
 async def settled(homeservers: Iterable[Homeserver]) -> None:
     """Wait until the module has deleted what is superseded."""
-    await together(*map(nothing_to_do, homeservers))
+    await together(*(each.nothing_to_do() for each in homeservers))
     await pause(LAST_WORK_S)
 
 
@@ -162,7 +161,7 @@ async def drive(
     async def cast_on(homeserver: Homeserver) -> Cast:
         away = await homeserver.register(RECIPIENT, device_id=AWAY)
         await away.upload_keys(recipient)
-        others = {name: await log_in(away, own[name]) for name in own}
+        others = {name: await away.log_in(own[name]) for name in own}
         people = {RECIPIENT: away, **others}
         for name in users:
             people[name] = await homeserver.register(name, device_id=device_id(name))

@@ -37,7 +37,6 @@ from tests.harness.messages import (
     make_olm_lookalike,
 )
 from tests.harness.servers.homeserver import Homeserver, federating, running
-from tests.harness.servers.stage import log_in
 from tests.harness.waiting import eventually, together
 
 # Where the module is: on the server of the senders, on that of the recipient.
@@ -172,7 +171,7 @@ async def link(number: int, sending: Homeserver, receiving: Homeserver) -> Link:
         device = TABLET if name == RECIPIENT else device_id(name)
         people[name] = await server.register(f"{name}{number}", device_id=device)
     tablet = people[RECIPIENT]
-    return Link([receiving, sending], people, [await log_in(tablet, AWAY), tablet])
+    return Link([receiving, sending], people, [await tablet.log_in(AWAY), tablet])
 
 
 async def federate(directory: Path) -> Outcome:

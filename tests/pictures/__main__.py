@@ -56,7 +56,6 @@ async def draw(directory: Path) -> int:
     async with AsyncExitStack() as running:
         for each in (remote, homeserver, prometheus):
             running.push_async_callback(each.stop)
-        await remote.start()
         await homeserver.start()
         outward = await outward_from(homeserver, remote)
         leave_backlog(homeserver, await homeserver.register("archive"))
@@ -111,7 +110,6 @@ def draw_page(base_url: str, token: str) -> None:
     """Take a picture of the page, as a server admin sees it in a real browser."""
     browser = Chromium.start()
     try:
-        browser.hold_clock()
         browser.resize((WIDTH, 900))
         browser.prefer("light")
         browser.driver.get(f"{base_url}{PATH}/")
@@ -121,7 +119,7 @@ def draw_page(base_url: str, token: str) -> None:
         shot = browser.devtools("Page.captureScreenshot", format="png")
         (PICTURES / "page.png").write_bytes(base64.b64decode(shot["data"]))
     finally:
-        browser.stop()
+        browser.driver.quit()
 
 
 async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None:

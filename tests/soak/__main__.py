@@ -155,8 +155,8 @@ async def soak(seconds: float, seed: int, directory: Path) -> int:
     people = make_people(HERE, ABROAD, BRIDGED)
     postgres = PostgresServer(directory / "postgres")
     lanes = (
-        await Lane.make("stock", directory, None, postgres.database()),
-        await Lane.make("module", directory, {"rules": RULES}, postgres.database()),
+        Lane.make("stock", directory, None, postgres.database()),
+        Lane.make("module", directory, {"rules": RULES}, postgres.database()),
     )
     try:
         await together(*(lane.homeserver.start() for lane in lanes))

@@ -14,7 +14,7 @@ from twisted.internet.defer import DeferredLock
 
 from tests.harness.client import DEHYDRATED, Client, Messages, dehydrated
 from tests.harness.samples import FAILURES, HOUSEKEEPING, total
-from tests.harness.servers.homeserver import Homeserver, mailbox_of
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Bridge
 from tests.harness.waiting import Patience, become, together, until
 from tests.soak.history import PAGE, Ask, History, Other, from_start, slides, syncs
@@ -51,13 +51,12 @@ class Lane:
     _edus: DeferredLock = attrs.Factory(DeferredLock)
 
     @classmethod
-    async def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
+    def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
         """Start what is beside a homeserver, which is not started yet."""
         files = directory / name
         files.mkdir()
         histories: dict[Place, History] = {}
         other, bridge = Other(histories), Bridge(files)
-        await together(other.start(), bridge.start())
         config = bridge.configuration()
         config["experimental_features"].update(
             msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True
@@ -152,8 +151,8 @@ class Lane:
         history.reads.append(began)
 
     async def log_in(self, number: int, device: Device) -> None:
-        base_url, user_id = self.homeserver.base_url, device.user.user_id
-        client = await Client.login(base_url, user_id, device.device_id)
+        anywhere = Client(self.homeserver.base_url, device.user.user_id, "", "")
+        client = await anywhere.log_in(device.device_id)
         self._clients[device] = client
         await self.upload(device)
         is_sliding = device.reads is Reads.SLIDING
@@ -196,7 +195,8 @@ class Lane:
         self.histories[device.place].take(self._waiting(device), again=True)
 
     def _waiting(self, device: Device) -> Messages:
-        return mailbox_of(self.homeserver, device.user.user_id, device.device_id)
+        client = Client("", device.user.user_id, device.device_id, "")
+        return self.homeserver.mailbox(client)
 
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)
@@ -205,7 +205,7 @@ class Lane:
 
     async def look(self) -> None:
         """Note what the homeserver holds."""
-        process = Path(f"/proc/{self.homeserver.pid}")
+        process = Path(f"/proc/{self.homeserver.process.pid}")
         lines = (process / "status").read_text().splitlines()
         status = dict(line.split(":", 1) for line in lines)
         metrics = await self.homeserver.metrics()
