@@ -13,9 +13,8 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.demo.federation import federate
-from tests.demo.notices import compare_notices
+from tests.demo.mailboxes import compare_notices, compare_requests
 from tests.demo.output import aligned, say
-from tests.demo.requests import compare_requests
 from tests.harness.waiting import run
 
 

@@ -24,7 +24,7 @@ from tests.demo.driving import (
     device_id,
     settled,
 )
-from tests.demo.notices import LEGACY, LOSES_KEYS, REARMED, REPEATS
+from tests.demo.mailboxes import LEGACY, LOSES_KEYS, REARMED, REPEATS
 from tests.demo.output import say, side_by_side
 from tests.harness.messages import (
     ENCRYPTED,
