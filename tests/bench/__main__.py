@@ -11,17 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import day, hostile, memory, scale, storm, sweep
+from tests.bench import day, duplicates, hostile, memory, sweep
 from tests.demo.output import say
 from tests.harness.waiting import run
 
 # What is measured in this process comes before anything else runs on its account.
 PARTS = {
     "memory": memory.measure,
-    "storm": storm.measure,
+    "storm": duplicates.storm,
     "hostile": hostile.measure,
     "day": day.measure,
-    "scale": scale.measure,
+    "scale": duplicates.scale,
     "sweep": sweep.measure,
 }
 
