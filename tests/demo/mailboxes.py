@@ -1,9 +1,9 @@
 """The demonstrations of one server: stock Synapse beside others with the module.
 
-One device is away. Friends have an Olm session with it and send it room keys. Six others
-have none, and say so over and over, each as a client of its kind does; one of these gets
-a session now and then, and loses it again. Or the user's other devices ask it for room
-keys, ask again after each start, and take most requests back in the end.
+One device is away. Friends have an Olm session with it and send it room keys. Six
+others have none, and say so over and over, each as a client of its kind does; one of
+these gets a session now and then, and loses it again. Or the user's other devices ask
+it for room keys, ask again after each start, and take most requests back in the end.
 """
 
 from __future__ import annotations
