@@ -17,13 +17,12 @@ import sys
 
 from packaging.version import Version
 
-from tests.compat import page
+from tests.compat import releases
 from tests.compat.environments import END_TO_END, FAST, NEWEST, OLDEST, SHORT, run
-from tests.compat.shapes import record, recorded
 
 PYTHON = "3.11"
 # All that the module is for.
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
 
 
 def released() -> list[str]:
@@ -42,7 +41,6 @@ def main() -> int:
         prog="python -m tests.compat", description=__doc__.partition("\n")[0]
     )
     parser.add_argument("versions", nargs="*", metavar="VERSION")
-    parser.add_argument("--python", help="such as 3.11")
     parser.add_argument("--fast", action="store_true", help="unit and model tests")
     parser.add_argument("--short", action="store_true", help="a few, every release")
     parser.add_argument("--record", action="store_true", help="look at this version")
@@ -50,17 +48,16 @@ def main() -> int:
     parser.add_argument("--only", default="", help="which tests, as for pytest's -k")
     given = parser.parse_args()
     if given.record:
-        record()
+        releases.record()
         return 0
-    pythons = [given.python or PYTHON]
+    pythons = PYTHONS if given.fast else [PYTHON]
     if given.short:
-        known = page.passed(page.PAGE.read_text()) if given.page else []
+        known = releases.passed(releases.PAGE.read_text()) if given.page else []
         tests, versions = SHORT, [each for each in released() if each not in known]
     elif given.fast:
         tests, versions = FAST, [NEWEST]
-        pythons = [given.python] if given.python else [*PYTHONS]
     else:
-        changed = {since for known in recorded().values() for since in known}
+        changed = {since for known in releases.recorded().values() for since in known}
         tests, versions = END_TO_END, [*sorted(changed, key=Version), NEWEST]
     if given.only:
         tests = (*tests, "-k", given.only)
@@ -68,14 +65,12 @@ def main() -> int:
     for version in given.versions or versions:
         for python in pythons:
             done = run(version, python, tests)
-            print(f"| {' | '.join(done)} | {page.today()} |", flush=True)  # noqa: T201 data
+            print(f"| {' | '.join(done)} | {releases.today()} |", flush=True)  # noqa: T201 data
             if given.short and given.page and done.counts:
-                page.write(done.synapse, has_passed=done.outcome == "passed")
-            # Nobody has every Python, but who names one means it.
-            may_miss = given.fast and not given.python
-            is_good &= done.outcome == "passed" or (
-                may_miss and done.outcome.startswith("no python")
-            )
+                releases.write(done.synapse, has_passed=done.outcome == "passed")
+            # Nobody has every Python.
+            is_missed = given.fast and done.outcome.startswith("no python")
+            is_good &= is_missed or done.outcome == "passed"
     return int(not is_good)
 
 
