@@ -22,12 +22,10 @@ from tests.demo.output import say, show
 from tests.harness.backlog import notice, other
 from tests.harness.client import Client
 from tests.harness.process import Process
-from tests.harness.waiting import become, pause
+from tests.harness.waiting import eventually, pause
 
 SHARES = (0, 10, 90)  # percent of the rows that are notices
 ROUNDS, SYNCS = 3, 200
-# How long the command may take to begin.
-BEGINS_S = 30.0
 
 _FILL = """
     INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)
@@ -125,7 +123,6 @@ def _delete(connection: Connection, gone: list[tuple[Any, ...]]) -> None:
 
 
 def _read(connection: Connection) -> None:
-    """Read everything, and look at each text."""
     place: Any = ("\U0010ffff", "", 0)
     rows: list[Any] = [place] * BATCH_SIZE
     while len(rows) == BATCH_SIZE:
@@ -175,7 +172,7 @@ async def _syncs_beside(swept: Lane, rows: int) -> list[dict[str, object]]:
         process = _begin(swept, "--place", str(noted), *more)
         try:
             # A small table may be swept between two looks.
-            await become(lambda: noted.exists() or not process.runs, BEGINS_S)
+            await eventually(lambda: noted.exists() or not process.runs, expected=True)
             return await _sync_ms(client, token)
         finally:
             await process.end()

@@ -142,7 +142,7 @@ class Link(Cast):
     """People on two servers, the recipient's and the senders', known to nobody else."""
 
     # The EDUs that waited while the recipient's server was away.
-    waited: Sequence[str] = attrs.field(default=(), init=False)
+    waited: Sequence[str] = ()
 
     async def arrive(self, sends: Iterable[Send]) -> None:
         """Send, each when nothing waits any more of the one before it."""
@@ -176,7 +176,6 @@ async def link(number: int, sending: Homeserver, receiving: Homeserver) -> Link:
 
 
 async def federate(directory: Path) -> Outcome:
-    """Send between servers in all placements of the module, and compare them."""
     say("Starting four Synapses that federate, two of them with the module.")
     senders, receivers = (
         [federating(directory / role), federating(directory / f"{role}-module", {})]
@@ -194,11 +193,10 @@ async def federate(directory: Path) -> Outcome:
         [name for name, placed in PLACEMENTS.items() if placed[at]] for at in (0, 1)
     )
     waited = (copies(_alone(links[name].waited)) for name in sending)
+    twice = [each for each in waited if each]
     table = {name: _told(name, each) for name, each in links.items()}
     return side_by_side(table, corner="the module is on"), {
-        "no two notices of one pair wait, each alone in its EDU": [
-            *filter(None, waited)
-        ],
+        "no two notices of one pair wait, each alone in its EDU": twice,
         **last_of_each_pair(links, tidied=receiving),
         **as_on_stock(links, {name: sum(PLACEMENTS[name]) for name in links}),
     }

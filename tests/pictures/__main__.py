@@ -84,12 +84,11 @@ def leave_backlog(homeserver: Homeserver, recipient: Client) -> None:
 
 
 async def live(homeserver: Homeserver, outward: Outward) -> None:
-    """Let things happen for so long, now more and now less of them."""
+    """Let things happen, now more and now less of them."""
     people = [await homeserver.register(name) for name in PEOPLE]
     devices = [await homeserver.register(f"away-{name}") for name in AWAY]
     chance = random.Random(7)  # noqa: S311 no secret
-    ends = time.monotonic() + SECONDS
-    busy = 4.0
+    ends, busy = time.monotonic() + SECONDS, 4.0
     while time.monotonic() < ends:
         busy = min(8.0, max(0.5, busy * chance.uniform(0.9, 1.11)))
         (person,) = chance.choices(people, [*PEOPLE.values()])
@@ -146,8 +145,6 @@ async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None
         axis.set_title(f"{panel['title']} ({unit})", fontsize=10, loc="left")
         axis.set_xlabel("minutes", fontsize=8)
         axis.set_ylim(bottom=0)
-        axis.grid(visible=True, linewidth=0.4)
-        axis.tick_params(labelsize=8)
         if axis.lines:
             axis.legend(fontsize=7, frameon=False)
     for axis in axes[len(panels) :]:

@@ -26,6 +26,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.demo.driving import settled
 from tests.demo.output import say, show
+from tests.harness.rules import EVERY_RULE
 from tests.harness.servers.postgres import PostgresServer
 from tests.harness.waiting import pause, run, together
 from tests.soak.comparing import compare
@@ -33,15 +34,9 @@ from tests.soak.lane import Lane
 from tests.soak.life import Life, Step
 from tests.soak.people import User, make_people
 
-RULES = {
-    "no_olm": True,
-    "withheld": True,
-    "key_requests": True,
-    # Each is made once: one that is made again after a restart may be taken back
-    # unheard, as `docs/rules.md` says.
-    "secret_requests": "vanish",
-    "verification_requests": True,
-}
+# Each secret is asked for once: what is asked for again after a restart may be taken
+# back unheard, as `docs/rules.md` says.
+RULES = {**attrs.asdict(EVERY_RULE), "secret_requests": "vanish"}
 HERE, ABROAD, BRIDGED = 40, 8, 2
 
 AT_ONCE = 8

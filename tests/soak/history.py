@@ -26,13 +26,12 @@ _ADDRESS = re.compile(rf"{LOOPBACK}:\d+")
 Ask = Callable[[bool], Coroutine[Any, Any, Messages]]
 
 
-def syncs(client: Client, number: int) -> Ask:
+def syncs(client: Client) -> Ask:
     since: str | None = None
 
     async def ask(keep: bool) -> Messages:
         nonlocal since
-        # A first sync could be answered from a cache, if it was made before.
-        answer = await client.sync(since, 0 if since else number)
+        answer = await client.sync(since)
         if keep:
             since = answer["next_batch"]
         messages: Messages = answer.get("to_device", {}).get("events", [])

@@ -83,7 +83,7 @@ class Lane:
             if user.is_here:
                 await self.homeserver.register(user.name, device_id=first.device_id)
                 for device in user.devices:
-                    await self.log_in(0, device)
+                    await self.log_in(device)
             elif not user.is_abroad:
                 await self.bridge.register(self.homeserver, user.name, first.device_id)
 
@@ -151,13 +151,13 @@ class Lane:
                 break
         history.reads.append(began)
 
-    async def log_in(self, number: int, device: Device) -> None:
+    async def log_in(self, device: Device) -> None:
         base_url, user_id = self.homeserver.base_url, device.user.user_id
         client = await Client.login(base_url, user_id, device.device_id)
         self._clients[device] = client
         await self.upload(device)
         is_sliding = device.reads is Reads.SLIDING
-        self._asks[device] = slides(client) if is_sliding else syncs(client, number)
+        self._asks[device] = slides(client) if is_sliding else syncs(client)
         self.histories[device.place] = History(device.born)
 
     async def log_out(self, device: Device) -> None:

@@ -120,7 +120,7 @@ class Life:
         rarely = self._chance.choice([1, 1, 4, 30])
         device = Device(user, device_id, sends, reads, number, rarely)
         user.devices.append(device)
-        return Step(number, (user,), lambda lane: lane.log_in(number, device))
+        return Step(number, (user,), lambda lane: lane.log_in(device))
 
     def _log_out(self, number: int, user: User) -> Step | None:
         if len(user.devices) < 2:
