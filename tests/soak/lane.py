@@ -155,7 +155,9 @@ class Lane:
         base_url, user_id = self.homeserver.base_url, device.user.user_id
         client = await Client.login(base_url, user_id, device.device_id)
         self._clients[device] = client
-        await self.upload(device)
+        # Nobody claims one-time keys.
+        keys = {"device_keys": device.olm.keys()["device_keys"]}
+        await client.succeed("POST", "/_matrix/client/v3/keys/upload", keys)
         is_sliding = device.reads is Reads.SLIDING
         self._asks[device] = slides(client) if is_sliding else syncs(client)
         self.histories[device.place] = History(device.born)
@@ -166,12 +168,6 @@ class Lane:
         status, _ = await self._clients[device].request("POST", path, {})
         # It is gone already where an answer was lost.
         assert status in {200, 401}
-
-    async def upload(self, device: Device) -> None:
-        """Upload device keys; nobody claims one-time keys."""
-        keys = {"device_keys": device.olm.keys()["device_keys"]}
-        client = self._clients[device]
-        await client.succeed("POST", "/_matrix/client/v3/keys/upload", keys)
 
     async def dehydrate(
         self, device: Device, by: Device, earlier: Device | None

@@ -49,7 +49,6 @@ class Life:
             self._read: 25,
             self._log_in: 0.7,
             self._log_out: 0.6,
-            self._lose_store: 0.7,
             self._dehydrate: 0.6,
             self._go_away: 0.6,
         }
@@ -129,11 +128,6 @@ class Life:
         user.left.append((device.device_id, number))
         self.gone[user.user_id, device.device_id].append(number)
         return Step(number, (user,), lambda lane: lane.log_out(device))
-
-    def _lose_store(self, number: int, user: User) -> Step:
-        device = self._chance.choice(user.devices)
-        device.lose_store()
-        return Step(number, (user,), lambda lane: lane.upload(device))
 
     def _dehydrate(self, number: int, user: User) -> Step:
         if (earlier := user.dehydrated) is not None:
