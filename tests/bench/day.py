@@ -50,10 +50,7 @@ Event = tuple[float, str, str, MailboxKey]
 
 
 class Inbox(Mailboxes):
-    """Mailboxes in memory, and the module's own code before them.
-
-    Their stream's token counts what is stored.
-    """
+    """Mailboxes in memory, and the module's own code before them."""
 
     sees_reads = False  # as with workers
 
@@ -75,7 +72,6 @@ class Inbox(Mailboxes):
 
 
 def notice_for(mailbox: MailboxKey, sender: str) -> LocalMessages:
-    """Return a batch with the notice of one sender for one mailbox."""
     user_id, device_id = mailbox
     content = make_notice(make_key(sender), "DEVICE")
     return {user_id: {device_id: make_message(sender, content)}}
@@ -122,7 +118,7 @@ def simulate() -> dict[str, int]:
             stock[key] += 1
             inbox.add_device(key)
             inbox.send(notice_for(key, sender))
-    stored = inbox.stream_token()
+    stored = inbox.stream_token()  # it counts them
     return {
         "notices": notices,
         "of these stored with the module": stored,
@@ -134,7 +130,6 @@ def simulate() -> dict[str, int]:
 
 
 def _events(chance: random.Random) -> Iterator[Event]:
-    """Return all that happens, in no order."""
     for number in range(ACTIVE_DEVICES // SCALE):
         sender = f"@sender{number}:day.test"
         for met in range(_around(chance, MET)):

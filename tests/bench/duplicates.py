@@ -135,7 +135,6 @@ def _fill(lane: Lane, user_id: str, device_id: str, rows: int) -> None:
 
 
 def _many_senders(senders: int, often: int) -> None:
-    """Let many senders send often."""
     say(f"{senders:,} senders, {often} times, in memory.")
     recipient, inbox, us = ("@recipient:withheld.test", "AWAY"), Inbox(), []
     names = [f"@sender{number}:withheld.test" for number in range(senders)]

@@ -205,7 +205,6 @@ async def federate(directory: Path) -> Outcome:
 async def _cross(
     links: Sequence[Link], senders: list[Homeserver], receivers: list[Homeserver]
 ) -> None:
-    """Send the same messages in all placements at once."""
     await together(*(each.arrive(BEFORE) for each in links))
     say("Killing the receivers, sending on.")
     await together(*(each.kill() for each in receivers))

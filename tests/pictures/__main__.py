@@ -84,7 +84,6 @@ def leave_backlog(homeserver: Homeserver, recipient: Client) -> None:
 
 
 async def live(homeserver: Homeserver, outward: Outward) -> None:
-    """Let things happen, now more and now less of them."""
     people = [await homeserver.register(name) for name in PEOPLE]
     devices = [await homeserver.register(f"away-{name}") for name in AWAY]
     chance = random.Random(7)  # noqa: S311 no secret

@@ -40,7 +40,7 @@ RULES = {**attrs.asdict(EVERY_RULE), "secret_requests": "vanish"}
 HERE, ABROAD, BRIDGED = 40, 8, 2
 
 AT_ONCE = 8
-LOOK_EVERY_S, FAULT_EVERY_S = 10.0, 12.0
+LOOK_EVERY_S = 10.0
 # The longest that it takes until what a process holds has become steady.
 STEADY_AFTER_S = 600.0
 
@@ -111,21 +111,17 @@ class Soak:
     async def _happen(self) -> None:
         """Bring about faults, look on while it is quiet, and bring about more."""
         faults, steady_s = self._faults(), min(STEADY_AFTER_S, self.seconds / 3)
-        await self._befall(faults, until_s=steady_s / 2)
-        while self._elapsed_s() < self.seconds * 0.8:
-            if self._elapsed_s() > steady_s:
-                await together(*(lane.look() for lane in self.lanes))
-            say(f"{self._elapsed_s():6.0f} s  {self.steps:,} steps")
+        while (now_s := self._elapsed_s()) < self.seconds * 0.9:
+            if steady_s / 2 < now_s < self.seconds * 0.8:
+                say(f"{now_s:6.0f} s  {self.steps:,} steps")
+                if now_s > steady_s:
+                    await together(*(lane.look() for lane in self.lanes))
+            else:
+                what, fault = next(faults)
+                say(f"{now_s:6.0f} s  {what}")
+                self.faults += 1
+                await fault()
             await pause(LOOK_EVERY_S)
-        await self._befall(faults, until_s=self.seconds * 0.9)
-
-    async def _befall(self, faults: Iterator[Fault], until_s: float) -> None:
-        while self._elapsed_s() < until_s:
-            await pause(FAULT_EVERY_S)
-            what, fault = next(faults)
-            say(f"{self._elapsed_s():6.0f} s  {what}")
-            self.faults += 1
-            await fault()
 
     def _faults(self) -> Iterator[Fault]:
         """Return what happens next, each kind as often as the others, and its name."""

@@ -75,7 +75,6 @@ class History:
     came: dict[int, float] = attrs.Factory(dict)  # when, where that is known
 
     def take(self, messages: Messages, *, again: bool) -> None:
-        """Note what it was given, some of it perhaps again."""
         newest = max(self.given, default=0)
         for message in messages:
             number = number_of(message)

@@ -42,9 +42,8 @@ class Lane:
     patience: Patience = attrs.Factory(Patience)
     # When each request with messages was made, and when answered.
     asked: dict[int, tuple[float, float]] = attrs.Factory(dict)
-    # When the homeserver went, and when it was back.
+    # When the homeserver went, and when it was back; what it held in the quiet time.
     deaths: list[tuple[float, float]] = attrs.Factory(list)
-    # What it held in the quiet time, by its name.
     held: defaultdict[str, list[float]] = attrs.Factory(lambda: defaultdict(list))
     _clients: dict[Device, Client] = attrs.Factory(dict)
     _asks: dict[Device, Ask] = attrs.Factory(dict)
@@ -184,7 +183,6 @@ class Lane:
         self.histories[device.place] = History(device.born, acknowledges=False)
 
     async def go_away(self) -> None:
-        """Have the other server go away, or come back."""
         self.other.refuses = not self.other.refuses
 
     def _close(self, device: Device) -> None:
@@ -197,10 +195,7 @@ class Lane:
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)
 
-    # What it was like.
-
     async def look(self) -> None:
-        """Note what the homeserver holds."""
         process = Path(f"/proc/{self.homeserver.pid}")
         lines = (process / "status").read_text().splitlines()
         status = dict(line.split(":", 1) for line in lines)

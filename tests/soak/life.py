@@ -66,7 +66,6 @@ class Life:
                 self.olm[said.sender.user.user_id, user.user_id].append(number)
 
     def last_reads(self) -> Iterator[Step]:
-        """Let every device read what is left for it."""
         for device in [device for user in self._here for device in user.reading()]:
             self._number += 1
             yield _reading(self._number, device, loses=False, acknowledges=True)

@@ -118,7 +118,6 @@ def number_of(message: dict[str, Any]) -> int:
 
 
 def make_people(here: int, abroad: int, bridged: int) -> list[User]:
-    """Return people with their devices, of all kinds."""
     kinds, people = itertools.cycle(Sends), []
     for name, server, count, ways in (
         ("user", SERVER_NAME, here, [Reads.SYNC, Reads.SLIDING, Reads.SYNC]),
