@@ -11,13 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import day, duplicates, hostile, memory, sweep
+from tests.bench import day, duplicates, hostile, sweep
 from tests.demo.output import say
 from tests.harness.waiting import run
 
 # What is measured in this process comes before anything else runs on its account.
 PARTS = {
-    "memory": memory.measure,
+    "memory": duplicates.memory,
     "storm": duplicates.storm,
     "hostile": hostile.measure,
     "day": day.measure,

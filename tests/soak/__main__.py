@@ -109,7 +109,6 @@ class Soak:
         await together(*(lane.patience.insist(step.number, act) for lane, act in acts))
 
     async def _happen(self) -> None:
-        """Bring about faults, look on while it is quiet, and bring about more."""
         faults, steady_s = self._faults(), min(STEADY_AFTER_S, self.seconds / 3)
         while (now_s := self._elapsed_s()) < self.seconds * 0.9:
             if steady_s / 2 < now_s < self.seconds * 0.8:

@@ -134,9 +134,7 @@ class Lane:
         query = functools.partial(self.homeserver.query, sql, (message_id,))
         assert await become(lambda: query() != [], STORED_WITHIN_S), "it is not stored"
 
-    async def read(
-        self, device: Device, by: Device, loses: bool, acknowledges: bool
-    ) -> None:
+    async def read(self, device: Device, by: Device, loses: bool) -> None:
         """Read all there is; before, an answer may get lost on its way."""
         history, began = self.histories[device.place], time.monotonic()
         starts = device.reads is Reads.DEHYDRATED
@@ -146,7 +144,8 @@ class Lane:
             await ask(False)
         while page := await ask(True):
             history.take(page, again=starts)
-            if starts or (len(page) < PAGE and not acknowledges):
+            # What came last is acknowledged with the next read.
+            if starts or len(page) < PAGE:
                 break
         history.reads.append(began)
 

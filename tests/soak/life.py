@@ -68,7 +68,7 @@ class Life:
     def last_reads(self) -> Iterator[Step]:
         for device in [device for user in self._here for device in user.reading()]:
             self._number += 1
-            yield _reading(self._number, device, loses=False, acknowledges=True)
+            yield _reading(self._number, device, loses=False)
 
     def _talk(self, number: int, _: User) -> Step | None:
         if len(self._talks) < TALKS:
@@ -104,8 +104,7 @@ class Life:
         device = self._chance.choice(user.reading())
         if self._chance.random() * device.rarely > 1:
             return None
-        loses, acknowledges = self._chance.random() < 0.2, self._chance.random() < 0.5
-        return _reading(number, device, loses=loses, acknowledges=acknowledges)
+        return _reading(number, device, loses=self._chance.random() < 0.2)
 
     def _log_in(self, number: int, user: User) -> Step | None:
         if len(user.devices) >= MOST_DEVICES:
@@ -140,10 +139,6 @@ class Life:
         return Step(number, (), Lane.go_away)
 
 
-def _reading(number: int, device: Device, *, loses: bool, acknowledges: bool) -> Step:
+def _reading(number: int, device: Device, *, loses: bool) -> Step:
     by = device.user.devices[0]
-    return Step(
-        number,
-        (device.user,),
-        lambda lane: lane.read(device, by, loses, acknowledges),
-    )
+    return Step(number, (device.user,), lambda lane: lane.read(device, by, loses))
