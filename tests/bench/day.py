@@ -22,7 +22,7 @@ from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.wiring import wire
 from tests.bench.lanes import each_duplicate, lanes
-from tests.demo.output import say, show
+from tests.demo.output import show
 from tests.harness.backlog import notice
 from tests.harness.messages import make_key, make_message, make_notice
 from tests.harness.servers.stage import two_on
@@ -84,7 +84,6 @@ async def measure(directory: Path, quick: bool) -> None:
             await each_duplicate(lane, await two_on(lane.homeserver), notices)
             for lane in both
         ]
-    say("Simulating a day.")
     day = {name: count * SCALE for name, count in simulate().items()}
     kept = day["rows not written"]
     fewer = day["rows left at the end, stock"] - day["rows left at the end, module"]

@@ -53,7 +53,6 @@ _MANY = (
     "Microseconds are per notice."
 )
 
-PAIRS = 200_000
 # A client tells up to so many devices with one request.
 DEVICES_OF_REQUEST = 250
 
@@ -152,7 +151,6 @@ def _fill(lane: Lane, user_id: str, device_id: str, rows: int) -> None:
 
 
 def _many_senders(senders: int, often: int) -> None:
-    say(f"{senders:,} senders, {often} times, in memory.")
     recipient, inbox, us = ("@recipient:withheld.test", "AWAY"), Inbox(), []
     names = [f"@sender{number}:withheld.test" for number in range(senders)]
     batches = [notice_for(recipient, name) for name in names]
@@ -170,7 +168,7 @@ def _many_senders(senders: int, often: int) -> None:
 
 
 async def memory(_: Path, quick: bool) -> None:
-    pairs, lines = 10_000 if quick else PAIRS, []
+    pairs, lines = 10_000 if quick else 200_000, []
     limits = Limits(pairs)
     for rows, depth, told in (
         (10, 10, 1),
@@ -190,7 +188,6 @@ def _weight(limits: Limits, rows: int, depth: int, told: int) -> int:
     tracemalloc.start()
     held = Memory(limits, sees_reads=False, hold_s=None)
     notices: dict[int, Notice] = {}
-    stream_ids = count(1)
     for which in range(rows):
         mailbox = which // depth
         sender = which % depth + mailbox // told * depth
@@ -203,7 +200,7 @@ def _weight(limits: Limits, rows: int, depth: int, told: int) -> int:
         held.open(key, 0).learned = True
         notice = notices[sender]
         stored = held.begin(key, notice, notice.pair.sender, 0, 0.0)
-        held.settle(stored, next(stream_ids))
+        held.settle(stored, which + 1)
     del notices, stored
     gc.collect()
     weight = tracemalloc.get_traced_memory()[0]

@@ -18,7 +18,7 @@ from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
 from tests.bench.lanes import Lane, lanes
-from tests.demo.output import say, show
+from tests.demo.output import show
 from tests.harness.backlog import notice, other
 from tests.harness.client import Client
 from tests.harness.process import Process
@@ -58,13 +58,10 @@ async def measure(directory: Path, quick: bool) -> None:
     sizes = (5_000, 20_000) if quick else (10_000, 100_000, 10_000_000)
     rows = 20_000 if quick else 1_000_000
     async with lanes(directory, {"swept": {}}) as [swept]:
-        say("Sweeping for its rate.")
         rates = await deferToThread(lambda: [_rate(swept, rows, s) for s in SHARES])
         show("Rate of the sweep", rates, _RATES.format(rows))
-        say(f"Sweeping up to {sizes[-1]:,} rows for its memory.")
         held = [{"rows": size, "MB": await _memory_mb(swept, size)} for size in sizes]
         show("Memory of the sweep", held, _MEMORY)
-        say("Sweeping beside a client.")
         show("Syncs beside a sweep", await _syncs_beside(swept, rows), _BESIDE)
 
 

@@ -14,7 +14,6 @@ import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from matplotlib.figure import Figure
@@ -133,12 +132,15 @@ async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None
     for axis, panel in zip(axes, panels):
         for target in panel["targets"]:
             text = dashboards.fill_in(target["expr"], values)
+            legend = re.sub(r"\{\{(\w+)\}\}", r"$\1", target["legendFormat"])
+            # What tells processes apart changes from run to run.
+            legend = "$job" if "$instance" in legend else legend
             for found in await prometheus.query_range(text, begin, end, STEP_S):
                 minutes = [(float(at) - begin) / 60 for at, _ in found["values"]]
                 numbers = [float(value) for _, value in found["values"]]
                 # Everything is counted from zero; what never happened has no line.
                 if any(numbers):
-                    label = _label(target["legendFormat"], found["metric"])
+                    label = dashboards.fill_in(legend, found["metric"])
                     axis.plot(minutes, numbers, linewidth=1.2, label=label)
         unit = panel["fieldConfig"]["defaults"]["unit"]
         axis.set_title(f"{panel['title']} ({unit})", fontsize=10, loc="left")
@@ -149,13 +151,6 @@ async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.savefig(PICTURES / "dashboard.png", dpi=75)
-
-
-def _label(legend: str, metric: dict[str, Any]) -> str:
-    # What tells processes apart changes from run to run.
-    if "{{instance}}" in legend:
-        return str(metric.get("job", ""))
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: metric.get(found[1], ""), legend)
 
 
 if __name__ == "__main__":

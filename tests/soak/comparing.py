@@ -34,12 +34,9 @@ _says_the_same = functools.partial(redundancy.says_the_same, merge_scopes=True)
 
 def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[str]]:
     """Return what must not be, and how many messages are missing, by reason."""
-    problems = [
-        f"{lane.name}: {each}"
-        for lane in (stock, module)
-        for each in lane.patience.failed
-    ]
-    missing: Counter[str] = Counter()
+    problems, missing = [], Counter[str]()
+    for lane in (stock, module):
+        problems += [f"{lane.name}: {each}" for each in lane.patience.failed]
     for place in sorted({*stock.histories, *module.histories}):
         on_stock, on_module = (
             lane.histories.get(place, History()) for lane in (stock, module)
