@@ -45,9 +45,6 @@ _COSTS = (
     "{:.2f} ms, on this machine. One in {:,} is simulated."
 )
 
-# When, what, who sends, to which mailbox.
-Event = tuple[float, str, str, MailboxKey]
-
 
 class Inbox(Mailboxes):
     """Mailboxes in memory, and the module's own code before them."""
@@ -128,7 +125,8 @@ def simulate() -> dict[str, int]:
     }
 
 
-def _events(chance: random.Random) -> Iterator[Event]:
+def _events(chance: random.Random) -> Iterator[tuple[float, str, str, MailboxKey]]:
+    """Say when, what, who sends, and to which mailbox, in no order."""
     for number in range(ACTIVE_DEVICES // SCALE):
         sender = f"@sender{number}:day.test"
         for met in range(_around(chance, MET)):

@@ -25,10 +25,9 @@ from tests.demo.output import say, show
 from tests.harness.backlog import other
 from tests.harness.messages import WITHHELD
 from tests.harness.servers.stage import Two, two_on
-from tests.harness.waiting import become
+from tests.harness.waiting import eventually
 
 CONNECTIONS = (1, 8, 32)
-OVER_WITHIN_S = 60.0
 
 _STORMS = count()
 _STORM = (
@@ -108,7 +107,7 @@ async def _storm(
             connections=connections,
             seconds=seconds,
         ) as process:
-            await become(lambda: not process.runs, seconds + OVER_WITHIN_S)
+            await eventually(lambda: process.runs, expected=False)
         told.extend(answers(process.output))
         return len(told)
 

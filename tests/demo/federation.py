@@ -55,9 +55,7 @@ SENDERS = (REPEATS, LOSES_KEYS, LEGACY, SCOPED, TO_BOTH, REARMED, FRIEND)
 
 ROUNDS = 20
 # Each of these is in the middle of the storm, not at its ends.
-NEW_KEY_EVERY = 6
-REARMED_IN = 11
-KEY_LOST_IN = 9
+NEW_KEY_EVERY, REARMED_IN, KEY_LOST_IN = 6, 11, 9
 
 
 def _round(number: int) -> Iterator[Send]:
@@ -152,17 +150,11 @@ class Link(Cast):
 
     def waiting(self) -> list[str]:
         """Return the EDUs that wait for the recipient, in order: JSON text."""
-        receiving, sending = self.homeservers
-        rows = sending.query(
-            """
-            SELECT messages_json FROM device_federation_outbox
-            WHERE destination = ? ORDER BY stream_id
-            """,
-            (receiving.server_name,),
-        )
-        # Others' wait for the same server.
+        _, sending = self.homeservers
+        sql = "SELECT messages_json FROM device_federation_outbox ORDER BY stream_id"
+        # Others' wait there, too.
         ours = f'"{self.people[RECIPIENT].user_id}"'
-        return [text for (text,) in rows if ours in text]
+        return [text for (text,) in sending.query(sql) if ours in text]
 
 
 async def link(number: int, sending: Homeserver, receiving: Homeserver) -> Link:

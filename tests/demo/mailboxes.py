@@ -71,10 +71,9 @@ RULED: Mapping[str, Any] = {
 
 
 def _notices(recipient: OlmDevice, rng: random.Random) -> Stages:
-    """Make the messages.
+    """Make the messages: who sends how many of which, and when, follows from the seed.
 
-    Who sends how many of which, and when, follows from the seed. The keys are real,
-    and so they differ each time; their length does not.
+    The keys are real, and so they differ each time; their length does not.
     """
     devices = {name: device_of(name) for name in SENDERS}
     sources = [

@@ -105,7 +105,6 @@ async def live(homeserver: Homeserver, outward: Outward) -> None:
 
 
 def draw_page(base_url: str, token: str) -> None:
-    """Take a picture of the page, as a server admin sees it in a real browser."""
     browser = Chromium.start()
     try:
         browser.hold_clock()

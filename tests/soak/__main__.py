@@ -56,9 +56,6 @@ MAY_GROW = {
 }
 PROBLEMS_SHOWN = 20
 
-# What it is called, and what brings it about.
-Fault = tuple[str, Callable[[], Awaitable[None]]]
-
 
 @attrs.define(eq=False)
 class Soak:
@@ -122,7 +119,7 @@ class Soak:
                 await fault()
             await pause(LOOK_EVERY_S)
 
-    def _faults(self) -> Iterator[Fault]:
+    def _faults(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
         """Return what happens next, each kind as often as the others, and its name."""
         kinds = {"database": self._restart_database}
         for lane in self.lanes:

@@ -38,9 +38,8 @@ def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[s
     for lane in (stock, module):
         problems += [f"{lane.name}: {each}" for each in lane.patience.failed]
     for place in sorted({*stock.histories, *module.histories}):
-        on_stock, on_module = (
-            lane.histories.get(place, History()) for lane in (stock, module)
-        )
+        on_stock = stock.histories.get(place, History())
+        on_module = module.histories.get(place, History())
         device = _Device(on_stock, on_module, life, module, place)
         problems += (f"{place}: {each}" for each in device.problems())
         missing.update(device.missing.values())
@@ -49,8 +48,6 @@ def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[s
 
 @attrs.define(eq=False)
 class _Device:
-    """What one device was given on both."""
-
     on_stock: History
     on_module: History
     life: Life

@@ -28,12 +28,9 @@ class Step(NamedTuple):
 
 
 class Life:
-    """Decides what happens next."""
-
     def __init__(self, seed: int, people: list[User]) -> None:
         self.people = people
-        # All requests with messages so far, by the number of the step.
-        self.sent: dict[int, Said] = {}
+        self.sent: dict[int, Said] = {}  # by the number of the step
         # Which of these are Olm messages, by user IDs from whom and to whom.
         self.olm: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         # When each device logged out, by user ID and device ID.
