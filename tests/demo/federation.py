@@ -100,8 +100,7 @@ def _olm(sender: str, number: int, to: str = RECIPIENT) -> Send:
 
 
 def _other(number: int, sender: str = FRIEND) -> Send:
-    content = {"number": number}
-    return Send(sender, PLAIN, {AWAY: content, TABLET: content})
+    return Send(sender, PLAIN, {each: {"number": number} for each in (AWAY, TABLET)})
 
 
 # While both servers are up, each arriving before the next.

@@ -47,7 +47,7 @@ class Life:
             self._log_in: 0.7,
             self._log_out: 0.6,
             self._dehydrate: 0.6,
-            self._go_away: 0.6,
+            lambda number, _: Step(number, (), Lane.go_away): 0.6,
         }
         while True:
             (kind,) = self._chance.choices(list(kinds), list(kinds.values()))
@@ -131,9 +131,6 @@ class Life:
         device = Device(user, device_id, Sends.RUST, Reads.DEHYDRATED, number, 4)
         user.dehydrated = device
         return Step(number, (user,), lambda lane: lane.dehydrate(device, by, earlier))
-
-    def _go_away(self, number: int, _: User) -> Step:
-        return Step(number, (), Lane.go_away)
 
 
 def _reading(number: int, device: Device, *, loses: bool) -> Step:
