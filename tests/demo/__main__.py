@@ -44,8 +44,7 @@ if __name__ == "__main__":
         one.add_argument(
             name, dest="show", action="store_const", const=show, help=f"instead: {does}"
         )
-    parser.add_argument(
-        "--markdown", action="store_true", help="print the table as Markdown"
-    )
+    how = "print the table as Markdown"
+    parser.add_argument("--markdown", action="store_true", help=how)
     options = parser.parse_args()
     sys.exit(run(lambda: demonstrate(options)))

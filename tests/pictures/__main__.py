@@ -147,8 +147,6 @@ async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None
         axis.set_ylim(bottom=0)
         if axis.lines:
             axis.legend(fontsize=7, frameon=False)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
     figure.savefig(PICTURES / "dashboard.png", dpi=75)
 
 

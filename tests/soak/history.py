@@ -34,8 +34,7 @@ def syncs(client: Client) -> Ask:
         answer = await client.sync(since)
         if keep:
             since = answer["next_batch"]
-        messages: Messages = answer.get("to_device", {}).get("events", [])
-        return messages
+        return list(answer.get("to_device", {}).get("events", []))
 
     return ask
 
