@@ -6,7 +6,6 @@ They are as large as Synapse lets them be.
 from __future__ import annotations
 
 import time
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Awaitable, Callable, NamedTuple
@@ -129,8 +128,8 @@ async def _attacker(lane: Lane, remote: RemoteServer, devices: int) -> Strike:
         assert status == 200, status
 
     for begin in range(0, devices, MOST_SORTED):
-        some = partial(_victim, begin, min(begin + MOST_SORTED, devices))
-        await strike(Attack("", 1, some))
+        some = _victim(begin, min(begin + MOST_SORTED, devices))
+        assert await attacker.send_to_device(WITHHELD, some) == 200
         await lane.rest()
     return strike
 

@@ -10,8 +10,7 @@ import pytest
 
 from synapse_withheld.cli.tested import RELEASES as TESTED
 from tests.compat.environments import ROOT
-from tests.compat.page import PAGE, passed
-from tests.compat.shapes import expected, installed
+from tests.compat.releases import PAGE, expected, installed, passed
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TESTS = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
