@@ -23,7 +23,7 @@ from synapse_withheld.delivery.batch import (
     users_of,
 )
 from synapse_withheld.delivery.confirming.confirmer import Confirmer
-from synapse_withheld.delivery.confirming.waiting import Waiting
+from synapse_withheld.delivery.confirming.waiting_room import Waiting
 from synapse_withheld.delivery.edus import as_messages
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.rearming import OlmPassed, Rearming, olm_messages

@@ -1,4 +1,4 @@
-"""What is known to be queued, within limits.
+"""What is known to be queued, within limits, and what a notice is believed to be.
 
 Pure: nothing here knows of Synapse, SQL, Twisted or the time. It imports `rules`.
 """

@@ -40,7 +40,7 @@ REARMED = Counter(
 )
 TIDIED = Counter(
     "synapse_withheld_tidied_rows_total",
-    "Rows deleted because a newer notice of their pair is there; none in observe mode",
+    "Rows deleted because they were redundant; none in observe mode",
     [*_SERVER, "queue"],
 )
 DECISION_SECONDS = Histogram(

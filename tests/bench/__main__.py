@@ -1,4 +1,4 @@
-"""Run the benchmark: `python -m tests.bench`.
+"""Measure what the module costs and saves: `python -m tests.bench`.
 
 The tables go to standard output, talk to standard error. Exits with 2 if something
 could not be measured.
@@ -11,17 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import day, hostile, memory, scale, storm, sweep
+from tests.bench import day, duplicates, hostile, sweep
 from tests.demo.output import say
 from tests.harness.waiting import run
 
 # What is measured in this process comes before anything else runs on its account.
 PARTS = {
-    "memory": memory.measure,
-    "storm": storm.measure,
+    "memory": duplicates.memory,
+    "storm": duplicates.storm,
     "hostile": hostile.measure,
     "day": day.measure,
-    "scale": scale.measure,
+    "scale": duplicates.scale,
     "sweep": sweep.measure,
 }
 
@@ -36,17 +36,11 @@ async def bench(options: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m tests.bench",
-        description="Compare what the module costs and saves with stock Synapse.",
+        prog="python -m tests.bench", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="see that it runs; not for the numbers"
-    )
-    parser.add_argument(
-        "--only",
-        choices=PARTS,
-        action="append",
-        help="measure one part, may be repeated",
-    )
+    how = "see that it runs; not for the numbers"
+    parser.add_argument("--quick", action="store_true", help=how)
+    how = "measure one part, may be repeated"
+    parser.add_argument("--only", choices=PARTS, action="append", help=how)
     options = parser.parse_args()
     sys.exit(run(lambda: bench(options)))

@@ -20,15 +20,9 @@ from urllib.parse import urlsplit
 
 
 class Answer(NamedTuple):
-    """When one came, by the clock that all processes share, and how long it took.
-
-    And what Synapse took of a processor meanwhile: that is its own, however much else
-    the machine does.
-    """
-
-    ended_s: float
+    ended_s: float  # by the clock that all processes share
     took_s: float
-    worked_s: float
+    worked_s: float  # of a processor, by Synapse: however much else the machine does
     status: float
 
 

@@ -22,7 +22,7 @@ from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.mailbox import MailboxKey
 from synapse_withheld.wiring import wire
 from tests.bench.lanes import each_duplicate, lanes
-from tests.demo.output import say, show
+from tests.demo.output import show
 from tests.harness.backlog import notice
 from tests.harness.messages import make_key, make_message, make_notice
 from tests.harness.servers.stage import two_on
@@ -45,15 +45,9 @@ _COSTS = (
     "{:.2f} ms, on this machine. One in {:,} is simulated."
 )
 
-# When, what, who sends, to which mailbox.
-Event = tuple[float, str, str, MailboxKey]
-
 
 class Inbox(Mailboxes):
-    """Mailboxes in memory, and the module's own code before them.
-
-    Their stream's token counts what is stored.
-    """
+    """Mailboxes in memory, and the module's own code before them."""
 
     sees_reads = False  # as with workers
 
@@ -75,7 +69,6 @@ class Inbox(Mailboxes):
 
 
 def notice_for(mailbox: MailboxKey, sender: str) -> LocalMessages:
-    """Return a batch with the notice of one sender for one mailbox."""
     user_id, device_id = mailbox
     content = make_notice(make_key(sender), "DEVICE")
     return {user_id: {device_id: make_message(sender, content)}}
@@ -88,7 +81,6 @@ async def measure(directory: Path, quick: bool) -> None:
             await each_duplicate(lane, await two_on(lane.homeserver), notices)
             for lane in both
         ]
-    say("Simulating a day.")
     day = {name: count * SCALE for name, count in simulate().items()}
     kept = day["rows not written"]
     fewer = day["rows left at the end, stock"] - day["rows left at the end, module"]
@@ -122,7 +114,7 @@ def simulate() -> dict[str, int]:
             stock[key] += 1
             inbox.add_device(key)
             inbox.send(notice_for(key, sender))
-    stored = inbox.stream_token()
+    stored = inbox.stream_token()  # it counts them
     return {
         "notices": notices,
         "of these stored with the module": stored,
@@ -133,8 +125,8 @@ def simulate() -> dict[str, int]:
     }
 
 
-def _events(chance: random.Random) -> Iterator[Event]:
-    """Return all that happens, in no order."""
+def _events(chance: random.Random) -> Iterator[tuple[float, str, str, MailboxKey]]:
+    """Say when, what, who sends, and to which mailbox, in no order."""
     for number in range(ACTIVE_DEVICES // SCALE):
         sender = f"@sender{number}:day.test"
         for met in range(_around(chance, MET)):

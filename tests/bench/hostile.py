@@ -6,7 +6,6 @@ They are as large as Synapse lets them be.
 from __future__ import annotations
 
 import time
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, Awaitable, Callable, NamedTuple
@@ -24,7 +23,6 @@ from tests.harness.messages import (
 )
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.settings import SERVER_NAME
-from tests.harness.servers.stage import to_do
 from tests.harness.waiting import pause
 
 # All of them away for good.
@@ -104,7 +102,6 @@ def _victim(begin: int, end: int, what: Any = _NOTICE) -> Messages:
 async def measure(directory: Path, quick: bool) -> None:
     users, devices, rounds = (2_000, 4_000, 1) if quick else (100_000, 20_000, 3)
     remote = RemoteServer()
-    await remote.start()
     try:
         async with lanes(directory) as both:
             on = [(lane, await _attacker(lane, remote, devices)) for lane in both]
@@ -131,8 +128,8 @@ async def _attacker(lane: Lane, remote: RemoteServer, devices: int) -> Strike:
         assert status == 200, status
 
     for begin in range(0, devices, MOST_SORTED):
-        some = partial(_victim, begin, min(begin + MOST_SORTED, devices))
-        await strike(Attack("", 1, some))
+        some = _victim(begin, min(begin + MOST_SORTED, devices))
+        assert await attacker.send_to_device(WITHHELD, some) == 200
         await lane.rest()
     return strike
 
@@ -170,7 +167,7 @@ async def _cost(lane: Lane, strike: Strike, attack: Attack) -> tuple[float, floa
         began_s = time.monotonic()
         await strike(attack)
         await pause(AFTERWARDS_S)
-        while await to_do(lane.homeserver):
+        while await lane.homeserver.to_do():
             await pause(1)
     busy_s = [a.worked_s for a in answers(somebody.output) if a.ended_s >= began_s]
     return cpu_ms, 1000 * max(busy_s)

@@ -17,7 +17,7 @@ from tests.harness.rules import EVERY_RULE
 from tests.harness.samples import total
 from tests.harness.servers.homeserver import Homeserver, running
 from tests.harness.servers.postgres import PostgresServer
-from tests.harness.servers.stage import Two, to_do
+from tests.harness.servers.stage import Two
 from tests.harness.waiting import eventually, pause
 
 COMPARED = {"stock": None, "module": {"rules": attrs.asdict(EVERY_RULE)}}
@@ -79,7 +79,7 @@ class Lane:
             before = after
             await pause(_QUIET_FOR_S)
             after = self._cpu_s()
-            if after - before < _QUIET_S and not await to_do(self.homeserver):
+            if after - before < _QUIET_S and not await self.homeserver.to_do():
                 break
         return after
 
@@ -98,7 +98,8 @@ class Lane:
     def _cpu_s(self) -> float:
         """Return what Synapse and its database took of a processor: nobody else."""
         taken_s = 0.0
-        for (pid,) in [(self.homeserver.pid,), *self.homeserver.query(_BACKENDS)]:
+        own = self.homeserver.process.pid
+        for (pid,) in [(own,), *self.homeserver.query(_BACKENDS)]:
             # A connection may have ended.
             with suppress(OSError):
                 taken_s += asking.worked_s(pid)
@@ -107,7 +108,7 @@ class Lane:
     @asynccontextmanager
     async def asked(self, path: str, **how: Any) -> AsyncIterator[Process]:
         """Have a process of its own make requests, as `asking` does; it prints them."""
-        url, pid = self.homeserver.base_url + path, self.homeserver.pid
+        url, pid = self.homeserver.base_url + path, self.homeserver.process.pid
         order = json.dumps({"url": url, "pid": pid, **how})
         process = Process(self.directory, self.directory / "answers")
         process.start(sys.executable, asking.__file__, order)

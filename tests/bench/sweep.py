@@ -18,16 +18,14 @@ from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database.database import Database
 from synapse_withheld.sweep.walk import BATCH_SIZE, Options, Sweep
 from tests.bench.lanes import Lane, lanes
-from tests.demo.output import say, show
+from tests.demo.output import show
 from tests.harness.backlog import notice, other
 from tests.harness.client import Client
 from tests.harness.process import Process
-from tests.harness.waiting import become, pause
+from tests.harness.waiting import eventually, pause
 
 SHARES = (0, 10, 90)  # percent of the rows that are notices
 ROUNDS, SYNCS = 3, 200
-# How long the command may take to begin.
-BEGINS_S = 30.0
 
 _FILL = """
     INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)
@@ -60,13 +58,10 @@ async def measure(directory: Path, quick: bool) -> None:
     sizes = (5_000, 20_000) if quick else (10_000, 100_000, 10_000_000)
     rows = 20_000 if quick else 1_000_000
     async with lanes(directory, {"swept": {}}) as [swept]:
-        say("Sweeping for its rate.")
         rates = await deferToThread(lambda: [_rate(swept, rows, s) for s in SHARES])
         show("Rate of the sweep", rates, _RATES.format(rows))
-        say(f"Sweeping up to {sizes[-1]:,} rows for its memory.")
         held = [{"rows": size, "MB": await _memory_mb(swept, size)} for size in sizes]
         show("Memory of the sweep", held, _MEMORY)
-        say("Sweeping beside a client.")
         show("Syncs beside a sweep", await _syncs_beside(swept, rows), _BESIDE)
 
 
@@ -125,7 +120,6 @@ def _delete(connection: Connection, gone: list[tuple[Any, ...]]) -> None:
 
 
 def _read(connection: Connection) -> None:
-    """Read everything, and look at each text."""
     place: Any = ("\U0010ffff", "", 0)
     rows: list[Any] = [place] * BATCH_SIZE
     while len(rows) == BATCH_SIZE:
@@ -175,7 +169,7 @@ async def _syncs_beside(swept: Lane, rows: int) -> list[dict[str, object]]:
         process = _begin(swept, "--place", str(noted), *more)
         try:
             # A small table may be swept between two looks.
-            await become(lambda: noted.exists() or not process.runs, BEGINS_S)
+            await eventually(lambda: noted.exists() or not process.runs, expected=True)
             return await _sync_ms(client, token)
         finally:
             await process.end()

@@ -49,17 +49,12 @@ SHORT: tuple[str, ...] = (
 
 
 class Run(NamedTuple):
-    """The tests on one version.
-
-    Attributes:
-        outcome: `passed`, `failed`, `not installed`, or why it was not tried.
-        counts: What pytest says at its end.
-    """
+    """The tests on one version."""
 
     synapse: str
     python: str
-    outcome: str
-    counts: str = ""
+    outcome: str  # `passed`, `failed`, `not installed`, or why it was not tried
+    counts: str = ""  # what pytest says at its end
 
 
 def run(synapse: str, python: str, tests: Sequence[str]) -> Run:

@@ -13,9 +13,8 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.demo.federation import federate
-from tests.demo.notices import compare_notices
+from tests.demo.mailboxes import compare_notices, compare_requests
 from tests.demo.output import aligned, say
-from tests.demo.requests import compare_requests
 from tests.harness.waiting import run
 
 
@@ -45,8 +44,7 @@ if __name__ == "__main__":
         one.add_argument(
             name, dest="show", action="store_const", const=show, help=f"instead: {does}"
         )
-    parser.add_argument(
-        "--markdown", action="store_true", help="print the table as Markdown"
-    )
+    how = "print the table as Markdown"
+    parser.add_argument("--markdown", action="store_true", help=how)
     options = parser.parse_args()
     sys.exit(run(lambda: demonstrate(options)))

@@ -95,7 +95,6 @@ def copies(rows: Iterable[str]) -> dict[Hashable, int]:
 
 
 def _notices(rows: Iterable[str]) -> Iterator[tuple[Hashable, str]]:
-    """Give the pair and the key of each notice."""
     for message in map(json.loads, rows):
         if is_notice(message["type"], message["content"]):
             yield pair_of(message, merge_scopes=True), message["content"]["sender_key"]

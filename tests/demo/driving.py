@@ -16,9 +16,8 @@ from tests.demo.output import say
 from tests.harness.client import Client
 from tests.harness.messages import ENCRYPTED, OlmDevice
 from tests.harness.samples import ACTIVE, total
-from tests.harness.servers.homeserver import Homeserver, rows_of, running
+from tests.harness.servers.homeserver import Homeserver, running
 from tests.harness.servers.settings import SERVER_NAME
-from tests.harness.servers.stage import log_in, nothing_to_do
 from tests.harness.waiting import pause, together
 
 SEED = 20
@@ -53,39 +52,32 @@ Stages = Sequence[Sequence[Sequence[Send]]]
 class Cast:
     """Who takes part, and what is measured in the end."""
 
-    # The first is the recipient's.
-    homeservers: Sequence[Homeserver]
-    # By name, the recipient too.
-    people: Mapping[str, Client]
-    # The recipient's, of which the first is away.
-    devices: Sequence[Client]
-    # How many requests were not answered 200.
-    failed: int = attrs.field(default=0, init=False)
-    # Queued rows of each device before the first came back; people by their names.
-    mailboxes: dict[str, list[str]] = attrs.field(factory=dict, init=False)
-    # How many bytes these are as they are stored.
-    size: int = attrs.field(default=0, init=False)
-    # What the homeservers counted by then.
-    metrics: Counter[str] = attrs.field(factory=Counter, init=False)
+    homeservers: Sequence[Homeserver]  # the first is the recipient's
+    people: Mapping[str, Client]  # by name, the recipient too
+    devices: Sequence[Client]  # the recipient's, of which the first is away
+    failed: int = 0  # requests that were not answered 200
+    # Queued rows of each device before the first came back, people by their names; how
+    # many bytes these are as they are stored; what the homeservers counted by then.
+    mailboxes: dict[str, list[str]] = attrs.Factory(dict)
+    size: int = 0
+    metrics: Counter[str] = attrs.Factory(Counter)
     # What the first device got when it came back, how many syncs it took to have the
     # last Olm message, and how long these took.
-    synced: list[dict[str, Any]] = attrs.field(factory=list, init=False)
-    syncs: int = attrs.field(default=0, init=False)
-    seconds: float = attrs.field(default=0.0, init=False)
+    synced: list[dict[str, Any]] = attrs.Factory(list)
+    syncs: int = 0
+    seconds: float = 0.0
 
     async def send(self, sends: Iterable[Send]) -> None:
-        """Make requests, one after the other."""
         for send in sends:
             messages = {self.people[send.to].user_id: dict(send.messages)}
-            client = self.people[send.sender]
-            status = await client.send_to_device(send.message_type, messages)
-            self.failed += status != 200
+            ask = self.people[send.sender].send_to_device
+            self.failed += await ask(send.message_type, messages) != 200
 
     async def measure(self) -> None:
         for homeserver in self.homeservers:
             self.metrics.update(await homeserver.metrics())
         for each in self.devices:
-            rows = rows_of(self.homeservers[0], each)
+            rows = self.homeservers[0].texts(each)
             self.size += sum(len(row.encode()) for row in rows)
             self.mailboxes[each.device_id] = [*map(self._named, rows)]
         started = perf_counter()
@@ -139,7 +131,7 @@ def device_id(name: str) -> str:
 
 async def settled(homeservers: Iterable[Homeserver]) -> None:
     """Wait until the module has deleted what is superseded."""
-    await together(*map(nothing_to_do, homeservers))
+    await together(*(each.nothing_to_do() for each in homeservers))
     await pause(LAST_WORK_S)
 
 
@@ -162,15 +154,11 @@ async def drive(
     async def cast_on(homeserver: Homeserver) -> Cast:
         away = await homeserver.register(RECIPIENT, device_id=AWAY)
         await away.upload_keys(recipient)
-        others = {name: await log_in(away, own[name]) for name in own}
+        others = {name: await away.log_in(own[name]) for name in own}
         people = {RECIPIENT: away, **others}
         for name in users:
             people[name] = await homeserver.register(name, device_id=device_id(name))
         return Cast([homeserver], people, [away, *others.values()])
-
-    async def play(cast: Cast) -> None:
-        for stage in stages:
-            await together(*map(cast.send, stage))
 
     say(f"Starting {len(kinds)} Synapses: {', '.join(kinds)}.")
     homeservers = [
@@ -180,7 +168,8 @@ async def drive(
         casts = await together(*map(cast_on, homeservers))
         messages = sum(len(lane) for stage in stages for lane in stage)
         say(f"Sending {messages:,} messages to each.")
-        await together(*map(play, casts))
+        for stage in stages:
+            await together(*(cast.send(lane) for cast in casts for lane in stage))
         await settled(homeservers)
         say("Letting the device that was away catch up on each.")
         # One after the other: they are timed.

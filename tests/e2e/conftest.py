@@ -6,11 +6,11 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Generator, Iterator
 
 import pytest
-import pytest_twisted
+from pytest_twisted import async_fixture, async_yield_fixture, blockon, ensureDeferred
 from twisted.internet.defer import Deferred
 
 from tests.harness.browser import Chromium
-from tests.harness.reactor import async_fixture, async_yield_fixture, in_reactor
+from tests.harness.process import tail
 from tests.harness.servers.homeserver import RUNNING, Homeserver
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import NewDatabase, Shelf, Stage, Two, sqlite, two_on
@@ -38,7 +38,7 @@ SWITCHED = {
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Run async tests in the reactor."""
     if isinstance(item, pytest.Function) and iscoroutinefunction(item.function):
-        in_reactor(item.function)
+        ensureDeferred(item.function)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -47,7 +47,8 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     report = yield
     if report.failed:
         for each in RUNNING:
-            report.sections.append((f"End of {each.log_path}", each.log_tail()))
+            log = tail(each.process.output, each.log_path)
+            report.sections.append((f"End of {each.log_path}", log))
     return report
 
 
@@ -62,7 +63,6 @@ def new_database(request: pytest.FixtureRequest) -> NewDatabase:
 
 @pytest.fixture(scope="session")
 def new_directory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Return what makes an empty directory for a homeserver."""
     return lambda: tmp_path_factory.mktemp("homeserver")
 
 
@@ -72,7 +72,7 @@ def shelf(new_directory: Callable[[], Path]) -> Iterator[Shelf]:
     shelf = Shelf(new_directory)
     yield shelf
     # It lives longer than pytest-twisted's own fixtures may.
-    pytest_twisted.blockon(Deferred.fromCoroutine(shelf.end()))
+    blockon(Deferred.fromCoroutine(shelf.end()))
 
 
 def shared(module: dict[str, Any] | None) -> Any:
@@ -111,15 +111,12 @@ async def two(homeserver: Homeserver) -> Two:
 @async_yield_fixture()
 async def remote() -> AsyncIterator[RemoteServer]:
     server = RemoteServer()
-    await server.start()
     yield server
     await server.stop()
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Run a browser whose clock the tests hold."""
     browser = Chromium.start()
-    browser.hold_clock()
     yield browser
-    browser.stop()
+    browser.driver.quit()

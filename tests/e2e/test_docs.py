@@ -16,6 +16,7 @@ import attrs
 import pytest
 import treq
 import yaml
+from pytest_twisted import async_fixture, async_yield_fixture
 from twisted.web.http_headers import Headers
 
 from synapse_withheld import __version__
@@ -26,8 +27,7 @@ from tests.harness.commands import blocks, in_shell, program, run, shell_lines
 from tests.harness.dashboards import RULES
 from tests.harness.messages import ENCRYPTED, make_key, make_notice, make_olm_lookalike
 from tests.harness.process import Process
-from tests.harness.reactor import async_fixture, async_yield_fixture
-from tests.harness.servers.homeserver import Homeserver, rows_of
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.settings import LOOPBACK, reserve
 from tests.harness.servers.stage import Stage, send
 from tests.harness.waiting import PATIENCE_S
@@ -113,7 +113,7 @@ async def place(stage: Stage) -> Homeserver:
             await send(sender, recipient, make_notice(key, sender.device_id))
         await send(sender, recipient, make_olm_lookalike(key), ENCRYPTED)
     # Copies as from before the module was there.
-    text = json.dumps(json.loads(rows_of(homeserver, recipient)[-2]))
+    text = json.dumps(json.loads(homeserver.texts(recipient)[-2]))
     other = await homeserver.register("carol", device_id="TABLET")
     sql = "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json)"
     rows = [(other.user_id, other.device_id, number, text) for number in range(-20, 0)]
@@ -219,9 +219,7 @@ async def proxy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[
     [
         ("/_matrix/client/v3/sendToDevice/m.room.encrypted/t%2F1", WRITER),
         ("/_matrix/client/r0/sendToDevice/m.room_key.withheld/1", WRITER),
-        ("/_matrix/client/unstable/sendToDevice/m.room.encrypted/1", WRITER),
         ("/_matrix/client/v3/sync?timeout=30000&since=s1", SYNC),
-        ("/_matrix/client/r0/sync", SYNC),
         ("/_matrix/federation/v1/send/1", RECEIVER),
         ("/_matrix/federation/v2/send_join/!a:b/$c", MAIN),
         ("/_matrix/client/v3/login", MAIN),

@@ -8,22 +8,15 @@ from typing import Any, AsyncIterator
 
 import attrs
 import pytest
+from pytest_twisted import async_fixture
 
 from tests.e2e.conftest import on_postgres
 from tests.harness.messages import PLAIN, make_key, make_notice
-from tests.harness.reactor import async_fixture
-from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, failures, total
+from tests.harness.samples import ACTIVE, DECISIONS, FAILURES, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
-from tests.harness.servers.faults import DEADLY, OURS, Faults
-from tests.harness.servers.homeserver import Homeserver, mailbox
-from tests.harness.servers.stage import (
-    Stage,
-    everything_tidied,
-    new_name,
-    nothing_to_do,
-    send,
-    two_on,
-)
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.modules import DEADLY, OURS, Faults
+from tests.harness.servers.stage import Stage, everything_tidied, new_name, send, two_on
 from tests.harness.waiting import eventually, pause, together, until
 
 
@@ -45,7 +38,7 @@ class Place:
         ]
         async with storm(senders, at_least=45):
             yield senders
-        read = mailbox(self.homeserver, recipient)
+        read = self.homeserver.mailbox(recipient)
         told = [each.told for each in senders]
         assert [numbers_from(each, read) for each in senders] == told
         assert all(notices_from(each, read) for each in senders)
@@ -64,7 +57,7 @@ async def test_nothing_is_lost_where_synapse_is_killed(place: Place) -> None:
     async with place.storm():
         for point in DEADLY:
             place.faults.write(kill_at=point)
-            await eventually(lambda: place.homeserver.runs, False)
+            await eventually(lambda: place.homeserver.process.runs, False)
             await place.homeserver.restart()
 
 
@@ -137,22 +130,22 @@ async def test_failing_statements_lose_nothing(
     assert not any(each.patience.cut_off for each in senders)
     if fault == "error":
         # What fails is tried a few times, and then its mailbox is forgotten.
-        await nothing_to_do(homeserver)
+        await homeserver.nothing_to_do()
     place.faults.clear()
     await until(homeserver.metrics, lambda found: total(found, ACTIVE) == 1)
     # What was begun under the faults ends first.
     await everything_tidied(homeserver)
-    failed = await failures(homeserver)
+    failed = await homeserver.failures()
     for each in senders:
         notice = make_notice(make_key(each.client.user_id), each.client.device_id)
         await send(each.client, each.recipient, notice)
 
     def left() -> list[int]:
-        read = mailbox(homeserver, senders[0].recipient)
+        read = homeserver.mailbox(senders[0].recipient)
         return [notices_from(each, read) for each in senders]
 
     await eventually(left, [1] * len(senders))
-    assert await failures(homeserver) == failed
+    assert await homeserver.failures() == failed
 
 
 # Stock Synapse's sending and syncing never touches them.
@@ -172,7 +165,7 @@ async def test_nobody_waits_for_what_only_we_read(own_stage: Stage, mode: str) -
     assert f"(mode: {mode}, " in homeserver.log_path.read_text()
     repeating, others = await two_on(homeserver), await two_on(homeserver)
     repeated, queued = [await repeating.send(repeating.notice())], list[Any]()
-    await nothing_to_do(homeserver)
+    await homeserver.nothing_to_do()
     longest_s, most_waiting = 0.0, 0
     with homeserver.connected() as cursor:
         cursor.execute("BEGIN")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable
 
+from pytest_twisted import async_fixture
+
 from tests.demo.federation import federate
 from tests.e2e.conftest import on_both_databases
 from tests.e2e.test_sweep import told
@@ -16,18 +18,10 @@ from tests.harness.messages import (
     make_message,
     make_olm_lookalike,
 )
-from tests.harness.reactor import async_fixture
-from tests.harness.samples import counted
 from tests.harness.senders import Outward, outward_from
-from tests.harness.servers.homeserver import (
-    Homeserver,
-    federating,
-    mailbox,
-    running,
-    stream_ids,
-)
+from tests.harness.servers.homeserver import Homeserver, federating, running
 from tests.harness.servers.remote import RemoteServer
-from tests.harness.servers.stage import Two, everything_tidied, log_in, send
+from tests.harness.servers.stage import Two, everything_tidied, send
 from tests.harness.waiting import eventually, together
 
 CLIENT = "/_matrix/client/v3"
@@ -49,7 +43,7 @@ async def test_rule_holds_for_notices_from_elsewhere(
     remote: RemoteServer, two: Two
 ) -> None:
     """And an Olm message of the recipient to the remote sender is seen leaving."""
-    async with counted(two.homeserver) as decided:
+    async with two.homeserver.counted() as decided:
         first = await arrive(remote, two, two.notice(reason="first"))
         await arrive(remote, two, two.notice(reason="again"))
         await eventually(two.mailbox, [first])
@@ -76,7 +70,7 @@ async def test_repeated_edu_stores_nothing_and_deletes_nothing(
     # Re-armed, so that a repeated notice would supersede if it were stored.
     olm = await arrive(remote, two, make_olm_lookalike(two.sender_key), ENCRYPTED)
     await eventually(two.mailbox, [first, olm])
-    rows = stream_ids(homeserver, two.recipient)
+    rows = homeserver.rows(two.recipient)
     for crashes in (False, True):
         if crashes:
             await homeserver.kill()
@@ -84,8 +78,7 @@ async def test_repeated_edu_stores_nothing_and_deletes_nothing(
         for received in edus:
             await arrive(remote, two, two.notice(), edu=received)
         await everything_tidied(homeserver)
-        assert two.mailbox() == [first, olm]
-        assert stream_ids(homeserver, two.recipient) == rows
+        assert homeserver.rows(two.recipient) == rows
     newest = await arrive(remote, two, two.notice(reason="newest"))
     await eventually(two.mailbox, [olm, newest])
 
@@ -100,7 +93,7 @@ async def test_a_server_that_was_away_gets_one_notice(outward: Outward) -> None:
     """After a crash the newest: nobody watched what waits."""
     numbers = [{"number": number} for number in range(3)]
     first = outward.notice(reason=f"copy {numbers[0]}")
-    async with counted(outward.homeserver, queue="outbox") as decided:
+    async with outward.homeserver.counted(queue="outbox") as decided:
         for number in numbers:
             await outward.send(outward.notice(reason=f"copy {number}"))
             await outward.send(number, kind=PLAIN)
@@ -156,7 +149,7 @@ async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) ->
     async with running(home, abroad):
         recipient = await home.register("recipient")
         stays = await abroad.register("asker", device_id="STAYS")
-        goes = await log_in(stays, "GOES")
+        goes = await stays.log_in("GOES")
         await together(stays.upload_keys(), goes.upload_keys())
         # They share a room, so that one follows the other's devices.
         invitation = {"invite": [recipient.user_id], "preset": "private_chat"}
@@ -171,13 +164,13 @@ async def test_requests_of_gone_devices_go(new_directory: Callable[[], Path]) ->
             asks = {"action": "request", "request_id": "1"}
             asks["requesting_device_id"] = each.device_id
             requests.append(await send(each, recipient, asks, "m.room_key_request"))
-        await eventually(lambda: mailbox(home, recipient), requests)
+        await eventually(lambda: home.mailbox(recipient), requests)
         assert told(home, "sweep --dry-run")["redundant"] == 0
         await goes.succeed("POST", f"{CLIENT}/logout", {})
         await eventually(listed, ["STAYS"])
         done = told(home, "sweep --enforce")
         assert done["rules"]["key_requests"]["deleted"] == 1
-        assert mailbox(home, recipient) == requests[1:]
+        assert home.mailbox(recipient) == requests[1:]
 
 
 async def test_two_servers_get_what_the_model_says(

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from pytest_twisted import async_fixture
 
 from synapse_withheld.cli.__main__ import main
 from synapse_withheld.cli.arguments import TOKEN
 from tests.harness.commands import run
-from tests.harness.reactor import async_fixture
-from tests.harness.servers.settings import reserve, self_signed
+from tests.harness.servers.settings import over_tls, reserve
 from tests.harness.servers.stage import Stage, two_on
 
 # As `--generate-config` writes it, but for the port: without metrics.
@@ -56,11 +56,7 @@ class Place(NamedTuple):
     token: str
 
     def ask(self, command: str, *listeners: Any, **more: Any) -> tuple[int, Any, str]:
-        """Run a command, in this process, on a file with other listeners and keys.
-
-        Returns:
-            Its code, its JSON and its errors.
-        """
+        """Run a command on a file with other keys; return code, JSON and errors."""
         file = self.directory / "one.yaml"
         config = {**self.config, "listeners": [*listeners], **more}
         file.write_text(yaml.safe_dump(config))
@@ -89,8 +85,7 @@ async def place(stage: Stage) -> Place:
         else {**form, "port": port}
         for (name, form), port in zip(forms.items(), reserve(len(forms)))
     }
-    certificate = self_signed().configuration(site.directory)
-    config = {**certificate, "listeners": [*listeners.values()]}
+    config = {**over_tls(site.directory), "listeners": [*listeners.values()]}
     homeserver = await stage.start({}, config, site)
     two = await two_on(homeserver)
     for _ in range(3):

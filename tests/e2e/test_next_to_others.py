@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any, Dict
 
 import pytest
+from pytest_twisted import async_fixture
 
-from tests.harness.messages import PLAIN, WITHHELD, make_key
-from tests.harness.reactor import async_fixture
-from tests.harness.samples import counted, failures
+from tests.harness.messages import PLAIN, WITHHELD, make_key, make_message
 from tests.harness.servers.homeserver import Homeserver
-from tests.harness.servers.neighbour import LOCAL, ROWS, Neighbour
+from tests.harness.servers.modules import LOCAL, ROWS, Neighbour
 from tests.harness.servers.stage import MODULE, Site, Stage, Two
 from tests.harness.waiting import eventually
 
@@ -49,7 +48,7 @@ async def homeserver(stage: Stage, site: Site) -> Homeserver:
 
 async def check_rule(two: Two) -> list[dict[str, Any]]:
     """Check that a repeat collapses, a new key supersedes and others just pass."""
-    async with counted(two.homeserver) as decided:
+    async with two.homeserver.counted() as decided:
         sent = [
             await two.send(two.notice(reason="first")),
             await two.send(two.notice(reason="again")),
@@ -77,13 +76,13 @@ async def test_copies_passed_on_between_ours_are_all_stored(
 ) -> None:
     """Rows that were not seen to be written stand for nothing: all is as on stock."""
     neighbours[which].behave(at, "copy")
-    failed = await failures(two.homeserver)
-    async with counted(two.homeserver) as decided:
+    failed = await two.homeserver.failures()
+    async with two.homeserver.counted() as decided:
         # Twice the same key, then a new one.
         keys = [make_key(name) for name in ("one", "one", "another")]
         sent = [await two.send(two.notice(sender_key=key)) for key in keys]
     assert (two.mailbox(), decided) == (sent, {"deliver": 3})
-    assert await failures(two.homeserver) == failed
+    assert await two.homeserver.failures() == failed
 
 
 @pytest.mark.parametrize(("which", "at"), BETWEEN + OUTSIDE)
@@ -92,7 +91,7 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
 ) -> None:
     """The client is told what the neighbour says; before and after, the rule holds."""
     *_, passed, kept, last = await check_rule(two)
-    failed = await failures(two.homeserver)
+    failed = await two.homeserver.failures()
     neighbours[which].behave(at, "refuse")
     # To be superseded by, if it were stored.
     newest = two.notice(sender_key="the newest key")
@@ -104,5 +103,6 @@ async def test_what_a_neighbour_refuses_is_refused_as_without_ours(
     # What was forgotten is found by the first, on old Synapses only by its own key.
     for content in (kept["content"], kept["content"], newest):
         await two.send(content)
-    await eventually(two.mailbox, [passed, last, two.queued(newest)])
-    assert await failures(two.homeserver) == failed
+    stored = make_message(two.sender.user_id, newest)
+    await eventually(two.mailbox, [passed, last, stored])
+    assert await two.homeserver.failures() == failed

@@ -54,7 +54,6 @@ def where(environment: Path) -> str:
 
 
 def files_of(directory: Path, folder: str) -> set[str]:
-    """Return the paths of the files in a folder of a checkout."""
     return {
         str(each.relative_to(directory))
         for each in (directory / folder).rglob("*")

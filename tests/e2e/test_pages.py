@@ -14,13 +14,13 @@ import treq
 import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from pytest_twisted import async_fixture
 from selenium.webdriver.common.keys import Keys
 
 from synapse_withheld import __version__
 from tests.harness.browser import DESKTOP, Chromium, show, wait
 from tests.harness.client import Client
 from tests.harness.commands import in_shell
-from tests.harness.reactor import async_fixture
 from tests.harness.samples import total
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Listener, answer
@@ -170,7 +170,7 @@ async def test_the_page_is_the_same_for_all_and_runs_only_itself(site: Site) -> 
 def browser(chromium: Chromium, site: Site) -> Chromium:
     chromium.resize(DESKTOP)
     # What an earlier page complained about is not this one's.
-    chromium.complaints()
+    chromium.driver.get_log("browser")
     chromium.driver.get(f"{site.homeserver.base_url}{PATH}")
     assert not chromium.find("#numbers").is_displayed()
     return chromium
@@ -184,7 +184,7 @@ async def test_names_are_text_whatever_they_are(site: Site, browser: Chromium) -
     assert [site.two.sender.user_id] == browser.texts("#senders td:first-child")
     assert HOSTILE in browser.texts("#recipients td:nth-child(2)")
     assert "synapse_withheld" == browser.driver.title
-    assert [] == browser.complaints()
+    assert [] == browser.driver.get_log("browser")
 
 
 async def test_a_token_is_nowhere_but_in_memory(site: Site, browser: Chromium) -> None:
@@ -222,8 +222,8 @@ async def test_where_authentication_is_delegated_the_scope_counts(
 ) -> None:
     """Whatever the table `users` says, as for Synapse's admin API."""
     pytest.importorskip("synapse.config.mas", reason="Synapse has it since 1.136")
-    service, told = Listener(), dict[bytes, Any]()
-    service.start(lambda asked: answer(asked, 200, told[asked.args[b"token"][0]]))
+    told = dict[bytes, Any]()
+    service = Listener(lambda asked: answer(asked, 200, told[asked.args[b"token"][0]]))
     url = f"http://{service.address}/"
     delegated = {"enabled": True, "endpoint": url, "secret": "of nobody"}
     config = {"matrix_authentication_service": delegated, "enable_registration": False}

@@ -10,6 +10,7 @@ from typing import Any, AsyncIterator, Dict, Sequence, Tuple
 import attrs
 import pytest
 from packaging.version import Version
+from pytest_twisted import async_yield_fixture
 
 from tests.e2e.conftest import SWITCHED, on_both_databases
 from tests.harness.client import DEHYDRATED, Messages, SlidingSync, dehydrated
@@ -20,21 +21,10 @@ from tests.harness.messages import (
     OlmDevice,
     make_key,
     make_notice,
-    make_olm_lookalike,
 )
-from tests.harness.reactor import async_yield_fixture
-from tests.harness.samples import counted
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Bridge
-from tests.harness.servers.stage import (
-    NewDatabase,
-    Shelf,
-    Stage,
-    Two,
-    new_name,
-    send,
-    two_on,
-)
+from tests.harness.servers.stage import NewDatabase, Shelf, Stage, Two, send, two_on
 from tests.harness.waiting import eventually
 
 Sent = Tuple[str, Dict[str, Any]]
@@ -93,7 +83,7 @@ async def test_of_what_is_sent_only_what_is_new_stays(
 @on_both_databases
 async def test_real_olm_messages_between_the_two_ends_rearm(two: Two) -> None:
     """In either direction: the next notice takes the place of the queued one."""
-    somebody = await two.homeserver.register(new_name("somebody"))
+    somebody = await two.homeserver.register("somebody")
     sender = await two.sender.upload_keys()
     recipient = await two.recipient.upload_keys()
     room_key = sender.establish(recipient).encrypt("a room key")
@@ -107,7 +97,7 @@ async def test_real_olm_messages_between_the_two_ends_rearm(two: Two) -> None:
         (somebody, two.recipient, room_key, False),
     ):
         passed.append(await send(author, to, content, ENCRYPTED))
-        async with counted(two.homeserver) as decided:
+        async with two.homeserver.counted() as decided:
             await two.send(sender.notice())
             await two.send(sender.notice())
         expected = {"supersede": 1, "collapse": 1} if rearms else {"collapse": 2}
@@ -131,17 +121,6 @@ async def test_what_was_handed_out_may_be_repeated(two: Two) -> None:
     await two.recipient.sync(repeated["next_batch"])
     last = await two.send(two.notice(reason="after it was acknowledged"))
     assert two.mailbox() == [last]
-
-
-async def test_with_repeat_session_only_olm_messages_rearm(own_stage: Stage) -> None:
-    two = await two_on(await own_stage.start({"repeat": "session"}))
-    first = await two.send(two.notice())
-    assert await two.recipient.drain() == ([first], 2)
-    await two.send(two.notice(reason="again"))
-    assert two.mailbox() == []
-    olm = await two.send(make_olm_lookalike(two.sender_key), ENCRYPTED)
-    new = await two.send(two.notice(reason="new"))
-    assert two.mailbox() == [olm, new]
 
 
 SAMPLES = (Path(__file__).parents[1] / "samples/no_olm.jsonl").read_text()
@@ -172,7 +151,6 @@ Read = Tuple[Homeserver, Bridge]
 async def read(stage: Stage) -> AsyncIterator[Read]:
     """Run a Synapse whose mailboxes are read in every way, and by a bridge."""
     bridge = Bridge(stage.new_directory())
-    await bridge.start()
     config = bridge.configuration()
     config["experimental_features"].update(
         msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True

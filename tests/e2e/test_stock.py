@@ -6,7 +6,8 @@ import re
 from functools import partial
 from typing import Any, Iterable
 
-from synapse_withheld.delivery.sorting import MOST_SORTED
+import attrs
+
 from tests.e2e.conftest import on_both_databases, on_postgres
 from tests.harness.messages import (
     ENCRYPTED,
@@ -16,9 +17,9 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.samples import DECISIONS, counted, failures, total
-from tests.harness.servers.homeserver import Homeserver, mailbox, stored
-from tests.harness.servers.neighbour import FROM_REMOTE, Neighbour
+from tests.harness.samples import DECISIONS, total
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.servers.modules import FROM_REMOTE, Neighbour
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import (
     MODULE,
@@ -26,9 +27,7 @@ from tests.harness.servers.stage import (
     Stage,
     Two,
     everything_tidied,
-    log_in,
     new_name,
-    nothing_to_do,
     sqlite,
     two_on,
 )
@@ -41,6 +40,7 @@ ANOTHER = {**NOTICE, "from_device": "OTHERDEV"}
 AGAIN, FOR_ALL = {**NOTICE, "reason": "again"}, {**NOTICE, "reason": "for all"}
 OLM, ODD_OLM = make_olm_lookalike(make_key("x")), {**ODD, "algorithm": "m.none"}
 
+DEVICES = "AWAY", "SECOND", "*"
 # Type, contents by device, and whether it is to stay.
 TRAFFIC: list[tuple[str, dict[str, dict[str, Any]], bool]] = [
     (PLAIN, {"AWAY": ODD, "SECOND": {}}, True),
@@ -72,14 +72,14 @@ async def test_all_is_stored_as_on_stock(
     for each in (homeserver, stock):
         sender = await each.register(names[0], device_id="SENDERDEV")
         away = await each.register(names[1], device_id="AWAY")
-        await log_in(away, "SECOND")
+        await away.log_in("SECOND")
         for message_type, contents, stays in TRAFFIC:
             if stays or each is homeserver:
                 messages = {away.user_id: contents}
                 assert await sender.send_to_device(message_type, messages) == 200
     await everything_tidied(homeserver)
     with_module, without = (
-        [stored(each, away.user_id, device_id) for device_id in ("AWAY", "SECOND", "*")]
+        [each.texts(attrs.evolve(away, device_id=name)) for name in DEVICES]
         for each in (homeserver, stock)
     )
     assert with_module == without
@@ -126,7 +126,7 @@ async def test_edus_are_stored_in_the_order_in_which_they_came(
         sent.append(content)
 
     def queued() -> list[Any]:
-        return [each["content"] for each in mailbox(homeserver, away)]
+        return [each["content"] for each in homeserver.mailbox(away)]
 
     def is_there(content: Any) -> bool:
         return content in queued()
@@ -147,7 +147,7 @@ async def test_edus_are_stored_in_the_order_in_which_they_came(
     assert left.count(SAME) == 1
     orders = list if new_database is sqlite else partial(sorted, key=str)
     assert orders(different(left)) == orders(different(sent))
-    assert await failures(homeserver) == 0
+    assert await homeserver.failures() == 0
     assert total(await homeserver.metrics(), DECISIONS, reason="released") > 0
 
 
@@ -192,8 +192,8 @@ async def test_a_storm_leaves_one_notice_and_every_olm_message(
 ) -> None:
     """In order; nobody loses a race, nor a log context that stock does not lose."""
     _, on_stock = await storm_on(stock, remote)
-    failed = await failures(homeserver)
-    async with counted(homeserver) as decided:
+    failed = await homeserver.failures()
+    async with homeserver.counted() as decided:
         two, log = await storm_on(homeserver, remote)
     await everything_tidied(homeserver)
     queued = two.mailbox()
@@ -204,34 +204,9 @@ async def test_a_storm_leaves_one_notice_and_every_olm_message(
         found = [each["number"] for each in others if each["from"] == connection]
         assert found == [0, 4, 8]
     assert decided["collapse"] > 0
-    assert await failures(homeserver) == failed
+    assert await homeserver.failures() == failed
     assert "could not serialize" not in log
     assert warnings(log) - warnings(on_stock) == set()
     # They would be seen.
     line = "2026-11-25 18:41:38 twisted ERROR PUT-7 Re-starting finished log context"
     assert len(warnings(line)) == 1
-
-
-STATEMENTS = "synapse_storage_transaction_time_count_total"
-
-
-async def statements(homeserver: Homeserver) -> dict[str, float]:
-    """Return how many statements of ours there were, by their name."""
-    await nothing_to_do(homeserver)
-    found = await homeserver.metrics()
-    ours = (name for name in found if f'{STATEMENTS}{{desc="withheld_' in name)
-    return {name: found[name] for name in ours}
-
-
-async def test_nobody_looks_up_what_does_not_exist(homeserver: Homeserver) -> None:
-    """Nor into a request with thousands of messages: no client sends so many."""
-    sender = await homeserver.register(new_name("inventor"))
-    notice = make_notice(make_key(sender.user_id), sender.device_id)
-    before = await statements(homeserver)
-    for number in (MOST_SORTED, 5000):
-        invented = [f"@invented{each}:withheld.test" for each in range(number)]
-        users = {each: {"*": notice} for each in invented}
-        devices = {sender.user_id: dict.fromkeys(invented, notice)}
-        for messages in (users, devices):
-            assert await sender.send_to_device(WITHHELD, messages) == 200
-    assert await statements(homeserver) == before

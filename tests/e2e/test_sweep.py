@@ -19,7 +19,7 @@ from tests.harness.messages import (
     make_notice,
     make_olm_lookalike,
 )
-from tests.harness.samples import counted, failures, total
+from tests.harness.samples import total
 from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.stage import Site, Stage, Two, everything_tidied, two_on
 from tests.harness.waiting import eventually, pause, until
@@ -129,7 +129,7 @@ async def test_a_killed_sweep_is_taken_up_again(
     others = [text for text in after.values() if "m.no_olm" not in text]
     assert (COPIES + sent, DEVICES) == (len(others), len(after) - len(others))
     assert sent > 0
-    assert await failures(homeserver) == 0
+    assert await homeserver.failures() == 0
 
 
 async def swept(homeserver: Homeserver) -> tuple[float, ...]:
@@ -158,7 +158,7 @@ async def test_the_module_sweeps_but_not_in_observe_mode(own_stage: Stage) -> No
     size = sum(len(text.encode()) for text in gone)
     assert (*found, len(gone), size) == await swept(homeserver)
     assert expected == table(two).keys()
-    assert await failures(homeserver) == 0
+    assert await homeserver.failures() == 0
 
 
 @on_both_databases
@@ -169,7 +169,7 @@ async def test_backlog_from_before_a_restart_collapses(homeserver: Homeserver) -
     plain = await two.send({"number": 1}, PLAIN)
     other = await two.send(two.notice(from_device="OTHERDEV"))
     await homeserver.restart()
-    async with counted(homeserver) as decided:
+    async with homeserver.counted() as decided:
         after = await two.send(two.notice(reason="after"))
         await eventually(two.mailbox, [plain, other, after])
         await two.send(two.notice(reason="again"))

@@ -3,37 +3,120 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, AsyncIterator, Callable, Iterator
 
+import attrs
 import pytest
+import yaml
+from pytest_twisted import async_fixture, async_yield_fixture
 from twisted.internet.threads import deferToThread
 
-from tests.harness.client import MatrixError
-from tests.harness.commands import program, run, shell_lines
+from tests.harness.client import Client, MatrixError
+from tests.harness.commands import blocks, program, run, shell_lines
 from tests.harness.messages import ENCRYPTED, WITHHELD, make_message, make_olm_lookalike
-from tests.harness.reactor import async_fixture, async_yield_fixture
-from tests.harness.samples import ACTIVE, DECISIONS, total
+from tests.harness.process import Process
+from tests.harness.samples import ACTIVE, DECISIONS, scrape, total
 from tests.harness.senders import Persistent, notices_from, numbers_from, storm
+from tests.harness.servers import settings
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.remote import RemoteServer
 from tests.harness.servers.stage import Two, new_name, two_on
-from tests.harness.servers.workers import (
-    RECEIVER,
-    SHARED,
-    SYNC,
-    WORKERS,
-    WRITER,
-    Deployment,
-    module_metrics,
-)
-from tests.harness.waiting import eventually, pause, until
+from tests.harness.waiting import eventually, pause, together, until
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.harness.servers.postgres import PostgresServer
 
-program("redis-server")  # or the whole file is skipped
+REDIS = program("redis-server")  # or the whole file is skipped
+
+PAGE = (Path(__file__).parents[2] / "docs" / "workers.md").read_text()
+SHARED, RECEIVER = "homeserver", "federation_receiver"
+WRITER, SYNC = "to_device", "sync"
+
+
+@attrs.define
+class Worker:
+    command: list[str]
+    base_url: str
+    metrics_url: str
+    _process: Process
+    server_name: str = settings.SERVER_NAME
+
+    @property
+    def log_path(self) -> Path:
+        return self._process.output
+
+    async def start(self) -> None:
+        self._process.start(*self.command)
+        await self._process.answer(self.metrics_url)
+
+    async def kill(self) -> None:
+        self._process.kill()
+
+
+class Deployment:
+    """All processes of one homeserver, and Redis."""
+
+    def __init__(self, directory: Path, database: dict[str, Any]) -> None:
+        self.directory = directory
+        numbers = sorted({*re.findall(r"port: (\d+)", PAGE)})
+        ports = dict(zip(numbers, settings.reserve(len(numbers))))
+        # With other ports, and on loopback.
+        self.page = re.sub(
+            r"(port: |127\.0\.0\.1:)(\d+)",
+            lambda found: f"{found[1]}{ports[found[2]]}",
+            PAGE.replace("{type: ", f"{{bind_addresses: [{settings.LOOPBACK}], type: "),
+        )
+        files = (text for kind, text in blocks(self.page) if kind == "yaml")
+        shared, *workers = map(yaml.safe_load, files)
+        shared["worker_replication_secret"] = "s"  # noqa: S105 on loopback
+        shared["modules"][0]["config"] = {"sweep": True}
+        self.main = Homeserver(directory, database=database, config=shared)
+        self.workers = {each["worker_name"]: self._worker(each) for each in workers}
+        listens = f"--bind {settings.LOOPBACK} --port {ports['6379']}"
+        command = (REDIS, *listens.split(), "--save", "", "--appendonly", "no")
+        self.redis = Process(directory, directory / "redis.log")
+        self.start_redis = partial(self.redis.start, *command)
+        self.synapses: dict[str, Any] = {"main": self.main, **self.workers}
+
+    def _worker(self, config: dict[str, Any]) -> Worker:
+        own, shared = f"{config['worker_name']}.yaml", f"{SHARED}.yaml"
+        (self.directory / own).write_text(yaml.safe_dump(config))
+        command = [sys.executable, "-m", config["worker_app"], "-c", shared, "-c", own]
+        # The first for HTTP is for clients or other servers, another for replication.
+        listeners = reversed(config["worker_listeners"])
+        at = f"http://{settings.LOOPBACK}:"
+        urls = {each["type"]: f"{at}{each['port']}" for each in listeners}
+        metrics_url = f"{urls['metrics']}/_synapse/metrics"
+        process = Process(self.directory, self.directory / f"{own}.log")
+        # Nobody asks the federation sender.
+        return Worker(command, urls.get("http", ""), metrics_url, process)
+
+    async def start(self) -> None:
+        # Who connects to Redis tries until it is there.
+        self.start_redis()
+        # It makes the tables.
+        await self.main.start()
+        await together(*(each.start() for each in self.workers.values()))
+
+    async def stop(self) -> None:
+        await self.main.stop()
+        for each in self.workers.values():
+            await each.kill()
+        self.redis.kill()
+
+    def at(self, name: str, client: Client) -> Client:
+        """Return a client that talks to one of the workers."""
+        return attrs.evolve(client, base_url=self.workers[name].base_url)
+
+
+async def module_metrics(url: str) -> dict[str, float]:
+    """Return what a metrics listener tells, once it tells of the module."""
+    return await until(lambda: scrape(url), lambda found: ACTIVE in found)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +157,7 @@ async def collapsed(deployment: Deployment) -> float:
 
 async def test_it_acts_in_the_writer_and_one_sweeps(deployment: Deployment) -> None:
     """Each other process says why it does not; the page is the writer's."""
-    synapses: dict[str, Any] = {"main": deployment.main, **deployment.workers}
-    for name, each in synapses.items():
+    for name, each in deployment.synapses.items():
         metrics = await module_metrics(each.metrics_url)
         assert total(metrics, ACTIVE) == float(name == WRITER)
         assert any("_sweep_" in series for series in metrics) == (name == "main")
@@ -145,7 +227,7 @@ async def test_what_comes_from_and_waits_for_another_server_collapses(
 
 async def test_the_commands_of_the_page_know_the_writer(deployment: Deployment) -> None:
     """From the two files, and from all listeners."""
-    files = "".join(f" -c {name}.yaml" for name in (SHARED, *WORKERS))
+    files = "".join(f" -c {name}.yaml" for name in (SHARED, *deployment.workers))
     commands = [*shell_lines(deployment.page), f"synapse-withheld status{files}"]
     check, *statuses = (
         json.loads(run(f"{each} --json", deployment.directory)) for each in commands
@@ -154,7 +236,7 @@ async def test_the_commands_of_the_page_know_the_writer(deployment: Deployment) 
     found = {each["question"]: each["found"] for each in check["findings"]}
     assert found["writer"] == WRITER
     for each in statuses:
-        assert (each["processes"], each["active"]) == (1 + len(WORKERS), 1)
+        assert (each["processes"], each["active"]) == (len(deployment.synapses), 1)
 
 
 async def test_nothing_is_lost_while_a_process_or_the_database_is_away(
@@ -168,11 +250,12 @@ async def test_nothing_is_lost_while_a_process_or_the_database_is_away(
     ]
     senders = [Persistent(each, recipient) for each in writers]
     async with storm(senders, at_least=60):
-        for victim in ("main", *WORKERS, "redis"):
-            await deployment.everything[victim].kill()
-            if victim == "redis":
-                await pause(2)
-            await deployment.everything[victim].start()
+        for each in deployment.synapses.values():
+            await each.kill()
+            await each.start()
+        deployment.redis.kill()
+        await pause(2)
+        deployment.start_redis()
         await deferToThread(own_postgres.restart)
 
     reader = deployment.at(SYNC, recipient)
@@ -182,7 +265,7 @@ async def test_nothing_is_lost_while_a_process_or_the_database_is_away(
         # It may take a while until the reader's worker hears of the newest, and finds
         # that its connections are broken.
         with suppress(MatrixError):
-            read.extend((await reader.drain())[0])
+            read.extend(await reader.drain())
         return [numbers_from(sender, read) for sender in senders]
 
     await until(numbers, lambda found: found == [sender.told for sender in senders])

@@ -50,8 +50,6 @@ class FakeRows(Database):
     """The table, in memory, as the sweep sees it.
 
     Attributes:
-        table: The rows.
-        doomed_mailboxes: Those whose devices are being deleted.
         hidden_from: From which position on readers do not see the stream yet.
         failing: How often deletions fail from now on.
         doubles: Rows at places that others have too.

@@ -30,7 +30,7 @@ window.setTimeout = (run, ms) => ms === 15000 ? (window.due = run, 0) : later(ru
 
 @attrs.frozen
 class Chromium:
-    """One browser with one tab; waits are up to the caller."""
+    """One browser with one tab, whose clock stands still."""
 
     driver: webdriver.Chrome
 
@@ -44,17 +44,11 @@ class Chromium:
             # Chromium's sandbox refuses to work for root.
             options.add_argument("--no-sandbox")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        return cls(webdriver.Chrome(options, Service(program("chromedriver"))))
-
-    def hold_clock(self) -> None:
-        """Let the time of all pages stand still."""
-        self.devtools("Page.addScriptToEvaluateOnNewDocument", source=CLOCK)
-
-    def stop(self) -> None:
-        self.driver.quit()
+        found = cls(webdriver.Chrome(options, Service(program("chromedriver"))))
+        found.devtools("Page.addScriptToEvaluateOnNewDocument", source=CLOCK)
+        return found
 
     def resize(self, size: tuple[int, int]) -> None:
-        """Give the page a size, as a phone does."""
         about = {**dict(zip(("width", "height"), size)), "deviceScaleFactor": 1}
         command = "Emulation.setDeviceMetricsOverride"
         self.devtools(command, **about, mobile=size == PHONE)
@@ -75,12 +69,7 @@ class Chromium:
         return [each.text for each in found]
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run a script in the page and return what it returns."""
         return self.driver.execute_script(script, *arguments)
-
-    def complaints(self) -> list[str]:
-        """Return what the console said since the last call: errors, violations."""
-        return [each["message"] for each in self.driver.get_log("browser")]
 
 
 def wait(look: Callable[[], Any], expected: Any) -> None:

@@ -48,17 +48,15 @@ class Client:
         told = await nobody.succeed("POST", f"{_CLIENT}/{path}", body)
         return cls(base_url, told["user_id"], told["device_id"], told["access_token"])
 
-    @classmethod
-    async def login(
-        cls, base_url: str, user_id: str, device_id: str | None = None
-    ) -> Client:
+    async def log_in(self, device_id: str) -> Client:
+        """Log the user in on another device, or again on one logged out before."""
         body = {
             "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": user_id},
+            "identifier": {"type": "m.id.user", "user": self.user_id},
             "password": PASSWORD,
             "device_id": device_id,
         }
-        return await cls.enter(base_url, "login", body)
+        return await self.enter(self.base_url, "login", body)
 
     async def request(
         self,
@@ -113,10 +111,8 @@ class Client:
             if not new and number > 1:
                 return
 
-    async def drain(self) -> tuple[Messages, int]:
-        """Return the messages that wait, and how many syncs it took to read them."""
-        found = [each async for each in self.syncs()]
-        return [message for _, new in found for message in new], len(found)
+    async def drain(self) -> Messages:
+        return [message async for _, new in self.syncs() for message in new]
 
     async def upload_keys(self, olm: OlmDevice | None = None) -> OlmDevice:
         olm = olm or OlmDevice(self.user_id, self.device_id)

@@ -1,16 +1,11 @@
-"""Scrape a Synapse, and count what the module says that it did."""
+"""Scrape a Synapse, and add up what it says."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, AsyncIterator, Mapping
+from typing import Mapping
 
 from tests.harness.waiting import read
-
-if TYPE_CHECKING:
-    from tests.harness.servers.homeserver import Homeserver
 
 DECISIONS = "synapse_withheld_decisions_total"
 FAILURES = "synapse_withheld_failures_total"
@@ -36,27 +31,3 @@ def total(metrics: Mapping[str, float], name: str, **labels: str) -> float:
         for series, value in metrics.items()
         if series.partition("{")[0] == name and all(each in series for each in wanted)
     )
-
-
-@asynccontextmanager
-async def counted(
-    homeserver: Homeserver, queue: str = "inbox"
-) -> AsyncIterator[Counter[str]]:
-    """Count the decisions made meanwhile; this gives what is filled at the end."""
-
-    async def made() -> Counter[str]:
-        metrics = await homeserver.metrics()
-        times = {
-            each: int(total(metrics, DECISIONS, decision=each, queue=queue))
-            for each in ("deliver", "collapse", "supersede")
-        }
-        return Counter(times)
-
-    decided: Counter[str] = Counter()
-    before = await made()
-    yield decided
-    decided.update(await made() - before)
-
-
-async def failures(homeserver: Homeserver) -> int:
-    return int(total(await homeserver.metrics(), FAILURES))

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pytest_twisted import ensureDeferred
 
 from tests.harness import waiting
 from tests.harness.commands import program
-from tests.harness.reactor import in_reactor
 
 
-@in_reactor
+@ensureDeferred
 async def test_what_never_becomes_true_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

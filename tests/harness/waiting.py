@@ -40,7 +40,6 @@ reactor: Any = installed_reactor
 
 
 def pause(seconds: float = LOOK_AGAIN_S) -> Deferred[None]:
-    """Return a deferred that fires after some seconds."""
     return deferLater(reactor, seconds, lambda: None)
 
 

@@ -143,7 +143,8 @@ test_many = plays()("""
         begin notice.new to R,I1-I300; hold store; send notice by @other:here
         unknown:; lose store on-its-way-back; rest; unknown: R
     devices that do not exist are not remembered, nor are they read
-        send notice to I1-I250; asked:; remembered: 0 0
+        send notice to I1-I250; send notice to I1-I50; send notice to @invented:here/*
+        send notice to @invented:here/A,@another:here/A; asked:; remembered: 0 0
     a repeated EDU leaves no mailboxes behind
         send notice to I1-I5 by @e:there in there/1
         send notice to I6-I10 by @e:there in there/1; remembered: 0 0

@@ -14,7 +14,6 @@ import tempfile
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from matplotlib.figure import Figure
@@ -56,7 +55,6 @@ async def draw(directory: Path) -> int:
     async with AsyncExitStack() as running:
         for each in (remote, homeserver, prometheus):
             running.push_async_callback(each.stop)
-        await remote.start()
         await homeserver.start()
         outward = await outward_from(homeserver, remote)
         leave_backlog(homeserver, await homeserver.register("archive"))
@@ -84,12 +82,10 @@ def leave_backlog(homeserver: Homeserver, recipient: Client) -> None:
 
 
 async def live(homeserver: Homeserver, outward: Outward) -> None:
-    """Let things happen for so long, now more and now less of them."""
     people = [await homeserver.register(name) for name in PEOPLE]
     devices = [await homeserver.register(f"away-{name}") for name in AWAY]
     chance = random.Random(7)  # noqa: S311 no secret
-    ends = time.monotonic() + SECONDS
-    busy = 4.0
+    ends, busy = time.monotonic() + SECONDS, 4.0
     while time.monotonic() < ends:
         busy = min(8.0, max(0.5, busy * chance.uniform(0.9, 1.11)))
         (person,) = chance.choices(people, [*PEOPLE.values()])
@@ -108,10 +104,8 @@ async def live(homeserver: Homeserver, outward: Outward) -> None:
 
 
 def draw_page(base_url: str, token: str) -> None:
-    """Take a picture of the page, as a server admin sees it in a real browser."""
     browser = Chromium.start()
     try:
-        browser.hold_clock()
         browser.resize((WIDTH, 900))
         browser.prefer("light")
         browser.driver.get(f"{base_url}{PATH}/")
@@ -121,7 +115,7 @@ def draw_page(base_url: str, token: str) -> None:
         shot = browser.devtools("Page.captureScreenshot", format="png")
         (PICTURES / "page.png").write_bytes(base64.b64decode(shot["data"]))
     finally:
-        browser.stop()
+        browser.driver.quit()
 
 
 async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None:
@@ -135,31 +129,23 @@ async def draw_dashboard(prometheus: Prometheus, values: dict[str, str]) -> None
     for axis, panel in zip(axes, panels):
         for target in panel["targets"]:
             text = dashboards.fill_in(target["expr"], values)
+            legend = re.sub(r"\{\{(\w+)\}\}", r"$\1", target["legendFormat"])
+            # What tells processes apart changes from run to run.
+            legend = "$job" if "$instance" in legend else legend
             for found in await prometheus.query_range(text, begin, end, STEP_S):
                 minutes = [(float(at) - begin) / 60 for at, _ in found["values"]]
                 numbers = [float(value) for _, value in found["values"]]
                 # Everything is counted from zero; what never happened has no line.
                 if any(numbers):
-                    label = _label(target["legendFormat"], found["metric"])
+                    label = dashboards.fill_in(legend, found["metric"])
                     axis.plot(minutes, numbers, linewidth=1.2, label=label)
         unit = panel["fieldConfig"]["defaults"]["unit"]
         axis.set_title(f"{panel['title']} ({unit})", fontsize=10, loc="left")
         axis.set_xlabel("minutes", fontsize=8)
         axis.set_ylim(bottom=0)
-        axis.grid(visible=True, linewidth=0.4)
-        axis.tick_params(labelsize=8)
         if axis.lines:
             axis.legend(fontsize=7, frameon=False)
-    for axis in axes[len(panels) :]:
-        axis.set_visible(False)
     figure.savefig(PICTURES / "dashboard.png", dpi=75)
-
-
-def _label(legend: str, metric: dict[str, Any]) -> str:
-    # What tells processes apart changes from run to run.
-    if "{{instance}}" in legend:
-        return str(metric.get("job", ""))
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: metric.get(found[1], ""), legend)
 
 
 if __name__ == "__main__":

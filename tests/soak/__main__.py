@@ -26,6 +26,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.demo.driving import settled
 from tests.demo.output import say, show
+from tests.harness.rules import EVERY_RULE
 from tests.harness.servers.postgres import PostgresServer
 from tests.harness.waiting import pause, run, together
 from tests.soak.comparing import compare
@@ -33,19 +34,13 @@ from tests.soak.lane import Lane
 from tests.soak.life import Life, Step
 from tests.soak.people import User, make_people
 
-RULES = {
-    "no_olm": True,
-    "withheld": True,
-    "key_requests": True,
-    # Each is made once: one that is made again after a restart may be taken back
-    # unheard, as `docs/rules.md` says.
-    "secret_requests": "vanish",
-    "verification_requests": True,
-}
+# Each secret is asked for once: what is asked for again after a restart may be taken
+# back unheard, as `docs/rules.md` says.
+RULES = {**attrs.asdict(EVERY_RULE), "secret_requests": "vanish"}
 HERE, ABROAD, BRIDGED = 40, 8, 2
 
 AT_ONCE = 8
-LOOK_EVERY_S, FAULT_EVERY_S = 10.0, 12.0
+LOOK_EVERY_S = 10.0
 # The longest that it takes until what a process holds has become steady.
 STEADY_AFTER_S = 600.0
 
@@ -60,9 +55,6 @@ MAY_GROW = {
     "failures of the module": 0,
 }
 PROBLEMS_SHOWN = 20
-
-# What it is called, and what brings it about.
-Fault = tuple[str, Callable[[], Awaitable[None]]]
 
 
 @attrs.define(eq=False)
@@ -114,25 +106,20 @@ class Soak:
         await together(*(lane.patience.insist(step.number, act) for lane, act in acts))
 
     async def _happen(self) -> None:
-        """Bring about faults, look on while it is quiet, and bring about more."""
         faults, steady_s = self._faults(), min(STEADY_AFTER_S, self.seconds / 3)
-        await self._befall(faults, until_s=steady_s / 2)
-        while self._elapsed_s() < self.seconds * 0.8:
-            if self._elapsed_s() > steady_s:
-                await together(*(lane.look() for lane in self.lanes))
-            say(f"{self._elapsed_s():6.0f} s  {self.steps:,} steps")
+        while (now_s := self._elapsed_s()) < self.seconds * 0.9:
+            if steady_s / 2 < now_s < self.seconds * 0.8:
+                say(f"{now_s:6.0f} s  {self.steps:,} steps")
+                if now_s > steady_s:
+                    await together(*(lane.look() for lane in self.lanes))
+            else:
+                what, fault = next(faults)
+                say(f"{now_s:6.0f} s  {what}")
+                self.faults += 1
+                await fault()
             await pause(LOOK_EVERY_S)
-        await self._befall(faults, until_s=self.seconds * 0.9)
 
-    async def _befall(self, faults: Iterator[Fault], until_s: float) -> None:
-        while self._elapsed_s() < until_s:
-            await pause(FAULT_EVERY_S)
-            what, fault = next(faults)
-            say(f"{self._elapsed_s():6.0f} s  {what}")
-            self.faults += 1
-            await fault()
-
-    def _faults(self) -> Iterator[Fault]:
+    def _faults(self) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
         """Return what happens next, each kind as often as the others, and its name."""
         kinds = {"database": self._restart_database}
         for lane in self.lanes:
@@ -155,8 +142,8 @@ async def soak(seconds: float, seed: int, directory: Path) -> int:
     people = make_people(HERE, ABROAD, BRIDGED)
     postgres = PostgresServer(directory / "postgres")
     lanes = (
-        await Lane.make("stock", directory, None, postgres.database()),
-        await Lane.make("module", directory, {"rules": RULES}, postgres.database()),
+        Lane.make("stock", directory, None, postgres.database()),
+        Lane.make("module", directory, {"rules": RULES}, postgres.database()),
     )
     try:
         await together(*(lane.homeserver.start() for lane in lanes))

@@ -15,7 +15,7 @@ from typing import Any, Hashable, Iterator
 import attrs
 
 from tests.model import redundancy
-from tests.model.client import SECRET_REQUEST, TIMEOUT_MS
+from tests.model.client import SECRET_REQUEST, is_heeded
 from tests.soak.history import History
 from tests.soak.lane import Lane
 from tests.soak.life import Life
@@ -34,16 +34,12 @@ _says_the_same = functools.partial(redundancy.says_the_same, merge_scopes=True)
 
 def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[str]]:
     """Return what must not be, and how many messages are missing, by reason."""
-    problems = [
-        f"{lane.name}: {each}"
-        for lane in (stock, module)
-        for each in lane.patience.failed
-    ]
-    missing: Counter[str] = Counter()
+    problems, missing = [], Counter[str]()
+    for lane in (stock, module):
+        problems += [f"{lane.name}: {each}" for each in lane.patience.failed]
     for place in sorted({*stock.histories, *module.histories}):
-        on_stock, on_module = (
-            lane.histories.get(place, History()) for lane in (stock, module)
-        )
+        on_stock = stock.histories.get(place, History())
+        on_module = module.histories.get(place, History())
         device = _Device(on_stock, on_module, life, module, place)
         problems += (f"{place}: {each}" for each in device.problems())
         missing.update(device.missing.values())
@@ -52,8 +48,6 @@ def compare(life: Life, stock: Lane, module: Lane) -> tuple[list[str], Counter[s
 
 @attrs.define(eq=False)
 class _Device:
-    """What one device was given on both."""
-
     on_stock: History
     on_module: History
     life: Life
@@ -165,17 +159,13 @@ class _Device:
         )
 
     def _is_stale(self, number: int) -> bool:
-        """Say whether nobody heeds a request any more."""
+        """Say whether nobody heeds a request for a day, or who asked logged out."""
         message = self._message(number)
-        content, asker = message["content"], ""
-        if message["type"] == redundancy.VERIFICATION_REQUEST:
-            if content["timestamp"] + DAY_MS + TIMEOUT_MS < time.time() * 1000:
-                return True
-            asker = content["from_device"]
-        elif message["type"] in redundancy.REQUESTS and content["action"] == "request":
-            asker = content["requesting_device_id"]
-        gone = self.life.gone[message["sender"], asker]
-        return any(number < each for each in gone)
+        content = message["content"]
+        asker = content.get("requesting_device_id", content.get("from_device"))
+        who = message["sender"], asker
+        gone = {who} if any(number < each for each in self.life.gone[who]) else ()
+        return not is_heeded(message, int(time.time() * 1000) - DAY_MS, gone)
 
     def _has_vanished(self, number: int) -> bool:
         """Say whether it takes back what nobody was handed."""

@@ -26,17 +26,15 @@ _ADDRESS = re.compile(rf"{LOOPBACK}:\d+")
 Ask = Callable[[bool], Coroutine[Any, Any, Messages]]
 
 
-def syncs(client: Client, number: int) -> Ask:
+def syncs(client: Client) -> Ask:
     since: str | None = None
 
     async def ask(keep: bool) -> Messages:
         nonlocal since
-        # A first sync could be answered from a cache, if it was made before.
-        answer = await client.sync(since, 0 if since else number)
+        answer = await client.sync(since)
         if keep:
             since = answer["next_batch"]
-        messages: Messages = answer.get("to_device", {}).get("events", [])
-        return messages
+        return list(answer.get("to_device", {}).get("events", []))
 
     return ask
 
@@ -76,7 +74,6 @@ class History:
     came: dict[int, float] = attrs.Factory(dict)  # when, where that is known
 
     def take(self, messages: Messages, *, again: bool) -> None:
-        """Note what it was given, some of it perhaps again."""
         newest = max(self.given, default=0)
         for message in messages:
             number = number_of(message)

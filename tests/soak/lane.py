@@ -14,7 +14,7 @@ from twisted.internet.defer import DeferredLock
 
 from tests.harness.client import DEHYDRATED, Client, Messages, dehydrated
 from tests.harness.samples import FAILURES, HOUSEKEEPING, total
-from tests.harness.servers.homeserver import Homeserver, mailbox_of
+from tests.harness.servers.homeserver import Homeserver
 from tests.harness.servers.listening import Bridge
 from tests.harness.waiting import Patience, become, together, until
 from tests.soak.history import PAGE, Ask, History, Other, from_start, slides, syncs
@@ -42,22 +42,20 @@ class Lane:
     patience: Patience = attrs.Factory(Patience)
     # When each request with messages was made, and when answered.
     asked: dict[int, tuple[float, float]] = attrs.Factory(dict)
-    # When the homeserver went, and when it was back.
+    # When the homeserver went, and when it was back; what it held in the quiet time.
     deaths: list[tuple[float, float]] = attrs.Factory(list)
-    # What it held in the quiet time, by its name.
     held: defaultdict[str, list[float]] = attrs.Factory(lambda: defaultdict(list))
     _clients: dict[Device, Client] = attrs.Factory(dict)
     _asks: dict[Device, Ask] = attrs.Factory(dict)
     _edus: DeferredLock = attrs.Factory(DeferredLock)
 
     @classmethod
-    async def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
+    def make(cls, name: str, directory: Path, module: Any, database: Any) -> Lane:
         """Start what is beside a homeserver, which is not started yet."""
         files = directory / name
         files.mkdir()
         histories: dict[Place, History] = {}
         other, bridge = Other(histories), Bridge(files)
-        await together(other.start(), bridge.start())
         config = bridge.configuration()
         config["experimental_features"].update(
             msc2697_enabled=False, msc3575_enabled=True, msc3814_enabled=True
@@ -83,7 +81,7 @@ class Lane:
             if user.is_here:
                 await self.homeserver.register(user.name, device_id=first.device_id)
                 for device in user.devices:
-                    await self.log_in(0, device)
+                    await self.log_in(device)
             elif not user.is_abroad:
                 await self.bridge.register(self.homeserver, user.name, first.device_id)
 
@@ -135,9 +133,7 @@ class Lane:
         query = functools.partial(self.homeserver.query, sql, (message_id,))
         assert await become(lambda: query() != [], STORED_WITHIN_S), "it is not stored"
 
-    async def read(
-        self, device: Device, by: Device, loses: bool, acknowledges: bool
-    ) -> None:
+    async def read(self, device: Device, by: Device, loses: bool) -> None:
         """Read all there is; before, an answer may get lost on its way."""
         history, began = self.histories[device.place], time.monotonic()
         starts = device.reads is Reads.DEHYDRATED
@@ -147,17 +143,20 @@ class Lane:
             await ask(False)
         while page := await ask(True):
             history.take(page, again=starts)
-            if starts or (len(page) < PAGE and not acknowledges):
+            # What came last is acknowledged with the next read.
+            if starts or len(page) < PAGE:
                 break
         history.reads.append(began)
 
-    async def log_in(self, number: int, device: Device) -> None:
-        base_url, user_id = self.homeserver.base_url, device.user.user_id
-        client = await Client.login(base_url, user_id, device.device_id)
+    async def log_in(self, device: Device) -> None:
+        anywhere = Client(self.homeserver.base_url, device.user.user_id, "", "")
+        client = await anywhere.log_in(device.device_id)
         self._clients[device] = client
-        await self.upload(device)
+        # Nobody claims one-time keys.
+        keys = {"device_keys": device.olm.keys()["device_keys"]}
+        await client.succeed("POST", "/_matrix/client/v3/keys/upload", keys)
         is_sliding = device.reads is Reads.SLIDING
-        self._asks[device] = slides(client) if is_sliding else syncs(client, number)
+        self._asks[device] = slides(client) if is_sliding else syncs(client)
         self.histories[device.place] = History(device.born)
 
     async def log_out(self, device: Device) -> None:
@@ -166,12 +165,6 @@ class Lane:
         status, _ = await self._clients[device].request("POST", path, {})
         # It is gone already where an answer was lost.
         assert status in {200, 401}
-
-    async def upload(self, device: Device) -> None:
-        """Upload device keys; nobody claims one-time keys."""
-        keys = {"device_keys": device.olm.keys()["device_keys"]}
-        client = self._clients[device]
-        await client.succeed("POST", "/_matrix/client/v3/keys/upload", keys)
 
     async def dehydrate(
         self, device: Device, by: Device, earlier: Device | None
@@ -188,7 +181,6 @@ class Lane:
         self.histories[device.place] = History(device.born, acknowledges=False)
 
     async def go_away(self) -> None:
-        """Have the other server go away, or come back."""
         self.other.refuses = not self.other.refuses
 
     def _close(self, device: Device) -> None:
@@ -196,16 +188,14 @@ class Lane:
         self.histories[device.place].take(self._waiting(device), again=True)
 
     def _waiting(self, device: Device) -> Messages:
-        return mailbox_of(self.homeserver, device.user.user_id, device.device_id)
+        client = Client("", device.user.user_id, device.device_id, "")
+        return self.homeserver.mailbox(client)
 
     def _named(self, user_id: str) -> str:
         return user_id.replace(OTHER_SERVER, self.other.server_name)
 
-    # What it was like.
-
     async def look(self) -> None:
-        """Note what the homeserver holds."""
-        process = Path(f"/proc/{self.homeserver.pid}")
+        process = Path(f"/proc/{self.homeserver.process.pid}")
         lines = (process / "status").read_text().splitlines()
         status = dict(line.split(":", 1) for line in lines)
         metrics = await self.homeserver.metrics()

@@ -28,12 +28,9 @@ class Step(NamedTuple):
 
 
 class Life:
-    """Decides what happens next."""
-
     def __init__(self, seed: int, people: list[User]) -> None:
         self.people = people
-        # All requests with messages so far, by the number of the step.
-        self.sent: dict[int, Said] = {}
+        self.sent: dict[int, Said] = {}  # by the number of the step
         # Which of these are Olm messages, by user IDs from whom and to whom.
         self.olm: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         # When each device logged out, by user ID and device ID.
@@ -49,9 +46,8 @@ class Life:
             self._read: 25,
             self._log_in: 0.7,
             self._log_out: 0.6,
-            self._lose_store: 0.7,
             self._dehydrate: 0.6,
-            self._go_away: 0.6,
+            lambda number, _: Step(number, (), Lane.go_away): 0.6,
         }
         while True:
             (kind,) = self._chance.choices(list(kinds), list(kinds.values()))
@@ -67,10 +63,9 @@ class Life:
                 self.olm[said.sender.user.user_id, user.user_id].append(number)
 
     def last_reads(self) -> Iterator[Step]:
-        """Let every device read what is left for it."""
         for device in [device for user in self._here for device in user.reading()]:
             self._number += 1
-            yield _reading(self._number, device, loses=False, acknowledges=True)
+            yield _reading(self._number, device, loses=False)
 
     def _talk(self, number: int, _: User) -> Step | None:
         if len(self._talks) < TALKS:
@@ -106,8 +101,7 @@ class Life:
         device = self._chance.choice(user.reading())
         if self._chance.random() * device.rarely > 1:
             return None
-        loses, acknowledges = self._chance.random() < 0.2, self._chance.random() < 0.5
-        return _reading(number, device, loses=loses, acknowledges=acknowledges)
+        return _reading(number, device, loses=self._chance.random() < 0.2)
 
     def _log_in(self, number: int, user: User) -> Step | None:
         if len(user.devices) >= MOST_DEVICES:
@@ -120,7 +114,7 @@ class Life:
         rarely = self._chance.choice([1, 1, 4, 30])
         device = Device(user, device_id, sends, reads, number, rarely)
         user.devices.append(device)
-        return Step(number, (user,), lambda lane: lane.log_in(number, device))
+        return Step(number, (user,), lambda lane: lane.log_in(device))
 
     def _log_out(self, number: int, user: User) -> Step | None:
         if len(user.devices) < 2:
@@ -130,11 +124,6 @@ class Life:
         self.gone[user.user_id, device.device_id].append(number)
         return Step(number, (user,), lambda lane: lane.log_out(device))
 
-    def _lose_store(self, number: int, user: User) -> Step:
-        device = self._chance.choice(user.devices)
-        device.lose_store()
-        return Step(number, (user,), lambda lane: lane.upload(device))
-
     def _dehydrate(self, number: int, user: User) -> Step:
         if (earlier := user.dehydrated) is not None:
             self.gone[user.user_id, earlier.device_id].append(number)
@@ -143,14 +132,7 @@ class Life:
         user.dehydrated = device
         return Step(number, (user,), lambda lane: lane.dehydrate(device, by, earlier))
 
-    def _go_away(self, number: int, _: User) -> Step:
-        return Step(number, (), Lane.go_away)
 
-
-def _reading(number: int, device: Device, *, loses: bool, acknowledges: bool) -> Step:
+def _reading(number: int, device: Device, *, loses: bool) -> Step:
     by = device.user.devices[0]
-    return Step(
-        number,
-        (device.user,),
-        lambda lane: lane.read(device, by, loses, acknowledges),
-    )
+    return Step(number, (device.user,), lambda lane: lane.read(device, by, loses))

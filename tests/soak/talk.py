@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 import attrs
 
@@ -35,12 +35,12 @@ class Talk:
     _going: list[Iterator[Said]] = attrs.Factory(list)
 
     def say(self, number: int) -> Said | None:
-        ways = {
+        ways: dict[Callable[[int], Said | None], int] = {
             self._notice: 40,
             self._withheld: 16,
             self._olm: 8,
             self._go_on: 32,
-            self._hello: 4,
+            lambda _: self._say(PLAIN, {"body": "hello"}): 4,
         }
         (way,) = self.chance.choices(list(ways), list(ways.values()))
         return way(number)
@@ -70,9 +70,6 @@ class Talk:
         if sender is recipient:
             return None
         return _to_one(sender, ENCRYPTED, recipient, sender.encrypted_for(recipient))
-
-    def _hello(self, _: int) -> Said | None:
-        return self._say(PLAIN, {"body": "hello"})
 
     def _go_on(self, number: int) -> Said | None:
         """Say what comes next about one of several things, or begin another."""

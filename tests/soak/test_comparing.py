@@ -64,7 +64,6 @@ LOST, OTHERWISE = ": lost: ", "knows otherwise"
 @pytest.mark.parametrize(
     ("events", "problems"),
     [
-        ("notice 1, notice 2, given 1 2", []),
         ("notice 1, notice 2, given 1", []),
         ("notice 1, notice 2, given 2", []),
         ("notice 2, read, notice 3, given 2", []),

@@ -47,17 +47,15 @@ def distribution(directory: Path) -> Path:
     return source
 
 
-def outcomes(tests: Path, names: list[str]) -> dict[str, str]:
-    """Run tests; return what became of each."""
+def outcomes(tests: Path) -> dict[str, str]:
     command = [sys.executable, "-u", "-m", "twisted.trial", "--reporter=bwverbose"]
-    command += ["--jobs=2", *(f"tests.{name}" for name in names)]
+    command += ["--jobs=2", *(f"tests.{name}" for name in SUITES.split())]
     _, printed = shown(*command, directory=tests.parent)
     pattern = r"^(tests\.\S+) \.\.\..*?\[([A-Z]+)\]$"
     return dict(re.findall(pattern, printed, re.MULTILINE | re.DOTALL))
 
 
-def compare(directory: Path, names: list[str]) -> int:
-    """Run tests of Synapse, stock and with the module; return the exit code."""
+def compare(directory: Path) -> int:
     source, acted = distribution(directory), directory / "homeservers"
     acted.touch()
     os.environ["HOMESERVERS"] = str(acted)
@@ -69,7 +67,7 @@ def compare(directory: Path, names: list[str]) -> int:
             shutil.copy(HERE / "with_module.py", tests)
             with (tests / "__init__.py").open("a") as file:
                 file.write("\nimport tests.with_module\n")
-        found.append(outcomes(tests, names))
+        found.append(outcomes(tests))
         counts = dict(Counter(found[-1].values()))
         print(f"{kind}: {len(found[-1])} tests, {counts}", flush=True)  # noqa: T201 data
     acting = acted.read_text().count("1")
@@ -86,7 +84,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m tests.suite", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("names", nargs="*", default=SUITES.split())
     parser.add_argument("--postgres", action="store_true", help="not on SQLite")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="suite-") as name, ExitStack() as stack:
@@ -101,5 +98,5 @@ if __name__ == "__main__":
             os.environ["SYNAPSE_POSTGRES"] = "1"
             os.environ["SYNAPSE_POSTGRES_HOST"] = about["host"]
             os.environ["SYNAPSE_POSTGRES_USER"] = about["user"]
-        code = compare(directory, given.names)
+        code = compare(directory)
     sys.exit(code)

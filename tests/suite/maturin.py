@@ -1,4 +1,4 @@
-"""Stands in for the maturin that the distribution wants only to say its own name."""
+"""Stands in for maturin, which asks for a Rust compiler only to say what this is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 
 def prepare_metadata_for_build_wheel(directory: str, _settings: object = None) -> str:
-    """Tell pip what it downloads; the real one asks for a Rust compiler and crates."""
     info = Path(directory) / "matrix_synapse.dist-info"
     info.mkdir()
     shutil.copy("PKG-INFO", info / "METADATA")

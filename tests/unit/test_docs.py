@@ -21,9 +21,8 @@ from synapse_withheld.operators.share import is_repeat
 from synapse_withheld.operators.wording import WHAT_FAILED, WHY
 from synapse_withheld.rules.decision import ALL
 from tests.compat.environments import ROOT
-from tests.compat.page import PAGE as COMPATIBILITY
-from tests.compat.page import passed
-from tests.compat.shapes import expected, installed
+from tests.compat.releases import PAGE as COMPATIBILITY
+from tests.compat.releases import expected, installed, passed
 from tests.harness import dashboards
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,11 +12,11 @@ from typing import Any, Callable, Mapping, Optional, Tuple
 import attrs
 
 from synapse_withheld.cli.arguments import OK, WRONG, whole_number
+from synapse_withheld.cli.commands.survey_output import in_json, in_text
 from synapse_withheld.cli.homeserver.configuration import find_module, parsed, read
 from synapse_withheld.cli.walking import walk as walking
 from synapse_withheld.cli.walking.database import connect
 from synapse_withheld.cli.walking.parallel import Aside, reading_ahead
-from synapse_withheld.cli.walking.survey_output import in_json, in_text
 from synapse_withheld.database.survey import SurveyDatabase
 from synapse_withheld.delivery.runtime import now_ts
 from synapse_withheld.rules.ruleset import Ruleset

@@ -11,6 +11,9 @@ from synapse_withheld.rules.mailbox import MailboxKey
 # Where a line does not say for whom a message is, one mailbox takes all.
 RECIPIENT: MailboxKey = ("@recipient:example.org", "DEVICE")
 
+# About eleven years.
+MOST_HOURS = 100_000
+
 # PowerShell and Notepad begin files with it.
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 
@@ -53,8 +56,11 @@ def hours_passed(line: Mapping[str, Any]) -> float | None:
     if "hours_passed" not in line:
         return None
     hours = line["hours_passed"]
-    if isinstance(hours, bool) or not isinstance(hours, (int, float)) or hours < 0:
-        raise NotUnderstoodError("its 'hours_passed' is no number, 0 or more")
+    is_number = isinstance(hours, (int, float)) and not isinstance(hours, bool)
+    # Python's JSON has numbers without an end.
+    if not is_number or not 0 <= hours <= MOST_HOURS:
+        problem = f"its 'hours_passed' is no number from 0 to {MOST_HOURS}"
+        raise NotUnderstoodError(problem)
     return float(hours)
 
 

@@ -1,1 +1,1 @@
-"""Believed duplicates that wait until the database confirms them."""
+"""Believed duplicates wait here for the database to confirm them, a second at most."""

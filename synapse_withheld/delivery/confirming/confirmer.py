@@ -15,7 +15,7 @@ import attrs
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.queues import Queue
 from synapse_withheld.delivery.batch import Candidate, decide, users_of
-from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
+from synapse_withheld.delivery.confirming.waiting_room import Waiting, WaitingRoom
 from synapse_withheld.delivery.failures import Failures
 from synapse_withheld.delivery.runtime import Call, Runtime
 from synapse_withheld.delivery.shares import Shares

@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import sys
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, AsyncIterator, Iterator
@@ -13,11 +14,10 @@ from typing import Any, AsyncIterator, Iterator
 import yaml
 
 from tests.harness.client import PASSWORD, Client
-from tests.harness.process import Process, tail
-from tests.harness.samples import scrape
+from tests.harness.process import Process
+from tests.harness.samples import DECISIONS, FAILURES, HOUSEKEEPING, scrape, total
 from tests.harness.servers import settings
-from tests.harness.servers.settings import self_signed
-from tests.harness.waiting import together
+from tests.harness.waiting import together, until
 
 # Every homeserver that runs now, so that a failed test can show its log.
 RUNNING: set[Homeserver] = set()
@@ -51,43 +51,55 @@ class Homeserver:
         file = str(directory / "homeserver.db")
         self._database = database or {"name": "sqlite3", "args": {"database": file}}
         self._more = config or {}
-        self._process = Process(directory, directory / "output.log")
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
-
-    @property
-    def runs(self) -> bool:
-        return self._process.runs
+        self.process = Process(directory, directory / "output.log")
 
     async def start(self) -> None:
-        """Start it and wait until it listens."""
         RUNNING.add(self)
         self._write_config()
         command = [self._python, "-m", "synapse.app.homeserver"]
-        self._process.start(*command, "-c", "homeserver.yaml")
-        await self._process.answer(self.base_url, self.log_path)
+        self.process.start(*command, "-c", "homeserver.yaml")
+        await self.process.answer(self.base_url, self.log_path)
 
     async def stop(self) -> None:
-        """End it in an orderly way, or by force where it does not end."""
         RUNNING.discard(self)
-        await self._process.end()
+        await self.process.end()
 
     async def kill(self) -> None:
         """End it by force, as a power cut would."""
-        await self._process.end(signal.SIGKILL)
+        await self.process.end(signal.SIGKILL)
 
     async def restart(self) -> None:
-        """Stop it and start it again with the same data and ports."""
         await self.stop()
         await self.start()
 
-    def log_tail(self) -> str:
-        return tail(self._process.output, self.log_path)
-
     async def metrics(self) -> dict[str, float]:
         return await scrape(self.metrics_url)
+
+    @asynccontextmanager
+    async def counted(self, queue: str = "inbox") -> AsyncIterator[Counter[str]]:
+        """Count the decisions made meanwhile; this gives what is filled at the end."""
+
+        async def made() -> Counter[str]:
+            metrics = await self.metrics()
+            times = {
+                each: int(total(metrics, DECISIONS, decision=each, queue=queue))
+                for each in ("deliver", "collapse", "supersede")
+            }
+            return Counter(times)
+
+        decided: Counter[str] = Counter()
+        before = await made()
+        yield decided
+        decided.update(await made() - before)
+
+    async def failures(self) -> int:
+        return int(total(await self.metrics(), FAILURES))
+
+    async def to_do(self) -> int:
+        return int(total(await self.metrics(), HOUSEKEEPING))
+
+    async def nothing_to_do(self) -> None:
+        await until(self.to_do, lambda left: left == 0)
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
@@ -116,6 +128,22 @@ class Homeserver:
         with self.connected() as cursor:
             cursor.execute(sql, tuple(parameters))
             return cursor.fetchall() if cursor.description else []
+
+    def rows(self, recipient: Client) -> list[tuple[Any, ...]]:
+        """Return what is queued for a client's device: stream IDs and JSON texts."""
+        return self.query(
+            """
+            SELECT stream_id, message_json FROM device_inbox
+            WHERE user_id = ? AND device_id = ? ORDER BY stream_id
+            """,
+            (recipient.user_id, recipient.device_id),
+        )
+
+    def texts(self, recipient: Client) -> list[str]:
+        return [text for _, text in self.rows(recipient)]
+
+    def mailbox(self, recipient: Client) -> list[dict[str, Any]]:
+        return [json.loads(text) for text in self.texts(recipient)]
 
     async def register(
         self, username: str, *, device_id: str | None = None, admin: bool = False
@@ -167,42 +195,7 @@ def federating(directory: Path, module: dict[str, Any] | None = None) -> Homeser
     [port] = settings.reserve(1)
     config = {
         "listeners": [{**settings.listener(port, "http", ["federation"]), "tls": True}],
-        **self_signed().configuration(directory),
+        **settings.over_tls(directory),
     }
     name = f"{settings.LOOPBACK}:{port}"
     return Homeserver(directory, module=module, config=config, server_name=name)
-
-
-def stored(homeserver: Homeserver, user_id: str, device_id: str) -> list[str]:
-    """Return the JSON text of a mailbox's rows, in their order."""
-    return [text for _, text in _rows(homeserver, user_id, device_id)]
-
-
-def mailbox_of(
-    homeserver: Homeserver, user_id: str, device_id: str
-) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in stored(homeserver, user_id, device_id)]
-
-
-def rows_of(homeserver: Homeserver, recipient: Client) -> tuple[str, ...]:
-    """Return the JSON text of what is queued for a client's device, in its order."""
-    return tuple(stored(homeserver, recipient.user_id, recipient.device_id))
-
-
-def mailbox(homeserver: Homeserver, recipient: Client) -> list[dict[str, Any]]:
-    return mailbox_of(homeserver, recipient.user_id, recipient.device_id)
-
-
-def stream_ids(homeserver: Homeserver, recipient: Client) -> list[int]:
-    rows = _rows(homeserver, recipient.user_id, recipient.device_id)
-    return [stream_id for stream_id, _ in rows]
-
-
-def _rows(homeserver: Homeserver, *mailbox: str) -> list[tuple[Any, ...]]:
-    return homeserver.query(
-        """
-        SELECT stream_id, message_json FROM device_inbox
-        WHERE user_id = ? AND device_id = ? ORDER BY stream_id
-        """,
-        mailbox,
-    )

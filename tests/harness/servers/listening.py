@@ -14,39 +14,28 @@ from twisted.web.server import Site
 
 from tests.harness.client import Client
 from tests.harness.servers.homeserver import Homeserver
-from tests.harness.servers.settings import LOOPBACK, Certificate
+from tests.harness.servers.settings import LOOPBACK
 from tests.harness.servers.stage import new_name
 
 
 class Listener:
-    """A free port, while it listens."""
+    """A free port, until it is stopped."""
 
-    _port: Any = None
-
-    @property
-    def address(self) -> str:
-        return f"{LOOPBACK}:{self._port.getHost().port}"
-
-    def start(
-        self, answer: Callable[[Any], Any], certificate: Certificate | None = None
-    ) -> None:
-        """Listen, over TLS if there is a certificate."""
+    def __init__(self, answer: Callable[[Any], Any], certificate: bytes = b"") -> None:
         # Most of Twisted's web server and certificates has no types.
         page, reactor = cast("Any", Resource)(), cast("Any", default_reactor)
         # Every path, whatever the method.
         page.isLeaf, page.render = True, answer
         site = cast("Any", Site)(page)
-        if certificate is None:
+        if certificate:
+            options = cast("Any", PrivateCertificate.loadPEM)(certificate).options()
+            self._port = reactor.listenSSL(0, site, options, interface=LOOPBACK)
+        else:
             self._port = reactor.listenTCP(0, site, interface=LOOPBACK)
-            return
-        load = cast("Any", PrivateCertificate.loadPEM)
-        options = load(certificate.certificate + certificate.key).options()
-        self._port = reactor.listenSSL(0, site, options, interface=LOOPBACK)
+        self.address = f"{LOOPBACK}:{self._port.getHost().port}"
 
     async def stop(self) -> None:
-        if self._port is not None:
-            await self._port.stopListening()
-            self._port = None
+        await self._port.stopListening()
 
 
 def answer(request: Any, status: int, body: Any) -> bytes:
@@ -70,14 +59,11 @@ class Bridge:
         self._directory = directory
         # By the path of each transaction: Synapse may repeat one that was taken.
         self._taken: dict[bytes, list[dict[str, Any]]] = {}
-        self._listener = Listener()
+        self._listener = Listener(self._answer)
         self.stop = self._listener.stop
 
-    async def start(self) -> None:
-        self._listener.start(self._answer)
-
     def configuration(self) -> dict[str, Any]:
-        """Return what `homeserver.yaml` needs, once started; writes registrations."""
+        """Return what `homeserver.yaml` needs; writes registrations."""
         registration = {
             "id": BRIDGE,
             "url": f"http://{self._listener.address}",
@@ -102,7 +88,6 @@ class Bridge:
         username: str | None = None,
         device_id: str = "BRIDGED",
     ) -> Client:
-        """Register a user of the bridge's, with a device."""
         registration = {
             "type": "m.login.application_service",
             "username": username or new_name(BRIDGE),

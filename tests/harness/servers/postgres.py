@@ -28,7 +28,6 @@ class PostgresServer:
     """One PostgreSQL, for any number of databases."""
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
-        """Start it."""
         self._server = get_server(directory, cleanup_mode="delete")
         self._numbers = itertools.count()
         self.stop = self._server.cleanup

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,6 @@ from tests.harness.commands import program
 from tests.harness.process import Process
 from tests.harness.servers.settings import LOOPBACK, reserve
 from tests.harness.waiting import read
-
-
-def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 our own command
-        [program("promtool"), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
 
 
 class Prometheus:
@@ -53,7 +42,6 @@ class Prometheus:
         self.stop = self._process.end
 
     async def start(self) -> None:
-        """Start it and wait until it listens; it answers a little later."""
         self._process.start(
             program("prometheus"),
             "--config.file=prometheus.yml",
@@ -63,7 +51,6 @@ class Prometheus:
         await self._process.answer(f"http://{self._address}")
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the samples of an expression now."""
         return list((await self._get("query", query=expression))["result"])
 
     async def query_range(

@@ -27,14 +27,13 @@ class RemoteServer:
     """A homeserver on a free loopback port, named after it.
 
     Attributes:
-        server_name: `127.0.0.1:PORT`, once started.
+        server_name: `127.0.0.1:PORT`.
         received: The EDUs that Synapse sent, in order of arrival.
         refuses: Whether it answers transactions with an error, as if it were down.
         holds: Whether it keeps their EDUs but the answers back, until `answer`.
     """
 
     def __init__(self) -> None:
-        self.server_name = ""
         self.received: list[dict[str, Any]] = []
         self.refuses = False
         self.holds = False
@@ -42,12 +41,8 @@ class RemoteServer:
         self._key = generate_signing_key("test")
         self._key_id = f"{self._key.alg}:{self._key.version}"
         self._transactions = count(time.time_ns())
-        self._listener = Listener()
-        self.stop = self._listener.stop
-
-    async def start(self) -> None:
-        self._listener.start(self._answer, self_signed())
-        self.server_name = self._listener.address
+        listener = Listener(self._answer, self_signed())
+        self.server_name, self.stop = listener.address, listener.stop
 
     def answer(self) -> None:
         """Give the answers that were held back, and hold no more."""
@@ -87,11 +82,7 @@ class RemoteServer:
         messages: dict[str, dict[str, dict[str, Any]]],
         message_id: str | None = None,
     ) -> tuple[int, Any]:
-        """Send one EDU of to-device messages, or repeat one, in its own transaction.
-
-        Returns:
-            The status and the answer; the EDU need not be processed yet.
-        """
+        """Send one EDU, or repeat one; when it is answered it need not be processed."""
         message_id = message_id or f"message-{next(self._transactions)}"
         about = {"sender": sender, "type": message_type, "message_id": message_id}
         return await self.send_edus(homeserver, [{**about, "messages": messages}])
@@ -129,13 +120,10 @@ class RemoteServer:
     def _answer(self, request: Any) -> Any:
         """Tell the keys, and take transactions; know no user, room or device."""
         path = request.path.decode()
-        if path.startswith("/_matrix/key/v2/server"):
-            return answer(request, 200, self._keys())
         if path.startswith("/_matrix/federation/v1/send/"):
             return self.take(request)
-        return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
-
-    def _keys(self) -> Any:
+        if not path.startswith("/_matrix/key/v2/server"):
+            return answer(request, 404, {"errcode": "M_NOT_FOUND", "error": "Not here"})
         verify_key = encode_verify_key_base64(verify_key_of(self._key))
         told = {
             "server_name": self.server_name,
@@ -143,4 +131,4 @@ class RemoteServer:
             "verify_keys": {self._key_id: {"key": verify_key}},
             "old_verify_keys": {},
         }
-        return sign_json(told, self.server_name, self._key)
+        return answer(request, 200, sign_json(told, self.server_name, self._key))

@@ -6,7 +6,7 @@ import socket
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -102,20 +102,8 @@ def listener(port: int, kind: str, resources: list[str]) -> dict[str, Any]:
     }
 
 
-class Certificate(NamedTuple):
-    """A certificate and its private key, each as PEM."""
-
-    certificate: bytes
-    key: bytes
-
-    def configuration(self, directory: Path) -> dict[str, str]:
-        """Write both into a file, and return what `homeserver.yaml` needs."""
-        file = directory / "tls.pem"
-        file.write_bytes(self.certificate + self.key)
-        return {"tls_certificate_path": str(file), "tls_private_key_path": str(file)}
-
-
-def self_signed() -> Certificate:
+def self_signed() -> bytes:
+    """Return a certificate and its private key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now, day = datetime.now(timezone.utc), timedelta(days=1)
@@ -126,7 +114,12 @@ def self_signed() -> Certificate:
         .not_valid_after(now + day)
         .sign(key, hashes.SHA256())
     )
-    return Certificate(
-        certificate.public_bytes(Encoding.PEM),
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM) + secret
+
+
+def over_tls(directory: Path) -> dict[str, str]:
+    """Make a certificate, and return what `homeserver.yaml` needs."""
+    file = directory / "tls.pem"
+    file.write_bytes(self_signed())
+    return {"tls_certificate_path": str(file), "tls_private_key_path": str(file)}

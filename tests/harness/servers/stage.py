@@ -10,9 +10,8 @@ import attrs
 
 from tests.harness.client import Client
 from tests.harness.messages import WITHHELD, make_key, make_message, make_notice
-from tests.harness.samples import HOUSEKEEPING, total
-from tests.harness.servers.homeserver import Homeserver, mailbox
-from tests.harness.waiting import eventually, together, until
+from tests.harness.servers.homeserver import Homeserver
+from tests.harness.waiting import eventually, together
 
 MODULE = "synapse_withheld.WithheldModule"
 
@@ -55,7 +54,6 @@ class Stage:
         config: dict[str, Any] | None = None,
         site: Site | None = None,
     ) -> Homeserver:
-        """Start a homeserver; `end` stops it."""
         site = site or self.site()
         homeserver = Homeserver(
             site.directory, module=module, database=site.database, config=config
@@ -84,7 +82,7 @@ class Shelf:
         if key not in self._there:
             directory, database = self.new_directory(), new_database()
             self._there[key] = Homeserver(directory, module=module, database=database)
-        if not self._there[key].runs:
+        if not self._there[key].process.runs:
             # It is new, or a test that failed has left it so.
             await self._there[key].start()
         return self._there[key]
@@ -106,17 +104,13 @@ class Two:
         own = {"sender_key": self.sender_key, "from_device": self.sender.device_id}
         return make_notice(**{**own, **more})
 
-    def queued(self, content: dict[str, Any], kind: str = WITHHELD) -> dict[str, Any]:
-        return make_message(self.sender.user_id, content, kind)
-
     async def send(
         self, content: dict[str, Any], kind: str = WITHHELD
     ) -> dict[str, Any]:
-        """Send a message from sender to recipient; return it as it is queued."""
         return await send(self.sender, self.recipient, content, kind)
 
     def mailbox(self) -> list[dict[str, Any]]:
-        return mailbox(self.homeserver, self.recipient)
+        return self.homeserver.mailbox(self.recipient)
 
 
 async def send(
@@ -126,11 +120,6 @@ async def send(
     contents = {recipient.user_id: {recipient.device_id: content}}
     assert await sender.send_to_device(kind, contents) == 200
     return make_message(sender.user_id, content, kind)
-
-
-async def log_in(client: Client, device_id: str) -> Client:
-    """Log a user in on another device, or again on a device logged out before."""
-    return await Client.login(client.base_url, client.user_id, device_id=device_id)
 
 
 async def two_on(homeserver: Homeserver) -> Two:
@@ -145,17 +134,9 @@ async def everything_tidied(homeserver: Homeserver) -> None:
     When nothing is queued, at most one statement is out: it is over when two people's
     own row is gone.
     """
-    await nothing_to_do(homeserver)
+    await homeserver.nothing_to_do()
     two = await two_on(homeserver)
     await two.send(two.notice())
     newest = await two.send(two.notice(sender_key=make_key("newest")))
     await eventually(two.mailbox, [newest])
-    await nothing_to_do(homeserver)
-
-
-async def to_do(homeserver: Homeserver) -> int:
-    return int(total(await homeserver.metrics(), HOUSEKEEPING))
-
-
-async def nothing_to_do(homeserver: Homeserver) -> None:
-    await until(lambda: to_do(homeserver), lambda left: left == 0)
+    await homeserver.nothing_to_do()

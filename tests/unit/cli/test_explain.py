@@ -86,7 +86,9 @@ NOT_UNDERSTOOD = {
     '{"sender": "@a:b", "type": "t"}': "it has no 'content'",
     '{"message_json": "{"}': "its message is not a JSON object",
     '{"acknowledged": true, "user_id": "\\ud800"}': "its 'user_id' is not a string",
-    '{"hours_passed": -1}': "its 'hours_passed' is no number",
+    '{"hours_passed": "1"}': "its 'hours_passed' is no number",
+    '{"hours_passed": -1}': "its 'hours_passed' is no number from 0",
+    '{"hours_passed": Infinity}': "its 'hours_passed' is no number from 0",
 }
 
 

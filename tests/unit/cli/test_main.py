@@ -135,14 +135,14 @@ def test_a_password_goes_along_and_no_redirect_is_followed() -> None:
 
 def test_the_certificate_of_a_file_is_trusted_whatever_its_name(tmp_path: Path) -> None:
     own, other, file = self_signed(), self_signed(), tmp_path / "tls.crt"
-    file.write_bytes(own.certificate + own.key)
+    file.write_bytes(own)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
     with serving(context) as host:
         address = Address(f"https://{host}", str(file))
         assert 200 == get(address)[0]
         for content, says in (
-            (other.certificate, "certificate verify failed"),
+            (other, "certificate verify failed"),
             (b"", "its certificate cannot be read"),
         ):
             file.write_bytes(content)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synapse_withheld.delivery import shares
 from synapse_withheld.delivery.batch import Batch
-from synapse_withheld.delivery.confirming.waiting import Waiting, WaitingRoom
+from synapse_withheld.delivery.confirming.waiting_room import Waiting, WaitingRoom
 from synapse_withheld.delivery.shares import Piece, Work
 
 

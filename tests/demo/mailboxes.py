@@ -1,8 +1,9 @@
-"""The demonstration of notices: a stock Synapse beside one with the module.
+"""The demonstrations of one server: stock Synapse beside others with the module.
 
-One device is away. Two friends have an Olm session with it and send it room keys.
-Six others have none, and say so over and over, each as a client of its kind does;
-one of these gets a session now and then, and loses it again.
+One device is away. Friends have an Olm session with it and send it room keys. Six
+others have none, and say so over and over, each as a client of its kind does; one of
+these gets a session now and then, and loses it again. Or the user's other devices ask
+it for room keys, ask again after each start, and take most requests back in the end.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ import json
 import random
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 from vodozemac import GroupSession
 
 from tests.demo.checks import Outcome, as_on_stock, last_of_each_pair
-from tests.demo.driving import AWAY, FRIEND, TABLET, Send, Stages, device_id, drive
+from tests.demo.driving import (
+    AWAY,
+    FRIEND,
+    TABLET,
+    Send,
+    Stages,
+    device_id,
+    drive,
+)
 from tests.demo.output import side_by_side
 from tests.harness.messages import (
     ENCRYPTED,
@@ -27,9 +36,9 @@ from tests.harness.messages import (
     OlmSession,
 )
 from tests.harness.servers.settings import SERVER_NAME
+from tests.model.client import KEY_REQUEST, Client
 
-ROUNDS = 25
-NOTICES = 1500
+ROUNDS, NOTICES = 25, 1500
 
 COLLEAGUE = "colleague"
 REPEATS = "repeats"  # the same notice again and again
@@ -41,19 +50,30 @@ REARMED = "rearmed"  # the same notice again and again, and a room key now and t
 FRIENDS = (FRIEND, COLLEAGUE)
 SENDERS = (*FRIENDS, REPEATS, LOSES_KEYS, PER_SESSION, TO_ALL, LEGACY, REARMED)
 
-KINDS: dict[str, Any] = {"stock": None, "with module": {}}
+KINDS: Mapping[str, Any] = {"stock": None, "with module": {}}
 
 # How many notices a client with a new key sends before it loses that one too.
 PER_KEY = 8
 # In every how many rounds the one with a session now and then has it.
 REARMED_EVERY = 3
 
+ASKERS = ("desktop", "laptop", "phone", "browser")
+# Of each asker, how often each is asked for, and of how many one is not taken back: it
+# is asked for once more instead.
+SESSIONS, TIMES, KEPT_EVERY = 250, 10, 5
+ROOM_KEYS = 20
 
-def _make_stages(recipient: OlmDevice, rng: random.Random) -> Stages:
-    """Make the messages.
+RULED: Mapping[str, Any] = {
+    "stock": None,
+    "true": {"rules": {"key_requests": True}},
+    "vanish": {"rules": {"key_requests": "vanish"}},
+}
 
-    Who sends how many of which, and when, follows from the seed. The keys are real,
-    and so they differ each time; their length does not.
+
+def _notices(recipient: OlmDevice, rng: random.Random) -> Stages:
+    """Make the messages: who sends how many of which, and when, follows from the seed.
+
+    The keys are real, and so they differ each time; their length does not.
     """
     devices = {name: device_of(name) for name in SENDERS}
     sources = [
@@ -126,10 +146,51 @@ def _room(rng: random.Random) -> str:
 
 
 async def compare_notices(directory: Path) -> Outcome:
-    """Drive a Synapse without the module and one with it; compare what is left."""
     own = {TABLET: TABLET}
-    found = await drive(directory, KINDS, _make_stages, users=SENDERS, own=own)
+    found = await drive(directory, KINDS, _notices, users=SENDERS, own=own)
     return side_by_side({name: each.told() for name, each in found.items()}), {
         **last_of_each_pair(found, tidied=["with module"]),
         **as_on_stock(found, {"stock": 0, "with module": 1}),
+    }
+
+
+def _asked_by(name: str) -> Iterator[Send]:
+    """Return what one device asks for, again after each start, and takes back."""
+    for time in range(1, TIMES + 1):
+        for number in range(SESSIONS):
+            content: dict[str, Any] = {
+                "action": "request_cancellation",
+                "requesting_device_id": device_id(name),
+                "request_id": f"{name}.{number}",
+            }
+            if time < TIMES or number % KEPT_EVERY == 0:
+                key = f"{name}{number:039}"
+                content["action"] = "request"
+                content["body"] = {
+                    "algorithm": MEGOLM,
+                    "room_id": f"!room{number % 12:02}:{SERVER_NAME}",
+                    "sender_key": key,
+                    "session_id": key,
+                }
+            yield Send(name, KEY_REQUEST, {AWAY: content})
+
+
+def _requests(recipient: OlmDevice, rng: random.Random) -> Stages:
+    session = device_of(FRIEND).establish(recipient)
+    room_keys = [room_key(session, rng) for _ in range(ROOM_KEYS)]
+    return [[[*_asked_by(name)] for name in ASKERS], [room_keys]]
+
+
+async def compare_requests(directory: Path) -> Outcome:
+    own = {name: device_id(name) for name in ASKERS}
+    found = await drive(directory, RULED, _requests, users=[FRIEND], own=own)
+    asked = []
+    for cast in found.values():
+        client = Client()
+        client.give(cast.synced)
+        asked.append(client.asked)
+    trouble = [each for each in asked if each != asked[0]]
+    return side_by_side({name: each.told() for name, each in found.items()}), {
+        "in the end the device is asked for the same as on stock": trouble,
+        **as_on_stock(found, {"stock": 0, "true": 1, "vanish": 1}, [KEY_REQUEST]),
     }

@@ -1,14 +1,18 @@
-"""The shapes that the wrapped methods had, by the version that brought each.
+"""What is written down of releases: the shapes of wrapped methods, and which passed.
 
 No text of Synapse's is kept: of each method a hash, without comments, annotations and
-its docstring, and its parameters.
+its docstring, and its parameters. What passed is in a table in docs/compatibility.md,
+and where `check` looks.
 """
 
 from __future__ import annotations
 
 import ast
+import datetime as dt
 import hashlib
 import json
+import re
+import textwrap
 from collections import deque
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +21,7 @@ from typing import Dict, Iterator
 from packaging.version import Version
 
 from synapse_withheld.synapse_internals import synapse_version
+from tests.compat.environments import ROOT
 
 # The file and the methods, of which a version may have some only.
 METHODS = {
@@ -42,6 +47,9 @@ METHODS = {
     "api/auth/mas.py": ("is_server_admin",),
 }
 
+PAGE = ROOT / "docs" / "compatibility.md"
+TESTED = ROOT / "synapse_withheld" / "cli" / "tested.py"
+RELEASES = "<!-- releases: written by `python -m tests.compat --short --page` -->\n"
 FILE = Path(__file__).with_name("shapes.json")
 
 # A method's shape by the version since which it has it; `None` where it is not there.
@@ -115,3 +123,31 @@ def _words(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
             value = node.value
             yield repr(" ".join(value.split()) if isinstance(value, str) else value)
         nodes.extend(ast.iter_child_nodes(node))
+
+
+def today() -> dt.date:
+    return dt.datetime.now(tz=dt.timezone.utc).date()
+
+
+def write(release: str, *, has_passed: bool) -> None:
+    """Note whether a release passed in the line of its minor version."""
+    before, begin, after = PAGE.read_text().partition(RELEASES)
+    table, end, rest = after.partition("\n\n")
+    head, rule, *rows = table.splitlines()
+    lines = {row.split()[1]: row for row in rows}
+    minor = release.rpartition(".")[0]
+    others = {*lines.get(minor, "|||").split("|")[2].split()} - {release}
+    found = sorted(others | ({release} if has_passed else set()), key=Version)
+    lines[minor] = f"| {minor} | {' '.join(found)} | {today()} |"
+    rows = [lines[each] for each in sorted(lines, key=Version, reverse=True)]
+    page = before + begin + "\n".join([head, rule, *rows]) + (end or "\n") + rest
+    PAGE.write_text(page)
+    before, begin, _ = TESTED.read_text().partition('"""\\\n')
+    told = textwrap.fill(" ".join(passed(page)), 86)
+    TESTED.write_text(f'{before}{begin}{told}\n"""\n')
+
+
+def passed(page: str) -> list[str]:
+    table = page.partition(RELEASES)[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| \d[^|]*\|([^|]*)\|", table, re.M)
+    return sorted((each for row in rows for each in row.split()), key=Version)

@@ -1,16 +1,18 @@
-"""A Synapse module, for tests only, that lets things fail where a test says."""
+"""Synapse modules, for tests only: what fails where a test says, and a neighbour."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import json
 import os
 import signal
 import time
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Awaitable, cast
+from typing import Any, Awaitable, Callable, cast
 
 
 class JsonFile:
@@ -73,7 +75,6 @@ class Faults(JsonFile):
     _passed = 0
 
     def module(self) -> dict[str, Any]:
-        """Return the entry for `modules:`."""
         config = {"file": str(self.path)}
         return {"module": f"{__name__}.FaultsModule", "config": config}
 
@@ -161,3 +162,77 @@ def _wrap(faults: Faults, method: str) -> None:
         return result
 
     setattr(there, name, wrapper)
+
+
+FROM_REMOTE = "add_messages_from_remote_to_device_inbox"
+LOCAL = "add_local_messages_from_client_to_device_inbox"
+ROWS = "_add_messages_to_local_device_inbox_txn"
+
+# What each stands for, and which of its arguments are the messages.
+WRAPPED = {
+    **{name: (name, -1) for name in (FROM_REMOTE, LOCAL, ROWS)},
+    # Before 1.155.
+    "add_messages_to_device_inbox": (LOCAL, 0),
+}
+
+
+class Neighbour:
+    """The files through which a test and a module that wraps what ours wraps speak.
+
+    It does so as careless modules do, by assignment to the store and without
+    `functools.wraps`, and writes down what it sees.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._config = {"directory": str(directory), "name": name}
+        self._behaviour = JsonFile(directory / f"{name}.json")
+        self._log = directory / f"{name}.log"
+        self._log.touch()
+
+    def module(self) -> dict[str, Any]:
+        return {"module": f"{__name__}.NeighbourModule", "config": self._config}
+
+    def behave(self, at: str = "", does: str = "") -> None:
+        """From now on "copy" or "refuse" what one method is given, or only look on."""
+        self._behaviour.write(at=at, does=does)
+
+    def saw(self, method: str, recipient: str) -> list[Any]:
+        """Return what a method was given for a user, in order, as it was given."""
+        lines = map(json.loads, self._log.read_text().splitlines())
+        return [
+            given[recipient]
+            for called, given in lines
+            if called == method and recipient in given
+        ]
+
+    def look_on(
+        self, method: str, place: int, original: Callable[..., Any], *given: Any
+    ) -> Any:
+        # Only Synapse's process has any use for it.
+        from synapse.api.errors import SynapseError  # noqa: PLC0415
+
+        passed_on = [*given]
+        with self._log.open("a") as log:
+            log.write(json.dumps([method, given[place]]) + "\n")
+        behaviour = self._behaviour.read()
+        if behaviour.get("at") == method:
+            if behaviour["does"] == "refuse":
+                raise SynapseError(403, "not in this neighbourhood")
+            passed_on[place] = copy.deepcopy(given[place])
+        return original(*passed_on)
+
+
+class NeighbourModule:
+    """Wraps what queues to-device messages, to look on."""
+
+    def __init__(self, config: Neighbour, api: Any) -> None:
+        """Wrap those of the methods that this version of Synapse has."""
+        store = api._hs.get_datastores().main
+        for name, stands_for in WRAPPED.items():
+            if hasattr(store, name):
+                wrapped = partial(config.look_on, *stands_for, getattr(store, name))
+                setattr(store, name, wrapped)
+
+    @staticmethod
+    def parse_config(config: dict[str, Any]) -> Neighbour:
+        return Neighbour(Path(config["directory"]), config["name"])
