@@ -9,7 +9,7 @@ import attrs
 from synapse_withheld.database import backlog, inbox
 from synapse_withheld.database.backlog import BacklogRow, Place
 from synapse_withheld.database.cancelling import Cancellable, ConnectionOf
-from synapse_withheld.database.deletions import withheld_delete_vanished
+from synapse_withheld.database.inbox_deletions import withheld_delete_vanished
 from synapse_withheld.database.queues import INBOX, Queue
 from synapse_withheld.database.sql import (
     MOST_KEYS,

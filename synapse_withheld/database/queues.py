@@ -6,7 +6,7 @@ from typing import Callable
 
 import attrs
 
-from synapse_withheld.database import deletions, inbox, outbox
+from synapse_withheld.database import inbox, inbox_deletions, outbox
 from synapse_withheld.database.sql import Page
 from synapse_withheld.rules.mailbox import MailboxKey, RowState
 
@@ -35,7 +35,7 @@ INBOX = Queue(
     inbox.withheld_read_mailboxes,
     inbox.withheld_read_ends,
     inbox.withheld_read_queued,
-    deletions.withheld_delete_superseded,
+    inbox_deletions.withheld_delete_superseded,
     has_all_devices=True,
 )
 OUTBOX = Queue(

@@ -10,8 +10,8 @@ import pytest
 
 from synapse_withheld.database import (
     backlog,
-    deletions,
     inbox,
+    inbox_deletions,
     outbox,
     survey,
 )
@@ -19,7 +19,7 @@ from synapse_withheld.database.sql import ABOVE_ALL
 from synapse_withheld.rules.mailbox import MailboxKey, Superseded
 from tests.store.conftest import Connection, connected
 
-MODULES = (backlog, deletions, inbox, outbox, survey)
+MODULES = (backlog, inbox, inbox_deletions, outbox, survey)
 
 # Mailboxes of the 5,000 that the tables are filled with, and of the one that most
 # rows are in: what a planner believes about one must not spoil the other.
@@ -46,9 +46,9 @@ CASES: Dict[str, Tuple[Callable[..., Any], Tuple[Any, ...]]] = {
     "queued": (inbox.withheld_read_queued, (ROWS,)),
     "queued, one": (inbox.withheld_read_queued, (ROWS[-1:],)),
     "queued EDUs": (outbox.withheld_read_queued_edus, (ROWS,)),
-    "delete": (deletions.withheld_delete_superseded, ("driver", SUPERSEDED)),
-    "delete, big": (deletions.withheld_delete_superseded, ("driver", NARROW)),
-    "delete vanished": (deletions.withheld_delete_vanished, ("driver", ROWS)),
+    "delete": (inbox_deletions.withheld_delete_superseded, ("driver", SUPERSEDED)),
+    "delete, big": (inbox_deletions.withheld_delete_superseded, ("driver", NARROW)),
+    "delete vanished": (inbox_deletions.withheld_delete_vanished, ("driver", ROWS)),
     "delete EDUs": (outbox.withheld_delete_superseded_edus, ("driver", SUPERSEDED)),
     "delete EDUs, big": (outbox.withheld_delete_superseded_edus, ("driver", NARROW)),
     "devices": (inbox.withheld_read_devices, ([user for user, _ in KEYS],)),

@@ -10,10 +10,12 @@ import pytest
 from synapse_withheld.cli.walking.walk import driven
 from synapse_withheld.database import (
     backlog,
-    deletions,
     inbox,
     outbox,
     survey,
+)
+from synapse_withheld.database import (
+    inbox_deletions as deletions,
 )
 from synapse_withheld.database.database import Database
 from synapse_withheld.database.inbox import DOOMING_TASK
