@@ -13,6 +13,7 @@ from synapse_withheld.database.cancelling import CancelledStatementError
 from synapse_withheld.database.database import Database
 from synapse_withheld.memory.memory import Memory
 from synapse_withheld.operators.metrics import Metrics
+from synapse_withheld.operators.series import STAGES
 from synapse_withheld.operators.tally import Tally
 from synapse_withheld.rules.identifiers import server_of
 from synapse_withheld.rules.ruleset import Ruleset
@@ -85,7 +86,9 @@ class Play:
     @property
     def failures(self) -> list[BaseException]:
         note: Any = self.traffic.failures.note
-        return [call.args[1] for call in note.call_args_list]
+        noted = [call.args for call in note.call_args_list]
+        assert {stage for stage, _ in noted} <= {*STAGES}
+        return [error for _, error in noted]
 
     def tick(self) -> int:
         self._time += 1

@@ -54,6 +54,10 @@ test_where_learning_one_mailbox_fails_the_others_are_learned = plays()("""
     of many
         add D1-D12; fail-once inbox.memory.learn; send notice to D1-D12
         unknown: D1 R; send notice to D1-D12; unknown: R
+    of many that are looked over
+        add D1-D12; begin notice to D1-D12; until learn; answer learn
+        until look-over; fail-once inbox.memory.learn; rest
+        unknown: D4 R; send notice to D1-D12; unknown: R
 """)
 
 

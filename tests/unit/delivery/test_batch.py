@@ -7,7 +7,12 @@ from typing import Any, Callable
 
 import pytest
 
-from synapse_withheld.delivery.batch import ObservedBatch, Watched, may_be_taken_out
+from synapse_withheld.delivery.batch import (
+    ObservedBatch,
+    Watched,
+    may_be_taken_out,
+    without,
+)
 from synapse_withheld.delivery.edus import as_messages, without_collapsed
 
 
@@ -65,6 +70,11 @@ def test_a_wildcard_is_never_left_alone_that_was_not_alone() -> None:
         ({("b", "1")}, set()),
     ]:
         assert expected == may_be_taken_out(messages, taken_out)
+
+
+def test_what_is_not_taken_out_stays_and_in_its_order() -> None:
+    left = without(batch(a=["1"], b=["1", "2"], c=["1"]), {("b", "1")})
+    assert [*batch(a=["1"], b=["2"], c=["1"]).items()] == [*left.items()]
 
 
 @pytest.mark.parametrize(

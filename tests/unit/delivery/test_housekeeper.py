@@ -95,6 +95,9 @@ test_learning = plays()("""
         fill text times 1000; begin notice; step; step
         until learn; answer learn; until learn; doubt R; rest; unknown: R
         send notice.new; unknown:
+    of a deep one so many pages are read
+        limit MOST_PAGES 2; fill text times 2500; send notice; unknown:
+        asked: learn learn
     nor what is doubted while it is looked over
         add D1-D4; begin notice to D1-D4; until look-over; doubt D4; rest
         unknown: D4 R

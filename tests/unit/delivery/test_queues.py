@@ -105,6 +105,8 @@ CAME = st.tuples(
 
 # One leads to another by way of a third.
 @example([("s", "b", False), ("s", "ab", False), ("s", "a", True)])
+# The latest leads to the most.
+@example([("s", to, to == "ab") for to in ("bc", "c", "ca", "ab")])
 @given(st.lists(CAME, max_size=8))
 def test_who_would_be_overtaken_goes_first(came: list[tuple[str, str, bool]]) -> None:
     """Of the same sender, for one of the same users; one leads to another.

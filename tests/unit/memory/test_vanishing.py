@@ -131,6 +131,8 @@ def test_a_cancellation_vanishes_once_no_request_can_be_handed_out(
     of.begun(request(request_id="2"))
     assert expected == play(of, script), fact
 
+    asked = of.open(R1, 0).asked
+    assert not expected or of.rows() or (asked is not None and not asked.lowest)
     assert not set(expected) & set(of.rows())
     assert 0 == len(of.vanishing)
 

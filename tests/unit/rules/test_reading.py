@@ -193,6 +193,7 @@ def test_a_row_with_an_odd_type_or_sender_is_no_notice() -> None:
     odds: list[Any] = [None, 7, [WITHHELD], {}]
 
     assert RULES.recognise(message) == read(NOTICE) is not None
+    assert RULES.recognise({**message, "type": "m.other"}) is None
     for key in ("type", "sender"):
         for odd in odds:
             assert RULES.recognise({**message, key: odd}) is None
