@@ -132,8 +132,8 @@ class Tidying(Chore):
     async def _look_into(self, rows: Sequence[Superseded], deleted: int) -> None:
         """Find out what became of rows, as far as it matters.
 
-        Mailboxes whose newer row is not there are forgotten, as when it was never
-        stored. Where it is there, the older row was acknowledged in the meantime.
+        Where the newer row is not there, it was acknowledged, or was never stored: then
+        older ones are left. Where it is there, the older row was acknowledged.
         """
         vanishing = self.memory.vanishing
         places = [(row.mailbox, row.stream_id) for row in rows]
@@ -154,5 +154,7 @@ class Tidying(Chore):
                 vanishing.went(*place, is_gone=is_gone)
         for place in newer:
             state = states.get(place)
-            if state is None or not state.queued:
-                self.memory.forget(place[0])
+            mailbox = self.memory.peek(place[0])
+            if mailbox is not None and (state is None or not state.queued):
+                # Not forgotten: what is in flight would not be seen being stored.
+                mailbox.doubt()

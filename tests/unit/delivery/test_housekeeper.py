@@ -38,12 +38,14 @@ test_tidying = plays()("""
         begin notice.new; steps; wait 1; begin notice.key.S2 to R2; steps
         wait 0.05; steps; wait 0.3; steps; wait 0.3; steps
         queued: 3 5; queued R2: 2 6; free; rest; queued: 4 5
-    where the newer row is not there, the mailbox is forgotten
+    where the newer row is not there, the mailbox is learned again
         send notice; begin notice.new; until tidy; acknowledge 2; rest
-        remembered: 0 0
-    but not where only the older one was acknowledged
-        send notice; begin notice.new; until tidy; acknowledge 1; rest
-        remembered: 1 1
+        unknown: R; send notice; unknown:
+    and what is in flight meanwhile is seen being stored
+        send notice; begin notice.new; until tidy; acknowledge 2
+        begin notice.key.S2; begin notice.key2.S2; rest; queued: 4
+    where only the older one was acknowledged, nothing is unknown
+        send notice; begin notice.new; until tidy; acknowledge 1; rest; unknown:
 """)
 test_a_cancellation_that_may_vanish = plays(
     rules=RulesConfig(key_requests="vanish"), sees_reads=True
