@@ -53,3 +53,5 @@ class PostgresServer:
             bin_path=server.bin_path,
             user=server.system_user,
         )
+        # Its process is another one now, which has to be stopped in the end.
+        server.ensure_postgres_running()
