@@ -16,7 +16,7 @@ from synapse_withheld.operators import series
 from synapse_withheld.wiring import CANCEL_AFTER_S
 from tests.model.homeserver import LostError
 from tests.model.play import ABROAD, CONFIRM, NEW_KEY, NOTICE, RECIPIENT, Play
-from tests.model.telling import plays
+from tests.model.telling import Telling, plays
 from tests.unit.delivery.played import LEARN, counting, keeper, known, store
 
 test_rests = plays()("""
@@ -228,6 +228,13 @@ def test_work_is_done_on_behalf_of_who_brought_it(
     assert {"there"} == {record.who for record in mailbox}
     kinds = ["_Unlearned", *["_Redundant"] * 3, "_User", *["_Unlearned"] * 2]
     assert [(kind, "there") for kind in kinds] == whose
+
+
+def test_what_vanishes_is_counted_as_tidied(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play(rules=RulesConfig(key_requests="vanish"), sees_reads=True)
+    count = counting(play, series.TIDIED, "queue")
+    Telling(play, monkeypatch).tell("send request; send cancel; queued:")
+    assert {"inbox": 2} == count()
 
 
 @pytest.mark.parametrize(("count", "slept"), [(1, []), (2, [call(0)] * 2)])
