@@ -119,7 +119,10 @@ class Tidying(Chore):
         What others have in it is believed as before.
         """
         self.memory.vanishing.went(row.mailbox, row.stream_id, is_gone=False)
-        mailbox = self.memory.peek(row.mailbox)
+        self._doubt(row.mailbox)
+
+    def _doubt(self, key: MailboxKey) -> None:
+        mailbox = self.memory.peek(key)
         if mailbox is not None:
             mailbox.doubt()
 
@@ -154,7 +157,6 @@ class Tidying(Chore):
                 vanishing.went(*place, is_gone=is_gone)
         for place in newer:
             state = states.get(place)
-            mailbox = self.memory.peek(place[0])
-            if mailbox is not None and (state is None or not state.queued):
+            if state is None or not state.queued:
                 # Not forgotten: what is in flight would not be seen being stored.
-                mailbox.doubt()
+                self._doubt(place[0])
